@@ -1,0 +1,3 @@
+"""Pointsman: the router behind a chat UI."""
+
+__version__ = "0.1.0"

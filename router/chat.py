@@ -1,0 +1,139 @@
+"""The question: an Ask, and what it is made of. Frozen values; a change is a new one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, Self, TypeAlias
+
+from router.errors import Misfit
+
+Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+"""What JSON can hold."""
+
+JsonObject = Mapping[str, Json]
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The model's wish to have a tool run."""
+
+    call_id: str
+    name: str
+    arguments: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool gave for the call that bears this id."""
+
+    call_id: str
+    name: str
+    value: Json
+    is_error: bool = False
+
+
+Part = str | Call | Result
+"""One piece of a message. A plain `str` is text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `tool` messages hold only Results; Calls stand in `assistant` messages."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The text of the message, without its calls and results."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The tools this message asks for."""
+        return tuple(part for part in self.parts if isinstance(part, Call))
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The tool results this message brings."""
+        return tuple(part for part in self.parts if isinstance(part, Result))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """Sampling parameters, by the names of the OpenAI API. What is not set is the provider's to choose.
+
+    temperature: 0 to 2
+    top_p: 0 to 1
+    max_tokens: the most tokens the answer may have
+    stop: texts that end the answer, four at most
+    seed: for providers that can repeat themselves
+    presence_penalty: -2 to 2
+    frequency_penalty: -2 to 2
+    reasoning_effort: how long a reasoning model may think
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+
+    def __post_init__(self) -> None:
+        for name, least, most in LIMITS:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise Misfit(f"{name} must be from {least:g} to {most:g}", name)
+        if self.stop is not None and len(self.stop) > 4:
+            raise Misfit("stop takes four texts at most", "stop")
+
+    def over(self, under: Self) -> Self:
+        """These, on top of others. Of two values of max_tokens the smaller wins: a caller may ask for less, not for more."""
+        chosen = {name: value for name, value in self.given.items() if name != "max_tokens" or under.max_tokens is None}
+        if self.max_tokens is not None and under.max_tokens is not None:
+            chosen["max_tokens"] = min(self.max_tokens, under.max_tokens)
+        return replace(under, **chosen)
+
+    @property
+    def given(self) -> dict[str, Json]:
+        """Those that are set, by name."""
+        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) is not None}
+
+
+LIMITS = (
+    ("temperature", 0, 2),
+    ("top_p", 0, 1),
+    ("max_tokens", 1, 10_000_000),
+    ("presence_penalty", -2, 2),
+    ("frequency_penalty", -2, 2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model sees it. `parameters` is a JSON schema of type object."""
+
+    name: str
+    description: str
+    parameters: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One question: which route, the conversation, the tools granted, how to sample."""
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    params: Params = field(default_factory=Params)
+    fields: JsonObject = field(default_factory=dict[str, Json])
+    """The body's other top-level fields: a template sees them as `ask.<field>`."""
+    extra: JsonObject = field(default_factory=dict[str, Json])
+    """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
+
+    def with_messages(self, *messages: Message) -> Self:
+        """The same question over another conversation."""
+        return replace(self, messages=messages)

@@ -1,0 +1,289 @@
+"""A node and a shape → a value, and a complaint for each thing that does not fit."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from router.config import document
+from router.config.document import DOUBTFUL, INTEGER, NUMBER, TRUTHS, Node, is_null
+from router.config.values import Name, Secret
+from router.errors import Complaint, Misfit, Place
+from router.signature import Anything, Choice, Either, Listing, Record, Scalar, Shape, Spelled, Table
+
+LITERAL_SECRET = re.compile(r"(?i)((?:key|keys|secret|token|password)[\"']?\s*:\s*)(?!\$\{)[^\s,}].*")
+"""A key written out in a file: the line is quoted without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaints:
+    """What is wrong so far, over every file of a load."""
+
+    texts: Mapping[str, str]
+    """File name → its text: the complaints quote the line."""
+    found: list[Complaint] = field(default_factory=list[Complaint])
+
+    def add(self, place: Place, message: str) -> None:
+        """Note one, once."""
+        lines = self.texts.get(place.file, "").splitlines()
+        line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
+        line = LITERAL_SECRET.sub(r"\1***", line)
+        complaint = Complaint(place, message, line)
+        if complaint not in self.found:
+            self.found.append(complaint)
+
+    def in_order(self) -> tuple[Complaint, ...]:
+        """All of them, file by file, from top to bottom."""
+        files = list(self.texts)
+        order = {name: index for index, name in enumerate(files)}
+        return tuple(
+            sorted(self.found, key=lambda one: (order.get(one.place.file, len(files)), one.place.file, one.place.line, one.place.column)),
+        )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean …?`, or the words there are where they are few, or nothing."""
+    words = list(known)
+    close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, 0.6)
+    if close:
+        return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?"
+    return f"; there is {', '.join(f'`{one}`' for one in words)}" if 0 < len(words) <= 12 else ""
+
+
+class Unfit:
+    """What a node is worth that could not be bound. Its complaint has been made."""
+
+
+UNFIT = Unfit()
+
+
+def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
+    """The value, or UNFIT."""
+    if isinstance(node, document.Scalar) and node.unset:
+        if node.forgiven:
+            return _stand_in(shape)
+        complaints.add(node.place, node.unset)
+        return UNFIT
+    match shape:
+        case Either(options):
+            return _either(node, options, complaints, what)
+        case Record():
+            return _record(node, shape, complaints, what)
+        case Table():
+            return _table(node, shape, complaints, what)
+        case Listing(item):
+            return _listing(node, item, complaints, what)
+        case Anything():
+            return _anything(node, complaints)
+        case Scalar() | Choice() | Spelled():
+            return _text(node, shape, complaints, what)
+
+
+def _stand_in(shape: Shape) -> object:
+    """Some value of this shape, for a scalar whose own is not known and not needed."""
+    match shape:
+        case Choice(values):
+            return values[0]
+        case Spelled(_, read, _, example):
+            return read(example)
+        case Scalar(kind):
+            return {"string": "unset", "boolean": False, "integer": 1, "number": 1.0, "null": None}[kind]
+        case Either(options):
+            return _stand_in(options[0])
+        case _:
+            return UNFIT
+
+
+def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, what: str) -> object:
+    if not isinstance(node, document.Scalar):
+        complaints.add(node.place, f"{what} takes {_wanted(shape)}, not a {'list' if isinstance(node, document.Listing) else 'mapping'}")
+        return UNFIT
+    if is_null(node):
+        complaints.add(node.place, f"{what} has no value: {_wanted(shape)} is needed")
+        return UNFIT
+    match shape:
+        case Choice(values):
+            if node.text in values:
+                return node.text
+            complaints.add(node.place, f"`{node.source}` is not one of {', '.join(values)}{did_you_mean(node.text, values)}")
+            return UNFIT
+        case Spelled():
+            return _spelled(node, shape, complaints)
+        case Scalar(kind):
+            return _scalar(node, kind, complaints, what)
+
+
+def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> object:
+    try:
+        value = shape.read(node.text)
+    except Misfit as misfit:
+        resolved = node.source != node.text
+        complaints.add(node.place, misfit.message.replace(node.text, node.source) if resolved else misfit.message)
+        return UNFIT
+    if isinstance(value, Name):
+        value.place = node.place
+    if isinstance(value, Secret) and node.source != node.text:
+        return Secret(value.value, node.source)
+    return value
+
+
+def _scalar(node: document.Scalar, kind: str, complaints: Complaints, what: str) -> object:
+    text = node.text
+    resolved = node.source != text  # what a variable holds counts as plain, whatever quotes the reference bore
+    bare = node.plain or resolved
+    match kind:
+        case "string":
+            return text
+        case "boolean" if bare and text in TRUTHS:
+            return TRUTHS[text]
+        case "integer" if bare and INTEGER.fullmatch(text):
+            return int(text)
+        case "number" if bare and NUMBER.fullmatch(text):
+            return float(text)
+        case _:
+            complaints.add(node.place, f"{what} takes {WANTED[kind]}, not `{node.source}`{HINTS.get((kind, text.lower()), '')}")
+            return UNFIT
+
+
+WANTED = {"string": "a text", "boolean": "true or false", "integer": "a whole number", "number": "a number", "null": "nothing"}
+HINTS = {
+    ("boolean", word): f"; did you mean `{truth}`?"
+    for truth, words in {"true": ("yes", "on", "y", "true", "1"), "false": ("no", "off", "n", "false", "0")}.items()
+    for word in words
+}
+
+
+def _wanted(shape: Shape) -> str:
+    match shape:
+        case Choice(values):
+            return "one of " + ", ".join(values)
+        case Spelled(name, _, _, example):
+            return f"a {name}, e.g. {example}"
+        case Scalar(kind):
+            return WANTED[kind]
+        case Listing(item):
+            return f"a list, e.g. [{item.example if isinstance(item, Spelled) else '…'}]"
+        case Record() | Table():
+            return "a mapping"
+        case Either(options):
+            return " or ".join(_wanted(option) for option in options if option != Scalar("null"))
+        case Anything():
+            return "a value"
+
+
+def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> object:
+    if not isinstance(node, document.Listing):
+        shown = f"; write [{node.text}]" if isinstance(node, document.Scalar) and node.text else ""
+        complaints.add(node.place, f"{what} takes a list{shown}")
+        return UNFIT
+    values = [bind(entry, item, complaints, f"an entry of {what}") for entry in node.items]
+    return tuple(value for value in values if value is not UNFIT)
+
+
+def _table(node: Node, table: Table, complaints: Complaints, what: str) -> object:
+    if not isinstance(node, document.Table):
+        complaints.add(node.place, f"{what} takes a mapping")
+        return UNFIT
+    values: dict[Name, object] = {}
+    for key, entry in node.pairs:
+        name = bind(key, table.key, complaints, "a name") if table.key else Name(key.text)
+        value = bind(entry, table.item, complaints, f"`{key.text}`")
+        if value is not UNFIT and isinstance(name, Name):
+            values[name] = value
+    return values
+
+
+def _record(node: Node, record: Record, complaints: Complaints, what: str) -> object:
+    values, fits = bind_fields(node, record, complaints, what)
+    return built(node, record, values, complaints) if fits else UNFIT
+
+
+def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
+    """The values of a record's fields that could be bound, and whether they are all there is."""
+    if not isinstance(node, document.Table):
+        names = f" with {', '.join(one.name for one in record.fields)}" if len(record.fields) < 8 else ""
+        complaints.add(node.place, f"{what} takes a mapping{names}")
+        return {}, False
+    known = [one.name for one in record.fields]
+    bound: dict[str, object] = {}
+    for key, entry in node.pairs:
+        item = record.field(key.text)
+        if item is None:
+            complaints.add(key.place, f"unknown key `{key.text}` in {what}{did_you_mean(key.text, known)}")
+        else:
+            bound[item.name] = bind(entry, item.shape, complaints, f"`{key.text}`")
+    missing = [item.name for item in record.fields if item.required and node.get(item.name) is None]
+    if missing:
+        complaints.add(node.place, f"{what} lacks {' and '.join(f'`{name}`' for name in missing)}")
+    values = {name: value for name, value in bound.items() if value is not UNFIT}
+    return values, not missing and len(values) == len(node.pairs)
+
+
+def built(node: Node, record: Record, values: Mapping[str, object], complaints: Complaints) -> object:
+    """What the record's function makes of the values; its own objection becomes a complaint at the field it names."""
+    try:
+        return record.build(**values)
+    except Misfit as misfit:
+        culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
+        complaints.add(misfit.place or (culprit or node).place, misfit.message)
+        return UNFIT
+
+
+def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:
+    meant = [option for option in options if isinstance(node, _kinds(option))]
+    if not meant:
+        complaints.add(node.place, f"{what} takes {_wanted(Either(options))}")
+        return UNFIT
+    for option in meant[:-1]:
+        trial = replace(complaints, found=[])
+        value = bind(node, option, trial, what)
+        if not trial.found:
+            return value
+    return bind(node, meant[-1], complaints, what)
+
+
+def _kinds(shape: Shape) -> tuple[type, ...]:
+    match shape:
+        case Scalar("null"):
+            return ()  # a key that is not wanted is left out: an empty value is a slip
+        case Scalar() | Choice() | Spelled():
+            return (document.Scalar,)
+        case Listing():
+            return (document.Listing,)
+        case Record() | Table():
+            return (document.Table,)
+        case Either(options):
+            return tuple(kind for option in options for kind in _kinds(option))
+        case Anything():
+            return (document.Scalar, document.Listing, document.Table)
+
+
+def _anything(node: Node, complaints: Complaints) -> object:
+    match node:
+        case document.Listing():
+            return [bind(item, Anything(), complaints) for item in node.items]
+        case document.Table():
+            return {key.text: bind(value, Anything(), complaints) for key, value in node.pairs}
+        case document.Scalar():
+            return _plain(node, complaints)
+
+
+def _plain(node: document.Scalar, complaints: Complaints) -> object:
+    """A scalar where any would do: YAML 1.2's reading, and a complaint where readers differ."""
+    if not node.plain:
+        return node.text
+    if is_null(node):
+        return None
+    if node.text in TRUTHS:
+        return TRUTHS[node.text]
+    if INTEGER.fullmatch(node.text):
+        return int(node.text)
+    if NUMBER.fullmatch(node.text):
+        return float(node.text)
+    if DOUBTFUL.fullmatch(node.text):
+        complaints.add(
+            node.place,
+            f"`{node.text}` means different things to different readers: put it in quotes, or write true, false or a plain number",
+        )
+        return UNFIT
+    return node.text

@@ -1,0 +1,391 @@
+"""What routes.yaml and the pipelines may say, as frozen values. The docstrings are the reference.
+
+`declare` is the only way in: it returns a Declaration that holds together, or raises ConfigError with every complaint.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast
+
+from router.chat import Params
+from router.config import document
+from router.config.binding import Complaints, bind_fields, did_you_mean
+from router.config.document import Node, Table, Unreadable
+from router.config.environment import Environment
+from router.config.snapshot import Snapshot
+from router.config.values import Backoff, ByteSize, Key, ModelName, Name, Origin, Reference, Seconds, Span, WebAddress
+from router.errors import Misfit, Place
+from router.signature import record_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeout:
+    """How long to wait, and for what.
+
+    connect: for a connection to the provider
+    first_token: from asking a target until it starts to speak; then the next target is asked
+    idle: between two events of an answer
+    tool: for one tool call; the model is told that it took too long
+    total: for the whole answer, all its model calls and tools together
+    """
+
+    connect: Seconds = 3.0
+    first_token: Seconds = 10.0
+    idle: Seconds = 15.0
+    tool: Seconds = 20.0
+    total: Seconds = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often one target is asked before its first event, and how long between.
+
+    attempts: at most this many tries of one target, the first included
+    backoff: the shortest and the longest wait; it doubles from try to try, with jitter
+    """
+
+    attempts: int = 2
+    backoff: Backoff = field(default_factory=lambda: Span(0.25, 4))
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.attempts <= 10:
+            raise Misfit("attempts must be from 1 to 10", "attempts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptLine:
+    """One thing a scripted target does. Exactly one of its keys.
+
+    text: say this
+    thought: think this
+    call: ask for this tool, with `arguments`
+    arguments: what to call it with
+    pause: say nothing for this long
+    fail: break off: down, silent, refused, denied, too_long or filtered
+    finish: end here, for this reason
+    """
+
+    text: str | None = None
+    thought: str | None = None
+    call: Reference | None = None
+    arguments: dict[str, object] | None = None
+    pause: Seconds | None = None
+    fail: Literal["down", "silent", "refused", "denied", "too_long", "filtered"] | None = None
+    finish: Literal["stop", "length", "content-filter", "other"] | None = None
+
+    def __post_init__(self) -> None:
+        deeds = [name for name in ("text", "thought", "call", "pause", "fail", "finish") if getattr(self, name) is not None]
+        if len(deeds) != 1:
+            raise Misfit("a script line does exactly one thing: text, thought, call, pause, fail or finish", deeds[1] if deeds else None)
+        if self.arguments is not None and self.call is None:
+            raise Misfit("`arguments` go with `call`", "arguments")
+        if "" in (self.text, self.thought):
+            raise Misfit("there is nothing to say in an empty text", deeds[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Something that answers: a provider's model, or a script.
+
+    model: a LiteLLM model name, provider/model
+    script: `demo` answers offline; a list of lines says just those
+    api_key: the provider's key, e.g. ${OPENAI_API_KEY}
+    api_base: where the provider's API is, if not at its own address
+    optional: true skips the target while a variable it needs is not set; start-up and `check` say so
+    params: sampling parameters this target always gets; a request's own come on top
+    context_window: tokens this target can read; a conversation too long for another target goes here
+    """
+
+    model: ModelName | None = None
+    script: Literal["demo"] | tuple[ScriptLine, ...] | None = None
+    api_key: Key | None = None
+    api_base: WebAddress | None = None
+    optional: bool = False
+    params: Params = field(default_factory=Params)
+    context_window: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.script is None):
+            raise Misfit("a target has either `model` or `script`", "script" if self.model else None)
+        if self.script is not None:
+            useless = next((name for name in ("api_key", "api_base") if getattr(self, name) is not None), None)
+            if useless:
+                raise Misfit(f"a scripted target has no use for `{useless}`", useless)
+        if self.context_window is not None and self.context_window < 1:
+            raise Misfit("context_window is a number of tokens", "context_window")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What every route has that does not say otherwise.
+
+    timeout: how long to wait, and for what
+    retry: how often to ask one target
+    """
+
+    timeout: Timeout = field(default_factory=Timeout)
+    retry: Retry = field(default_factory=Retry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A model id of the front end: what is asked, and who answers.
+
+    pipeline: what is asked: pipelines/<name>.yaml
+    targets: who answers, in order: the first that starts to speak
+    aliases: other ids for the same route
+    tools: the tool sets the model may use: tools/<name>.py; none unless named
+    max_steps: model calls in one answer; at the cap the finish reason is tool-calls
+    reasoning: whether the model's thoughts are shown to the client
+    timeout: over the defaults' own
+    retry: over the defaults' own
+    """
+
+    pipeline: Reference
+    targets: tuple[Reference, ...]
+    aliases: tuple[Reference, ...] = ()
+    tools: tuple[Reference, ...] = ()
+    max_steps: int = 5
+    reasoning: Literal["hide", "show"] = "hide"
+    timeout: Timeout = field(default_factory=Timeout)
+    retry: Retry = field(default_factory=Retry)
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise Misfit("a route needs at least one target", "targets")
+        if not 1 <= self.max_steps <= 50:
+            raise Misfit("max_steps must be from 1 to 50", "max_steps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """Which web pages may call from a browser.
+
+    origins: scheme and host of each, exactly
+    """
+
+    origins: tuple[Origin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestBounds:
+    """What a request may hold.
+
+    body: bytes of the body
+    messages: messages of the conversation
+    depth: levels of nesting in the body
+    """
+
+    body: ByteSize = 1024 * 1024
+    messages: int = 500
+    depth: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("messages", "depth"):
+            if not 1 <= getattr(self, name) <= 100_000:
+                raise Misfit(f"{name} must be from 1 to 100000", name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The HTTP edge.
+
+    cors: which web pages may call
+    request: what a request may hold
+    """
+
+    cors: Cors = field(default_factory=Cors)
+    request: RequestBounds = field(default_factory=RequestBounds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """routes.yaml: which model answers for each model id the front end knows.
+
+    targets: everything that can answer, named once
+    routes: the model ids the front end knows
+    defaults: what routes share
+    server: the HTTP edge
+    """
+
+    targets: dict[Reference, Target]
+    routes: dict[Reference, Route]
+    defaults: Defaults = field(default_factory=Defaults)
+    server: Server = field(default_factory=Server)
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """One entry of a pipeline, not yet bound to its step's options."""
+
+    name: Name
+    options: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A configuration that holds together, not yet built."""
+
+    routes: Routes
+    pipelines: Mapping[str, tuple[StepLine, ...]]
+    skipped: Mapping[str, str]
+    """Optional target → why it is skipped."""
+    snapshot: Snapshot
+    digest: str
+    complaints: Complaints
+    """None so far; whoever builds adds what only building shows."""
+
+
+def declare(snapshot: Snapshot, variables: Mapping[str, str]) -> Declaration:
+    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`."""
+    complaints = Complaints(snapshot.texts)
+    environment = Environment(variables, snapshot.root, complaints.add)
+    routes, skipped = _routes(snapshot, environment, complaints)
+    pipelines: dict[str, tuple[StepLine, ...]] = {}
+    for route in routes.routes.values():
+        if route.pipeline not in pipelines:
+            pipelines[route.pipeline] = _pipeline(route.pipeline, snapshot, environment, complaints)
+    return Declaration(routes, pipelines, skipped, snapshot, snapshot.digest(environment.used), complaints)
+
+
+def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
+    try:
+        node = document.parse(snapshot.texts[file], file, complaints.add)
+    except Unreadable as unreadable:
+        complaints.add(unreadable.complaint.place, unreadable.complaint.message)
+        return None
+    if node is None or document.is_null(node):
+        complaints.add(Place(file, 1, 1), "the file is empty")
+        return None
+    return environment.resolve(node)
+
+
+def _routes(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[Routes, dict[str, str]]:
+    nothing = Routes(targets={}, routes={})
+    tree = _tree(snapshot.routes, snapshot, environment, complaints)
+    if tree is None:
+        return nothing, {}
+    skipped: dict[str, str] = {}
+    if isinstance(tree, Table):
+        tree = _with_optional_targets(tree, skipped)
+        tree = _with_defaults(tree)
+    pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
+    # What could be bound is still checked for what it refers to: a mistake in one piece hides none in another.
+    routes = replace(nothing, **pieces)
+    _check_references(routes, tree, complaints)
+    return routes, skipped
+
+
+def _with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
+    """Optional targets that lack a variable: noted, and that forgiven, so that the rest of them is still checked."""
+    targets = tree.get("targets")
+    if not isinstance(targets, Table):
+        return tree
+    pairs: list[tuple[document.Scalar, Node]] = []
+    for key, node in targets.pairs:
+        optional = node.get("optional") if isinstance(node, Table) else None
+        if isinstance(optional, document.Scalar) and optional.text == "true":
+            lacks: list[str] = []
+            filled = _forgiven(node, lacks)
+            if lacks:
+                skipped[key.text] = "; ".join(dict.fromkeys(lacks))
+            pairs.append((key, filled))
+        else:
+            pairs.append((key, node))
+    return _with(tree, "targets", replace(targets, pairs=tuple(pairs)))
+
+
+def _forgiven(node: Node, lacks: list[str]) -> Node:
+    match node:
+        case document.Scalar():
+            if node.unset:
+                lacks.append(node.unset)
+            return replace(node, forgiven=True) if node.unset else node
+        case document.Listing():
+            return replace(node, items=tuple(_forgiven(item, lacks) for item in node.items))
+        case Table():
+            return replace(node, pairs=tuple((key, _forgiven(value, lacks)) for key, value in node.pairs))
+
+
+def _with_defaults(tree: Table) -> Table:
+    """Each route with what it does not say taken from `defaults`."""
+    defaults, routes = tree.get("defaults"), tree.get("routes")
+    if not isinstance(defaults, Table) or not isinstance(routes, Table):
+        return tree
+    known = Table(defaults.place, tuple(pair for pair in defaults.pairs if record_of(Defaults).field(pair[0].text)))
+    pairs = tuple((key, _inherited(node, known) if isinstance(node, Table) else node) for key, node in routes.pairs)
+    return _with(tree, "routes", replace(routes, pairs=pairs))
+
+
+def _inherited(table: Table, under: Table) -> Table:
+    """The union of two mappings, at every level; the first one's values win."""
+    pairs = [
+        (key, _inherited(value, below) if isinstance(value, Table) and isinstance(below := under.get(key.text), Table) else value)
+        for key, value in table.pairs
+    ]
+    pairs += [(key, value) for key, value in under.pairs if table.get(key.text) is None]
+    return replace(table, pairs=tuple(pairs))
+
+
+def _with(tree: Table, name: str, node: Node) -> Table:
+    return replace(tree, pairs=tuple((key, node if key.text == name else value) for key, value in tree.pairs))
+
+
+def _check_references(routes: Routes, tree: Node, complaints: Complaints) -> None:
+    """Targets that exist; ids and aliases that are told apart. (Pipelines and tools are looked for where they are loaded.)"""
+    written = tree.get("targets") if isinstance(tree, Table) else None
+    targets = [key.text for key, _ in written.pairs] if isinstance(written, Table) else list(routes.targets)
+    taken = {str(name): name for name in routes.routes}
+    for name, route in routes.routes.items():
+        for target in route.targets:
+            if target not in targets and target.place:
+                complaints.add(target.place, f"no target is named `{target}`{did_you_mean(target, targets)}")
+        for alias in route.aliases:
+            first = taken.get(str(alias))
+            if first is not None and alias.place and first.place:
+                complaints.add(alias.place, f"`{alias}` is taken: line {first.place.line} names it already")
+            taken.setdefault(str(alias), alias)
+        _check_repeats(name, route, complaints)
+
+
+def _check_repeats(name: str, route: Route, complaints: Complaints) -> None:
+    for word in ("targets", "tools"):
+        seen: set[str] = set()
+        for entry in cast("tuple[Name, ...]", getattr(route, word)):
+            if entry in seen and entry.place:
+                complaints.add(entry.place, f"`{entry}` stands twice in the {word} of `{name}`")
+            seen.add(entry)
+
+
+def _pipeline(name: Name, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
+    file = f"pipelines/{name}.yaml"
+    if file not in snapshot.texts:
+        known = [
+            text.removeprefix("pipelines/").removesuffix(".yaml")
+            for text in snapshot.texts
+            if text.startswith("pipelines/") and text.endswith(".yaml")
+        ]
+        complaints.add(name.place or Place(snapshot.routes, 1, 1), f"there is no {file}{did_you_mean(name, known)}")
+        return ()
+    tree = _tree(file, snapshot, environment, complaints)
+    if tree is None:
+        return ()
+    steps = tree.get("steps") if isinstance(tree, Table) else None
+    if isinstance(tree, Table):
+        for key, _ in tree.pairs:
+            if key.text != "steps":
+                complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{did_you_mean(key.text, ['steps'])}")
+    if not isinstance(steps, document.Listing):
+        complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
+        return ()
+    return tuple(line for item in steps.items if (line := _step_line(item, complaints)) is not None)
+
+
+def _step_line(node: Node, complaints: Complaints) -> StepLine | None:
+    if isinstance(node, Table) and len(node.pairs) == 1:
+        key, options = node.pairs[0]
+        name = Name(key.text)
+        name.place = key.place
+        return StepLine(name, options)
+    complaints.add(node.place, "a step is one word and its options, e.g. `- history: {keep: 40}`")
+    return None

@@ -1,0 +1,181 @@
+"""YAML text → a tree of nodes that know where they stand.
+
+Everything that affects how YAML is read lives here. The tree is made from libyaml's events, not by its
+constructor: so nothing is guessed from a plain scalar before the declaration says what is wanted there (`no`,
+`012` and `1:30` stay texts), duplicate keys are errors, and an alias cannot multiply.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import yaml
+
+from router.errors import Complaint, Place
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_DEPTH = 32
+MAX_ALIASES = 1_000
+"""Nodes that aliases may add to a document, all told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A scalar as written. `plain` where it stood without quotes; `source` keeps `${VAR}` after it was resolved."""
+
+    place: Place
+    text: str
+    plain: bool
+    source: str = ""
+    unset: str = ""
+    """Which variable or secret file this scalar lacks, as a sentence; empty where it lacks none."""
+    forgiven: bool = False
+    """Whether that is no mistake here (an optional target): any value of the right kind stands in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A sequence of nodes."""
+
+    place: Place
+    items: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping; its keys are scalars, each once."""
+
+    place: Place
+    pairs: tuple[tuple[Scalar, "Node"], ...]
+
+    def get(self, name: str) -> "Node | None":
+        """The value under a key."""
+        return next((value for key, value in self.pairs if key.text == name), None)
+
+
+Node = Scalar | Listing | Table
+
+
+class Unreadable(Exception):
+    """The text is not YAML we read; bears the one complaint."""
+
+    def __init__(self, complaint: Complaint) -> None:
+        super().__init__(str(complaint))
+        self.complaint = complaint
+
+
+def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node | None:
+    """The tree of one document; None where there is nothing in it. Unreadable where it is not YAML."""
+    if len(text) > MAX_BYTES:
+        raise Unreadable(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
+    reader = _Reader(file, complain)
+    try:
+        events = yaml.parse(text, Loader=yaml.CSafeLoader)
+        return reader.document(events)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        advice = "indent with spaces, not tabs" if "'\\t'" in (error.problem or "") or "\t" in (error.problem or "") else ""
+        raise Unreadable(Complaint(place, "this is not YAML: " + (advice or error.problem or "syntax error"))) from None
+    except yaml.YAMLError as error:
+        raise Unreadable(Complaint(Place(file, 1, 1), f"this is not YAML: {error}")) from None
+
+
+class _Reader:
+    def __init__(self, file: str, complain: Callable[[Place, str], None]) -> None:
+        self._file = file
+        self._complain = complain
+        self._anchors: dict[str, Node] = {}
+        self._aliased = 0
+
+    def document(self, events: Iterator[yaml.Event]) -> Node | None:
+        root: Node | None = None
+        documents = 0
+        for event in events:
+            match event:
+                case yaml.DocumentStartEvent():
+                    documents += 1
+                    if documents > 1:
+                        self._complain(self._place(event), "a second document: `---` may stand at the top only")
+                        return root
+                case yaml.NodeEvent():
+                    root = self._node(event, events, 0)
+                case _:
+                    pass
+        return root
+
+    def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
+        place = self._place(event)
+        if depth > MAX_DEPTH:
+            raise Unreadable(Complaint(place, f"nested deeper than {MAX_DEPTH} levels"))
+        match event:
+            case yaml.AliasEvent():
+                return self._alias(event, place)
+            case yaml.ScalarEvent():
+                if event.tag and not event.implicit[1]:
+                    self._complain(place, f"tags such as {event.tag} are not read here")
+                node: Node = Scalar(place, event.value, plain=event.style is None, source=event.value)
+            case yaml.SequenceStartEvent():
+                node = Listing(place, tuple(self._items(events, depth)))
+            case _:
+                node = self._table(place, events, depth)
+        if isinstance(event, yaml.NodeEvent) and event.anchor:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
+        node = self._anchors.get(event.anchor or "")
+        if node is None:
+            raise Unreadable(Complaint(place, f"no anchor &{event.anchor} stands above"))
+        self._aliased += _size(node)
+        if self._aliased > MAX_ALIASES:
+            raise Unreadable(Complaint(place, f"aliases repeat more than {MAX_ALIASES} nodes"))
+        return node
+
+    def _items(self, events: Iterator[yaml.Event], depth: int) -> Iterator[Node]:
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            yield self._node(event, events, depth + 1)
+
+    def _table(self, place: Place, events: Iterator[yaml.Event], depth: int) -> Table:
+        pairs: list[tuple[Scalar, Node]] = []
+        first: dict[str, Place] = {}
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            key = self._node(event, events, depth + 1)
+            value = self._node(next(events), events, depth + 1)
+            if not isinstance(key, Scalar):
+                self._complain(key.place, "a key must be a plain word")
+            elif key.text == "<<":
+                self._complain(key.place, "`<<` is not read here: what routes share stands under `defaults`")
+            elif key.text in first:
+                self._complain(key.place, f"`{key.text}` stands here twice, first in line {first[key.text].line}")
+            else:
+                first[key.text] = key.place
+                pairs.append((key, value))
+        return Table(place, tuple(pairs))
+
+    def _place(self, event: yaml.Event) -> Place:
+        mark = event.start_mark
+        return Place(self._file, mark.line + 1, mark.column + 1) if mark else Place(self._file, 1, 1)
+
+
+def _size(node: Node) -> int:
+    match node:
+        case Scalar():
+            return 1
+        case Listing():
+            return 1 + sum(_size(item) for item in node.items)
+        case Table():
+            return 1 + sum(1 + _size(value) for _, value in node.pairs)
+
+
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+TRUTHS = {"true": True, "false": False}
+DOUBTFUL = re.compile(r"(?i)y|n|yes|no|on|off|true|false|[-+]?0[0-9_]+|[-+]?[0-9]+(:[0-9]{1,2})+|0[xo][0-9a-f]+|[-+]?\.(inf|nan)")
+"""Plain scalars that one YAML reader takes for a text and another for something else."""
+
+
+def is_null(node: Node) -> bool:
+    """Whether a key was left without a value."""
+    return isinstance(node, Scalar) and node.plain and node.text in NULLS

@@ -1,0 +1,81 @@
+"""`${VAR}` in a document, resolved: on scalars, after parsing, so that a value cannot inject YAML.
+
+${VAR}            the variable; an error while it is unset
+${VAR:-default}   or the default, while it is unset or empty
+${VAR:?message}   or an error with this message
+${file:/path}     what stands in a file, without its last line break
+$$                a dollar sign
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from router.config.document import Listing, Node, Scalar, Table
+from router.errors import Place
+
+REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<body>[^{}]*)\}|(?P<stray>))")
+BODY = re.compile(r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<mode>:-|:\?)(?P<rest>.*))?")
+MAX_SECRET = 64 * 1024
+
+
+class Environment:
+    """The variables and secret files of one load. `used` is what it read from files, for the generation's digest."""
+
+    def __init__(self, variables: Mapping[str, str], root: Path, complain: Callable[[Place, str], None]) -> None:
+        self._variables = variables
+        self._root = root
+        self._complain = complain
+        self.used: dict[str, str] = {}
+
+    def resolve(self, node: Node) -> Node:
+        """The same tree with its references replaced. A scalar that lacks something bears that in `unset`."""
+        match node:
+            case Scalar():
+                return self._scalar(node) if "$" in node.text else node
+            case Listing():
+                return replace(node, items=tuple(self.resolve(item) for item in node.items))
+            case Table():
+                return replace(node, pairs=tuple((key, self.resolve(value)) for key, value in node.pairs))
+
+    def _scalar(self, node: Scalar) -> Scalar:
+        lacks: list[str] = []
+
+        def value(hit: re.Match[str]) -> str:
+            if hit["dollar"]:
+                return "$"
+            body = BODY.fullmatch(hit["body"] or "")
+            if body is None:
+                self._complain(node.place, "write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign")
+                return ""
+            found, lack = self._file(body["file"]) if body["file"] else self._variable(body)
+            if lack:
+                lacks.append(lack)
+            return found
+
+        text = REFERENCE.sub(value, node.text)
+        return replace(node, text=text, unset="; ".join(lacks))
+
+    def _variable(self, body: re.Match[str]) -> tuple[str, str]:
+        name = body["name"]
+        value = self._variables.get(name)
+        if body["mode"] == ":-":
+            return value or body["rest"], ""
+        if value:
+            return value, ""
+        if body["mode"] == ":?":
+            return "", f"{name} is not set: {body['rest'] or 'it is needed'}"
+        return "", f"the environment variable {name} is not set"
+
+    def _file(self, path: str) -> tuple[str, str]:
+        try:
+            with (self._root / path).open(encoding="utf-8") as file:
+                text = file.read(MAX_SECRET + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            return "", f"the secret file {path} cannot be read: {why}"
+        if len(text) > MAX_SECRET:
+            return "", f"the secret file {path} is larger than {MAX_SECRET // 1024} KiB"
+        self.used[path] = text
+        return text.removesuffix("\n").removesuffix("\r"), ""

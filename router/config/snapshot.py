@@ -1,0 +1,77 @@
+"""Everything a configuration is made of, read once: one consistent picture, named by its hash."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.errors import Complaint, ConfigError, Place
+
+FOLDERS = {"pipelines": (".yaml", ".yml", ".j2"), "tools": (".py",)}
+MAX_FILES = 2_000
+MAX_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """routes.yaml and what stands beside it in pipelines/ and tools/, as texts."""
+
+    root: Path
+    routes: str
+    """The name of the routes file."""
+    texts: Mapping[str, str]
+    """Path relative to the root, with `/`, → text. The routes file comes first."""
+
+    def digest(self, secrets: Mapping[str, str]) -> str:
+        """A name for exactly this text (and these secret files): 12 hexadecimal digits."""
+        total = hashlib.sha256()
+        for name, text in [*sorted(self.texts.items()), *sorted(secrets.items())]:
+            for part in (name, text):
+                data = part.encode("utf-8", "surrogatepass")
+                total.update(len(data).to_bytes(8, "big") + data)
+        return total.hexdigest()[:12]
+
+
+def read(routes: Path) -> Snapshot:
+    """The snapshot as it is on disk now. ConfigError where a file cannot be read."""
+    routes = routes.absolute()
+    root = routes.parent
+    complaints: list[Complaint] = []
+    texts: dict[str, str] = {}
+    for path in [routes, *_beside(root)]:
+        name = path.relative_to(root).as_posix()
+        if not path.resolve().is_relative_to(root.resolve()) and not _same_mount(path, root):
+            complaints.append(Complaint(Place(name, 1, 1), "this link leads out of the configuration's folder"))
+            continue
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                complaints.append(Complaint(Place(name, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
+                continue
+            texts[name] = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            complaints.append(Complaint(Place(name, 1, 1), f"the file cannot be read: {error.strerror}"))
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            complaints.append(Complaint(Place(name, line, 1), "the file is not UTF-8"))
+    if complaints:
+        raise ConfigError(tuple(complaints))
+    return Snapshot(root, routes.name, texts)
+
+
+def _beside(root: Path) -> list[Path]:
+    found: list[Path] = []
+    for folder, endings in FOLDERS.items():
+        for parent, folders, names in os.walk(root / folder):
+            folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+            found += [Path(parent, name) for name in sorted(names) if name.endswith(endings) and not name.startswith(".")]
+    if len(found) > MAX_FILES:
+        raise ConfigError((Complaint(Place(str(root), 1, 1), f"more than {MAX_FILES} files in pipelines/ and tools/"),))
+    return found
+
+
+def _same_mount(path: Path, root: Path) -> bool:
+    """A Kubernetes ConfigMap mounts each file as a link into `..data` beside it, which is in the folder; a folder
+    that is itself a mount of its own (pipelines/ -> elsewhere) is the operator's doing, a single file is not.
+    """
+    return any(parent.is_symlink() and path.resolve().is_relative_to(parent.resolve()) for parent in path.parents if parent != root)

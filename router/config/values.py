@@ -1,0 +1,119 @@
+"""Values with a spelling of their own: durations, sizes, spans, names, secrets. One reader each."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from router.errors import Misfit, Place
+from router.signature import Spelled
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+DURATION = r"\d+(\.\d+)?(ms|s|m|h|d)"
+SIZE = r"\d+(B|KiB|MiB|GiB)"
+
+
+def _duration(text: str) -> float:
+    if not re.fullmatch(DURATION, text):
+        raise Misfit(f"`{text}` is not a duration: write a number and its unit, e.g. 250ms, 3s, 5m, 1h")
+    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
+    return float(number) * SECONDS[unit]
+
+
+def _positive_duration(text: str) -> float:
+    if (seconds := _duration(text)) <= 0:
+        raise Misfit(f"`{text}` is no time at all: it must be longer than 0s")
+    return seconds
+
+
+def _size(text: str) -> int:
+    hit = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text)
+    if hit is None:
+        raise Misfit(f"`{text}` is not a size: write a whole number and its unit, e.g. 64KiB, 1MiB")
+    return int(hit[1]) * BYTES[hit[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From the shortest to the longest, in seconds."""
+
+    least: float
+    most: float
+
+
+def _span(text: str) -> Span:
+    least, dots, most = text.partition("..")
+    if not dots:
+        raise Misfit(f"`{text}` is not a span: write the shortest and the longest, e.g. 0.25s..4s")
+    span = Span(_duration(least), _duration(most))
+    if span.least > span.most:
+        raise Misfit(f"`{text}` runs backwards: the shorter comes first")
+    return span
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query or parts.fragment or "*" in text:
+        raise Misfit(f"`{text}` is not an origin: write scheme and host without a path, e.g. https://chat.example.com")
+    return text.lower()
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Misfit("this is not a web address: write e.g. https://host/v1")
+    if parts.username or parts.password or re.search(r"(?i)(^|&)(api[-_]?)?key=|(^|&)token=", parts.query):
+        raise Misfit("a secret does not belong in an address, where logs and errors show it: use `api_key`")
+    return text.rstrip("/")
+
+
+class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
+    """A name as written in a file; knows where."""
+
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value that is never shown. Its repr is what stood in the file, `${OPENAI_API_KEY}`, or stars."""
+
+    value: str
+    source: str = "***"
+
+    def __repr__(self) -> str:
+        return self.source
+
+    __str__ = __repr__
+
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
+
+
+def _name(text: str) -> Name:
+    if not re.fullmatch(NAME, text):
+        raise Misfit(f"`{text[:40]}` is not a name: use letters, digits and . _ - : / @, 128 at most")
+    return Name(text)
+
+
+def _model(text: str) -> Name:
+    provider, slash, model = text.partition("/")
+    if not slash or not provider or not model:
+        raise Misfit(f"`{text}` lacks its provider: write provider/model as LiteLLM does, e.g. openai/{text.strip('/') or 'gpt-4o'}")
+    return Name(text)
+
+
+def _secret(text: str) -> Secret:
+    if not text or any(not " " < character < "\x7f" for character in text):
+        raise Misfit("a key is one line of visible ASCII characters")
+    return Secret(text)
+
+
+Seconds = Annotated[float, Spelled("duration", _positive_duration, f"^{DURATION}$", "10s")]
+ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB")]
+Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s")]
+Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http://localhost:3000")]
+WebAddress = Annotated[str, Spelled("web address", _web_address, r"^(https?://|\$\{)", "https://host/v1")]
+Reference = Annotated[Name, Spelled("name", _name, f"^{NAME}$", "chat")]
+ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-4o")]
+Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]

@@ -1,0 +1,241 @@
+"""Everything that can go wrong, as one small tree.
+
+    RouterError                  .code (stable, public)  .status (HTTP)  .public (a safe sentence)
+    ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
+    ├─ Refused                   the caller's doing, before the stream
+    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ NotAllowed 403  ├─ UnknownModel 404  └─ TooMany 429
+    ├─ TargetError               one target did not answer; names it, never what it said
+    │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
+    │   │   └─ TargetSilent      late: worth another target, not the same one again
+    │   └─ TargetRefused         not worth it on this target: 400, 422
+    │       ├─ TargetDenied      401, 403, 404: this key or model does not work at all
+    │       ├─ ContextTooLong    worth a target with a larger window
+    │       └─ ContentFiltered   told to the client, nobody else is asked
+    ├─ Unanswered 502            no target of the route answered
+    │   ├─ Overlong 400  ├─ Filtered 400  ├─ Busy 503  └─ TimedOut 504
+    └─ ToolError                 told to the model as a result, not to the user as a failure
+
+The type decides what happens next; nobody looks into a message.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one target: how it ended (`ok` or a categorical outcome), and after how many seconds."""
+
+    target: str
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a text: 1-based line and column."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing wrong with a configuration: where, what, and the line it stands in."""
+
+    place: Place
+    message: str
+    line: str = ""
+
+    def __str__(self) -> str:
+        if not self.line.strip():
+            return f"{self.place}: {self.message}"
+        # Tabs stay tabs in the caret's indent, so that it stands below its character in every terminal.
+        indent = "".join("\t" if character == "\t" else " " for character in self.line[: self.place.column - 1])
+        return f"{self.place}: {self.message}\n    {self.line}\n    {indent}^"
+
+
+class Misfit(ValueError):
+    """A value that its owner cannot accept. `field` names the culprit among the owner's fields."""
+
+    def __init__(self, message: str, field: str | None = None, *, place: Place | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.place = place
+        """Where it is wrong, if that is not where the value was written (a template's own line)."""
+
+
+class RouterError(Exception):
+    """Whatever ends a request otherwise than with an answer."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    sentence: ClassVar[str] = "Something went wrong here."
+
+    def __init__(self, public: str | None = None, *, attempts: tuple[Attempt, ...] = ()) -> None:
+        self.public = public or self.sentence
+        self.attempts = attempts
+        super().__init__(self.public)
+
+
+class ConfigError(RouterError):
+    """A configuration that cannot be served; holds every complaint, in reading order."""
+
+    code = "bad_configuration"
+
+    def __init__(self, complaints: tuple[Complaint, ...]) -> None:
+        super().__init__("\n".join(str(complaint) for complaint in complaints))
+        self.complaints = complaints
+
+
+class Refused(RouterError):
+    """A request that is not answered, through its own doing."""
+
+    status = 400
+
+
+class BadAsk(Refused):
+    """The body is not one we can read."""
+
+    code = "bad_request"
+    sentence = "The request is malformed."
+
+
+class TooLarge(Refused):
+    """The body, or what it holds, is beyond the bounds."""
+
+    code = "too_large"
+    status = 413
+    sentence = "The request is too large."
+
+
+class NotAllowed(Refused):
+    """The caller may not do this."""
+
+    code = "not_allowed"
+    status = 403
+    sentence = "This is not allowed."
+
+
+class UnknownModel(Refused):
+    """No route bears this id or alias."""
+
+    code = "unknown_model"
+    status = 404
+    sentence = "There is no such model here. GET /api/models lists those there are."
+
+
+class TooMany(Refused):
+    """The caller asks more often than it may."""
+
+    code = "too_many_requests"
+    status = 429
+    sentence = "Too many requests. Please wait a moment."
+
+
+class TargetError(RouterError):
+    """One target did not answer. `outcome` is categorical: it goes to logs and metrics as it is."""
+
+    code = "target_error"
+    status = 502
+
+    def __init__(self, target: str, outcome: str, *, retry_after: float | None = None) -> None:
+        super().__init__()
+        self.target = target
+        self.outcome = outcome
+        self.retry_after = retry_after
+        """Seconds, as the provider asked for; None where it did not."""
+
+    def __str__(self) -> str:
+        return f"{self.target}: {self.outcome}"
+
+
+class TargetDown(TargetError):
+    """Worth another try, here or elsewhere."""
+
+    code = "target_down"
+
+
+class TargetSilent(TargetDown):
+    """Nothing came in time. Whoever waits has waited already: the next target, not this one again."""
+
+    code = "target_silent"
+
+
+class TargetRefused(TargetError):
+    """The target will not answer this, however often it is asked."""
+
+    code = "target_refused"
+
+
+class TargetDenied(TargetRefused):
+    """The key or the model does not work."""
+
+    code = "target_denied"
+
+
+class ContextTooLong(TargetRefused):
+    """The conversation is longer than this target's window."""
+
+    code = "context_too_long"
+
+
+class ContentFiltered(TargetRefused):
+    """The provider's content filter stopped it."""
+
+    code = "content_filter"
+
+
+class Unanswered(RouterError):
+    """No target of the route answered."""
+
+    code = "no_answer"
+    status = 502
+    sentence = "No model could answer just now. Please try again."
+
+
+class Overlong(Unanswered):
+    """Every target that could be asked has too small a window."""
+
+    code = "context_too_long"
+    status = 400
+    sentence = "This conversation is too long for the model. Please start a new one or shorten it."
+
+
+class Filtered(Unanswered):
+    """The provider's content filter refused the question."""
+
+    code = "content_filter"
+    status = 400
+    sentence = "The model's content filter refused this request."
+
+
+class Busy(Unanswered):
+    """Every target is over its own limits. `retry_after` in seconds, where one was told."""
+
+    code = "overloaded"
+    status = 503
+    sentence = "The models are overloaded just now. Please try again in a moment."
+
+    def __init__(self, *, attempts: tuple[Attempt, ...] = (), retry_after: float | None = None) -> None:
+        super().__init__(attempts=attempts)
+        self.retry_after = retry_after
+
+
+class TimedOut(Unanswered):
+    """The answer did not come within its time."""
+
+    code = "timeout"
+    status = 504
+    sentence = "The answer took too long. Please try again."
+
+
+class ToolError(RouterError):
+    """A tool's own refusal: its sentence is told to the model (and shown on the tool's card)."""
+
+    code = "tool_error"

@@ -1,0 +1,164 @@
+"""The answer: events, the order they come in, and the two shapes everything is made of.
+
+    (Start (Thought | Text | ToolInput | ToolCall)* ToolResult*)*   then exactly one of   Finish | Failure
+
+A ToolResult follows the ToolCall whose id it bears. Eight types, closed: before a ninth, ask whether a wire
+can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from router.chat import Ask, Json, JsonObject
+from router.errors import Attempt
+
+Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the provider counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Self) -> "Usage":
+        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A model call begins: who speaks from here on, and what was tried before."""
+
+    target: str
+    model: str
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer. Never empty, never half a surrogate pair."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A piece of the model's reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInput:
+    """A piece of a call's arguments, while they stream. The whole comes in its ToolCall."""
+
+    call_id: str
+    name: str
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool. `malformed` holds what it wrote where that was no JSON object."""
+
+    call_id: str
+    name: str
+    arguments: JsonObject
+    malformed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What came of a call."""
+
+    call_id: str
+    name: str
+    result: Json
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer is whole. `usage` is summed over its model calls, None where no provider said."""
+
+    reason: Reason
+    usage: Usage | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The answer broke off after it had begun. `public` is safe to show."""
+
+    code: str
+    public: str
+    attempts: tuple[Attempt, ...] = ()
+
+
+Event = Start | Text | Thought | ToolInput | ToolCall | ToolResult | Finish | Failure
+
+Events = AsyncGenerator[Event, None]
+Answer = Callable[[Ask], Events]
+"""What answers: a target is one, a target inside steps is one, a whole route is one."""
+
+Step = Callable[[Answer], Answer]
+"""What changes a question or watches an answer. One that loops over another's events does so in `aclosing`."""
+
+
+State = Literal["idle", "speaking", "running", "over"]
+
+ORDER: dict[tuple[State, type[Event]], State] = {
+    ("idle", Start): "speaking",
+    ("idle", Failure): "over",
+    ("speaking", Start): "speaking",
+    ("speaking", Text): "speaking",
+    ("speaking", Thought): "speaking",
+    ("speaking", ToolInput): "speaking",
+    ("speaking", ToolCall): "speaking",
+    ("speaking", ToolResult): "running",
+    ("speaking", Finish): "over",
+    ("speaking", Failure): "over",
+    ("running", ToolResult): "running",
+    ("running", Start): "speaking",
+    ("running", Finish): "over",
+    ("running", Failure): "over",
+}
+
+
+class Disorder(AssertionError):
+    """Events came in an order that is none: a bug in whatever made them."""
+
+
+class Order:
+    """Watches one answer and objects to the first event out of order. For tests and drills: it costs a lookup per event."""
+
+    def __init__(self) -> None:
+        self._state: State = "idle"
+        self._open: set[str] = set()
+        self._seen: set[str] = set()
+
+    def see(self, event: Event) -> Event:
+        """The event itself, if it may come now."""
+        state = ORDER.get((self._state, type(event)))
+        if state is None:
+            raise Disorder(f"{type(event).__name__} while {self._state}")
+        self._state = state
+        if isinstance(event, Text | Thought) and not event.text:
+            raise Disorder(f"an empty {type(event).__name__}")
+        if isinstance(event, ToolCall):
+            if event.call_id in self._seen:
+                raise Disorder("two calls with one id")
+            self._seen.add(event.call_id)
+            self._open.add(event.call_id)
+        if isinstance(event, ToolResult):
+            if event.call_id not in self._open:
+                raise Disorder("a result without its call")
+            self._open.remove(event.call_id)
+        return event
+
+    def end(self) -> None:
+        """No more events will come."""
+        if self._state != "over":
+            raise Disorder(f"ended while {self._state}")

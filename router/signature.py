@@ -1,0 +1,304 @@
+"""A typed function seen as a model: its parameters are the fields, its docstring their documentation.
+
+One reading serves three readers: a tool's JSON schema and the check of its arguments, a step's options in YAML,
+and the declaration of routes.yaml itself (a dataclass is a function too: its constructor).
+
+    def get_weather(location: str, days: int = 1) -> str:
+        '''Current weather for a city.
+
+        location: the city's name, e.g. 北京
+        '''
+"""
+
+import dataclasses
+import inspect
+import math
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from router.errors import Misfit
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A plain JSON scalar."""
+
+    kind: Literal["string", "integer", "number", "boolean", "null"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A text with a grammar of its own. `read` returns the value or raises Misfit."""
+
+    name: str
+    read: Callable[[str], object]
+    pattern: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list of one kind of thing."""
+
+    item: "Shape"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping from names to one kind of thing."""
+
+    item: "Shape"
+    key: Spelled | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One named value of a record."""
+
+    name: str
+    shape: "Shape"
+    required: bool
+    doc: str = ""
+    default: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A mapping with known names; `build(**values)` makes the value."""
+
+    name: str
+    doc: str
+    fields: tuple[Field, ...]
+    build: Callable[..., object]
+
+    def field(self, name: str) -> Field | None:
+        """The field of this name."""
+        return next((item for item in self.fields if item.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of several shapes: the first whose kind fits is the one."""
+
+    options: tuple["Shape", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Whatever JSON can hold."""
+
+
+Shape = Scalar | Choice | Spelled | Listing | Table | Record | Either | Anything
+
+SCALARS: dict[object, Shape] = {
+    str: Scalar("string"),
+    int: Scalar("integer"),
+    float: Scalar("number"),
+    bool: Scalar("boolean"),
+    type(None): Scalar("null"),
+    Any: Anything(),
+    object: Anything(),
+    dict: Table(Anything()),
+    list: Listing(Anything()),
+}
+LISTS = (list, tuple, Sequence, set, frozenset)
+TABLES = (dict, Mapping)
+
+
+def shape_of(annotation: object) -> Shape:
+    """The shape a type annotation describes. TypeError where it describes none that JSON has."""
+    if isinstance(annotation, Spelled):
+        return annotation
+    if (known := SCALARS.get(annotation)) is not None:
+        return known
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        spelled = next((note for note in arguments[1:] if isinstance(note, Spelled)), None)
+        return spelled or shape_of(arguments[0])
+    if origin is Literal:
+        return Choice(tuple(str(value) for value in arguments))
+    if origin in (Union, types.UnionType):
+        return Either(tuple(shape_of(option) for option in arguments))
+    if origin in LISTS:
+        return Listing(shape_of(arguments[0]))
+    if origin in TABLES:
+        key = shape_of(arguments[0])
+        return Table(shape_of(arguments[1]), key if isinstance(key, Spelled) else None)
+    if inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
+        return record_of(cast("Callable[..., object]", annotation))
+    raise TypeError(f"{annotation!r} is not a type that JSON has")
+
+
+def record_of(function: Callable[..., object]) -> Record:
+    """A function (or dataclass) as a record of its parameters. Keyword-only parameters of a function are not
+    options: whoever builds it supplies them. TypeError where a parameter has no usable annotation.
+    """
+    summary, docs = documentation(function)
+    hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
+    defaults = _defaults(function)
+    found: list[Field] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not isinstance(function, type):
+            continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"{function.__name__} takes *{parameter.name}: name each parameter")
+        if parameter.name not in hints:
+            raise TypeError(f"parameter {parameter.name} of {function.__name__} has no type annotation")
+        required = parameter.default is parameter.empty
+        default = None if required else defaults.get(parameter.name, parameter.default)
+        shape = shape_of(hints[parameter.name])
+        found.append(Field(parameter.name, shape, required, docs.get(parameter.name, ""), default))
+    return Record(function.__name__, summary, tuple(found), function)
+
+
+def _defaults(function: Callable[..., object]) -> dict[str, object]:
+    if not dataclasses.is_dataclass(function):
+        return {}
+    made = {item.name: item.default_factory for item in dataclasses.fields(function)}
+    return {name: make() for name, make in made.items() if make is not dataclasses.MISSING}
+
+
+def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
+    """A docstring as (what it says, what it says of each parameter: lines of the form `name: text`)."""
+    names = set(inspect.signature(function).parameters)
+    said: list[str] = []
+    docs: dict[str, str] = {}
+    for line in (inspect.getdoc(function) or "").splitlines():
+        hit = re.match(r"\s*(\w+):\s+(.+)", line)
+        if hit and hit[1] in names:
+            docs[hit[1]] = hit[2].strip()
+        else:
+            said.append(line)
+    return "\n".join(said).strip(), docs
+
+
+def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
+    """The JSON schema of a shape. With `definitions`, records go there and are referred to by name."""
+    match shape:
+        case Scalar(kind):
+            return {"type": kind}
+        case Choice(values):
+            return {"type": "string", "enum": list(values)}
+        case Spelled(_, _, pattern, example):
+            return {"type": "string", "pattern": pattern, "examples": [example]}
+        case Listing(item):
+            return {"type": "array", "items": schema(item, definitions)}
+        case Table(item=Anything()):
+            return {"type": "object"}
+        case Table(item):
+            return {"type": "object", "additionalProperties": schema(item, definitions)}
+        case Record() if definitions is not None:
+            if shape.name not in definitions:
+                definitions[shape.name] = {}  # a record may contain itself
+                definitions[shape.name] = _record_schema(shape, definitions)
+            return {"$ref": f"#/$defs/{shape.name}"}
+        case Record():
+            return _record_schema(shape, None)
+        case Either(options):
+            return _either_schema(options, definitions)
+        case Anything():
+            return {}
+
+
+def _record_schema(record: Record, definitions: dict[str, object] | None) -> dict[str, object]:
+    properties: dict[str, object] = {}
+    for item in record.fields:
+        shown = schema(item.shape, definitions)
+        if item.doc:
+            shown = {**shown, "description": item.doc}
+        properties[item.name] = shown
+    made: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required := [item.name for item in record.fields if item.required]:
+        made["required"] = required
+    if record.doc and definitions is not None:
+        made["description"] = record.doc
+    return made
+
+
+def _either_schema(options: tuple[Shape, ...], definitions: dict[str, object] | None) -> dict[str, object]:
+    shown = [schema(option, definitions) for option in options]
+    if all(set(option) == {"type"} for option in shown):
+        return {"type": [option["type"] for option in shown]}
+    return {"anyOf": shown}
+
+
+KINDS: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
+WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
+
+
+def check(shape: Shape, value: object, path: str = "") -> object:
+    """A JSON value as the shape's own, strictly: `true` is no number, `"5"` is none either. Misfit says where."""
+    match shape:
+        case Scalar(kind):
+            if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
+                raise _misfit(path, f"{WORDS[kind]} is needed")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise _misfit(path, "a finite number is needed")
+            return float(cast("float", value)) if kind == "number" else value
+        case Choice(values):
+            if value not in values:
+                raise _misfit(path, f"one of {', '.join(values)} is needed")
+            return value
+        case Spelled(name, read, _, example):
+            if not isinstance(value, str):
+                raise _misfit(path, f"a {name} such as {example} is needed")
+            return read(value)
+        case Listing(item):
+            if not isinstance(value, list):
+                raise _misfit(path, "a list is needed")
+            return [check(item, entry, f"{path}[{index}]") for index, entry in enumerate(cast("list[object]", value))]
+        case Table(item):
+            return {key: check(item, entry, _at(path, key)) for key, entry in _mapping(value, path).items()}
+        case Record():
+            return shape.build(**arguments(shape, value, path))
+        case Either(options):
+            return _check_either(options, value, path)
+        case Anything():
+            return value
+
+
+def arguments(record: Record, value: object, path: str = "") -> dict[str, object]:
+    """A JSON object as the keyword arguments of the record's function, checked."""
+    given = _mapping(value, path)
+    for name in given:
+        if record.field(name) is None:
+            raise _misfit(_at(path, name), "there is no such parameter")
+    for item in record.fields:
+        if item.required and item.name not in given:
+            raise _misfit(_at(path, item.name), "it is needed but missing")
+    return {item.name: check(item.shape, given[item.name], _at(path, item.name)) for item in record.fields if item.name in given}
+
+
+def _check_either(options: tuple[Shape, ...], value: object, path: str) -> object:
+    complaints: list[Misfit] = []
+    for option in options:
+        try:
+            return check(option, value, path)
+        except Misfit as misfit:
+            complaints.append(misfit)
+    # The complaint that got deepest into the value is the one about the option that was meant.
+    raise max(complaints, key=lambda misfit: len(misfit.field or ""))
+
+
+def _mapping(value: object, path: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise _misfit(path, "an object is needed")
+    return cast("dict[str, object]", value)
+
+
+def _at(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _misfit(path: str, message: str) -> Misfit:
+    return Misfit(f"{path}: {message}" if path else message, path or None)
