@@ -1,15 +1,27 @@
 """The question: an Ask, and what it is made of. Frozen values; a change is a new one."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Self, TypeAlias
 
 from router.errors import Misfit
 
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can hold."""
 
 JsonObject = Mapping[str, Json]
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def whole(text: str) -> str:
+    """The text with its surrogate pairs joined and lone halves replaced by U+FFFD: it can be written as UTF-8."""
+    if not SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -30,6 +42,11 @@ class Result:
     name: str
     value: Json
     is_error: bool = False
+
+    @property
+    def text(self) -> str:
+        """The result as a model reads it."""
+        return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
 Part = str | Call | Result

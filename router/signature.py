@@ -226,7 +226,10 @@ def _record_schema(record: Record, definitions: dict[str, object] | None) -> dic
 
 
 def _either_schema(options: tuple[Shape, ...], definitions: dict[str, object] | None) -> dict[str, object]:
-    shown = [schema(option, definitions) for option in options]
+    # In YAML what is not wanted is left out; in JSON a model may say null.
+    shown = [schema(option, definitions) for option in options if definitions is None or option != Scalar("null")]
+    if len(shown) == 1:
+        return shown[0]
     if all(set(option) == {"type"} for option in shown):
         return {"type": [option["type"] for option in shown]}
     return {"anyOf": shown}

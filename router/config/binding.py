@@ -11,7 +11,7 @@ from router.config.values import Name, Secret
 from router.errors import Complaint, Misfit, Place
 from router.signature import Anything, Choice, Either, Listing, Record, Scalar, Shape, Spelled, Table
 
-LITERAL_SECRET = re.compile(r"(?i)((?:key|keys|secret|token|password)[\"']?\s*:\s*)(?!\$\{)[^\s,}].*")
+LITERAL_SECRET = re.compile(r"""(?i)((?:key|keys|secret|token|password)["']?\s*:\s*)(?!["']?\$\{)[^\s,}].*""")
 """A key written out in a file: the line is quoted without it."""
 
 

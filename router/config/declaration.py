@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, cast
+from typing import Literal
 
 from router.chat import Params
 from router.config import document
@@ -228,6 +228,8 @@ class Declaration:
 
     routes: Routes
     pipelines: Mapping[str, tuple[StepLine, ...]]
+    tools: Mapping[str, Place]
+    """Tool sets the routes name → where first."""
     skipped: Mapping[str, str]
     """Optional target → why it is skipped."""
     snapshot: Snapshot
@@ -240,12 +242,18 @@ def declare(snapshot: Snapshot, variables: Mapping[str, str]) -> Declaration:
     """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`."""
     complaints = Complaints(snapshot.texts)
     environment = Environment(variables, snapshot.root, complaints.add)
-    routes, skipped = _routes(snapshot, environment, complaints)
-    pipelines: dict[str, tuple[StepLine, ...]] = {}
-    for route in routes.routes.values():
-        if route.pipeline not in pipelines:
-            pipelines[route.pipeline] = _pipeline(route.pipeline, snapshot, environment, complaints)
-    return Declaration(routes, pipelines, skipped, snapshot, snapshot.digest(environment.used), complaints)
+    tree = _tree(snapshot.routes, snapshot, environment, complaints)
+    skipped: dict[str, str] = {}
+    routes = Routes(targets={}, routes={})
+    if isinstance(tree, Table):
+        tree = _with_defaults(_with_optional_targets(tree, skipped))
+    if tree is not None:
+        pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
+        routes = replace(routes, **pieces)
+    used = _check_references(tree, complaints)
+    pipelines = {name: _pipeline(name, place, snapshot, environment, complaints) for name, place in used["pipeline"].items()}
+    digest = snapshot.digest(environment.used)
+    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, complaints)
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
@@ -258,22 +266,6 @@ def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: C
         complaints.add(Place(file, 1, 1), "the file is empty")
         return None
     return environment.resolve(node)
-
-
-def _routes(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[Routes, dict[str, str]]:
-    nothing = Routes(targets={}, routes={})
-    tree = _tree(snapshot.routes, snapshot, environment, complaints)
-    if tree is None:
-        return nothing, {}
-    skipped: dict[str, str] = {}
-    if isinstance(tree, Table):
-        tree = _with_optional_targets(tree, skipped)
-        tree = _with_defaults(tree)
-    pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
-    # What could be bound is still checked for what it refers to: a mistake in one piece hides none in another.
-    routes = replace(nothing, **pieces)
-    _check_references(routes, tree, complaints)
-    return routes, skipped
 
 
 def _with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
@@ -331,33 +323,43 @@ def _with(tree: Table, name: str, node: Node) -> Table:
     return replace(tree, pairs=tuple((key, node if key.text == name else value) for key, value in tree.pairs))
 
 
-def _check_references(routes: Routes, tree: Node, complaints: Complaints) -> None:
-    """Targets that exist; ids and aliases that are told apart. (Pipelines and tools are looked for where they are loaded.)"""
-    written = tree.get("targets") if isinstance(tree, Table) else None
-    targets = [key.text for key, _ in written.pairs] if isinstance(written, Table) else list(routes.targets)
-    taken = {str(name): name for name in routes.routes}
-    for name, route in routes.routes.items():
-        for target in route.targets:
-            if target not in targets and target.place:
-                complaints.add(target.place, f"no target is named `{target}`{did_you_mean(target, targets)}")
-        for alias in route.aliases:
-            first = taken.get(str(alias))
-            if first is not None and alias.place and first.place:
-                complaints.add(alias.place, f"`{alias}` is taken: line {first.place.line} names it already")
-            taken.setdefault(str(alias), alias)
-        _check_repeats(name, route, complaints)
+def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, Place]]:
+    """Targets that exist; ids and aliases that are told apart. Returns which pipelines and tools the routes name, and where.
+
+    It reads the tree, not what was bound from it: a route with a mistake is still checked for its other ones.
+    """
+    used: dict[str, dict[str, Place]] = {"pipeline": {}, "tools": {}}
+    targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
+    known = [key.text for key, _ in targets.pairs] if isinstance(targets, Table) else []
+    pairs = routes.pairs if isinstance(routes, Table) else ()
+    taken = {key.text: key.place for key, _ in pairs}
+    for key, route in pairs:
+        for target in _words(route, "targets"):
+            if target.text not in known:
+                complaints.add(target.place, f"no target is named `{target.text}`{did_you_mean(target.text, known)}")
+        for alias in _words(route, "aliases"):
+            if alias.text in taken:
+                complaints.add(alias.place, f"`{alias.text}` is taken: line {taken[alias.text].line} names it already")
+            taken.setdefault(alias.text, alias.place)
+        for word, places in used.items():
+            for name in _words(route, word):
+                places.setdefault(name.text, name.place)
+        for word in ("targets", "tools"):
+            words = _words(route, word)
+            for name in words[1:]:
+                if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
+                    complaints.add(name.place, f"`{name.text}` stands twice in the {word} of `{key.text}`")
+    return used
 
 
-def _check_repeats(name: str, route: Route, complaints: Complaints) -> None:
-    for word in ("targets", "tools"):
-        seen: set[str] = set()
-        for entry in cast("tuple[Name, ...]", getattr(route, word)):
-            if entry in seen and entry.place:
-                complaints.add(entry.place, f"`{entry}` stands twice in the {word} of `{name}`")
-            seen.add(entry)
+def _words(route: Node, name: str) -> list[document.Scalar]:
+    """The scalars under a key of a route, be they one or a list."""
+    node = route.get(name) if isinstance(route, Table) else None
+    entries = node.items if isinstance(node, document.Listing) else (node,)
+    return [entry for entry in entries if isinstance(entry, document.Scalar) and entry.text]
 
 
-def _pipeline(name: Name, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
+def _pipeline(name: str, place: Place, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
     file = f"pipelines/{name}.yaml"
     if file not in snapshot.texts:
         known = [
@@ -365,7 +367,7 @@ def _pipeline(name: Name, snapshot: Snapshot, environment: Environment, complain
             for text in snapshot.texts
             if text.startswith("pipelines/") and text.endswith(".yaml")
         ]
-        complaints.add(name.place or Place(snapshot.routes, 1, 1), f"there is no {file}{did_you_mean(name, known)}")
+        complaints.add(place, f"there is no {file}{did_you_mean(name, known)}")
         return ()
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:

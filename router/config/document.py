@@ -114,7 +114,7 @@ class _Reader:
             case yaml.ScalarEvent():
                 if event.tag and not event.implicit[1]:
                     self._complain(place, f"tags such as {event.tag} are not read here")
-                node: Node = Scalar(place, event.value, plain=event.style is None, source=event.value)
+                node: Node = Scalar(place, event.value, plain=event.implicit[0], source=event.value)
             case yaml.SequenceStartEvent():
                 node = Listing(place, tuple(self._items(events, depth)))
             case _:

@@ -1,0 +1,16 @@
+"""routes.schema.json: what editors complete and check routes.yaml with, made from the declaration."""
+
+from router.config.declaration import Routes
+from router.signature import record_of, schema
+
+
+def routes_schema() -> dict[str, object]:
+    """The JSON schema of routes.yaml. A text that holds `${…}` may stand for any scalar: it is known only when it is loaded."""
+    definitions: dict[str, object] = {}
+    root = schema(record_of(Routes), definitions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "routes.yaml",
+        **root,
+        "$defs": definitions,
+    }

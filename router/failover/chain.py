@@ -1,0 +1,201 @@
+"""The chain of targets: each asked in order, one of them again where that may help."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from router.chat import Ask
+from router.config.declaration import Retry, Timeout
+from router.errors import (
+    Attempt,
+    Busy,
+    ContentFiltered,
+    ContextTooLong,
+    Filtered,
+    Overlong,
+    TargetDown,
+    TargetError,
+    TargetSilent,
+    TimedOut,
+    Unanswered,
+)
+from router.events import Answer, Event, Events, Failure, Finish, Start
+from router.failover.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target as the chain sees it. `window`: tokens it can read, None where nobody said."""
+
+    name: str
+    answer: Answer
+    window: int | None = None
+
+
+def failover(candidates: Sequence[Candidate], timeout: Timeout, retry: Retry) -> Answer:
+    """The first of the candidates that starts to speak."""
+
+    async def answer(ask: Ask) -> Events:
+        chain = Chain(candidates, timeout, retry, ask)
+        async with Watch() as watch:
+            opened = await chain.open(watch)
+            async with aclosing(opened.events) as events:
+                yield replace(opened.start, attempts=tuple(chain.attempts))
+                began = time.monotonic()
+                event: Event | None = opened.first
+                while event is not None:
+                    if isinstance(event, Finish):
+                        chain.note(opened.start.target, "ok", time.monotonic() - began)
+                        yield replace(event, attempts=tuple(chain.attempts))
+                        return
+                    yield event
+                    try:
+                        event = await following(events, watch, timeout.idle, opened.start.target, "timeout_idle")
+                    except TargetError as error:
+                        chain.note(error.target, error.outcome, time.monotonic() - began)
+                        break
+                else:
+                    chain.note(opened.start.target, "cut", time.monotonic() - began)
+                yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
+
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream whose first event is here."""
+
+    start: Start
+    first: Event
+    events: AsyncGenerator[Event, None]
+
+
+class Chain:
+    """One question's way through the candidates; remembers what was tried."""
+
+    def __init__(self, candidates: Sequence[Candidate], timeout: Timeout, retry: Retry, ask: Ask) -> None:
+        self._candidates = candidates
+        self._timeout = timeout
+        self._retry = retry
+        self._ask = ask
+        self.attempts: list[Attempt] = []
+
+    def note(self, target: str, outcome: str, seconds: float) -> None:
+        """Remember how a try ended."""
+        self.attempts.append(Attempt(target, outcome, round(seconds, 3)))
+
+    async def open(self, watch: Watch) -> Opened:
+        """The first stream that starts. An Unanswered where none does."""
+        failed: list[TargetError] = []
+        window = 0
+        for candidate in self._candidates:
+            if window and (candidate.window or 0) <= window:
+                self.note(candidate.name, "skipped_window", 0)
+                continue
+            try:
+                return await self._candidate(candidate, watch)
+            except ContextTooLong as error:
+                failed.append(error)
+                window = max(window, candidate.window or 1)
+            except ContentFiltered as error:
+                failed.append(error)
+                break
+            except TargetError as error:
+                failed.append(error)
+        raise self._verdict(failed)
+
+    async def _candidate(self, candidate: Candidate, watch: Watch) -> Opened:
+        """One candidate, asked again while that may help. tenacity is entered after the first failure only: it costs 70 µs."""
+        try:
+            return await self._once(candidate, watch)
+        except TargetDown as error:
+            if not self._worth_it(error):
+                raise
+            known = iter([error])
+
+        async def again() -> Opened:
+            if (error := next(known, None)) is not None:
+                raise error
+            return await self._once(candidate, watch)
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._retry.attempts),
+            wait=self._wait,
+            retry=retry_if_exception(self._worth_it),
+            reraise=True,
+        )
+        return await retrying(again)
+
+    def _worth_it(self, error: BaseException) -> bool:
+        """Whether the same target may be asked again: not one that was silent, not one that wants to be left alone for long."""
+        if not isinstance(error, TargetDown) or isinstance(error, TargetSilent):
+            return False
+        return self._retry.attempts > 1 and (error.retry_after or 0) <= self._retry.backoff.most
+
+    def _wait(self, state: RetryCallState) -> float:
+        backoff = self._retry.backoff
+        error = state.outcome.exception() if state.outcome else None
+        told = error.retry_after if isinstance(error, TargetDown) else None
+        if told is not None:
+            return told
+        return max(backoff.least, wait_random_exponential(multiplier=backoff.least * 2, max=backoff.most)(state))
+
+    async def _once(self, candidate: Candidate, watch: Watch) -> Opened:
+        """Ask one target, up to its first event. The stream is closed on every other way out."""
+        began = time.monotonic()
+        events = candidate.answer(self._ask)
+        opened = False
+        try:
+            start: Start | None = None
+            left = self._timeout.first_token
+            while True:
+                event = await following(events, watch, left, candidate.name, "timeout_first_token")
+                left = max(0.0, self._timeout.first_token - (time.monotonic() - began))
+                if isinstance(event, Start):
+                    start = event
+                    continue
+                if event is None or start is None or self._is_empty(event):
+                    raise TargetDown(candidate.name, "empty")
+                opened = True
+                return Opened(start, event, events)
+        except TargetError as error:
+            self.note(candidate.name, error.outcome, time.monotonic() - began)
+            raise
+        finally:
+            if not opened:
+                await events.aclose()
+
+    def _is_empty(self, event: Event) -> bool:
+        """An answer with nothing in it is a failure; after a tool's result a model may well have nothing to add."""
+        told = bool(self._ask.messages) and self._ask.messages[-1].role == "tool"
+        return isinstance(event, Finish) and event.reason not in ("length", "content-filter") and not told
+
+    def _verdict(self, failed: Sequence[TargetError]) -> Unanswered:
+        attempts = tuple(self.attempts)
+        if any(isinstance(error, ContentFiltered) for error in failed):
+            return Filtered(attempts=attempts)
+        if failed and isinstance(failed[-1], ContextTooLong):
+            return Overlong(attempts=attempts)
+        waits = [error.retry_after for error in failed if error.outcome == "status_429" and error.retry_after is not None]
+        if failed and all(error.outcome == "status_429" for error in failed):
+            return Busy(attempts=attempts, retry_after=min(waits, default=None))
+        if failed and all(isinstance(error, TargetSilent) for error in failed):
+            return TimedOut(attempts=attempts)
+        return Unanswered(attempts=attempts)
+
+
+async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
+    """The next event, None at the end; TargetSilent with this outcome where it does not come within the limit (seconds)."""
+    watch.wait(limit)
+    try:
+        return await anext(events, None)
+    except asyncio.CancelledError:
+        if watch.late():
+            raise TargetSilent(target, outcome) from None
+        raise
+    finally:
+        watch.rest()

@@ -1,0 +1,76 @@
+"""One lazily re-armed timer for a whole stream.
+
+`asyncio.timeout` around each wait costs a timer per event. Here arming is an assignment; the timer runs at most once
+per limit, looks whether somebody has been waiting for too long, and otherwise goes to sleep again.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+
+class Watch:
+    """Cancels the task that has waited too long; `late` then tells that cancellation from anybody else's.
+
+        async with Watch() as watch:
+            watch.wait(10)
+            try:
+                event = await anext(events)
+            except asyncio.CancelledError:
+                if watch.late():
+                    raise TargetSilent(...) from None
+                raise
+            finally:
+                watch.rest()
+
+    What is not between `wait` and `rest` (a slow reader's time) does not count.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._due = 0.0
+        self._armed = 0.0
+        self._fired = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def wait(self, limit: float) -> None:
+        """From now on somebody waits, for at most this many seconds."""
+        self._task = asyncio.current_task()
+        self._due = self._loop.time() + limit
+        if self._timer is None or self._armed > self._due:
+            self._arm()
+
+    def rest(self) -> None:
+        """Nobody waits any more."""
+        self._task = None
+
+    def late(self) -> bool:
+        """Whether the cancellation that just came was this watch's own. It is then taken back."""
+        if not self._fired or self._task is None:
+            return False
+        self._fired = False
+        return self._task.uncancel() == 0
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = self._due
+        self._timer = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return  # the next wait arms it again
+        if self._loop.time() < self._due:
+            self._arm()
+            return
+        self._fired = True
+        self._task.cancel()

@@ -1,0 +1,204 @@
+"""A generation: one loaded configuration, compiled, frozen, named by the hash of its text.
+
+`build(declaration)` is the whole way from a declaration to something that answers; `router check` takes it too, and
+closes what it built. Every complaint of a load is reported at once.
+"""
+
+import asyncio
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
+from router.config.declaration import Declaration, Route, Server, StepLine
+from router.errors import ConfigError, Misfit, Place, UnknownModel
+from router.events import Answer, Step
+from router.failover import Candidate, failover
+from router.signature import record_of
+from router.steps import FROM_ROUTE, STEPS
+from router.targets import Target, open_target
+from router.toolbox import Tool, Toolbox, ToolSet, load
+
+MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A route, ready to answer."""
+
+    name: str
+    declared: Route
+    answer: Answer
+    targets: tuple[Target, ...]
+    tools: tuple[Tool, ...]
+    steps: tuple[str, ...]
+    """The words of its pipeline, outermost first."""
+
+
+@dataclass(slots=True)
+class Generation:
+    """One configuration that serves. Requests hold it to their end; `close` lets go what it opened."""
+
+    digest: str
+    server: Server
+    routes: Mapping[str, Compiled]
+    aliases: Mapping[str, str]
+    skipped: Mapping[str, str]
+    _sets: Sequence[ToolSet] = ()
+    _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    def route(self, model: str) -> Compiled:
+        """The route of this id or alias. UnknownModel where there is none; the id is never repeated to the client."""
+        if not MODEL_ID.fullmatch(model):
+            raise UnknownModel
+        found = self.routes.get(self.aliases.get(model, model))
+        if found is None:
+            raise UnknownModel
+        return found
+
+    def start(self) -> None:
+        """Warm up the targets that are slow at first, in the background; the others serve meanwhile."""
+        warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
+        for warm in warmers:
+            self._warming.add(asyncio.create_task(warm()))
+
+    @property
+    def ready(self) -> bool:
+        """Whether every target answers as quickly as it ever will."""
+        return all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
+
+    async def close(self) -> None:
+        """Let go of everything that was opened."""
+        for task in self._warming:
+            task.cancel()
+        await asyncio.gather(*self._warming, return_exceptions=True)
+        for tool_set in self._sets:
+            tool_set.close()
+
+
+def build(declaration: Declaration) -> Generation:
+    """The generation a declaration makes. ConfigError with every complaint, the declaration's own included."""
+    builder = _Builder(declaration)
+    routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
+    if found := declaration.complaints.in_order():
+        builder.close()
+        raise ConfigError(found)
+    aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
+    named = {str(name): route for name, route in routes.items()}
+    return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, tuple(builder.sets.values()))
+
+
+class _Builder:
+    """What routes share, made once each."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+        self._complaints: Complaints = declaration.complaints
+        texts = declaration.snapshot.texts
+        self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
+        self.sets = {name: made for name, place in declaration.tools.items() if (made := self._tool_set(name, place))}
+        self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
+        self._targets: dict[tuple[str, float], Target] = {}
+        for name in declaration.routes.targets:
+            if name not in declaration.skipped:
+                self._target(name, declaration.routes.defaults.timeout.connect)
+
+    def close(self) -> None:
+        for made in self.sets.values():
+            made.close()
+
+    def route(self, name: str, route: Route) -> Compiled | None:
+        """One route; None where something it needs could not be made (that has been complained about)."""
+        opened = [self._target(target, route.timeout.connect) for target in route.targets if target not in self._declaration.skipped]
+        targets = tuple(target for target in opened if target is not None)
+        if not targets and all(target in self._declaration.skipped for target in route.targets):
+            lacks = "; ".join(dict.fromkeys(self._declaration.skipped[target] for target in route.targets))
+            place = getattr(route.targets[0], "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
+            self._complaints.add(place, f"`{name}` has no target left, all are optional: {lacks}")
+        tools = self._granted(name, route)
+        pipeline = self._pipelines.get(route.pipeline)
+        if not targets or pipeline is None:
+            return None
+        candidates = [Candidate(target.name, target.answer, target.window) for target in targets]
+        answer = failover(candidates, route.timeout, route.retry)
+        inner: list[Step] = []
+        if route.reasoning == "hide":
+            inner.append(FROM_ROUTE["reasoning"]())
+        inner += pipeline
+        if tools:
+            inner.append(FROM_ROUTE["tools"](toolbox=Toolbox(tools, route.timeout.tool), max_steps=route.max_steps))
+        for step in reversed(inner):
+            answer = step(answer)
+        words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
+        return Compiled(str(name), route, answer, targets, tools, words)
+
+    def _target(self, name: str, connect: float) -> Target | None:
+        declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
+        if declared is None:
+            return None
+        if (name, connect) not in self._targets:
+            try:
+                self._targets[name, connect] = open_target(str(name), declared, connect)
+            except Misfit as misfit:
+                place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
+                self._complaints.add(misfit.place or place, misfit.message)
+                return None
+        return self._targets[name, connect]
+
+    def _granted(self, name: str, route: Route) -> tuple[Tool, ...]:
+        granted: dict[str, tuple[str, Tool]] = {}
+        for set_name in route.tools:
+            tools = self.sets[set_name].tools if set_name in self.sets else ()
+            for tool in tools:
+                first = granted.setdefault(tool.spec.name, (set_name, tool))
+                if first[0] != set_name and set_name.place:
+                    self._complaints.add(
+                        set_name.place, f"`{name}` gets two tools named `{tool.spec.name}`: from {first[0]} and from {set_name}"
+                    )
+        return tuple(tool for _, tool in granted.values())
+
+    def _tool_set(self, name: str, place: Place) -> ToolSet | None:
+        texts = self._declaration.snapshot.texts
+        file = f"tools/{name}.py"
+        if file not in texts:
+            known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]
+            self._complaints.add(place, f"there is no {file}{did_you_mean(name, known)}")
+            return None
+        try:
+            return load(name, texts[file], Path(self._declaration.snapshot.root, file), self._declaration.digest)
+        except Misfit as misfit:
+            self._complaints.add(misfit.place or place, misfit.message)
+            return None
+
+    def _pipeline(self, lines: Sequence[StepLine]) -> list[Step]:
+        return [step for line in lines if (step := self._step(line)) is not None]
+
+    def _step(self, line: StepLine) -> Step | None:
+        function = STEPS.get(line.name)
+        if function is None:
+            place = cast("Place", line.name.place)
+            self._complaints.add(place, f"there is no step `{line.name}`{did_you_mean(line.name, STEPS)}")
+            return None
+        record = record_of(function)
+        parameters = inspect.signature(function).parameters.values()
+        own = next((one.name for one in parameters if one.kind is one.POSITIONAL_ONLY), None)
+        supplies: dict[str, object] = {"templates": self._templates}
+        given = {one.name: supplies[one.name] for one in parameters if one.kind is one.KEYWORD_ONLY}
+        record = replace(record, build=partial(_call, function, own, given))
+        if own is None:
+            values, fits = bind_fields(line.options, record, self._complaints, f"`{line.name}`")
+        else:
+            value = bind(line.options, record.fields[0].shape, self._complaints, f"`{line.name}`")
+            values, fits = {own: value}, value is not UNFIT
+        step = built(line.options, record, values, self._complaints) if fits else UNFIT
+        return None if step is UNFIT else cast("Step", step)
+
+
+def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:
+    """The function with its options and what the generation supplies; its word's own value goes by position."""
+    first = [values.pop(own)] if own else []
+    return function(*first, **values, **given)

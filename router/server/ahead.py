@@ -1,0 +1,57 @@
+"""What arrives in one read leaves in one write: flush when, and only when, the next event has to be waited for.
+
+An async generator that has its next event at hand gives it without suspending. So the first suspension is the moment
+to write what was collected: no timer, no second task, no future per chunk.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import Any, Self
+
+from router.events import Event
+
+
+class Ahead:
+    """The events of a stream; `flush` is awaited before each wait for the next one."""
+
+    def __init__(self, events: AsyncGenerator[Event, None], flush: Callable[[], Awaitable[None]]) -> None:
+        self._events = events
+        self._flush = flush
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await _Next(self._events, self._flush)
+
+
+class _Next:
+    def __init__(self, events: AsyncGenerator[Event, None], flush: Callable[[], Awaitable[None]]) -> None:
+        self._events = events
+        self._flush = flush
+
+    def __await__(self) -> Generator[Any, Any, Event]:
+        # A hand-driven `await anext(events)`. Whatever is thrown in (a cancellation) goes on to the stream, also when
+        # it comes while flushing: the stream is suspended in its own await then, and must hear of it there.
+        step = self._events.__anext__().__await__()
+        try:
+            awaited = step.send(None)
+        except StopIteration as done:
+            return done.value
+        thrown: BaseException | None = None
+        try:
+            yield from self._flush().__await__()
+        except BaseException as error:  # noqa: BLE001 - handed on in the next line but one
+            thrown = error
+        while True:
+            try:
+                if thrown is not None:
+                    error, thrown = thrown, None
+                    awaited = step.throw(error)
+                try:
+                    sent = yield awaited
+                except BaseException as error:  # noqa: BLE001 - handed on to the stream
+                    thrown = error
+                else:
+                    awaited = step.send(sent)
+            except StopIteration as done:
+                return done.value

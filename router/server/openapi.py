@@ -1,0 +1,115 @@
+"""The chat endpoints, as OpenAPI says it."""
+
+from typing import Any
+
+from router.chat import Params
+from router.signature import record_of, schema
+
+PARAMS: Any = schema(record_of(Params))["properties"]
+
+SCHEMAS: dict[str, Any] = {
+    "Message": {
+        "type": "object",
+        "required": ["role"],
+        "properties": {
+            "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
+            "content": {
+                "anyOf": [
+                    {"type": "string"},
+                    {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["type", "text"],
+                            "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                        },
+                    },
+                ],
+            },
+        },
+    },
+    "ChatRequest": {
+        "type": "object",
+        "required": ["messages"],
+        "properties": {
+            "messages": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Message"}},
+            "model": {"type": "string", "description": "A route's id or alias. Not needed where the path names it."},
+            "stream": {"type": "boolean", "default": True},
+            "params": {"type": "object", "description": "Values for the route's prompt template, e.g. `kind`."},
+            **PARAMS,
+        },
+        "example": {"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True},
+    },
+    "ChatAnswer": {
+        "type": "object",
+        "required": ["id", "model", "role", "content", "finishReason"],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "model": {"type": "string"},
+            "role": {"const": "assistant"},
+            "content": {"type": "string"},
+            "reasoning": {"type": "string"},
+            "toolCalls": {"type": "array", "items": {"type": "object"}},
+            "toolResults": {"type": "array", "items": {"type": "object"}},
+            "finishReason": {"type": "string", "enum": ["stop", "length", "content-filter", "tool-calls", "other", "unknown"]},
+            "usage": {
+                "type": "object",
+                "properties": {"promptTokens": {"type": "integer"}, "completionTokens": {"type": "integer"}},
+            },
+        },
+    },
+    "Error": {
+        "type": "object",
+        "required": ["type", "error", "code", "requestId"],
+        "properties": {
+            "type": {"const": "error"},
+            "error": {"type": "string"},
+            "code": {"type": "string"},
+            "requestId": {"type": "string"},
+        },
+    },
+}
+
+ERRORS = {
+    400: "The request is malformed, or no model will take it",
+    404: "No such model",
+    413: "Too large",
+    500: "Something went wrong here",
+    502: "No target answered",
+    503: "Every target is overloaded",
+    504: "No target answered in time",
+}
+
+
+def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {
+        "post": {
+            "tags": ["chat"],
+            "operationId": name,
+            "summary": summary,
+            "parameters": parameters,
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}}},
+            },
+            "responses": {
+                "200": {
+                    "description": 'The answer: lines such as `0:{"type":"text-delta","textDelta":"…"}`, or one object where `stream` is false.',
+                    "content": {
+                        "text/event-stream": {"schema": {"type": "string"}},
+                        "application/json": {"schema": {"$ref": "#/components/schemas/ChatAnswer"}},
+                    },
+                },
+                **{str(status): {"description": words, "content": error} for status, words in ERRORS.items()},
+            },
+        },
+    }
+
+
+ROUTE = {"name": "route", "in": "path", "required": True, "schema": {"type": "string"}, "description": "A route's id or alias."}
+
+PATHS: dict[str, Any] = {
+    "/api/chat": _operation("chat", "Ask the model that the body names.", []),
+    "/api/chat/{route}": _operation("chat_with_route", "Ask the model that the path names.", [ROUTE]),
+}

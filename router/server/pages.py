@@ -1,0 +1,64 @@
+"""The pages beside the chat endpoints: which models there are, health, and the OpenAPI documentation of all of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+
+from router import __version__
+from router.reload import Live
+from router.server import openapi
+
+
+def pages(live: Live) -> FastAPI:
+    """The FastAPI application over the live generation."""
+    app = FastAPI(title="Pointsman", version=__version__, redoc_url=None)
+
+    @app.get("/api/models", tags=["models"])
+    def models() -> dict[str, list[dict[str, Any]]]:  # pyright: ignore[reportUnusedFunction]
+        """The model ids this router answers for, and their aliases."""
+        generation = live.generation
+        aliases: dict[str, list[str]] = {name: [] for name in generation.routes}
+        for alias, name in generation.aliases.items():
+            aliases[name].append(alias)
+        return {
+            "models": [
+                {
+                    "id": name,
+                    "aliases": aliases[name],
+                    "tools": [tool.spec.name for tool in route.tools],
+                    "reasoning": route.declared.reasoning,
+                }
+                for name, route in generation.routes.items()
+            ],
+        }
+
+    @app.get("/healthz", tags=["health"])
+    def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        """Whether the process runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up"}})
+    def readyz(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Whether every target answers as quickly as it ever will."""
+        ready = live.generation.ready
+        response.status_code = 200 if ready else 503
+        return {"ready": ready, "generation": live.generation.digest}
+
+    app.openapi = _documented(app)
+    return app
+
+
+def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """The schema of the pages, and of the chat endpoints, which FastAPI does not serve."""
+
+    def document() -> dict[str, Any]:
+        if not app.openapi_schema:
+            made = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            made["paths"] = {**openapi.PATHS, **made["paths"]}
+            made.setdefault("components", {}).setdefault("schemas", {}).update(openapi.SCHEMAS)
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    return document

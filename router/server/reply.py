@@ -1,0 +1,208 @@
+"""An answer's way out: events → bytes, or one JSON body; headers wait for the first event.
+
+A refusal until then is an honest HTTP status; everything later is one Failure event. A stream never just stops.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+from starlette.types import Receive, Send
+
+from router.chat import Ask
+from router.errors import RouterError, TimedOut
+from router.events import Answer, Event, Failure
+from router.server.ahead import Ahead
+from router.server.body import ClientLeft
+from router.server.log import Entry, problems
+from router.wire import Wire, answered
+
+Headers = list[tuple[bytes, bytes]]
+
+COMMON: Headers = [
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
+    (b"x-content-type-options", b"nosniff"),
+]
+MAX_COLLECTED = 64 * 1024
+"""Bytes collected before they are written although the next event is at hand."""
+
+STATUS = {
+    "context_too_long": 400,
+    "content_filter": 400,
+    "timeout": 504,
+    "no_answer": 502,
+    "overloaded": 503,
+}
+"""Failure code → status, where an answer that failed is not streamed; 500 for all others."""
+
+
+class Reply:
+    """The HTTP response of one request."""
+
+    def __init__(self, send: Send, entry: Entry, wire: Wire) -> None:
+        self._send = send
+        self.entry = entry
+        self.wire = wire
+        self.begun = False
+
+    async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Send the status and headers."""
+        self.begun = True
+        self.entry.status = status
+        headers: Headers = [
+            (b"content-type", content_type.encode()),
+            (b"x-request-id", self.entry.request_id.encode()),
+            (b"x-router-generation", self.entry.generation.encode()),
+            *COMMON,
+            *more,
+        ]
+        if self.entry.target:
+            headers.append((b"x-router-target", self.entry.target.encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool) -> None:
+        """Send a piece of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def whole(self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Send one JSON body."""
+        length = (b"content-length", str(len(body)).encode())
+        await self.begin(status, "application/json", [length, *more])
+        await self.write(body, more=False)
+
+    async def refuse(self, error: RouterError) -> None:
+        """Send an error that came before the first event."""
+        self.entry.outcome = error.code
+        self.entry.attempts = error.attempts or self.entry.attempts
+        wait = getattr(error, "retry_after", None)
+        more = [(b"retry-after", str(max(1, round(wait))).encode())] if isinstance(wait, int | float) else []
+        sentence = f"{error.public} (request {self.entry.request_id})" if error.status >= 500 else error.public
+        await self.whole(error.status, self.wire.refusal(error.code, sentence, self.entry.request_id), more)
+
+
+class Streamed:
+    """A sink that writes as it goes."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._encode = reply.wire.encoder(reply.entry.request_id)
+        self._collected: list[bytes] = []
+        self._size = 0
+        self.begun = False
+
+    def put(self, event: Event) -> None:
+        """Take an event."""
+        self.begun = True
+        self._reply.entry.see(event)
+        if data := self._encode(event):
+            self._collected.append(data)
+            self._size += len(data)
+
+    @property
+    def full(self) -> bool:
+        """Whether more was collected than should be held."""
+        return self._size > MAX_COLLECTED
+
+    async def flush(self) -> None:
+        """Write what was taken so far: always whole lines."""
+        if not self._collected:
+            return
+        data = b"".join(self._collected)
+        self._collected.clear()
+        self._size = 0
+        if not self._reply.begun:
+            await self._reply.begin(200, self._reply.wire.content_type, self._reply.wire.headers)
+        await self._reply.write(data, more=True)
+
+    async def close(self) -> None:
+        """Write the rest and the end."""
+        await self.flush()
+        await self._reply.write(b"", more=False)
+
+
+class Collected:
+    """A sink that writes one JSON body at the end."""
+
+    full = False
+
+    def __init__(self, reply: Reply, model: str) -> None:
+        self._reply = reply
+        self._model = model
+        self._events: list[Event] = []
+        self.begun = False
+
+    def put(self, event: Event) -> None:
+        """Take an event."""
+        self.begun = True
+        self._reply.entry.see(event)
+        self._events.append(event)
+
+    async def flush(self) -> None:
+        """Nothing is written before the end."""
+
+    async def close(self) -> None:
+        """Write the whole answer, or why there is none."""
+        reply = self._reply
+        made = answered(reply.entry.request_id, self._model, self._events)
+        if isinstance(made.end, Failure):
+            sentence = f"{made.end.public} (request {reply.entry.request_id})"
+            body = reply.wire.refusal(made.end.code, sentence, reply.entry.request_id)
+            await reply.whole(STATUS.get(made.end.code, 500), body)
+        else:
+            await reply.whole(200, reply.wire.whole(made))
+
+
+async def deliver(answer: Answer, ask: Ask, total: float, sink: Streamed | Collected) -> None:
+    """Run an answer into a sink. Raises what went wrong before the first event; later it becomes a Failure in the sink."""
+    try:
+        async with asyncio.timeout(total), aclosing(answer(ask)) as events:
+            async for event in Ahead(events, sink.flush):
+                sink.put(event)
+                if sink.full:
+                    await sink.flush()
+                    await asyncio.sleep(0)  # a stream that never waits must not hold the loop
+    except TimeoutError:
+        if not sink.begun:
+            raise TimedOut from None
+        sink.put(Failure(TimedOut.code, TimedOut.sentence))
+    except RouterError as error:
+        if not sink.begun:
+            raise
+        sink.put(Failure(error.code, error.public, error.attempts))
+    except Exception:
+        if not sink.begun:
+            raise
+        problems.exception("an answer failed")
+        sink.put(Failure(RouterError.code, RouterError.sentence))
+    await sink.close()
+
+
+class Presence:
+    """Watches for the client to leave. The block is then cancelled, and ends in ClientLeft.
+
+    `send` does not raise when the client is gone: without this an answer runs on for nobody.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = False
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._watcher.cancel()
+        if self._left and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientLeft from None
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        if self._task is not None:
+            self._task.cancel()

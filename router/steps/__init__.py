@@ -1,0 +1,30 @@
+"""The language of pipelines: one row per word, its options in its function's signature.
+
+A positional-only parameter is the word's value itself (`- prompt: chat.j2`), others are its options
+(`- history: {keep: 40}`), keyword-only ones are supplied by the generation.
+"""
+
+from collections.abc import Callable
+
+from router.events import Step
+from router.steps.edit import edit
+from router.steps.history import history
+from router.steps.params import params
+from router.steps.prompt import prompt
+from router.steps.reasoning import reasoning
+from router.steps.tools import tools
+
+__all__ = ["FROM_ROUTE", "STEPS"]
+
+STEPS: dict[str, Callable[..., Step]] = {
+    "prompt": prompt,
+    "history": history,
+    "params": params,
+    "edit": edit,
+}
+
+FROM_ROUTE: dict[str, Callable[..., Step]] = {
+    "tools": tools,
+    "reasoning": reasoning,
+}
+"""Steps that a route's own keys ask for; a pipeline cannot."""

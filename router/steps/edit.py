@@ -1,0 +1,131 @@
+"""Tidy the answer's text as it streams.
+
+    - edit: {strip: quotes, max_chars: 80}
+
+strip: quotes (a pair around the whole, and white space), whitespace, or fences (``` around the whole)
+max_chars: what is longer is cut
+"""
+
+import re
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Literal
+
+from router.chat import Ask
+from router.errors import Misfit
+from router.events import Answer, Events, Failure, Finish, Start, Step, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """What to take off. `undecided` matches a beginning that may still become a head, `loose` an ending that may be tail."""
+
+    head: re.Pattern[str]
+    undecided: re.Pattern[str]
+    tail: re.Pattern[str]
+    loose: re.Pattern[str]
+
+
+QUOTES = "\"'`“”„‘’«»「」『』"
+STRIPS = {
+    "whitespace": Strip(re.compile(r"\s*()"), re.compile(r"\s*"), re.compile(r"\s*\Z"), re.compile(r"\s*\Z")),
+    "quotes": Strip(
+        re.compile(rf"\s*([{QUOTES}]?)\s*"),
+        re.compile(rf"\s*[{QUOTES}]?\s*"),
+        re.compile(rf"\s*[{QUOTES}]?\s*\Z"),
+        re.compile(rf"[\s{QUOTES}]*\Z"),
+    ),
+    "fences": Strip(
+        re.compile(r"\s*(```[^\n`]*\n|)"),
+        re.compile(r"\s*(`{0,3}|```[^\n`]*)"),
+        re.compile(r"\s*```\s*\Z"),
+        re.compile(r"\s*`{0,3}\s*\Z"),
+    ),
+}
+BLANKS = re.compile(r"\s*\Z")
+
+
+def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_chars: int | None = None) -> Step:
+    """Tidy the answer's text as it streams.
+
+    strip: what to take off its ends: quotes, whitespace or fences
+    max_chars: what is longer is cut
+    """
+    if strip is None and max_chars is None:
+        raise Misfit("edit needs `strip` or `max_chars`, or both")
+    if max_chars is not None and max_chars < 1:
+        raise Misfit("max_chars must be at least 1", "max_chars")
+    ends = STRIPS[strip] if strip else None
+
+    def step(answer: Answer) -> Answer:
+        async def edited(ask: Ask) -> Events:
+            trim = Trim(ends, max_chars)
+            async with aclosing(answer(ask)) as events:
+                async for event in events:
+                    match event:
+                        case Text(text):
+                            text = trim.feed(text)
+                            if text:
+                                yield Text(text)
+                            continue
+                        case Start() | Finish() | Failure():
+                            # What was held is the end of one model's words: it is said before the next one speaks.
+                            if rest := trim.end():
+                                yield Text(rest)
+                        case _:
+                            pass
+                    yield event
+
+        return edited
+
+    return step
+
+
+class Trim:
+    """A text without its ends, piece by piece: holds back only what may yet turn out to be an end."""
+
+    def __init__(self, ends: Strip | None, limit: int | None) -> None:
+        self._ends = ends
+        self._left = limit
+        self._held = ""
+        self._begun = ends is None
+        self._opened = False
+
+    def feed(self, text: str) -> str:
+        """What of the text may go out now."""
+        if self._ends is None:
+            return self._cut(text)
+        text, self._held = self._held + text, ""
+        if not self._begun:
+            if self._ends.undecided.fullmatch(text):
+                self._held = text
+                return ""
+            text = self._begin(text)
+        loose = self._ends.loose.search(text)
+        if loose:
+            text, self._held = text[: loose.start()], text[loose.start() :]
+        return self._cut(text)
+
+    def end(self) -> str:
+        """What was held, without the end."""
+        if self._ends is None or not self._held:
+            return ""
+        text, self._held = self._held, ""
+        if not self._begun:
+            text = self._begin(text)
+        tail = self._ends.tail if self._opened else BLANKS
+        return self._cut(tail.sub("", text, count=1))
+
+    def _begin(self, text: str) -> str:
+        assert self._ends is not None
+        self._begun = True
+        head = self._ends.head.match(text)
+        self._opened = bool(head and head[1])
+        return text[head.end() :] if head else text
+
+    def _cut(self, text: str) -> str:
+        if self._left is None:
+            return text
+        text = text[: self._left]
+        self._left -= len(text)
+        return text if self._left else text.rstrip()

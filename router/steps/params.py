@@ -1,0 +1,21 @@
+"""Set sampling parameters: the pipeline's word stands over the client's.
+
+- params: {temperature: 0, max_tokens: 40}
+"""
+
+from dataclasses import replace
+
+from router.chat import Params
+from router.events import Answer, Step
+
+
+def params(values: Params, /) -> Step:
+    """Set sampling parameters.
+
+    values: those to set, by name
+    """
+
+    def step(answer: Answer) -> Answer:
+        return lambda ask: answer(replace(ask, params=values.over(ask.params)))
+
+    return step

@@ -1,0 +1,109 @@
+"""Say what is asked: a Jinja template becomes the system prompt.
+
+    - prompt: chat.j2
+
+The template stands beside the pipeline and sees `messages` (each with .role and .text), `params` (sampling
+parameters, and the request's own `params`) and `ask` (the request's other fields: `ask.kind`). It comes from the
+configuration only; what users write is data to it. It can reach nothing outside its folder: the loader is a dict.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import NoReturn
+
+import jinja2
+from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from router.chat import Ask, Message
+from router.config.binding import did_you_mean
+from router.config.values import Reference
+from router.errors import BadAsk, Misfit, Place, TooLarge
+from router.events import Answer, Step
+
+VISIBLE = ("messages", "params", "ask")
+MAX_CHARS = 1024 * 1024
+"""A prompt may quote the conversation, not multiply it."""
+
+
+class Missing(jinja2.StrictUndefined):
+    """A field the request lacks: the caller's doing, so it hears its name."""
+
+    def _fail_with_undefined_error(self, *_: object, **__: object) -> NoReturn:
+        name = self._undefined_name
+        known = isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)
+        raise BadAsk(f"This model needs a field that the request lacks: {name}" if known else None)
+
+    __str__ = __iter__ = __len__ = __bool__ = __eq__ = __hash__ = __contains__ = _fail_with_undefined_error  # pyright: ignore[reportAssignmentType]
+    __add__ = __radd__ = __getitem__ = __call__ = __lt__ = __gt__ = __le__ = __ge__ = _fail_with_undefined_error  # pyright: ignore[reportAssignmentType]
+
+
+def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
+    """Render a template as the system prompt.
+
+    template: its file, in pipelines/
+    """
+    compiled = compile_template(template, templates)
+
+    def step(answer: Answer) -> Answer:
+        return lambda ask: answer(ask.with_messages(Message("system", (render(compiled, ask),)), *ask.messages))
+
+    return step
+
+
+def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:
+    """The template, ready to render. Misfit at its own line where it does not compile or asks for what is not there."""
+    if name not in templates:
+        raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in templates if one.endswith('.j2')])}")
+    environment = ImmutableSandboxedEnvironment(
+        loader=jinja2.DictLoader(dict(templates)),
+        undefined=Missing,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    del environment.globals["lipsum"]
+    _check(name, templates, environment, set())
+    return environment.get_template(name)
+
+
+def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environment, seen: set[str]) -> None:
+    seen.add(name)
+    text = templates[name]
+    try:
+        tree = environment.parse(text, name)
+        environment.compile(tree, name)
+    except jinja2.TemplateSyntaxError as error:
+        raise Misfit(f"this template does not compile: {error.message}", place=Place(f"pipelines/{name}", error.lineno, 1)) from None
+    known = {*VISIBLE, *environment.globals}
+    for word in sorted(meta.find_undeclared_variables(tree) - known):
+        raise Misfit(f"a template knows no `{word}`{did_you_mean(word, VISIBLE)}", place=_find(word, name, text))
+    for other in meta.find_referenced_templates(tree):
+        if other is None:
+            continue  # a computed name: looked up when it is rendered, in the same dict
+        if other not in templates:
+            raise Misfit(f"there is no pipelines/{other}{did_you_mean(other, templates)}", place=_find(other, name, text))
+        if other not in seen:
+            _check(other, templates, environment, seen)
+
+
+def _find(word: str, name: str, text: str) -> Place:
+    """Where a word stands in a template's code: Jinja says the line at best."""
+    for tag in re.finditer(r"\{[{%].*?[%}]\}", text, re.DOTALL):
+        hit = re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", tag[0])
+        if hit:
+            before = text[: tag.start() + hit.start()]
+            return Place(f"pipelines/{name}", before.count("\n") + 1, len(before) - before.rfind("\n"))
+    return Place(f"pipelines/{name}", 1, 1)
+
+
+def render(template: jinja2.Template, ask: Ask) -> str:
+    """The prompt for this question. BadAsk where it needs a field the request lacks."""
+    pieces: list[str] = []
+    size = 0
+    for piece in template.generate(messages=ask.messages, params={**ask.params.given, **ask.extra}, ask=ask.fields):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_CHARS:
+            raise TooLarge("The conversation is too large for this model's prompt.")
+    return "".join(pieces).strip()

@@ -1,0 +1,133 @@
+"""The tool loop, from a route's `tools:` and `max_steps:`.
+
+Ask; pass events through; run the tools that were called, side by side; yield each result as it is done; ask again
+with all of them appended. It ends when a model call asks for no tool, or after `max_steps` model calls, with the
+finish reason tool-calls. It decides on the calls it saw, never on a finish reason: providers err there.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from router.chat import Ask, Call, Message, Part, Result
+from router.errors import Attempt
+from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolResult, Usage
+from router.toolbox import Toolbox
+
+
+def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
+    """The tool loop over one toolbox."""
+
+    def step(answer: Answer) -> Answer:
+        async def looped(ask: Ask) -> Events:
+            ask = replace(ask, tools=toolbox.specs)
+            turn = Turn()
+            for count in range(1, max_steps + 1):
+                turn.begin()
+                async with aclosing(answer(ask)) as events:
+                    async for event in events:
+                        if (seen := turn.see(event)) is not None:
+                            yield seen
+                if turn.over:
+                    return
+                if not turn.calls:
+                    yield turn.finish()
+                    return
+                async with aclosing(_run(toolbox, turn.calls)) as results:
+                    async for result in results:
+                        turn.results[result.call_id] = result
+                        yield result
+                if count == max_steps:
+                    yield replace(turn.finish(), reason="tool-calls")
+                    return
+                ask = ask.with_messages(*ask.messages, *turn.messages())
+
+        return looped
+
+    return step
+
+
+@dataclass(slots=True)
+class Turn:
+    """One answer as far as it has come: what this model call said, and what all of them used."""
+
+    usage: Usage | None = None
+    over: bool = False
+    calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
+    _said: list[str] = field(default_factory=list[str])
+    _last: Finish | None = None
+    _attempts: tuple[Attempt, ...] = ()
+    _taken: set[str] = field(default_factory=set[str])
+    _renamed: dict[str, str] = field(default_factory=dict[str, str])
+
+    def begin(self) -> None:
+        """Another model call."""
+        self.calls, self.results, self._said, self._last = [], {}, [], None
+        self._taken |= set(self._renamed.values())
+        self._renamed = {}
+
+    def see(self, event: Event) -> Event | None:
+        """The event as it goes on; None for the Finish of one model call, which may not be the answer's."""
+        match event:
+            case Text(text):
+                self._said.append(text)
+            case ToolInput():
+                return replace(event, call_id=self._unique(event.call_id))
+            case ToolCall():
+                event = replace(event, call_id=self._unique(event.call_id))
+                self.calls.append(event)
+            case Finish():
+                self._last = event
+                self._attempts += event.attempts
+                if event.usage:
+                    self.usage = event.usage + (self.usage or Usage())
+                return None
+            case Failure():
+                self.over = True
+                return replace(event, attempts=self._attempts + event.attempts)
+            case Start() | _:
+                pass
+        return event
+
+    def _unique(self, call_id: str) -> str:
+        """An id that no earlier model call of this answer used: some providers count from call_0 each time."""
+        if call_id not in self._renamed:
+            self._renamed[call_id] = f"call_{secrets.token_hex(8)}" if call_id in self._taken else call_id
+        return self._renamed[call_id]
+
+    def finish(self) -> Finish:
+        """The end of the whole answer."""
+        last = self._last or Finish("unknown")
+        # Its calls were run, or it made none: "tool-calls" would tell the client that something is left to do.
+        reason = "stop" if last.reason == "tool-calls" else last.reason
+        return Finish(reason, self.usage, self._attempts)
+
+    def messages(self) -> tuple[Message, Message]:
+        """This model call and its results, for the next one."""
+        spoken: list[Part] = [text] if (text := "".join(self._said)) else []
+        spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
+        given = [self.results[call.call_id] for call in self.calls]
+        results = [Result(one.call_id, one.name, one.result, one.is_error) for one in given]
+        return Message("assistant", tuple(spoken)), Message("tool", tuple(results))
+
+
+async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolResult, None]:
+    """The results, each when it is done. Whoever stops listening stops the tools."""
+    running = [asyncio.create_task(_result(toolbox, call)) for call in calls]
+    try:
+        for done in asyncio.as_completed(running):
+            yield await done
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _result(toolbox: Toolbox, call: ToolCall) -> ToolResult:
+    if call.malformed is not None:
+        return ToolResult(call.call_id, call.name, "Invalid arguments: they must be one JSON object.", is_error=True)
+    value, is_error = await toolbox.run(call.name, call.arguments)
+    return ToolResult(call.call_id, call.name, value, is_error)

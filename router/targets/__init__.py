@@ -1,0 +1,39 @@
+"""What answers for real: one file per kind, one row each.
+
+A target is an Answer that yields Start, then what its provider says, then Finish; or raises a TargetError, before or
+after its first event. It closes what it opened whenever its events are closed.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from router.config.declaration import Target as Declared
+from router.errors import Misfit
+from router.events import Answer
+from router.targets import litellm, script
+
+__all__ = ["Target", "open_target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An open target. `lane`: the file that serves it. `warm` makes its first answer as quick as the next, where that takes time."""
+
+    name: str
+    lane: str
+    model: str
+    answer: Answer
+    window: int | None = None
+    warm: Callable[[], Coroutine[object, object, None]] | None = None
+
+
+def open_target(name: str, declared: Declared, connect: float) -> Target:
+    """The target as declared. `connect`: seconds a connection may take. Misfit where no lane serves it."""
+    if declared.script is not None:
+        label = declared.script if isinstance(declared.script, str) else "lines"
+        return Target(name, "script", f"script/{label}", script.answer(name, declared.script), declared.context_window)
+    if declared.model is None:
+        raise Misfit("a target has either `model` or `script`")
+    litellm.check_model(declared.model)
+    answer = litellm.answer(name, declared, connect)
+    return Target(name, "litellm", declared.model, answer, declared.context_window, litellm.warm)

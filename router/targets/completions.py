@@ -1,0 +1,36 @@
+"""An Ask as a chat-completions request: the OpenAI API's messages, tools and parameters, which LiteLLM takes too."""
+
+import json
+
+from router.chat import Ask, Json, Message, ToolSpec
+
+
+def messages(ask: Ask) -> list[dict[str, Json]]:
+    """The conversation. Each result of a tool message becomes a message of its own."""
+    made: list[dict[str, Json]] = []
+    for message in ask.messages:
+        if message.role == "tool":
+            made.extend({"role": "tool", "tool_call_id": one.call_id, "content": one.text} for one in message.results)
+        else:
+            made.append(_message(message))
+    return made
+
+
+def _message(message: Message) -> dict[str, Json]:
+    made: dict[str, Json] = {"role": message.role, "content": message.text}
+    if message.calls:
+        made["content"] = message.text or None
+        made["tool_calls"] = [
+            {
+                "id": call.call_id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+            }
+            for call in message.calls
+        ]
+    return made
+
+
+def tool(spec: ToolSpec) -> dict[str, Json]:
+    """A tool as the model is told of it."""
+    return {"type": "function", "function": {"name": spec.name, "description": spec.description, "parameters": spec.parameters}}

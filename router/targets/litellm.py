@@ -1,0 +1,313 @@
+"""Every provider that LiteLLM knows, through its library. The only file that knows it.
+
+It takes seconds and 160 MB to import: so it is imported in a thread, when a target first needs it. Its own retries,
+fallbacks, caches and callbacks are off: ours are in failover/, told by routes.yaml.
+"""
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+from router.chat import Ask
+from router.config.declaration import Target as Declared
+from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetSilent
+from router.events import Answer, Event, Events, Start
+from router.targets import completions
+from router.targets.speech import Speech
+from router.targets.verdict import verdict
+
+PROVIDERS = frozenset(
+    [
+        "ai21",
+        "ai21_chat",
+        "aiml",
+        "aiohttp_openai",
+        "amazon_nova",
+        "anthropic",
+        "anthropic_text",
+        "apertis",
+        "azure",
+        "azure_ai",
+        "azure_text",
+        "baseten",
+        "bedrock",
+        "bedrock_mantle",
+        "bytez",
+        "cerebras",
+        "charity_engine",
+        "chutes",
+        "clarifai",
+        "cloudflare",
+        "codestral",
+        "cognition",
+        "cometapi",
+        "compactifai",
+        "cortecs",
+        "custom_openai",
+        "darkbloom",
+        "dashscope",
+        "databricks",
+        "datarobot",
+        "deepinfra",
+        "deepseek",
+        "docker_model_runner",
+        "edenai",
+        "empower",
+        "featherless_ai",
+        "fireworks_ai",
+        "friendliai",
+        "galadriel",
+        "gdc",
+        "gemini",
+        "gigachat",
+        "github",
+        "gradient_ai",
+        "groq",
+        "helicone",
+        "heroku",
+        "hosted_vllm",
+        "huggingface",
+        "hyperbolic",
+        "inception",
+        "lambda_ai",
+        "langgraph",
+        "lemonade",
+        "libertai",
+        "litellm_proxy",
+        "llamafile",
+        "lm_studio",
+        "maritalk",
+        "meta",
+        "meta_llama",
+        "minimax",
+        "mistral",
+        "modelscope",
+        "moonshot",
+        "morph",
+        "nano-gpt",
+        "nebius",
+        "neosantara",
+        "nlp_cloud",
+        "novita",
+        "nscale",
+        "nvidia_nim",
+        "oci",
+        "ollama",
+        "ollama_chat",
+        "oobabooga",
+        "openai",
+        "openai_like",
+        "openrouter",
+        "ovhcloud",
+        "parasail",
+        "perplexity",
+        "petals",
+        "pinstripes",
+        "poe",
+        "predibase",
+        "publicai",
+        "qwen_ai_platform",
+        "qwencloud",
+        "reka",
+        "replicate",
+        "sagemaker",
+        "sagemaker_chat",
+        "sagemaker_nova",
+        "sail",
+        "sambanova",
+        "sap",
+        "scaleway",
+        "scx-ai",
+        "snowflake",
+        "synthetic",
+        "tencent",
+        "tensormesh",
+        "text-completion-codestral",
+        "text-completion-inception",
+        "text-completion-openai",
+        "together_ai",
+        "triton",
+        "v0",
+        "vercel_ai_gateway",
+        "vertex_ai",
+        "vertex_ai_beta",
+        "vllm",
+        "volcengine",
+        "wandb",
+        "watsonx",
+        "watsonx_text",
+        "xai",
+        "xiaomi_mimo",
+        "xinference",
+        "zai",
+    ],
+)
+"""Providers that answer chats, by LiteLLM's names. A test holds this against the library's own list."""
+
+REFUSED = {
+    "cohere": "LiteLLM cannot stream from it: use openai/<model> with api_base: https://api.cohere.ai/compatibility/v1",
+    "cohere_chat": "LiteLLM cannot stream from it: use openai/<model> with api_base: https://api.cohere.ai/compatibility/v1",
+}
+
+
+def check_model(model: str) -> None:
+    """Misfit where the provider is none, or is known not to work. Needs no import of litellm."""
+    provider = model.partition("/")[0]
+    if provider in REFUSED:
+        raise Misfit(f"`{provider}/` is refused: {REFUSED[provider]}", "model")
+    if provider not in PROVIDERS:
+        close = get_close_matches(provider, PROVIDERS, 1, 0.6)
+        raise Misfit(
+            f"no provider is named `{provider}`" + (f"; did you mean `{close[0]}/{model.partition('/')[2]}`?" if close else ""), "model"
+        )
+
+
+class Stream(Protocol):
+    """What LiteLLM streams: chunks of the OpenAI shape."""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """The chunks."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the provider's connection."""
+        ...
+
+
+class Completion(Protocol):
+    """`litellm.acompletion`, as we call it."""
+
+    async def __call__(self, **arguments: object) -> Stream:
+        """Ask."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What we use of LiteLLM, once it is imported."""
+
+    acompletion: Completion
+    timeout: Callable[..., object]
+    """`httpx.Timeout`: the one form in which it takes a limit for connecting alone."""
+    errors: tuple[type[BaseException], ...]
+    """What it raises: its own errors and its clients', and those of Python that its readers let through."""
+
+
+PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
+
+
+def _import() -> Library:
+    # At import it would fetch a price map from the network.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    litellm: Any = importlib.import_module("litellm")
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
+    litellm.callbacks = []
+    httpx: Any = importlib.import_module("httpx")
+    openai: Any = importlib.import_module("openai")
+    aiohttp: Any = importlib.import_module("aiohttp")
+    return Library(litellm.acompletion, httpx.Timeout, (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError))
+
+
+async def library() -> Library:
+    """LiteLLM, imported off the loop."""
+    if getattr(sys.modules.get("litellm"), "suppress_debug_info", False):
+        return _import()  # it is there, all of it: the import is a look-up
+    return await asyncio.to_thread(_import)
+
+
+async def warm() -> None:
+    """Import it, and have it do once what it puts off until the first call."""
+    lane = await library()
+    messages = [{"role": "user", "content": "."}]
+    stream = await lane.acompletion(model="openai/gpt-4o", messages=messages, stream=True, mock_response=".", api_key="none")
+    async for _ in stream:
+        pass
+
+
+def answer(name: str, declared: Declared, connect: float) -> Answer:
+    """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's."""
+    fixed: dict[str, object] = {
+        "model": str(declared.model),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "num_retries": 0,
+        "max_retries": 0,
+    }
+    if declared.api_base:
+        fixed["api_base"] = declared.api_base
+    if declared.api_key:
+        fixed["api_key"] = declared.api_key.value
+    elif declared.api_base:
+        # A server of one's own wants no key, the OpenAI client insists on one; never the environment's, meant for another.
+        fixed["api_key"] = "none"
+
+    async def spoken(ask: Ask) -> Events:
+        arguments: dict[str, object] = {**fixed, **ask.params.over(declared.params).given, "messages": completions.messages(ask)}
+        if ask.tools:
+            arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
+        lane = await library()
+        # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
+        arguments["timeout"] = lane.timeout(None, connect=connect)
+        try:
+            stream = await lane.acompletion(**arguments)
+        except lane.errors as error:
+            raise translated(name, error) from None
+        speech = Speech(name)
+        try:
+            yield Start(name, str(declared.model))
+            async for chunk in stream:
+                for event in _heard(chunk, speech):
+                    yield event
+        except lane.errors as error:
+            raise translated(name, error) from None
+        finally:
+            # Without this, a cancelled reader leaves the provider's connection open.
+            await stream.aclose()
+        for event in speech.end():
+            yield event
+
+    return spoken
+
+
+def _heard(chunk: Any, speech: Speech) -> Iterator[Event]:
+    """One chunk, as events."""
+    if usage := getattr(chunk, "usage", None):
+        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+    for choice in chunk.choices[:1]:
+        delta = choice.delta
+        if thought := getattr(delta, "reasoning_content", None):
+            yield from speech.thought(thought)
+        if delta.content:
+            yield from speech.text(delta.content)
+        for call in delta.tool_calls or ():
+            yield from speech.call(call.index or 0, call.id or "", call.function.name or "", call.function.arguments or "")
+        if choice.finish_reason:
+            speech.finish(choice.finish_reason)
+
+
+def translated(target: str, error: BaseException) -> TargetError:
+    """LiteLLM's error as ours. Its message may hold the provider's body and with it the key: it ends here."""
+    original = getattr(error, "original_exception", None)
+    if isinstance(original, BaseException):
+        error = original
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "ContextWindowExceededError" in kinds:
+        return ContextTooLong(target, "context_too_long")
+    if "ContentPolicyViolationError" in kinds:
+        return ContentFiltered(target, "content_filter")
+    if kinds & {"Timeout", "APITimeoutError", "TimeoutError"}:
+        return TargetSilent(target, "timeout_connect")
+    if kinds & {"APIConnectionError", "ClientError", "OSError"}:
+        return TargetDown(target, "connection")
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 400 <= status < 600:
+        headers = getattr(error, "litellm_response_headers", None) or getattr(getattr(error, "response", None), "headers", None)
+        return verdict(target, status, str(error), dict(headers or {}))
+    return TargetDown(target, "malformed")

@@ -1,0 +1,75 @@
+"""Targets that need no provider: `demo`, which answers every shipped route offline, and lists of lines that say just those.
+
+demo: {script: demo}
+late: {script: [{pause: 2s}, {text: "Here I am."}, {finish: stop}]}
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from router.chat import Ask, JsonObject
+from router.config.declaration import ScriptLine
+from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.events import Answer, Event, Events, Finish, Start, Text, Thought, ToolCall, Usage
+from router.targets import demo
+
+FAILURES: dict[str, Callable[[str], TargetError]] = {
+    "down": lambda name: TargetDown(name, "status_503"),
+    "silent": lambda name: TargetSilent(name, "timeout_first_token"),
+    "refused": lambda name: TargetRefused(name, "status_400"),
+    "denied": lambda name: TargetDenied(name, "status_401"),
+    "too_long": lambda name: ContextTooLong(name, "context_too_long"),
+    "filtered": lambda name: ContentFiltered(name, "content_filter"),
+}
+PIECE = re.compile(r"\s*\S+\s*|\s+")
+PACE = 0.012
+"""Seconds between two words of the demo: what a quick model does."""
+
+
+def answer(name: str, script: str | Sequence[ScriptLine]) -> Answer:
+    """The script as an Answer."""
+    if isinstance(script, str):
+        return _spoken(name, f"script/{script}", demo.lines, PACE)
+    lines = tuple(script)
+    return _spoken(name, "script/lines", lambda _: lines, 0.0)
+
+
+def _spoken(name: str, model: str, lines: Callable[[Ask], Sequence[ScriptLine]], pace: float) -> Answer:
+    async def spoken(ask: Ask) -> Events:
+        yield Start(name, model)
+        said = 0
+        called = False
+        for line in lines(ask):
+            if line.fail is not None:
+                raise FAILURES[line.fail](name)
+            if line.pause is not None:
+                await asyncio.sleep(line.pause)
+            elif line.finish is not None:
+                yield Finish(line.finish, _usage(ask, said))
+                return
+            else:
+                async for event in _events(line, pace):
+                    said += 1
+                    called = called or isinstance(event, ToolCall)
+                    yield event
+        yield Finish("tool-calls" if called else "stop", _usage(ask, said))
+
+    return spoken
+
+
+async def _events(line: ScriptLine, pace: float) -> AsyncIterator[Event]:
+    if line.call is not None:
+        arguments: JsonObject = line.arguments or {}  # type: ignore[assignment]  # read from YAML, so JSON
+        yield ToolCall(f"call_{secrets.token_hex(12)}", line.call, arguments)
+        return
+    text, kind = (line.text, Text) if line.text is not None else (line.thought, Thought)
+    for piece in PIECE.findall(text or ""):
+        yield kind(piece)
+        if pace:
+            await asyncio.sleep(pace)
+
+
+def _usage(ask: Ask, said: int) -> Usage:
+    return Usage(sum(len(message.text.split()) for message in ask.messages), said)

@@ -1,0 +1,191 @@
+"""tools/*.py → what a model may call: a file is a tool set, each public function in it a tool.
+
+A tool's schema is its signature, its description its docstring. `async def` runs on the loop, `def` in a thread of
+its own (a daemon: one that hangs holds up neither the answer nor the end of the process). Whatever goes wrong in a
+tool becomes a result that the model reads; nothing of it is shown but a ToolError's own sentence.
+"""
+
+import asyncio
+import contextvars
+import inspect
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from router.chat import Json, JsonObject, ToolSpec
+from router.errors import Misfit, Place, ToolError
+from router.signature import Record, arguments, record_of, schema
+
+log = logging.getLogger("router.tools")
+
+MAX_RESULT = 256 * 1024
+"""Characters of one result, as JSON. A longer text is cut and says so; anything else becomes an error."""
+MAX_ARGUMENTS = 64 * 1024
+MAX_THREADS = 64
+"""Threads that tools may hold at once, hung ones included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function a model may call."""
+
+    spec: ToolSpec
+    record: Record
+    function: Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSet:
+    """The tools of one file."""
+
+    name: str
+    tools: tuple[Tool, ...]
+    module: str
+
+    def close(self) -> None:
+        """Let the module go."""
+        sys.modules.pop(self.module, None)
+
+
+def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
+    """The tool set that a file's text makes, under a module of its own per generation. Misfit where it makes none."""
+    module = ModuleType(f"router_tools_{generation}.{name}")
+    module.__file__ = str(path)
+    place = Place(f"tools/{name}.py", 1, 1)
+    sys.modules[module.__name__] = module  # dataclasses and typing look their module up there
+    try:
+        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the operator's own code
+    except SyntaxError as error:
+        sys.modules.pop(module.__name__, None)
+        raise Misfit(f"this is not Python: {error.msg}", place=Place(place.file, error.lineno or 1, error.offset or 1)) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the file does when it is run, it is a complaint
+        sys.modules.pop(module.__name__, None)
+        raise Misfit(f"this file fails when it is loaded: {type(error).__name__}", place=_failed_at(error, path, place)) from None
+    made = [_tool(function, place.file) for function in _public(module)]
+    if not made:
+        raise Misfit("this file has no public function: a tool set is one or more", place=place)
+    return ToolSet(name, tuple(made), module.__name__)
+
+
+def _failed_at(error: BaseException, path: Path, place: Place) -> Place:
+    trace, line = error.__traceback__, 1
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return Place(place.file, line, 1)
+
+
+def _public(module: ModuleType) -> Iterable[Callable[..., object]]:
+    for name, value in vars(module).items():
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
+            yield value
+
+
+def _tool(function: Callable[..., object], file: str) -> Tool:
+    place = Place(file, function.__code__.co_firstlineno, 1)
+    try:
+        record = record_of(function)
+    except (TypeError, NameError) as error:
+        raise Misfit(f"a tool's parameters must have types that JSON has: {error}", place=place) from None
+    if not record.doc:
+        raise Misfit(f"`{record.name}` needs a docstring: it is what the model knows of it", place=place)
+    shape = cast("JsonObject", schema(record))
+    return Tool(ToolSpec(record.name, record.doc, shape), record, function)
+
+
+class Toolbox:
+    """The tools granted to one route, each call of them limited to so many seconds."""
+
+    def __init__(self, tools: Iterable[Tool], limit: float) -> None:
+        self._limit = limit
+        self._tools = {tool.spec.name: tool for tool in tools}
+        self.specs = tuple(tool.spec for tool in self._tools.values())
+
+    async def run(self, name: str, given: Mapping[str, Json]) -> tuple[Json, bool]:
+        """What a call gives: (the result, whether it is an error). Raises only when it is cancelled."""
+        tool = self._tools.get(name)
+        if tool is None:
+            return f"There is no tool of this name. There is: {', '.join(self._tools)}.", True
+        if len(json.dumps(given, ensure_ascii=False)) > MAX_ARGUMENTS:
+            return "Invalid arguments: they are too long.", True
+        try:
+            values = arguments(tool.record, dict(given))
+        except Misfit as misfit:
+            return f"Invalid arguments: {misfit.message}", True
+        except RecursionError:
+            return "Invalid arguments: they are nested too deeply.", True
+        try:
+            async with asyncio.timeout(self._limit):
+                return _bounded(await _called(tool.function, values))
+        except ToolError as error:
+            return error.public, True
+        except TimeoutError:
+            return f"The tool took longer than {self._limit:g} seconds and was stopped.", True
+        except Exception as error:  # noqa: BLE001 - a tool is the operator's code: whatever it raises, the answer goes on
+            log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": _where(error)}})
+            return "The tool failed.", True
+
+
+async def _called(function: Callable[..., object], values: dict[str, object]) -> object:
+    if inspect.iscoroutinefunction(function):
+        return await function(**values)
+    return await _in_thread(function, values)
+
+
+async def _in_thread(function: Callable[..., object], values: dict[str, object]) -> object:
+    if sum(thread.name.startswith("tool ") for thread in threading.enumerate()) >= MAX_THREADS:
+        raise ToolError("Too many tools are running. Try again later.")
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[object] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            settle, value = _give, context.run(function, **values)
+        except BaseException as error:  # noqa: BLE001 - carried over to whoever awaits
+            settle, value = _raise, error
+        with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+            loop.call_soon_threadsafe(settle, future, value)
+
+    threading.Thread(target=work, daemon=True, name=f"tool {function.__name__}").start()
+    return await future
+
+
+def _give(future: asyncio.Future[object], value: object) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _raise(future: asyncio.Future[object], error: object) -> None:
+    if not future.done():
+        # StopIteration cannot be set on a future, SystemExit would end the loop: a tool's are mere failures.
+        known = isinstance(error, Exception) and not isinstance(error, StopIteration)
+        future.set_exception(cast("Exception", error) if known else RuntimeError(type(error).__name__))
+
+
+def _bounded(value: object) -> tuple[Json, bool]:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return "The tool failed: its result is not JSON.", True
+    if len(text) <= MAX_RESULT:
+        return cast("Json", json.loads(text)), False
+    if isinstance(value, str):
+        return value[:MAX_RESULT] + " … (cut: the result was longer)", False
+    return "The tool failed: its result is too large.", True
+
+
+def _where(error: BaseException) -> str:
+    """File and line where a tool raised: enough to find it, nothing of what it said."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"

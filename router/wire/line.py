@@ -1,0 +1,110 @@
+"""The seed's line protocol: one code, a colon, one JSON object, one LF.
+
+    0:{"type":"text-delta","textDelta":"Let me check."}
+    9:{"type":"tool-call","toolCallId":"call_1","toolName":"get_weather","args":{"location":"Beijing"}}
+    a:{"type":"tool-result","toolCallId":"call_1","toolName":"get_weather","result":"25°C"}
+    g:{"type":"reasoning","textDelta":"…"}        only where the route says `reasoning: show`
+    3:{"type":"error","error":"… (request req_1)"}
+    d:{"type":"finish","finishReason":"stop","usage":{"promptTokens":11,"completionTokens":3}}
+
+Exactly one `d`, last. Compact JSON, raw UTF-8. It is called text/event-stream and is not: there is no `data:`.
+"""
+
+import json
+import uuid
+from json.encoder import encode_basestring
+from typing import assert_never
+
+from router.chat import Json
+from router.chat import whole as repaired
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.shape import Answered, Encode, Wire
+
+
+def encoder(request_id: str) -> Encode:
+    """Events as lines."""
+
+    def encode(event: Event) -> bytes:
+        # Text comes first: a hundred of them come for each of the others. Encoding only what is inside a literal
+        # line costs 0.4 µs, a dict through json.dumps 2.8.
+        match event:
+            case Text(text):
+                return _utf8(f'0:{{"type":"text-delta","textDelta":{encode_basestring(text)}}}\n')
+            case Thought(text):
+                return _utf8(f'g:{{"type":"reasoning","textDelta":{encode_basestring(text)}}}\n')
+            case ToolCall():
+                return _line("9", call(event))
+            case ToolResult():
+                return _line("a", result(event))
+            case Finish(reason, usage):
+                return _line("d", {"type": "finish", "finishReason": reason, **counted(usage)})
+            case Failure(_, public):
+                error = _line("3", {"type": "error", "error": f"{public} (request {request_id})"})
+                return error + _line("d", {"type": "finish", "finishReason": "error"})
+            case Start() | ToolInput():
+                return b""
+            case _:
+                assert_never(event)
+
+    return encode
+
+
+def call(event: ToolCall) -> dict[str, Json]:
+    """A tool call as the dialect writes it."""
+    return {"type": "tool-call", "toolCallId": event.call_id, "toolName": event.name, "args": event.arguments}
+
+
+def result(event: ToolResult) -> dict[str, Json]:
+    """A tool result as the dialect writes it. `isError` stands there only where it is true."""
+    made: dict[str, Json] = {"type": "tool-result", "toolCallId": event.call_id, "toolName": event.name, "result": event.result}
+    return {**made, "isError": True} if event.is_error else made
+
+
+def counted(usage: Usage | None) -> dict[str, Json]:
+    """The usage key; none where no provider counted."""
+    return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
+
+
+def whole(answer: Answered) -> bytes:
+    """The answer as one object (`stream: false`): the same objects as on the lines."""
+    end = answer.end
+    made: dict[str, Json] = {"id": str(uuid.uuid4()), "model": answer.model, "role": "assistant", "content": answer.text}
+    if answer.thoughts:
+        made["reasoning"] = answer.thoughts
+    if answer.calls:
+        made["toolCalls"] = [call(one) for one in answer.calls]
+    if answer.results:
+        made["toolResults"] = [result(one) for one in answer.results]
+    made["finishReason"] = end.reason if isinstance(end, Finish) else "error"
+    return _utf8(_dumps({**made, **(counted(end.usage) if isinstance(end, Finish) else {})}))
+
+
+def refusal(code: str, sentence: str, request_id: str) -> bytes:
+    """An error that came before the first event."""
+    return _utf8(_dumps({"type": "error", "error": sentence, "code": code, "requestId": request_id}))
+
+
+def _line(code: str, value: Json) -> bytes:
+    return _utf8(f"{code}:{_dumps(value)}\n")
+
+
+def _dumps(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict)
+
+
+def _utf8(text: str) -> bytes:
+    """The bytes. Half a surrogate pair (a tool may return one) becomes U+FFFD: a line is always valid UTF-8."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return repaired(text).encode()
+
+
+WIRE = Wire(
+    name="line",
+    content_type="text/event-stream; charset=utf-8",
+    headers=(),
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+)
