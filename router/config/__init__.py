@@ -6,7 +6,7 @@ from pathlib import Path
 from router.config.declaration import Declaration, declare
 from router.config.snapshot import read
 
-__all__ = ["ROUTES_VARIABLE", "Declaration", "load", "routes_from_environment"]
+__all__ = ["ROUTES_VARIABLE", "Declaration", "declare", "load", "read", "routes_from_environment"]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
 """Names the routes file to the workers of `router serve --workers`."""

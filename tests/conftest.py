@@ -1,0 +1,195 @@
+"""What the tests share: workspaces, running routers, and a guard that lets nobody leave this machine."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import pytest
+import uvicorn
+
+from router.config import declare, read
+from router.generation import Generation, build
+from router.server import application
+from router.server.edge import Edge
+
+ROOT = Path(__file__).parent.parent
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _stay_here() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Any connection that leaves this machine fails at once, as on a machine without a network."""
+    patch = pytest.MonkeyPatch()
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def guarded(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def connect_here(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
+                raise OSError(101, f"a test tried to reach {address[0]}")
+            return inner(self, address)
+
+        return connect_here
+
+    patch.setattr(socket.socket, "connect", guarded(connect))
+    patch.setattr(socket.socket, "connect_ex", guarded(connect_ex))
+    yield
+    patch.undo()
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with a routes.yaml, and what stands beside it."""
+
+    root: Path
+
+    def write(self, name: str, content: str) -> "Workspace":
+        """Put a file there."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        return self
+
+    def build(self, **variables: str) -> Generation:
+        """The generation it makes, in an environment of just these variables."""
+        return build(declare(read(self.root / "routes.yaml"), variables))
+
+
+CHAT = "steps:\n  - history: {keep: 40}\n"
+WEATHER = '''
+async def get_weather(location: str) -> str:
+    """Current weather for a city."""
+    return f"{location}: 25°C"
+'''
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace with a pipeline `chat` and a tool set `weather`; its routes.yaml is the test's to write."""
+    return Workspace(tmp_path).write("pipelines/chat.yaml", CHAT).write("tools/weather.py", WEATHER)
+
+
+def routes(targets: str, route: str = "targets: [a]", more: str = "") -> str:
+    """A routes.yaml with one route, `chat-model`."""
+    indented = "\n".join(f"  {line}" for line in targets.strip().splitlines())
+    return f"targets:\n{indented}\nroutes:\n  chat-model:\n    aliases: [gpt-4]\n    pipeline: chat\n    {route.strip()}\n{more}"
+
+
+def litellm_target(base: str, name: str = "a", key: str = "sk-test") -> str:
+    """A target that reaches a fake provider through LiteLLM."""
+    return f"{name}: {{model: openai/fake, api_base: '{base}', api_key: {key}}}\n"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A running router, and a client for it."""
+
+    base: str
+    session: aiohttp.ClientSession
+    edge: Edge
+
+    async def post(self, path: str = "/api/chat", **body: Any) -> "Answered":
+        """POST a body and read the whole answer."""
+        async with self.session.post(self.base + path, json=body) as response:
+            return Answered(response.status, dict(response.headers), await response.read())
+
+    async def ask(self, text: str = "Hello", model: str = "chat-model", **more: Any) -> "Answered":
+        """Ask one thing."""
+        return await self.post(messages=[{"role": "user", "content": text}], model=model, **more)
+
+    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> "Answered":
+        """GET a page."""
+        async with self.session.get(self.base + path, headers=headers) as response:
+            return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A whole HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body as JSON."""
+        return cast("dict[str, Any]", json.loads(self.body))
+
+    @property
+    def lines(self) -> list[tuple[str, dict[str, Any]]]:
+        """The body as lines of the line protocol: (code, object)."""
+        return parsed_lines(self.body)
+
+    @property
+    def text(self) -> str:
+        """What was said on the `0:` lines."""
+        return "".join(value["textDelta"] for code, value in self.lines if code == "0")
+
+    @property
+    def codes(self) -> str:
+        """The codes of the lines, runs of text as one."""
+        made = ""
+        for code, _ in self.lines:
+            if code != "0" or not made.endswith("0"):
+                made += code
+        return made
+
+
+SHAPES = {
+    "0": {"type": "text-delta", "textDelta": str},
+    "g": {"type": "reasoning", "textDelta": str},
+    "9": {"type": "tool-call", "toolCallId": str, "toolName": str, "args": dict},
+    "a": {"type": "tool-result", "toolCallId": str, "toolName": str, "result": object},
+    "3": {"type": "error", "error": str},
+    "d": {"type": "finish", "finishReason": str},
+}
+OPTIONAL = {"a": {"isError": bool}, "d": {"usage": dict}}
+
+
+def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """The lines of a whole answer, read by the letter: fatal UTF-8, exact shapes, one `d`, last."""
+    text = body.decode("utf-8", "strict")
+    assert text.endswith("\n")
+    assert "\r" not in text
+    made: list[tuple[str, dict[str, Any]]] = []
+    for line in text[:-1].split("\n"):
+        code, colon, rest = line.partition(":")
+        assert colon
+        assert code in SHAPES, line
+        value = json.loads(rest)
+        allowed = {**SHAPES[code], **OPTIONAL.get(code, {})}
+        assert set(SHAPES[code]) <= set(value) <= set(allowed), line
+        for key, kind in allowed.items():
+            if key in value:
+                assert value[key] == kind if isinstance(kind, str) else isinstance(value[key], kind), line
+        made.append((code, value))
+    assert [code for code, _ in made].count("d") == 1
+    assert made[-1][0] == "d"
+    return made
+
+
+@asynccontextmanager
+async def serving(generation: Generation) -> AsyncIterator[Client]:
+    """The router on loopback, by uvicorn, as it is served for real."""
+    edge = application(generation)
+    config = uvicorn.Config(edge, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on")
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0)
+        if running.done():
+            await running
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        try:
+            yield Client(f"http://127.0.0.1:{port}", session, edge)
+        finally:
+            await session.close()
+            server.should_exit = True
+            await running

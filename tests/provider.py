@@ -1,0 +1,162 @@
+"""A provider on loopback that speaks the OpenAI wire and misbehaves on demand.
+
+Each request takes the next Reply of the script (the last one is repeated). What it saw, and which connections were
+closed on it, can be asked afterwards.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
+    """One SSE frame of a chat completion."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return frame({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [choice], **more})
+
+
+def frame(value: object) -> bytes:
+    """One SSE frame."""
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def usage(prompt: int = 11, completion: int = 3) -> bytes:
+    """The frame that counts tokens."""
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return frame({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [], "usage": counts})
+
+
+def text(*pieces: str, finish: str = "stop") -> tuple[bytes, ...]:
+    """A whole answer in these pieces."""
+    return (chunk({"role": "assistant", "content": ""}), *(chunk({"content": one}) for one in pieces), chunk({}, finish), usage(), DONE)
+
+
+def calls(*wanted: tuple[str, str, str]) -> tuple[bytes, ...]:
+    """A model call that asks for tools: (id, name, arguments as JSON), their arguments in two pieces, interleaved."""
+    heads = [
+        chunk({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}]})
+        for index, (call_id, name, _) in enumerate(wanted)
+    ]
+    halves = [
+        chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
+        for cut in (slice(None, 5), slice(5, None))
+        for index, (_, _, arguments) in enumerate(wanted)
+        if (part := arguments[cut])
+    ]
+    return (*heads, *halves, chunk({}, "tool_calls"), usage(), DONE)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one request gets. `hold`: stay silent after the last frame, until the client leaves."""
+
+    frames: Sequence[bytes] = ()
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    body: bytes | None = None
+    hold: bool = False
+    drop: bool = False
+    """Break the connection after the last frame, without an end."""
+
+
+class Provider:
+    """The server. `requests`: the bodies it got; `closed`: how many streams their clients left early."""
+
+    def __init__(self, script: Sequence[Reply]) -> None:
+        self.script = list(script)
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.closed = 0
+        self.open = 0
+        self.changed = asyncio.Condition()
+        self.base = ""
+
+    async def until(self, condition: Any) -> None:
+        """Wait until this becomes true; it is looked at whenever a stream opens or closes."""
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(condition)
+
+    async def _note(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        try:
+            while (request := await _read(reader)) is not None:
+                headers, body = request
+                self.requests.append(json.loads(body))
+                self.headers.append(headers)
+                reply = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+                if not await self._respond(reply, reader, writer):
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _respond(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if reply.body is not None:
+            head = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
+            writer.write(_head(reply.status, head) + reply.body)
+            await writer.drain()
+            return True
+        writer.write(_head(reply.status, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **reply.headers}))
+        self.open += 1
+        try:
+            for one in reply.frames:
+                writer.write(b"%x\r\n%s\r\n" % (len(one), one))
+                await writer.drain()
+            await self._note()
+            if reply.hold:
+                await reader.read(1)
+                self.closed += 1
+                return False
+            if reply.drop:
+                writer.transport.abort()
+                return False
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+            return True
+        finally:
+            self.open -= 1
+            await self._note()
+
+
+def _head(status: int, headers: dict[str, str]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} x\r\n{lines}\r\n".encode()
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | None:
+    if not await reader.readline():
+        return None
+    headers: dict[str, str] = {}
+    while line := (await reader.readline()).decode().strip():
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    return headers, await reader.readexactly(int(headers.get("content-length", 0)))
+
+
+@asynccontextmanager
+async def provider(*script: Reply) -> AsyncIterator[Provider]:
+    """A running provider; `base` is its api_base."""
+    made = Provider(script)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 24)
+    made.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    try:
+        yield made
+    finally:
+        server.close()
+
+
+def error(status: int, message: str = "no", code: str = "error", **headers: str) -> Reply:
+    """An HTTP error in the OpenAI shape."""
+    body = json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}}).encode()
+    return Reply(status=status, body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
