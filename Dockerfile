@@ -14,7 +14,7 @@ FROM python:3.12-slim AS build
 # at again at run time, so bytecode stays good whatever a copy does to time stamps.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
-    PYC_INVALIDATION_MODE=unchecked-hash \
+    PYC_INVALIDATION_MODE=UNCHECKED_HASH \
     UV_NO_CACHE=1 \
     UV_PYTHON_DOWNLOADS=never
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,18 +93,18 @@ class Client:
     session: aiohttp.ClientSession
     edge: Edge
 
-    async def post(self, path: str = "/api/chat", **body: Any) -> "Answered":
+    async def post(self, path: str = "/api/chat", /, **body: Any) -> "Answered":
         """POST a body and read the whole answer."""
         async with self.session.post(self.base + path, json=body) as response:
-            return Answered(response.status, dict(response.headers), await response.read())
+            return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
-    async def ask(self, text: str = "Hello", model: str = "chat-model", **more: Any) -> "Answered":
+    async def ask(self, text: str = "Hello", /, model: str = "chat-model", **more: Any) -> "Answered":
         """Ask one thing."""
         return await self.post(messages=[{"role": "user", "content": text}], model=model, **more)
 
-    async def get(self, path: str, headers: Mapping[str, str] | None = None) -> "Answered":
+    async def get(self, path: str) -> "Answered":
         """GET a page."""
-        async with self.session.get(self.base + path, headers=headers) as response:
+        async with self.session.get(self.base + path) as response:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
 
@@ -178,7 +178,7 @@ def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 async def serving(generation: Generation) -> AsyncIterator[Client]:
     """The router on loopback, by uvicorn, as it is served for real."""
     edge = application(generation)
-    config = uvicorn.Config(edge, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on")
+    config = uvicorn.Config(edge, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", server_header=False)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     while not server.started:

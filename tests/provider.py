@@ -76,6 +76,7 @@ class Provider:
         self.open = 0
         self.changed = asyncio.Condition()
         self.base = ""
+        self.serving: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def until(self, condition: Any) -> None:
         """Wait until this becomes true; it is looked at whenever a stream opens or closes."""
@@ -88,6 +89,9 @@ class Provider:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving[task] = writer
         try:
             while (request := await _read(reader)) is not None:
                 headers, body = request
@@ -100,6 +104,7 @@ class Provider:
             pass
         finally:
             writer.close()
+            del self.serving[task]
 
     async def _respond(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         if reply.body is not None:
@@ -154,6 +159,9 @@ async def provider(*script: Reply) -> AsyncIterator[Provider]:
         yield made
     finally:
         server.close()
+        for writer in made.serving.values():
+            writer.transport.abort()
+        await asyncio.gather(*made.serving)
 
 
 def error(status: int, message: str = "no", code: str = "error", **headers: str) -> Reply:

@@ -239,6 +239,8 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         "stream_options": {"include_usage": True},
         "num_retries": 0,
         "max_retries": 0,
+        # With tools it would look for its own MCP gateway: that imports its whole proxy, and fails where `mcp` is not installed.
+        "_skip_mcp_handler": True,
     }
     if declared.api_base:
         fixed["api_base"] = declared.api_base
