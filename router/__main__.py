@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -18,6 +19,7 @@ from router.config.schema import routes_schema
 from router.errors import ConfigError, RouterError
 from router.events import Failure, Finish, Text, Thought, ToolCall, ToolResult
 from router.generation import Compiled, Generation, build
+from router.targets import close_lanes
 
 if TYPE_CHECKING:
     import uvicorn
@@ -112,6 +114,8 @@ def _run_alone(config: "uvicorn.Config") -> int:
     import uvicorn  # noqa: PLC0415
 
     server = uvicorn.Server(config)
+    # uvicorn ends its streams on SIGTERM and then raises the signal again: to have been stopped is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server.run()
     return 0 if server.started else 1
 
@@ -207,6 +211,7 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
                         pass
     finally:
         await generation.close()
+        await close_lanes()
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from router.generation import Generation
+from router.targets import close_lanes
 
 
 class Live:
@@ -48,6 +49,7 @@ class Live:
         """Let everything go: the process ends."""
         await self._now.close()
         await asyncio.gather(*self._closing)
+        await close_lanes()
 
     def _let_go(self, generation: Generation) -> None:
         task = asyncio.create_task(generation.close())

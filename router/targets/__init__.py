@@ -12,7 +12,7 @@ from router.errors import Misfit
 from router.events import Answer
 from router.targets import litellm, script
 
-__all__ = ["Target", "open_target"]
+__all__ = ["Target", "close_lanes", "open_target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,8 @@ def open_target(name: str, declared: Declared, connect: float) -> Target:
     litellm.check_model(declared.model)
     answer = litellm.answer(name, declared, connect)
     return Target(name, "litellm", declared.model, answer, declared.context_window, litellm.warm)
+
+
+async def close_lanes() -> None:
+    """Close what the lanes keep open for the whole process: connections outlive a generation, not the server."""
+    await litellm.close()

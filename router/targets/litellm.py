@@ -211,6 +211,7 @@ def _import() -> Library:
     litellm.callbacks = []
     httpx: Any = importlib.import_module("httpx")
     openai: Any = importlib.import_module("openai")
+    importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
     aiohttp: Any = importlib.import_module("aiohttp")
     return Library(litellm.acompletion, httpx.Timeout, (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError))
 
@@ -229,6 +230,14 @@ async def warm() -> None:
     stream = await lane.acompletion(model="openai/gpt-4o", messages=messages, stream=True, mock_response=".", api_key="none")
     async for _ in stream:
         pass
+
+
+async def close() -> None:
+    """Close the connections it keeps for the whole process, if it was imported at all."""
+    litellm: Any = sys.modules.get("litellm")
+    if litellm is not None and hasattr(litellm, "close_litellm_async_clients"):
+        await litellm.close_litellm_async_clients()
+        litellm.in_memory_llm_clients_cache.flush_cache()
 
 
 def answer(name: str, declared: Declared, connect: float) -> Answer:
@@ -299,17 +308,38 @@ def translated(target: str, error: BaseException) -> TargetError:
     original = getattr(error, "original_exception", None)
     if isinstance(original, BaseException):
         error = original
-    kinds = {kind.__name__ for kind in type(error).__mro__}
+    kinds = _kinds(error)
     if "ContextWindowExceededError" in kinds:
         return ContextTooLong(target, "context_too_long")
     if "ContentPolicyViolationError" in kinds:
         return ContentFiltered(target, "content_filter")
     if kinds & {"Timeout", "APITimeoutError", "TimeoutError"}:
         return TargetSilent(target, "timeout_connect")
-    if kinds & {"APIConnectionError", "ClientError", "OSError"}:
-        return TargetDown(target, "connection")
+    causes = _causes(error)
+    if (kinds | causes) & CONNECTION and not causes & {"APIStatusError", "HTTPStatusError"}:
+        return TargetDown(target, "connection")  # OpenAI's arrives as an InternalServerError that was caused by it
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 400 <= status < 600:
         headers = getattr(error, "litellm_response_headers", None) or getattr(getattr(error, "response", None), "headers", None)
         return verdict(target, status, str(error), dict(headers or {}))
     return TargetDown(target, "malformed")
+
+
+CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
+
+
+def _causes(error: BaseException) -> set[str]:
+    """The names of the classes of everything this error came from."""
+    names: set[str] = set()
+    cause = error.__cause__ or error.__context__
+    for _ in range(8):
+        if cause is None:
+            break
+        names |= _kinds(cause)
+        cause = cause.__cause__ or cause.__context__
+    return names
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """The names of an error's classes: the classes themselves are only there once the library is."""
+    return {kind.__name__ for kind in type(error).__mro__}

@@ -1,0 +1,235 @@
+"""The LiteLLM lane: what it sends, how it hears, and what of its errors goes further."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+import respx
+from httpx import Response
+
+from router.chat import Ask, Call, Message, Params, Result, ToolSpec
+from router.config.declaration import Target as Declared
+from router.config.values import Name, Secret
+from router.errors import Misfit, RouterError, TargetDown, TargetError
+from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
+from router.targets import litellm
+from tests.provider import Reply, calls, chunk, error, frame, provider, text, usage
+
+HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
+
+
+@pytest.fixture(autouse=True)
+async def _closed() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """The library's connections end with the test's loop."""
+    yield
+    await litellm.close()
+
+
+async def heard(declared: Declared, ask: Ask = HI) -> list[Event]:
+    order = Order()
+    async with aclosing(litellm.answer("a", declared, 3)(ask)) as events:
+        return [order.see(event) async for event in events]
+
+
+def declared(base: str, **more: Any) -> Declared:
+    return Declared(model=Name("openai/fake"), api_base=base, api_key=Secret("sk-test"), **more)
+
+
+async def test_a_question_as_the_provider_gets_it() -> None:
+    """Messages, tools and parameters arrive in the OpenAI form; the target's parameters lie under the request's own."""
+    spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
+    conversation = (
+        Message("system", ("Be brief.",)),
+        Message("user", ("Time?",)),
+        Message("assistant", ("Let me see.", Call("c1", "get_time", {"place": "北京"}))),
+        Message("tool", (Result("c1", "get_time", {"hour": 12}),)),
+    )
+    ask = Ask(model="chat-model", messages=conversation, tools=(spec,), params=Params(temperature=0.5, max_tokens=900))
+    async with provider(Reply(text("Noon."))) as fake:
+        await heard(declared(fake.base, params=Params(max_tokens=500, top_p=0.9)), ask)
+    (sent,) = fake.requests
+    assert sent["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Time?"},
+        {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "get_time", "arguments": '{"place": "北京"}'}}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": '{"hour":12}'},
+    ]
+    assert sent["tools"][0]["function"] == {"name": "get_time", "description": "The time.", "parameters": spec.parameters}
+    assert (sent["temperature"], sent["max_tokens"], sent["top_p"]) == (0.5, 500, 0.9)
+    assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
+
+
+START = Start("a", "openai/fake")
+HEARD: dict[str, tuple[tuple[bytes, ...], list[Event]]] = {
+    "text": (text("Hel", "lo"), [START, Text("Hel"), Text("lo"), Finish("stop", Usage(11, 3))]),
+    "a thought": (
+        (chunk({"reasoning_content": "Hm."}), *text("Yes")),
+        [START, Thought("Hm."), Text("Yes"), Finish("stop", Usage(11, 3))],
+    ),
+    "a length": (text("Hel", finish="length"), [START, Text("Hel"), Finish("length", Usage(11, 3))]),
+    "null and empty deltas": (
+        (chunk({"content": None}), chunk({"content": ""}), chunk({}), *text("Hi")),
+        [START, Text("Hi"), Finish("stop", Usage(11, 3))],
+    ),
+    "no end marker": ((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), [START, Text("Hi"), Finish("stop", Usage(5, 1))]),
+}
+
+
+@pytest.mark.parametrize("what", HEARD)
+async def test_a_stream_as_events(what: str) -> None:
+    """Each stream gives its events, nothing empty, one Finish."""
+    frames, expected = HEARD[what]
+    async with provider(Reply(frames)) as fake:
+        assert await heard(declared(fake.base)) == expected
+
+
+async def test_calls_are_put_together() -> None:
+    """Two calls whose arguments come interleaved: their pieces as they stream, then each whole, in order."""
+    wanted = calls(("c1", "get_weather", '{"location":"北京"}'), ("c2", "get_time", '{"place":"Tokyo"}'))
+    async with provider(Reply(wanted)) as fake:
+        seen = await heard(declared(fake.base))
+    assert [event for event in seen if isinstance(event, ToolCall)] == [
+        ToolCall("c1", "get_weather", {"location": "北京"}),
+        ToolCall("c2", "get_time", {"place": "Tokyo"}),
+    ]
+    assert "".join(event.part for event in seen if isinstance(event, ToolInput) and event.call_id == "c1") == '{"location":"北京"}'
+    assert seen[-1] == Finish("tool-calls", Usage(11, 3))
+
+
+ERRORS = {
+    "400": (error(400), "TargetRefused", "status_400"),
+    "context length": (error(400, "maximum context length is 8192", "context_length_exceeded"), "ContextTooLong", "context_too_long"),
+    "401": (error(401), "TargetDenied", "status_401"),
+    "403": (error(403), "TargetDenied", "status_403"),
+    "404": (error(404), "TargetDenied", "status_404"),
+    "429": (error(429, retry_after="7"), "TargetDown", "status_429"),
+    "500": (error(500), "TargetDown", "status_500"),
+    "503": (error(503), "TargetDown", "status_503"),
+    "an error in the stream": (Reply((frame({"error": {"message": "boom", "code": 500}}),)), "TargetDown", None),
+    "a broken connection": (Reply((), drop=True), "TargetDown", None),
+}
+
+
+@pytest.mark.parametrize("what", ERRORS)
+async def test_an_error_is_one_of_ours(what: str) -> None:
+    """Each failure is told by its type; one request was sent, whatever the libraries would like to retry."""
+    reply, kind, outcome = ERRORS[what]
+    async with provider(reply) as fake:
+        with pytest.raises(TargetError) as caught:
+            await heard(declared(fake.base))
+    assert type(caught.value).__name__ == kind
+    assert outcome in (None, caught.value.outcome)
+    assert len(fake.requests) == 1
+    if what == "429":
+        assert caught.value.retry_after == 7
+
+
+async def test_nobody_there_is_a_connection_that_failed() -> None:
+    """A port where nobody listens."""
+    async with provider(Reply()) as fake:
+        base = fake.base
+    with pytest.raises(TargetDown) as caught:
+        await heard(declared(base))
+    assert caught.value.outcome == "connection"
+
+
+async def test_a_providers_words_stay_here() -> None:
+    """Nothing the provider said is in the error, nor in what it was raised from."""
+    async with provider(error(401, "Incorrect API key provided: sk-canary")) as fake:
+        with pytest.raises(RouterError) as caught:
+            await heard(declared(fake.base))
+    told = f"{caught.value} {caught.value.public} {caught.value!r} {caught.value.__dict__}"
+    assert "canary" not in told
+    assert "Incorrect" not in told
+    assert caught.value.__suppress_context__
+
+
+async def test_closing_early_closes_the_connection() -> None:
+    """Whoever stops reading closes the provider's stream."""
+    async with provider(Reply((chunk({"content": "Hi"}),), hold=True)) as fake:
+        async with aclosing(litellm.answer("a", declared(fake.base), 3)(HI)) as events:
+            async for event in events:
+                if isinstance(event, Text):
+                    break
+        await fake.until(lambda: fake.closed == 1)
+
+
+async def test_an_empty_body_has_nothing_in_it() -> None:
+    """LiteLLM makes a finished answer of a body without events; failover takes one with nothing in it for a failure."""
+    async with provider(Reply(())) as fake:
+        seen = await heard(declared(fake.base))
+    assert [type(event) for event in seen] == [Start, Finish]
+
+
+@pytest.fixture
+def _on_httpx() -> Any:  # pyright: ignore[reportUnusedFunction]
+    """LiteLLM over httpx, where respx can see it: its own transport is aiohttp's."""
+    library: Any = sys.modules["litellm"]
+    library.disable_aiohttp_transport = True
+    library.in_memory_llm_clients_cache.flush_cache()
+    yield
+    library.disable_aiohttp_transport = False
+    library.in_memory_llm_clients_cache.flush_cache()
+
+
+@pytest.mark.usefixtures("_on_httpx")
+@respx.mock
+async def test_anthropic_goes_out_in_its_own_form() -> None:
+    """A target of another provider is translated: system prompt, key header and events are Anthropic's."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        for kind, data in (
+            ("message_start", {"message": {"id": "m", "role": "assistant", "usage": {"input_tokens": 5, "output_tokens": 1}}}),
+            ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
+            ("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "Hi"}}),
+            ("content_block_stop", {"index": 0}),
+            ("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}),
+            ("message_stop", {}),
+        ):
+            yield b"event: " + kind.encode() + b"\n" + frame({"type": kind, **data})
+
+    asked = respx.post("http://127.0.0.1:1/v1/messages").mock(
+        return_value=Response(200, headers={"content-type": "text/event-stream"}, content=stream()),
+    )
+    target = Declared(model=Name("anthropic/claude-x"), api_base="http://127.0.0.1:1", api_key=Secret("sk-a"), params=Params(max_tokens=99))
+    seen = await heard(target, HI.with_messages(Message("system", ("Be brief.",)), *HI.messages))
+    assert seen == [Start("a", "anthropic/claude-x"), Text("Hi"), Finish("stop", Usage(5, 2))]
+    request = asked.calls.last.request
+    assert request.headers["x-api-key"] == "sk-a"
+    assert b'"max_tokens":99' in request.content.replace(b": ", b":")
+
+
+def test_the_list_of_providers_is_the_librarys_own() -> None:
+    """A provider we accept is one that LiteLLM knows; the usual ones are there."""
+    from litellm.types.utils import LlmProviders  # noqa: PLC0415
+
+    known = {provider.value for provider in LlmProviders}
+    assert known >= litellm.PROVIDERS
+    assert {"openai", "azure", "anthropic", "gemini", "bedrock", "mistral", "ollama_chat", "groq", "openrouter"} <= litellm.PROVIDERS
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("opena/gpt-4o", "no provider is named `opena`; did you mean `openai/gpt-4o`?"),
+        ("cohere_chat/command-r", "`cohere_chat/` is refused"),
+        ("qqqqqqqq/x", "no provider is named `qqqqqqqq`"),
+    ],
+)
+def test_a_provider_that_is_none_is_refused_at_load(model: str, said: str) -> None:
+    """Told before anybody asks it, with the name that was meant."""
+    with pytest.raises(Misfit) as caught:
+        litellm.check_model(model)
+    assert caught.value.message.startswith(said)
+
+
+def test_its_proxy_is_never_imported() -> None:
+    """The library's own gateway stays where it is."""
+    assert "litellm" in sys.modules
+    assert not [name for name in sys.modules if name.startswith("litellm.proxy.proxy_server")]

@@ -1,0 +1,223 @@
+"""Several targets as one: who is asked, how often, and what comes of it."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import pytest
+
+from router.chat import Ask, Message, Result
+from router.config.declaration import Retry, Timeout
+from router.config.values import Span
+from router.errors import (
+    Busy,
+    ContentFiltered,
+    ContextTooLong,
+    Filtered,
+    Overlong,
+    TargetDenied,
+    TargetDown,
+    TargetError,
+    TargetRefused,
+    TimedOut,
+    Unanswered,
+)
+from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text
+from router.failover import Candidate, failover
+
+ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
+QUICK = Timeout(connect=1, first_token=0.05, idle=0.05)
+RETRY = Retry(attempts=2, backoff=Span(0.001, 0.002))
+STOP = Finish("stop")
+
+
+class Scripted:
+    """A target that does one thing per time it is asked: raises, or yields events; None is a silence."""
+
+    def __init__(self, name: str, *turns: Exception | Sequence[Event | Exception | None]) -> None:
+        self.name = name
+        self.turns = list(turns)
+        self.asked = 0
+        self.closed = 0
+
+    def answer(self) -> Answer:
+        """The target as an Answer."""
+
+        async def answer(_: Ask) -> Events:
+            turn = self.turns[min(self.asked, len(self.turns) - 1)]
+            self.asked += 1
+            try:
+                yield Start(self.name, f"model/{self.name}")
+                for deed in [turn] if isinstance(turn, Exception) else turn:
+                    if isinstance(deed, Exception):
+                        raise deed
+                    if deed is None:
+                        await asyncio.Event().wait()
+                    else:
+                        yield deed
+            finally:
+                self.closed += 1
+
+        return answer
+
+
+def chain(*targets: Scripted, timeout: Timeout = QUICK, retry: Retry = RETRY, windows: dict[str, int] | None = None) -> Answer:
+    known = windows or {}
+    return failover([Candidate(one.name, one.answer(), known.get(one.name)) for one in targets], timeout, retry)
+
+
+async def heard(answer: Answer, ask: Ask = ASK) -> list[Event]:
+    order = Order()
+    async with aclosing(answer(ask)) as events:
+        seen = [order.see(event) async for event in events]
+    order.end()
+    return seen
+
+
+def outcomes(event: Event) -> list[tuple[str, str]]:
+    assert isinstance(event, Start | Finish | Failure)
+    return [(attempt.target, attempt.outcome) for attempt in event.attempts]
+
+
+async def test_the_first_that_speaks_answers() -> None:
+    """A target that answers is the only one asked."""
+    good, spare = Scripted("a", [Text("Hi"), STOP]), Scripted("b", [Text("no"), STOP])
+    seen = await heard(chain(good, spare))
+    assert [type(event) for event in seen] == [Start, Text, Finish]
+    assert outcomes(seen[-1]) == [("a", "ok")]
+    assert (good.asked, spare.asked, good.closed) == (1, 0, 1)
+
+
+AGAIN = {
+    "down once, then well": ([TargetDown("a", "status_503"), [Text("Hi"), STOP]], 2, 0, [("a", "status_503"), ("a", "ok")]),
+    "down": ([TargetDown("a", "status_503")], 2, 1, [("a", "status_503"), ("a", "status_503"), ("b", "ok")]),
+    "malformed": ([TargetDown("a", "malformed")], 2, 1, [("a", "malformed"), ("a", "malformed"), ("b", "ok")]),
+    "refused": ([TargetRefused("a", "status_400")], 1, 1, [("a", "status_400"), ("b", "ok")]),
+    "denied": ([TargetDenied("a", "status_401")], 1, 1, [("a", "status_401"), ("b", "ok")]),
+    "silent": ([[None]], 1, 1, [("a", "timeout_first_token"), ("b", "ok")]),
+    "empty": ([[STOP]], 2, 1, [("a", "empty"), ("a", "empty"), ("b", "ok")]),
+    "without an end": ([[]], 2, 1, [("a", "empty"), ("a", "empty"), ("b", "ok")]),
+    "told to wait a little": (
+        [TargetDown("a", "status_429", retry_after=0.001), [Text("Hi"), STOP]],
+        2,
+        0,
+        [("a", "status_429"), ("a", "ok")],
+    ),
+    "told to wait for long": ([TargetDown("a", "status_429", retry_after=60)], 1, 1, [("a", "status_429"), ("b", "ok")]),
+    "too long": ([ContextTooLong("a", "context_too_long")], 1, 1, [("a", "context_too_long"), ("b", "ok")]),
+}
+
+
+@pytest.mark.parametrize("how", AGAIN)
+async def test_who_is_asked_after_a_failure_before_the_first_event(how: str) -> None:
+    """Each way to fail says whether the same target is asked again, or the next one."""
+    turns, asked, spare_asked, expected = AGAIN[how]
+    first, spare = Scripted("a", *turns), Scripted("b", [Text("Hi"), STOP])
+    seen = await heard(chain(first, spare, windows={"a": 8000, "b": 16000}))
+    assert (first.asked, spare.asked) == (asked, spare_asked)
+    assert outcomes(seen[-1]) == expected
+    assert outcomes(seen[0]) == expected[:-1]
+    assert first.closed == asked
+
+
+VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
+    "down": (TargetDown("a", "status_500"), Unanswered, 502),
+    "denied": (TargetDenied("a", "status_401"), Unanswered, 502),
+    "too long": (ContextTooLong("a", "context_too_long"), Overlong, 400),
+    "filtered": (ContentFiltered("a", "content_filter"), Filtered, 400),
+    "over its limits": (TargetDown("a", "status_429", retry_after=30), Busy, 503),
+}
+
+
+@pytest.mark.parametrize("how", VERDICTS)
+async def test_what_the_client_hears_when_nobody_answers(how: str) -> None:
+    """The error tells the client what it can do, and what was tried."""
+    error, kind, status = VERDICTS[how]
+    with pytest.raises(Unanswered) as caught:
+        await heard(chain(Scripted("a", error)))
+    assert type(caught.value) is kind
+    assert caught.value.status == status
+    assert {attempt.outcome for attempt in caught.value.attempts} == {error.outcome}
+    assert getattr(caught.value, "retry_after", None) == error.retry_after
+
+
+async def test_when_all_are_silent_the_answer_timed_out() -> None:
+    """Silence everywhere is a timeout, each target asked once."""
+    first, second = Scripted("a", [None]), Scripted("b", [None])
+    with pytest.raises(TimedOut):
+        await heard(chain(first, second))
+    assert (first.asked, second.asked, first.closed, second.closed) == (1, 1, 1, 1)
+
+
+async def test_a_content_filter_is_told_to_the_client() -> None:
+    """No second target is asked what the first one's filter refused."""
+    spare = Scripted("b", [Text("Hi"), STOP])
+    with pytest.raises(Filtered):
+        await heard(chain(Scripted("a", ContentFiltered("a", "content_filter")), spare))
+    assert spare.asked == 0
+
+
+async def test_a_conversation_too_long_goes_to_a_larger_window() -> None:
+    """Targets whose window is not larger are passed over."""
+    long = ContextTooLong("a", "context_too_long")
+    small, unknown, large = (Scripted(name, [Text("Hi"), STOP]) for name in "bcd")
+    seen = await heard(chain(Scripted("a", long), small, unknown, large, windows={"a": 8000, "b": 8000, "d": 100_000}))
+    assert (small.asked, unknown.asked, large.asked) == (0, 0, 1)
+    assert outcomes(seen[-1])[1:3] == [("b", "skipped_window"), ("c", "skipped_window")]
+
+
+async def test_after_a_tool_result_an_empty_answer_is_one() -> None:
+    """A model that was told a tool's result may have nothing to add."""
+    told = ASK.with_messages(*ASK.messages, Message("tool", (Result("c1", "get_time", "12:00"),)))
+    seen = await heard(chain(Scripted("a", [STOP])), told)
+    assert [type(event) for event in seen] == [Start, Finish]
+
+
+BROKEN = {
+    "a cut": ([Text("Half"), TargetDown("a", "cut")], "cut"),
+    "an end without a finish": ([Text("Half")], "cut"),
+    "a silence": ([Text("Half"), None], "timeout_idle"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_after_the_first_event_nobody_else_is_asked(how: str) -> None:
+    """What was said stands; the answer ends in one Failure that names what happened to the log only."""
+    turn, outcome = BROKEN[how]
+    first, spare = Scripted("a", turn), Scripted("b", [Text("Hi"), STOP])
+    seen = await heard(chain(first, spare))
+    assert [type(event) for event in seen] == [Start, Text, Failure]
+    assert outcomes(seen[-1]) == [("a", outcome)]
+    assert (first.asked, spare.asked, first.closed) == (1, 0, 1)
+    assert isinstance(seen[-1], Failure)
+    assert outcome not in seen[-1].public
+
+
+async def test_a_slow_reader_is_no_silence() -> None:
+    """Time the consumer takes between two events does not count as the target's."""
+    answer = chain(Scripted("a", [Text("one"), Text("two"), STOP]), timeout=Timeout(first_token=0.05, idle=0.02))
+    seen: list[Event] = []
+    async with aclosing(answer(ASK)) as events:
+        async for event in events:
+            seen.append(event)
+            await asyncio.sleep(0.03)
+    assert isinstance(seen[-1], Finish)
+
+
+async def test_a_cancelled_reader_closes_the_target() -> None:
+    """Cancellation is nobody's timeout: it passes through, and the target's stream is closed."""
+    target = Scripted("a", [Text("Hi"), None])
+    began = asyncio.Event()
+
+    async def read() -> None:
+        async with aclosing(chain(target, timeout=Timeout(idle=60))(ASK)) as events:
+            async for event in events:
+                if isinstance(event, Text):
+                    began.set()
+
+    reading = asyncio.create_task(read())
+    await began.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert target.closed == 1

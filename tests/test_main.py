@@ -1,0 +1,146 @@
+"""The command line, run as its user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Workspace, litellm_target, routes
+
+HI = "a: {script: [{text: Hello}, {text: ' you'}]}"
+
+
+def router(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    environment = {"PATH": os.environ["PATH"], **variables}
+    command = [sys.executable, "-m", "router", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_check_says_that_all_is_well(workspace: Workspace) -> None:
+    """Exit code 0, what is served, and which optional target is skipped and why."""
+    targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
+    workspace.write("routes.yaml", routes(targets, "targets: [b, a]"))
+    done = router("check", cwd=workspace.root)
+    assert done.returncode == 0
+    assert "skipped: target b: the environment variable SOME_KEY is not set" in done.stdout
+    assert "all is well. 1 routes" in done.stdout
+    assert "skipped" not in router("check", cwd=workspace.root, SOME_KEY="sk-1").stdout
+
+
+def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
+    """Each with its place, its line and a caret."""
+    workspace.write("routes.yaml", routes("a: {scrpt: demo}", "targets: [aa]\n    max_stps: 3"))
+    done = router("check", cwd=workspace.root)
+    assert done.returncode == 1
+    assert "routes.yaml:2:7: unknown key `scrpt` in `a`; did you mean `script`?\n      a: {scrpt: demo}\n          ^\n" in done.stderr
+    assert "routes.yaml:7:15: no target is named `aa`; did you mean `a`?" in done.stderr
+    assert "routes.yaml:8:5: unknown key `max_stps` in `chat-model`; did you mean `max_steps`?" in done.stderr
+    assert done.stderr.endswith("3 mistakes in the configuration.\n")
+
+
+def test_check_never_imports_litellm(workspace: Workspace) -> None:
+    """It takes the same path as serving, and that takes no library of a provider, nor a web server."""
+    workspace.write("routes.yaml", routes(litellm_target("http://127.0.0.1:1/v1")))
+    code = (
+        "import sys; from router.__main__ import main; code = main(['check']);"
+        "print([name for name in ('litellm', 'openai', 'httpx', 'aiohttp', 'fastapi', 'uvicorn') if name in sys.modules], code)"
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=workspace.root, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_show_tells_what_a_request_goes_through(workspace: Workspace) -> None:
+    """Pipeline, tools, limits, and each target with why it would be used or skipped; by alias too."""
+    targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
+    workspace.write("routes.yaml", routes(targets, "targets: [b, a]\n    tools: [weather]"))
+    shown = router("show", "gpt-4", cwd=workspace.root).stdout
+    assert "chat-model  (also gpt-4)" in shown
+    assert "get_weather; at most 5 model calls" in shown
+    assert "1. b: skipped: the environment variable SOME_KEY is not set" in shown
+    assert "2. a: script/lines through a script, offline" in shown
+    keyed = router("show", "gpt-4", cwd=workspace.root, SOME_KEY="sk-canary").stdout
+    assert "1. b: openai/gpt-4o through LiteLLM" in keyed
+    assert "canary" not in keyed
+    assert router("show", "no-such", cwd=workspace.root).returncode == 1
+
+
+def test_chat_streams_in_the_terminal(workspace: Workspace) -> None:
+    """The answer on stdout, what is about it on stderr; a failure has the exit code 1."""
+    workspace.write("routes.yaml", routes(HI))
+    done = router("chat", "chat-model", "Hi", cwd=workspace.root)
+    assert (done.returncode, done.stdout.strip()) == (0, "Hello you")
+    assert "[stop" in done.stderr
+    workspace.write("routes.yaml", routes("a: {script: [{fail: down}]}", "targets: [a]\n    retry: {attempts: 1}"))
+    done = router("chat", "chat-model", "Hi", cwd=workspace.root)
+    assert done.returncode == 1
+    assert "a: status_503" in done.stderr
+
+
+def test_the_committed_schema_is_the_declarations() -> None:
+    """routes.schema.json is what `router schema` prints."""
+    made = router("schema", cwd=ROOT).stdout
+    assert (ROOT / "routes.schema.json").read_text(encoding="utf-8") == made
+    assert json.loads(made)["$ref"] == "#/$defs/Routes"
+
+
+def test_a_command_line_that_is_wrong_exits_2(tmp_path: Path) -> None:
+    """As every command line does."""
+    assert router("serv", cwd=tmp_path).returncode == 2
+    assert router(cwd=tmp_path).returncode == 2
+
+
+def test_a_missing_file_is_one_clear_complaint(tmp_path: Path) -> None:
+    """No traceback: which file, and why."""
+    done = router("check", cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "routes.yaml:1:1: the file cannot be read: No such file or directory" in done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers: int) -> None:
+    """A real process, alone or with workers: it says what it serves, answers, and SIGTERM is exit code 0."""
+    workspace.write("routes.yaml", routes(HI))
+    port = _free_port()
+    command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=workspace.root, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = _answered(process, port)
+            process.send_signal(signal.SIGTERM)
+            _, rest = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 0, said + rest
+    assert f"http://127.0.0.1:{port}/api/chat" in said
+
+
+def _answered(process: subprocess.Popen[str], port: int) -> str:
+    """Wait until it serves, and ask it something; what it said on starting."""
+    said = ""
+    assert process.stderr is not None
+    while "Application startup complete" not in said or "Uvicorn running" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/chat", data=body)
+    with urllib.request.urlopen(request, timeout=20) as response:
+        assert response.read().endswith(b'"usage":{"promptTokens":1,"completionTokens":2}}\n')
+    return said
+
+
+def _free_port() -> int:
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
