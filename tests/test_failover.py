@@ -34,7 +34,7 @@ STOP = Finish("stop")
 class Scripted:
     """A target that does one thing per time it is asked: raises, or yields events; None is a silence."""
 
-    def __init__(self, name: str, *turns: Exception | Sequence[Event | Exception | None]) -> None:
+    def __init__(self, name: str, *turns: "Turn") -> None:
         self.name = name
         self.turns = list(turns)
         self.asked = 0
@@ -88,7 +88,8 @@ async def test_the_first_that_speaks_answers() -> None:
     assert (good.asked, spare.asked, good.closed) == (1, 0, 1)
 
 
-AGAIN = {
+Turn = Exception | Sequence[Event | Exception | None]
+AGAIN: dict[str, tuple[list[Turn], int, int, list[tuple[str, str]]]] = {
     "down once, then well": ([TargetDown("a", "status_503"), [Text("Hi"), STOP]], 2, 0, [("a", "status_503"), ("a", "ok")]),
     "down": ([TargetDown("a", "status_503")], 2, 1, [("a", "status_503"), ("a", "status_503"), ("b", "ok")]),
     "malformed": ([TargetDown("a", "malformed")], 2, 1, [("a", "malformed"), ("a", "malformed"), ("b", "ok")]),
@@ -173,7 +174,7 @@ async def test_after_a_tool_result_an_empty_answer_is_one() -> None:
     assert [type(event) for event in seen] == [Start, Finish]
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[list[Event | Exception | None], str]] = {
     "a cut": ([Text("Half"), TargetDown("a", "cut")], "cut"),
     "an end without a finish": ([Text("Half")], "cut"),
     "a silence": ([Text("Half"), None], "timeout_idle"),

@@ -86,7 +86,7 @@ async def test_the_path_names_the_route(workspace: Workspace) -> None:
             assert (await client.post(path, messages=SEED["messages"], model="no-such")).text == "Hi"
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[Any, int, str]] = {
     "no JSON": (b"{", 400, "bad_request"),
     "not an object": (b"[]", 400, "bad_request"),
     "not UTF-8": (b'{"messages":"\xff"}', 400, "bad_request"),
@@ -149,7 +149,7 @@ async def test_a_body_is_counted_as_it_comes(workspace: Workspace) -> None:
 
 async def test_fields_of_the_client_reach_no_provider(workspace: Workspace) -> None:
     """What could redirect or impersonate a call stays here: the provider sees only what we read."""
-    hostile = {
+    hostile: dict[str, Any] = {
         "api_base": "http://127.0.0.1:9/v1",
         "base_url": "http://127.0.0.1:9/v1",
         "api_key": "sk-mine",
