@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +175,7 @@ def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def serving(generation: Generation) -> AsyncIterator[Client]:
+async def serving(generation: Generation) -> AsyncGenerator[Client, None]:
     """The router on loopback, by uvicorn, as it is served for real."""
     edge = application(generation)
     config = uvicorn.Config(edge, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", server_header=False)
