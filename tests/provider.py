@@ -6,7 +6,7 @@ closed on it, can be asked afterwards.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,7 +150,7 @@ async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | 
 
 
 @asynccontextmanager
-async def provider(*script: Reply) -> AsyncIterator[Provider]:
+async def provider(*script: Reply) -> AsyncGenerator[Provider, None]:
     """A running provider; `base` is its api_base."""
     made = Provider(script)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 24)

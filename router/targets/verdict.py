@@ -15,7 +15,7 @@ AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 5
 DENIED = frozenset({401, 402, 403, 404, 407})
 
 TOO_LONG = re.compile(
-    r"(?i)context[_ ]length|context[_ ]window|maximum context|prompt is too long|input is too long|too many (input )?tokens"
+    r"(?i)context[_ ]length|context[_ ]window|maximum context|context size|prompt is too long|input is too long|too many (input )?tokens"
     r"|exceeds? (the )?(max|limit|available context|model'?s)[\w ]*(token|context)|input token count|reduce the length",
 )
 WRONG_KEY = re.compile(

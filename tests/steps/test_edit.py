@@ -1,0 +1,87 @@
+"""`edit`: the ends of a text taken off, however it is cut into pieces."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.chat import Ask, Message
+from router.errors import Misfit
+from router.events import Event, Events, Finish, Start, Text, ToolCall, ToolResult
+from router.steps.edit import STRIPS, Trim, edit
+
+EDITED: dict[tuple[str | None, int | None, str], str] = {
+    ("quotes", None, '"A title"'): "A title",
+    ("quotes", None, "  “A title”\n"): "A title",
+    ("quotes", None, "「标题」"): "标题",
+    ("quotes", None, 'The "Foo"'): 'The "Foo"',
+    ("quotes", None, '"Foo" and "Bar"'): 'Foo" and "Bar',
+    ("quotes", None, "A title"): "A title",
+    ("quotes", None, '""'): "",
+    ("quotes", 5, '"A title"'): "A tit",
+    ("whitespace", None, "\n  a b \n"): "a b",
+    ("fences", None, "```python\nprint(1)\n```\n"): "print(1)",
+    ("fences", None, "```\na,b\n```"): "a,b",
+    ("fences", None, "print(1)\n"): "print(1)",
+    ("fences", None, "`a` is code"): "`a` is code",
+    ("fences", None, "say ```x``` twice"): "say ```x``` twice",
+    (None, 3, "abcdef"): "abc",
+    (None, 4, "abc def"): "abc",
+}
+
+
+def trimmed(strip: str | None, limit: int | None, pieces: list[str]) -> str:
+    """The text, fed piece by piece."""
+    trim = Trim(STRIPS[strip] if strip else None, limit)
+    return "".join([*(trim.feed(piece) for piece in pieces), trim.end()])
+
+
+@pytest.mark.parametrize("case", EDITED)
+def test_what_an_edit_leaves(case: tuple[str | None, int | None, str]) -> None:
+    """In one piece, and cut at every place, and one character at a time."""
+    strip, limit, text = case
+    assert trimmed(strip, limit, [text]) == EDITED[case]
+    assert trimmed(strip, limit, list(text)) == EDITED[case]
+    for cut in range(len(text)):
+        assert trimmed(strip, limit, [text[:cut], text[cut:]]) == EDITED[case]
+
+
+@given(
+    st.sampled_from([None, *STRIPS]),
+    st.none() | st.integers(1, 12),
+    st.lists(st.text("ab \n\"`'“”", max_size=5), max_size=8),
+)
+def test_pieces_do_not_matter(strip: str | None, limit: int | None, pieces: list[str]) -> None:
+    """Any text comes out the same, in whatever pieces it came."""
+    if strip is None and limit is None:
+        return
+    assert trimmed(strip, limit, pieces) == trimmed(strip, limit, ["".join(pieces)])
+
+
+async def test_events_keep_their_places() -> None:
+    """What was held of one model call's words is said before the next one speaks; nothing empty goes out."""
+    told: list[Event] = [
+        Start("a", "m"),
+        Text('"'),
+        Text("One"),
+        Text('"'),
+        ToolCall("c", "t", {}),
+        ToolResult("c", "t", 1),
+        Start("a", "m"),
+        Text("Two"),
+        Finish("stop"),
+    ]
+
+    async def answer(_: Ask) -> Events:
+        for event in told:
+            yield event
+
+    seen = [event async for event in edit(strip="quotes")(answer)(Ask(model="m", messages=(Message("user", ("?",)),)))]
+    assert [event.text for event in seen if isinstance(event, Text)] == ["One", "Two"]
+    assert [type(event) for event in seen] == [Start, Text, ToolCall, ToolResult, Start, Text, Finish]
+
+
+@pytest.mark.parametrize("options", [{}, {"max_chars": 0}])
+def test_an_edit_that_does_nothing_is_refused(options: dict[str, int]) -> None:
+    """It would be a slip."""
+    with pytest.raises(Misfit):
+        edit(**options)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,140 @@
+"""`prompt`: templates, what they see, and what they cannot reach."""
+
+import jinja2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.chat import Ask, Json, Message, Params
+from router.config.values import Name
+from router.errors import BadAsk, Misfit, RouterError, TooLarge
+from router.events import Events, Finish, Start
+from router.steps.prompt import compile_template, prompt, render
+
+
+def rendered(template: str, ask: Ask | None = None, **fields: Json) -> str:
+    """The prompt that a template makes of a question."""
+    ask = ask or Ask(model="m", messages=(Message("user", ("Hello {{ 7*7 }}",)),), params=Params(temperature=0.5), fields=fields)
+    return render(compile_template("t.j2", {"t.j2": template, "other.j2": "other"}), ask)
+
+
+SEEN = {
+    "{{ messages[-1].text }} by {{ messages[-1].role }}": "Hello {{ 7*7 }} by user",
+    "{{ params.temperature }}": "0.5",
+    "{{ ask.kind }}": "code",
+    "{{ ask.none | default('text') }}": "text",
+    "{% if ask.none is defined %}a{% else %}b{% endif %}": "b",
+    "{% include 'other.j2' %}": "other",
+    "  spaces around go  \n": "spaces around go",
+}
+
+
+@pytest.mark.parametrize("template", SEEN)
+def test_what_a_template_sees(template: str) -> None:
+    """Messages, parameters and fields."""
+    assert rendered(template, kind="code") == SEEN[template]
+
+
+async def test_the_prompt_comes_first() -> None:
+    """As a system message before the conversation, whose own system messages stay."""
+    asked: list[Ask] = []
+
+    async def answer(ask: Ask) -> Events:
+        asked.append(ask)
+        yield Start("a", "m")
+        yield Finish("stop")
+
+    step = prompt(Name("t.j2"), templates={"t.j2": "Be brief."})
+    conversation = (Message("system", ("Mine",)), Message("user", ("Hi",)))
+    _ = [event async for event in step(answer)(Ask(model="m", messages=conversation))]
+    assert asked[0].messages == (Message("system", ("Be brief.",)), *conversation)
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ ask.kind }}", "{{ params.kind }}", "{% if ask.kind == 'a' %}{% endif %}", "{% for a in ask.kind %}{% endfor %}"]
+)
+def test_a_field_that_the_request_lacks_is_named_to_its_sender(template: str) -> None:
+    """The caller forgot it; the caller hears which."""
+    with pytest.raises(BadAsk) as caught:
+        rendered(template)
+    assert caught.value.public == "This model needs a field that the request lacks: kind"
+
+
+@given(st.text())
+def test_what_users_write_is_never_compiled(text: str) -> None:
+    """Braces, tags and all stay as they are."""
+    ask = Ask(model="m", messages=(Message("user", ("{{ 7*7 }}{% for %}" + text,)),))
+    assert rendered("<{{ messages[0].text }}>", ask) == "<{{ 7*7 }}{% for %}" + text + ">"
+
+
+ESCAPES = [
+    "{{ ''.__class__ }}",
+    "{{ ''.__class__.__mro__ }}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ ''['__class__'] }}",
+    "{{ ''|attr('__class__') }}",
+    "{{ ''|attr('__cla' ~ 'ss__') }}",
+    "{{ messages.__class__ }}",
+    "{{ messages[0].__class__ }}",
+    "{{ messages[0].__init__.__globals__ }}",
+    "{{ ask.__class__ }}",
+    "{{ ask.items.__globals__ }}",
+    "{{ params.pop('temperature') }}",
+    "{{ params.update({'a': 1}) }}",
+    "{{ params.clear() }}",
+    "{{ self.__init__.__globals__ }}",
+    "{{ self._TemplateReference__context }}",
+    "{{ cycler.__init__.__globals__ }}",
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+    "{{ joiner.__init__.__globals__ }}",
+    "{{ namespace.__init__.__globals__ }}",
+    "{{ lipsum.__globals__ }}",
+    "{{ range.__class__ }}",
+    "{{ range(10**9) | list }}",
+    "{{ dict.__base__ }}",
+    "{{ (1).__class__ }}",
+    "{{ [].append.__self__.__class__ }}",
+    "{{ ''.format.__globals__ }}",
+    "{{ '{0.__class__}'.format('') }}",
+    "{{ '%s'.__mod__ }}",
+    "{{ config }}",
+    "{{ request.application }}",
+    "{{ get_flashed_messages.__globals__ }}",
+    "{{ url_for.__globals__ }}",
+    "{% import 'os' as os %}{{ os.popen('id') }}",
+    "{% include '/etc/passwd' %}",
+    "{% include '../routes.yaml' %}",
+    "{% extends 'file:///etc/passwd' %}",
+]
+
+
+@pytest.mark.parametrize("template", ESCAPES)
+def test_a_template_reaches_nothing_but_its_question(template: str) -> None:
+    """An escape does not load, or does not render, or renders as nothing."""
+    try:
+        made = rendered(template)
+    except (Misfit, RouterError, jinja2.TemplateError, TypeError, AttributeError, OverflowError):
+        return
+    assert made in ("", "{}", "None")
+
+
+def test_a_prompt_is_bounded() -> None:
+    """A template may quote a conversation, not multiply it without end."""
+    with pytest.raises(TooLarge):
+        rendered("{% for a in range(90000) %}{{ '0123456789' * 10 }}{% endfor %}")
+
+
+BROKEN = {
+    "{{ 1 +": "t.j2:1:1",
+    "a\n{% if %}": "t.j2:2:1",
+    "a\n  {{ mesages }}": "t.j2:2:6",
+    "{% include 'othr.j2' %}": "t.j2:1:13",
+}
+
+
+@pytest.mark.parametrize("template", BROKEN)
+def test_a_template_that_is_wrong_is_wrong_at_a_place(template: str) -> None:
+    """Told when it is loaded, with the template's own line."""
+    with pytest.raises(Misfit) as caught:
+        rendered(template)
+    assert str(caught.value.place) == f"pipelines/{BROKEN[template]}"

@@ -1,0 +1,349 @@
+"""The tool loop and the toolbox: rounds, results, and everything that goes wrong in a tool."""
+
+import asyncio
+import textwrap
+import threading
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from router.chat import Ask, Json, Message
+from router.errors import Misfit
+from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolResult, Usage
+from router.steps.tools import tools
+from router.toolbox import Toolbox, load
+
+ASK = Ask(model="m", messages=(Message("user", ("?",)),))
+
+
+def box(code: str, limit: float = 5) -> Toolbox:
+    """A toolbox of one file."""
+    made = load("mine", textwrap.dedent(code), Path("tools/mine.py"), "test")
+    try:
+        return Toolbox(made.tools, limit)
+    finally:
+        made.close()
+
+
+class Model:
+    """Answers its model calls in order; remembers what it was asked."""
+
+    def __init__(self, *turns: Sequence[Event]) -> None:
+        self.turns = list(turns)
+        self.asked: list[Ask] = []
+
+    async def answer(self, ask: Ask) -> Events:
+        """One model call."""
+        self.asked.append(ask)
+        yield Start("a", "m")
+        for event in self.turns[min(len(self.asked), len(self.turns)) - 1]:
+            yield event
+
+
+async def heard(model: Model, toolbox: Toolbox, max_steps: int = 5) -> list[Event]:
+    """The whole answer, its order checked."""
+    order = Order()
+    seen = [order.see(event) async for event in tools(toolbox=toolbox, max_steps=max_steps)(model.answer)(ASK)]
+    order.end()
+    return seen
+
+
+def wish(tool: str, /, **arguments: Json) -> list[Event]:
+    """A model call that asks for one tool."""
+    return [ToolCall("c1", tool, arguments), Finish("tool-calls", Usage(10, 1))]
+
+
+DONE: list[Event] = [Text("Done."), Finish("stop", Usage(20, 2))]
+GREET = '''
+    async def greet(name: str) -> str:
+        """Greets."""
+        return f"Hello {name}"
+'''
+
+
+async def test_a_round_and_the_rest() -> None:
+    """Call, result, and the model is asked again with both; usage is summed; one finish."""
+    model = Model([Text("Let me. "), *wish("greet", name="Ann")], DONE)
+    seen = await heard(model, box(GREET))
+    assert [type(event) for event in seen] == [Start, Text, ToolCall, ToolResult, Start, Text, Finish]
+    assert seen[3] == ToolResult("c1", "greet", "Hello Ann")
+    assert seen[-1] == Finish("stop", Usage(30, 3))
+    first, second = model.asked
+    assert [spec.name for spec in first.tools] == ["greet"]
+    assert [message.role for message in second.messages] == ["user", "assistant", "tool"]
+    assert second.messages[1].text == "Let me. "
+    assert second.messages[1].calls[0].call_id == second.messages[2].results[0].call_id == "c1"
+
+
+async def test_tools_run_side_by_side() -> None:
+    """Two calls that wait for each other both end; each result comes when it is done."""
+    toolbox = box('''
+        import asyncio
+        _both = asyncio.Barrier(2)
+
+        async def meet(who: str) -> str:
+            """Waits for the other."""
+            await _both.wait()
+            return who
+    ''')
+    model = Model([ToolCall("c1", "meet", {"who": "a"}), ToolCall("c2", "meet", {"who": "b"}), Finish("tool-calls")], DONE)
+    seen = await heard(model, toolbox)
+    results = {event.call_id: event.result for event in seen if isinstance(event, ToolResult)}
+    assert results == {"c1": "a", "c2": "b"}
+    told = model.asked[1].messages[2].results
+    assert [result.call_id for result in told] == ["c1", "c2"]
+
+
+async def test_a_quick_result_does_not_wait_for_a_slow_one() -> None:
+    """Results come in the order in which they are done."""
+    toolbox = box('''
+        import asyncio
+        _quick = asyncio.Event()
+
+        async def slow() -> str:
+            """Waits for the quick one."""
+            await _quick.wait()
+            return "slow"
+
+        async def quick() -> str:
+            """Does not."""
+            _quick.set()
+            return "quick"
+    ''')
+    model = Model([ToolCall("c1", "slow", {}), ToolCall("c2", "quick", {}), Finish("tool-calls")], DONE)
+    assert [event.result for event in await heard(model, toolbox) if isinstance(event, ToolResult)] == ["quick", "slow"]
+
+
+async def test_the_step_cap() -> None:
+    """A model that calls for ever is asked max_steps times; its last calls still run; the reason is tool-calls."""
+    model = Model(wish("greet", name="Ann"))
+    seen = await heard(model, box(GREET), max_steps=3)
+    assert len(model.asked) == 3
+    assert len([event for event in seen if isinstance(event, ToolResult)]) == 3
+    assert seen[-1] == Finish("tool-calls", Usage(30, 3))
+
+
+async def test_ids_are_unique_over_the_rounds() -> None:
+    """A provider that counts from c1 each time: pieces, call and result of the second round bear one new id."""
+    second: list[Event] = [ToolInput("c1", "greet", "{}"), *wish("greet", name="Bob")]
+    seen = await heard(Model(wish("greet", name="Ann"), second, DONE), box(GREET))
+    ids = [event.call_id for event in seen if isinstance(event, ToolInput | ToolCall | ToolResult)]
+    assert ids[:2] == ["c1", "c1"]
+    assert ids[2] == ids[3] == ids[4] != "c1"
+
+
+async def test_the_calls_decide_not_the_reason() -> None:
+    """Calls under the reason stop are run; the reason tool-calls without a call ends the answer as stop."""
+    seen = await heard(Model([ToolCall("c1", "greet", {"name": "Ann"}), Finish("stop")], [Text("x"), Finish("tool-calls")]), box(GREET))
+    assert [type(event) for event in seen] == [Start, ToolCall, ToolResult, Start, Text, Finish]
+    assert seen[-1] == Finish("stop")
+
+
+async def test_a_failure_ends_it() -> None:
+    """Calls of a model call that failed are not run."""
+    seen = await heard(Model([ToolCall("c1", "greet", {"name": "Ann"}), Failure("no_answer", "Sorry.")]), box(GREET))
+    assert [type(event) for event in seen] == [Start, ToolCall, Failure]
+
+
+WRONG = '''
+    import asyncio, threading
+    from router.errors import ToolError
+
+    async def raises() -> str:
+        """Raises."""
+        raise RuntimeError("secret-canary")
+
+    async def refuses() -> str:
+        """Refuses."""
+        raise ToolError("No such city.")
+
+    async def hangs() -> str:
+        """Hangs."""
+        await asyncio.Event().wait()
+        return ""
+
+    def hangs_in_a_thread() -> str:
+        """Hangs in a thread."""
+        threading.Event().wait(30)
+        return ""
+
+    def exits() -> str:
+        """Exits."""
+        raise SystemExit(3)
+
+    def stops() -> str:
+        """Raises what a future cannot hold."""
+        raise StopIteration
+
+    async def odd() -> object:
+        """Returns what is not JSON."""
+        return object()
+
+    async def endless() -> list[object]:
+        """Returns what contains itself."""
+        made: list[object] = []
+        made.append(made)
+        return made
+
+    async def nan() -> float:
+        """Returns what JSON has not."""
+        return float("nan")
+
+    async def huge() -> list[str]:
+        """Returns too much."""
+        return ["x" * 1000] * 1000
+
+    async def greet(name: str, times: int = 1) -> str:
+        """Greets."""
+        return name * times
+'''
+TOLD: dict[str, tuple[str, dict[str, Json], str]] = {
+    "raises": ("raises", {}, "The tool failed."),
+    "refuses": ("refuses", {}, "No such city."),
+    "hangs": ("hangs", {}, "The tool took longer than 0.2 seconds and was stopped."),
+    "hangs in a thread": ("hangs_in_a_thread", {}, "The tool took longer than 0.2 seconds and was stopped."),
+    "exits": ("exits", {}, "The tool failed."),
+    "stops": ("stops", {}, "The tool failed."),
+    "is not JSON": ("odd", {}, "The tool failed: its result is not JSON."),
+    "contains itself": ("endless", {}, "The tool failed: its result is not JSON."),
+    "is not a number": ("nan", {}, "The tool failed: its result is not JSON."),
+    "is too large": ("huge", {}, "The tool failed: its result is too large."),
+    "lacks an argument": ("greet", {}, "Invalid arguments: name: it is needed but missing"),
+    "has an unknown argument": ("greet", {"name": "a", "nme": 1}, "Invalid arguments: nme: there is no such parameter"),
+    "has an argument of another kind": ("greet", {"name": 5}, "Invalid arguments: name: a text is needed"),
+    "has a truth for a number": ("greet", {"name": "a", "times": True}, "Invalid arguments: times: a whole number is needed"),
+    "has far too long arguments": ("greet", {"name": "x" * 70_000}, "Invalid arguments: they are too long."),
+}
+
+
+@pytest.mark.parametrize("what", TOLD)
+async def test_what_goes_wrong_is_told_to_the_model(what: str) -> None:
+    """It becomes a result that is an error; the turn goes on; nothing of what was raised is shown."""
+    name, arguments, sentence = TOLD[what]
+    model = Model(wish(name, **arguments), DONE)
+    seen = await heard(model, box(WRONG, limit=0.2))
+    assert seen[2] == ToolResult("c1", name, sentence, is_error=True)
+    assert seen[-1] == Finish("stop", Usage(30, 3))
+    assert model.asked[1].messages[2].results[0].value == sentence
+
+
+async def test_an_unknown_tool_is_told_with_those_there_are() -> None:
+    """The model may try again with a name that exists."""
+    seen = await heard(Model(wish("weather"), DONE), box(GREET))
+    assert seen[2] == ToolResult("c1", "weather", "There is no tool of this name. There is: greet.", is_error=True)
+
+
+async def test_arguments_that_are_no_json_are_told() -> None:
+    """The call goes out with empty arguments, its result says why it was not run."""
+    seen = await heard(Model([ToolCall("c1", "greet", {}, malformed='{"name'), Finish("tool-calls")], DONE), box(GREET))
+    assert seen[2] == ToolResult("c1", "greet", "Invalid arguments: they must be one JSON object.", is_error=True)
+
+
+async def test_a_long_text_is_cut_and_says_so() -> None:
+    """A tool that returns a book gives its beginning."""
+    toolbox = box('''
+        async def book() -> str:
+            """Returns a book."""
+            return "x" * 1_000_000
+    ''')
+    value, is_error = await toolbox.run("book", {})
+    assert isinstance(value, str)
+    assert (len(value) < 270_000, value.endswith("(cut: the result was longer)"), is_error) == (True, True, False)
+
+
+async def test_a_plain_function_runs_in_a_thread() -> None:
+    """The loop turns meanwhile: the tool waits for something that only the loop can do."""
+    toolbox = box('''
+        import threading
+        gate = threading.Event()
+
+        def wait() -> str:
+            """Waits in its thread."""
+            assert gate.wait(5)
+            return threading.current_thread().name
+    ''')
+    running = asyncio.create_task(toolbox.run("wait", {}))
+    while not any(thread.name == "tool wait" for thread in threading.enumerate()):
+        await asyncio.sleep(0)
+    tool = toolbox._tools["wait"].function
+    tool.__globals__["gate"].set()
+    assert await running == ("tool wait", False)
+
+
+async def test_whoever_stops_listening_stops_the_tools() -> None:
+    """Closing the answer while a tool runs cancels it, before the closing returns."""
+    toolbox = box('''
+        import asyncio
+        seen = []
+
+        async def wait() -> str:
+            """Waits."""
+            seen.append("begun")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append("ended")
+            return ""
+
+        async def quick() -> str:
+            """Does not."""
+            return "quick"
+    ''')
+    model = Model([ToolCall("c1", "wait", {}), ToolCall("c2", "quick", {}), Finish("tool-calls")])
+    async with aclosing(tools(toolbox=toolbox, max_steps=2)(model.answer)(ASK)) as events:
+        async for event in events:
+            if isinstance(event, ToolResult):
+                break
+    assert toolbox._tools["wait"].function.__globals__["seen"] == ["begun", "ended"]
+
+
+REFUSED = {
+    "no annotation": ('def f(a) -> str:\n    """D."""\n', 1, "a tool's parameters must have types that JSON has"),
+    "no docstring": ("\ndef f(a: str) -> str:\n    return a\n", 2, "`f` needs a docstring"),
+    "a type that JSON has not": ('def f(a: bytes) -> str:\n    """D."""\n', 1, "a tool's parameters must have types that JSON has"),
+    "any number of them": ('def f(*a: str) -> str:\n    """D."""\n', 1, "a tool's parameters must have types that JSON has"),
+    "nothing public": ("def _f() -> None: ...\n", 1, "this file has no public function"),
+    "not Python": ("def f(:\n", 1, "this is not Python"),
+    "an import that fails": ("\n\nimport no_such_module\n", 3, "this file fails when it is loaded: ModuleNotFoundError"),
+    "an exit": ("import sys\nsys.exit(1)\n", 2, "this file fails when it is loaded: SystemExit"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_file_that_is_no_tool_set_is_refused_at_its_line(what: str) -> None:
+    """When it is loaded, not when the model calls it."""
+    code, line, said = REFUSED[what]
+    with pytest.raises(Misfit) as caught:
+        load("mine", code, Path("tools/mine.py"), "test")
+    assert caught.value.message.startswith(said)
+    assert caught.value.place is not None
+    assert (caught.value.place.file, caught.value.place.line) == ("tools/mine.py", line)
+
+
+def test_a_tools_schema_is_its_signature() -> None:
+    """Names, types, defaults and the docstring's lines."""
+    (spec,) = box('''
+        from typing import Literal
+
+        def find(text: str, most: int = 5, order: Literal["new", "old"] = "new", tags: list[str] | None = None) -> str:
+            """Finds notes.
+
+            text: what to look for
+            most: how many at the most
+            """
+            return text
+    ''').specs
+    assert (spec.name, spec.description) == ("find", "Finds notes.")
+    assert spec.parameters == {
+        "type": "object",
+        "properties": {
+            "text": {"type": "string", "description": "what to look for"},
+            "most": {"type": "integer", "description": "how many at the most"},
+            "order": {"type": "string", "enum": ["new", "old"]},
+            "tags": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]},
+        },
+        "additionalProperties": False,
+        "required": ["text"],
+    }

@@ -1,0 +1,146 @@
+"""Deltas to events: however a provider chops, indexes or repeats them."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.errors import ContentFiltered, TargetDown
+from router.events import Event, Finish, Text, Thought, ToolCall, ToolInput, Usage
+from router.targets.speech import Speech
+
+Delta = tuple[int, str, str, str]
+"""Index, id, name, a piece of the arguments."""
+
+
+def called(*deltas: Delta) -> list[ToolCall]:
+    """The calls that these deltas make."""
+    speech = Speech("a")
+    events = [event for delta in deltas for event in speech.call(*delta)]
+    speech.finish("tool_calls")
+    events += list(speech.end())
+    made = [event for event in events if isinstance(event, ToolCall)]
+    for call in made:
+        pieces = "".join(event.part for event in events if isinstance(event, ToolInput) and event.call_id == call.call_id)
+        assert call.malformed is not None or not pieces or pieces.startswith("{")
+    return made
+
+
+WEATHER, TIME = ToolCall("c1", "weather", {"city": "北京"}), ToolCall("c2", "time", {})
+CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
+    "one, whole": ([(0, "c1", "weather", '{"city":"北京"}')], [WEATHER]),
+    "one, in pieces": ([(0, "c1", "weather", ""), (0, "", "", '{"ci'), (0, "", "", 'ty":"北京"}')], [WEATHER]),
+    "one without arguments": ([(0, "c2", "time", "")], [TIME]),
+    "two, one after the other": ([(0, "c1", "weather", '{"city":"北京"}'), (1, "c2", "time", "{}")], [WEATHER, TIME]),
+    "two, interleaved": (
+        [
+            (0, "c1", "weather", ""),
+            (1, "c2", "time", ""),
+            (0, "", "", '{"city":'),
+            (1, "", "", "{"),
+            (0, "", "", '"北京"}'),
+            (1, "", "", "}"),
+        ],
+        [WEATHER, TIME],
+    ),
+    "two in the wrong order": ([(1, "c2", "time", "{}"), (0, "c1", "weather", '{"city":"北京"}')], [WEATHER, TIME]),
+    "indexes with a gap": ([(3, "c1", "weather", '{"city":"北京"}'), (7, "c2", "time", "{}")], [WEATHER, TIME]),
+    "all of index 0, ids of their own": ([(0, "c1", "weather", '{"city":"北京"}'), (0, "c2", "time", "{}")], [WEATHER, TIME]),
+    "id and name in every delta": ([(0, "c1", "weather", '{"city"'), (0, "c1", "weather", ':"北京"}')], [WEATHER]),
+    "the name after the id": ([(0, "c1", "", ""), (0, "", "weather", '{"city":"北京"}')], [WEATHER]),
+    "arguments that are no JSON": ([(0, "c1", "weather", '{"city":')], [ToolCall("c1", "weather", {}, '{"city":')]),
+    "arguments that are a list": ([(0, "c1", "weather", "[1]")], [ToolCall("c1", "weather", {}, "[1]")]),
+    "arguments with NaN": ([(0, "c1", "weather", '{"a":NaN}')], [ToolCall("c1", "weather", {}, '{"a":NaN}')]),
+    "a call without a name": ([(0, "c1", "", "{}")], []),
+}
+
+
+@pytest.mark.parametrize("how", CALLS)
+def test_calls_are_put_together(how: str) -> None:
+    """Each call once, its arguments whole, in the order of their indexes."""
+    deltas, expected = CALLS[how]
+    assert called(*deltas) == expected
+
+
+def test_ids_are_made_where_there_are_none_and_are_never_twice() -> None:
+    """A call without an id gets one; of two calls with one id the second gets its own."""
+    one, two = called((0, "", "weather", "{}"), (1, "", "time", "{}"))
+    assert one.call_id.startswith("call_")
+    assert one.call_id != two.call_id
+    one, two = called((0, "c1", "weather", "{}"), (1, "c1", "time", "{}"))
+    assert (one.call_id, one.name) == ("c1", "weather")
+    assert two.call_id.startswith("call_")
+
+
+def test_what_never_ends_is_malformed() -> None:
+    """Arguments, and the number of calls, have a bound."""
+    with pytest.raises(TargetDown):
+        called((0, "c1", "weather", "x" * 2_000_000))
+    with pytest.raises(TargetDown):
+        called(*((index, f"c{index}", "weather", "{}") for index in range(200)))
+
+
+def texts(events: Iterator[Event]) -> str:
+    """What was said."""
+    return "".join(event.text for event in events if isinstance(event, Text | Thought))
+
+
+@given(st.text(st.characters()), st.data())
+def test_text_is_whole_however_it_is_cut(text: str, data: st.DataObject) -> None:
+    """Cut between the halves of an emoji too; no piece is empty, none holds a lone half."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(units) // 2), max_size=6)))
+    edges = [0, *cuts, len(units) // 2]
+    pieces = [units[a * 2 : b * 2].decode("utf-16-le", "surrogatepass") for a, b in itertools.pairwise(edges)]
+    speech = Speech("a")
+    events = [event for piece in pieces for event in speech.text(piece)]
+    speech.finish("stop")
+    events += list(speech.end())
+    expected = units.decode("utf-16-le", "replace")
+    said = texts(iter(events))
+    assert said.replace("\ufffd", "") == expected.replace("\ufffd", "")
+    said.encode()
+    assert all(event.text for event in events if isinstance(event, Text))
+
+
+ENDS = {
+    "stop": "stop",
+    "end_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool-calls",
+    "content_filter": "content-filter",
+    "STOP": "stop",
+    "pause_turn": "other",
+}
+
+
+@pytest.mark.parametrize("reason", ENDS)
+def test_why_it_ended(reason: str) -> None:
+    """Providers' reasons in our words; an unknown one is `other`."""
+    speech = Speech("a")
+    list(speech.text("Hi"))
+    speech.finish(reason)
+    speech.finish("stop")
+    speech.usage(1, 2)
+    speech.usage(3, 4)
+    assert list(speech.end()) == [Finish(ENDS[reason], Usage(3, 4))]  # pyright: ignore[reportArgumentType]
+
+
+def test_no_reason_is_a_cut() -> None:
+    """A stream that stops without saying why was cut off."""
+    speech = Speech("a")
+    list(speech.text("Hi"))
+    with pytest.raises(TargetDown) as caught:
+        list(speech.end())
+    assert caught.value.outcome == "cut"
+
+
+def test_a_filter_before_the_first_word_is_a_refusal() -> None:
+    """After it, it is a reason to finish."""
+    speech = Speech("a")
+    speech.finish("content_filter")
+    with pytest.raises(ContentFiltered):
+        list(speech.end())

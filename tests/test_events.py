@@ -1,0 +1,67 @@
+"""The grammar of answers: which streams are right, and why the others are not."""
+
+import pytest
+
+from router.events import Disorder, Event, Failure, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+
+START = Start("a", "m")
+CALL = ToolCall("c1", "t", {})
+RESULT = ToolResult("c1", "t", "ok")
+STOP = Finish("stop")
+FAILURE = Failure("no_answer", "Sorry.")
+
+RIGHT: dict[str, list[Event]] = {
+    "text": [START, Text("Hi"), STOP],
+    "nothing but an end": [START, STOP],
+    "a thought first": [START, Thought("Hm"), Text("Hi"), STOP],
+    "a tool round": [START, ToolInput("c1", "t", "{}"), CALL, RESULT, START, Text("Hi"), STOP],
+    "two calls, results in any order": [START, CALL, ToolCall("c2", "t", {}), ToolResult("c2", "t", 1), RESULT, START, STOP],
+    "the step cap": [START, CALL, RESULT, Finish("tool-calls")],
+    "a call left to the client": [START, CALL, Finish("tool-calls")],
+    "a failure in mid-answer": [START, Text("Hi"), FAILURE],
+    "a failure after results": [START, CALL, RESULT, FAILURE],
+}
+WRONG: dict[str, tuple[list[Event], str]] = {
+    "text before its start": ([Text("Hi")], "Text while idle"),
+    "no end": ([START, Text("Hi")], "ended while speaking"),
+    "an end without a start": ([STOP], "Finish while idle"),
+    "two ends": ([START, STOP, STOP], "Finish while over"),
+    "text after the end": ([START, STOP, Text("Hi")], "Text while over"),
+    "an end after a failure": ([START, FAILURE, STOP], "Finish while over"),
+    "text after results without a start": ([START, CALL, RESULT, Text("Hi")], "Text while running"),
+    "a result without its call": ([START, CALL, ToolResult("c2", "t", 1)], "a result without its call"),
+    "two results of one call": ([START, CALL, RESULT, RESULT], "a result without its call"),
+    "two calls of one id": ([START, CALL, CALL], "two calls with one id"),
+    "an empty text": ([START, Text("")], "an empty Text"),
+    "nothing": ([], "ended while idle"),
+}
+
+
+@pytest.mark.parametrize("stream", RIGHT)
+def test_a_stream_that_is_right(stream: str) -> None:
+    """It passes, event by event."""
+    order = Order()
+    for event in RIGHT[stream]:
+        assert order.see(event) is event
+    order.end()
+
+
+@pytest.mark.parametrize("stream", WRONG)
+def test_a_stream_that_is_wrong(stream: str) -> None:
+    """It is objected to, and the objection says why."""
+    events, why = WRONG[stream]
+
+    def run() -> None:
+        order = Order()
+        for event in events:
+            order.see(event)
+        order.end()
+
+    with pytest.raises(Disorder) as caught:
+        run()
+    assert str(caught.value) == why
+
+
+def test_usage_adds_up() -> None:
+    """Over the model calls of one answer."""
+    assert Usage(1, 2) + Usage(10, 20) == Usage(11, 22)

@@ -1,0 +1,120 @@
+"""What every step must keep, row by row of the tables: order, promptness, closing, cancellation."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+import pytest
+
+from router.chat import Ask, Message, Params
+from router.config.values import Name
+from router.events import Answer, Events, Finish, Order, Start, Step, Text, Thought, ToolCall, Usage
+from router.steps import FROM_ROUTE, STEPS
+from router.toolbox import Toolbox
+
+ASK = Ask(model="m", messages=(Message("user", ("?",)),))
+BUILD: dict[str, Callable[[], Step]] = {
+    "prompt": lambda: STEPS["prompt"](Name("t.j2"), templates={"t.j2": "Hi"}),
+    "history": lambda: STEPS["history"](keep=3),
+    "params": lambda: STEPS["params"](Params(temperature=0)),
+    "edit": lambda: STEPS["edit"](strip="quotes", max_chars=100),
+    "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
+    "reasoning": FROM_ROUTE["reasoning"],
+}
+
+
+class Source:
+    """An answer that knows whether it was closed, and waits where it is told to."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self.waiting = asyncio.Event()
+
+    def answer(self, *, waits: bool) -> Answer:
+        """The answer; with `waits` it is silent after its first words."""
+
+        async def answer(_: Ask) -> Events:
+            try:
+                yield Start("a", "m")
+                yield Thought("Hm.")
+                yield Text("One ")
+                if waits:
+                    self.waiting.set()
+                    await asyncio.Event().wait()
+                yield Text("two")
+                yield Finish("stop", Usage(1, 2))
+            finally:
+                self.closed += 1
+
+        return answer
+
+
+def test_every_row_is_tried() -> None:
+    """A new step needs a row here."""
+    assert set(BUILD) == {*STEPS, *FROM_ROUTE}
+
+
+@pytest.mark.parametrize("name", BUILD)
+async def test_order_is_kept_and_nothing_is_lost(name: str) -> None:
+    """The answer through the step is one answer, its words in their order, its end once."""
+    source, order = Source(), Order()
+    seen = [order.see(event) async for event in BUILD[name]()(source.answer(waits=False))(ASK)]
+    order.end()
+    assert "".join(event.text for event in seen if isinstance(event, Text)) == "One two"
+    assert seen[-1] == Finish("stop", Usage(1, 2))
+    assert source.closed == 1
+
+
+@pytest.mark.parametrize("name", BUILD)
+async def test_words_are_not_held_back(name: str) -> None:
+    """What was said arrives while the model is still silent about the rest."""
+    source = Source()
+    async with aclosing(BUILD[name]()(source.answer(waits=True))(ASK)) as events:
+        async with asyncio.timeout(5):
+            async for event in events:
+                if isinstance(event, Text):
+                    assert event.text.strip() == "One"
+                    break
+
+
+@pytest.mark.parametrize("name", BUILD)
+async def test_closing_early_closes_everything(name: str) -> None:
+    """Whoever stops reading closes the source, before the closing returns."""
+    source = Source()
+    async with aclosing(BUILD[name]()(source.answer(waits=True))(ASK)) as events:
+        async for event in events:
+            if isinstance(event, Text):
+                break
+    assert source.closed == 1
+
+
+@pytest.mark.parametrize("name", BUILD)
+async def test_cancellation_passes_through(name: str) -> None:
+    """A cancelled reader is cancelled, and the source closed."""
+    source = Source()
+    answer = BUILD[name]()(source.answer(waits=True))
+
+    async def read() -> None:
+        async with aclosing(answer(ASK)) as events:
+            async for _ in events:
+                pass
+
+    reading = asyncio.create_task(read())
+    await source.waiting.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert source.closed == 1
+
+
+async def test_a_call_passes_every_step_of_a_pipeline() -> None:
+    """Steps that know nothing of tools let calls through."""
+
+    async def answer(_: Ask) -> Events:
+        yield Start("a", "m")
+        yield ToolCall("c", "t", {})
+        yield Finish("tool-calls")
+
+    for name in STEPS:
+        seen = [event async for event in BUILD[name]()(answer)(ASK)]
+        assert [type(event) for event in seen] == [Start, ToolCall, Finish]

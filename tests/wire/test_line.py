@@ -1,0 +1,134 @@
+"""The line protocol, to the byte."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire import answered, line
+
+WEATHER = ToolCall("call_a", "get_weather", {"location": "Beijing"})
+GOLDEN: dict[str, tuple[list[Event], str]] = {
+    "the guide's example": (
+        [Text("你"), Text("好"), Text("！"), Finish("stop")],
+        (
+            '0:{"type":"text-delta","textDelta":"你"}\n0:{"type":"text-delta","textDelta":"好"}\n0:{"type":"text-delta","textDelta":"！"}\n'
+            'd:{"type":"finish","finishReason":"stop"}\n'
+        ),
+    ),
+    "usage": (
+        [Text("Hi"), Finish("stop", Usage(11, 3))],
+        (
+            '0:{"type":"text-delta","textDelta":"Hi"}\n'
+            'd:{"type":"finish","finishReason":"stop","usage":{"promptTokens":11,"completionTokens":3}}\n'
+        ),
+    ),
+    "escapes": (
+        [Text('😀 "q" \\ \n\t\x00\u2028 </script>')],
+        '0:{"type":"text-delta","textDelta":"😀 \\"q\\" \\\\ \\n\\t\\u0000\u2028 </script>"}\n',
+    ),
+    "a tool": (
+        [WEATHER, ToolResult("call_a", "get_weather", "北京: 25°C"), Finish("stop")],
+        (
+            '9:{"type":"tool-call","toolCallId":"call_a","toolName":"get_weather","args":{"location":"Beijing"}}\n'
+            'a:{"type":"tool-result","toolCallId":"call_a","toolName":"get_weather","result":"北京: 25°C"}\n'
+            'd:{"type":"finish","finishReason":"stop"}\n'
+        ),
+    ),
+    "a result that is an object": (
+        [ToolResult("call_a", "t", {"c": 25, "l": [1, None, True]})],
+        'a:{"type":"tool-result","toolCallId":"call_a","toolName":"t","result":{"c":25,"l":[1,null,true]}}\n',
+    ),
+    "a tool that failed": (
+        [ToolResult("call_e", "t", "The tool failed.", is_error=True)],
+        'a:{"type":"tool-result","toolCallId":"call_e","toolName":"t","result":"The tool failed.","isError":true}\n',
+    ),
+    "arguments that are no JSON": (
+        [ToolCall("call_m", "t", {}, malformed='{"a')],
+        '9:{"type":"tool-call","toolCallId":"call_m","toolName":"t","args":{}}\n',
+    ),
+    "a thought": ([Thought("Think. ")], 'g:{"type":"reasoning","textDelta":"Think. "}\n'),
+    "a length": ([Finish("length")], 'd:{"type":"finish","finishReason":"length"}\n'),
+    "the step cap": ([Finish("tool-calls")], 'd:{"type":"finish","finishReason":"tool-calls"}\n'),
+    "a failure": (
+        [Text("Partial "), Failure("no_answer", "Upstream connection lost")],
+        (
+            '0:{"type":"text-delta","textDelta":"Partial "}\n3:{"type":"error","error":"Upstream connection lost (request req_1)"}\n'
+            'd:{"type":"finish","finishReason":"error"}\n'
+        ),
+    ),
+    "what the dialect does not say": ([Start("a", "m"), ToolInput("c", "t", "{")], ""),
+    "half an emoji": ([ToolResult("c", "t", "a\ud83d")], 'a:{"type":"tool-result","toolCallId":"c","toolName":"t","result":"a\ufffd"}\n'),
+}
+
+
+@pytest.mark.parametrize("what", GOLDEN)
+def test_events_to_bytes(what: str) -> None:
+    """Each event gives exactly these lines."""
+    events, expected = GOLDEN[what]
+    encode = line.encoder("req_1")
+    assert b"".join(encode(event) for event in events) == expected.encode()
+
+
+TEXT = st.text(st.characters(codec="utf-8")).filter(bool)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.one_of(TEXT.map(Text), TEXT.map(Thought)))
+def test_any_text_parses_back(event: Text | Thought) -> None:
+    """One line, one LF at its end, valid UTF-8, the same text."""
+    encoded = line.encoder("r")(event)
+    assert encoded.count(b"\n") == 1
+    assert encoded.endswith(b"\n")
+    assert json.loads(encoded.decode("utf-8", "strict")[2:])["textDelta"] == event.text
+
+
+@given(st.text(), TEXT, st.dictionaries(TEXT, JSON, max_size=4), JSON)
+def test_any_call_and_result_parse_back(call_id: str, name: str, arguments: dict[str, Any], result: Any) -> None:
+    """Whatever a model asks with and a tool gives, as the same values."""
+    call_id = call_id.encode("utf-8", "ignore").decode()
+    encode = line.encoder("r")
+    called = json.loads(encode(ToolCall(call_id, name, arguments))[2:])
+    assert (called["toolCallId"], called["toolName"], called["args"]) == (call_id, name, arguments)
+    given_back = json.loads(encode(ToolResult(call_id, name, result))[2:])
+    assert given_back["result"] == result
+
+
+@given(st.text(st.characters()))
+def test_any_text_at_all_is_a_line_of_valid_utf8(text: str) -> None:
+    """Lone surrogates too, which no provider should send and some do."""
+    encoded = line.encoder("r")(Text(text))
+    assert encoded.count(b"\n") == 1
+    json.loads(encoded.decode("utf-8", "strict")[2:])
+
+
+def test_a_whole_answer() -> None:
+    """`stream: false`: the same objects as on the lines; lists stand there only where something is in them."""
+    short = json.loads(line.whole(answered("r", "gpt-4", [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
+    assert len(short.pop("id")) == 36
+    assert short == {"model": "gpt-4", "role": "assistant", "content": "Hi", "finishReason": "stop"}
+    events = [Start("a", "m"), Thought("Hm"), WEATHER, ToolResult("call_a", "get_weather", 5), Finish("length", Usage(1, 2))]
+    whole = json.loads(line.whole(answered("r", "gpt-4", events)))
+    del whole["id"]
+    assert whole == {
+        "model": "gpt-4",
+        "role": "assistant",
+        "content": "",
+        "reasoning": "Hm",
+        "toolCalls": [{"type": "tool-call", "toolCallId": "call_a", "toolName": "get_weather", "args": {"location": "Beijing"}}],
+        "toolResults": [{"type": "tool-result", "toolCallId": "call_a", "toolName": "get_weather", "result": 5}],
+        "finishReason": "length",
+        "usage": {"promptTokens": 1, "completionTokens": 2},
+    }
+
+
+def test_a_refusal() -> None:
+    """An error before the first event is one JSON object."""
+    assert line.refusal("bad_request", "No.", "r1") == b'{"type":"error","error":"No.","code":"bad_request","requestId":"r1"}'
