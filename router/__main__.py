@@ -115,9 +115,13 @@ def _run_alone(config: "uvicorn.Config") -> int:
 
     server = uvicorn.Server(config)
     # uvicorn ends its streams on SIGTERM and then raises the signal again: to have been stopped is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _end)
     server.run()
     return 0 if server.started else 1
+
+
+def _end(*_: object) -> None:
+    sys.exit(0)
 
 
 def _run_workers(config: "uvicorn.Config") -> int:
