@@ -1,53 +1,92 @@
-"""The time anywhere."""
+"""The date and time in a city or time zone, by the rules of the tz database."""
 
+import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from router.errors import ToolError
 
+REGIONS = {"Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Europe", "Indian", "Pacific"}
+"""Where a zone's last part is a place. `US/Central` and `Australia/North` are known by their whole names only."""
+NO_PLACES = {"Factory", "localtime"}
+
 CITIES = {
-    "北京": "Asia/Shanghai",
-    "beijing": "Asia/Shanghai",
-    "上海": "Asia/Shanghai",
-    "深圳": "Asia/Shanghai",
-    "shenzhen": "Asia/Shanghai",
-    "广州": "Asia/Shanghai",
-    "guangzhou": "Asia/Shanghai",
-    "香港": "Asia/Hong_Kong",
-    "台北": "Asia/Taipei",
-    "东京": "Asia/Tokyo",
-    "東京": "Asia/Tokyo",
-    "osaka": "Asia/Tokyo",
-    "首尔": "Asia/Seoul",
-    "新加坡": "Asia/Singapore",
-    "delhi": "Asia/Kolkata",
-    "new delhi": "Asia/Kolkata",
-    "mumbai": "Asia/Kolkata",
-    "bangalore": "Asia/Kolkata",
-    "伦敦": "Europe/London",
-    "巴黎": "Europe/Paris",
-    "柏林": "Europe/Berlin",
-    "munich": "Europe/Berlin",
-    "frankfurt": "Europe/Berlin",
-    "hamburg": "Europe/Berlin",
-    "geneva": "Europe/Zurich",
-    "milan": "Europe/Rome",
-    "barcelona": "Europe/Madrid",
-    "莫斯科": "Europe/Moscow",
-    "纽约": "America/New_York",
-    "boston": "America/New_York",
-    "washington": "America/New_York",
-    "miami": "America/New_York",
-    "洛杉矶": "America/Los_Angeles",
-    "san francisco": "America/Los_Angeles",
-    "seattle": "America/Los_Angeles",
-    "旧金山": "America/Los_Angeles",
-    "houston": "America/Chicago",
-    "dallas": "America/Chicago",
-    "rio de janeiro": "America/Sao_Paulo",
-    "悉尼": "Australia/Sydney",
+    "Africa/Johannesburg": ("Cape Town", "Pretoria", "开普敦"),
+    "Africa/Cairo": ("开罗",),
+    "America/Argentina/Buenos_Aires": ("Buenos Aires",),
+    "America/Chicago": ("Austin", "Dallas", "Houston", "Minneapolis", "New Orleans", "芝加哥"),
+    "America/Denver": ("Salt Lake City",),
+    "America/Los_Angeles": (
+        "Las Vegas",
+        "Portland",
+        "San Diego",
+        "San Francisco",
+        "San Jose",
+        "Seattle",
+        "Silicon Valley",
+        "洛杉矶",
+        "旧金山",
+        "西雅图",
+    ),
+    "America/New_York": ("Atlanta", "Boston", "Miami", "Philadelphia", "Washington", "Washington DC", "纽约", "华盛顿", "波士顿"),
+    "America/Sao_Paulo": ("Rio de Janeiro", "圣保罗"),
+    "America/Toronto": ("Ottawa", "多伦多"),
+    "America/Vancouver": ("温哥华",),
+    "Asia/Bangkok": ("曼谷",),
+    "Asia/Dubai": ("Abu Dhabi", "迪拜"),
+    "Asia/Ho_Chi_Minh": ("Hanoi", "Saigon", "河内"),
+    "Asia/Hong_Kong": ("香港",),
+    "Asia/Jakarta": ("雅加达",),
+    "Asia/Kolkata": ("Bangalore", "Bengaluru", "Chennai", "Delhi", "Hyderabad", "Mumbai", "New Delhi", "新德里", "孟买"),
+    "Asia/Macau": ("澳门",),
+    "Asia/Seoul": ("Busan", "首尔", "서울"),
+    "Asia/Shanghai": (
+        "Beijing",
+        "Chengdu",
+        "Guangzhou",
+        "Hangzhou",
+        "Nanjing",
+        "Shenzhen",
+        "Tianjin",
+        "Wuhan",
+        "Xi'an",
+        "北京",
+        "上海",
+        "广州",
+        "深圳",
+        "成都",
+        "重庆",
+        "杭州",
+        "南京",
+        "天津",
+        "武汉",
+        "西安",
+    ),
+    "Asia/Singapore": ("新加坡",),
+    "Asia/Taipei": ("台北", "臺北"),
+    "Asia/Tokyo": ("Kyoto", "Nagoya", "Osaka", "Sapporo", "Yokohama", "东京", "東京", "大阪", "京都"),
+    "Australia/Adelaide": ("Adelaide",),
+    "Australia/Brisbane": ("Brisbane",),
+    "Australia/Darwin": ("Darwin",),
+    "Australia/Hobart": ("Hobart",),
+    "Australia/Melbourne": ("Melbourne", "墨尔本"),
+    "Australia/Perth": ("Perth",),
+    "Australia/Sydney": ("Canberra", "Sydney", "悉尼"),
+    "Europe/Berlin": ("Cologne", "Frankfurt", "Hamburg", "Munich", "München", "柏林", "法兰克福", "慕尼黑"),
+    "Europe/Istanbul": ("Istanbul", "Ankara", "伊斯坦布尔"),
+    "Europe/Kyiv": ("Kiev",),
+    "Europe/London": ("Edinburgh", "Liverpool", "Manchester", "伦敦"),
+    "Europe/Madrid": ("Barcelona", "马德里"),
+    "Europe/Moscow": ("Saint Petersburg", "莫斯科", "Москва"),
+    "Europe/Paris": ("Lyon", "Marseille", "巴黎"),
+    "Europe/Rome": ("Florence", "Milan", "Naples", "Venice", "罗马", "米兰"),
+    "Europe/Vienna": ("Wien",),
+    "Europe/Zurich": ("Bern", "Geneva", "苏黎世"),
+    "Pacific/Apia": ("Samoa",),
 }
-"""Cities that no time zone is named for."""
+"""Cities that no zone is named for, and names that a zone's key does not have."""
 
 
 def get_time(place: str) -> str:
@@ -59,26 +98,39 @@ def get_time(place: str) -> str:
 
 
 def _time(place: str, now: datetime) -> str:
-    shown = " ".join(place.split())[:100]
-    zone = _zone(shown)
-    here = now.astimezone(ZoneInfo(zone))
-    offset = f"{here:%z}"
-    return f"{shown}: {here:%Y-%m-%d %H:%M} ({here:%A}), {zone}, UTC{offset[:3]}:{offset[3:5]}"
+    """`Tokyo: 2026-11-22 14:05 (Sunday), Asia/Tokyo, UTC+09:00`."""
+    known = _places().get(_plain(place))
+    if known is None:
+        raise ToolError("This place is not known here. Give a time zone, such as Europe/Berlin.")
+    name, zone = known
+    local = now.astimezone(ZoneInfo(zone))
+    offset = local.isoformat(timespec="minutes")[-6:]
+    return f"{name}: {local:%Y-%m-%d %H:%M (%A)}, {zone}, UTC{offset}"
 
 
-def _zone(place: str) -> str:
-    """The zone's own name, from a name, its last part, or a city of the table. ToolError where there is none."""
-    wanted = place.casefold()
-    if wanted in CITIES:
-        return CITIES[wanted]
-    word = wanted.replace(" ", "_")
-    # Sorted, so that of several zones with one last part the same is always taken; a whole name goes first.
-    zones = sorted(available_timezones(), key=lambda zone: (zone.casefold() != word, zone))
+@cache
+def _places() -> Mapping[str, tuple[str, str]]:
+    """Every name that is understood → (how it is written, its zone). Made once: finding all zones reads 600 files."""
+    # Sorted: of America/Argentina/Mendoza and America/Mendoza, its old name, the first stands.
+    zones = sorted(available_timezones() - NO_PLACES)
+    found: dict[str, tuple[str, str]] = {}
     for zone in zones:
-        if word and word in (zone.casefold(), zone.casefold().rpartition("/")[2]):
-            try:
-                ZoneInfo(zone)
-            except (ZoneInfoNotFoundError, ValueError):
-                continue
-            return zone
-    raise ToolError("That place is not known here. Give a time zone, such as Europe/Berlin.")
+        found[_plain(zone)] = (_last(zone), zone)
+    for zone, cities in CITIES.items():
+        if zone in zones:
+            found |= {_plain(city): (city, zone) for city in cities}
+    for zone in zones:
+        if zone.split("/")[0] in REGIONS:
+            found.setdefault(_plain(_last(zone)), (_last(zone), zone))
+    return found
+
+
+def _last(zone: str) -> str:
+    return zone.rpartition("/")[2].replace("_", " ")
+
+
+def _plain(name: str) -> str:
+    """A name without what people write differently: case, accents, underscores and the 市 of 北京市."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold().replace("_", " "))
+    letters = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return " ".join(letters.split()).removesuffix("市")

@@ -1,7 +1,14 @@
-"""The weather, from Open-Meteo: no key needed. Where it cannot be reached, a plainly labelled sample."""
+"""The weather in a city, from Open-Meteo, which asks for no key. Where it cannot be reached, a sample that says it is one.
 
-import hashlib
+The hosts are constants and no redirect is followed: nothing that a model writes can lead elsewhere.
+"""
+
+import asyncio
 import json
+import math
+import re
+import zlib
+from collections.abc import Mapping
 from typing import Any, cast
 
 import aiohttp
@@ -12,40 +19,62 @@ GEOCODING = "https://geocoding-api.open-meteo.com"
 FORECAST = "https://api.open-meteo.com"
 DEADLINE = 5.0
 """Seconds for both questions together."""
+MAX_CHARS = 100
 MAX_BYTES = 64 * 1024
-FIELDS = "temperature_2m,relative_humidity_2m,wind_speed_10m,weather_code"
+"""Of one answer; twenty places take about 15 KiB."""
+
+LANGUAGES = {
+    "ja": re.compile(r"[\u3040-\u30ff]"),
+    "zh": re.compile(r"[\u3400-\u9fff]"),
+    "ko": re.compile(r"[\uac00-\ud7af]"),
+    "ru": re.compile(r"[\u0400-\u04ff]"),
+    "el": re.compile(r"[\u0370-\u03ff]"),
+    "ar": re.compile(r"[\u0600-\u06ff]"),
+    "he": re.compile(r"[\u0590-\u05ff]"),
+    "hi": re.compile(r"[\u0900-\u097f]"),
+    "th": re.compile(r"[\u0e00-\u0e7f]"),
+}
+"""The language of a name, told by its script: the service finds a city by its names in that one language only."""
+UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 SKIES = {
     0: "Sunny",
-    1: "Mainly clear",
+    1: "Mainly sunny",
     2: "Partly cloudy",
     3: "Overcast",
     45: "Fog",
-    48: "Freezing fog",
+    48: "Rime fog",
     51: "Light drizzle",
     53: "Drizzle",
-    55: "Heavy drizzle",
-    56: "Freezing drizzle",
+    55: "Dense drizzle",
+    56: "Light freezing drizzle",
     57: "Freezing drizzle",
     61: "Light rain",
     63: "Rain",
     65: "Heavy rain",
-    66: "Freezing rain",
+    66: "Light freezing rain",
     67: "Freezing rain",
     71: "Light snow",
     73: "Snow",
     75: "Heavy snow",
     77: "Snow grains",
-    80: "Light showers",
-    81: "Showers",
-    82: "Violent showers",
-    85: "Snow showers",
+    80: "Light rain showers",
+    81: "Rain showers",
+    82: "Violent rain showers",
+    85: "Light snow showers",
     86: "Heavy snow showers",
     95: "Thunderstorm",
-    96: "Thunderstorm with hail",
+    96: "Thunderstorm with light hail",
     99: "Thunderstorm with hail",
 }
-"""WMO weather codes, as the service documents them."""
+"""WMO weather codes, those that the service gives."""
+NIGHT = {0: "Clear", 1: "Mainly clear"}
+"""What no sun shines on."""
+SAMPLES = ("Partly cloudy", "Overcast", "Light rain", "Sunny")
+
+
+class _Unusable(Exception):
+    """The service answered, but nothing that can be told."""
 
 
 async def get_weather(location: str) -> str:
@@ -53,51 +82,103 @@ async def get_weather(location: str) -> str:
 
     location: the city's name, e.g. 北京
     """
-    location = location.strip()
-    if not 1 <= len(location) <= 100:
-        raise ToolError("Name a city, in 100 characters at most.")
-    try:
-        return await _weather(location, GEOCODING, FORECAST, DEADLINE)
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, LookupError, TypeError):
-        return _sample(location)
+    city = " ".join(location.split())
+    if not 1 <= len(city) <= MAX_CHARS or UNREADABLE.search(city):
+        raise ToolError(f"The name of a city is needed, of {MAX_CHARS} characters at most.")
+    return await _weather(city, GEOCODING, FORECAST, DEADLINE)
 
 
-async def _weather(location: str, geocoding: str, forecast: str, deadline: float) -> str:
-    """Ask the service. Raises whatever aiohttp, a deadline or an answer of another form raises."""
-    async with aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=deadline),
+async def _weather(city: str, geocoding: str, forecast: str, deadline: float) -> str:
+    session = aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
-    ) as session:
-        found = await _json(session, f"{geocoding}/v1/search", {"name": location, "count": "1"})
-        if not found.get("results"):
+        # Nothing is unpacked: what is counted is what came.
+        auto_decompress=False,
+        headers={"Accept-Encoding": "identity"},
+    )
+    try:
+        async with asyncio.timeout(deadline), session:
+            name, latitude, longitude = await _place(session, city, geocoding)
+            where = {"latitude": f"{latitude:.4f}", "longitude": f"{longitude:.4f}"}
+            return f"{name} weather: {await _current(session, where, forecast)}"
+    except (TimeoutError, OSError, aiohttp.ClientError, _Unusable):
+        return _sample(city)
+
+
+async def _place(session: aiohttp.ClientSession, city: str, base: str) -> tuple[str, float, float]:
+    """The city's name, latitude and longitude. ToolError where no city has this name."""
+    language = next((language for language, script in LANGUAGES.items() if script.search(city)), "en")
+    # More than one is asked for, because the first is not always the one that is meant: for 北京 it is a village.
+    query = {"name": city, "count": "20", "language": language, "format": "json"}
+    match await _asked(session, f"{base}/v1/search", query):
+        case {"results": [dict(), *_] as found}:
+            match max(cast("list[object]", found), key=lambda place: _likelihood(place, city)):
+                case {"name": str(name), "latitude": float(latitude), "longitude": float(longitude)}:
+                    return " ".join(name.split())[:MAX_CHARS], latitude, longitude
+                case _:
+                    raise _Unusable
+        case {"results": [_, *_]} | {"error": _}:
+            raise _Unusable
+        case _:
             raise ToolError("No city of that name was found.")
-        place = found["results"][0]
-        where = {"latitude": str(float(place["latitude"])), "longitude": str(float(place["longitude"])), "current": FIELDS}
-        now = (await _json(session, f"{forecast}/v1/forecast", where))["current"]
-    sky = SKIES.get(int(now["weather_code"]), "Unsettled")
-    details = f"humidity {now['relative_humidity_2m']:.0f} %, wind {now['wind_speed_10m']:.0f} km/h"
-    return f"{location} weather: {now['temperature_2m']:.0f}°C, {sky}, {details}"
 
 
-async def _json(session: aiohttp.ClientSession, url: str, query: dict[str, str]) -> dict[str, Any]:
-    """One answer: no redirects, no more than so many bytes, and an object."""
+def _likelihood(place: object, city: str) -> tuple[bool, float]:
+    """Of several places: those that bear just this name first (北京市 is 北京), of these the most populous."""
+    match place:
+        case {"name": str(name), "population": float(population)}:
+            return _plain(name) == _plain(city), population
+        case {"name": str(name)}:
+            return _plain(name) == _plain(city), 0
+        case _:
+            return False, -1
+
+
+def _plain(name: str) -> str:
+    return name.casefold().removesuffix("市")
+
+
+async def _current(session: aiohttp.ClientSession, where: Mapping[str, str], base: str) -> str:
+    """What the sky does there: `25°C, Sunny, humidity 40 %, wind 8 km/h`."""
+    query = {**where, "current": "temperature_2m,relative_humidity_2m,wind_speed_10m,weather_code,is_day"}
+    match await _asked(session, f"{base}/v1/forecast", query):
+        case {
+            "current": {
+                "temperature_2m": float(temperature),
+                "relative_humidity_2m": float(humidity),
+                "wind_speed_10m": float(wind),
+                "weather_code": float(code),
+                "is_day": float(day),
+            }
+        } if all(map(math.isfinite, (temperature, humidity, wind, code))) and int(code) in SKIES:
+            sky = SKIES[int(code)] if day else {**SKIES, **NIGHT}[int(code)]
+            # round() has no -0, which a format has.
+            return f"{round(temperature)}°C, {sky}, humidity {round(humidity)} %, wind {round(wind)} km/h"
+        case _:
+            raise _Unusable
+
+
+async def _asked(session: aiohttp.ClientSession, url: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """The object that the service answers with; its numbers are all floats."""
     async with session.get(url, params=query, allow_redirects=False) as response:
         if response.status != 200:
-            raise ValueError(response.status)
-        data = await response.content.read(MAX_BYTES + 1)
-        while len(data) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES)):
-            data += more
-    if len(data) > MAX_BYTES:
-        raise ValueError(len(data))
-    value: Any = json.loads(data)
+            raise _Unusable
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            body += piece
+            if len(body) > MAX_BYTES:
+                raise _Unusable
+    try:
+        value: object = json.loads(body, parse_int=float)
+    except (ValueError, RecursionError):
+        raise _Unusable from None
     if not isinstance(value, dict):
-        raise TypeError("not an object")
+        raise _Unusable
     return cast("dict[str, Any]", value)
 
 
-def _sample(location: str) -> str:
+def _sample(city: str) -> str:
     """The same for the same city: a demo that is shown twice says the same twice."""
-    number = hashlib.sha256(location.casefold().encode()).digest()[0]
-    sky = ("Sunny", "Partly cloudy", "Overcast", "Light rain")[number % 4]
-    return f"{location} weather: {10 + number % 20}°C, {sky} (sample data: the weather service could not be reached)"
+    number = zlib.crc32(city.casefold().encode())
+    sky = SAMPLES[number // 20 % len(SAMPLES)]
+    return f"{city} weather: {8 + number % 20}°C, {sky} (sample data: the weather service could not be reached)"

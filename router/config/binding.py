@@ -11,8 +11,12 @@ from router.config.values import Name, Secret
 from router.errors import Complaint, Misfit, Place
 from router.signature import Anything, Choice, Either, Listing, Record, Scalar, Shape, Spelled, Table
 
-LITERAL_SECRET = re.compile(r"""(?i)((?:key|keys|secret|token|password)["']?\s*:\s*)(?!["']?\$\{)[^\s,}].*""")
-"""A key written out in a file: the line is quoted without it."""
+LITERAL_SECRET = re.compile(
+    r"""(?i)((?:key|keys|secret|token|password|api_?k\w*)["']?\s*[:=]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-))[^\s,}].*""",
+)
+"""A key written out in a file, in an address or as a default too: the line is quoted without it."""
+SECRET_BELOW = re.compile(r"""(?i)(?:key|keys|secret|token|password|api_?k\w*)["']?\s*:\s*[|>]?[-+]?\s*$""")
+"""A line whose key stands on the next one: that one is not quoted at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,8 @@ class Complaints:
         """Note one, once."""
         lines = self.texts.get(place.file, "").splitlines()
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
-        line = LITERAL_SECRET.sub(r"\1***", line)
+        above = lines[place.line - 2] if 1 < place.line <= len(lines) else ""
+        line = "" if SECRET_BELOW.search(above) else LITERAL_SECRET.sub(r"\1***", line)
         complaint = Complaint(place, message, line)
         if complaint not in self.found:
             self.found.append(complaint)
@@ -117,12 +122,14 @@ def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> o
     try:
         value = shape.read(node.text)
     except Misfit as misfit:
-        resolved = node.source != node.text
-        complaints.add(node.place, misfit.message.replace(node.text, node.source) if resolved else misfit.message)
+        # A message that begins with a backtick quotes the text: what a variable holds is never shown, not a piece of it.
+        quoted = node.source != node.text and misfit.message.startswith("`")
+        told = f"what `{node.source}` holds is no {shape.name} such as {shape.example}" if quoted else misfit.message
+        complaints.add(node.place, told)
         return UNFIT
     if isinstance(value, Name):
         value.place = node.place
-    if isinstance(value, Secret) and node.source != node.text:
+    if isinstance(value, Secret) and node.source != node.text and ":-" not in node.source:  # a default is a key written out
         return Secret(value.value, node.source)
     return value
 
@@ -173,7 +180,7 @@ def _wanted(shape: Shape) -> str:
 
 def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> object:
     if not isinstance(node, document.Listing):
-        shown = f"; write [{node.text}]" if isinstance(node, document.Scalar) and node.text else ""
+        shown = f"; write [{node.source}]" if isinstance(node, document.Scalar) and node.text else ""
         complaints.add(node.place, f"{what} takes a list{shown}")
         return UNFIT
     values = [bind(entry, item, complaints, f"an entry of {what}") for entry in node.items]
@@ -283,7 +290,7 @@ def _plain(node: document.Scalar, complaints: Complaints) -> object:
     if DOUBTFUL.fullmatch(node.text):
         complaints.add(
             node.place,
-            f"`{node.text}` means different things to different readers: put it in quotes, or write true, false or a plain number",
+            f"`{node.source}` means different things to different readers: put it in quotes, or write true, false or a plain number",
         )
         return UNFIT
     return node.text

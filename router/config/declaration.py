@@ -336,10 +336,10 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
     for key, route in pairs:
         for target in _words(route, "targets"):
             if target.text not in known:
-                complaints.add(target.place, f"no target is named `{target.text}`{did_you_mean(target.text, known)}")
+                complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, known)}")
         for alias in _words(route, "aliases"):
             if alias.text in taken:
-                complaints.add(alias.place, f"`{alias.text}` is taken: line {taken[alias.text].line} names it already")
+                complaints.add(alias.place, f"`{alias.source}` is taken: line {taken[alias.text].line} names it already")
             taken.setdefault(alias.text, alias.place)
         for word, places in used.items():
             for name in _words(route, word):
@@ -348,7 +348,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
             words = _words(route, word)
             for name in words[1:]:
                 if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
-                    complaints.add(name.place, f"`{name.text}` stands twice in the {word} of `{key.text}`")
+                    complaints.add(name.place, f"`{name.source}` stands twice in the {word} of `{key.text}`")
     return used
 
 

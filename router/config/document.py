@@ -75,8 +75,13 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-        advice = "indent with spaces, not tabs" if "'\\t'" in (error.problem or "") or "\t" in (error.problem or "") else ""
+        line = next(iter(text.splitlines()[place.line - 1 :]), "")
+        advice = "indent with spaces, not tabs" if line[place.column - 1 : place.column] == "\t" else ""
         raise Unreadable(Complaint(place, "this is not YAML: " + (advice or error.problem or "syntax error"))) from None
+    except yaml.reader.ReaderError as error:
+        before = text.encode()[: error.position].decode()
+        place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise Unreadable(Complaint(place, f"this is not YAML: {error.reason}")) from None
     except yaml.YAMLError as error:
         raise Unreadable(Complaint(Place(file, 1, 1), f"this is not YAML: {error}")) from None
 

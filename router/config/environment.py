@@ -41,13 +41,14 @@ class Environment:
 
     def _scalar(self, node: Scalar) -> Scalar:
         lacks: list[str] = []
+        malformed: list[str] = []
 
         def value(hit: re.Match[str]) -> str:
             if hit["dollar"]:
                 return "$"
             body = BODY.fullmatch(hit["body"] or "")
             if body is None:
-                self._complain(node.place, "write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign")
+                malformed.append("write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign")
                 return ""
             found, lack = self._file(body["file"]) if body["file"] else self._variable(body)
             if lack:
@@ -55,7 +56,9 @@ class Environment:
             return found
 
         text = REFERENCE.sub(value, node.text)
-        return replace(node, text=text, unset="; ".join(lacks))
+        if malformed:
+            self._complain(node.place, malformed[0])  # optional target or not; and nothing more is asked of this scalar
+        return replace(node, text=text, unset="; ".join([*malformed, *lacks]), forgiven=bool(malformed))
 
     def _variable(self, body: re.Match[str]) -> tuple[str, str]:
         name = body["name"]

@@ -75,6 +75,8 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
         environment.compile(tree, name)
     except jinja2.TemplateSyntaxError as error:
         raise Misfit(f"this template does not compile: {error.message}", place=Place(f"pipelines/{name}", error.lineno, 1)) from None
+    except (SyntaxError, RecursionError, MemoryError):  # of the Python that Jinja makes of it
+        raise Misfit("this template does not compile: it is nested too deeply", place=Place(f"pipelines/{name}", 1, 1)) from None
     known = {*VISIBLE, *environment.globals}
     for word in sorted(meta.find_undeclared_variables(tree) - known):
         raise Misfit(f"a template knows no `{word}`{did_you_mean(word, VISIBLE)}", place=_find(word, name, text))

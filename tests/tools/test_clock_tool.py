@@ -1,0 +1,115 @@
+"""The clock: places by the names people give them, and the rules of summer time."""
+
+import importlib.util
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from zoneinfo import available_timezones
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from router.errors import ToolError
+from router.toolbox import load
+
+FILE = Path(__file__).parents[2] / "tools" / "clock.py"
+NOW = datetime(2026, 11, 22, 5, 5, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def clock() -> ModuleType:
+    """The module, from its file: tools/ is no package."""
+    spec = importlib.util.spec_from_file_location("tool_clock", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def told(clock: ModuleType) -> Callable[[str], str]:
+    """What the clock says of a place on a Sunday in November."""
+    return lambda place: clock._time(place, NOW)
+
+
+def test_the_file_grants_one_tool() -> None:
+    """Whatever else the file holds is not the model's to call, and the parameter is told of."""
+    tools = load("clock", FILE.read_text(encoding="utf-8"), FILE, "test").tools
+    assert [(tool.spec.name, tool.record.doc) for tool in tools] == [("get_time", "Current date and time in a city or time zone.")]
+    assert tools[0].record.fields[0].doc
+
+
+PLACES = {
+    "Tokyo": "Tokyo: 2026-11-22 14:05 (Sunday), Asia/Tokyo, UTC+09:00",
+    "  tokyo ": "Tokyo: 2026-11-22 14:05 (Sunday), Asia/Tokyo, UTC+09:00",
+    "asia/tokyo": "Tokyo: 2026-11-22 14:05 (Sunday), Asia/Tokyo, UTC+09:00",
+    "东京": "东京: 2026-11-22 14:05 (Sunday), Asia/Tokyo, UTC+09:00",
+    "Beijing": "Beijing: 2026-11-22 13:05 (Sunday), Asia/Shanghai, UTC+08:00",
+    "北京": "北京: 2026-11-22 13:05 (Sunday), Asia/Shanghai, UTC+08:00",
+    "北京市": "北京: 2026-11-22 13:05 (Sunday), Asia/Shanghai, UTC+08:00",
+    "america/new york": "New York: 2026-11-22 00:05 (Sunday), America/New_York, UTC-05:00",
+    "new_york": "New York: 2026-11-22 00:05 (Sunday), America/New_York, UTC-05:00",
+    "San Francisco": "San Francisco: 2026-11-21 21:05 (Saturday), America/Los_Angeles, UTC-08:00",
+    "São Paulo": "Sao Paulo: 2026-11-22 02:05 (Sunday), America/Sao_Paulo, UTC-03:00",
+    "Zürich": "Zurich: 2026-11-22 06:05 (Sunday), Europe/Zurich, UTC+01:00",
+    "Istanbul": "Istanbul: 2026-11-22 08:05 (Sunday), Europe/Istanbul, UTC+03:00",
+    "Mumbai": "Mumbai: 2026-11-22 10:35 (Sunday), Asia/Kolkata, UTC+05:30",
+    "Kathmandu": "Kathmandu: 2026-11-22 10:50 (Sunday), Asia/Kathmandu, UTC+05:45",
+    "Samoa": "Samoa: 2026-11-22 18:05 (Sunday), Pacific/Apia, UTC+13:00",
+    "UTC": "UTC: 2026-11-22 05:05 (Sunday), UTC, UTC+00:00",
+    "Japan": "Japan: 2026-11-22 14:05 (Sunday), Japan, UTC+09:00",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_time_in_a_place(told: Callable[[str], str], place: str) -> None:
+    """A city or a zone, in any case, with blanks for underscores and without accents."""
+    assert told(place) == PLACES[place]
+
+
+def test_summer_time(clock: ModuleType) -> None:
+    """The offset is the one of that day."""
+    assert (
+        clock._time("Berlin", datetime(2026, 7, 1, 12, 0, tzinfo=UTC)) == "Berlin: 2026-07-01 14:00 (Wednesday), Europe/Berlin, UTC+02:00"
+    )
+    assert clock._time("Berlin", datetime(2026, 12, 1, 12, 0, tzinfo=UTC)) == "Berlin: 2026-12-01 13:00 (Tuesday), Europe/Berlin, UTC+01:00"
+
+
+@pytest.mark.parametrize("place", ["", " ", "Atlantis", "../../etc/passwd", "/etc/localtime", "localtime", "Factory", "North", "Tokyo\0"])
+def test_an_unknown_place_is_refused(told: Callable[[str], str], place: str) -> None:
+    """The refusal says what would be understood; no file outside the zones is looked for."""
+    with pytest.raises(ToolError, match=r"Give a time zone, such as Europe/Berlin\."):
+        told(place)
+
+
+@given(st.text(max_size=200))
+@example("\ud800")
+@example("a" * 100_000)
+def test_any_text_is_a_place_or_a_refusal(told: Callable[[str], str], place: str) -> None:
+    """Nothing but a refusal is ever raised."""
+    try:
+        told(place)
+    except ToolError:
+        return
+
+
+def test_every_zone_and_every_city_is_known(clock: ModuleType, told: Callable[[str], str]) -> None:
+    """No zone is unreadable, and no row of the table names a zone that there is not."""
+    zones = available_timezones() - clock.NO_PLACES
+    assert set(clock.CITIES) <= zones
+    for zone in zones:
+        assert f", {zone}, UTC" in told(zone)
+    for zone, cities in clock.CITIES.items():
+        for city in cities:
+            assert f", {zone}, UTC" in told(city)
+
+
+def test_now_is_now(clock: ModuleType) -> None:
+    """The tool itself tells the present time."""
+    before = datetime.now(UTC).replace(second=0, microsecond=0)
+    said = clock.get_time("UTC")
+    shown = datetime.strptime(said[5:21], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+    assert before <= shown <= datetime.now(UTC)
