@@ -16,7 +16,7 @@ from router import __version__
 from router.chat import Ask, Message
 from router.config import ROUTES_VARIABLE, load
 from router.config.schema import routes_schema
-from router.errors import ConfigError, RouterError
+from router.errors import ConfigError, RouterError, TimedOut
 from router.events import Failure, Finish, Text, Thought, ToolCall, ToolResult
 from router.generation import Compiled, Generation, build
 from router.targets import close_lanes
@@ -53,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone (`router chat … | head -1`): nothing is left to say, not at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,7 +120,10 @@ def _run_alone(config: "uvicorn.Config") -> int:
     server = uvicorn.Server(config)
     # uvicorn ends its streams on SIGTERM and then raises the signal again: to have been stopped is no failure.
     signal.signal(signal.SIGTERM, _end)
-    server.run()
+    try:
+        server.run()
+    except SystemExit as ended:  # uvicorn's own number for a port that is taken is 3
+        return 1 if ended.code else 0
     return 0 if server.started else 1
 
 
@@ -133,10 +140,15 @@ def _run_workers(config: "uvicorn.Config") -> int:
 
 def _announce(generation: Generation, options: argparse.Namespace) -> None:
     """Say what is served, and what is not and why: to people. Machines read the log and /readyz."""
-    said = [f"Pointsman {__version__}: {len(generation.routes)} routes, generation {generation.digest}"]
+    said = [f"Pointsman {__version__}: {_counted(generation)}, generation {generation.digest}"]
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
     said.append(f"  http://{options.host}:{options.port}/api/chat  (documentation: /docs)")
     print("\n".join(said), file=sys.stderr)
+
+
+def _counted(generation: Generation) -> str:
+    count = len(generation.routes)
+    return f"{count} route{'' if count == 1 else 's'}"
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -144,7 +156,7 @@ def _check(options: argparse.Namespace) -> int:
     asyncio.run(generation.close())
     for name, why in generation.skipped.items():
         print(f"skipped: target {name}: {why}")
-    print(f"{options.routes}: all is well. {len(generation.routes)} routes, generation {generation.digest}.")
+    print(f"{options.routes}: all is well. {_counted(generation)}, generation {generation.digest}.")
     return 0
 
 
@@ -178,7 +190,7 @@ def _shown(route: Compiled, generation: Generation) -> list[str]:
     return shown
 
 
-_LANES = {"litellm": "LiteLLM", "script": "a script, offline"}
+_LANES = {"openai": "its own wire, read directly", "litellm": "LiteLLM", "script": "a script, offline"}
 
 
 def _schema(_: argparse.Namespace) -> int:
@@ -196,7 +208,7 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
     ask = Ask(model=route.name, messages=(Message("user", (text,)),))
     terminal = _Terminal()
     try:
-        async with aclosing(route.answer(ask)) as events:
+        async with asyncio.timeout(route.declared.timeout.total), aclosing(route.answer(ask)) as events:
             async for event in events:
                 match event:
                     case Text(piece) | Thought(piece):
@@ -213,6 +225,8 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
                         return 1
                     case _:
                         pass
+    except TimeoutError:
+        raise TimedOut from None
     finally:
         await generation.close()
         await close_lanes()

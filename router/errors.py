@@ -3,7 +3,7 @@
     RouterError                  .code (stable, public)  .status (HTTP)  .public (a safe sentence)
     ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
     ├─ Refused                   the caller's doing, before the stream
-    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ NotAllowed 403  ├─ UnknownModel 404  └─ TooMany 429
+    │   ├─ BadAsk 400  ├─ TooLarge 413  └─ UnknownModel 404
     ├─ TargetError               one target did not answer; names it, never what it said
     │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
     │   │   └─ TargetSilent      late: worth another target, not the same one again
@@ -114,28 +114,12 @@ class TooLarge(Refused):
     sentence = "The request is too large."
 
 
-class NotAllowed(Refused):
-    """The caller may not do this."""
-
-    code = "not_allowed"
-    status = 403
-    sentence = "This is not allowed."
-
-
 class UnknownModel(Refused):
     """No route bears this id or alias."""
 
     code = "unknown_model"
     status = 404
     sentence = "There is no such model here. GET /api/models lists those there are."
-
-
-class TooMany(Refused):
-    """The caller asks more often than it may."""
-
-    code = "too_many_requests"
-    status = 429
-    sentence = "Too many requests. Please wait a moment."
 
 
 class TargetError(RouterError):

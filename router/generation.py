@@ -20,7 +20,7 @@ from router.events import Answer, Step
 from router.failover import Candidate, failover
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
-from router.targets import Target, open_target
+from router.targets import Connections, Target, open_target
 from router.toolbox import Tool, Toolbox, ToolSet, load
 
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
@@ -49,6 +49,7 @@ class Generation:
     aliases: Mapping[str, str]
     skipped: Mapping[str, str]
     _sets: Sequence[ToolSet] = ()
+    _connections: Connections = field(default_factory=Connections)
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     def route(self, model: str) -> Compiled:
@@ -76,6 +77,7 @@ class Generation:
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
+        await self._connections.close()
         for tool_set in self._sets:
             tool_set.close()
 
@@ -89,7 +91,8 @@ def build(declaration: Declaration) -> Generation:
         raise ConfigError(found)
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
-    return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, tuple(builder.sets.values()))
+    sets = tuple(builder.sets.values())
+    return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.connections)
 
 
 class _Builder:
@@ -102,6 +105,7 @@ class _Builder:
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, place in declaration.tools.items() if (made := self._tool_set(name, place))}
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
+        self.connections = Connections()
         self._targets: dict[tuple[str, float], Target] = {}
         for name in declaration.routes.targets:
             if name not in declaration.skipped:
@@ -142,7 +146,7 @@ class _Builder:
             return None
         if (name, connect) not in self._targets:
             try:
-                self._targets[name, connect] = open_target(str(name), declared, connect)
+                self._targets[name, connect] = open_target(str(name), declared, connect, self.connections)
             except Misfit as misfit:
                 place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
                 self._complaints.add(misfit.place or place, misfit.message)

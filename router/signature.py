@@ -12,8 +12,8 @@ and the declaration of routes.yaml itself (a dataclass is a function too: its co
 
 import dataclasses
 import inspect
-import math
 import re
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,13 +125,13 @@ def shape_of(annotation: object) -> Shape:
     if origin is Annotated:
         spelled = next((note for note in arguments[1:] if isinstance(note, Spelled)), None)
         return spelled or shape_of(arguments[0])
-    if origin is Literal:
-        return Choice(tuple(str(value) for value in arguments))
+    if origin is Literal and all(isinstance(value, str) for value in arguments):
+        return Choice(tuple(arguments))
     if origin in (Union, types.UnionType):
         return Either(tuple(shape_of(option) for option in arguments))
-    if origin in LISTS:
+    if origin in LISTS and arguments:
         return Listing(shape_of(arguments[0]))
-    if origin in TABLES:
+    if origin in TABLES and arguments:
         key = shape_of(arguments[0])
         return Table(shape_of(arguments[1]), key if isinstance(key, Spelled) else None)
     if inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
@@ -245,7 +245,7 @@ def check(shape: Shape, value: object, path: str = "") -> object:
         case Scalar(kind):
             if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
                 raise _misfit(path, f"{WORDS[kind]} is needed")
-            if isinstance(value, float) and not math.isfinite(value):
+            if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN, infinity, an int of 400 digits
                 raise _misfit(path, "a finite number is needed")
             return float(cast("float", value)) if kind == "number" else value
         case Choice(values):

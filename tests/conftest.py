@@ -82,7 +82,15 @@ def routes(targets: str, route: str = "targets: [a]", more: str = "") -> str:
 
 def litellm_target(base: str, name: str = "a", key: str = "sk-test") -> str:
     """A target that reaches a fake provider through LiteLLM."""
+    return f"{name}: {{model: openai/fake, api_base: '{base}', api_key: {key}, via: litellm}}\n"
+
+
+def direct_target(base: str, name: str = "a", key: str = "sk-test") -> str:
+    """A target whose wire is read directly."""
     return f"{name}: {{model: openai/fake, api_base: '{base}', api_key: {key}}}\n"
+
+
+LANES = {"direct": direct_target, "litellm": litellm_target}
 
 
 @dataclass(frozen=True)

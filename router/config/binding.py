@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from router.config import document
@@ -12,10 +12,10 @@ from router.errors import Complaint, Misfit, Place
 from router.signature import Anything, Choice, Either, Listing, Record, Scalar, Shape, Spelled, Table
 
 LITERAL_SECRET = re.compile(
-    r"""(?i)((?:key|keys|secret|token|password|api_?k\w*)["']?\s*[:=]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-))[^\s,}].*""",
+    r"""(?i)((?<!\w)(?:keys?|secret|token|password|api_?k\w*)["']?\s*[:=]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-))[^\s,}].*""",
 )
 """A key written out in a file, in an address or as a default too: the line is quoted without it."""
-SECRET_BELOW = re.compile(r"""(?i)(?:key|keys|secret|token|password|api_?k\w*)["']?\s*:\s*[|>]?[-+]?\s*$""")
+SECRET_BELOW = re.compile(r"""(?i)(?<!\w)(?:keys?|secret|token|password|api_?k\w*)["']?\s*:\s*[|>]?[-+]?\s*$""")
 """A line whose key stands on the next one: that one is not quoted at all."""
 
 
@@ -46,12 +46,16 @@ class Complaints:
         )
 
 
+def _close(word: str, words: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, 0.6)
+    return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?" if close else ""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean …?`, or the words there are where they are few, or nothing."""
     words = list(known)
-    close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, 0.6)
-    if close:
-        return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?"
+    if close := _close(word, words):
+        return close
     return f"; there is {', '.join(f'`{one}`' for one in words)}" if 0 < len(words) <= 12 else ""
 
 
@@ -110,7 +114,7 @@ def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, 
         case Choice(values):
             if node.text in values:
                 return node.text
-            complaints.add(node.place, f"`{node.source}` is not one of {', '.join(values)}{did_you_mean(node.text, values)}")
+            complaints.add(node.place, f"`{node.source}` is not one of {', '.join(values)}{_close(node.text, values)}")
             return UNFIT
         case Spelled():
             return _spelled(node, shape, complaints)
@@ -148,7 +152,8 @@ def _scalar(node: document.Scalar, kind: str, complaints: Complaints, what: str)
         case "number" if bare and NUMBER.fullmatch(text):
             return float(text)
         case _:
-            complaints.add(node.place, f"{what} takes {WANTED[kind]}, not `{node.source}`{HINTS.get((kind, text.lower()), '')}")
+            shown = node.source if bare else f"'{node.source}'"
+            complaints.add(node.place, f"{what} takes {WANTED[kind]}, not `{shown}`{HINTS.get((kind, text.lower()), '')}")
             return UNFIT
 
 
@@ -202,7 +207,12 @@ def _table(node: Node, table: Table, complaints: Complaints, what: str) -> objec
 
 def _record(node: Node, record: Record, complaints: Complaints, what: str) -> object:
     values, fits = bind_fields(node, record, complaints, what)
-    return built(node, record, values, complaints) if fits else UNFIT
+    if fits:
+        return built(node, record, values, complaints)
+    if all(item.name in values for item in record.fields if item.required):
+        # Not to be used; but what its rules object to in the other fields is told now, not after the first mistake is mended.
+        built(node, record, values, complaints, among=values)
+    return UNFIT
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
@@ -213,24 +223,39 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
         return {}, False
     known = [one.name for one in record.fields]
     bound: dict[str, object] = {}
+    meant = ""
     for key, entry in node.pairs:
         item = record.field(key.text)
         if item is None:
-            complaints.add(key.place, f"unknown key `{key.text}` in {what}{did_you_mean(key.text, known)}")
+            hint = did_you_mean(key.text, known)
+            meant += hint
+            complaints.add(key.place, f"unknown key `{key.text}` in {what}{hint}")
         else:
             bound[item.name] = bind(entry, item.shape, complaints, f"`{key.text}`")
     missing = [item.name for item in record.fields if item.required and node.get(item.name) is None]
-    if missing:
-        complaints.add(node.place, f"{what} lacks {' and '.join(f'`{name}`' for name in missing)}")
+    untold = [name for name in missing if f"did you mean `{name}`" not in meant]  # a slip in a key is one mistake, not two
+    if untold:
+        complaints.add(node.place, f"{what} lacks {' and '.join(f'`{name}`' for name in untold)}")
     values = {name: value for name, value in bound.items() if value is not UNFIT}
     return values, not missing and len(values) == len(node.pairs)
 
 
-def built(node: Node, record: Record, values: Mapping[str, object], complaints: Complaints) -> object:
-    """What the record's function makes of the values; its own objection becomes a complaint at the field it names."""
+def built(
+    node: Node,
+    record: Record,
+    values: Mapping[str, object],
+    complaints: Complaints,
+    among: Collection[str] | None = None,
+) -> object:
+    """What the record's function makes of the values; its own objection becomes a complaint at the field it names.
+
+    `among`: only an objection to one of these fields counts.
+    """
     try:
         return record.build(**values)
     except Misfit as misfit:
+        if among is not None and misfit.field not in among:
+            return UNFIT
         culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
         complaints.add(misfit.place or (culprit or node).place, misfit.message)
         return UNFIT

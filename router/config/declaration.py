@@ -91,6 +91,7 @@ class Target:
     script: `demo` answers offline; a list of lines says just those
     api_key: the provider's key, e.g. ${OPENAI_API_KEY}
     api_base: where the provider's API is, if not at its own address
+    via: litellm has LiteLLM ask a provider whose wire is otherwise read directly
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
     context_window: tokens this target can read; a conversation too long for another target goes here
@@ -100,6 +101,7 @@ class Target:
     script: Literal["demo"] | tuple[ScriptLine, ...] | None = None
     api_key: Key | None = None
     api_base: WebAddress | None = None
+    via: Literal["litellm"] | None = None
     optional: bool = False
     params: Params = field(default_factory=Params)
     context_window: int | None = None
@@ -108,7 +110,7 @@ class Target:
         if (self.model is None) == (self.script is None):
             raise Misfit("a target has either `model` or `script`", "script" if self.model else None)
         if self.script is not None:
-            useless = next((name for name in ("api_key", "api_base") if getattr(self, name) is not None), None)
+            useless = next((name for name in ("api_key", "api_base", "via") if getattr(self, name) is not None), None)
             if useless:
                 raise Misfit(f"a scripted target has no use for `{useless}`", useless)
         if self.context_window is not None and self.context_window < 1:
@@ -290,7 +292,7 @@ def _with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
 def _forgiven(node: Node, lacks: list[str]) -> Node:
     match node:
         case document.Scalar():
-            if node.unset:
+            if node.unset and not node.forgiven:
                 lacks.append(node.unset)
             return replace(node, forgiven=True) if node.unset else node
         case document.Listing():

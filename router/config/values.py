@@ -12,10 +12,12 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 DURATION = r"\d+(\.\d+)?(ms|s|m|h|d)"
 SIZE = r"\d+(B|KiB|MiB|GiB)"
+MAX_DIGITS = 20
+"""Characters of a number and its unit: more are infinite to a float and too many for Python's int."""
 
 
 def _duration(text: str) -> float:
-    if not re.fullmatch(DURATION, text):
+    if len(text) > MAX_DIGITS or not re.fullmatch(DURATION, text):
         raise Misfit(f"`{text}` is not a duration: write a number and its unit, e.g. 250ms, 3s, 5m, 1h")
     number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
     return float(number) * SECONDS[unit]
@@ -29,7 +31,7 @@ def _positive_duration(text: str) -> float:
 
 def _size(text: str) -> int:
     hit = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text)
-    if hit is None:
+    if hit is None or len(text) > MAX_DIGITS:
         raise Misfit(f"`{text}` is not a size: write a whole number and its unit, e.g. 64KiB, 1MiB")
     return int(hit[1]) * BYTES[hit[2]]
 

@@ -4,6 +4,7 @@ Plain, because each layer around a streaming `send` costs (FastAPI's StreamingRe
 hide the client's leaving.
 """
 
+import asyncio
 import re
 import secrets
 from dataclasses import replace
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.config.declaration import Cors
 from router.errors import Refused, RouterError
+from router.events import Failure
 from router.reload import Live
 from router.server import body
 from router.server.body import ClientLeft
@@ -26,6 +28,14 @@ CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
 
 
+class Stopping(RouterError):
+    """The server ends before the answer does."""
+
+    code = "stopping"
+    status = 503
+    sentence = "The server is being restarted. Please try again."
+
+
 class WrongMethod(Refused):
     """The endpoint is asked in another way."""
 
@@ -37,6 +47,14 @@ class WrongMethod(Refused):
 def _check_method(scope: Scope) -> None:
     if scope["method"] != "POST":
         raise WrongMethod
+
+
+async def _stop(reply: Reply, sink: Streamed | Collected | None) -> None:
+    if sink is not None and sink.begun:
+        sink.put(Failure(Stopping.code, Stopping.sentence, reply.entry.attempts))
+        await sink.close()
+    elif not reply.begun:
+        await reply.refuse(Stopping(attempts=reply.entry.attempts))
 
 
 class Edge:
@@ -87,6 +105,7 @@ class Edge:
         with self._live.pinned() as generation:
             entry = Entry(request_id, generation.digest)
             reply = Reply(send, entry, WIRES["line"])
+            sink: Streamed | Collected | None = None
             try:
                 _check_method(scope)
                 bounds = generation.server.request
@@ -100,6 +119,10 @@ class Edge:
                     await deliver(route.answer, ask, route.declared.timeout.total, sink)
             except ClientLeft:
                 entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
+            except asyncio.CancelledError:
+                # The server ends and will wait no longer: a stream that has begun gets its error and its finish.
+                entry.outcome = Stopping.code
+                await _stop(reply, sink)
             except RouterError as error:
                 await reply.refuse(error)
             except Exception:

@@ -59,7 +59,8 @@ class Entry:
     generation: str
     began: float = field(default_factory=time.monotonic)
     route: str = ""
-    stream: bool = True
+    stream: bool | None = None
+    """None where the body was refused before that was known."""
     status: int = 0
     outcome: str = ""
     """The finish reason, or the code of what went wrong, or `client_left`."""

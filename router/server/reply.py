@@ -35,6 +35,7 @@ STATUS = {
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,
+    "stopping": 503,
 }
 """Failure code → status, where an answer that failed is not streamed; 500 for all others."""
 
@@ -78,7 +79,9 @@ class Reply:
         self.entry.outcome = error.code
         self.entry.attempts = error.attempts or self.entry.attempts
         wait = getattr(error, "retry_after", None)
-        more = [(b"retry-after", str(max(1, round(wait))).encode())] if isinstance(wait, int | float) else []
+        more: Headers = [(b"retry-after", str(max(1, round(wait))).encode())] if isinstance(wait, int | float) else []
+        if error.status == 405:
+            more.append((b"allow", b"POST"))
         sentence = f"{error.public} (request {self.entry.request_id})" if error.status >= 500 else error.public
         await self.whole(error.status, self.wire.refusal(error.code, sentence, self.entry.request_id), more)
 

@@ -85,10 +85,12 @@ class Turn:
                 if event.usage:
                     self.usage = event.usage + (self.usage or Usage())
                 return None
+            case Start():
+                return replace(event, attempts=self._attempts + event.attempts)
             case Failure():
                 self.over = True
                 return replace(event, attempts=self._attempts + event.attempts)
-            case Start() | _:
+            case _:
                 pass
         return event
 

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from router.config.declaration import Target as Declared
 from router.errors import Misfit
 from router.events import Answer
-from router.targets import litellm, script
+from router.targets import litellm, openai, script
+from router.targets.connections import Connections
 
-__all__ = ["Target", "close_lanes", "open_target"]
+__all__ = ["Connections", "Target", "close_lanes", "open_target"]
+
+
+UNBOUNDED = 1_000_000_000
+"""The window of a script, in tokens: it reads nothing, so nothing is too long for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +32,17 @@ class Target:
     warm: Callable[[], Coroutine[object, object, None]] | None = None
 
 
-def open_target(name: str, declared: Declared, connect: float) -> Target:
+def open_target(name: str, declared: Declared, connect: float, connections: Connections) -> Target:
     """The target as declared. `connect`: seconds a connection may take. Misfit where no lane serves it."""
     if declared.script is not None:
         label = declared.script if isinstance(declared.script, str) else "lines"
-        return Target(name, "script", f"script/{label}", script.answer(name, declared.script), declared.context_window)
+        return Target(name, "script", f"script/{label}", script.answer(name, declared.script), declared.context_window or UNBOUNDED)
     if declared.model is None:
         raise Misfit("a target has either `model` or `script`")
     litellm.check_model(declared.model)
+    if openai.serves(declared):
+        answer = openai.answer(name, declared, connect, connections)
+        return Target(name, "openai", declared.model, answer, declared.context_window)
     answer = litellm.answer(name, declared, connect)
     return Target(name, "litellm", declared.model, answer, declared.context_window, litellm.warm)
 

@@ -16,6 +16,8 @@ SUM = re.compile(r"(?<![\w.])[-(]*\d[\d.,]*\)*(?:\s*(?:\*\*|[-+*/^×÷%])\s*[-(]
 PLACE = r"\s+(?:like\s+)?(?:today\s+|now\s+|right now\s+)?(?:in|at|for)\s+([A-ZÀ-Þ][\w'’-]*(?:\s+(?!And\b)[A-ZÀ-Þ][\w'’-]*)*|[\u4e00-\u9fff]{2,6})"
 CHINESE_PLACE = r"([\u4e00-\u9fff]{2,3}?)(?:市)?(?:今天|明天|现在|的)*(?:天气|几点|时间)"
 
+READ = 1_000
+"""Characters of a question that are searched: the patterns take quadratic time on a long run of blanks or dashes."""
 TITLE_WORDS = 7
 
 
@@ -25,7 +27,7 @@ def lines(ask: Ask) -> Sequence[ScriptLine]:
         return (ScriptLine(text=_title(ask)),)
     if "artifact" in ask.model:
         return (ScriptLine(text=_artifact(ask)),)
-    question = _question(ask)
+    question = _question(ask)[:READ]
     results = [part for message in _since_question(ask.messages) for part in message.results]
     if results:
         told = "\n".join(f"- {result.text}" for result in results)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from router.chat import Ask
 from router.config.declaration import Target as Declared
-from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetSilent
+from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Event, Events, Start
 from router.targets import completions
 from router.targets.speech import Speech
@@ -270,6 +270,8 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
             stream = await lane.acompletion(**arguments)
         except lane.errors as error:
             raise translated(name, error) from None
+        if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise TargetRefused(name, "status_422")  # it asks once more after a 422, and then returns nothing
         speech = Speech(name)
         try:
             yield Start(name, str(declared.model))

@@ -27,6 +27,7 @@ REASONS: dict[str, Reason] = {
     "content_filter": "content-filter",
     "refusal": "content-filter",
     "safety": "content-filter",
+    "unknown": "unknown",
 }
 
 MAX_CALLS = 128
@@ -122,6 +123,15 @@ class Speech:
             self._ids[index, call_id] = pending
         return pending
 
+    @property
+    def finished(self) -> bool:
+        """Whether the provider said why it ends: what it says after that does not count."""
+        return self._reason is not None
+
+    def done(self) -> None:
+        """The provider marks the end: without a reason, it is an end all the same."""
+        self._reason = self._reason or "unknown"
+
     def finish(self, reason: str) -> None:
         """The provider says why it ends. The first reason stands."""
         self._reason = self._reason or reason
@@ -142,6 +152,8 @@ class Speech:
         for pending in calls:
             yield _called(pending)
         reason = REASONS.get(self._reason.lower(), "other")
+        if calls and reason == "stop":
+            reason = "tool-calls"  # some servers say stop whatever they ask for
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self._target, "content_filter")
         yield Finish(reason, self._usage)
@@ -150,7 +162,8 @@ class Speech:
 def _called(pending: Pending) -> ToolCall:
     written = "".join(pending.parts)
     try:
-        value: object = json.loads(written, parse_constant=_no_constant) if written.strip() else {}
+        # Nothing and null are how some models write that there are none.
+        value: object = json.loads(written, parse_constant=_no_constant) if written.strip() not in ("", "null") else {}
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -1,0 +1,318 @@
+"""Providers of the OpenAI wire, read directly: forty times cheaper per chunk than through LiteLLM.
+
+One read of the socket gives whole events; each is decoded to the few fields that are used, and becomes events of ours
+or nothing. What is not as it should be is passed over (a broken frame) or is a TargetError (an error, a cut).
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from router.chat import Ask, Json
+from router.config.declaration import Target as Declared
+from router.errors import Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.events import Answer, Event, Events, Start
+from router.targets import completions, sse
+from router.targets.connections import Connections
+from router.targets.providers import PROVIDERS, Provider
+from router.targets.speech import Speech
+from router.targets.verdict import verdict
+
+MAX_BODY = 64 * 1024
+"""Bytes of an error's body that are read, and that a body under 200 which is no stream may have at first."""
+MAX_WHOLE = 16 * 1024 * 1024
+"""Bytes of a whole answer that came without a stream."""
+LINGER = 1.0
+"""Seconds to wait after the finish reason for the count of tokens and the end."""
+DONE = b"[DONE]"
+
+
+class Function(msgspec.Struct):
+    """A piece of a call. Some servers send arguments as an object."""
+
+    name: str | None = None
+    arguments: Any = None
+
+
+class Call(msgspec.Struct):
+    """A tool call, or a piece of one."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Delta(msgspec.Struct):
+    """What was said: a piece in a stream, all of it in a message. `content` may be a list of parts."""
+
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    refusal: Any = None
+    tool_calls: list[Call] | None = None
+
+
+class Choice(msgspec.Struct):
+    """One candidate. Only the first is heard."""
+
+    index: int | None = None
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+
+
+class Details(msgspec.Struct):
+    """What completion_tokens is made of."""
+
+    reasoning_tokens: int | float | None = None
+
+
+class Counted(msgspec.Struct):
+    """Tokens. xAI leaves those of reasoning out of completion_tokens, all others count them in: the total tells."""
+
+    prompt_tokens: int | float | None = None
+    completion_tokens: int | float | None = None
+    total_tokens: int | float | None = None
+    completion_tokens_details: Details | None = None
+
+    def output(self) -> int:
+        """What the answer cost, its reasoning included."""
+        asked, answered = int(self.prompt_tokens or 0), int(self.completion_tokens or 0)
+        thought = int((self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0)
+        return answered + (thought if self.total_tokens == asked + answered + thought else 0)
+
+
+class Groq(msgspec.Struct):
+    """Where Groq puts its count."""
+
+    usage: Counted | None = None
+
+
+class Chunk(msgspec.Struct):
+    """One event of the stream, or a whole answer."""
+
+    choices: list[Choice] | None = None
+    usage: Counted | None = None
+    x_groq: Groq | None = None
+    error: Any = None
+
+
+DECODE = msgspec.json.Decoder(Chunk).decode
+
+
+def serves(declared: Declared) -> bool:
+    """Whether this lane serves a target: its provider is in the table, and nothing asks for the other lane."""
+    return declared.via is None and str(declared.model).partition("/")[0] in PROVIDERS
+
+
+def answer(name: str, declared: Declared, connect: float, connections: Connections) -> Answer:
+    """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its address or key is missing."""
+    prefix, _, model = str(declared.model).partition("/")
+    provider = PROVIDERS[prefix]
+    url = _address(declared, provider, prefix)
+    if declared.api_key is None and declared.api_base is None and not provider.keyless:
+        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{prefix.upper().removesuffix('_AI')}_API_KEY}}`", "model")
+    headers = {"authorization": f"Bearer {declared.api_key.value}"} if declared.api_key else {}
+    fixed: dict[str, Json] = {"model": model, "stream": True}
+    if provider.counts:
+        fixed["stream_options"] = {"include_usage": True}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect)
+
+    async def spoken(ask: Ask) -> Events:
+        body = msgspec.json.encode(_request(ask, declared, prefix, model, fixed))
+        speech = Speech(name)
+        request = connections.session().post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
+        try:
+            async with request as response:
+                await _check(name, response)
+                yield Start(name, str(declared.model))
+                async for event in _heard(name, response, speech):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise translated(name, error) from None
+
+    return spoken
+
+
+def _address(declared: Declared, provider: Provider, prefix: str) -> str:
+    base = str(declared.api_base or provider.base).rstrip("/")
+    if not base:
+        raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
+    if provider.path and not base.endswith(provider.path):
+        base += provider.path
+    return f"{base}/chat/completions"
+
+
+REASONS_ALONE = ("o1", "o3", "o4", "gpt-5")
+"""OpenAI's models that think: they take max_completion_tokens, and no sampling parameters."""
+
+
+def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[str, Json]) -> dict[str, Json]:
+    given = ask.params.over(declared.params).given
+    if prefix == "openai" and model.startswith(REASONS_ALONE):
+        if (most := given.pop("max_tokens", None)) is not None:
+            given["max_completion_tokens"] = most
+        for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"):
+            given.pop(name, None)
+    made: dict[str, Json] = {**fixed, **given, "messages": completions.messages(ask)}
+    if ask.tools:
+        made["tools"] = [completions.tool(spec) for spec in ask.tools]
+    return made
+
+
+async def _check(name: str, response: aiohttp.ClientResponse) -> None:
+    """TargetError where the status is no success."""
+    if response.status == 200:
+        return
+    if 300 <= response.status < 400:
+        raise TargetRefused(name, "redirect")
+    body = await response.content.read(MAX_BODY)
+    raise verdict(name, response.status, body.decode("utf-8", "replace"), response.headers)
+
+
+async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[Event, None]:
+    """The body as events, to the end."""
+    if not response.content_type.endswith(("event-stream", "octet-stream", "text/plain", "ndjson")):
+        for event in _whole(name, await _read(name, response), speech):
+            yield event
+        return
+    reader = sse.Events()
+    over = False
+    while not over:
+        piece = await _piece(response, speech)
+        try:
+            frames = reader.feed(piece) if piece else reader.end()
+        except sse.Oversize:
+            raise TargetDown(name, "malformed") from None
+        over = not piece
+        for frame in frames:
+            if frame == DONE:
+                speech.done()
+                over = True
+                break
+            for event in _events(name, frame, speech):
+                yield event
+    for event in speech.end():
+        yield event
+
+
+async def _piece(response: aiohttp.ClientResponse, speech: Speech) -> bytes:
+    """What the next read gives; b"" at the end. After the finish reason the wait is short, and its failure no harm."""
+    if not speech.finished:
+        return await response.content.readany()
+    try:
+        async with asyncio.timeout(LINGER):
+            return await response.content.readany()
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return b""
+
+
+async def _read(name: str, response: aiohttp.ClientResponse) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await response.content.readany():
+        size += len(piece)
+        if size > MAX_WHOLE:
+            raise TargetDown(name, "malformed")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _whole(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
+    """A body under 200 that is no stream: a whole answer, an error, or neither."""
+    chunk = decoded(body)
+    if chunk is None:
+        raise TargetDown(name, "malformed")
+    yield from _told(name, chunk, speech)
+    yield from speech.end()
+
+
+def _events(name: str, frame: bytes, speech: Speech) -> Iterator[Event]:
+    """One frame, as events. One that cannot be read is passed over: the answer goes on without it."""
+    chunk = decoded(frame)
+    return iter(()) if chunk is None else _told(name, chunk, speech)
+
+
+def decoded(frame: bytes) -> Chunk | None:
+    """The fields of a frame that are used."""
+    try:
+        return DECODE(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        # Half a surrogate pair, which this decoder refuses and the standard library's lets through.
+        return msgspec.convert(json.loads(frame), Chunk)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _told(name: str, chunk: Chunk, speech: Speech) -> Iterator[Event]:
+    if chunk.error is not None:
+        raise _error(name, chunk.error)
+    counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+    if counted is not None and counted.prompt_tokens is not None:
+        speech.usage(int(counted.prompt_tokens), counted.output())
+    for choice in chunk.choices or ():
+        if choice.index:
+            continue  # another candidate
+        said = choice.delta or choice.message
+        if said is not None and not speech.finished:
+            yield from _said(said, speech)
+        if choice.finish_reason:
+            speech.finish(choice.finish_reason)
+
+
+def _said(said: Delta, speech: Speech) -> Iterator[Event]:
+    content = said.content
+    if content.__class__ is str and content:
+        if thought := said.reasoning_content or said.reasoning:
+            yield from speech.thought(thought)
+        yield from speech.text(content)
+    elif (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
+        yield from speech.thought(thought)
+    if isinstance(content, list):
+        yield from _parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
+    if said.refusal and isinstance(said.refusal, str):
+        yield from speech.text(said.refusal)  # the model's own words: the user should see them
+    for position, call in enumerate(said.tool_calls or ()):
+        function = call.function or Function()
+        written = function.arguments
+        part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
+        yield from speech.call(position if call.index is None else call.index, call.id or "", function.name or "", part)
+
+
+def _parts(parts: list[Any], speech: Speech) -> Iterator[Event]:
+    """Content in parts, as Mistral's thinking models send it."""
+    for part in parts:
+        match part:
+            case {"type": "text", "text": str(text)}:
+                yield from speech.text(text)
+            case {"type": "thinking", "thinking": [{"text": str(text)}]}:
+                yield from speech.thought(text)
+            case _:
+                pass
+
+
+def _error(name: str, error: Any) -> TargetError:
+    """An error that came inside a 200."""
+    match error:
+        case {"code": int(status)} | {"status": int(status)} | {"status_code": int(status)} if 400 <= status < 600:
+            pass
+        case _:
+            status = 500
+    return verdict(name, status, json.dumps(error))
+
+
+def translated(name: str, error: Exception) -> TargetError:
+    """What went wrong with the connection."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return TargetRefused(name, "tls")
+    if isinstance(error, TimeoutError):
+        return TargetSilent(name, "timeout_connect")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return TargetDown(name, "cut")
+    return TargetDown(name, "connection")

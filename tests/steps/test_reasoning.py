@@ -1,0 +1,43 @@
+"""`reasoning: hide`: thoughts stay here, everything else goes on."""
+
+import pytest
+
+from router.chat import Ask, Message
+from router.events import Event, Events, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.steps.reasoning import reasoning
+
+ASK = Ask(model="m", messages=(Message("user", ("?",)),))
+START = Start("a", "m")
+SPOKEN: dict[str, list[Event]] = {
+    "thoughts before the words": [START, Thought("Hm. "), Thought("So."), Text("Hi"), Finish("stop", Usage(1, 2))],
+    "thoughts between the words": [START, Text("Hi"), Thought("Hm."), Text(" there"), Finish("stop")],
+    "nothing but thoughts": [START, Thought("Hm."), Finish("length")],
+    "no thoughts": [START, Text("Hi"), Finish("stop")],
+    "a tool round": [
+        START,
+        Thought("Hm."),
+        ToolInput("c", "t", "{}"),
+        ToolCall("c", "t", {}),
+        ToolResult("c", "t", 1),
+        START,
+        Thought("Ah."),
+        Text("Hi"),
+        Finish("stop"),
+    ],
+    "a failure": [START, Thought("Hm."), Failure("no_answer", "Sorry.")],
+}
+
+
+@pytest.mark.parametrize("what", SPOKEN)
+async def test_what_is_left_of_an_answer(what: str) -> None:
+    """The same events in the same order, without the thoughts."""
+    asked: list[Ask] = []
+
+    async def answer(ask: Ask) -> Events:
+        asked.append(ask)
+        for event in SPOKEN[what]:
+            yield event
+
+    seen = [event async for event in reasoning()(answer)(ASK)]
+    assert seen == [event for event in SPOKEN[what] if not isinstance(event, Thought)]
+    assert asked == [ASK]

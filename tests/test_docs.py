@@ -1,0 +1,304 @@
+"""README.md and docs/, held to the code: what they show loads, what they name exists, and nothing is left out."""
+
+import json
+import logging
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from router import errors
+from router.__main__ import main, parser
+from router.chat import Ask, Message
+from router.config.declaration import Cors, Defaults, RequestBounds, Retry, Route, ScriptLine, Server, Target, Timeout
+from router.errors import ConfigError, Refused, RouterError, Unanswered
+from router.events import Order, Text
+from router.server.edge import WrongMethod
+from router.server.log import Entry
+from router.signature import Choice, Record, Scalar, Spelled, record_of
+from router.steps import STEPS
+from router.steps.prompt import compile_template
+from router.toolbox import load
+from tests.conftest import ROOT, Workspace, parsed_lines, serving
+from tests.test_shape import FLOORS
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^(<!-- refused -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+WIRE_LINE = re.compile(r"[0-9a-z]:\{")
+VARIABLES = {"OPENAI_API_KEY": "sk-docs", "ANTHROPIC_API_KEY": "sk-docs", "OLLAMA_URL": "http://127.0.0.1:11434"}
+SECRETS = {"secrets/openai.key": "sk-docs\n"}
+WHOLE = ("targets", "routes", "defaults", "server")
+"""What a yaml block begins with that is (a part of) a routes.yaml."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page. `refused`: it is shown for its mistakes."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    refused: bool
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def _blocks() -> Iterator[Block]:
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        for hit in FENCE.finditer(text):
+            yield Block(path.relative_to(ROOT).as_posix(), text[: hit.start(2)].count("\n") + 1, hit[2], hit[3], bool(hit[1]))
+
+
+BLOCKS = tuple(_blocks())
+
+
+def page(name: str) -> str:
+    """The text of a page."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def shown(language: str, *, refused: bool = False) -> list[Block]:
+    """The blocks in a language."""
+    return [block for block in BLOCKS if block.language == language and block.refused == refused]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table row of a page."""
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
+def composed(text: str) -> str:
+    """A fragment of a routes.yaml with the least that makes it whole."""
+    said = cast("dict[str, Any]", yaml.safe_load(text))
+    routes = cast("dict[str, dict[str, Any]]", said.get("routes", {}))
+    if "targets" not in said:
+        named = {"demo": None} | {name: None for route in routes.values() for name in route["targets"]}
+        text += "targets:\n" + "".join(f"  {name}: {{script: demo}}\n" for name in named)
+    if "routes" not in said:
+        first = next(iter(said.get("targets", {"demo": None})))
+        text += f"routes: {{chat-model: {{pipeline: chat, targets: [{first}]}}}}\n"
+    return text
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Workspace:
+    """A workspace with the shipped pipelines and tools, and the secret files that the pages name."""
+    for folder in ("pipelines", "tools"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    workspace = Workspace(tmp_path)
+    for name, content in SECRETS.items():
+        workspace.write(name, content)
+    return workspace
+
+
+@pytest.mark.parametrize("block", shown("yaml"), ids=str)
+async def test_yaml_loads_without_complaint(block: Block, shipped: Workspace) -> None:
+    """Every yaml block is a routes.yaml, a part of one, or a pipeline, and holds together with what is shipped."""
+    first = next(iter(yaml.safe_load(block.text)))
+    assert first in {*WHOLE, "steps"}
+    if first == "steps":
+        shipped.write("pipelines/shown.yaml", block.text)
+        text = "targets: {demo: {script: demo}}\nroutes: {chat-model: {pipeline: shown, targets: [demo]}}\n"
+    else:
+        text = composed(block.text)
+    await shipped.write("routes.yaml", text).build(**VARIABLES).close()
+
+
+@pytest.mark.parametrize("block", shown("yaml", refused=True), ids=str)
+def test_what_is_refused_is_refused_as_shown(
+    block: Block, shipped: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A block shown for its mistakes is followed by what `router check` says of it, to the letter."""
+    following = BLOCKS[BLOCKS.index(block) + 1]
+    shipped.write("routes.yaml", block.text)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert main(["check", "--routes", str(shipped.root / "routes.yaml")]) == 1
+    assert capsys.readouterr().err == following.text
+
+
+@pytest.mark.parametrize("block", [block for block in shown("python") if "-> Step" not in block.text], ids=str)
+def test_a_tool_set_shown_is_one(block: Block) -> None:
+    """Every python block that is no step loads as a tool set does."""
+    made = load("shown", block.text, ROOT / "tools/shown.py", "docs")
+    made.close()
+    assert made.tools
+
+
+@pytest.mark.parametrize("block", [block for block in shown("python") if "-> Step" in block.text], ids=str)
+async def test_a_step_shown_works(block: Block, shipped: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step, once it has its row, is written in YAML as its docstring shows, and keeps the order of the events."""
+    module = ModuleType("shown")
+    exec(compile(block.text, str(block), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - our own documentation
+    lines = [line.strip() for line in (module.__doc__ or "").splitlines() if line.strip().startswith("- ")]
+    for line in lines:
+        word = line.removeprefix("- ").partition(":")[0]
+        monkeypatch.setitem(STEPS, word, getattr(module, word))
+    shipped.write("pipelines/shown.yaml", "steps:\n" + "".join(f"  {line}\n" for line in lines))
+    shipped.write("routes.yaml", "targets: {a: {script: [{text: hi}]}}\nroutes: {chat-model: {pipeline: shown, targets: [a]}}\n")
+    generation = shipped.build()
+    order = Order()
+    ask = Ask(model="chat-model", messages=(Message("user", ("Hello",)),))
+    events = [order.see(event) async for event in generation.route("chat-model").answer(ask)]
+    order.end()
+    await generation.close()
+    assert lines
+    assert any(isinstance(event, Text) for event in events)
+
+
+@pytest.mark.parametrize("block", shown("jinja"), ids=str)
+def test_a_template_shown_compiles(block: Block) -> None:
+    """And knows no names but those that a template sees."""
+    compile_template("shown.j2", {"shown.j2": block.text})
+
+
+@pytest.mark.parametrize("block", shown("json"), ids=str)
+def test_json_is_json(block: Block) -> None:
+    """Every json block is one value."""
+    json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", [block for block in shown("text") if WIRE_LINE.match(block.text)], ids=str)
+def test_a_stream_shown_is_one(block: Block) -> None:
+    """Lines of the protocol have their exact shapes and end in one `d`."""
+    parsed_lines(block.text.encode())
+
+
+async def test_the_curls_of_the_readme_are_answered() -> None:
+    """Each body is posted to the shipped configuration without a key; the demo answers."""
+    bodies = re.findall(r"-d '(.*?)'", page("README.md"), re.DOTALL)
+    assert bodies
+    async with serving(Workspace(ROOT).build()) as client:
+        for body in bodies:
+            said = await client.post(**json.loads(body))
+            assert said.status == 200, said.body
+            assert said.json["content"] if "json" in said.headers["content-type"] else said.text
+
+
+def _commands() -> Iterator[str]:
+    for block in shown("sh"):
+        yield from (line for line in block.text.splitlines() if line.startswith("router "))
+    for path in PAGES:
+        yield from re.findall(r"`(router [^`]+)`", FENCE.sub("", path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("line", sorted(set(_commands())))
+def test_every_command_line_is_one(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router …` as the pages write it is understood; a bare `router show` names a command that there is."""
+    words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
+    if len(words) > 1:
+        parser().parse_args(words)
+        return
+    with pytest.raises(SystemExit) as left:
+        parser().parse_args([*words, "--help"])
+    assert left.value.code == 0, capsys.readouterr().err
+
+
+def anchors(text: str) -> set[str]:
+    """The names of a page's headings, as links write them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    """A relative link names a file that exists, and a heading in it where it names one."""
+    text = path.read_text(encoding="utf-8")
+    for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text))):
+        if not re.match(r"\w+://", target):
+            file = (path.parent / target) if target else path
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), f"{target}#{anchor}"
+
+
+DECLARED = [record_of(kind) for kind in (Target, ScriptLine, Timeout, Retry, Defaults, Route, Cors, RequestBounds, Server)]
+
+
+@pytest.mark.parametrize("record", DECLARED, ids=lambda record: record.name)
+def test_every_key_is_in_the_reference(record: Record) -> None:
+    """docs/routes.md names each field of each declaration."""
+    text = page("docs/routes.md")
+    assert not [item.name for item in record.fields if not re.search(rf"`(\w+\.)?{item.name}[`.]", text)]
+
+
+@pytest.mark.parametrize("record", [record_of(kind) for kind in (Timeout, Retry, Route, RequestBounds)], ids=lambda record: record.name)
+def test_the_defaults_of_the_reference_are_the_real_ones(record: Record) -> None:
+    """A default that docs/routes.md writes in code is the one that holds."""
+    told = {row[0].strip("`").rpartition(".")[2]: row[2].strip("`") for row in rows(page("docs/routes.md")) if len(row) == 4}
+    for item in record.fields:
+        match item.shape:
+            case Spelled(_, read, _, _) if not item.required:
+                assert read(told[item.name]) == item.default, item.name
+            case Scalar("integer") if not item.required:
+                assert int(told[item.name]) == item.default, item.name
+            case Choice():
+                assert told[item.name] == item.default, item.name
+            case _:
+                pass
+
+
+def every(kind: type[RouterError]) -> Iterator[type[RouterError]]:
+    """An error and all below it."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from every(below)
+
+
+def test_every_error_code_is_documented() -> None:
+    """docs/wire.md names each code, and for those a client gets, their status."""
+    text = page("docs/wire.md")
+    kinds = [kind for kind in every(RouterError) if kind.__module__ in (errors.__name__, WrongMethod.__module__)]
+    assert not [kind.code for kind in kinds if f"`{kind.code}`" not in text]
+    table = {row[0].strip("`"): row[1] for row in rows(text) if len(row) == 3}
+    for kind in kinds:
+        if issubclass(kind, Refused | Unanswered) and "code" in vars(kind) and kind.code in table:
+            assert table[kind.code] == str(kind.status), kind.code
+
+
+def test_every_field_of_the_log_line_is_documented(caplog: pytest.LogCaptureFixture) -> None:
+    """docs/operations.md names each field, and its example has just those."""
+    with caplog.at_level(logging.INFO, "router.access"):
+        Entry("req_1", "0").write()
+    fields = cast("dict[str, object]", caplog.records[-1].__dict__["fields"])
+    assert not [name for name in fields if f"`{name}`" not in page("docs/operations.md")]
+    example = next(block for block in shown("json") if block.page == "docs/operations.md")
+    assert set(json.loads(example.text)) == {"time", "level", "logger", "event", *fields}
+
+
+def test_the_floors_are_those_of_the_test() -> None:
+    """The page on floors has the numbers that tests/test_shape.py holds."""
+    told = {row[0].strip("`"): row[1] for row in rows(page("docs/decisions/0001-floors.md")) if row[1].isdigit()}
+    assert {room: int(told[one]) for one in told for room in re.split("`, `", one)} == FLOORS
+
+
+def test_the_shipped_configuration_is_the_one_described() -> None:
+    """The pipelines and tools that the pages list are those that are shipped."""
+    tables = {row[0].strip("`") for name in ("docs/pipelines.md", "docs/tools.md") for row in rows(page(name))}
+    names = {path.stem for path in [*(ROOT / "pipelines").glob("*.yaml"), *(ROOT / "tools").glob("*.py")]}
+    assert names <= tables
+
+
+def test_every_step_has_its_heading() -> None:
+    """docs/pipelines.md explains each word that a pipeline may use, and each option of it."""
+    text = page("docs/pipelines.md")
+    for word, function in STEPS.items():
+        section = re.search(rf"^## {word}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
+        assert section, word
+        if word not in ("prompt", "params"):
+            assert not [item.name for item in record_of(function).fields if f"| `{item.name}` |" not in section[1]]
+
+
+def test_a_mistake_in_a_fragment_is_found(shipped: Workspace) -> None:
+    """The check can fail: what is composed is really loaded."""
+    with pytest.raises(ConfigError):
+        shipped.write("routes.yaml", composed("defaults: {timeout: {totl: 5m}}\n")).build()

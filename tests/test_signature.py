@@ -1,0 +1,358 @@
+"""A typed function seen as a model: its shapes, its schema, its documentation, and what it lets in."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Optional
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.config.values import Seconds
+from router.errors import Misfit
+from router.signature import (
+    Anything,
+    Choice,
+    Either,
+    Listing,
+    Record,
+    Scalar,
+    Shape,
+    Spelled,
+    Table,
+    arguments,
+    check,
+    documentation,
+    record_of,
+    schema,
+    shape_of,
+)
+
+STRING, INTEGER, NUMBER, BOOLEAN, NULL = (
+    Scalar("string"),
+    Scalar("integer"),
+    Scalar("number"),
+    Scalar("boolean"),
+    Scalar("null"),
+)
+SHAPES: list[tuple[object, Shape]] = [
+    (str, STRING),
+    (int, INTEGER),
+    (float, NUMBER),
+    (bool, BOOLEAN),
+    (None.__class__, NULL),
+    (Any, Anything()),
+    (object, Anything()),
+    (list, Listing(Anything())),
+    (dict, Table(Anything())),
+    (list[int], Listing(INTEGER)),
+    (tuple[str, ...], Listing(STRING)),
+    (Sequence[bool], Listing(BOOLEAN)),
+    (dict[str, float], Table(NUMBER)),
+    (Mapping[str, list[int]], Table(Listing(INTEGER))),
+    (Literal["a", "b"], Choice(("a", "b"))),
+    (int | None, Either((INTEGER, NULL))),
+    (Optional[str], Either((STRING, NULL))),  # noqa: UP045 - written so in older code
+    (int | list[int], Either((INTEGER, Listing(INTEGER)))),
+    (Annotated[int, "a note"], INTEGER),
+]
+
+
+@pytest.mark.parametrize(("annotation", "shape"), SHAPES)
+def test_what_an_annotation_describes(annotation: object, shape: Shape) -> None:
+    """Each type that JSON has."""
+    assert shape_of(annotation) == shape
+
+
+def test_an_annotated_spelling_is_its_own_shape() -> None:
+    """The note stands over the type."""
+    shape = shape_of(Seconds)
+    assert isinstance(shape, Spelled)
+    assert shape.name == "duration"
+
+
+@pytest.mark.parametrize("annotation", [bytes, complex, Callable, Literal[1, 2], tuple[()], "int", type, ...])
+def test_what_json_has_not(annotation: object) -> None:
+    """A type without a shape is a TypeError that names it."""
+    with pytest.raises(TypeError, match="is not a type that JSON has"):
+        shape_of(annotation)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is.
+
+    city: its name
+    """
+
+    city: str
+    country: str = "CN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """A way through places.
+
+    stops: in order
+    """
+
+    stops: list[Place]
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if not self.stops:
+            raise Misfit("a trip has at least one stop", "stops")
+
+
+def plan(
+    trip: Trip,
+    days: int = 1,
+    pace: Literal["slow", "fast"] = "slow",
+    budget: float | None = None,
+    tags: Sequence[str] = (),
+) -> str:
+    """Plan a trip.
+
+    It takes the weather into account.
+
+    days: how many
+    budget: in euros: no cents
+    weather: this is no parameter
+    """
+    return f"{trip} {days} {pace} {budget} {tags}"
+
+
+PLACE: dict[str, object] = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "description": "its name"}, "country": {"type": "string"}},
+    "additionalProperties": False,
+    "required": ["city"],
+}
+PLAN: dict[str, object] = {
+    "type": "object",
+    "properties": {
+        "trip": {
+            "type": "object",
+            "properties": {
+                "stops": {"type": "array", "items": PLACE, "description": "in order"},
+                "notes": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+            "additionalProperties": False,
+            "required": ["stops"],
+        },
+        "days": {"type": "integer", "description": "how many"},
+        "pace": {"type": "string", "enum": ["slow", "fast"]},
+        "budget": {"type": ["number", "null"], "description": "in euros: no cents"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "additionalProperties": False,
+    "required": ["trip"],
+}
+
+
+def test_the_schema_of_a_function() -> None:
+    """As a model is told of it: records in place, docs beside their parameters, no key that is not known."""
+    made = schema(record_of(plan))
+    assert made == PLAN
+    jsonschema.Draft202012Validator.check_schema(made)
+
+
+def test_the_schema_of_a_file() -> None:
+    """With definitions, records stand there once, with what they say; what is not wanted is left out, not null."""
+    definitions: dict[str, object] = {}
+    assert schema(record_of(plan), definitions) == {"$ref": "#/$defs/plan"}
+    assert set(definitions) == {"plan", "Trip", "Place"}
+    assert definitions["Place"] == {**PLACE, "description": "Where it is."}
+    told = json.loads(json.dumps(definitions["plan"]))
+    assert told["properties"]["trip"] == {"$ref": "#/$defs/Trip"}
+    assert told["properties"]["budget"] == {"type": "number", "description": "in euros: no cents"}
+
+
+ALTERNATIVES: list[tuple[object, dict[str, object]]] = [
+    (int | str, {"type": ["integer", "string"]}),
+    (int | None, {"type": ["integer", "null"]}),
+    (Literal["a"] | None, {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}]}),
+    (list[int] | int, {"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "integer"}]}),
+    (object, {}),
+    (dict[str, Any], {"type": "object"}),
+]
+
+
+@pytest.mark.parametrize(("annotation", "expected"), ALTERNATIVES)
+def test_the_schema_of_one_of_several(annotation: object, expected: dict[str, object]) -> None:
+    """Plain types as a list of types, others as anyOf."""
+    assert schema(shape_of(annotation)) == expected
+
+
+def test_a_docstring_is_a_summary_and_lines_for_parameters() -> None:
+    """A line `name: text` is a parameter's where there is one of this name; the rest is the function's."""
+    said, docs = documentation(plan)
+    assert said == "Plan a trip.\n\nIt takes the weather into account.\n\nweather: this is no parameter"
+    assert docs == {"days": "how many", "budget": "in euros: no cents"}
+
+
+def test_no_docstring_says_nothing() -> None:
+    """Neither of the function nor of its parameters."""
+
+    def silent(a: int) -> int:
+        return a
+
+    assert documentation(silent) == ("", {})
+
+
+def test_a_record_knows_its_defaults() -> None:
+    """Those of parameters, and those that a dataclass makes; what has none is required."""
+    fields = {item.name: (item.required, item.default) for item in record_of(plan).fields}
+    assert fields == {"trip": (True, None), "days": (False, 1), "pace": (False, "slow"), "budget": (False, None), "tags": (False, ())}
+    assert {item.name: (item.required, item.default) for item in record_of(Trip).fields} == {"stops": (True, None), "notes": (False, {})}
+
+
+def test_keyword_only_parameters_are_supplied_not_given() -> None:
+    """Of a function; those of a dataclass are its fields."""
+
+    def step(keep: int, *, templates: dict[str, str]) -> int:
+        return keep + len(templates)
+
+    assert [item.name for item in record_of(step).fields] == ["keep"]
+    assert record_of(step).field("templates") is None
+    assert [item.name for item in record_of(Trip).fields] == ["stops", "notes"]
+
+
+def test_a_parameter_without_a_type_is_refused() -> None:
+    """And one that takes any number of values."""
+
+    def untyped(a) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001  # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
+        return a  # pyright: ignore[reportUnknownVariableType]
+
+    def many(*words: str) -> int:
+        return len(words)
+
+    def named(**words: str) -> int:
+        return len(words)
+
+    with pytest.raises(TypeError, match="parameter a of untyped has no type annotation"):
+        record_of(untyped)  # pyright: ignore[reportUnknownArgumentType]
+    for function in (many, named):
+        with pytest.raises(TypeError, match=f"{function.__name__} takes \\*words: name each parameter"):
+            record_of(function)
+
+
+FITS: list[tuple[object, object, object]] = [
+    (str, "5", "5"),
+    (int, 5, 5),
+    (int, -(10**18), -(10**18)),
+    (float, 5, 5.0),
+    (float, 0.5, 0.5),
+    (bool, True, True),
+    (bool, False, False),
+    (int | None, None, None),
+    (int | str, "5", "5"),
+    (Literal["a", "b"], "b", "b"),
+    (list[int], [], []),
+    (list[int], [1, 2], [1, 2]),
+    (list[list[int]], [[1], []], [[1], []]),
+    (dict[str, int], {"a": 1}, {"a": 1}),
+    (dict[str, Any], {"a": [None, {}]}, {"a": [None, {}]}),
+    (object, [1, "a", None], [1, "a", None]),
+    (Place, {"city": "北京"}, Place("北京")),
+    (list[Place] | Place, {"city": "A", "country": "B"}, Place("A", "B")),
+    (Trip, {"stops": [{"city": "A"}]}, Trip(stops=[Place("A")])),
+    (Seconds, "250ms", 0.25),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value", "expected"), FITS)
+def test_what_fits(annotation: object, value: object, expected: object) -> None:
+    """It becomes the shape's own value, of the shape's own type."""
+    made = check(shape_of(annotation), value)
+    assert made == expected
+    assert type(made) is type(expected)
+
+
+MISFITS: list[tuple[object, object, str]] = [
+    (str, 5, "a text is needed"),
+    (str, None, "a text is needed"),
+    (int, True, "a whole number is needed"),
+    (int, "5", "a whole number is needed"),
+    (int, 5.0, "a whole number is needed"),
+    (float, False, "a number is needed"),
+    (float, "0.5", "a number is needed"),
+    (float, float("nan"), "a finite number is needed"),
+    (float, float("inf"), "a finite number is needed"),
+    (float, float("-inf"), "a finite number is needed"),
+    (float, 10**400, "a finite number is needed"),
+    (bool, 1, "true or false is needed"),
+    (bool, "true", "true or false is needed"),
+    (None.__class__, 0, "null is needed"),
+    (Literal["a", "b"], "c", "one of a, b is needed"),
+    (Literal["a", "b"], ["a"], "one of a, b is needed"),
+    (list[int], "12", "a list is needed"),
+    (list[int], {"0": 1}, "a list is needed"),
+    (list[int], [1, "2"], "[1]: a whole number is needed"),
+    (dict[str, int], [], "an object is needed"),
+    (dict[str, int], {"a": "1"}, "a: a whole number is needed"),
+    (Seconds, 3, "a duration such as 10s is needed"),
+    (int | None, "5", "a whole number is needed"),
+    (Place, "北京", "an object is needed"),
+    (Place, {}, "city: it is needed but missing"),
+    (Place, {"city": "A", "zip": 1}, "zip: there is no such parameter"),
+    (Place, {"city": "A", "country": None}, "country: a text is needed"),
+    (Trip, {"stops": []}, "a trip has at least one stop"),
+    (Trip, {"stops": [{"city": "A"}, {"city": 5}]}, "stops[1].city: a text is needed"),
+    (Trip, {"stops": [{"city": "A"}], "notes": {"b": 1}}, "notes.b: a text is needed"),
+    (int | list[Place], [{"city": 5}], "[0].city: a text is needed"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value", "told"), MISFITS)
+def test_what_does_not_fit(annotation: object, value: object, told: str) -> None:
+    """Nothing is converted; the complaint says where in the value, and what would have fitted."""
+    with pytest.raises(Misfit) as caught:
+        check(shape_of(annotation), value)
+    assert caught.value.message == told
+
+
+def test_arguments_are_the_functions_keywords() -> None:
+    """Those that were given, checked; the others keep their defaults."""
+    given_ = arguments(record_of(plan), {"trip": {"stops": [{"city": "A"}]}, "budget": None, "tags": ["x"]})
+    assert given_ == {"trip": Trip(stops=[Place("A")]), "budget": None, "tags": ["x"]}
+    assert plan(**given_).endswith(" 1 slow None ['x']")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("value", [None, [], "a", 5])
+def test_arguments_are_an_object(value: object) -> None:
+    """Whatever else a model writes."""
+    with pytest.raises(Misfit, match="an object is needed"):
+        arguments(record_of(plan), value)
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["city", "country", "stops", "a"]), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from([annotation for annotation, _ in SHAPES] + [Place, Trip, list[Place] | int]), JSON)
+def test_the_check_agrees_with_the_schema(annotation: object, value: Any) -> None:
+    """What the schema refuses does not fit, and what fits the schema allows (1.0, a whole number there, is none here)."""
+    shape = shape_of(annotation)
+    validator: Any = jsonschema.Draft202012Validator(schema(shape))
+    valid = validator.is_valid(value)
+    try:
+        check(shape, value)
+    except Misfit:
+        return
+    assert valid
+
+
+def test_a_record_is_found_by_name() -> None:
+    """Its fields bear their shapes and docs."""
+    record = record_of(Place)
+    assert isinstance(record, Record)
+    found = record.field("city")
+    assert found is not None
+    assert (found.shape, found.doc, found.required) == (STRING, "its name", True)
+    assert record.field("town") is None
