@@ -15,6 +15,7 @@ from typing import cast
 
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Declaration, Route, Server, StepLine
+from router.config.document import Scalar
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
 from router.failover import Candidate, failover
@@ -103,7 +104,7 @@ class _Builder:
         self._complaints: Complaints = declaration.complaints
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
-        self.sets = {name: made for name, place in declaration.tools.items() if (made := self._tool_set(name, place))}
+        self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
         self.connections = Connections()
         self._targets: dict[tuple[str, float], Target] = {}
@@ -165,17 +166,17 @@ class _Builder:
                     )
         return tuple(tool for _, tool in granted.values())
 
-    def _tool_set(self, name: str, place: Place) -> ToolSet | None:
+    def _tool_set(self, named: Scalar) -> ToolSet | None:
         texts = self._declaration.snapshot.texts
-        file = f"tools/{name}.py"
+        file = f"tools/{named.text}.py"
         if file not in texts:
             known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]
-            self._complaints.add(place, f"there is no {file}{did_you_mean(name, known)}")
+            self._complaints.add(named.place, f"there is no tools/{named.source}.py{did_you_mean(named.text, known)}")
             return None
         try:
-            return load(name, texts[file], Path(self._declaration.snapshot.root, file), self._declaration.digest)
+            return load(named.text, texts[file], Path(self._declaration.snapshot.root, file), self._declaration.digest)
         except Misfit as misfit:
-            self._complaints.add(misfit.place or place, misfit.message)
+            self._complaints.add(misfit.place or named.place, misfit.message)
             return None
 
     def _pipeline(self, lines: Sequence[StepLine]) -> list[Step]:

@@ -230,8 +230,8 @@ class Declaration:
 
     routes: Routes
     pipelines: Mapping[str, tuple[StepLine, ...]]
-    tools: Mapping[str, Place]
-    """Tool sets the routes name → where first."""
+    tools: Mapping[str, document.Scalar]
+    """Tool sets the routes name → where first, as written."""
     skipped: Mapping[str, str]
     """Optional target → why it is skipped."""
     snapshot: Snapshot
@@ -253,7 +253,7 @@ def declare(snapshot: Snapshot, variables: Mapping[str, str]) -> Declaration:
         pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
         routes = replace(routes, **pieces)
     used = _check_references(tree, complaints)
-    pipelines = {name: _pipeline(name, place, snapshot, environment, complaints) for name, place in used["pipeline"].items()}
+    pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
     return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, complaints)
 
@@ -325,12 +325,12 @@ def _with(tree: Table, name: str, node: Node) -> Table:
     return replace(tree, pairs=tuple((key, node if key.text == name else value) for key, value in tree.pairs))
 
 
-def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, Place]]:
+def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
     """Targets that exist; ids and aliases that are told apart. Returns which pipelines and tools the routes name, and where.
 
     It reads the tree, not what was bound from it: a route with a mistake is still checked for its other ones.
     """
-    used: dict[str, dict[str, Place]] = {"pipeline": {}, "tools": {}}
+    used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
     targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
     known = [key.text for key, _ in targets.pairs] if isinstance(targets, Table) else []
     pairs = routes.pairs if isinstance(routes, Table) else ()
@@ -345,7 +345,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
             taken.setdefault(alias.text, alias.place)
         for word, places in used.items():
             for name in _words(route, word):
-                places.setdefault(name.text, name.place)
+                places.setdefault(name.text, name)
         for word in ("targets", "tools"):
             words = _words(route, word)
             for name in words[1:]:
@@ -361,15 +361,15 @@ def _words(route: Node, name: str) -> list[document.Scalar]:
     return [entry for entry in entries if isinstance(entry, document.Scalar) and entry.text]
 
 
-def _pipeline(name: str, place: Place, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
-    file = f"pipelines/{name}.yaml"
+def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
+    file = f"pipelines/{named.text}.yaml"
     if file not in snapshot.texts:
         known = [
             text.removeprefix("pipelines/").removesuffix(".yaml")
             for text in snapshot.texts
             if text.startswith("pipelines/") and text.endswith(".yaml")
         ]
-        complaints.add(place, f"there is no {file}{did_you_mean(name, known)}")
+        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{did_you_mean(named.text, known)}")
         return ()
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:
