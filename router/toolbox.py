@@ -93,8 +93,10 @@ def _tool(function: Callable[..., object], file: str) -> Tool:
     place = Place(file, function.__code__.co_firstlineno, 1)
     try:
         record = record_of(function)
-    except (TypeError, NameError, AttributeError, SyntaxError, RecursionError) as error:  # an annotation may be any text
+    except (TypeError, NameError, AttributeError, SyntaxError) as error:  # an annotation may be any text
         raise Misfit(f"a tool's parameters must have types that JSON has: {error}", place=place) from None
+    except RecursionError:
+        raise Misfit("a tool's parameters must have types that JSON has: one contains itself", place=place) from None
     if any(one.kind is not one.POSITIONAL_OR_KEYWORD for one in inspect.signature(function).parameters.values()):
         raise Misfit(f"`{record.name}` has `/` or `*` among its parameters: a tool is called with all of them by name", place=place)
     if not record.doc:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from router.server.log import JsonLines
-from tests.conftest import Workspace, litellm_target, parsed_lines, routes, serving
+from tests.conftest import LANES, Workspace, litellm_target, parsed_lines, routes, serving
 from tests.provider import DONE, Reply, calls, chunk, error, provider, text
 
 SEED: dict[str, Any] = {"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True}
@@ -147,7 +147,8 @@ async def test_a_body_is_counted_as_it_comes(workspace: Workspace) -> None:
     assert status == 413
 
 
-async def test_fields_of_the_client_reach_no_provider(workspace: Workspace) -> None:
+@pytest.mark.parametrize("lane", LANES)
+async def test_fields_of_the_client_reach_no_provider(workspace: Workspace, lane: str) -> None:
     """What could redirect or impersonate a call stays here: the provider sees only what we read."""
     hostile: dict[str, Any] = {
         "api_base": "http://127.0.0.1:9/v1",
@@ -162,7 +163,7 @@ async def test_fields_of_the_client_reach_no_provider(workspace: Workspace) -> N
         "user": "me",
     }
     async with provider(Reply(text("Hi"))) as fake:
-        workspace.write("routes.yaml", routes(litellm_target(fake.base)))
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
         async with serving(workspace.build()) as client:
             answer = await client.ask(**hostile)
     assert answer.text == "Hi"
@@ -172,11 +173,12 @@ async def test_fields_of_the_client_reach_no_provider(workspace: Workspace) -> N
     assert "x-evil" not in fake.headers[0]
 
 
-async def test_unicode_goes_out_unescaped_and_split_pairs_are_joined(workspace: Workspace) -> None:
+@pytest.mark.parametrize("lane", LANES)
+async def test_unicode_goes_out_unescaped_and_split_pairs_are_joined(workspace: Workspace, lane: str) -> None:
     """Half an emoji waits for its other half; the line is valid UTF-8 and has no escapes it does not need."""
     halves = (chunk({"content": "a\ud83d"}), chunk({"content": "\ude00b"}), chunk({"content": "\ud83d"}), chunk({}, "stop"), DONE)
     async with provider(Reply(halves)) as fake:
-        workspace.write("routes.yaml", routes(litellm_target(fake.base)))
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
         async with serving(workspace.build()) as client:
             answer = await client.ask("北京 \ud83d")
     assert answer.text == "a😀b\ufffd"
@@ -184,7 +186,8 @@ async def test_unicode_goes_out_unescaped_and_split_pairs_are_joined(workspace: 
     assert fake.requests[0]["messages"][0]["content"] == "北京 \ufffd"
 
 
-async def test_parallel_tools_over_two_rounds(workspace: Workspace) -> None:
+@pytest.mark.parametrize("lane", LANES)
+async def test_parallel_tools_over_two_rounds(workspace: Workspace, lane: str) -> None:
     """Two calls at once, then one more, then text: every call before its result, one finish, usage summed."""
     rounds = (
         Reply(calls(("c1", "get_weather", '{"location":"Beijing"}'), ("c2", "get_weather", '{"location":"Tokyo"}'))),
@@ -192,7 +195,7 @@ async def test_parallel_tools_over_two_rounds(workspace: Workspace) -> None:
         Reply(text("Done.")),
     )
     async with provider(*rounds) as fake:
-        workspace.write("routes.yaml", routes(litellm_target(fake.base), "targets: [a]\n    tools: [weather]"))
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base), "targets: [a]\n    tools: [weather]"))
         async with serving(workspace.build()) as client:
             answer = await client.ask()
     assert answer.codes == "99aa9a0d"
@@ -229,11 +232,12 @@ async def test_a_tool_call_of_the_client_comes_back_in_its_history(workspace: Wo
     assert sent[2:] == [{"role": "tool", "tool_call_id": "c1", "content": "25°C"}, {"role": "user", "content": "Thanks"}]
 
 
-async def test_an_error_after_text_is_a_line_and_a_finish(workspace: Workspace) -> None:
+@pytest.mark.parametrize("lane", LANES)
+async def test_an_error_after_text_is_a_line_and_a_finish(workspace: Workspace, lane: str) -> None:
     """A provider that breaks off in mid-answer ends in `3:` and `d:` with the reason error."""
     broken = Reply((chunk({"content": "Half"}),), drop=True)
     async with provider(broken) as fake:
-        workspace.write("routes.yaml", routes(litellm_target(fake.base)))
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
         async with serving(workspace.build()) as client:
             answer = await client.ask()
     assert answer.status == 200
@@ -252,13 +256,14 @@ async def test_an_answer_that_breaks_off_is_no_answer_without_a_stream(workspace
     assert (answer.status, answer.json["code"]) == (502, "no_answer")
 
 
-async def test_a_key_in_a_providers_error_is_seen_by_nobody(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_key_in_a_providers_error_is_seen_by_nobody(workspace: Workspace, lane: str, caplog: pytest.LogCaptureFixture) -> None:
     """A 401 whose body repeats the key: neither the client's answer nor the log holds it, or anything else it said."""
     key = "sk-canary-7f3a"
     refusing = error(401, f"Incorrect API key provided: {key}. Find yours at the provider's site.", "invalid_api_key")
     caplog.set_level(logging.DEBUG)
     async with provider(refusing) as fake:
-        workspace.write("routes.yaml", routes(litellm_target(fake.base, key=key)))
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base, key=key)))
         async with serving(workspace.build()) as client:
             answer = await client.ask()
     assert fake.headers[0]["authorization"] == f"Bearer {key}"
@@ -308,12 +313,13 @@ async def test_an_answer_has_only_its_total_time(workspace: Workspace) -> None:
     assert "too long" in answer.lines[-2][1]["error"]
 
 
-async def test_reasoning_is_shown_where_the_route_says_so(workspace: Workspace) -> None:
+@pytest.mark.parametrize("lane", LANES)
+async def test_reasoning_is_shown_where_the_route_says_so(workspace: Workspace, lane: str) -> None:
     """`reasoning: show` puts thoughts on `g:` lines; by default there are none."""
     thinking = (chunk({"reasoning_content": "Hm. "}), *text("Yes."))
     async with provider(Reply(thinking)) as fake:
         for reasoning, codes in (("show", "g0d"), ("hide", "0d")):
-            workspace.write("routes.yaml", routes(litellm_target(fake.base), f"targets: [a]\n    reasoning: {reasoning}"))
+            workspace.write("routes.yaml", routes(LANES[lane](fake.base), f"targets: [a]\n    reasoning: {reasoning}"))
             async with serving(workspace.build()) as client:
                 assert (await client.ask()).codes == codes
 
@@ -359,12 +365,13 @@ async def test_readiness_waits_for_litellm(workspace: Workspace) -> None:
             assert (await client.ask()).text == "Hi"
 
 
+@pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("when", ["before the first event", "in mid-answer"])
-async def test_a_client_that_leaves_closes_the_providers_connection(workspace: Workspace, when: str) -> None:
+async def test_a_client_that_leaves_closes_the_providers_connection(workspace: Workspace, lane: str, when: str) -> None:
     """A hundred clients leave; the provider sees a hundred closed connections within half a second; no task is left."""
     frames = (chunk({"content": "Hello"}),) if when == "in mid-answer" else ()
     async with provider(Reply(frames, hold=True)) as fake:
-        workspace.write("routes.yaml", routes(litellm_target(fake.base)))
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
         async with serving(workspace.build()) as client:
             while not (await client.get("/readyz")).json["ready"]:
                 await asyncio.sleep(0)

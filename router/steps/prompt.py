@@ -9,11 +9,11 @@ configuration only; what users write is data to it. It can reach nothing outside
 
 import re
 from collections.abc import Mapping
-from typing import NoReturn
 
 import jinja2
-from jinja2 import meta
+from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
 
 from router.chat import Ask, Message
 from router.config.binding import did_you_mean
@@ -29,13 +29,21 @@ MAX_CHARS = 1024 * 1024
 class Missing(jinja2.StrictUndefined):
     """A field the request lacks: the caller's doing, so it hears its name."""
 
-    def _fail_with_undefined_error(self, *_: object, **__: object) -> NoReturn:
-        name = self._undefined_name
+    def __init__(
+        self,
+        hint: str | None = None,
+        obj: object = missing,
+        name: str | None = None,
+        exc: object = None,  # noqa: ARG002 - Jinja gives it by name
+    ) -> None:
         known = isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)
-        raise BadAsk(f"This model needs a field that the request lacks: {name}" if known else None)
+        told = f"This model needs a field that the request lacks: {name}" if known else None
 
-    __str__ = __iter__ = __len__ = __bool__ = __eq__ = __hash__ = __contains__ = _fail_with_undefined_error  # pyright: ignore[reportAssignmentType]
-    __add__ = __radd__ = __getitem__ = __call__ = __lt__ = __gt__ = __le__ = __ge__ = _fail_with_undefined_error  # pyright: ignore[reportAssignmentType]
+        def refusal(_: str) -> BadAsk:
+            return BadAsk(told)
+
+        # Whatever is done with it, save asking whether it is there, raises what this makes.
+        super().__init__(hint, obj, name, refusal)  # pyright: ignore[reportArgumentType]
 
 
 def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
@@ -72,6 +80,12 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
     text = templates[name]
     try:
         tree = environment.parse(text, name)
+        for node in tree.find_all((nodes.Filter, nodes.Test)):  # Jinja itself looks at those inside an `if` when it gets there
+            words = environment.filters if isinstance(node, nodes.Filter) else environment.tests
+            if node.name not in words:
+                raise Misfit(
+                    f"no filter or test is named `{node.name}`{did_you_mean(node.name, words)}", place=_find(node.name, name, text)
+                )
         environment.compile(tree, name)
     except jinja2.TemplateSyntaxError as error:
         raise Misfit(f"this template does not compile: {error.message}", place=Place(f"pipelines/{name}", error.lineno, 1)) from None

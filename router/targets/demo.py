@@ -53,7 +53,7 @@ def _calls(question: str, granted: set[str]) -> list[ScriptLine]:
     if "get_time" in granted and TIME.search(question):
         calls.append(ScriptLine(call=Name("get_time"), arguments={"place": _place(question, TIME, "UTC")}))
     if "calculate" in granted and (expression := SUM.search(question)):
-        calls.append(ScriptLine(call=Name("calculate"), arguments={"expression": expression[0].strip()}))
+        calls.append(ScriptLine(call=Name("calculate"), arguments={"expression": expression[0].strip().rstrip(".,")}))
     return calls
 
 

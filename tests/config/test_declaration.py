@@ -398,6 +398,18 @@ def test_a_mistake_in_routes(workspace: Workspace, mistake: str) -> None:
 
 DEEP = "{{ " + "[" * 300 + "]" * 300 + " }}"
 BLOCKS = "{% for m in messages %}" * 25 + "{% endfor %}" * 25
+RECURSIVE = """from dataclasses import dataclass
+
+
+@dataclass
+class Node:
+    inner: "list[Node]"
+
+
+def get(node: Node) -> str:
+    '''Get.'''
+    return ""
+"""
 BESIDE: dict[str, tuple[dict[str, str], str]] = {
     "a pipeline with an unknown step": (
         {"pipelines/chat.yaml": "steps:\n  - histry: {keep: 3}\n"},
@@ -494,7 +506,11 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a template with an unknown filter": (
         {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": "Hi\n{{ ask.kind | uper }}"},
-        "pipelines/chat.j2:2:1: this template does not compile: No filter named 'uper'.",
+        "pipelines/chat.j2:2:15: no filter or test is named `uper`; did you mean `upper`?",
+    ),
+    "a template with an unknown test in a branch": (
+        {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": "{% if ask.kind %}\n{% if ask.kind is strng %}{% endif %}{% endif %}"},
+        "pipelines/chat.j2:2:19: no filter or test is named `strng`; did you mean `string`?",
     ),
     "a template with an unknown name": (
         {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": "Hello\n\n  {{ mesages[0].text }}\n"},
@@ -551,6 +567,22 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
     "a tool file whose tool has a type that JSON lacks": (
         {"tools/weather.py": 'def get(city: bytes) -> str:\n    """Get."""\n'},
         "tools/weather.py:1:1: a tool's parameters must have types that JSON has: <class 'bytes'> is not a type that JSON has",
+    ),
+    "a tool file whose tool has an annotation that is none": (
+        {"tools/weather.py": 'def get(city: "a city") -> str:\n    """Get."""\n'},
+        "tools/weather.py:1:1: a tool's parameters must have types that JSON has: Forward reference must be an expression -- got 'a city'",
+    ),
+    "a tool file whose tool has a type that contains itself": (
+        {"tools/weather.py": RECURSIVE},
+        "tools/weather.py:9:1: a tool's parameters must have types that JSON has: one contains itself",
+    ),
+    "a tool file whose tool has a parameter by position only": (
+        {"tools/weather.py": 'def get(city: str, /) -> str:\n    """Get."""\n'},
+        "tools/weather.py:1:1: `get` has `/` or `*` among its parameters: a tool is called with all of them by name",
+    ),
+    "a tool file whose tool has a parameter by keyword only": (
+        {"tools/weather.py": 'def get(city: str, *, days: int = 1) -> str:\n    """Get."""\n'},
+        "tools/weather.py:1:1: `get` has `/` or `*` among its parameters: a tool is called with all of them by name",
     ),
     "a tool file whose tool takes anything": (
         {"tools/weather.py": 'def get(*city: str) -> str:\n    """Get."""\n'},

@@ -1,0 +1,177 @@
+"""The demo: what it says and which tools it asks for, over every kind of question."""
+
+import ast
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.chat import Ask, Json, Message, Result, ToolSpec
+from router.targets.demo import lines
+
+TOOLS = ("get_weather", "get_time", "calculate")
+
+
+def ask(*turns: str | Message, model: str = "chat-model", tools: tuple[str, ...] = TOOLS, **fields: Json) -> Ask:
+    """A conversation; a plain text is a user's turn."""
+    messages = tuple(turn if isinstance(turn, Message) else Message("user", (turn,)) for turn in turns)
+    return Ask(model=model, messages=messages, tools=tuple(ToolSpec(name, "", {}) for name in tools), fields=fields)
+
+
+def calls(question: Ask) -> list[tuple[str, dict[str, object]]]:
+    """The tools that the demo asks for."""
+    return [(str(line.call), line.arguments or {}) for line in lines(question) if line.call]
+
+
+def said(question: Ask) -> str:
+    """The demo's words, its thoughts left out."""
+    return "".join(line.text or "" for line in lines(question))
+
+
+ASKED: dict[str, list[tuple[str, dict[str, object]]]] = {
+    "What is the weather in Beijing and the time in Tokyo?": [("get_weather", {"location": "Beijing"}), ("get_time", {"place": "Tokyo"})],
+    "What time is it in Tokyo, and what is the weather in Beijing?": [
+        ("get_weather", {"location": "Beijing"}),
+        ("get_time", {"place": "Tokyo"}),
+    ],
+    "Weather in Rome. Then 12 * 7, then the time in Oslo.": [
+        ("get_weather", {"location": "Rome"}),
+        ("get_time", {"place": "Oslo"}),
+        ("calculate", {"expression": "12 * 7"}),
+    ],
+    "北京天气": [("get_weather", {"location": "北京"})],
+    "北京今天的天气怎么样？": [("get_weather", {"location": "北京"})],
+    "上海市天气，东京现在几点": [("get_weather", {"location": "上海"}), ("get_time", {"place": "东京"})],
+    "A forecast for São Paulo, please": [("get_weather", {"location": "São Paulo"})],
+    "What does the clock say in New York?": [("get_time", {"place": "New York"})],
+    "How is the weather?": [("get_weather", {"location": "Beijing"})],
+    "What time is it?": [("get_time", {"place": "UTC"})],
+    "(1 + 2) ** 3 / 4": [("calculate", {"expression": "(1 + 2) ** 3 / 4"})],
+    "6×7": [("calculate", {"expression": "6×7"})],
+    "1,000.5 - -2": [("calculate", {"expression": "1,000.5 - -2"})],
+    "version 2": [],
+    "I have 3 cats": [],
+    "Hello": [],
+    "": [],
+}
+
+
+@pytest.mark.parametrize("question", ASKED)
+def test_which_tools_it_asks_for(question: str) -> None:
+    """Each that the question wants, with the place or the sum that belongs to it."""
+    assert calls(ask(question)) == ASKED[question]
+
+
+def test_it_asks_for_granted_tools_only() -> None:
+    """Of two that the question wants, the one that the route grants; without any it talks."""
+    assert calls(ask("weather and time in Rome, and 1+1", tools=("get_time",))) == [("get_time", {"place": "Rome"})]
+    assert calls(ask("weather and time in Rome, and 1+1", tools=())) == []
+
+
+@pytest.mark.parametrize(("question", "thought"), [("weather in Rome", "A tool can tell. "), ("Hello", "I can say that myself. ")])
+def test_it_thinks_before_it_speaks(question: str, thought: str) -> None:
+    """One thought, first."""
+    first, *rest = lines(ask(question))
+    assert first.thought == f"The user wants to know something. {thought}"
+    assert rest
+    assert not any(line.thought for line in rest)
+
+
+def test_it_says_what_it_is() -> None:
+    """With the user's own words, on one line and shortened; without, where there are none."""
+    assert "You wrote: “Hi you”." in said(ask(" Hi\n\nyou "))
+    assert f"You wrote: “{'x' * 200}”." in said(ask("x" * 5_000))
+    assert "You wrote" not in said(ask(""))
+    assert said(ask("")).startswith("Hello! This is the offline demo")
+
+
+def test_it_answers_the_last_question() -> None:
+    """What was asked and found before does not count."""
+    found = Message("tool", (Result("c", "get_weather", "Rome: 20°C"),))
+    before = ("weather in Rome", found, Message("assistant", ("20°C",)))
+    assert calls(ask(*before, "time in Oslo")) == [("get_time", {"place": "Oslo"})]
+    assert "You wrote: “Thanks”." in said(ask(*before, "Thanks"))
+
+
+def test_it_tells_what_came_of_its_tools() -> None:
+    """All results since the question, errors too, and no tool is asked for again."""
+    found = Message("tool", (Result("c1", "get_weather", "Rome: 20°C"), Result("c2", "get_time", {"hour": 9})))
+    failed = Message("tool", (Result("c3", "calculate", "The tool failed.", is_error=True),))
+    question = ask("weather in Rome, time in Oslo and 1/0", found, failed)
+    assert (calls(question), said(question)) == ([], 'Here is what I found:\n\n- Rome: 20°C\n- {"hour":9}\n- The tool failed.\n')
+
+
+TITLES = {
+    "how do I cook rice?": "How do I cook rice",
+    '"Quoted": a “thing”': "Quoted a thing",
+    "one two three four five six seven eight": "One two three four five six seven",
+    "  two \n lines ": "Two lines",
+    "什么是爱。": "什么是爱",
+    "?!": "New chat",
+    "": "New chat",
+    "x" * 200: "X" + "x" * 79,
+}
+
+
+@pytest.mark.parametrize("question", TITLES)
+def test_it_makes_titles(question: str) -> None:
+    """Of the first words, without quotes, colons or a full stop; no thoughts, no tools."""
+    assert [(line.text, line.call) for line in lines(ask(question, model="title-model"))] == [(TITLES[question], None)]
+
+
+HOSTILE = [
+    'A "quoted", thing',
+    "{braces} {0} {topic} {{x}}",
+    "back\\slash \\n \\",
+    "'single' '''triple''' \"\"\"",
+    "a,b;c\td\r\n=1+1",
+    "</script><!-- 北京 😀",
+    "# heading\n```",
+    "\x00\x1b[31m\u2028",
+    "",
+]
+
+
+def artifact(topic: str, kind: Json) -> str:
+    """The demo's document."""
+    return said(ask(topic, model="artifact-model", kind=kind))
+
+
+@pytest.mark.parametrize("topic", HOSTILE)
+def test_its_documents_are_what_they_say(topic: str) -> None:
+    """Whatever the topic: Markdown with one heading that bears it, Python that runs, CSV of three columns."""
+    told = " ".join(topic.split()) or "Demo"
+    text, code, sheet = (artifact(topic, kind) for kind in ("text", "code", "sheet"))
+    assert text.startswith(f"# {told}\n\n")
+    assigned = next(node for node in ast.parse(code).body if isinstance(node, ast.Assign))
+    assert ast.literal_eval(assigned.value) == told
+    header, *rows = csv.reader(io.StringIO(sheet, newline=""), strict=True)
+    assert header == ["item", "topic", "amount"]
+    assert rows == [["1", told, "10"], ["2", told, "20"], ["3", told, "30"]]
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\x00")))
+def test_any_topic_makes_whole_documents(topic: str) -> None:
+    """As Python and as CSV, and nothing in them is no JSON text."""
+    code, sheet = artifact(topic, "code"), artifact(topic, "sheet")
+    ast.parse(code)
+    assert [len(row) for row in csv.reader(io.StringIO(sheet, newline=""), strict=True)] == [3, 3, 3, 3]
+    assert json.loads(json.dumps(code)) == code
+
+
+def test_the_kind_of_a_document() -> None:
+    """From `params` first, then from the request's own field; text where neither says a kind that is one."""
+    of_params = Ask(model="artifact-model", messages=(Message("user", ("x",)),), fields={"kind": "code"}, extra={"kind": "sheet"})
+    assert said(of_params) == artifact("x", "sheet")
+    text = artifact("x", "text")
+    for kind in (None, "", "image", 5, ["code"], {"a": 1}):
+        assert artifact("x", kind) == text
+
+
+@pytest.mark.parametrize("run", [" ", "-", "(", "1 ", "\n"])
+def test_a_long_question_is_answered_at_once(run: str) -> None:
+    """A megabyte of blanks or dashes takes no longer than its beginning: the patterns see no more of it."""
+    assert calls(ask("weather " + run * 1_000_000, tools=("get_weather", "calculate")))[:1] == [("get_weather", {"location": "Beijing"})]

@@ -1,0 +1,225 @@
+"""The direct lane of the OpenAI wire: what it sends, and what it makes of providers that misbehave."""
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from router.chat import Ask, Call, Message, Params, Result, ToolSpec
+from router.config.declaration import Target as Declared
+from router.config.values import Name, Secret
+from router.errors import Misfit, TargetDown, TargetError, TargetSilent
+from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, Usage
+from router.targets import Connections, openai
+from tests.provider import DONE, Reply, chunk, error, frame, provider, text, usage
+
+HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
+START = Start("a", "openai/fake")
+
+
+def declared(base: str, model: str = "openai/fake", **more: Any) -> Declared:
+    """A target at this address."""
+    return Declared(model=Name(model), api_base=base, api_key=Secret("sk-test"), **more)
+
+
+async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
+    """Every event of one answer, their order checked, nothing left open."""
+    order, connections = Order(), Connections()
+    try:
+        async with asyncio.timeout(10), aclosing(openai.answer("a", target, 0.5, connections)(ask)) as events:
+            return [order.see(event) async for event in events]
+    finally:
+        await connections.close()
+
+
+async def test_a_question_as_the_provider_gets_it() -> None:
+    """Messages, tools and parameters; the key in its header; nothing else."""
+    spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
+    conversation = (
+        Message("system", ("Be brief.",)),
+        Message("user", ("Time?",)),
+        Message("assistant", (Call("c1", "get_time", {"place": "北京"}),)),
+        Message("tool", (Result("c1", "get_time", {"hour": 12}),)),
+    )
+    ask = Ask(model="chat-model", messages=conversation, tools=(spec,), params=Params(temperature=0.5, max_tokens=900))
+    async with provider(Reply(text("Noon."))) as fake:
+        await heard(declared(fake.base, params=Params(max_tokens=500)), ask)
+    assert fake.headers[0]["authorization"] == "Bearer sk-test"
+    assert fake.requests == [
+        {
+            "model": "fake",
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "temperature": 0.5,
+            "max_tokens": 500,
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Time?"},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "get_time", "arguments": '{"place": "北京"}'}}],
+                },
+                {"role": "tool", "tool_call_id": "c1", "content": '{"hour":12}'},
+            ],
+            "tools": [{"type": "function", "function": {"name": "get_time", "description": "The time.", "parameters": spec.parameters}}],
+        },
+    ]
+
+
+async def test_models_that_think_are_asked_as_they_want_it() -> None:
+    """OpenAI's take max_completion_tokens and refuse sampling parameters; a pipeline that sets them still works."""
+    async with provider(Reply(text("Hi"))) as fake:
+        ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0, max_tokens=40, reasoning_effort="low"))
+        await heard(declared(fake.base, "openai/o4-mini"), ask)
+        await heard(declared(fake.base, "mistral/small"), ask)
+    first, second = fake.requests
+    assert {"max_completion_tokens": 40, "reasoning_effort": "low"}.items() <= first.items()
+    assert not {"temperature", "max_tokens"} & set(first)
+    assert (second["temperature"], second["max_tokens"], "stream_options" in second) == (0, 40, False)
+
+
+def whole(message: dict[str, Any], **more: Any) -> Reply:
+    """A body that is no stream."""
+    return Reply(body=json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], **more}).encode())
+
+
+HEARD: dict[str, tuple[Reply, list[Event]]] = {
+    "an invalid frame, passed over": (
+        Reply((chunk({"content": "Hel"}), b'data: {"choices": [{"del\n\n', *text("lo"))),
+        [START, Text("Hel"), Text("lo"), Finish("stop", Usage(11, 3))],
+    ),
+    "frames of another kind": (
+        Reply((frame([1]), frame({"type": "ping"}), frame(None), frame({"choices": [{"delta": 5}]}), b"event: x\n: hi\n\n", *text("Hi"))),
+        [START, Text("Hi"), Finish("stop", Usage(11, 3))],
+    ),
+    "content after the finish, ignored": (
+        Reply((chunk({"content": "Hi"}, "stop"), chunk({"content": " there"}), usage(), DONE)),
+        [START, Text("Hi"), Finish("stop", Usage(11, 3))],
+    ),
+    "another candidate, ignored": (
+        Reply((frame({"choices": [{"index": 1, "delta": {"content": "No"}}]}), *text("Yes"))),
+        [START, Text("Yes"), Finish("stop", Usage(11, 3))],
+    ),
+    "reasoning under its other name": (
+        Reply((chunk({"reasoning": "Hm."}), *text("Yes"))),
+        [START, Thought("Hm."), Text("Yes"), Finish("stop", Usage(11, 3))],
+    ),
+    "half a pair": (
+        Reply((chunk({"content": "a\ud83d"}), chunk({"content": "\ude00"}), chunk({}, "stop"))),
+        [START, Text("a"), Text("😀"), Finish("stop")],
+    ),
+    "arguments as an object": (
+        Reply((chunk({"tool_calls": [{"id": "c", "function": {"name": "t", "arguments": {"a": 1}}}]}), chunk({}, "tool_calls"), DONE)),
+        [START, ToolCall("c", "t", {"a": 1}), Finish("tool-calls")],
+    ),
+    "no stream at all": (
+        whole({"content": "Hi", "reasoning_content": "Hm."}, usage={"prompt_tokens": 1, "completion_tokens": 2}),
+        [START, Thought("Hm."), Text("Hi"), Finish("stop", Usage(1, 2))],
+    ),
+    "an end without a reason": (Reply((chunk({"content": "Hi"}), DONE)), [START, Text("Hi"), Finish("unknown")]),
+    "a reason, and then nothing more": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), hold=True),
+        [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
+    "a reason, and then a broken connection": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), drop=True),
+        [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HEARD)
+async def test_what_is_made_of_it(what: str) -> None:
+    """The answer is whole, whatever stands around it."""
+    reply, expected = HEARD[what]
+    async with provider(reply) as fake:
+        seen = await heard(declared(fake.base))
+    assert [event for event in seen if type(event).__name__ != "ToolInput"] == expected
+
+
+WRONG: dict[str, tuple[Reply, str, str]] = {
+    "400": (error(400), "TargetRefused", "status_400"),
+    "too long": (error(400, "maximum context length is 8192"), "ContextTooLong", "context_too_long"),
+    "filtered": (error(400, "flagged by our content_filter"), "ContentFiltered", "content_filter"),
+    "401": (error(401), "TargetDenied", "status_401"),
+    "408": (error(408), "TargetDown", "status_408"),
+    "422": (error(422), "TargetRefused", "status_422"),
+    "429": (error(429, retry_after="7"), "TargetDown", "status_429"),
+    "500": (error(500), "TargetDown", "status_500"),
+    "a redirect": (Reply(status=302, body=b"", headers={"location": "http://127.0.0.1:1/"}), "TargetRefused", "redirect"),
+    "a page": (Reply(body=b"<html>502</html>", headers={"content-type": "text/html"}), "TargetDown", "malformed"),
+    "an error under 200": (Reply(body=b'{"error":{"message":"no","code":503}}'), "TargetDown", "status_503"),
+    "an error in the stream": (Reply((frame({"error": {"message": "boom", "code": 529}}),)), "TargetDown", "status_529"),
+    "an error without a code": (Reply((chunk({"content": "Hi"}), frame({"error": "boom"}))), "TargetDown", "status_500"),
+    "a broken connection": (Reply((chunk({"content": "Hi"}),), drop=True), "TargetDown", "cut"),
+    "an end without a finish": (Reply((chunk({"content": "Hi"}),)), "TargetDown", "cut"),
+    "an empty body": (Reply(()), "TargetDown", "cut"),
+    "a frame without end": (Reply((b"data: " + b"x" * 6_000_000, b"x" * 6_000_000)), "TargetDown", "malformed"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+async def test_what_goes_wrong_is_one_of_ours(what: str) -> None:
+    """By its type; one request was sent; nothing of what was said is in it."""
+    reply, kind, outcome = WRONG[what]
+    async with provider(reply) as fake:
+        with pytest.raises(TargetError) as caught:
+            await heard(declared(fake.base))
+    assert (type(caught.value).__name__, caught.value.outcome) == (kind, outcome)
+    assert len(fake.requests) == 1
+    assert "boom" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    if what == "429":
+        assert caught.value.retry_after == 7
+
+
+async def test_nobody_there() -> None:
+    """A port where nobody listens."""
+    async with provider(Reply()) as fake:
+        base = fake.base
+    with pytest.raises(TargetDown) as down:
+        await heard(declared(base))
+    assert down.value.outcome == "connection"
+
+
+async def test_closing_early_closes_the_connection() -> None:
+    """Whoever stops reading closes the provider's stream."""
+    connections = Connections()
+    async with provider(Reply((chunk({"content": "Hi"}),), hold=True)) as fake:
+        async with aclosing(openai.answer("a", declared(fake.base), 3, connections)(HI)) as events:
+            async for event in events:
+                if isinstance(event, Text):
+                    break
+        await fake.until(lambda: fake.closed == 1)
+        await connections.close()
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (Declared(model=Name("groq/x")), "groq/ needs a key: write `api_key: ${GROQ_API_KEY}`"),
+        (Declared(model=Name("together_ai/x")), "together_ai/ needs a key: write `api_key: ${TOGETHER_API_KEY}`"),
+        (Declared(model=Name("hosted_vllm/x")), "hosted_vllm/ needs an address: write `api_base: http://host:port/v1`"),
+    ],
+)
+async def test_what_is_missing_is_told_at_load(target: Declared, said: str) -> None:
+    """Not on the first question."""
+    with pytest.raises(Misfit) as caught:
+        openai.answer("a", target, 3, Connections())
+    assert caught.value.message == said
+
+
+async def test_ollama_is_asked_by_its_openai_surface() -> None:
+    """Its address may be given with or without /v1."""
+    for cut in ("/v1", ""):
+        async with provider(Reply(text("Hi"))) as fake:
+            seen = await heard(declared(fake.base.removesuffix(cut), "ollama_chat/llama3.2"))
+        assert seen[1] == Text("Hi")
+        assert fake.requests[0]["model"] == "llama3.2"
+
+
+def test_a_deadline_while_connecting_is_a_silence() -> None:
+    """The next target is asked, not this one again."""
+    assert isinstance(openai.translated("a", TimeoutError()), TargetSilent)
