@@ -18,7 +18,7 @@ from router.config.declaration import Declaration, Route, Server, StepLine
 from router.config.document import Scalar
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, failover
+from router.failover import Candidate, Policy, failover
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
@@ -128,8 +128,8 @@ class _Builder:
         pipeline = self._pipelines.get(route.pipeline)
         if not targets or pipeline is None:
             return None
-        candidates = [Candidate(target.name, target.answer, target.window) for target in targets]
-        answer = failover(candidates, route.timeout, route.retry)
+        candidates = [Candidate(target.name, target.answer, target.window, target.prefill) for target in targets]
+        answer = failover(candidates, Policy(route.timeout, route.retry, route.rescue))
         inner: list[Step] = []
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())

@@ -3,13 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
 from router.chat import Ask, Message, Params
+from router.config.declaration import ScriptLine
 from router.config.values import Name
-from router.events import Answer, Events, Finish, Order, Start, Step, Text, Thought, ToolCall, Usage
+from router.errors import TargetError
+from router.events import Answer, Event, Events, Finish, Order, Start, Step, Text, Thought, ToolCall, Usage
 from router.steps import FROM_ROUTE, STEPS
+from router.targets.script import FAILURES
+from router.targets.script import answer as scripted
 from router.toolbox import Toolbox
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
@@ -75,6 +80,59 @@ async def test_words_are_not_held_back(name: str) -> None:
                 if isinstance(event, Text):
                     assert event.text.strip() == "One"
                     break
+
+
+@pytest.mark.parametrize("name", BUILD)
+async def test_the_start_is_not_held_back(name: str) -> None:
+    """Who speaks is known before a word is said: the first event needs nothing that follows it."""
+    silent = asyncio.Event()
+
+    async def answer(_: Ask) -> Events:
+        yield Start("a", "m")
+        await silent.wait()
+        yield Finish("stop")
+
+    async with aclosing(BUILD[name]()(answer)(ASK)) as events, asyncio.timeout(5):
+        assert await anext(events) == Start("a", "m")
+
+
+SCRIPTS: dict[str, str | tuple[ScriptLine, ...]] = {
+    "the demo": "demo",
+    "words": (ScriptLine(text="One two"), ScriptLine(thought="Hm."), ScriptLine(text=" three")),
+    "nothing": (),
+    "a pause": (ScriptLine(text="One"), ScriptLine(pause=0.001), ScriptLine(text="two")),
+    "an end of its own": (ScriptLine(text="One"), ScriptLine(finish="length"), ScriptLine(text="two")),
+    "a call": (ScriptLine(text="One"), ScriptLine(call=Name("no_such_tool"), arguments={"a": 1})),
+}
+
+
+@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize("script", SCRIPTS)
+async def test_every_scripted_answer_keeps_its_order(name: str, script: str) -> None:
+    """Whatever a target says, what comes through the step is one whole answer."""
+    order = Order()
+    question = replace(ASK, model="title-model")  # the demo speaks at a model's pace: a title is its shortest answer
+    seen = [order.see(event) async for event in BUILD[name]()(scripted("a", SCRIPTS[script]))(question)]
+    order.end()
+    assert isinstance(seen[-1], Finish)
+
+
+@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize("fail", FAILURES)
+async def test_every_failure_passes_through(name: str, fail: str) -> None:
+    """What a target raises is raised, after what it said before."""
+    line = ScriptLine(fail=fail)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    seen: list[Event] = []
+
+    async def read() -> None:
+        async with aclosing(BUILD[name]()(scripted("a", (ScriptLine(text="One "), line)))(ASK)) as events:
+            async for event in events:
+                seen.append(event)  # noqa: PERF401 - what came before the failure is looked at
+
+    with pytest.raises(TargetError) as caught:
+        await read()
+    assert type(caught.value) is type(FAILURES[fail]("a"))
+    assert seen[0] == Start("a", "script/lines")
 
 
 @pytest.mark.parametrize("name", BUILD)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from typing import Literal
 
 import pytest
 
@@ -23,7 +24,7 @@ from router.errors import (
     Unanswered,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text
-from router.failover import Candidate, failover
+from router.failover import Candidate, Policy, failover
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 QUICK = Timeout(connect=1, first_token=0.05, idle=0.05)
@@ -61,9 +62,16 @@ class Scripted:
         return answer
 
 
-def chain(*targets: Scripted, timeout: Timeout = QUICK, retry: Retry = RETRY, windows: dict[str, int] | None = None) -> Answer:
+def chain(
+    *targets: Scripted,
+    timeout: Timeout = QUICK,
+    retry: Retry = RETRY,
+    windows: dict[str, int] | None = None,
+    rescue: Literal["continue", "fail"] = "fail",
+) -> Answer:
     known = windows or {}
-    return failover([Candidate(one.name, one.answer(), known.get(one.name)) for one in targets], timeout, retry)
+    policy = Policy(timeout, retry, rescue)
+    return failover([Candidate(one.name, one.answer(), known.get(one.name)) for one in targets], policy)
 
 
 async def heard(answer: Answer, ask: Ask = ASK) -> list[Event]:

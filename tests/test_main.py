@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -131,6 +133,13 @@ def _answered(process: subprocess.Popen[str], port: int) -> str:
         line = process.stderr.readline()
         assert line, said
         said += line
+    # Workers say that they are complete just before they listen.
+    until = time.monotonic() + 20
+    while True:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert time.monotonic() < until
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/chat", data=body)
     with urllib.request.urlopen(request, timeout=20) as response:
@@ -139,8 +148,6 @@ def _answered(process: subprocess.Popen[str], port: int) -> str:
 
 
 def _free_port() -> int:
-    import socket  # noqa: PLC0415
-
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

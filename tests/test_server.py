@@ -11,7 +11,7 @@ import pytest
 
 from router.server.log import JsonLines
 from tests.conftest import LANES, Workspace, litellm_target, parsed_lines, routes, serving
-from tests.provider import DONE, Reply, calls, chunk, error, provider, text
+from tests.provider import DONE, Reply, calls, chunk, error, frame, provider, text
 
 SEED: dict[str, Any] = {"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True}
 HI = "a: {script: [{text: Hi}]}"
@@ -230,6 +230,29 @@ async def test_a_tool_call_of_the_client_comes_back_in_its_history(workspace: Wo
     assert sent[0] == {"role": "user", "content": "Weather?"}
     assert sent[1]["tool_calls"] == history[1]["tool_calls"]
     assert sent[2:] == [{"role": "tool", "tool_call_id": "c1", "content": "25°C"}, {"role": "user", "content": "Thanks"}]
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("how", ["a broken connection", "an error in the stream", "a silence", "an end without a finish"])
+async def test_an_answer_that_breaks_off_is_gone_on_with(workspace: Workspace, lane: str, how: str) -> None:
+    """Another provider is told what was said and goes on: one answer, one finish, and the log names both."""
+    half = (chunk({"content": "The quick brown "}), chunk({"content": "fox"}))
+    breaks = {
+        "a broken connection": Reply(half, drop=True),
+        "an error in the stream": Reply((*half, frame({"error": {"message": "overloaded", "code": 529}}))),
+        "a silence": Reply(half, hold=True),
+        "an end without a finish": Reply(half),
+    }
+    if lane == "litellm" and how == "an end without a finish":
+        pytest.skip("LiteLLM makes a finished answer of it: nothing tells it from one")
+    async with provider(breaks[how]) as first, provider(Reply(text(" jumps", " over the dog."))) as second:
+        targets = LANES[lane](first.base) + LANES[lane](second.base, name="b")
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    timeout: {idle: 300ms}"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask()
+    assert answer.text == "The quick brown fox jumps over the dog."
+    assert answer.codes == "0d"
+    assert second.requests[0]["messages"][1:] == [{"role": "assistant", "content": "The quick brown fox"}]
 
 
 @pytest.mark.parametrize("lane", LANES)

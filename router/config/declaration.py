@@ -123,10 +123,12 @@ class Defaults:
 
     timeout: how long to wait, and for what
     retry: how often to ask one target
+    rescue: what follows where an answer breaks off: continue has another target go on from there, fail ends it with an error
     """
 
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
+    rescue: Literal["continue", "fail"] = "continue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ class Route:
     reasoning: whether the model's thoughts are shown to the client
     timeout: over the defaults' own
     retry: over the defaults' own
+    rescue: over the defaults' own
     """
 
     pipeline: Reference
@@ -151,6 +154,7 @@ class Route:
     reasoning: Literal["hide", "show"] = "hide"
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
+    rescue: Literal["continue", "fail"] = "continue"
 
     def __post_init__(self) -> None:
         if not self.targets:
@@ -358,7 +362,7 @@ def _words(route: Node, name: str) -> list[document.Scalar]:
     """The scalars under a key of a route, be they one or a list."""
     node = route.get(name) if isinstance(route, Table) else None
     entries = node.items if isinstance(node, document.Listing) else (node,)
-    return [entry for entry in entries if isinstance(entry, document.Scalar) and entry.text]
+    return [entry for entry in entries if isinstance(entry, document.Scalar) and entry.text and not (entry.unset or entry.forgiven)]
 
 
 def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:

@@ -1,11 +1,12 @@
 """Several targets as one Answer: the first that starts to speak.
 
-    failover(candidates, timeout, retry) -> Answer
+    failover(candidates, policy) -> Answer
 
-The commit rule: an attempt that fails before its first event may be tried again or elsewhere; after it, the answer
-ends with one Failure. Retry, fallback and the deadlines live in this folder and nowhere else.
+The commit rule: an attempt that fails before its first event may be tried again or elsewhere; after it, another target
+goes on from what was said, or the answer ends with one Failure. Retry, fallback, rescue and the deadlines live in this
+folder and nowhere else.
 """
 
-from router.failover.chain import Candidate, failover
+from router.failover.chain import Candidate, Policy, failover
 
-__all__ = ["Candidate", "failover"]
+__all__ = ["Candidate", "Policy", "failover"]

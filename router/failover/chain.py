@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -17,13 +18,16 @@ from router.errors import (
     ContextTooLong,
     Filtered,
     Overlong,
+    TargetDenied,
     TargetDown,
     TargetError,
+    TargetRefused,
     TargetSilent,
     TimedOut,
     Unanswered,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Start
+from router.failover.rescue import WISH, Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
 
 
@@ -34,35 +38,65 @@ class Candidate:
     name: str
     answer: Answer
     window: int | None = None
+    prefill: bool = False
+    """Whether it goes on from the assistant's last words, if it is given any."""
 
 
-def failover(candidates: Sequence[Candidate], timeout: Timeout, retry: Retry) -> Answer:
-    """The first of the candidates that starts to speak."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a route says of failing: how long to wait, how often to ask, and what follows a break."""
+
+    timeout: Timeout
+    retry: Retry
+    rescue: Literal["continue", "fail"] = "continue"
+
+
+def failover(candidates: Sequence[Candidate], policy: Policy) -> Answer:
+    """The first of the candidates that starts to speak; and, where it breaks off, those that can go on."""
 
     async def answer(ask: Ask) -> Events:
-        chain = Chain(candidates, timeout, retry, ask)
+        chain = Chain(candidates, policy, ask)
         async with Watch() as watch:
-            opened = await chain.open(watch)
-            async with aclosing(opened.events) as events:
-                yield replace(opened.start, attempts=tuple(chain.attempts))
+            opened: Opened | None = await chain.open(watch)
+            yield replace(opened.start, attempts=tuple(chain.attempts))
+            heard = Heard()
+            while opened is not None:
                 began = time.monotonic()
-                event: Event | None = opened.first
-                while event is not None:
-                    if isinstance(event, Finish):
-                        chain.note(opened.start.target, "ok", time.monotonic() - began)
-                        yield replace(event, attempts=tuple(chain.attempts))
-                        return
-                    yield event
-                    try:
-                        event = await following(events, watch, timeout.idle, opened.start.target, "timeout_idle")
-                    except TargetError as error:
-                        chain.note(error.target, error.outcome, time.monotonic() - began)
-                        break
-                else:
-                    chain.note(opened.start.target, "cut", time.monotonic() - began)
-                yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
+                try:
+                    async with aclosing(_spoken(opened, watch, policy.timeout.idle)) as events:
+                        async for event in events:
+                            if isinstance(event, Finish):
+                                if (rest := heard.rest()) is not None:
+                                    yield rest
+                                chain.note(opened.start.target, "ok", time.monotonic() - began)
+                                yield replace(event, attempts=tuple(chain.attempts))
+                                return
+                            if (seen := heard.see(event)) is not None:
+                                yield seen
+                except TargetError as error:
+                    chain.note(error.target, error.outcome, time.monotonic() - began)
+                except Diverged:
+                    chain.note(opened.start.target, "diverged", time.monotonic() - began)
+                if heard.called:
+                    # The calls are whole, only the end was lost: they can be run.
+                    yield Finish("tool-calls", None, tuple(chain.attempts))
+                    return
+                opened = await chain.rescue(opened.start.target, heard, watch)
+            yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
 
     return answer
+
+
+async def _spoken(opened: "Opened", watch: Watch, idle: float) -> Events:
+    """The events of an opened stream. TargetError where it breaks off, or falls silent for too long."""
+    async with aclosing(opened.events) as events:
+        event: Event | None = opened.first
+        while event is not None:
+            yield event
+            if isinstance(event, Finish):
+                return
+            event = await following(events, watch, idle, opened.start.target, "timeout_idle")
+    raise TargetDown(opened.start.target, "cut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +111,11 @@ class Opened:
 class Chain:
     """One question's way through the candidates; remembers what was tried."""
 
-    def __init__(self, candidates: Sequence[Candidate], timeout: Timeout, retry: Retry, ask: Ask) -> None:
+    def __init__(self, candidates: Sequence[Candidate], policy: Policy, ask: Ask) -> None:
         self._candidates = candidates
-        self._timeout = timeout
-        self._retry = retry
+        self._timeout = policy.timeout
+        self._retry = policy.retry
+        self._rescues = len(candidates) if policy.rescue == "continue" else 0
         self._ask = ask
         self.attempts: list[Attempt] = []
 
@@ -108,10 +143,33 @@ class Chain:
                 failed.append(error)
         raise self._verdict(failed)
 
+    async def rescue(self, broken: str, heard: Heard, watch: Watch) -> Opened | None:
+        """A stream that goes on from what was heard: of the targets after the one that broke off, then of those before it,
+        then of itself. None where nobody can, or it may not be.
+        """
+        names = [candidate.name for candidate in self._candidates]
+        after = names.index(broken) + 1
+        said = heard.text
+        ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (_anew,)
+        for candidate in [*self._candidates[after:], *self._candidates[:after]]:
+            for way in ways if candidate.prefill else ways[-1:]:
+                if self._rescues <= 0:
+                    return None
+                try:
+                    opened = await self._once(candidate, watch, way(self._ask, said))
+                except TargetError as error:
+                    if way is prefilled and isinstance(error, TargetRefused) and not isinstance(error, TargetDenied):
+                        continue  # it takes no words of its own: it is asked in the other way
+                    break
+                self._rescues -= 1
+                heard.continued()
+                return opened
+        return None
+
     async def _candidate(self, candidate: Candidate, watch: Watch) -> Opened:
         """One candidate, asked again while that may help. tenacity is entered after the first failure only: it costs 70 µs."""
         try:
-            return await self._once(candidate, watch)
+            return await self._once(candidate, watch, self._ask)
         except TargetDown as error:
             if not self._worth_it(error):
                 raise
@@ -120,7 +178,7 @@ class Chain:
         async def again() -> Opened:
             if (error := next(known, None)) is not None:
                 raise error
-            return await self._once(candidate, watch)
+            return await self._once(candidate, watch, self._ask)
 
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._retry.attempts),
@@ -144,10 +202,10 @@ class Chain:
             return told
         return max(backoff.least, wait_random_exponential(multiplier=backoff.least * 2, max=backoff.most)(state))
 
-    async def _once(self, candidate: Candidate, watch: Watch) -> Opened:
+    async def _once(self, candidate: Candidate, watch: Watch, ask: Ask) -> Opened:
         """Ask one target, up to its first event. The stream is closed on every other way out."""
         began = time.monotonic()
-        events = candidate.answer(self._ask)
+        events = candidate.answer(ask)
         opened = False
         try:
             start: Start | None = None
@@ -158,7 +216,7 @@ class Chain:
                 if isinstance(event, Start):
                     start = event
                     continue
-                if event is None or start is None or self._is_empty(event):
+                if event is None or start is None or _is_empty(event, ask):
                     raise TargetDown(candidate.name, "empty")
                 opened = True
                 return Opened(start, event, events)
@@ -168,11 +226,6 @@ class Chain:
         finally:
             if not opened:
                 await events.aclose()
-
-    def _is_empty(self, event: Event) -> bool:
-        """An answer with nothing in it is a failure; after a tool's result a model may well have nothing to add."""
-        told = bool(self._ask.messages) and self._ask.messages[-1].role == "tool"
-        return isinstance(event, Finish) and event.reason not in ("length", "content-filter") and not told
 
     def _verdict(self, failed: Sequence[TargetError]) -> Unanswered:
         attempts = tuple(self.attempts)
@@ -186,6 +239,21 @@ class Chain:
         if failed and all(isinstance(error, TargetSilent) for error in failed):
             return TimedOut(attempts=attempts)
         return Unanswered(attempts=attempts)
+
+
+def _anew(ask: Ask, _: str) -> Ask:
+    """Nothing was said yet (a thought at most): the question as it was."""
+    return ask
+
+
+def _is_empty(event: Event, ask: Ask) -> bool:
+    """An answer with nothing in it is a failure; but after a tool's result, or its own words so far, a model may well have
+    nothing to add.
+    """
+    if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
+        return False
+    last = ask.messages[-1]
+    return last.role not in ("assistant", "tool") and last.text != WISH
 
 
 async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: float, target: str, outcome: str) -> Event | None:

@@ -16,6 +16,9 @@ from router.targets.connections import Connections
 __all__ = ["Connections", "Target", "close_lanes", "open_target"]
 
 
+PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
+"""Providers whose models go on from the assistant's last words; `openai/` at another address is mostly such a server. One
+that refuses them is asked in another way."""
 UNBOUNDED = 1_000_000_000
 """The window of a script, in tokens: it reads nothing, so nothing is too long for it."""
 
@@ -29,6 +32,8 @@ class Target:
     model: str
     answer: Answer
     window: int | None = None
+    prefill: bool = False
+    """Whether it goes on from the assistant's last words, if it is given any."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
 
 
@@ -40,11 +45,13 @@ def open_target(name: str, declared: Declared, connect: float, connections: Conn
     if declared.model is None:
         raise Misfit("a target has either `model` or `script`")
     litellm.check_model(declared.model)
+    provider = declared.model.partition("/")[0]
+    prefill = provider in PREFILL or (provider == "openai" and declared.api_base is not None)
     if openai.serves(declared):
         answer = openai.answer(name, declared, connect, connections)
-        return Target(name, "openai", declared.model, answer, declared.context_window)
+        return Target(name, "openai", declared.model, answer, declared.context_window, prefill)
     answer = litellm.answer(name, declared, connect)
-    return Target(name, "litellm", declared.model, answer, declared.context_window, litellm.warm)
+    return Target(name, "litellm", declared.model, answer, declared.context_window, prefill, litellm.warm)
 
 
 async def close_lanes() -> None:

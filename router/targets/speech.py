@@ -107,11 +107,8 @@ class Speech:
 
     def _pending(self, index: int, call_id: str, name: str) -> Pending:
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
-        if known is not None:
-            return known
-        latest = self._latest.get(index)
-        if latest is not None and not call_id and not name:
-            return latest
+        if known is not None and (call_id or not name or name == known.name or not known.name):
+            return known  # without ids, another name is another call
         if len(self._calls) >= MAX_CALLS:
             raise TargetDown(self._target, "malformed")
         taken = {pending.call_id for pending in self._calls}
@@ -160,14 +157,14 @@ class Speech:
 
 
 def _called(pending: Pending) -> ToolCall:
-    written = "".join(pending.parts)
+    written = whole("".join(pending.parts))
     try:
         # Nothing and null are how some models write that there are none.
         value: object = json.loads(written, parse_constant=_no_constant) if written.strip() not in ("", "null") else {}
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        return ToolCall(pending.call_id, pending.name, {}, whole(written))
+        return ToolCall(pending.call_id, pending.name, {}, written)
     return ToolCall(pending.call_id, pending.name, cast("JsonObject", value))
 
 

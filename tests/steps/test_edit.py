@@ -57,6 +57,13 @@ def test_pieces_do_not_matter(strip: str | None, limit: int | None, pieces: list
     assert trimmed(strip, limit, pieces) == trimmed(strip, limit, ["".join(pieces)])
 
 
+@pytest.mark.parametrize("strip", STRIPS)
+@pytest.mark.parametrize("pieces", [["a" + "\n" * 8_000 + "b"], ["a", *["\n"] * 8_000, "b"]], ids=["whole", "in pieces"])
+def test_blank_lines_without_end_are_passed_on(strip: str, pieces: list[str]) -> None:
+    """A model that loses itself in blank lines does not hold up the others: cubic time here would be minutes."""
+    assert trimmed(strip, None, pieces) == "".join(pieces)
+
+
 async def test_events_keep_their_places() -> None:
     """What was held of one model call's words is said before the next one speaks; nothing empty goes out."""
     told: list[Event] = [

@@ -60,6 +60,30 @@ def test_a_field_that_the_request_lacks_is_named_to_its_sender(template: str) ->
     assert caught.value.public == "This model needs a field that the request lacks: kind"
 
 
+USES = [
+    "{{ %s }}", "{{ %s | upper }}", "{{ %s | int }}", "{{ %s | float }}", "{{ %s | list }}", "{{ %s | join }}", "{{ %s ~ 'a' }}",
+    "{{ %s + 1 }}", "{{ 1 - %s }}", "{{ %s * 2 }}", "{{ 2 / %s }}", "{{ %s // 2 }}", "{{ %s %% 2 }}", "{{ %s ** 2 }}", "{{ -%s }}",
+    "{{ %s == 1 }}", "{{ %s != 1 }}", "{{ %s < 1 }}", "{{ 'a' in %s }}", "{{ %s in ['a'] }}", "{{ %s and 1 }}", "{{ not %s }}",
+    "{{ %s.inner }}", "{{ %s[0] }}", "{{ %s() }}", "{% if %s %}{% endif %}", "{% for a in %s %}{% endfor %}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_missing_field_is_missing_whatever_is_done_with_it(use: str) -> None:
+    """Every use but `default` and `is defined` tells the caller which one."""
+    with pytest.raises(BadAsk) as caught:
+        rendered(use.replace("%s", "ask.kind").replace("%%", "%"))
+    assert caught.value.public == "This model needs a field that the request lacks: kind"
+
+
+@pytest.mark.parametrize("template", ["{{ messages[9] }}", "{{ ask['<b>'] }}", "{{ ask['" + "x" * 65 + "'] }}"])
+def test_what_is_no_name_is_not_told(template: str) -> None:
+    """A place in a list, or a text of the request's own, is no field's name."""
+    with pytest.raises(BadAsk) as caught:
+        rendered(template)
+    assert caught.value.public == BadAsk.sentence
+
+
 @given(st.text())
 def test_what_users_write_is_never_compiled(text: str) -> None:
     """Braces, tags and all stay as they are."""
@@ -129,6 +153,8 @@ BROKEN = {
     "a\n{% if %}": "t.j2:2:1",
     "a\n  {{ mesages }}": "t.j2:2:6",
     "{% include 'othr.j2' %}": "t.j2:1:13",
+    "a\n{% if ask.a %}{{ ask.b | uper }}{% endif %}": "t.j2:2:26",
+    "{% if ask.a is strng %}{% endif %}": "t.j2:1:16",
 }
 
 

@@ -49,6 +49,22 @@ CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
     "indexes with a gap": ([(3, "c1", "weather", '{"city":"北京"}'), (7, "c2", "time", "{}")], [WEATHER, TIME]),
     "all of index 0, ids of their own": ([(0, "c1", "weather", '{"city":"北京"}'), (0, "c2", "time", "{}")], [WEATHER, TIME]),
     "id and name in every delta": ([(0, "c1", "weather", '{"city"'), (0, "c1", "weather", ':"北京"}')], [WEATHER]),
+    "id and name again after a piece without": (
+        [(0, "c1", "weather", ""), (0, "", "", '{"city"'), (0, "c1", "weather", ':"北京"}')],
+        [WEATHER],
+    ),
+    "back to the first by its id": (
+        [(0, "c1", "weather", '{"city":'), (0, "c2", "time", "{}"), (0, "c1", "", '"北京"}')],
+        [WEATHER, TIME],
+    ),
+    "arguments cut within an emoji": (
+        [(0, "c1", "weather", '{"city":"\ud83d'), (0, "", "", '\ude00"}')],
+        [ToolCall("c1", "weather", {"city": "😀"})],
+    ),
+    "arguments with half an emoji": (
+        [(0, "c1", "weather", '{"city":"\ud83d"}')],
+        [ToolCall("c1", "weather", {"city": "\ufffd"})],
+    ),
     "the name after the id": ([(0, "c1", "", ""), (0, "", "weather", '{"city":"北京"}')], [WEATHER]),
     "arguments that are no JSON": ([(0, "c1", "weather", '{"city":')], [ToolCall("c1", "weather", {}, '{"city":')]),
     "arguments that are a list": ([(0, "c1", "weather", "[1]")], [ToolCall("c1", "weather", {}, "[1]")]),
@@ -73,6 +89,14 @@ def test_ids_are_made_where_there_are_none_and_are_never_twice() -> None:
     one, two = called((0, "c1", "weather", "{}"), (1, "c1", "time", "{}"))
     assert (one.call_id, one.name) == ("c1", "weather")
     assert two.call_id.startswith("call_")
+
+
+def test_another_name_without_an_id_is_another_call() -> None:
+    """Some servers give every call index 0 and no id; the name, repeated in every piece, tells them apart."""
+    pieces = [(0, "", "weather", '{"city":'), (0, "", "weather", '"北京"}'), (0, "", "time", ""), (0, "", "", "{}")]
+    made = called(*pieces)
+    assert [(one.name, one.arguments) for one in made] == [("weather", {"city": "北京"}), ("time", {})]
+    assert len({one.call_id for one in made}) == 2
 
 
 def test_what_never_ends_is_malformed() -> None:

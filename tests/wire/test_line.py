@@ -38,6 +38,37 @@ GOLDEN: dict[str, tuple[list[Event], str]] = {
             'd:{"type":"finish","finishReason":"stop"}\n'
         ),
     ),
+    "two rounds, the first of two calls side by side": (
+        [
+            Start("a", "m"),
+            Text("Let me look."),
+            WEATHER,
+            ToolCall("call_b", "get_time", {}),
+            ToolResult("call_b", "get_time", {"hour": 9}),
+            ToolResult("call_a", "get_weather", "25°C"),
+            Start("a", "m"),
+            ToolCall("call_c", "calculate", {"expression": "25*9/5+32"}),
+            ToolResult("call_c", "calculate", 77),
+            Start("a", "m"),
+            Text("77°F."),
+            Finish("stop", Usage(130, 23)),
+        ],
+        (
+            '0:{"type":"text-delta","textDelta":"Let me look."}\n'
+            '9:{"type":"tool-call","toolCallId":"call_a","toolName":"get_weather","args":{"location":"Beijing"}}\n'
+            '9:{"type":"tool-call","toolCallId":"call_b","toolName":"get_time","args":{}}\n'
+            'a:{"type":"tool-result","toolCallId":"call_b","toolName":"get_time","result":{"hour":9}}\n'
+            'a:{"type":"tool-result","toolCallId":"call_a","toolName":"get_weather","result":"25°C"}\n'
+            '9:{"type":"tool-call","toolCallId":"call_c","toolName":"calculate","args":{"expression":"25*9/5+32"}}\n'
+            'a:{"type":"tool-result","toolCallId":"call_c","toolName":"calculate","result":77}\n'
+            '0:{"type":"text-delta","textDelta":"77°F."}\n'
+            'd:{"type":"finish","finishReason":"stop","usage":{"promptTokens":130,"completionTokens":23}}\n'
+        ),
+    ),
+    "a failure before any text": (
+        [Start("a", "m"), Failure("timeout", "Too slow.")],
+        '3:{"type":"error","error":"Too slow. (request req_1)"}\nd:{"type":"finish","finishReason":"error"}\n',
+    ),
     "a result that is an object": (
         [ToolResult("call_a", "t", {"c": 25, "l": [1, None, True]})],
         'a:{"type":"tool-result","toolCallId":"call_a","toolName":"t","result":{"c":25,"l":[1,null,true]}}\n',
