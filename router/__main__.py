@@ -190,7 +190,12 @@ def _shown(route: Compiled, generation: Generation) -> list[str]:
     return shown
 
 
-_LANES = {"openai": "its own wire, read directly", "litellm": "LiteLLM", "script": "a script, offline"}
+_LANES = {
+    "anthropic": "its own wire, read directly",
+    "openai": "its own wire, read directly",
+    "litellm": "LiteLLM",
+    "script": "a script, offline",
+}
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -12,10 +12,12 @@ from router.errors import Complaint, Misfit, Place
 from router.signature import Anything, Choice, Either, Listing, Record, Scalar, Shape, Spelled, Table
 
 LITERAL_SECRET = re.compile(
-    r"""(?i)((?<!\w)(?:keys?|secret|token|password|api_?k\w*)["']?\s*[:=]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-))[^\s,}].*""",
+    r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*)["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-))[^\s,}].*""",
 )
 """A key written out in a file, in an address or as a default too: the line is quoted without it."""
-SECRET_BELOW = re.compile(r"""(?i)(?<!\w)(?:keys?|secret|token|password|api_?k\w*)["']?\s*:\s*[|>]?[-+]?\s*$""")
+SECRET_BELOW = re.compile(
+    r"""(?i)(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*)["']?\s*:\s*[|>]?[-+]?\s*(?:#.*)?$"""
+)
 """A line whose key stands on the next one: that one is not quoted at all."""
 
 
@@ -31,7 +33,7 @@ class Complaints:
         """Note one, once."""
         lines = self.texts.get(place.file, "").splitlines()
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
-        above = lines[place.line - 2] if 1 < place.line <= len(lines) else ""
+        above = next((one for one in reversed(lines[: place.line - 1]) if not re.match(r"\s*(#|$)", one)), "")
         line = "" if SECRET_BELOW.search(above) else LITERAL_SECRET.sub(r"\1***", line)
         complaint = Complaint(place, message, line)
         if complaint not in self.found:
@@ -68,9 +70,9 @@ UNFIT = Unfit()
 
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
     """The value, or UNFIT."""
-    if isinstance(node, document.Scalar) and node.unset:
+    if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
         if node.forgiven:
-            return _stand_in(shape)
+            return _stand_in(shape) if node.unset else UNFIT  # malformed: that has been told already
         complaints.add(node.place, node.unset)
         return UNFIT
     match shape:
@@ -125,7 +127,8 @@ def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, 
 def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> object:
     try:
         value = shape.read(node.text)
-    except Misfit as misfit:
+    except ValueError as error:  # urlsplit has objections of its own
+        misfit = error if isinstance(error, Misfit) else Misfit(f"this is no {shape.name} such as {shape.example}")
         # A message that begins with a backtick quotes the text: what a variable holds is never shown, not a piece of it.
         quoted = node.source != node.text and misfit.message.startswith("`")
         told = f"what `{node.source}` holds is no {shape.name} such as {shape.example}" if quoted else misfit.message
@@ -189,7 +192,8 @@ def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> obje
         complaints.add(node.place, f"{what} takes a list{shown}")
         return UNFIT
     values = [bind(entry, item, complaints, f"an entry of {what}") for entry in node.items]
-    return tuple(value for value in values if value is not UNFIT)
+    fit = tuple(value for value in values if value is not UNFIT)
+    return fit if fit or not values else UNFIT
 
 
 def _table(node: Node, table: Table, complaints: Complaints, what: str) -> object:
@@ -227,9 +231,10 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
     for key, entry in node.pairs:
         item = record.field(key.text)
         if item is None:
-            hint = did_you_mean(key.text, known)
+            word = re.split("[:=：]", key.text, maxsplit=1)[0]  # what stands behind it may be a secret
+            hint = f"; did you mean `{word}`, with a space after its colon?" if word in known else did_you_mean(word, known)
             meant += hint
-            complaints.add(key.place, f"unknown key `{key.text}` in {what}{hint}")
+            complaints.add(key.place, f"unknown key `{word}` in {what}{hint}")
         else:
             bound[item.name] = bind(entry, item.shape, complaints, f"`{key.text}`")
     missing = [item.name for item in record.fields if item.required and node.get(item.name) is None]

@@ -58,7 +58,7 @@ class Environment:
         text = REFERENCE.sub(value, node.text)
         if malformed:
             self._complain(node.place, malformed[0])  # optional target or not; and nothing more is asked of this scalar
-        return replace(node, text=text, unset="; ".join([*malformed, *lacks]), forgiven=bool(malformed))
+        return replace(node, text=text, unset="" if malformed else "; ".join(lacks), forgiven=bool(malformed))
 
     def _variable(self, body: re.Match[str]) -> tuple[str, str]:
         name = body["name"]
@@ -75,8 +75,10 @@ class Environment:
         try:
             with (self._root / path).open(encoding="utf-8") as file:
                 text = file.read(MAX_SECRET + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        except UnicodeDecodeError:
+            return "", f"the secret file {path} cannot be read: it is not UTF-8"
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no file has such a name"
             return "", f"the secret file {path} cannot be read: {why}"
         if len(text) > MAX_SECRET:
             return "", f"the secret file {path} is larger than {MAX_SECRET // 1024} KiB"

@@ -17,7 +17,7 @@ MAX_DIGITS = 20
 
 
 def _duration(text: str) -> float:
-    if len(text) > MAX_DIGITS or not re.fullmatch(DURATION, text):
+    if len(text) > MAX_DIGITS or not re.fullmatch(DURATION, text, re.ASCII):
         raise Misfit(f"`{text}` is not a duration: write a number and its unit, e.g. 250ms, 3s, 5m, 1h")
     number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
     return float(number) * SECONDS[unit]
@@ -30,7 +30,7 @@ def _positive_duration(text: str) -> float:
 
 
 def _size(text: str) -> int:
-    hit = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text)
+    hit = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text, re.ASCII)
     if hit is None or len(text) > MAX_DIGITS:
         raise Misfit(f"`{text}` is not a size: write a whole number and its unit, e.g. 64KiB, 1MiB")
     return int(hit[1]) * BYTES[hit[2]]
@@ -55,6 +55,8 @@ def _span(text: str) -> Span:
 
 
 def _origin(text: str) -> str:
+    if "@" in text:
+        raise Misfit("an origin has no user and no password: write scheme and host, e.g. https://chat.example.com")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query or parts.fragment or "*" in text:
         raise Misfit(f"`{text}` is not an origin: write scheme and host without a path, e.g. https://chat.example.com")

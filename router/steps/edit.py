@@ -93,9 +93,11 @@ class Trim:
 
     def feed(self, text: str) -> str:
         """What of the text may go out now."""
-        if self._ends is None:
-            return self._cut(text)
         text, self._held = self._held + text, ""
+        if self._ends is None:
+            kept = len(text.rstrip())  # blanks before the cut go, in whatever piece they came
+            text, self._held = text[:kept], text[kept:]
+            return self._cut(text)
         if not self._begun:
             if self._ends.undecided.fullmatch(text):
                 self._held = text
@@ -108,9 +110,9 @@ class Trim:
 
     def end(self) -> str:
         """What was held, without the end."""
-        if self._ends is None or not self._held:
-            return ""
         text, self._held = self._held, ""
+        if self._ends is None or not text:
+            return self._cut(text)
         if not self._begun:
             text = self._begin(text)
         tail = self._ends.tail if self._opened else BLANKS

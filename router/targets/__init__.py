@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from router.config.declaration import Target as Declared
 from router.errors import Misfit
 from router.events import Answer
-from router.targets import litellm, openai, script
+from router.targets import anthropic, litellm, openai, script
 from router.targets.connections import Connections
 
 __all__ = ["Connections", "Target", "close_lanes", "open_target"]
@@ -50,6 +50,9 @@ def open_target(name: str, declared: Declared, connect: float, connections: Conn
     if openai.serves(declared):
         answer = openai.answer(name, declared, connect, connections)
         return Target(name, "openai", declared.model, answer, declared.context_window, prefill)
+    if anthropic.serves(declared):
+        answer = anthropic.answer(name, declared, connect, connections)
+        return Target(name, "anthropic", declared.model, answer, declared.context_window, prefill)
     answer = litellm.answer(name, declared, connect)
     return Target(name, "litellm", declared.model, answer, declared.context_window, prefill, litellm.warm)
 

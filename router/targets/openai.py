@@ -4,9 +4,9 @@ One read of the socket gives whole events; each is decoded to the few fields tha
 or nothing. What is not as it should be is passed over (a broken frame) or is a TargetError (an error, a cut).
 """
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -14,20 +14,14 @@ import msgspec
 
 from router.chat import Ask, Json
 from router.config.declaration import Target as Declared
-from router.errors import Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.errors import Misfit, TargetDown, TargetError
 from router.events import Answer, Event, Events, Start
-from router.targets import completions, sse
+from router.targets import completions, http
 from router.targets.connections import Connections
 from router.targets.providers import PROVIDERS, Provider
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
 
-MAX_BODY = 64 * 1024
-"""Bytes of an error's body that are read, and that a body under 200 which is no stream may have at first."""
-MAX_WHOLE = 16 * 1024 * 1024
-"""Bytes of a whole answer that came without a stream."""
-LINGER = 1.0
-"""Seconds to wait after the finish reason for the count of tokens and the end."""
 DONE = b"[DONE]"
 
 
@@ -117,23 +111,19 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
     if declared.api_key is None and declared.api_base is None and not provider.keyless:
         raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{prefix.upper().removesuffix('_AI')}_API_KEY}}`", "model")
     headers = {"authorization": f"Bearer {declared.api_key.value}"} if declared.api_key else {}
+    endpoint = http.Endpoint(url, headers, connect)
     fixed: dict[str, Json] = {"model": model, "stream": True}
     if provider.counts:
         fixed["stream_options"] = {"include_usage": True}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect)
 
     async def spoken(ask: Ask) -> Events:
         body = msgspec.json.encode(_request(ask, declared, prefix, model, fixed))
         speech = Speech(name)
-        request = connections.session().post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
-        try:
-            async with request as response:
-                await _check(name, response)
-                yield Start(name, str(declared.model))
-                async for event in _heard(name, response, speech):
+        async with http.asked(name, connections, endpoint, body) as response:
+            yield Start(name, str(declared.model))
+            async with aclosing(_heard(name, response, speech)) as events:
+                async for event in events:
                     yield event
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise translated(name, error) from None
 
     return spoken
 
@@ -164,62 +154,21 @@ def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[
     return made
 
 
-async def _check(name: str, response: aiohttp.ClientResponse) -> None:
-    """TargetError where the status is no success."""
-    if response.status == 200:
-        return
-    if 300 <= response.status < 400:
-        raise TargetRefused(name, "redirect")
-    body = await response.content.read(MAX_BODY)
-    raise verdict(name, response.status, body.decode("utf-8", "replace"), response.headers)
-
-
 async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[Event, None]:
     """The body as events, to the end."""
-    if not response.content_type.endswith(("event-stream", "octet-stream", "text/plain", "ndjson")):
-        for event in _whole(name, await _read(name, response), speech):
+    if not http.streams(response):
+        for event in _whole(name, await http.whole(name, response), speech):
             yield event
         return
-    reader = sse.Events()
-    over = False
-    while not over:
-        piece = await _piece(response, speech)
-        try:
-            frames = reader.feed(piece) if piece else reader.end()
-        except sse.Oversize:
-            raise TargetDown(name, "malformed") from None
-        over = not piece
-        for frame in frames:
+    async with aclosing(http.frames(name, response, speech)) as frames:
+        async for frame in frames:
             if frame == DONE:
                 speech.done()
-                over = True
                 break
             for event in _events(name, frame, speech):
                 yield event
     for event in speech.end():
         yield event
-
-
-async def _piece(response: aiohttp.ClientResponse, speech: Speech) -> bytes:
-    """What the next read gives; b"" at the end. After the finish reason the wait is short, and its failure no harm."""
-    if not speech.finished:
-        return await response.content.readany()
-    try:
-        async with asyncio.timeout(LINGER):
-            return await response.content.readany()
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        return b""
-
-
-async def _read(name: str, response: aiohttp.ClientResponse) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    while piece := await response.content.readany():
-        size += len(piece)
-        if size > MAX_WHOLE:
-            raise TargetDown(name, "malformed")
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _whole(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
@@ -305,14 +254,3 @@ def _error(name: str, error: Any) -> TargetError:
         case _:
             status = 500
     return verdict(name, status, json.dumps(error))
-
-
-def translated(name: str, error: Exception) -> TargetError:
-    """What went wrong with the connection."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return TargetRefused(name, "tls")
-    if isinstance(error, TimeoutError):
-        return TargetSilent(name, "timeout_connect")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return TargetDown(name, "cut")
-    return TargetDown(name, "connection")

@@ -21,6 +21,7 @@ REASONS: dict[str, Reason] = {
     "length": "length",
     "max_tokens": "length",
     "model_length": "length",
+    "model_context_window_exceeded": "length",
     "tool_calls": "tool-calls",
     "tool_use": "tool-calls",
     "function_call": "tool-calls",

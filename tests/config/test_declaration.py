@@ -1,6 +1,7 @@
 """What an operator may write, and what every mistake is answered with: where, what, and what was meant."""
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,8 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         "routes.yaml:4:47: unknown key `idel` in `timeout`; did you mean `idle`?",
     ),
     "an unknown key of the defaults": (
-        more("defaults: {tools: [x]}"),
-        "routes.yaml:5:12: unknown key `tools` in `defaults`; there is `timeout`, `retry`",
+        more("defaults: {retries: {attempts: 3}}"),
+        "routes.yaml:5:12: unknown key `retries` in `defaults`; did you mean `retry`?",
     ),
     "an unknown key of the defaults' timeout": (
         more("defaults: {timeout: {first_tokn: 3s}}"),
@@ -85,6 +86,14 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "an unknown key of the request bounds": (
         more("server: {request: {bdy: 1MiB}}"),
         "routes.yaml:5:20: unknown key `bdy` in `request`; did you mean `body`?",
+    ),
+    "a known key without the space after its colon": (
+        target("{script: demo, optional:true}"),
+        "routes.yaml:2:21: unknown key `optional` in `a`; did you mean `optional`, with a space after its colon?",
+    ),
+    "a required key without the space after its colon": (
+        route("{pipeline:chat, targets: [a]}"),
+        "routes.yaml:4:7: unknown key `pipeline` in `m`; did you mean `pipeline`, with a space after its colon?",
     ),
     # not YAML
     "a duplicate key": (more("targets: {}"), "routes.yaml:5:1: `targets` stands here twice, first in line 1"),
@@ -160,19 +169,35 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     ),
     "a variable without its closing brace": (
         target("{model: 'openai/${X'}"),
-        "routes.yaml:1:1: openai/ needs a key: write `api_key: ${OPENAI_API_KEY}`\nroutes.yaml:2:14: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
+        "routes.yaml:2:14: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
     ),
     "a variable without braces": (
         target("{model: openai/$X}"),
-        "routes.yaml:1:1: openai/ needs a key: write `api_key: ${OPENAI_API_KEY}`\nroutes.yaml:2:14: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
+        "routes.yaml:2:14: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
     ),
     "a variable with a name that is none": (
         target("{model: 'openai/${1X}'}"),
-        "routes.yaml:1:1: openai/ needs a key: write `api_key: ${OPENAI_API_KEY}`\nroutes.yaml:2:14: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
+        "routes.yaml:2:14: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
     ),
     "a variable with a mode that is none": (
         target("{model: 'openai/${X-y}', optional: true}"),
-        "routes.yaml:1:1: openai/ needs a key: write `api_key: ${OPENAI_API_KEY}`\nroutes.yaml:2:14: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
+        "routes.yaml:2:14: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
+    ),
+    "a variable without its closing brace, among targets": (
+        route("{pipeline: chat, targets: ['${X']}"),
+        "routes.yaml:4:33: write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
+    ),
+    "a variable that is not set, in a target's name": (
+        route("{pipeline: chat, targets: ['x${NOPE}']}"),
+        "routes.yaml:4:33: the environment variable NOPE is not set",
+    ),
+    "a variable that is not set, in a pipeline's name": (
+        route("{pipeline: 'x${NOPE}', targets: [a]}"),
+        "routes.yaml:4:17: the environment variable NOPE is not set",
+    ),
+    "a variable in a file whose name is none": (
+        target('{model: openai/x, api_key: "${file:a\\0b}"}'),
+        "routes.yaml:2:33: the secret file a\0b cannot be read: no file has such a name",
     ),
     # a value
     "a duration without its unit": (
@@ -190,6 +215,14 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "a duration on a clock": (
         more("defaults: {timeout: {total: 1:30}}"),
         "routes.yaml:5:29: `1:30` is not a duration: write a number and its unit, e.g. 250ms, 3s, 5m, 1h",
+    ),
+    "a duration in other digits": (
+        more("defaults: {timeout: {connect: ٣s}}"),
+        "routes.yaml:5:31: `٣s` is not a duration: write a number and its unit, e.g. 250ms, 3s, 5m, 1h",
+    ),
+    "a size in other digits": (
+        more("server: {request: {body: ٣MiB}}"),
+        "routes.yaml:5:26: `٣MiB` is not a size: write a whole number and its unit, e.g. 64KiB, 1MiB",
     ),
     "a size in thousands": (
         more("server: {request: {body: 1MB}}"),
@@ -219,6 +252,14 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         more("server: {cors: {origins: [http://localhost:3000/]}}"),
         "routes.yaml:5:27: `http://localhost:3000/` is not an origin: write scheme and host without a path, e.g. https://chat.example.com",
     ),
+    "an origin with a password": (
+        more("server: {cors: {origins: ['https://me:pw@host']}}"),
+        "routes.yaml:5:27: an origin has no user and no password: write scheme and host, e.g. https://chat.example.com",
+    ),
+    "an origin with an open bracket": (
+        more("server: {cors: {origins: ['http://[x']}}"),
+        "routes.yaml:5:27: this is no origin such as http://localhost:3000",
+    ),
     "one origin, no list": (
         more("server: {cors: {origins: http://localhost}}"),
         "routes.yaml:5:26: `origins` takes a list; write [http://localhost]",
@@ -239,6 +280,14 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "an address without its scheme": (
         target("{model: openai/x, api_base: localhost:1}"),
         "routes.yaml:2:34: this is not a web address: write e.g. https://host/v1",
+    ),
+    "an address with an open bracket": (
+        target("{model: openai/x, api_key: k, api_base: 'http://['}"),
+        "routes.yaml:2:46: this is no web address such as https://host/v1",
+    ),
+    "an address with a letter that no host has": (
+        target("{model: openai/x, api_key: k, api_base: 'http://a℀b/v1'}"),
+        "routes.yaml:2:46: this is no web address such as https://host/v1",
     ),
     "an address with a password": (
         target("{model: openai/x, api_base: 'https://u:p@h/v1'}"),
@@ -663,10 +712,20 @@ LITERALS = {
     "in quotes": target("""{model: openai/x, "api_key": 'sk-HIDDEN', optionl: true}"""),
     "that is none": target("{model: openai/x, api_key: sk-HIDDEN é}"),
     "on its own line": f"targets:\n  a:\n    model: openai/x\n    api_key:\n      sk-HIDDEN é\n{ROUTES}",
+    "below a comment": f"targets:\n  a:\n    model: openai/x\n    api_key:\n      # mine\n\n      sk-HIDDEN é\n{ROUTES}",
+    "below a comment beside its word": f"targets:\n  a:\n    model: openai/x\n    api_key:  # mine\n      sk-HIDDEN é\n{ROUTES}",
     "in a list": target("{model: openai/x, api_key: [sk-HIDDEN]}"),
+    "under the variable's name": target("{model: openai/x, OPENAI_API_KEY: sk-HIDDEN}"),
+    "under client_secret": target("{model: openai/x, client_secret: sk-HIDDEN}"),
+    "under access_token": target("{model: openai/x, access_token: sk-HIDDEN}"),
+    "in a header": target("{model: openai/x, headers: {Authorization: Bearer sk-HIDDEN}}"),
+    "without the space after the colon": target("{model: openai/x, api_key:sk-HIDDEN}"),
+    "behind an equals sign": target("{model: openai/x, api_key=sk-HIDDEN}"),
+    "behind a wide colon": target("{model: openai/x, api_key：sk-HIDDEN}"),
     "under a mistyped word": target("{model: openai/x, api_kye: sk-HIDDEN}"),
     "as a default": target("{model: openai/x, api_key: '${NOPE:-sk-HIDDEN}', optionl: true}"),
     "as a password in an address": target("{model: openai/x, api_base: 'https://me:sk-HIDDEN@host/v1'}"),
+    "as a password in an origin": more("server: {cors: {origins: ['https://me:sk-HIDDEN@host/']}}"),
     "as a parameter of an address": target("{model: openai/x, api_base: 'https://host/v1?api_key=sk-HIDDEN'}"),
     "in a file that is not YAML": target("{model: openai/x, api_key: sk-HIDDEN"),
 }
@@ -738,6 +797,18 @@ def test_a_key(workspace: Workspace, spelled: str) -> None:
     key = next(iter(made.routes.targets.values())).api_key
     assert isinstance(key, Secret)
     assert (key.value, repr(key), str(key)) == (value, shown, shown)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"x" * (64 * 1024 + 1), "is larger than 64 KiB"), (b"caf\xe9", "cannot be read: it is not UTF-8")],
+    ids=["too large", "not UTF-8"],
+)
+def test_a_secret_file_that_is_none(workspace: Workspace, content: bytes, why: str) -> None:
+    """It is refused by its name; nothing of it is shown."""
+    workspace.write("routes.yaml", target("{model: openai/x, api_key: '${file:key}'}"))
+    (workspace.root / "key").write_bytes(content)
+    assert complaints(workspace) == [f"routes.yaml:2:33: the secret file key {why}"]
 
 
 def test_a_value_cannot_inject_yaml(workspace: Workspace) -> None:
@@ -930,6 +1001,33 @@ def test_any_text_is_answered_with_complaints(text: str) -> None:
     told = found(text)
     assert told
     assert all(map(stands_somewhere, told))
+
+
+SLOTS = [
+    target("{model: HERE, api_key: k}"),
+    target("{model: openai/x, api_key: HERE}"),
+    target("{model: openai/x, api_key: k, api_base: HERE}"),
+    target("{script: [{call: x, arguments: {a: HERE}}]}"),
+    route("{pipeline: HERE, targets: [a]}"),
+    route("{pipeline: chat, targets: [HERE], aliases: [HERE], tools: [HERE], max_steps: HERE}"),
+    more("server: {cors: {origins: [HERE]}, request: {body: HERE}}"),
+    more("defaults: {timeout: {connect: HERE}, retry: {backoff: HERE}}"),
+    "targets: {HERE: {script: demo}}\nroutes: {HERE: {pipeline: chat, targets: [HERE]}}\n",
+]
+PIECES = st.lists(
+    st.sampled_from(
+        ["http://", "https://", "[", "]", ":", "@", "a", "/", "?", "${", "}", "file:", "V", ":-", "$$", "\0", "℀", "9", "s", ".."]
+    )
+)
+
+
+@given(st.sampled_from(SLOTS), PIECES.map("".join) | st.text(st.characters(codec="utf-8"), max_size=40))
+@example(SLOTS[2], "http://[")
+@example(SLOTS[1], "${file:\0}")
+@example(SLOTS[1], "${file:" + "a" * 5_000 + "}")
+def test_any_text_is_a_value_or_complained_about(slot: str, text: str) -> None:
+    """Wherever a value may stand: a generation or a ConfigError."""
+    assert all(map(stands_somewhere, found(slot.replace("HERE", json.dumps(text, ensure_ascii=False)))))
 
 
 @given(st.integers(0, len(VALID)), st.integers(0, 40), MARKS)

@@ -26,6 +26,9 @@ EDITED: dict[tuple[str | None, int | None, str], str] = {
     ("fences", None, "say ```x``` twice"): "say ```x``` twice",
     (None, 3, "abcdef"): "abc",
     (None, 4, "abc def"): "abc",
+    (None, 3, "a  b"): "a",
+    (None, 2, "\n\n"): "",
+    (None, 9, " a b \n"): " a b \n",
 }
 
 

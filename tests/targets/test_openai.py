@@ -12,7 +12,7 @@ from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, Usage
-from router.targets import Connections, openai
+from router.targets import Connections, http, openai
 from tests.provider import DONE, Reply, chunk, error, frame, provider, text, usage
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -222,4 +222,4 @@ async def test_ollama_is_asked_by_its_openai_surface() -> None:
 
 def test_a_deadline_while_connecting_is_a_silence() -> None:
     """The next target is asked, not this one again."""
-    assert isinstance(openai.translated("a", TimeoutError()), TargetSilent)
+    assert isinstance(http.translated("a", TimeoutError()), TargetSilent)

@@ -20,7 +20,7 @@ from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Text, Thought, ToolCall
-from router.targets import Connections, openai, sse
+from router.targets import Connections, anthropic, openai, sse
 from tests.conftest import ROOT
 
 SHARED = ROOT.parent / "shared"
@@ -37,6 +37,9 @@ def cases(wire: str) -> list[Path]:
 
 
 OPENAI = {f"{path.parent.name}.{path.name}": path for path in cases("openai")}
+ANTHROPIC = {f"{path.parent.name}.{path.name}": path for path in cases("anthropic")}
+ALL = {**OPENAI, **ANTHROPIC}
+LANES = {"openai": openai.answer, "anthropic": anthropic.answer}
 
 
 @cache
@@ -75,12 +78,12 @@ async def replaying() -> AsyncGenerator[str, None]:
             writer.close()
 
 
-async def heard(base: str, case: str, faults: str = "") -> list[Event]:
+async def heard(base: str, case: str, faults: str = "", lane: str = "openai") -> list[Event]:
     """The events of one recording; whoever fails raises."""
-    declared = Declared(model=Name(f"openai/{case}{'@' if faults else ''}{faults}"), api_base=base, api_key=Secret("sk-test"))
+    declared = Declared(model=Name(f"{lane}/{case}{'@' if faults else ''}{faults}"), api_base=base, api_key=Secret("sk-test"))
     connections, order = Connections(), Order()
     try:
-        async with aclosing(openai.answer("a", declared, 3, connections)(HI)) as events:
+        async with aclosing(LANES[lane]("a", declared, 3, connections)(HI)) as events:
             seen = [order.see(event) async for event in events]
     finally:
         await connections.close()
@@ -124,10 +127,11 @@ def compare(expected: dict[str, Any], seen: list[Event], body: str) -> None:
 MANGLED = ["", "chop=1", "chop=r7,seed=3", "crlf=1", "comment=1", "gzip=1", "nodone=1", "framing=close", "crlf=1,comment=1,chop=r5,gzip=1"]
 
 
-@pytest.mark.parametrize("case", OPENAI)
+@pytest.mark.parametrize("case", ALL)
 async def test_a_recording_gives_what_it_said(case: str) -> None:
     """Whole, a byte at a time, with other line ends, comments, compression, and without the end's mark."""
-    path = OPENAI[case]
+    path = ALL[case]
+    lane = "anthropic" if case in ANTHROPIC else "openai"
     expected = json.loads((path / "expected.json").read_text(encoding="utf-8"))
     body = (path / "response.body").read_bytes()
     name = json.loads((path / "meta.json").read_text(encoding="utf-8"))["case"]
@@ -138,15 +142,18 @@ async def test_a_recording_gives_what_it_said(case: str) -> None:
             error = expected["error"]
             if error and "class" in error:
                 with pytest.raises(TargetError) as caught:
-                    await heard(base, name, faults)
+                    await heard(base, name, faults, lane)
                 assert type(caught.value) is ERRORS[error["class"]], faults
                 assert error["message"] not in str(caught.value)
+            elif expected["finish_reason"] == "content_filter" and not expected["text"]:
+                with pytest.raises(ContentFiltered):
+                    await heard(base, name, faults, lane)
             elif error or (expected["finish_reason"] is None and "nodone" in faults):
                 with pytest.raises(TargetError) as caught:
-                    await heard(base, name, faults)
+                    await heard(base, name, faults, lane)
                 assert not isinstance(caught.value, ContentFiltered)
             else:
-                compare(expected, await heard(base, name, faults), body.decode("utf-8", "replace"))
+                compare(expected, await heard(base, name, faults, lane), body.decode("utf-8", "replace"))
 
 
 def frames(pieces: Iterator[bytes]) -> list[bytes]:
@@ -155,10 +162,10 @@ def frames(pieces: Iterator[bytes]) -> list[bytes]:
     return [frame for piece in pieces for frame in reader.feed(piece)] + reader.end()
 
 
-@pytest.mark.parametrize("case", [name for name in OPENAI if "err-" not in name and "unary" not in name])
+@pytest.mark.parametrize("case", [name for name in ALL if "err-" not in name and "unary" not in name])
 def test_the_reader_does_not_mind_where_a_body_is_cut(case: str) -> None:
     """Cut in two at every byte (of the first 1,200, and at 100 others), with LF and with CRLF: the same events."""
-    body = (OPENAI[case] / "response.body").read_bytes()
+    body = (ALL[case] / "response.body").read_bytes()
     whole = frames(iter([body]))
     assert whole
     for text in (body, body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")):

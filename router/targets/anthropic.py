@@ -1,0 +1,277 @@
+"""Anthropic's own wire, read directly.
+
+A message is a list of blocks: text, thinking, tool_use, and those of tools that Anthropic runs itself, which are not ours to
+run and are passed over.
+"""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from router.chat import Ask, Call, Json, Message, Part, Result
+from router.config.declaration import Target as Declared
+from router.errors import Misfit, TargetDown, TargetError
+from router.events import Answer, Event, Events, Start
+from router.targets import http
+from router.targets.connections import Connections
+from router.targets.speech import Speech
+from router.targets.verdict import verdict
+
+BASE = "https://api.anthropic.com"
+VERSION = "2023-06-01"
+MAX_TOKENS = 8192
+"""It insists on a limit; this is what a request gets that names none."""
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384}
+"""reasoning_effort → tokens to think with."""
+
+
+class Delta(msgspec.Struct):
+    """A piece of a block, or of the message."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+
+
+class Block(msgspec.Struct):
+    """A block, as far as it is known when it begins; in a whole message, all of it."""
+
+    type: str = ""
+    id: str = ""
+    name: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    input: Any = None
+
+
+class Counted(msgspec.Struct):
+    """Tokens. What came from the cache, or went into it, is told apart from the input and belongs to it."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    def asked(self) -> int:
+        """All of the input."""
+        return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
+
+
+class Whole(msgspec.Struct):
+    """A message."""
+
+    content: list[Block] | None = None
+    stop_reason: str | None = None
+    usage: Counted | None = None
+
+
+class Frame(msgspec.Struct):
+    """One event of the stream."""
+
+    type: str = ""
+    index: int = 0
+    message: Whole | None = None
+    content_block: Block | None = None
+    delta: Delta | None = None
+    usage: Counted | None = None
+    error: Any = None
+
+
+FRAME = msgspec.json.Decoder(Frame).decode
+WHOLE = msgspec.json.Decoder(Whole).decode
+STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""An error's type in a stream → the status it would have had before it."""
+
+
+def serves(declared: Declared) -> bool:
+    """Whether this lane serves a target."""
+    return declared.via is None and str(declared.model).startswith("anthropic/")
+
+
+def answer(name: str, declared: Declared, connect: float, connections: Connections) -> Answer:
+    """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its key is missing."""
+    if declared.api_key is None and declared.api_base is None:
+        raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
+    headers = {"anthropic-version": VERSION, **({"x-api-key": declared.api_key.value} if declared.api_key else {})}
+    base = str(declared.api_base or BASE).removesuffix("/v1/messages").removesuffix("/v1")
+    endpoint = http.Endpoint(f"{base}/v1/messages", headers, connect)
+
+    async def spoken(ask: Ask) -> Events:
+        body = msgspec.json.encode(request(ask, declared))
+        speech = Speech(name)
+        async with http.asked(name, connections, endpoint, body) as response:
+            yield Start(name, str(declared.model))
+            async with aclosing(_heard(name, response, speech)) as events:
+                async for event in events:
+                    yield event
+
+    return spoken
+
+
+def request(ask: Ask, declared: Declared) -> dict[str, Json]:
+    """The question in Anthropic's form."""
+    params = ask.params.over(declared.params)
+    limit = params.max_tokens or MAX_TOKENS
+    system = "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text)
+    made: dict[str, Json] = {"model": str(declared.model).partition("/")[2], "stream": True, "max_tokens": limit, "messages": turns(ask)}
+    if system:
+        made["system"] = system
+    if ask.tools:
+        made["tools"] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
+    if params.stop:
+        made["stop_sequences"] = list(params.stop)
+    budget = BUDGETS.get(params.reasoning_effort or "")
+    # A call it made while thinking must come back with the thought and its signature, which an answer of ours does not keep:
+    # so it thinks before its first call, and not between its calls.
+    if budget and not any(message.calls for message in ask.messages) and ask.messages[-1].role == "user":
+        made["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        made["max_tokens"] = limit + budget
+    elif params.temperature is not None:
+        made["temperature"] = min(params.temperature, 1.0)  # its scale ends there
+    elif params.top_p is not None:
+        made["top_p"] = params.top_p  # newer models refuse both together
+    return made
+
+
+def turns(ask: Ask) -> list[Json]:
+    """The conversation as turns that alternate: messages of one side in a row are one, results stand on the user's side."""
+    made: list[tuple[str, list[Json]]] = []
+    for message in ask.messages:
+        side = "assistant" if message.role == "assistant" else "user"
+        blocks = [] if message.role == "system" else _blocks(message)
+        if not blocks:
+            continue
+        if made and made[-1][0] == side:
+            made[-1][1].extend(blocks)
+        else:
+            made.append((side, blocks))
+    return [{"role": side, "content": blocks} for side, blocks in made]
+
+
+def _blocks(message: Message) -> list[Json]:
+    return [_block(part) for part in message.parts if not isinstance(part, str) or part.strip()]
+
+
+def _block(part: Part) -> Json:
+    match part:
+        case str():
+            return {"type": "text", "text": part}
+        case Call(call_id, name, arguments):
+            return {"type": "tool_use", "id": _plain(call_id), "name": name, "input": arguments}
+        case Result(call_id, _, _, is_error):
+            made: dict[str, Json] = {"type": "tool_result", "tool_use_id": _plain(call_id), "content": part.text}
+            return {**made, "is_error": True} if is_error else made
+
+
+def _plain(call_id: str) -> str:
+    """It takes only ids of these characters, and a call may come from another provider."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", call_id)
+
+
+async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[Event, None]:
+    if not http.streams(response):
+        for event in _all(name, await http.whole(name, response), speech):
+            yield event
+        return
+    own: set[int] = set()
+    asked = 0
+    async with aclosing(http.frames(name, response, speech)) as frames:
+        async for data in frames:
+            frame = decoded(data)
+            if frame is None:
+                continue  # one that cannot be read: the answer goes on without it
+            if frame.type == "error" or frame.error is not None:
+                raise _error(name, frame.error)
+            if frame.type == "message_stop":
+                break
+            counted = frame.usage or (frame.message.usage if frame.message else None)
+            if counted is not None:
+                asked = counted.asked() or asked
+                speech.usage(asked, counted.output_tokens or 0)
+            for event in _told(frame, own, speech):
+                yield event
+    for event in speech.end():
+        yield event
+
+
+def _told(frame: Frame, own: set[int], speech: Speech) -> Iterator[Event]:
+    """One frame, as events. `own`: the blocks that are calls for us to run."""
+    block, delta = frame.content_block, frame.delta
+    if block is not None and frame.type == "content_block_start":
+        if block.type == "tool_use":
+            own.add(frame.index)
+        yield from _begun(frame.index, block, speech)
+    elif delta is not None:
+        if delta.stop_reason:
+            speech.finish(delta.stop_reason)
+        elif delta.type == "text_delta" and delta.text:
+            yield from speech.text(delta.text)
+        elif delta.type == "thinking_delta" and delta.thinking:
+            yield from speech.thought(delta.thinking)
+        elif delta.type == "input_json_delta" and delta.partial_json and frame.index in own:
+            yield from speech.call(frame.index, "", "", delta.partial_json)
+
+
+def _begun(index: int, block: Block, speech: Speech) -> Iterator[Event]:
+    if block.type == "text" and block.text:
+        yield from speech.text(block.text)
+    elif block.type == "thinking" and block.thinking:
+        yield from speech.thought(block.thinking)
+    elif block.type == "tool_use":
+        written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
+        yield from speech.call(index, block.id, block.name, written)
+
+
+def _all(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
+    """A whole message, where no stream came."""
+    try:
+        whole = WHOLE(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise TargetDown(name, "malformed") from None
+    if whole.content is None:
+        frame = decoded(body)
+        raise _error(name, frame.error) if frame is not None and frame.error is not None else TargetDown(name, "malformed")
+    for index, block in enumerate(whole.content):
+        yield from _begun(index, block, speech)
+    if whole.usage is not None:
+        speech.usage(whole.usage.asked(), whole.usage.output_tokens or 0)
+    if whole.stop_reason:
+        speech.finish(whole.stop_reason)
+    yield from speech.end()
+
+
+def decoded(data: bytes) -> Frame | None:
+    """The fields of a frame that are used; None where it cannot be read."""
+    try:
+        return FRAME(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        return msgspec.convert(json.loads(data), Frame)  # half a surrogate pair, which the other decoder refuses
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error(name: str, error: Any) -> TargetError:
+    match error:
+        case {"type": str(kind)}:
+            return verdict(name, STATUS.get(kind, 500), json.dumps(error))
+        case _:
+            return TargetDown(name, "status_500")

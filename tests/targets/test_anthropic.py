@@ -1,0 +1,249 @@
+"""Anthropic's wire, read directly: what it is asked, and what it says."""
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from router.chat import Ask, Call, Message, Params, Result, ToolSpec
+from router.config.declaration import Target as Declared
+from router.config.values import Name, Secret
+from router.errors import Misfit, TargetError
+from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
+from router.targets import Connections, anthropic
+from tests.provider import Reply, error, provider
+
+HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
+START = Start("a", "anthropic/claude-x")
+MODEL = Declared(model=Name("anthropic/claude-x"), api_key=Secret("sk-a"))
+
+
+def declared(base: str) -> Declared:
+    """A target at this address."""
+    return Declared(model=Name("anthropic/claude-x"), api_base=base, api_key=Secret("sk-a"))
+
+
+async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
+    """Every event of one answer, their order checked, nothing left open."""
+    order, connections = Order(), Connections()
+    try:
+        async with asyncio.timeout(10), aclosing(anthropic.answer("a", target, 0.5, connections)(ask)) as events:
+            return [order.see(event) async for event in events]
+    finally:
+        await connections.close()
+
+
+def said(*frames: dict[str, Any]) -> tuple[bytes, ...]:
+    """Frames of the stream."""
+    return tuple(f"event: {frame['type']}\ndata: {json.dumps(frame)}\n\n".encode() for frame in frames)
+
+
+BEGIN: dict[str, Any] = {
+    "type": "message_start",
+    "message": {"usage": {"input_tokens": 5, "cache_read_input_tokens": 2, "output_tokens": 1}},
+}
+END: tuple[dict[str, Any], ...] = (
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}},
+    {"type": "message_stop"},
+)
+
+
+def block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """One block: its start, its pieces, its end."""
+    pieces = ({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
+    return (
+        {"type": "content_block_start", "index": index, "content_block": start},
+        *pieces,
+        {"type": "content_block_stop", "index": index},
+    )
+
+
+async def test_a_question_as_anthropic_gets_it() -> None:
+    """The prompt apart, turns that alternate, results on the user's side, its own headers, a limit always."""
+    spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
+    conversation = (
+        Message("system", ("Be brief.",)),
+        Message("user", ("Time?",)),
+        Message("user", ("In two places.",)),
+        Message("assistant", ("Let me see.", Call("call:1", "get_time", {"place": "UTC"}), Call("c2", "get_time", {}))),
+        Message("tool", (Result("call:1", "get_time", {"hour": 12}), Result("c2", "get_time", "No such place.", is_error=True))),
+        Message("system", ("And kind.",)),
+    )
+    ask = Ask(model="m", messages=conversation, tools=(spec,), params=Params(temperature=1.5, top_p=0.5, stop=("END",)))
+    async with provider(Reply(said(BEGIN, *block(0, {"type": "text", "text": "Noon."}), *END))) as fake:
+        await heard(declared(fake.base), ask)
+    assert fake.headers[0]["x-api-key"] == "sk-a"
+    assert fake.headers[0]["anthropic-version"] == "2023-06-01"
+    assert "authorization" not in fake.headers[0]
+    assert fake.requests == [
+        {
+            "model": "claude-x",
+            "stream": True,
+            "max_tokens": 8192,
+            "system": "Be brief.\n\nAnd kind.",
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "Time?"}, {"type": "text", "text": "In two places."}]},
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "text", "text": "Let me see."},
+                        {"type": "tool_use", "id": "call_1", "name": "get_time", "input": {"place": "UTC"}},
+                        {"type": "tool_use", "id": "c2", "name": "get_time", "input": {}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": "call_1", "content": '{"hour":12}'},
+                        {"type": "tool_result", "tool_use_id": "c2", "content": "No such place.", "is_error": True},
+                    ],
+                },
+            ],
+            "tools": [{"name": "get_time", "description": "The time.", "input_schema": spec.parameters}],
+            "stop_sequences": ["END"],
+            "temperature": 1.0,
+        },
+    ]
+
+
+def test_it_thinks_before_its_first_call() -> None:
+    """With a budget on top of the limit, and no sampling parameters; not between calls, whose thoughts are not kept."""
+    thinking = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="low", temperature=0, max_tokens=100))
+    made = anthropic.request(thinking, MODEL)
+    assert made["thinking"] == {"type": "enabled", "budget_tokens": 1024}
+    assert (made["max_tokens"], "temperature" in made) == (1124, False)
+    called = thinking.with_messages(*HI.messages, Message("assistant", (Call("c", "t", {}),)), Message("tool", (Result("c", "t", 1),)))
+    assert "thinking" not in anthropic.request(called, MODEL)
+
+
+HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
+    "text": (
+        (BEGIN, {"type": "ping"}, *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"}), *END),
+        [START, Text("Hi"), Finish("stop", Usage(7, 9))],
+    ),
+    "a thought, its signature, and text": (
+        (
+            BEGIN,
+            *block(
+                0,
+                {"type": "thinking", "thinking": ""},
+                {"type": "thinking_delta", "thinking": "Hm."},
+                {"type": "signature_delta", "signature": "x"},
+            ),
+            *block(1, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"}),
+            *END,
+        ),
+        [START, Thought("Hm."), Text("Hi"), Finish("stop", Usage(7, 9))],
+    ),
+    "calls, one without arguments": (
+        (
+            BEGIN,
+            *block(
+                0,
+                {"type": "tool_use", "id": "c1", "name": "get_time", "input": {}},
+                {"type": "input_json_delta", "partial_json": ""},
+                {"type": "input_json_delta", "partial_json": '{"place":"北'},
+                {"type": "input_json_delta", "partial_json": '京"}'},
+            ),
+            *block(1, {"type": "tool_use", "id": "c2", "name": "now", "input": {}}),
+            {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9}},
+            {"type": "message_stop"},
+        ),
+        [START, ToolCall("c1", "get_time", {"place": "北京"}), ToolCall("c2", "now", {}), Finish("tool-calls", Usage(7, 9))],
+    ),
+    "a tool that Anthropic runs itself": (
+        (
+            BEGIN,
+            *block(
+                0,
+                {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+                {"type": "input_json_delta", "partial_json": "{}"},
+            ),
+            *block(1, {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}),
+            *block(2, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Found."}),
+            *END,
+        ),
+        [START, Text("Found."), Finish("stop", Usage(7, 9))],
+    ),
+    "half a pair": (
+        (
+            BEGIN,
+            *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "a\ud83d"}, {"type": "text_delta", "text": "\ude00"}),
+            *END,
+        ),
+        [START, Text("a"), Text("😀"), Finish("stop", Usage(7, 9))],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HEARD)
+async def test_a_stream_as_events(what: str) -> None:
+    """Its blocks in their order; only calls that are ours to run."""
+    frames, expected = HEARD[what]
+    async with provider(Reply(said(*frames))) as fake:
+        seen = await heard(declared(fake.base))
+    assert [event for event in seen if not isinstance(event, ToolInput)] == expected
+
+
+ANSWERED = b'{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}'
+
+
+async def test_no_stream_at_all() -> None:
+    """A whole message is an answer too."""
+    async with provider(Reply(body=ANSWERED)) as fake:
+        assert await heard(declared(fake.base)) == [START, Text("Hi"), Finish("stop", Usage(1, 2))]
+
+
+TEXT = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})
+WRONG: dict[str, tuple[Reply, str, str]] = {
+    "401": (error(401), "TargetDenied", "status_401"),
+    "529": (error(529), "TargetDown", "status_529"),
+    "too long": (error(400, "prompt is too long: 210000 tokens > 200000 maximum"), "ContextTooLong", "context_too_long"),
+    "overloaded in the stream": (
+        Reply(said(BEGIN, *TEXT, {"type": "error", "error": {"type": "overloaded_error", "message": "boom"}})),
+        "TargetDown",
+        "status_529",
+    ),
+    "an error of no kind": (Reply(said(BEGIN, {"type": "error", "error": "boom"})), "TargetDown", "status_500"),
+    "an error under 200": (Reply(body=b'{"type":"error","error":{"type":"rate_limit_error"}}'), "TargetDown", "status_429"),
+    "a refusal before the first word": (
+        Reply(said(BEGIN, {"type": "message_delta", "delta": {"stop_reason": "refusal"}}, {"type": "message_stop"})),
+        "ContentFiltered",
+        "content_filter",
+    ),
+    "an end without a reason": (Reply(said(BEGIN, *TEXT)), "TargetDown", "cut"),
+    "a broken connection": (Reply(said(BEGIN, *TEXT), drop=True), "TargetDown", "cut"),
+    "a page": (Reply(body=b"<html>", headers={"content-type": "text/html"}), "TargetDown", "malformed"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+async def test_what_goes_wrong_is_one_of_ours(what: str) -> None:
+    """By its type; nothing of what was said is in it."""
+    reply, kind, outcome = WRONG[what]
+    async with provider(reply) as fake:
+        with pytest.raises(TargetError) as caught:
+            await heard(declared(fake.base))
+    assert (type(caught.value).__name__, caught.value.outcome) == (kind, outcome)
+    assert "boom" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+async def test_closing_early_closes_the_connection() -> None:
+    """Whoever stops reading closes the stream."""
+    connections = Connections()
+    async with provider(Reply(said(BEGIN, *TEXT), hold=True)) as fake:
+        async with aclosing(anthropic.answer("a", declared(fake.base), 3, connections)(HI)) as events:
+            async for event in events:
+                if isinstance(event, Text):
+                    break
+        await fake.until(lambda: fake.closed == 1)
+        await connections.close()
+
+
+def test_a_missing_key_is_told_at_load() -> None:
+    """Not on the first question."""
+    with pytest.raises(Misfit) as caught:
+        anthropic.answer("a", Declared(model=Name("anthropic/claude-x")), 3, Connections())
+    assert caught.value.message == "anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`"
