@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import cast
 
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
+from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Declaration, Route, Server, StepLine
 from router.config.document import Scalar
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, Policy, failover
+from router.failover import Breaker, Candidate, Policy, failover
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
@@ -108,6 +109,7 @@ class _Builder:
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
         self.connections = Connections()
         self._targets: dict[tuple[str, float], Target] = {}
+        self._breakers: dict[tuple[str, BreakerDeclared], Breaker] = {}
         for name in declaration.routes.targets:
             if name not in declaration.skipped:
                 self._target(name, declaration.routes.defaults.timeout.connect)
@@ -128,7 +130,7 @@ class _Builder:
         pipeline = self._pipelines.get(route.pipeline)
         if not targets or pipeline is None:
             return None
-        candidates = [Candidate(target.name, target.answer, target.window, target.prefill) for target in targets]
+        candidates = [self._candidate(target, route) for target in targets]
         answer = failover(candidates, Policy(route.timeout, route.retry, route.rescue))
         inner: list[Step] = []
         if route.reasoning == "hide":
@@ -140,6 +142,10 @@ class _Builder:
             answer = step(answer)
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
         return Compiled(str(name), route, answer, targets, tools, words)
+
+    def _candidate(self, target: Target, route: Route) -> Candidate:
+        breaker = self._breakers.setdefault((target.name, route.breaker), Breaker(route.breaker))
+        return Candidate(target.name, target.answer, target.window, target.prefill, breaker)
 
     def _target(self, name: str, connect: float) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]

@@ -53,6 +53,24 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When a target that keeps failing is left alone.
+
+    failures: so many failed tries in a row, of any requests
+    within: in this time
+    open: leave it alone for this long; then one request at a time tries it
+    """
+
+    failures: int = 5
+    within: Seconds = 30.0
+    open: Seconds = 15.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.failures <= 1000:
+            raise Misfit("failures must be from 1 to 1000", "failures")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptLine:
     """One thing a scripted target does. Exactly one of its keys.
 
@@ -123,11 +141,13 @@ class Defaults:
 
     timeout: how long to wait, and for what
     retry: how often to ask one target
+    breaker: when a target that keeps failing is left alone
     rescue: what follows where an answer breaks off: continue has another target go on from there, fail ends it with an error
     """
 
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
+    breaker: Breaker = field(default_factory=Breaker)
     rescue: Literal["continue", "fail"] = "continue"
 
 
@@ -143,6 +163,7 @@ class Route:
     reasoning: whether the model's thoughts are shown to the client
     timeout: over the defaults' own
     retry: over the defaults' own
+    breaker: over the defaults' own
     rescue: over the defaults' own
     """
 
@@ -154,6 +175,7 @@ class Route:
     reasoning: Literal["hide", "show"] = "hide"
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
+    breaker: Breaker = field(default_factory=Breaker)
     rescue: Literal["continue", "fail"] = "continue"
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ goes on from what was said, or the answer ends with one Failure. Retry, fallback
 folder and nowhere else.
 """
 
+from router.failover.breaker import Breaker
 from router.failover.chain import Candidate, Policy, failover
 
-__all__ = ["Candidate", "Policy", "failover"]
+__all__ = ["Breaker", "Candidate", "Policy", "failover"]

@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from router.chat import Ask
+from router.config.declaration import Breaker as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import (
     Attempt,
@@ -27,6 +28,7 @@ from router.errors import (
     Unanswered,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Start
+from router.failover.breaker import Breaker
 from router.failover.rescue import WISH, Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
 
@@ -40,6 +42,7 @@ class Candidate:
     window: int | None = None
     prefill: bool = False
     """Whether it goes on from the assistant's last words, if it is given any."""
+    breaker: Breaker = field(default_factory=lambda: Breaker(Declared()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +71,20 @@ def failover(candidates: Sequence[Candidate], policy: Policy) -> Answer:
                             if isinstance(event, Finish):
                                 if (rest := heard.rest()) is not None:
                                     yield rest
-                                chain.note(opened.start.target, "ok", time.monotonic() - began)
+                                chain.finished(opened, time.monotonic() - began)
                                 yield replace(event, attempts=tuple(chain.attempts))
                                 return
                             if (seen := heard.see(event)) is not None:
                                 yield seen
                 except TargetError as error:
-                    chain.note(error.target, error.outcome, time.monotonic() - began)
+                    chain.broke(opened, error.outcome, time.monotonic() - began)
                 except Diverged:
                     chain.note(opened.start.target, "diverged", time.monotonic() - began)
                 if heard.called:
                     # The calls are whole, only the end was lost: they can be run.
                     yield Finish("tool-calls", None, tuple(chain.attempts))
                     return
-                opened = await chain.rescue(opened.start.target, heard, watch)
+                opened = await chain.rescue(opened.candidate, heard, watch)
             yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
 
     return answer
@@ -101,11 +104,16 @@ async def _spoken(opened: "Opened", watch: Watch, idle: float) -> Events:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream whose first event is here."""
+    """A stream whose first event is here, and whose it is."""
 
+    candidate: Candidate
     start: Start
     first: Event
     events: AsyncGenerator[Event, None]
+
+
+BUSY = frozenset({"status_429", "breaker_open"})
+"""Outcomes after which it is worth coming back, and when."""
 
 
 class Chain:
@@ -122,6 +130,16 @@ class Chain:
     def note(self, target: str, outcome: str, seconds: float) -> None:
         """Remember how a try ended."""
         self.attempts.append(Attempt(target, outcome, round(seconds, 3)))
+
+    def finished(self, opened: Opened, seconds: float) -> None:
+        """A stream came to its end."""
+        self.note(opened.candidate.name, "ok", seconds)
+        opened.candidate.breaker.succeeded()
+
+    def broke(self, opened: Opened, outcome: str, seconds: float) -> None:
+        """A stream that had begun broke off."""
+        self.note(opened.candidate.name, outcome, seconds)
+        opened.candidate.breaker.failed()
 
     async def open(self, watch: Watch) -> Opened:
         """The first stream that starts. An Unanswered where none does."""
@@ -143,12 +161,11 @@ class Chain:
                 failed.append(error)
         raise self._verdict(failed)
 
-    async def rescue(self, broken: str, heard: Heard, watch: Watch) -> Opened | None:
+    async def rescue(self, broken: Candidate, heard: Heard, watch: Watch) -> Opened | None:
         """A stream that goes on from what was heard: of the targets after the one that broke off, then of those before it,
         then of itself. None where nobody can, or it may not be.
         """
-        names = [candidate.name for candidate in self._candidates]
-        after = names.index(broken) + 1
+        after = list(self._candidates).index(broken) + 1
         said = heard.text
         ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (_anew,)
         for candidate in [*self._candidates[after:], *self._candidates[:after]]:
@@ -204,6 +221,10 @@ class Chain:
 
     async def _once(self, candidate: Candidate, watch: Watch, ask: Ask) -> Opened:
         """Ask one target, up to its first event. The stream is closed on every other way out."""
+        breaker = candidate.breaker
+        if not breaker.admit():
+            self.note(candidate.name, "breaker_open", 0)
+            raise TargetSilent(candidate.name, "breaker_open", retry_after=breaker.wait())
         began = time.monotonic()
         events = candidate.answer(ask)
         opened = False
@@ -219,12 +240,18 @@ class Chain:
                 if event is None or start is None or _is_empty(event, ask):
                     raise TargetDown(candidate.name, "empty")
                 opened = True
-                return Opened(start, event, events)
+                breaker.began()
+                return Opened(candidate, start, event, events)
         except TargetError as error:
             self.note(candidate.name, error.outcome, time.monotonic() - began)
+            if isinstance(error, TargetDenied):
+                breaker.open()
+            elif isinstance(error, TargetDown):
+                breaker.failed()
             raise
         finally:
             if not opened:
+                breaker.rest()  # where nothing else was said of it: whoever asked has gone
                 await events.aclose()
 
     def _verdict(self, failed: Sequence[TargetError]) -> Unanswered:
@@ -233,8 +260,8 @@ class Chain:
             return Filtered(attempts=attempts)
         if failed and isinstance(failed[-1], ContextTooLong):
             return Overlong(attempts=attempts)
-        waits = [error.retry_after for error in failed if error.outcome == "status_429" and error.retry_after is not None]
-        if failed and all(error.outcome == "status_429" for error in failed):
+        waits = [error.retry_after for error in failed if error.outcome in BUSY and error.retry_after is not None]
+        if failed and all(error.outcome in BUSY for error in failed):
             return Busy(attempts=attempts, retry_after=min(waits, default=None))
         if failed and all(isinstance(error, TargetSilent) for error in failed):
             return TimedOut(attempts=attempts)

@@ -1,0 +1,68 @@
+"""A target that keeps failing is left alone for a while, then tried by one request at a time.
+
+    closed ──failures within a time──▶ open ──its time is over──▶ half open: one probe ──it answers──▶ closed
+                                        ▲────────────────────────────────────┘ it fails
+
+It knows no clock but the one it is given, and no target but by what is told to it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from router.config.declaration import Breaker as Declared
+
+Clock = Callable[[], float]
+
+
+class Breaker:
+    """The breaker of one target, shared by every route that asks it in the same way."""
+
+    def __init__(self, declared: Declared, clock: Clock = time.monotonic) -> None:
+        self._declared = declared
+        self._clock = clock
+        self._failed: deque[float] = deque(maxlen=declared.failures)
+        self._until: float | None = None
+        """When it is half open; None while it is closed."""
+        self._probing = False
+
+    def admit(self) -> bool:
+        """Whether the target may be asked now. Whoever gets a yes says what came of it, or lets it `rest`."""
+        if self._until is None:
+            return True
+        if self._probing or self._clock() < self._until:
+            return False
+        self._probing = True
+        return True
+
+    def wait(self) -> float:
+        """Seconds until it may be asked, as far as is known."""
+        return 0.0 if self._until is None else max(0.0, self._until - self._clock())
+
+    def began(self) -> None:
+        """It speaks: others may ask it too. Whether that was a success shows at the end."""
+        self._until = None
+        self._probing = False
+
+    def succeeded(self) -> None:
+        """It answered, to the end."""
+        self.began()
+        self._failed.clear()
+
+    def failed(self) -> None:
+        """It did not. A probe that fails opens it again; so does the last failure of too many."""
+        now = self._clock()
+        self._failed.append(now)
+        many = len(self._failed) == self._declared.failures and now - self._failed[0] <= self._declared.within
+        if self._probing or many:
+            self.open()
+
+    def open(self) -> None:
+        """Leave it alone, however often it failed: its key does not work."""
+        self._until = self._clock() + self._declared.open
+        self._probing = False
+        self._failed.clear()
+
+    def rest(self) -> None:
+        """Nothing came of it, good or bad: whoever asked has gone, or what was asked was at fault."""
+        self._probing = False
