@@ -230,3 +230,14 @@ async def test_a_cancelled_reader_closes_the_target() -> None:
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert target.closed == 1
+
+
+@pytest.mark.parametrize("kind", [Start, Text])
+async def test_closing_early_closes_the_target(kind: type[Event]) -> None:
+    """Whoever stops reading, at the very first event too, closes what was opened."""
+    target = Scripted("a", [Text("Hi"), None])
+    async with aclosing(chain(target, timeout=Timeout(idle=60))(ASK)) as events:
+        async for event in events:
+            if isinstance(event, kind):
+                break
+    assert target.closed == 1

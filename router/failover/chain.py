@@ -61,30 +61,34 @@ def failover(candidates: Sequence[Candidate], policy: Policy) -> Answer:
         chain = Chain(candidates, policy, ask)
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)
-            yield replace(opened.start, attempts=tuple(chain.attempts))
-            heard = Heard()
-            while opened is not None:
-                began = time.monotonic()
-                try:
-                    async with aclosing(_spoken(opened, watch, policy.timeout.idle)) as events:
-                        async for event in events:
-                            if isinstance(event, Finish):
-                                if (rest := heard.rest()) is not None:
-                                    yield rest
-                                chain.finished(opened, time.monotonic() - began)
-                                yield replace(event, attempts=tuple(chain.attempts))
-                                return
-                            if (seen := heard.see(event)) is not None:
-                                yield seen
-                except TargetError as error:
-                    chain.broke(opened, error.outcome, time.monotonic() - began)
-                except Diverged:
-                    chain.note(opened.start.target, "diverged", time.monotonic() - began)
-                if heard.called:
-                    # The calls are whole, only the end was lost: they can be run.
-                    yield Finish("tool-calls", None, tuple(chain.attempts))
-                    return
-                opened = await chain.rescue(opened.candidate, heard, watch)
+            try:
+                yield replace(opened.start, attempts=tuple(chain.attempts))
+                heard = Heard()
+                while opened is not None:
+                    began = time.monotonic()
+                    try:
+                        async with aclosing(_spoken(opened, watch, policy.timeout.idle)) as events:
+                            async for event in events:
+                                if isinstance(event, Finish):
+                                    if (rest := heard.rest()) is not None:
+                                        yield rest
+                                    chain.finished(opened, time.monotonic() - began)
+                                    yield replace(event, attempts=tuple(chain.attempts))
+                                    return
+                                if (seen := heard.see(event)) is not None:
+                                    yield seen
+                    except TargetError as error:
+                        chain.broke(opened, error.outcome, time.monotonic() - began)
+                    except Diverged:
+                        chain.note(opened.candidate.name, "diverged", time.monotonic() - began)
+                    if heard.called:
+                        # The calls are whole, only the end was lost: they can be run.
+                        yield Finish("tool-calls", None, tuple(chain.attempts))
+                        return
+                    opened = await chain.rescue(opened.candidate, heard, watch)
+            finally:
+                if opened is not None:
+                    await opened.events.aclose()  # a client may leave before the first event was passed on
             yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
 
     return answer
