@@ -4,9 +4,8 @@
 #   docker run --rm -p 8000:8000 --env-file .env --read-only --cap-drop ALL --stop-timeout 40 \
 #     -v "$PWD/routes.yaml:/etc/router/routes.yaml:ro" pointsman
 #
-# Without the mount it serves the configuration shipped with it. To edit pipelines and tools too, or to have edits
-# taken over while it runs, mount a whole directory over /etc/router: a single mounted file is bound to its inode, and
-# most editors replace the file. The stop timeout is the 30 s in which answers under way may end, and some.
+# Without the mount it serves the configuration shipped with it. To edit pipelines and tools too, mount a whole directory over
+# /etc/router: a single mounted file is bound to its inode, and most editors replace the file. An edit takes a restart. The stop timeout is the 30 s in which answers under way may end, and some.
 
 FROM python:3.12-slim AS build
 

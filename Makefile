@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test check format schema lock clean
+.PHONY: run install test check format bench schema lock clean
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -28,6 +28,9 @@ check: .venv-dev/.done  ## lint, format, types, configuration
 format: .venv-dev/.done
 	.venv-dev/bin/ruff check --fix .
 	.venv-dev/bin/ruff format .
+
+bench: .venv-dev/.done  ## the lanes side by side, as ratios
+	.venv-dev/bin/python bench/lanes.py
 
 schema: .venv-dev/.done ## routes.schema.json, from the declaration
 	.venv-dev/bin/router schema > routes.schema.json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from router.errors import Complaint, ConfigError, Place
 
-FOLDERS = {"pipelines": (".yaml", ".yml", ".j2"), "tools": (".py",)}
+FOLDERS = {"pipelines": (".yaml", ".j2"), "tools": (".py",)}
 MAX_FILES = 2_000
 MAX_BYTES = 8 * 1024 * 1024
 

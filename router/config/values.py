@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from router.errors import Misfit, Place
 from router.signature import Spelled
@@ -58,14 +58,23 @@ def _origin(text: str) -> str:
     if "@" in text:
         raise Misfit("an origin has no user and no password: write scheme and host, e.g. https://chat.example.com")
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query or parts.fragment or "*" in text:
+    plain = not (parts.path or parts.query or parts.fragment or "*" in text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or not plain or not _has_port(parts):
         raise Misfit(f"`{text}` is not an origin: write scheme and host without a path, e.g. https://chat.example.com")
     return text.lower()
 
 
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port, if there is one, is one."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
 def _web_address(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise Misfit("this is not a web address: write e.g. https://host/v1")
     if parts.username or parts.password or re.search(r"(?i)(^|&)(api[-_]?)?key=|(^|&)token=", parts.query):
         raise Misfit("a secret does not belong in an address, where logs and errors show it: use `api_key`")

@@ -117,9 +117,13 @@ def render(template: jinja2.Template, ask: Ask) -> str:
     """The prompt for this question. BadAsk where it needs a field the request lacks."""
     pieces: list[str] = []
     size = 0
-    for piece in template.generate(messages=ask.messages, params={**ask.params.given, **ask.extra}, ask=ask.fields):
-        pieces.append(piece)
-        size += len(piece)
-        if size > MAX_CHARS:
-            raise TooLarge("The conversation is too large for this model's prompt.")
+    try:
+        for piece in template.generate(messages=ask.messages, params={**ask.params.given, **ask.extra}, ask=ask.fields):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_CHARS:
+                raise TooLarge("The conversation is too large for this model's prompt.")
+    except TypeError:
+        # Anyone may send a list where the template takes a text: that is not for the log of faults.
+        raise BadAsk("A field of the request is of another kind than this model's prompt takes.") from None
     return "".join(pieces).strip()

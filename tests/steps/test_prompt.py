@@ -84,6 +84,12 @@ def test_what_is_no_name_is_not_told(template: str) -> None:
     assert caught.value.public == BadAsk.sentence
 
 
+def test_a_field_of_another_kind_is_its_senders_doing() -> None:
+    """A 400, not a fault of ours."""
+    with pytest.raises(BadAsk):
+        rendered("{{ ask.kind + 'x' }}", kind=["code"])
+
+
 @given(st.text())
 def test_what_users_write_is_never_compiled(text: str) -> None:
     """Braces, tags and all stay as they are."""
