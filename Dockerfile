@@ -5,7 +5,8 @@
 #     -v "$PWD/routes.yaml:/etc/router/routes.yaml:ro" pointsman
 #
 # Without the mount it serves the configuration shipped with it. To edit pipelines and tools too, mount a whole directory over
-# /etc/router: a single mounted file is bound to its inode, and most editors replace the file. An edit takes a restart. The stop timeout is the 30 s in which answers under way may end, and some.
+# /etc/router: a single mounted file is bound to its inode, and most editors replace the file. An edit takes a restart. The stop
+# timeout is the 30 s in which answers under way may end, and some.
 
 FROM python:3.12-slim AS build
 

@@ -9,8 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from router.server import application
 from router.server.log import JsonLines
-from tests.conftest import LANES, Workspace, litellm_target, parsed_lines, routes, serving
+from tests.conftest import LANES, Answered, Workspace, litellm_target, parsed_lines, routes, serving
 from tests.provider import DONE, Reply, calls, chunk, error, frame, provider, text
 
 SEED: dict[str, Any] = {"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True}
@@ -462,3 +463,44 @@ async def test_what_arrives_together_leaves_together(workspace: Workspace) -> No
         chunks = [data async for data, _ in response.content.iter_chunks()]
     assert len(chunks) <= 3
     assert chunks[0].count(b"\n") == 50
+
+
+STOPPED = {
+    "in mid-answer": ("[{text: Half}, {pause: 60s}]", 200, "03d"),
+    "before the first event": ("[{pause: 60s}]", 503, ""),
+}
+
+
+@pytest.mark.parametrize("when", STOPPED)
+async def test_a_server_that_is_stopped_ends_its_answers(workspace: Workspace, when: str) -> None:
+    """When its time to end is over, uvicorn cancels what still runs: a stream gets its error and its finish, a request its status."""
+    script, status, codes = STOPPED[when]
+    workspace.write("routes.yaml", routes(f"a: {{script: {script}}}", "targets: [a]\n    timeout: {first_token: 60s, idle: 60s}"))
+    sent: list[dict[str, Any]] = []
+    begun = asyncio.Event()
+    asked = [{"type": "http.request", "body": json.dumps(SEED).encode(), "more_body": False}]
+
+    async def receive() -> Any:
+        if asked:
+            return asked.pop()
+        begun.set()
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    edge = application(workspace.build())
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/api/chat", "headers": []}
+    serving_it = asyncio.create_task(edge(scope, receive, send))
+    await begun.wait()
+    while when == "in mid-answer" and not any(b"Half" in message.get("body", b"") for message in sent):
+        await asyncio.sleep(0)
+    serving_it.cancel()
+    await serving_it
+    assert sent[0]["status"] == status
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    assert sent[-1]["more_body"] is False
+    if codes:
+        assert Answered(200, {}, body).codes == codes
+    else:
+        assert json.loads(body)["code"] == "stopping"
