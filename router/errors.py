@@ -3,7 +3,7 @@
     RouterError                  .code (stable, public)  .status (HTTP)  .public (a safe sentence)
     ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
     ├─ Refused                   the caller's doing, before the stream
-    │   ├─ BadAsk 400  ├─ TooLarge 413  └─ UnknownModel 404
+    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  └─ WrongMethod 405
     ├─ TargetError               one target did not answer; names it, never what it said
     │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
     │   │   └─ TargetSilent      late: worth another target, not the same one again
@@ -13,6 +13,7 @@
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ Busy 503  └─ TimedOut 504
+    ├─ Stopping 503              the server ends before the answer does
     └─ ToolError                 told to the model as a result, not to the user as a failure
 
 The type decides what happens next; nobody looks into a message.
@@ -122,6 +123,14 @@ class UnknownModel(Refused):
     sentence = "There is no such model here. GET /api/models lists those there are."
 
 
+class WrongMethod(Refused):
+    """The endpoint is asked in another way."""
+
+    code = "method_not_allowed"
+    status = 405
+    sentence = "This address takes POST."
+
+
 class TargetError(RouterError):
     """One target did not answer. `outcome` is categorical: it goes to logs and metrics as it is."""
 
@@ -217,6 +226,14 @@ class TimedOut(Unanswered):
     code = "timeout"
     status = 504
     sentence = "The answer took too long. Please try again."
+
+
+class Stopping(RouterError):
+    """The server ends before the answer does."""
+
+    code = "stopping"
+    status = 503
+    sentence = "The server is being restarted. Please try again."
 
 
 class ToolError(RouterError):

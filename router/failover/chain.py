@@ -65,22 +65,11 @@ def failover(candidates: Sequence[Candidate], policy: Policy) -> Answer:
                 yield replace(opened.start, attempts=tuple(chain.attempts))
                 heard = Heard()
                 while opened is not None:
-                    began = time.monotonic()
-                    try:
-                        async with aclosing(_spoken(opened, watch, policy.timeout.idle)) as events:
-                            async for event in events:
-                                if isinstance(event, Finish):
-                                    if (rest := heard.rest()) is not None:
-                                        yield rest
-                                    chain.finished(opened, time.monotonic() - began)
-                                    yield replace(event, attempts=tuple(chain.attempts))
-                                    return
-                                if (seen := heard.see(event)) is not None:
-                                    yield seen
-                    except TargetError as error:
-                        chain.broke(opened, error.outcome, time.monotonic() - began)
-                    except Diverged:
-                        chain.note(opened.candidate.name, "diverged", time.monotonic() - began)
+                    async with aclosing(_relayed(opened, chain, heard, watch)) as events:
+                        async for event in events:
+                            yield event
+                            if isinstance(event, Finish):
+                                return
                     if heard.called:
                         # The calls are whole, only the end was lost: they can be run.
                         yield Finish("tool-calls", None, tuple(chain.attempts))
@@ -94,16 +83,28 @@ def failover(candidates: Sequence[Candidate], policy: Policy) -> Answer:
     return answer
 
 
-async def _spoken(opened: "Opened", watch: Watch, idle: float) -> Events:
-    """The events of an opened stream. TargetError where it breaks off, or falls silent for too long."""
-    async with aclosing(opened.events) as events:
-        event: Event | None = opened.first
+async def _relayed(opened: "Opened", chain: "Chain", heard: Heard, watch: Watch) -> Events:
+    """What one target says, joined to what was heard before. Without a Finish at its end it broke off, which was noted."""
+    began = time.monotonic()
+    event: Event | None = opened.first
+    try:
         while event is not None:
-            yield event
             if isinstance(event, Finish):
+                if (rest := heard.rest()) is not None:
+                    yield rest
+                chain.finished(opened, time.monotonic() - began)
+                yield replace(event, attempts=tuple(chain.attempts))
                 return
-            event = await following(events, watch, idle, opened.start.target, "timeout_idle")
-    raise TargetDown(opened.start.target, "cut")
+            if (seen := heard.see(event)) is not None:
+                yield seen
+            event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
+        chain.broke(opened, "cut", time.monotonic() - began)
+    except TargetError as error:
+        chain.broke(opened, error.outcome, time.monotonic() - began)
+    except Diverged:
+        chain.note(opened.candidate.name, "diverged", time.monotonic() - began)
+    finally:
+        await opened.events.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Chain:
 
     def __init__(self, candidates: Sequence[Candidate], policy: Policy, ask: Ask) -> None:
         self._candidates = candidates
-        self._timeout = policy.timeout
+        self.timeout = policy.timeout
         self._retry = policy.retry
         self._rescues = len(candidates) if policy.rescue == "continue" else 0
         self._ask = ask
@@ -234,10 +235,10 @@ class Chain:
         opened = False
         try:
             start: Start | None = None
-            left = self._timeout.first_token
+            left = self.timeout.first_token
             while True:
                 event = await following(events, watch, left, candidate.name, "timeout_first_token")
-                left = max(0.0, self._timeout.first_token - (time.monotonic() - began))
+                left = max(0.0, self.timeout.first_token - (time.monotonic() - began))
                 if isinstance(event, Start):
                     start = event
                     continue

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.config.declaration import Cors
-from router.errors import Refused, RouterError
+from router.errors import RouterError, Stopping, WrongMethod
 from router.events import Failure
 from router.reload import Live
 from router.server import body
@@ -26,22 +26,6 @@ CHAT = "/api/chat"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
-
-
-class Stopping(RouterError):
-    """The server ends before the answer does."""
-
-    code = "stopping"
-    status = 503
-    sentence = "The server is being restarted. Please try again."
-
-
-class WrongMethod(Refused):
-    """The endpoint is asked in another way."""
-
-    code = "method_not_allowed"
-    status = 405
-    sentence = "This address takes POST."
 
 
 def _check_method(scope: Scope) -> None:

@@ -84,8 +84,8 @@ class Frame(msgspec.Struct):
     error: Any = None
 
 
-FRAME = msgspec.json.Decoder(Frame).decode
-WHOLE = msgspec.json.Decoder(Whole).decode
+FRAME = msgspec.json.Decoder(Frame)
+WHOLE = msgspec.json.Decoder(Whole)
 STATUS = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -194,7 +194,7 @@ async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) ->
     asked = 0
     async with aclosing(http.frames(name, response, speech)) as frames:
         async for data in frames:
-            frame = decoded(data)
+            frame = http.decoded(data, FRAME)
             if frame is None:
                 continue  # one that cannot be read: the answer goes on without it
             if frame.type == "error" or frame.error is not None:
@@ -241,12 +241,9 @@ def _begun(index: int, block: Block, speech: Speech) -> Iterator[Event]:
 
 def _all(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
     """A whole message, where no stream came."""
-    try:
-        whole = WHOLE(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise TargetDown(name, "malformed") from None
-    if whole.content is None:
-        frame = decoded(body)
+    whole = http.decoded(body, WHOLE)
+    if whole is None or whole.content is None:
+        frame = http.decoded(body, FRAME)
         raise _error(name, frame.error) if frame is not None and frame.error is not None else TargetDown(name, "malformed")
     for index, block in enumerate(whole.content):
         yield from _begun(index, block, speech)
@@ -255,18 +252,6 @@ def _all(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
     if whole.stop_reason:
         speech.finish(whole.stop_reason)
     yield from speech.end()
-
-
-def decoded(data: bytes) -> Frame | None:
-    """The fields of a frame that are used; None where it cannot be read."""
-    try:
-        return FRAME(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    try:
-        return msgspec.convert(json.loads(data), Frame)  # half a surrogate pair, which the other decoder refuses
-    except (ValueError, RecursionError):
-        return None
 
 
 def _error(name: str, error: Any) -> TargetError:

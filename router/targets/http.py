@@ -1,17 +1,22 @@
 """One question to a provider over HTTP, for the direct lanes: the status judged, the body as frames or as a whole."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import aiohttp
+import msgspec
 
 from router.errors import TargetDown, TargetError, TargetRefused, TargetSilent
 from router.targets import sse
 from router.targets.connections import Connections
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
+
+T = TypeVar("T")
 
 MAX_BODY = 64 * 1024
 """Bytes of an error's body that are read."""
@@ -90,6 +95,19 @@ async def whole(name: str, response: aiohttp.ClientResponse) -> bytes:
             raise TargetDown(name, "malformed")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """The fields of a document that are used; None where it cannot be read."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        # Half a surrogate pair, which this decoder refuses and the standard library's lets through.
+        return msgspec.convert(json.loads(data), decoder.type)
+    except (ValueError, RecursionError):
+        return None
 
 
 def translated(name: str, error: Exception) -> TargetError:

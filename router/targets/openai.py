@@ -95,7 +95,7 @@ class Chunk(msgspec.Struct):
     error: Any = None
 
 
-DECODE = msgspec.json.Decoder(Chunk).decode
+DECODE = msgspec.json.Decoder(Chunk)
 
 
 def serves(declared: Declared) -> bool:
@@ -173,7 +173,7 @@ async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) ->
 
 def _whole(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
     """A body under 200 that is no stream: a whole answer, an error, or neither."""
-    chunk = decoded(body)
+    chunk = http.decoded(body, DECODE)
     if chunk is None:
         raise TargetDown(name, "malformed")
     yield from _told(name, chunk, speech)
@@ -182,21 +182,8 @@ def _whole(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
 
 def _events(name: str, frame: bytes, speech: Speech) -> Iterator[Event]:
     """One frame, as events. One that cannot be read is passed over: the answer goes on without it."""
-    chunk = decoded(frame)
+    chunk = http.decoded(frame, DECODE)
     return iter(()) if chunk is None else _told(name, chunk, speech)
-
-
-def decoded(frame: bytes) -> Chunk | None:
-    """The fields of a frame that are used."""
-    try:
-        return DECODE(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    try:
-        # Half a surrogate pair, which this decoder refuses and the standard library's lets through.
-        return msgspec.convert(json.loads(frame), Chunk)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _told(name: str, chunk: Chunk, speech: Speech) -> Iterator[Event]:
