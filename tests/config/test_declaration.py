@@ -706,6 +706,14 @@ def test_a_complaint_shows_its_line(workspace: Workspace) -> None:
     ]
 
 
+def test_a_time_is_no_secret(workspace: Workspace) -> None:
+    """A slip in `first_token` is shown with its line."""
+    workspace.write("routes.yaml", target("{script: demo}") + "defaults:\n  timeout: {frist_token: 10s}\n")
+    with pytest.raises(ConfigError) as caught:
+        workspace.build()
+    assert "      timeout: {frist_token: 10s}" in str(caught.value).splitlines()
+
+
 LITERALS = {
     "behind it": target("{model: openai/x, optionl: true, api_key: sk-HIDDEN}"),
     "before it": target("{model: openai/x, api_key: sk-HIDDEN, optionl: true}"),
