@@ -234,6 +234,22 @@ async def test_a_tool_call_of_the_client_comes_back_in_its_history(workspace: Wo
 
 
 @pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_provider_that_is_down_is_passed_over(workspace: Workspace, lane: str, stream: bool) -> None:
+    """A 500 is asked again and then left for the next target, which the header names; the client sees nothing of it."""
+    async with provider(error(500, "secret-canary")) as first, provider(Reply(text("Hello"))) as second:
+        targets = LANES[lane](first.base) + LANES[lane](second.base, name="b")
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    retry: {attempts: 2, backoff: 1ms..2ms}"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask(stream=stream)
+    assert answer.status == 200
+    assert (answer.text if stream else answer.json["content"]) == "Hello"
+    assert answer.headers["x-router-target"] == "b"
+    assert (len(first.requests), len(second.requests)) == (2, 1)
+    assert b"canary" not in answer.body
+
+
+@pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("how", ["a broken connection", "an error in the stream", "a silence", "an end without a finish"])
 async def test_an_answer_that_breaks_off_is_gone_on_with(workspace: Workspace, lane: str, how: str) -> None:
     """Another provider is told what was said and goes on: one answer, one finish, and the log names both."""
