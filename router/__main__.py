@@ -185,7 +185,7 @@ def _shown(route: Compiled, generation: Generation) -> list[str]:
     for count, name in enumerate(declared.targets, 1):
         target = opened.get(str(name))
         words = f"{target.model} through {_LANES[target.lane]}" if target else f"skipped: {generation.skipped[str(name)]}"
-        window = f", reads {target.window} tokens" if target and target.window else ""
+        window = f", reads {target.window} tokens" if target and target.window and target.lane != "script" else ""
         shown.append(f"    {count}. {name}: {words}{window}")
     return shown
 

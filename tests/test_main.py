@@ -68,7 +68,7 @@ def test_show_tells_what_a_request_goes_through(workspace: Workspace) -> None:
     assert "chat-model  (also gpt-4)" in shown
     assert "get_weather; at most 5 model calls" in shown
     assert "1. b: skipped: the environment variable SOME_KEY is not set" in shown
-    assert "2. a: script/lines through a script, offline" in shown
+    assert "2. a: script/lines through a script, offline\n" in shown
     keyed = router("show", "gpt-4", cwd=workspace.root, SOME_KEY="sk-canary").stdout
     assert "1. b: openai/gpt-4o through its own wire, read directly" in keyed
     assert "canary" not in keyed
