@@ -77,12 +77,20 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if line.startswith("|")]
 
 
+def _names(targets: list[Any]) -> list[str]:
+    """The targets of a route, those of its pools too."""
+    flat: list[Any] = []
+    for entry in targets:
+        flat += entry if isinstance(entry, list) else [entry]
+    return [one["use"] if isinstance(one, dict) else one for one in flat]
+
+
 def composed(text: str) -> str:
     """A fragment of a routes.yaml with the least that makes it whole."""
     said = cast("dict[str, Any]", yaml.safe_load(text))
     routes = cast("dict[str, dict[str, Any]]", said.get("routes", {}))
     if "targets" not in said:
-        named = {"demo": None} | {name: None for route in routes.values() for name in route["targets"]}
+        named = {"demo": None} | {name: None for route in routes.values() for name in _names(route["targets"])}
         text += "targets:\n" + "".join(f"  {name}: {{script: demo}}\n" for name in named)
     if "routes" not in said:
         first = next(iter(said.get("targets", {"demo": None})))

@@ -1,12 +1,15 @@
 """The tool loop, from a route's `tools:` and `max_steps:`.
 
 Ask; pass events through; run the tools that were called, side by side; yield each result as it is done; ask again
-with all of them appended. It ends when a model call asks for no tool, or after `max_steps` model calls, with the
-finish reason tool-calls. It decides on the calls it saw, never on a finish reason: providers err there.
+with all of them appended. It ends when a model call asks for no tool; or, with the finish reason tool-calls, after
+`max_steps` model calls, or when three of them in a row asked for the same and got the same. It decides on the calls it
+saw, never on a finish reason: providers err there.
 """
 
 import asyncio
+import json
 import secrets
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -39,7 +42,7 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                     async for result in results:
                         turn.results[result.call_id] = result
                         yield result
-                if count == max_steps:
+                if count == max_steps or turn.circles():
                     yield replace(turn.finish(), reason="tool-calls")
                     return
                 ask = ask.with_messages(*ask.messages, *turn.messages())
@@ -47,6 +50,10 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
         return looped
 
     return step
+
+
+CIRCLE = 3
+"""Model calls in a row that ask for the same and get the same: the next one would too."""
 
 
 @dataclass(slots=True)
@@ -62,6 +69,7 @@ class Turn:
     _attempts: tuple[Attempt, ...] = ()
     _taken: set[str] = field(default_factory=set[str])
     _renamed: dict[str, str] = field(default_factory=dict[str, str])
+    _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
         """Another model call."""
@@ -99,6 +107,12 @@ class Turn:
         if call_id not in self._renamed:
             self._renamed[call_id] = f"call_{secrets.token_hex(8)}" if call_id in self._taken else call_id
         return self._renamed[call_id]
+
+    def circles(self) -> bool:
+        """Whether the model calls go in a circle: the last few asked for the same tools, and were given the same."""
+        given = [(call.name, call.arguments, call.malformed, self.results[call.call_id].result) for call in self.calls]
+        self._rounds.append(json.dumps(given, sort_keys=True, default=repr))
+        return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
 
     def finish(self) -> Finish:
         """The end of the whole answer."""

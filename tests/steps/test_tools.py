@@ -119,10 +119,10 @@ async def test_a_quick_result_does_not_wait_for_a_slow_one() -> None:
 async def test_the_step_cap() -> None:
     """A model that calls for ever is asked max_steps times; its last calls still run; the reason is tool-calls."""
     model = Model(wish("greet", name="Ann"))
-    seen = await heard(model, box(GREET), max_steps=3)
-    assert len(model.asked) == 3
-    assert len([event for event in seen if isinstance(event, ToolResult)]) == 3
-    assert seen[-1] == Finish("tool-calls", Usage(30, 3))
+    seen = await heard(model, box(GREET), max_steps=2)
+    assert len(model.asked) == 2
+    assert len([event for event in seen if isinstance(event, ToolResult)]) == 2
+    assert seen[-1] == Finish("tool-calls", Usage(20, 2))
 
 
 async def test_ids_are_unique_over_the_rounds() -> None:
@@ -347,3 +347,30 @@ def test_a_tools_schema_is_its_signature() -> None:
         "additionalProperties": False,
         "required": ["text"],
     }
+
+
+async def test_a_model_that_goes_in_circles_is_stopped() -> None:
+    """It asks for the same and is given the same, three times in a row: it would go on so. The reason is tool-calls."""
+    turns = [[ToolCall(f"c{count}", "greet", {"name": "Ada"}), Finish("tool-calls")] for count in range(9)]
+    model = Model(*turns)
+    seen = await heard(model, box(GREET), max_steps=9)
+    assert len(model.asked) == 3
+    assert len([event for event in seen if isinstance(event, ToolResult)]) == 3
+    assert seen[-1] == Finish("tool-calls")
+
+
+async def test_a_model_that_asks_again_for_something_else_is_not() -> None:
+    """Another argument, or another result, is no circle: a model may wait for something to change."""
+    names = ["Ada", "Ada", "Bob", "Ada", "Ada"]
+    turns = [[ToolCall(f"c{count}", "greet", {"name": name}), Finish("tool-calls")] for count, name in enumerate(names)]
+    model = Model(*turns, [Text("Done"), Finish("stop")])
+    assert (await heard(model, box(GREET), max_steps=9))[-1] == Finish("stop")
+    counting = box("""
+        count = iter(range(100))
+
+        def ticks() -> int:
+            '''How often it was asked.'''
+            return next(count)
+        """)
+    model = Model(*([ToolCall(f"c{count}", "ticks", {}), Finish("tool-calls")] for count in range(5)), [Text("Done"), Finish("stop")])
+    assert (await heard(model, counting, max_steps=9))[-1] == Finish("stop")
