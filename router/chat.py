@@ -49,8 +49,24 @@ class Result:
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
-Part = str | Call | Result
-"""One piece of a message. A plain `str` is text."""
+@dataclass(frozen=True, slots=True)
+class File:
+    """An image or a document that the user shows to the model. `url` is a data: URL, or an address the provider fetches;
+    `kind` its media type (`image/*` where only that is known).
+    """
+
+    kind: str
+    url: str
+    name: str = ""
+
+    @property
+    def remote(self) -> bool:
+        """Whether somebody has to fetch it."""
+        return self.url[:5].lower() != "data:"
+
+
+Part = str | File | Call | Result
+"""One piece of a message. A plain `str` is text; Files stand in `user` messages."""
 
 
 @dataclass(frozen=True, slots=True)

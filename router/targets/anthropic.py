@@ -4,16 +4,18 @@ A message is a list of blocks: text, thinking, tool_use, and those of tools that
 run and are passed over.
 """
 
+import base64
 import json
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import msgspec
 
-from router.chat import Ask, Call, Json, Message, Part, Result
+from router.chat import Ask, Call, File, Json, Message, Part, Result
 from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown, TargetError
 from router.events import Answer, Event, Events, Start
@@ -173,11 +175,23 @@ def _block(part: Part) -> Json:
     match part:
         case str():
             return {"type": "text", "text": part}
+        case File(kind):
+            return {"type": "image" if kind.startswith("image/") else "document", "source": _source(part)}
         case Call(call_id, name, arguments):
             return {"type": "tool_use", "id": _plain(call_id), "name": name, "input": arguments}
         case Result(call_id, _, _, is_error):
             made: dict[str, Json] = {"type": "tool_result", "tool_use_id": _plain(call_id), "content": part.text}
             return {**made, "is_error": True} if is_error else made
+
+
+def _source(file: File) -> Json:
+    """Where a file is: here, or at an address that the provider fetches."""
+    if file.remote:
+        return {"type": "url", "url": file.url}
+    head, _, data = file.url.partition(",")
+    if not head.lower().endswith(";base64"):
+        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    return {"type": "base64", "media_type": file.kind, "data": data}
 
 
 def _plain(call_id: str) -> str:
