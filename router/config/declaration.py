@@ -272,15 +272,31 @@ class RequestBounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ui:
+    """What AI SDK clients from 5.0 on are sent.
+
+    min_client: the oldest of them; 5.0 is read by every release, 6.0 adds the finish reason where AI SDK 6 and 7 look for it
+    """
+
+    min_client: Literal["5.0", "6.0"] = "5.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP edge.
 
     cors: which web pages may call
     request: what a request may hold
+    protocol: the dialect of answers below /api/chat; auto goes by the body; a request may name its own
+    ui: what AI SDK clients from 5.0 on are sent
+    keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     """
 
     cors: Cors = field(default_factory=Cors)
     request: RequestBounds = field(default_factory=RequestBounds)
+    protocol: Literal["auto", "line", "data-stream", "ui-message-stream", "openai", "text"] = "auto"
+    ui: Ui = field(default_factory=Ui)
+    keep_alive: Seconds = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

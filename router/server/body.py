@@ -59,9 +59,8 @@ async def read(receive: Receive, declared_length: bytes | None, bounds: RequestB
         raise BadAsk("The request's body did not come in time.") from None
 
 
-def asked(body: bytes, model: str | None, bounds: RequestBounds) -> Asked:
-    """The question in a body. `model`: the route named in the path, which stands over the body's."""
-    fields = parsed(body, bounds.depth)
+def asked(fields: Mapping[str, Json], model: str | None, bounds: RequestBounds) -> Asked:
+    """The question in a body's fields. `model`: the route named in the path, which stands over the body's."""
     stream = fields.get("stream", True)
     if not isinstance(stream, bool):
         raise BadAsk("stream: true or false is needed.")

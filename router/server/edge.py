@@ -7,6 +7,8 @@ hide the client's leaving.
 import asyncio
 import re
 import secrets
+import time
+import uuid
 from dataclasses import replace
 
 from starlette.middleware.cors import CORSMiddleware
@@ -16,11 +18,11 @@ from router.config.declaration import Cors
 from router.errors import RouterError, Stopping, WrongMethod
 from router.events import Failure
 from router.reload import Live
-from router.server import body
+from router.server import body, protocol
 from router.server.body import ClientLeft
 from router.server.log import Entry, problems
 from router.server.reply import Collected, Presence, Reply, Streamed, deliver
-from router.wire import WIRES
+from router.wire import WIRES, Heading
 
 CHAT = "/api/chat"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -91,13 +93,25 @@ class Edge:
             reply = Reply(send, entry, WIRES["line"])
             sink: Streamed | Collected | None = None
             try:
+                server = generation.server
+                named = protocol.requested(scope.get("query_string", b""), headers.get(b"x-stream-protocol", b""))
+                reply.wire = protocol.chosen(named, scope["path"], server.protocol, {})
                 _check_method(scope)
-                bounds = generation.server.request
-                data = await body.read(receive, headers.get(b"content-length"), bounds)
-                wanted = body.asked(data, model, bounds)
+                data = await body.read(receive, headers.get(b"content-length"), server.request)
+                fields = body.parsed(data, server.request.depth)
+                reply.wire = protocol.chosen(named, scope["path"], server.protocol, fields)
+                wanted = body.asked(fields, model, server.request)
                 route = generation.route(wanted.ask.model)
                 entry.route, entry.stream = route.name, wanted.stream
-                sink = Streamed(reply) if wanted.stream else Collected(reply, wanted.ask.model)
+                heading = Heading(
+                    request_id=request_id,
+                    message_id=str(uuid.uuid4()),
+                    model=wanted.ask.model,
+                    created=int(time.time()),
+                    wants_usage=protocol.wants_usage(fields),
+                    min_client=server.ui.min_client,
+                )
+                sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                 ask = replace(wanted.ask, model=route.name)
                 async with Presence(receive):
                     await deliver(route.answer, ask, route.declared.timeout.total, sink)

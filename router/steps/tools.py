@@ -66,6 +66,7 @@ class Turn:
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
     _said: list[str] = field(default_factory=list[str])
     _last: Finish | None = None
+    _used: Usage | None = None
     _attempts: tuple[Attempt, ...] = ()
     _taken: set[str] = field(default_factory=set[str])
     _renamed: dict[str, str] = field(default_factory=dict[str, str])
@@ -73,6 +74,7 @@ class Turn:
 
     def begin(self) -> None:
         """Another model call."""
+        self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._last = [], {}, [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
@@ -94,7 +96,7 @@ class Turn:
                     self.usage = event.usage + (self.usage or Usage())
                 return None
             case Start():
-                return replace(event, attempts=self._attempts + event.attempts)
+                return replace(event, attempts=self._attempts + event.attempts, used=self._used)
             case Failure():
                 self.over = True
                 return replace(event, attempts=self._attempts + event.attempts)

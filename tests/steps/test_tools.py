@@ -64,11 +64,12 @@ GREET = '''
 
 
 async def test_a_round_and_the_rest() -> None:
-    """Call, result, and the model is asked again with both; usage is summed; one finish."""
+    """Call, result, and the model is asked again with both; usage is summed, and told per call; one finish."""
     model = Model([Text("Let me. "), *wish("greet", name="Ann")], DONE)
     seen = await heard(model, box(GREET))
     assert [type(event) for event in seen] == [Start, Text, ToolCall, ToolResult, Start, Text, Finish]
     assert seen[3] == ToolResult("c1", "greet", "Hello Ann")
+    assert [event.used for event in seen if isinstance(event, Start)] == [None, Usage(10, 1)]
     assert seen[-1] == Finish("stop", Usage(30, 3))
     first, second = model.asked
     assert [spec.name for spec in first.tools] == ["greet"]
