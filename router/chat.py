@@ -154,6 +154,17 @@ class ToolSpec:
     parameters: JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whether the model may call tools: as it likes, not at all, it must call one, or this one."""
+
+    kind: Literal["auto", "none", "required", "named"] = "auto"
+    name: str = ""
+
+
+AUTO = Choice()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One question: which route, the conversation, the tools granted, how to sample."""
@@ -161,6 +172,8 @@ class Ask:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    """Those the caller runs, as it comes in; the route's own are added on its way."""
+    choice: Choice = AUTO
     params: Params = field(default_factory=Params)
     fields: JsonObject = field(default_factory=dict[str, Json])
     """The body's other top-level fields: a template sees them as `ask.<field>`."""

@@ -268,7 +268,6 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
     if part.get("providerExecuted") is True:
         return
     approved = _object(part.get("approval")) or {}
-    result: Result | None = None
     match part.get("state"):
         case "output-available":
             result = Result(call_id, name, part.get("output"))
@@ -278,15 +277,12 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
             result = _denied(call_id, name, approved)
         case "approval-responded" if approved.get("approved") is not True:
             result = _denied(call_id, name, approved)
-        case "approval-responded":
-            pass  # it may run now: a call without a result
-        case "input-streaming" | "input-available" | "approval-requested":
-            return
+        case "input-streaming" | "input-available" | "approval-requested" | "approval-responded":
+            return  # nobody answered it; one that was allowed the model calls again, and it runs here
         case _:
             raise BadAsk(f"{path}.state: this state is not known here.")
     block.spoken.append(Call(call_id, name, _object(part.get("input", part.get("rawInput"))) or {}))
-    if result is not None:
-        block.results.append(result)
+    block.results.append(result)
 
 
 def _denied(call_id: str, name: str, approval: Fields) -> Result:

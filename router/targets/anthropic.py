@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 import aiohttp
 import msgspec
 
-from router.chat import Ask, Call, File, Json, Message, Part, Result
+from router.chat import AUTO, Ask, Call, File, Json, Message, Part, Result
 from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown, TargetError
 from router.events import Answer, Event, Events, Start
@@ -30,6 +30,9 @@ MAX_TOKENS = 8192
 """It insists on a limit; this is what a request gets that names none."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384}
 """reasoning_effort → tokens to think with."""
+
+
+CHOICES: dict[str, Json] = {"none": {"type": "none"}, "required": {"type": "any"}}
 
 
 class Delta(msgspec.Struct):
@@ -137,12 +140,15 @@ def request(ask: Ask, declared: Declared) -> dict[str, Json]:
         made["system"] = system
     if ask.tools:
         made["tools"] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
+        if ask.choice != AUTO:
+            made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
     if params.stop:
         made["stop_sequences"] = list(params.stop)
     budget = BUDGETS.get(params.reasoning_effort or "")
     # A call it made while thinking must come back with the thought and its signature, which an answer of ours does not keep:
     # so it thinks before its first call, and not between its calls.
-    if budget and not any(message.calls for message in ask.messages) and ask.messages[-1].role == "user":
+    free = ask.choice.kind in ("auto", "none")  # a model that must call a tool may not think
+    if budget and free and not any(message.calls for message in ask.messages) and ask.messages[-1].role == "user":
         made["thinking"] = {"type": "enabled", "budget_tokens": budget}
         made["max_tokens"] = limit + budget
     elif params.temperature is not None:

@@ -2,7 +2,7 @@
 
 import json
 
-from router.chat import Ask, File, Json, Message, ToolSpec
+from router.chat import Ask, Choice, File, Json, Message, ToolSpec
 
 
 def messages(ask: Ask) -> list[dict[str, Json]]:
@@ -41,6 +41,17 @@ def _part(part: str | File) -> dict[str, Json]:
             return {"type": "image_url", "image_url": {"url": url}}
         case File(_, url, name):
             return {"type": "file", "file": {"file_data": url, "filename": name or "document.pdf"}}
+
+
+def choice(ask: Ask) -> Json:
+    """`tool_choice`; None where it need not be said."""
+    match ask.choice:
+        case Choice("auto"):
+            return None
+        case Choice("named", name):
+            return {"type": "function", "function": {"name": name}}
+        case Choice(kind):
+            return kind
 
 
 def tool(spec: ToolSpec) -> dict[str, Json]:

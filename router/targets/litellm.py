@@ -263,6 +263,8 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         arguments: dict[str, object] = {**fixed, **ask.params.over(declared.params).given, "messages": completions.messages(ask)}
         if ask.tools:
             arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
+            if (choice := completions.choice(ask)) is not None:
+                arguments["tool_choice"] = choice
         if any(part.remote for message in ask.messages for part in message.parts if isinstance(part, File)):
             raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
         lane = await library()

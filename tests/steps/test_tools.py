@@ -5,14 +5,15 @@ import textwrap
 import threading
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from router.chat import Ask, Json, Message
+from router.chat import Ask, Choice, Json, Message, ToolSpec
 from router.errors import Misfit
 from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolResult, Usage
-from router.steps.tools import tools
+from router.steps.tools import LEFT, tools
 from router.toolbox import Toolbox, load
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
@@ -375,3 +376,34 @@ async def test_a_model_that_asks_again_for_something_else_is_not() -> None:
         """)
     model = Model(*([ToolCall(f"c{count}", "ticks", {}), Finish("tool-calls")] for count in range(5)), [Text("Done"), Finish("stop")])
     assert (await heard(model, counting, max_steps=9))[-1] == Finish("stop")
+
+
+def brought(*names: str) -> Ask:
+    """A question whose caller has tools of its own."""
+    return replace(ASK, tools=tuple(ToolSpec(name, "", {"type": "object"}) for name in names), choice=Choice("required"))
+
+
+async def test_a_tool_of_the_callers_is_left_to_the_caller() -> None:
+    """Its call ends the answer; a call of ours beside it is told that it did not run, and does not."""
+    model = Model([ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
+    assert [type(event) for event in seen] == [Start, ToolCall, ToolCall, ToolResult, Finish]
+    assert seen[-2] == ToolResult("c2", "greet", LEFT, is_error=True)
+    assert seen[-1] == Finish("tool-calls")
+    assert [spec.name for spec in model.asked[0].tools] == ["greet", "ask_user"]
+
+
+async def test_a_choice_holds_for_the_first_model_call() -> None:
+    """A model that had to call a tool again after each result would never answer."""
+    model = Model(wish("greet", name="Ada"), DONE)
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
+    assert isinstance(seen[-1], Finish)
+    assert [ask.choice.kind for ask in model.asked] == ["required", "auto"]
+
+
+async def test_a_tool_of_ours_stands_over_the_callers() -> None:
+    """Of the same name: the route grants it, and it runs here."""
+    model = Model(wish("greet", name="Ada"), DONE)
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("greet"))]
+    assert [event.is_error for event in seen if isinstance(event, ToolResult)] == [False]
+    assert model.asked[0].tools == box(GREET).specs
