@@ -25,6 +25,7 @@ from router.server.reply import Collected, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
 CHAT = "/api/chat"
+COMPLETIONS = f"{protocol.OPENAI}chat/completions"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
@@ -77,7 +78,7 @@ class Edge:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path == CHAT:
+        if path in (CHAT, COMPLETIONS):
             await self._chat(scope, receive, send, None)
         elif path.startswith(CHAT + "/"):
             await self._chat(scope, receive, send, path.removeprefix(CHAT + "/"))
@@ -100,6 +101,8 @@ class Edge:
                 data = await body.read(receive, headers.get(b"content-length"), server.request)
                 fields = body.parsed(data, server.request.depth)
                 reply.wire = protocol.chosen(named, scope["path"], server.protocol, fields)
+                if scope["path"] == COMPLETIONS and fields.get("stream") is None:
+                    fields["stream"] = False  # as that API has it; everywhere else a stream is what is asked for
                 wanted = body.asked(fields, model, server.request)
                 route = generation.route(wanted.ask.model)
                 entry.route, entry.stream = route.name, wanted.stream
