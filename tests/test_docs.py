@@ -17,10 +17,23 @@ import yaml
 from router import errors
 from router.__main__ import main, parser
 from router.chat import Ask, Message
-from router.config.declaration import Cors, Defaults, RequestBounds, Retry, Route, ScriptLine, Server, Target, Timeout, Ui
+from router.config.declaration import (
+    Cors,
+    Defaults,
+    Hedge,
+    Member,
+    RequestBounds,
+    Resume,
+    Retry,
+    Route,
+    ScriptLine,
+    Server,
+    Target,
+    Timeout,
+    Ui,
+)
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
-from router.server.edge import WrongMethod
 from router.server.log import Entry
 from router.signature import Choice, Record, Scalar, Spelled, record_of
 from router.steps import STEPS
@@ -235,7 +248,10 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
-DECLARED = [record_of(kind) for kind in (Target, ScriptLine, Timeout, Retry, Defaults, Route, Cors, RequestBounds, Ui, Server)]
+DECLARED = [
+    record_of(kind)
+    for kind in (Target, ScriptLine, Timeout, Retry, Hedge, Member, Defaults, Route, Cors, RequestBounds, Ui, Resume, Server)
+]
 
 
 @pytest.mark.parametrize("record", DECLARED, ids=lambda record: record.name)
@@ -246,7 +262,7 @@ def test_every_key_is_in_the_reference(record: Record) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [record_of(kind) for kind in (Timeout, Retry, Route, RequestBounds, Ui, Server)], ids=lambda record: record.name
+    "record", [record_of(kind) for kind in (Timeout, Retry, Route, RequestBounds, Ui, Resume, Server)], ids=lambda record: record.name
 )
 def test_the_defaults_of_the_reference_are_the_real_ones(record: Record) -> None:
     """A default that docs/routes.md writes in code is the one that holds."""
@@ -273,7 +289,7 @@ def every(kind: type[RouterError]) -> Iterator[type[RouterError]]:
 def test_every_error_code_is_documented() -> None:
     """docs/wire.md names each code, and for those a client gets, their status."""
     text = page("docs/wire.md")
-    kinds = [kind for kind in every(RouterError) if kind.__module__ in (errors.__name__, WrongMethod.__module__)]
+    kinds = [kind for kind in every(RouterError) if kind.__module__ == errors.__name__]
     assert not [kind.code for kind in kinds if f"`{kind.code}`" not in text]
     table = {row[0].strip("`"): row[1] for row in rows(text) if len(row) == 3}
     for kind in kinds:

@@ -95,7 +95,7 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     "NaN": (b'{"temperature":NaN}', 400, "bad_request"),
     "too deep": (b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", 400, "bad_request"),
     "far too deep": (b"[" * 200_000, 400, "bad_request"),
-    "no model": ({"messages": SEED["messages"]}, 400, "bad_request"),
+    "an empty model": ({**SEED, "model": ""}, 400, "bad_request"),
     "an unknown model": ({**SEED, "model": "no-such"}, 404, "unknown_model"),
     "a model that is no id": ({**SEED, "model": "../../etc"}, 404, "unknown_model"),
     "a hostile model": ({**SEED, "model": "<script>alert(1)</script>"}, 404, "unknown_model"),

@@ -282,6 +282,20 @@ class Ui:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """How the answer of a chat can be found again, by the chat's id.
+
+    keep: for so long after its end
+    grace: an answer that nobody views any more goes on for so long; unless given, it ends at once
+    size: bytes of one answer; a longer one cannot be found again
+    """
+
+    keep: Seconds = 60.0
+    grace: Seconds | None = None
+    size: ByteSize = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP edge.
 
@@ -290,6 +304,7 @@ class Server:
     protocol: the dialect of answers below /api/chat; auto goes by the body; a request may name its own
     ui: what AI SDK clients from 5.0 on are sent
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
+    resume: how the answer of a chat can be found again
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -297,6 +312,7 @@ class Server:
     protocol: Literal["auto", "line", "data-stream", "ui-message-stream", "openai", "text"] = "auto"
     ui: Ui = field(default_factory=Ui)
     keep_alive: Seconds = 15.0
+    resume: Resume = field(default_factory=Resume)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

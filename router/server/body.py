@@ -1,39 +1,22 @@
-"""A request's bytes → an Ask. Strict at the door, so that everything behind it may trust what it gets.
-
-Fields we do not know are kept for the templates (`ask.<field>`) and never forwarded to a provider.
-"""
+"""A request's bytes → the fields of one JSON object. Bounded while they come: uvicorn bounds nothing."""
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import cast
 
 from starlette.types import Receive
 
-from router.chat import Ask, Json, JsonObject, Params, whole
+from router.chat import Json
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
-from router.server.messages import messages
-from router.signature import arguments, record_of
 
 MAX_SECONDS = 30.0
 """How long a body may take to come in."""
-PARAMS = record_of(Params)
-SAMPLING = frozenset(item.name for item in PARAMS.fields)
-OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 
 
 class ClientLeft(Exception):
     """The client hung up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a body asks for, and how it wants the answer."""
-
-    ask: Ask
-    stream: bool
 
 
 async def read(receive: Receive, declared_length: bytes | None, bounds: RequestBounds) -> bytes:
@@ -57,27 +40,6 @@ async def read(receive: Receive, declared_length: bytes | None, bounds: RequestB
                     return b"".join(pieces)
     except TimeoutError:
         raise BadAsk("The request's body did not come in time.") from None
-
-
-def asked(fields: Mapping[str, Json], model: str | None, bounds: RequestBounds) -> Asked:
-    """The question in a body's fields. `model`: the route named in the path, which stands over the body's."""
-    stream = fields.get("stream", True)
-    if not isinstance(stream, bool):
-        raise BadAsk("stream: true or false is needed.")
-    named = model if model is not None else fields.get("model")
-    if not isinstance(named, str) or not named:
-        raise BadAsk("model: a model id is needed, here or in the path. GET /api/models lists them.")
-    extra = fields.get("params", {})
-    if not isinstance(extra, dict):
-        raise BadAsk("params: an object is needed.")
-    ask = Ask(
-        model=named,
-        messages=messages(fields.get("messages"), bounds.messages),
-        params=sampling(fields),
-        fields={name: value for name, value in fields.items() if name not in OWN},
-        extra=cast("JsonObject", extra),
-    )
-    return Asked(ask, stream)
 
 
 def parsed(body: bytes, depth: int) -> dict[str, Json]:
@@ -123,17 +85,3 @@ def _deeper(value: object, depth: int) -> bool:
 def _inside(value: object) -> Sequence[object]:
     inner = cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
     return [cast("object", one) for one in inner if isinstance(one, dict | list)]
-
-
-def sampling(fields: Mapping[str, Json]) -> Params:
-    """The sampling parameters among the fields; null is the same as nothing."""
-    given: dict[str, object] = {name: fields[name] for name in SAMPLING if fields.get(name) is not None}
-    if isinstance(given.get("stop"), str):
-        given["stop"] = [given["stop"]]
-    try:
-        values = arguments(PARAMS, given)
-        if "stop" in values:
-            values["stop"] = tuple(whole(text) for text in cast("list[str]", values["stop"]))
-        return Params(**values)  # type: ignore[arg-type]
-    except Misfit as misfit:
-        raise BadAsk(f"{misfit.message}.") from None

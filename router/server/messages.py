@@ -31,17 +31,19 @@ DENIED = "The user did not allow this tool to run."
 Fields = Mapping[str, Json]
 
 
-def _object(value: Json) -> Fields | None:
+def mapping(value: Json) -> Fields | None:
+    """The value, if it is an object."""
     return value if isinstance(value, Mapping) else None
 
 
-def _list(value: Json) -> Sequence[Json] | None:
+def listing(value: Json) -> Sequence[Json] | None:
+    """The value, if it is a list."""
     return value if isinstance(value, list) else None
 
 
 def messages(value: Json, most: int) -> tuple[Message, ...]:
     """The conversation. BadAsk says which message, and which part of it."""
-    listed = _list(value)
+    listed = listing(value)
     if not listed:
         raise BadAsk("messages: a list with at least one message is needed.")
     if len(listed) > most:
@@ -67,7 +69,7 @@ def _with_names(found: Sequence[Message]) -> Iterator[Message]:
 
 
 def _message(value: Json, path: str) -> Iterator[Message]:
-    fields = _object(value)
+    fields = mapping(value)
     if fields is None:
         raise BadAsk(f"{path}: an object is needed.")
     match fields.get("role"):
@@ -95,13 +97,13 @@ def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
         return
     if held is None and (fields.get("tool_calls") or fields.get("toolInvocations") or fields.get("parts") == []):
         return
-    listed = _list(held)
+    listed = listing(held)
     if listed is None:
         raise BadAsk(f"{path}.{name}: a text or a list of parts is needed.")
     if len(listed) > MAX_PARTS:
         raise TooLarge(f"{path}.{name}: {MAX_PARTS} parts at most.")
     for index, one in enumerate(listed):
-        part = _object(one) or {}
+        part = mapping(one) or {}
         kind = part.get("type")
         if not isinstance(kind, str):
             raise BadAsk(f"{path}.{name}[{index}]: an object with a type is needed.")
@@ -144,13 +146,13 @@ def _unsaid(_: Fields, __: str) -> None:
 def _image(part: Fields, path: str) -> Part:
     """OpenAI's image: its address stands in an object, or (as older clients write it) alone."""
     image = part.get("image_url")
-    inner = _object(image)
+    inner = mapping(image)
     return file(image if inner is None else inner.get("url"), None, None, f"{path}.image_url")
 
 
 def _document(part: Fields, path: str) -> Part:
     """A file: OpenAI's stands in an object of its own, AI SDK 4's is bare base64, AI SDK 5's a URL; `name` is vercel/chatbot's word."""
-    if (inner := _object(part.get("file"))) is not None:
+    if (inner := mapping(part.get("file"))) is not None:
         return file(inner.get("file_data"), None, inner.get("filename"), f"{path}.file")
     if "data" in part and "url" not in part:
         kind, data = text(part.get("mimeType"), f"{path}.mimeType"), text(part.get("data"), f"{path}.data")
@@ -193,13 +195,13 @@ def _attachments(value: Json, path: str) -> list[Part]:
     """AI SDK 4's attachments of a user's message."""
     if value is None:
         return []
-    found = [_object(one) or {} for one in _bounded(value, MAX_PARTS, f"{path}: a list of attachments")]
+    found = [mapping(one) or {} for one in _bounded(value, MAX_PARTS, f"{path}: a list of attachments")]
     return [file(one.get("url"), one.get("contentType"), one.get("name"), f"{path}[{index}]") for index, one in enumerate(found)]
 
 
 def _bounded(value: Json, most: int, what: str) -> Sequence[Json]:
     """A list, no longer than that."""
-    listed = _list(value)
+    listed = listing(value)
     if listed is None or len(listed) > most:
         raise BadAsk(f"{what} is needed, {most} at most.")
     return listed
@@ -267,7 +269,7 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
     call_id = text(part.get("toolCallId"), f"{path}.toolCallId")
     if part.get("providerExecuted") is True:
         return
-    approved = _object(part.get("approval")) or {}
+    approved = mapping(part.get("approval")) or {}
     match part.get("state"):
         case "output-available":
             result = Result(call_id, name, part.get("output"))
@@ -281,7 +283,7 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
             return  # nobody answered it; one that was allowed the model calls again, and it runs here
         case _:
             raise BadAsk(f"{path}.state: this state is not known here.")
-    block.spoken.append(Call(call_id, name, _object(part.get("input", part.get("rawInput"))) or {}))
+    block.spoken.append(Call(call_id, name, mapping(part.get("input", part.get("rawInput"))) or {}))
     block.results.append(result)
 
 
@@ -296,7 +298,7 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
         return
     blocks: dict[int, Block] = {}
     for index, one in enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of invocations")):
-        step = (_object(one) or {}).get("step")
+        step = (mapping(one) or {}).get("step")
         _invocation(one, blocks.setdefault(step if isinstance(step, int) else 0, Block()), f"{path}[{index}]")
     for block in blocks.values():
         yield from block.messages()
@@ -304,11 +306,11 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
 
 def _invocation(value: Json, block: Block, path: str) -> None:
     """One tool invocation of AI SDK 4. One without a result is left out."""
-    fields = _object(value) or {}
+    fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")
     if fields.get("state") != "result":
         return
-    block.spoken.append(Call(call_id, name, _object(fields.get("args")) or {}))
+    block.spoken.append(Call(call_id, name, mapping(fields.get("args")) or {}))
     block.results.append(Result(call_id, name, fields.get("result")))
 
 
@@ -320,8 +322,8 @@ def _calls(value: Json, path: str) -> list[Part]:
 
 
 def _call(value: Json, path: str) -> Call:
-    fields = _object(value) or {}
-    function = _object(fields.get("function"))
+    fields = mapping(value) or {}
+    function = mapping(fields.get("function"))
     if function is None:
         raise BadAsk(f"{path}.function: an object is needed.")
     written = text(function.get("arguments"), f"{path}.function.arguments")

@@ -41,9 +41,3 @@ def spoken(fields: Mapping[str, Json]) -> str:
     if any(one.get("content") is not None and any(key in one for key in OF_AI_SDK_4) for one in messages):
         return "data-stream"
     return "line"
-
-
-def wants_usage(fields: Mapping[str, Json]) -> bool:
-    """Whether the body asks for the usage at the end of the stream, as OpenAI's clients do."""
-    options = fields.get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from starlette.types import Receive, Send
 
@@ -76,6 +76,11 @@ class Reply:
         await self.begin(status, self.wire.body_type, [length, *more])
         await self.write(body, more=False)
 
+    async def empty(self, status: int) -> None:
+        """Send nothing but a status."""
+        await self.begin(status, "text/plain; charset=utf-8", [(b"content-length", b"0")] if status != 204 else [])
+        await self.write(b"", more=False)
+
     async def refuse(self, error: RouterError) -> None:
         """Send an error that came before the first event."""
         self.entry.outcome = error.code
@@ -96,6 +101,36 @@ class Reply:
         await self.whole(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)
 
 
+class Sink(Protocol):
+    """What an answer is delivered to."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether it took an event."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether what it took should be passed on now."""
+        ...
+
+    def put(self, event: Event) -> None:
+        """Take an event."""
+        ...
+
+    async def flush(self) -> None:
+        """Pass on what it took: the next event has to be waited for."""
+        ...
+
+    async def close(self) -> None:
+        """The answer is over."""
+        ...
+
+    def hush(self) -> None:
+        """Nothing more is written but the end."""
+        ...
+
+
 class Streamed:
     """A sink that writes as it goes. `keep_alive`: after so many seconds without a word the wire's sign of life is written."""
 
@@ -112,7 +147,6 @@ class Streamed:
         """Take an event."""
         self.begun = True
         self._last = event
-        self._reply.entry.see(event)
         if data := self._encode(event):
             self._collected.append(data)
             self._size += len(data)
@@ -174,7 +208,6 @@ class Collected:
     def put(self, event: Event) -> None:
         """Take an event."""
         self.begun = True
-        self._reply.entry.see(event)
         self._events.append(event)
 
     async def flush(self) -> None:
@@ -192,28 +225,35 @@ class Collected:
         """There are no signs of life before the end."""
 
 
-async def deliver(answer: Answer, ask: Ask, total: float, sink: Streamed | Collected) -> None:
-    """Run an answer into a sink. Raises what went wrong before the first event; later it becomes a Failure in the sink."""
+async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink) -> None:
+    """Run an answer into a sink, and note it. Raises what went wrong before the first event; later it becomes a Failure in the
+    sink.
+    """
+
+    def take(event: Event) -> None:
+        entry.see(event)
+        sink.put(event)
+
     try:
         async with asyncio.timeout(total), aclosing(answer(ask)) as events:
             async for event in Ahead(events, sink.flush):
-                sink.put(event)
+                take(event)
                 if sink.full:
                     await sink.flush()
                     await asyncio.sleep(0)  # a stream that never waits must not hold the loop
     except TimeoutError:
         if not sink.begun:
             raise TimedOut from None
-        sink.put(Failure(TimedOut.code, TimedOut.sentence))
+        take(Failure(TimedOut.code, TimedOut.sentence))
     except RouterError as error:
         if not sink.begun:
             raise
-        sink.put(Failure(error.code, error.public, error.attempts))
+        take(Failure(error.code, error.public, error.attempts))
     except Exception:
         if not sink.begun:
             raise
         problems.exception("an answer failed")
-        sink.put(Failure(RouterError.code, RouterError.sentence))
+        take(Failure(RouterError.code, RouterError.sentence))
     finally:
         sink.hush()
     await sink.close()
