@@ -1,0 +1,23 @@
+"""What the client tests share: the replay server, and the workers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.harness import Workers
+from tests.clients.replay import Replay, replaying
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[Workers]:
+    """The clients' processes, for the whole session."""
+    made = Workers()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def replay() -> Iterator[Replay]:
+    """The server that says what a test stages."""
+    with replaying() as running:
+        yield running
