@@ -1,6 +1,7 @@
 // AI SDK 4: its useChat, rendered. One case in, what the user would see out.
 import { Held, settled } from "./hook.mjs";
 
+globalThis.FileList ??= class FileList {}; // what a browser hands over; attachments here come as a list
 const packages = new Map();
 
 async function useChatOf(client) {
