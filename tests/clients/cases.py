@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from tests.clients.harness import Client, Saw
+from tests.clients.harness import CLIENTS, Client, Saw
 from tests.clients.streams import UNICODE
 
 Part = list[Any]
@@ -199,6 +199,11 @@ CASES = (
     Case("models", {"openai": Seen([], finish=None, hears=frozenset({"model chat-model", "model title-model"}))}, openai=[{"do": "models"}]),
 )
 NAMED = {case.name: case for case in CASES}
+
+
+def played(*cases: Case) -> list[tuple[Client, Case]]:
+    """Each of these cases with each client that plays it."""
+    return [(client, case) for case in cases for client in CLIENTS if case.played_by(client)]
 
 
 def differences(client: Client, seen: Seen, saw: Saw) -> dict[str, str]:

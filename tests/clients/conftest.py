@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.clients import router_cases
 from tests.clients.harness import Workers
 from tests.clients.replay import Replay, replaying
 
@@ -20,4 +21,11 @@ def workers() -> Iterator[Workers]:
 def replay() -> Iterator[Replay]:
     """The server that says what a test stages."""
     with replaying() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def router(replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[router_cases.Running]:
+    """The router with each case as a model id, for the whole session."""
+    with router_cases.router(tmp_path_factory.mktemp("router"), replay) as running:
         yield running

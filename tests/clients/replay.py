@@ -10,7 +10,7 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
@@ -37,7 +37,8 @@ class Reply:
 class Stage:
     """One client's replies, and what it asked."""
 
-    replies: Sequence[Reply]
+    reply: Callable[["Request", int], Reply]
+    """What a request gets, and the how-manieth it is."""
     cut: Cut
     base: str = ""
     requests: list["Request"] = field(default_factory=list["Request"])
@@ -90,8 +91,7 @@ class _Connection(socketserver.StreamRequestHandler):
         while (asked := self._read()) is not None:
             stage, request = asked
             stage.requests.append(request)
-            reply = stage.replies[min(len(stage.requests), len(stage.replies)) - 1]
-            if not self._answer(reply, stage):
+            if not self._answer(stage.reply(request, len(stage.requests)), stage):
                 return
 
     def _read(self) -> tuple[Stage, Request] | None:
@@ -145,8 +145,15 @@ class Replay:
 
     def stage(self, *replies: Reply, cut: Cut = "whole") -> Stage:
         """Where a client of its own gets these replies, in order; the last one again and again."""
+        return self._stage(lambda _, number: replies[min(number, len(replies)) - 1], cut)
+
+    def answering(self, reply: Callable[[Request], Reply]) -> Stage:
+        """Where each request gets the reply that fits it, whoever asks."""
+        return self._stage(lambda request, _: reply(request), "whole")
+
+    def _stage(self, reply: Callable[[Request, int], Reply], cut: Cut) -> Stage:
         token = secrets.token_hex(8)
-        made = Stage(replies, cut, f"http://127.0.0.1:{self._server.server_address[1]}/{token}")
+        made = Stage(reply, cut, f"http://127.0.0.1:{self._server.server_address[1]}/{token}")
         self._server.stages[token] = made
         return made
 

@@ -4,40 +4,27 @@ import re
 from dataclasses import replace
 
 import pytest
-from _pytest.mark import ParameterSet
 
-from tests.clients.cases import CASES, NAMED, STEPLESS, Case, Seen, differences
-from tests.clients.harness import AI4, CHATS, CLIENTS, OPENAI, UI, Client, Workers, missing
+from tests.clients.cases import CASES, NAMED, STEPLESS, Case, Seen, differences, played
+from tests.clients.harness import AI4, CHATS, CLIENTS, OPENAI, UI, Client, Workers
 from tests.clients.replay import PATIENCE, Cut, Replay, Reply
 from tests.clients.streams import RIGHT, TEXT, WRONG, Wrong, plain_json
 from tests.conftest import ROOT
 
 
-def present(client: Client) -> None:
-    """Skip, saying why, where a client cannot be driven."""
-    if lack := missing(client.family):
-        pytest.skip(lack)
-
-
-def played(*cases: Case) -> list[ParameterSet]:
-    """Each of these cases with each client that plays it."""
-    return [pytest.param(client, case, id=f"{case}-{client}") for case in cases for client in CLIENTS if case.played_by(client)]
-
-
-@pytest.mark.parametrize(("client", "case"), played(*CASES))
+@pytest.mark.parametrize(("client", "case"), played(*CASES), ids=str)
 def test_a_right_stream_is_shown_as_it_was_meant(client: Client, case: Case, workers: Workers, replay: Replay) -> None:
     """Each client makes of each case's streams the messages, the status and the callbacks that the table says."""
-    present(client)
-    stage = replay.stage(*RIGHT[client.wire][case.name])
+    replies = RIGHT[client.wire][case.name]
+    stage = replay.stage(*replies)
     saw = workers.saw(client, stage.base, case.asks(client, case.name))
     assert differences(client, case.sees[client.wire], saw) == {}
-    assert len(stage.requests) == len(stage.replies)
+    assert len(stage.requests) == len(replies)
 
 
-@pytest.mark.parametrize(("client", "case"), played(NAMED["unicode"], NAMED["tool"], NAMED["thought"], NAMED["error-after"]))
+@pytest.mark.parametrize(("client", "case"), played(NAMED["unicode"], NAMED["tool"], NAMED["thought"], NAMED["error-after"]), ids=str)
 def test_bytes_may_come_one_by_one(client: Client, case: Case, workers: Workers, replay: Replay) -> None:
     """What a client shows does not depend on where the network cuts: every byte comes alone."""
-    present(client)
     stage = replay.stage(*RIGHT[client.wire][case.name], cut="bytes")
     assert differences(client, case.sees[client.wire], workers.saw(client, stage.base, case.asks(client, case.name))) == {}
 
@@ -45,7 +32,6 @@ def test_bytes_may_come_one_by_one(client: Client, case: Case, workers: Workers,
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_a_stream_may_be_cut_anywhere(client: Client, workers: Workers, replay: Replay) -> None:
     """A stream in two pieces, cut at each of its places, the middle of a character among them, is read the same."""
-    present(client)
     case = NAMED["unicode"]
     replies = RIGHT[client.wire][case.name]
     stages = [replay.stage(*replies, cut=place) for place in range(1, len(replies[0].body))]
@@ -65,7 +51,6 @@ FOUND_OUT = [
 @pytest.mark.parametrize(("client", "wrong"), FOUND_OUT)
 def test_a_wrong_stream_is_found_out(client: Client, wrong: Wrong, workers: Workers, replay: Replay) -> None:
     """This harness can fail: what a client makes of a wrong stream differs from the table, and in the way that tells why."""
-    present(client)
     case = NAMED[wrong.of]
     stage = replay.stage(wrong.reply)
     assert wrong.by in differences(client, case.sees[client.wire], workers.saw(client, stage.base, case.asks(client, case.name)))
@@ -74,7 +59,6 @@ def test_a_wrong_stream_is_found_out(client: Client, wrong: Wrong, workers: Work
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_a_stop_closes_the_connection(client: Client, workers: Workers, replay: Replay) -> None:
     """Who stops an answer leaves it: the server can see that nobody reads on."""
-    present(client)
     case = NAMED["stop"]
     stage = replay.stage(*RIGHT[client.wire][case.name])
     workers.saw(client, stage.base, case.asks(client, case.name))
@@ -84,7 +68,6 @@ def test_a_stop_closes_the_connection(client: Client, workers: Workers, replay: 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 def test_the_text_protocol_is_read_as_text(client: Client, workers: Workers, replay: Replay) -> None:
     """Raw text is shown as it is, however it is cut, and stopped as any other answer."""
-    present(client)
     for name, replies in TEXT.items():
         case = NAMED[name]
         for cut in ("whole", "bytes"):
@@ -119,7 +102,6 @@ REFUSALS = {
 @pytest.mark.parametrize("deed", ["send", "complete", "stream"])
 def test_a_status_becomes_the_error_class_it_stands_for(client: Client, deed: str, workers: Workers, replay: Replay) -> None:
     """An OpenAI client raises the class of the HTTP status, with the body's message and code and the request's id."""
-    present(client)
     body = '{"error":{"message":"No.","type":"t","param":null,"code":"c"}}'
     for status, kind in REFUSALS.items():
         stage = replay.stage(plain_json(body, status))
@@ -130,7 +112,6 @@ def test_a_status_becomes_the_error_class_it_stands_for(client: Client, deed: st
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 def test_an_error_in_the_stream_is_raised(client: Client, workers: Workers, replay: Replay) -> None:
     """A frame that bears an error raises, after what was said before it."""
-    present(client)
     case = NAMED["error-after"]
     saw = workers.saw(client, replay.stage(*RIGHT["openai"][case.name]).base, case.asks(client, "m"))
     assert saw["error"]["kind"] == "APIError"
@@ -140,7 +121,6 @@ def test_an_error_in_the_stream_is_raised(client: Client, workers: Workers, repl
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 def test_usage_comes_where_it_is_asked_for(client: Client, workers: Workers, replay: Replay) -> None:
     """The last frame's usage arrives, read by hand or by the library."""
-    present(client)
     for deed in ("send", "stream"):
         stage = replay.stage(*RIGHT["openai"]["usage"])
         saw = workers.saw(client, stage.base, {"model": "m", "deeds": [{"do": deed, "text": "Hi", "usage": True}]})
@@ -152,7 +132,6 @@ def test_usage_comes_where_it_is_asked_for(client: Client, workers: Workers, rep
 @pytest.mark.parametrize("name", ["text", "unicode", "length"])
 def test_the_library_puts_the_stream_together_itself(client: Client, name: str, workers: Workers, replay: Replay) -> None:
     """`.stream()` reads what the loop by hand reads; Python's raises where an answer was too long, which is its rule."""
-    present(client)
     case = NAMED[name]
     saw = workers.saw(client, replay.stage(*RIGHT["openai"][name]).base, {"model": "m", "deeds": [{"do": "stream", "text": "Hi"}]})
     if name == "length" and client.family != "openai":
@@ -164,7 +143,6 @@ def test_the_library_puts_the_stream_together_itself(client: Client, name: str, 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 def test_the_second_request_tells_what_happened_in_the_first(client: Client, workers: Workers, replay: Replay) -> None:
     """A conversation comes back with its tool's call and result, in the client's own form."""
-    present(client)
     stage = replay.stage(*RIGHT[client.wire]["two-turns"])
     workers.saw(client, stage.base, NAMED["two-turns"].asks(client, "chat-model"))
     first, second = (request.json for request in stage.requests)
@@ -189,7 +167,6 @@ def test_the_second_request_tells_what_happened_in_the_first(client: Client, wor
 @pytest.mark.parametrize("client", UI, ids=str)
 def test_what_a_chat_asks_says_why(client: Client, workers: Workers, replay: Replay) -> None:
     """A regenerated answer is asked for as such, and a stream is resumed at an address of its own."""
-    present(client)
     stage = replay.stage(*RIGHT[client.wire]["regenerate"])
     workers.saw(client, stage.base, NAMED["regenerate"].asks(client, "m"))
     assert [request.json["trigger"] for request in stage.requests] == ["submit-message", "regenerate-message"]
@@ -201,7 +178,6 @@ def test_what_a_chat_asks_says_why(client: Client, workers: Workers, replay: Rep
 def test_ai_sdk_4_resumes_at_the_same_address(workers: Workers, replay: Replay) -> None:
     """It names the chat in the query."""
     client = AI4[-1]
-    present(client)
     stage = replay.stage(*RIGHT[client.wire]["resume"])
     workers.saw(client, stage.base, NAMED["resume"].asks(client, "m"))
     assert [(request.method, request.path) for request in stage.requests] == [("POST", "/api/chat"), ("GET", "/api/chat?chatId=chat-resume")]
@@ -216,7 +192,6 @@ WITH_ERRORS = re.compile("error|throws|invalid|abort")
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_golden_streams_are_read_without_an_error(client: Client, workers: Workers, replay: Replay) -> None:
     """What the SDKs' own servers write, every release reads: whole, and byte by byte to the same messages."""
-    present(client)
     for folder in FOLDERS[client.wire]:
         for path in sorted((GOLDEN / folder).glob("*.txt")):
             if path.name.startswith("_") or WITH_ERRORS.search(path.stem):
