@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.clients.cases import NO_ORDER
-from tests.clients.replay import Replay, Reply, Request, Stage
+from tests.clients.replay import Replay, Reply, Request, Stage, ended
 from tests.clients.streams import CALLS, ROLE, UNICODE, chunks, openai_text
 from tests.conftest import ROOT
 
@@ -29,11 +29,9 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "thought": [{"thought": "The user greets me. "}, {"thought": "I greet back."}, {"text": "Hi there."}],
     "error-before": [{"fail": "down"}],
     "error-after": [{"text": "Partial"}, {"fail": "down"}],
-    "stop": [{"text": "Before"}, {"pause": "50s"}, {"text": "After"}],
     "resume": [{"text": "Before"}, {"pause": "300ms"}, {"text": " and after"}],
     "nothing-to-resume": [{"text": "Never asked"}],
     "regenerate": [{"text": "Two"}],
-    "file": [{"text": "A red dot."}],
     "length": [{"text": "cut o"}, {"finish": "length"}],
     "complete": [{"text": "Hello, world!"}],
     "chat-model": [{"text": "Hello"}],
@@ -62,6 +60,7 @@ CHECKED = chunks(
     '{"tool_calls":[{"index":0,"function":{"arguments":"\\"Beijing\\"}"}}]}',
     CALLS,
 )
+HELD = ended(Reply(chunks(ROLE, '{"content":"Before"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "tools": {
@@ -71,6 +70,8 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     },
     "tool-error": {(1, 0): _calling(("call_1", "lost_orders", {"number": "A-1"})), (1, 1): openai_text('"I cannot find it."')},
     "two-turns": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."'), (2, 0): openai_text('"You are welcome."')},
+    "stop": {(1, 0): HELD},
+    "file": {(1, 0): openai_text('"A red dot."')},
     "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
 }
 """A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
