@@ -171,6 +171,12 @@ CASES = (
         },
         [FILE],
     ),
+    Case("slow", said(["step"], ["text", "slowly"])),
+    Case(
+        "continue",
+        {"ui-message-stream": said(["step"], ["text", "One"], ["step"], ["text", "One"])["ui-message-stream"]},
+        [HI, {"do": "continue"}],
+    ),
     Case("length", said(["step"], ["text", "cut o"], finish="length")),
     Case(
         "client-tool",
@@ -195,8 +201,14 @@ CASES = (
         openai=[{"do": "run-tools", "text": "Hi"}],
         tools={"ask_user": "yes", "get_weather": "25°C"},
     ),
-    Case("complete", {"openai": Seen([user(), answer(["text", "Hello, world!"])], hears=frozenset({"chat.completion"}))}, openai=[{"do": "complete", "text": "Hi"}]),
-    Case("models", {"openai": Seen([], finish=None, hears=frozenset({"model chat-model", "model title-model"}))}, openai=[{"do": "models"}]),
+    Case(
+        "complete",
+        {"openai": Seen([user(), answer(["text", "Hello, world!"])], hears=frozenset({"chat.completion"}))},
+        openai=[{"do": "complete", "text": "Hi"}],
+    ),
+    Case(
+        "models", {"openai": Seen([], finish=None, hears=frozenset({"model chat-model", "model title-model"}))}, openai=[{"do": "models"}]
+    ),
 )
 NAMED = {case.name: case for case in CASES}
 
@@ -237,9 +249,7 @@ def _kept(client: Client, part: Part) -> bool:
 
 def _closed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages, a part that was under way when the answer broke off no longer told from one that had ended."""
-    return [
-        {**one, "parts": [part[:2] if part[0] in {"text", "thought"} else part for part in one["parts"]]} for one in messages
-    ]
+    return [{**one, "parts": [part[:2] if part[0] in {"text", "thought"} else part for part in one["parts"]]} for one in messages]
 
 
 def _sentence(error: object) -> str:

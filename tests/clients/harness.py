@@ -45,7 +45,9 @@ def _clients(family: str, wire: Wire, *names: str) -> tuple[Client, ...]:
 
 
 AI4 = _clients("ai4", "data-stream", "ai4.2.0", "ai4")
-UI = _clients("ui", "ui-message-stream", "ai5.0.0", "ai5.0.26", "ai5.0.108", "ai5", "ai6.0.1", "ai6.0.37", "ai6", "ai7.0.0", "ai7.0.15", "ai7")
+UI = _clients(
+    "ui", "ui-message-stream", "ai5.0.0", "ai5.0.26", "ai5.0.108", "ai5", "ai6.0.1", "ai6.0.37", "ai6", "ai7.0.0", "ai7.0.15", "ai7"
+)
 OPENAI = (
     *_clients("openai", "openai", "openai-node"),
     *_clients("openai-python-2", "openai", "openai-python-2"),
@@ -90,7 +92,9 @@ class Worker:
         command = [str(PYTHONS[family]), "-I", "openai_python.py"] if family in PYTHONS else ["node", "worker.mjs", family]
         # Nothing of the shell's: no proxy, no key, no address of a provider.
         environment = {"PATH": os.environ.get("PATH", ""), "NODE_ENV": "production", "NO_PROXY": "*"}
-        self._process = subprocess.Popen(command, cwd=HERE, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            command, cwd=HERE, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[Saw]] = {}
         self._complained: list[bytes] = []

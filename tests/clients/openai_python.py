@@ -22,8 +22,10 @@ WEATHER: dict[str, Any] = {
 }
 Saw = dict[str, Any]
 
+# A deed takes the client as Any: its overloads are for arguments that are written out, and these come in a line of JSON.
 
-def _send(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
+
+def _send(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
     """stream=True, read by hand."""
     usage = {"stream_options": {"include_usage": True}} if deed.get("usage") else {}
     stream = client.chat.completions.create(**asked, **usage, stream=True)
@@ -51,7 +53,7 @@ def _send(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any], ca
                 break
 
 
-def _stream(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
+def _stream(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
     """The library puts the stream together."""
     usage = {"stream_options": {"include_usage": True}} if deed.get("usage") else {}
     with client.chat.completions.stream(**asked, **usage) as stream:
@@ -62,7 +64,7 @@ def _stream(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any], 
         saw["usage"] = _counted(completion.usage)
 
 
-def _complete(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
+def _complete(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
     """stream=False."""
     completion = client.chat.completions.create(**asked)
     asked["messages"].append(completion.choices[0].message.model_dump())
@@ -71,7 +73,7 @@ def _complete(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any]
     saw["events"].append(completion.object)
 
 
-def _run_tools(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
+def _run_tools(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
     """The program runs its tools and asks again: this package has nothing that does it."""
     asked["tools"] = [WEATHER]
     while True:
@@ -89,11 +91,11 @@ def _run_tools(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any
             asked["messages"].append({"role": "tool", "tool_call_id": call.id, "content": case["tools"][call.function.name]})
 
 
-def _models(client: openai.OpenAI, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
+def _models(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
     saw["events"] += [f"{model.object} {model.id}" for model in client.models.list()]
 
 
-DEEDS: dict[str, Callable[[openai.OpenAI, dict[str, Any], dict[str, Any], dict[str, Any], Saw], None]] = {
+DEEDS: dict[str, Callable[[Any, dict[str, Any], dict[str, Any], dict[str, Any], Saw], None]] = {
     "send": _send,
     "stream": _stream,
     "complete": _complete,

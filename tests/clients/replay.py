@@ -10,7 +10,7 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
@@ -108,7 +108,11 @@ class _Connection(socketserver.StreamRequestHandler):
         return self.server.stages[token], Request(method, f"/{path}", headers, body)
 
     def _answer(self, reply: Reply, stage: Stage) -> bool:
-        head = [f"HTTP/1.1 {reply.status} replayed", f"content-type: {reply.content_type}", *(f"{name}: {value}" for name, value in reply.headers)]
+        head = [
+            f"HTTP/1.1 {reply.status} replayed",
+            f"content-type: {reply.content_type}",
+            *(f"{name}: {value}" for name, value in reply.headers),
+        ]
         if reply.status == 204:
             self.wfile.write("\r\n".join([*head, "", ""]).encode())
             return True
@@ -159,7 +163,7 @@ class Replay:
 
 
 @contextmanager
-def replaying() -> Iterator[Replay]:
+def replaying() -> Generator[Replay]:
     """The server, while it is needed."""
     server = _Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="replay", daemon=True)

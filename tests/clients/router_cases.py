@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.clients.cases import NO_ORDER
+from tests.clients.cases import NO_ORDER, Case
+from tests.clients.harness import Client
 from tests.clients.replay import Replay, Reply, Request, Stage, ended
 from tests.clients.streams import CALLS, ROLE, UNICODE, chunks, openai_text
 from tests.conftest import ROOT
@@ -32,6 +33,8 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "resume": [{"text": "Before"}, {"pause": "300ms"}, {"text": " and after"}],
     "nothing-to-resume": [{"text": "Never asked"}],
     "regenerate": [{"text": "Two"}],
+    "slow": [{"text": "slow"}, {"pause": "300ms"}, {"text": "ly"}],
+    "continue": [{"text": "One"}],
     "length": [{"text": "cut o"}, {"finish": "length"}],
     "complete": [{"text": "Hello, world!"}],
     "chat-model": [{"text": "Hello"}],
@@ -43,7 +46,13 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
 def _calling(*calls: tuple[str, str, object]) -> Reply:
     """What a model says that calls these tools: (id, tool, arguments)."""
     deltas = [
-        json.dumps({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}]})
+        json.dumps(
+            {
+                "tool_calls": [
+                    {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
+                ]
+            }
+        )
         for index, (call_id, name, given) in enumerate(calls)
     ]
     return chunks(ROLE, *deltas, CALLS)
@@ -75,6 +84,11 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
 }
 """A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
+USAGE = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model","choices":[],'
+    b'"usage":{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}}\n\n'
+)
+"""What each of the provider's answers costs."""
 OPTIONS: Mapping[str, str] = {
     "thought": "reasoning: show",
     "tool": "tools: [weather]",
@@ -98,21 +112,30 @@ async def lost_orders(number: str) -> str:
 }
 
 
+def plays(client: Client, case: Case) -> bool:
+    """Whether the router can be asked for the case: a chat does not tell which tools it has, so there are none of its own."""
+    return case.played_by(client) and not (case.name == "client-tool" and client.wire != "openai")
+
+
 def model(request: Request) -> Reply:
     """What the provider's model says next."""
     body = request.json
     roles = [message["role"] for message in body["messages"]]
     last = len(roles) - roles[::-1].index("user")
-    return MODELS[body["model"]][roles.count("user"), roles[last:].count("tool")]
+    reply = MODELS[body["model"]][roles.count("user"), roles[last:].count("tool")]
+    return replace(reply, body=reply.body.replace(b"data: [DONE]", USAGE + b"data: [DONE]"))
 
 
 def routes(provider: str) -> str:
     """A routes.yaml in which each case is a model id. `provider`: the base URL of `model`."""
     targets = [f"  {name}: {{script: {_flow(lines)}}}" for name, lines in SCRIPTS.items()]
     targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in MODELS]
-    made = [f"  {name}: {{pipeline: chat, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}" for name in (*SCRIPTS, *MODELS)]
+    made = [
+        f"  {name}: {{pipeline: chat, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}" for name in (*SCRIPTS, *MODELS)
+    ]
     defaults = "defaults: {retry: {attempts: 1}, breaker: {failures: 1000}, rescue: fail, timeout: {idle: 60s}}"
-    return "\n".join(["targets:", *targets, defaults, "routes:", *made, ""])
+    server = "server: {keep_alive: 100ms}"
+    return "\n".join(["targets:", *targets, defaults, server, "routes:", *made, ""])
 
 
 def _flow(lines: object) -> str:
@@ -129,7 +152,7 @@ class Running:
 
 
 @contextmanager
-def router(folder: Path, replay: Replay) -> Iterator[Running]:
+def router(folder: Path, replay: Replay) -> Generator[Running]:
     """The router, as its user runs it, with every case as a model id."""
     provider = replay.answering(model)
     files = {"routes.yaml": routes(provider.base), "pipelines/chat.yaml": "steps:\n  - history: {keep: 40}\n"}

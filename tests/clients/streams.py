@@ -191,6 +191,8 @@ RIGHT: Mapping[Wire, Mapping[str, tuple[Reply, ...]]] = {
             ),
             ui_text('"Then it is done."'),
         ),
+        "slow": (Reply(ui_text('"slow"', '"ly"').body.replace(b"\n\n", b"\n\n: keep-alive\n\n").removesuffix(b": keep-alive\n\n")),),
+        "continue": (ui_text('"One"'), ui_text('"One"', part="t2")),
         "length": (
             ui(
                 *BEGIN,
@@ -257,6 +259,7 @@ RIGHT: Mapping[Wire, Mapping[str, tuple[Reply, ...]]] = {
             data(F, '9:{"toolCallId":"call_1","toolName":"ask_user","args":{"question":"OK?"}}', E_CALLS, D.replace("stop", "tool-calls")),
             data(F, '0:"Then it is done."', E_STOP, D),
         ),
+        "slow": (data(F, '0:"slow"', "", "", '0:"ly"', E_STOP, D),),
         "length": (data(F, '0:"cut o"', E_STOP.replace("stop", "length"), D.replace("stop", "length")),),
     },
     "openai": {
@@ -274,7 +277,9 @@ RIGHT: Mapping[Wire, Mapping[str, tuple[Reply, ...]]] = {
         "tools": (openai_text('"All are sunny."'),),
         "tool-error": (openai_text('"I cannot find it."'),),
         "error-before": (
-            plain_json('{"error":{"message":"No model could answer. (request req_1)","type":"server_error","param":null,"code":"unanswered"}}', 502),
+            plain_json(
+                '{"error":{"message":"No model could answer. (request req_1)","type":"server_error","param":null,"code":"unanswered"}}', 502
+            ),
         ),
         "error-after": (
             chunks(
@@ -296,6 +301,7 @@ RIGHT: Mapping[Wire, Mapping[str, tuple[Reply, ...]]] = {
             ),
             openai_text('"Then it is done."'),
         ),
+        "slow": (Reply(openai_text('"slow"', '"ly"').body.replace(b"\n\n", b"\n\n: keep-alive\n\n")),),
         "length": (chunks(ROLE, '{"content":"cut o"}', chunk("{}", '"length"')),),
         "usage": (
             chunks(
@@ -339,6 +345,8 @@ class Wrong:
     by: str
     readers: tuple[str, ...] = ()
     """None named: all of the dialect."""
+    before: tuple[Reply, ...] = ()
+    """What the requests before it get."""
 
 
 STRICT = ("ai5.0.0", "ai5.0.26", "ai5.0.108", "ai6.0.1", "ai6.0.37", "ai7.0.0", "ai7.0.15")
@@ -357,11 +365,26 @@ def _data_with(old: str, new: str, of: Reply = RIGHT["data-stream"]["text"][0]) 
 
 
 WRONG = (
-    Wrong("seed lines", "ui-message-stream", "text", Reply(b'0:{"type":"text-delta","textDelta":"Hello"}\nd:{"type":"finish"}\n'), "messages"),
+    Wrong(
+        "seed lines", "ui-message-stream", "text", Reply(b'0:{"type":"text-delta","textDelta":"Hello"}\nd:{"type":"finish"}\n'), "messages"
+    ),
     Wrong("an unknown key", "ui-message-stream", "text", _ui_with('{"type":"start-step"}', '{"type":"start-step","n":1}'), "error", STRICT),
-    Wrong("a finish reason too early", "ui-message-stream", "text", _ui_with('{"type":"finish",', '{"type":"finish","finishReason":"stop",'), "error", STRICT[:2]),
+    Wrong(
+        "a finish reason too early",
+        "ui-message-stream",
+        "text",
+        _ui_with('{"type":"finish",', '{"type":"finish","finishReason":"stop",'),
+        "error",
+        STRICT[:2],
+    ),
     Wrong("an unknown chunk", "ui-message-stream", "text", _ui_with('{"type":"start-step"}', '{"type":"began-step"}'), "error"),
-    Wrong("null where nothing should be", "ui-message-stream", "text", _ui_with('"text-end","id":"t1"', '"text-end","id":"t1","providerMetadata":null'), "error"),
+    Wrong(
+        "null where nothing should be",
+        "ui-message-stream",
+        "text",
+        _ui_with('"text-end","id":"t1"', '"text-end","id":"t1","providerMetadata":null'),
+        "error",
+    ),
     Wrong("text that was not begun", "ui-message-stream", "text", _ui_with('"text-start","id":"t1"', '"text-start","id":"t9"'), "error"),
     Wrong("text that is not ended", "ui-message-stream", "text", _ui_with('data: {"type":"text-end","id":"t1"}\n\n', ""), "messages"),
     Wrong("no step", "ui-message-stream", "text", _ui_with('data: {"type":"start-step"}\n\n', ""), "messages"),
@@ -369,10 +392,31 @@ WRONG = (
     Wrong("escaped twice", "ui-message-stream", "text", _ui_with('"delta":"Hello"', '"delta":"\\\\u0048ello"'), "messages"),
     Wrong("bytes that are not UTF-8", "ui-message-stream", "text", Reply(ui_text(*PLAIN).body.replace(b"Hello", b"Hell\xff")), "messages"),
     Wrong("cut off", "ui-message-stream", "text", ended(Reply(ui_text(*PLAIN).body[:-120]), "reset"), "error"),
-    Wrong("a result without its call", "ui-message-stream", "text", _ui_with('{"type":"text-end","id":"t1"}', '{"type":"tool-output-available","toolCallId":"x","output":1}'), "error"),
+    Wrong(
+        "a result without its call",
+        "ui-message-stream",
+        "text",
+        _ui_with('{"type":"text-end","id":"t1"}', '{"type":"tool-output-available","toolCallId":"x","output":1}'),
+        "error",
+    ),
+    Wrong(
+        "a continuation under another id",
+        "ui-message-stream",
+        "continue",
+        ui_text('"One"', message=TWO),
+        "messages",
+        before=(ui_text('"One"'),),
+    ),
     Wrong("seed lines", "data-stream", "text", _data_with('0:"Hello"', '0:{"type":"text-delta","textDelta":"Hello"}'), "error"),
     Wrong("no first step", "data-stream", "text", _data_with(F + "\n", ""), "messages", ("ai4",)),
-    Wrong("text glued over a tool", "data-stream", "tool", Reply(DATA_TOOL.body.replace(F.encode() + b"\n", b"").replace(E_CALLS.encode() + b"\n", b"")), "messages", ("ai4",)),
+    Wrong(
+        "text glued over a tool",
+        "data-stream",
+        "tool",
+        Reply(DATA_TOOL.body.replace(F.encode() + b"\n", b"").replace(E_CALLS.encode() + b"\n", b"")),
+        "messages",
+        ("ai4",),
+    ),
     Wrong("arguments as a string", "data-stream", "tool", _data_with('"args":{"location":"Beijing"}', '"args":"{}"', DATA_TOOL), "error"),
     Wrong("a result without its call", "data-stream", "text", _data_with('0:"Hello"', 'a:{"toolCallId":"x","result":1}'), "error"),
     Wrong("an unknown code", "data-stream", "text", _data_with('0:"Hello"', 'z:"Hello"'), "error"),
@@ -381,6 +425,12 @@ WRONG = (
     Wrong("no finish", "openai", "text", Reply(openai_text(*PLAIN).body.replace(STOP.encode(), chunk("{}").encode())), "finish"),
     Wrong("a frame that is not JSON", "openai", "text", Reply(openai_text(*PLAIN).body.replace(b'"Hello"', b'"Hello')), "error"),
     Wrong("cut off", "openai", "text", ended(Reply(openai_text(*PLAIN).body[:-300]), "reset"), "error"),
-    Wrong("a call without an index", "openai", "client-tool", Reply(RIGHT["openai"]["client-tool"][0].body.replace(b'"index":0,"id"', b'"id"')), "error"),
+    Wrong(
+        "a call without an index",
+        "openai",
+        "client-tool",
+        Reply(RIGHT["openai"]["client-tool"][0].body.replace(b'"index":0,"id"', b'"id"')),
+        "error",
+    ),
     Wrong("server's calls shown", "openai", "tool", RIGHT["openai"]["client-tool"][0], "messages"),
 )

@@ -36,7 +36,9 @@ def test_a_stream_may_be_cut_anywhere(client: Client, workers: Workers, replay: 
     replies = RIGHT[client.wire][case.name]
     stages = [replay.stage(*replies, cut=place) for place in range(1, len(replies[0].body))]
     all_saw = workers.all([workers.ask(client, stage.base, case.asks(client, case.name)) for stage in stages])
-    wrong = {stage.cut: found for stage, saw in zip(stages, all_saw, strict=True) if (found := differences(client, case.sees[client.wire], saw))}
+    wrong = {
+        stage.cut: found for stage, saw in zip(stages, all_saw, strict=True) if (found := differences(client, case.sees[client.wire], saw))
+    }
     assert wrong == {}
 
 
@@ -52,7 +54,7 @@ FOUND_OUT = [
 def test_a_wrong_stream_is_found_out(client: Client, wrong: Wrong, workers: Workers, replay: Replay) -> None:
     """This harness can fail: what a client makes of a wrong stream differs from the table, and in the way that tells why."""
     case = NAMED[wrong.of]
-    stage = replay.stage(wrong.reply)
+    stage = replay.stage(*wrong.before, wrong.reply)
     assert wrong.by in differences(client, case.sees[client.wire], workers.saw(client, stage.base, case.asks(client, case.name)))
 
 
@@ -150,9 +152,18 @@ def test_the_second_request_tells_what_happened_in_the_first(client: Client, wor
     assert [message["role"] for message in second["messages"]] == ["user", "assistant", "user"]
     parts = second["messages"][1]["parts"]
     if client in AI4:
-        called = second["messages"][1]["toolInvocations"] if client.name in STEPLESS else [part["toolInvocation"] for part in parts if "toolInvocation" in part]
+        called = (
+            second["messages"][1]["toolInvocations"]
+            if client.name in STEPLESS
+            else [part["toolInvocation"] for part in parts if "toolInvocation" in part]
+        )
         (call,) = called
-        assert (call["state"], call["toolCallId"], call["args"], call["result"]) == ("result", "call_1", {"location": "Beijing"}, "Beijing: 25°C")
+        assert (call["state"], call["toolCallId"], call["args"], call["result"]) == (
+            "result",
+            "call_1",
+            {"location": "Beijing"},
+            "Beijing: 25°C",
+        )
     else:
         (call,) = (part for part in parts if part["type"] == "tool-get_weather")
         assert (call["state"], call["toolCallId"], call["input"], call["output"]) == (
@@ -172,7 +183,10 @@ def test_what_a_chat_asks_says_why(client: Client, workers: Workers, replay: Rep
     assert [request.json["trigger"] for request in stage.requests] == ["submit-message", "regenerate-message"]
     stage = replay.stage(*RIGHT[client.wire]["resume"])
     workers.saw(client, stage.base, NAMED["resume"].asks(client, "m"))
-    assert [(request.method, request.path) for request in stage.requests] == [("POST", "/api/chat"), ("GET", "/api/chat/chat-resume/stream")]
+    assert [(request.method, request.path) for request in stage.requests] == [
+        ("POST", "/api/chat"),
+        ("GET", "/api/chat/chat-resume/stream"),
+    ]
 
 
 def test_ai_sdk_4_resumes_at_the_same_address(workers: Workers, replay: Replay) -> None:
@@ -180,7 +194,10 @@ def test_ai_sdk_4_resumes_at_the_same_address(workers: Workers, replay: Replay) 
     client = AI4[-1]
     stage = replay.stage(*RIGHT[client.wire]["resume"])
     workers.saw(client, stage.base, NAMED["resume"].asks(client, "m"))
-    assert [(request.method, request.path) for request in stage.requests] == [("POST", "/api/chat"), ("GET", "/api/chat?chatId=chat-resume")]
+    assert [(request.method, request.path) for request in stage.requests] == [
+        ("POST", "/api/chat"),
+        ("GET", "/api/chat?chatId=chat-resume"),
+    ]
 
 
 GOLDEN = ROOT.parent / "shared/golden"

@@ -9,7 +9,7 @@ from router.wire import WIRES
 from tests.clients.cases import CASES, DOT, NAMED, Case, differences, played
 from tests.clients.harness import AI4, CHATS, OPENAI, UI, Client, Workers
 from tests.clients.replay import PATIENCE
-from tests.clients.router_cases import Running
+from tests.clients.router_cases import Running, plays
 from tests.clients.test_replayed_streams import as_text
 
 pytestmark = pytest.mark.skipif(
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize(("client", "case"), played(*CASES), ids=str)
+@pytest.mark.parametrize(("client", "case"), [(client, case) for client, case in played(*CASES) if plays(client, case)], ids=str)
 def test_an_answer_is_shown_as_it_was_meant(client: Client, case: Case, workers: Workers, router: Running) -> None:
     """Each client makes of the router's answer to each case the messages, the status and the callbacks that the table says."""
     saw = workers.saw(client, router.base, case.asks(client, case.name))
@@ -118,9 +118,8 @@ def test_usage_adds_up(client: Client, deed: str, workers: Workers, router: Runn
 @pytest.mark.parametrize("client", [*AI4, *UI], ids=str)
 def test_usage_reaches_on_finish(client: Client, workers: Workers, router: Running) -> None:
     """A chat hears the tokens of the whole answer: in AI SDK 4's own place, later as metadata of the message."""
-    usage = workers.saw(client, router.base, NAMED["tool"].asks(client, "tool"))["finish"]["usage"]
-    assert usage["input"] > 0
-    assert usage["output"] > 0
+    finish = workers.saw(client, router.base, NAMED["tool"].asks(client, "tool"))["finish"]
+    assert finish == {"reason": "stop", "usage": {"input": 22, "output": 6}}
 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)

@@ -88,6 +88,9 @@ export async function run({ client, base, path = "/api/chat", chat, model, deeds
       case "regenerate":
         await asking((hook) => hook.regenerate(), deed);
         break;
+      case "continue": // the conversation as it is: its last message is the assistant's
+        await asking((hook) => hook.sendMessage(), deed);
+        break;
       case "resume": {
         // The page is opened again: what was saved is the conversation up to the user's message.
         const saved = held.current.messages.filter((message) => message.role === "user");
