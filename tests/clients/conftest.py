@@ -29,3 +29,10 @@ def router(replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The router with each case as a model id, for the whole session."""
     with router_cases.router(tmp_path_factory.mktemp("router"), replay) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def newer_router(replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[router_cases.Running]:
+    """The same, for clients from AI SDK 6 on."""
+    with router_cases.router(tmp_path_factory.mktemp("newer"), replay, ", ui: {min_client: '6.0'}") as running:
+        yield running

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.clients.cases import NO_ORDER, Case
-from tests.clients.harness import Client
+from tests.clients.harness import Client, Wire
 from tests.clients.replay import Replay, Reply, Request, Stage, ended
 from tests.clients.streams import CALLS, ROLE, UNICODE, chunks, openai_text
 from tests.conftest import ROOT
@@ -112,6 +112,16 @@ async def lost_orders(number: str) -> str:
 }
 
 
+NOT_YET: Mapping[tuple[str, Wire], str] = {
+    ("resume", "data-stream"): "answers are not kept to be read again",
+    ("resume", "ui-message-stream"): "answers are not kept to be read again",
+    ("nothing-to-resume", "data-stream"): "GET is refused",
+    ("nothing-to-resume", "ui-message-stream"): "GET is refused",
+    ("continue", "ui-message-stream"): "an answer that goes on gets an id of its own",
+}
+"""What the router cannot do yet, by case and dialect. Who builds it takes the row away: the test says so by passing."""
+
+
 def plays(client: Client, case: Case) -> bool:
     """Whether the router can be asked for the case: a chat does not tell which tools it has, so there are none of its own."""
     return case.played_by(client) and not (case.name == "client-tool" and client.wire != "openai")
@@ -126,16 +136,15 @@ def model(request: Request) -> Reply:
     return replace(reply, body=reply.body.replace(b"data: [DONE]", USAGE + b"data: [DONE]"))
 
 
-def routes(provider: str) -> str:
-    """A routes.yaml in which each case is a model id. `provider`: the base URL of `model`."""
+def routes(provider: str, server: str) -> str:
+    """A routes.yaml in which each case is a model id. `provider`: the base URL of `model`; `server`: more of what stands there."""
     targets = [f"  {name}: {{script: {_flow(lines)}}}" for name, lines in SCRIPTS.items()]
     targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in MODELS]
     made = [
         f"  {name}: {{pipeline: chat, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}" for name in (*SCRIPTS, *MODELS)
     ]
     defaults = "defaults: {retry: {attempts: 1}, breaker: {failures: 1000}, rescue: fail, timeout: {idle: 60s}}"
-    server = "server: {keep_alive: 100ms}"
-    return "\n".join(["targets:", *targets, defaults, server, "routes:", *made, ""])
+    return "\n".join(["targets:", *targets, defaults, f"server: {{keep_alive: 100ms{server}}}", "routes:", *made, ""])
 
 
 def _flow(lines: object) -> str:
@@ -152,10 +161,10 @@ class Running:
 
 
 @contextmanager
-def router(folder: Path, replay: Replay) -> Generator[Running]:
-    """The router, as its user runs it, with every case as a model id."""
+def router(folder: Path, replay: Replay, server: str = "") -> Generator[Running]:
+    """The router, as its user runs it, with every case as a model id. `server`: more for `server:`, e.g. `, protocol: auto`."""
     provider = replay.answering(model)
-    files = {"routes.yaml": routes(provider.base), "pipelines/chat.yaml": "steps:\n  - history: {keep: 40}\n"}
+    files = {"routes.yaml": routes(provider.base, server), "pipelines/chat.yaml": "steps:\n  - history: {keep: 40}\n"}
     files |= {f"tools/{name}.py": source for name, source in TOOLS.items()}
     for name, content in files.items():
         path = folder / name
