@@ -49,8 +49,24 @@ class Result:
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
-Part = str | Call | Result
-"""One piece of a message. A plain `str` is text."""
+@dataclass(frozen=True, slots=True)
+class File:
+    """An image or a document that the user shows to the model. `url` is a data: URL, or an address the provider fetches;
+    `kind` its media type (`image/*` where only that is known).
+    """
+
+    kind: str
+    url: str
+    name: str = ""
+
+    @property
+    def remote(self) -> bool:
+        """Whether somebody has to fetch it."""
+        return self.url[:5].lower() != "data:"
+
+
+Part = str | File | Call | Result
+"""One piece of a message. A plain `str` is text; Files stand in `user` messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +154,17 @@ class ToolSpec:
     parameters: JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whether the model may call tools: as it likes, not at all, it must call one, or this one."""
+
+    kind: Literal["auto", "none", "required", "named"] = "auto"
+    name: str = ""
+
+
+AUTO = Choice()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One question: which route, the conversation, the tools granted, how to sample."""
@@ -145,6 +172,8 @@ class Ask:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    """Those the caller runs, as it comes in; the route's own are added on its way."""
+    choice: Choice = AUTO
     params: Params = field(default_factory=Params)
     fields: JsonObject = field(default_factory=dict[str, Json])
     """The body's other top-level fields: a template sees them as `ask.<field>`."""

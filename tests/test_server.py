@@ -388,7 +388,8 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
         assert (await client.get("/healthz")).status == 200
         assert (await client.get("/readyz")).json["ready"] is True
         document = (await client.get("/openapi.json")).json
-        assert {"/api/chat", "/api/chat/{route}", "/api/models", "/healthz", "/readyz"} == set(document["paths"])
+        chat = {"/api/chat", "/api/chat/{route}", "/v1/chat/completions"}
+        assert {*chat, "/api/models", "/v1/models", "/healthz", "/readyz"} == set(document["paths"])
         assert (await client.get("/docs")).status == 200
         assert (await client.get("/no-such")).status == 404
         assert (await client.get("/api/chat")).status == 405

@@ -11,9 +11,10 @@ from typing import cast
 
 from starlette.types import Receive
 
-from router.chat import Ask, Call, Json, JsonObject, Message, Params, Part, Result, Role, whole
+from router.chat import Ask, Json, JsonObject, Params, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
+from router.server.messages import messages
 from router.signature import arguments, record_of
 
 MAX_SECONDS = 30.0
@@ -21,7 +22,6 @@ MAX_SECONDS = 30.0
 PARAMS = record_of(Params)
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
-MAX_CALLS = 128
 
 
 class ClientLeft(Exception):
@@ -59,9 +59,8 @@ async def read(receive: Receive, declared_length: bytes | None, bounds: RequestB
         raise BadAsk("The request's body did not come in time.") from None
 
 
-def asked(body: bytes, model: str | None, bounds: RequestBounds) -> Asked:
-    """The question in a body. `model`: the route named in the path, which stands over the body's."""
-    fields = parsed(body, bounds.depth)
+def asked(fields: Mapping[str, Json], model: str | None, bounds: RequestBounds) -> Asked:
+    """The question in a body's fields. `model`: the route named in the path, which stands over the body's."""
     stream = fields.get("stream", True)
     if not isinstance(stream, bool):
         raise BadAsk("stream: true or false is needed.")
@@ -138,88 +137,3 @@ def sampling(fields: Mapping[str, Json]) -> Params:
         return Params(**values)  # type: ignore[arg-type]
     except Misfit as misfit:
         raise BadAsk(f"{misfit.message}.") from None
-
-
-ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-
-
-def messages(value: Json, most: int) -> tuple[Message, ...]:
-    """The conversation."""
-    if not isinstance(value, list) or not value:
-        raise BadAsk("messages: a list with at least one message is needed.")
-    if len(value) > most:
-        raise TooLarge(f"messages: {most} at most.")
-    return tuple(_message(one, f"messages[{index}]") for index, one in enumerate(value))
-
-
-def _message(value: Json, path: str) -> Message:
-    if not isinstance(value, dict):
-        raise BadAsk(f"{path}: an object is needed.")
-    fields = value
-    role = fields.get("role")
-    if not isinstance(role, str) or role not in ROLES:
-        raise BadAsk(f"{path}.role: one of {', '.join(ROLES)} is needed.")
-    if ROLES[role] == "tool":
-        call_id = _text(fields.get("tool_call_id"), f"{path}.tool_call_id")
-        return Message("tool", (Result(call_id, "", "".join(_content(fields, path))),))
-    parts: list[Part] = [text for text in _content(fields, path) if text]
-    if ROLES[role] == "assistant":
-        parts += _calls(fields.get("tool_calls"), f"{path}.tool_calls")
-    return Message(ROLES[role], tuple(parts))
-
-
-def _content(fields: Mapping[str, Json], path: str) -> list[str]:
-    """The text of a message: a string, a list of text parts, or (as chat UIs write it) `parts`."""
-    name = "parts" if fields.get("content") is None and "parts" in fields else "content"
-    content = fields.get(name)
-    if content is None and fields.get("tool_calls"):
-        return []
-    if isinstance(content, str):
-        return [whole(content)]
-    if not isinstance(content, list):
-        raise BadAsk(f"{path}.{name}: a text or a list of parts is needed.")
-    return [text for index, part in enumerate(content) if (text := _part(part, f"{path}.{name}[{index}]"))]
-
-
-UNSPOKEN = frozenset({"step-start", "reasoning", "source-url", "source-document"})
-"""Parts of a UI message that are not said to a model."""
-
-
-def _part(part: Json, path: str) -> str:
-    if not isinstance(part, dict):
-        raise BadAsk(f"{path}: an object is needed.")
-    kind = part.get("type")
-    if kind == "text":
-        return _text(part.get("text"), f"{path}.text")
-    if isinstance(kind, str) and (kind in UNSPOKEN or kind.startswith("data-")):
-        return ""
-    raise BadAsk(f"{path}.type: only text parts are read here.")
-
-
-def _calls(value: Json, path: str) -> list[Call]:
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > MAX_CALLS:
-        raise BadAsk(f"{path}: a list of at most {MAX_CALLS} calls is needed.")
-    return [_call(one, f"{path}[{index}]") for index, one in enumerate(value)]
-
-
-def _call(value: Json, path: str) -> Call:
-    fields = value if isinstance(value, dict) else {}
-    function = fields.get("function")
-    if not isinstance(function, dict):
-        raise BadAsk(f"{path}.function: an object is needed.")
-    written = _text(function.get("arguments"), f"{path}.function.arguments")
-    try:
-        given: object = json.loads(written or "{}")
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        raise BadAsk(f"{path}.function.arguments: a JSON object, as a text, is needed.")
-    return Call(_text(fields.get("id"), f"{path}.id"), _text(function.get("name"), f"{path}.function.name"), cast("JsonObject", given))
-
-
-def _text(value: Json, path: str) -> str:
-    if not isinstance(value, str):
-        raise BadAsk(f"{path}: a text is needed.")
-    return whole(value)

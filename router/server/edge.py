@@ -7,6 +7,8 @@ hide the client's leaving.
 import asyncio
 import re
 import secrets
+import time
+import uuid
 from dataclasses import replace
 
 from starlette.middleware.cors import CORSMiddleware
@@ -16,13 +18,14 @@ from router.config.declaration import Cors
 from router.errors import RouterError, Stopping, WrongMethod
 from router.events import Failure
 from router.reload import Live
-from router.server import body
+from router.server import body, protocol
 from router.server.body import ClientLeft
 from router.server.log import Entry, problems
 from router.server.reply import Collected, Presence, Reply, Streamed, deliver
-from router.wire import WIRES
+from router.wire import WIRES, Heading
 
 CHAT = "/api/chat"
+COMPLETIONS = f"{protocol.OPENAI}chat/completions"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
@@ -75,7 +78,7 @@ class Edge:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path == CHAT:
+        if path in (CHAT, COMPLETIONS):
             await self._chat(scope, receive, send, None)
         elif path.startswith(CHAT + "/"):
             await self._chat(scope, receive, send, path.removeprefix(CHAT + "/"))
@@ -91,13 +94,27 @@ class Edge:
             reply = Reply(send, entry, WIRES["line"])
             sink: Streamed | Collected | None = None
             try:
+                server = generation.server
+                named = protocol.requested(scope.get("query_string", b""), headers.get(b"x-stream-protocol", b""))
+                reply.wire = protocol.chosen(named, scope["path"], server.protocol, {})
                 _check_method(scope)
-                bounds = generation.server.request
-                data = await body.read(receive, headers.get(b"content-length"), bounds)
-                wanted = body.asked(data, model, bounds)
+                data = await body.read(receive, headers.get(b"content-length"), server.request)
+                fields = body.parsed(data, server.request.depth)
+                reply.wire = protocol.chosen(named, scope["path"], server.protocol, fields)
+                if scope["path"] == COMPLETIONS and fields.get("stream") is None:
+                    fields["stream"] = False  # as that API has it; everywhere else a stream is what is asked for
+                wanted = body.asked(fields, model, server.request)
                 route = generation.route(wanted.ask.model)
                 entry.route, entry.stream = route.name, wanted.stream
-                sink = Streamed(reply) if wanted.stream else Collected(reply, wanted.ask.model)
+                heading = Heading(
+                    request_id=request_id,
+                    message_id=str(uuid.uuid4()),
+                    model=wanted.ask.model,
+                    created=int(time.time()),
+                    wants_usage=protocol.wants_usage(fields),
+                    min_client=server.ui.min_client,
+                )
+                sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                 ask = replace(wanted.ask, model=route.name)
                 async with Presence(receive):
                     await deliver(route.answer, ask, route.declared.timeout.total, sink)

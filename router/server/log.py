@@ -85,6 +85,8 @@ class Entry:
                 self.tools.append(name)
             case Finish(reason, usage, attempts):
                 self.outcome, self.usage, self.attempts = reason, usage, attempts
+                if attempts:
+                    self.target = attempts[-1].target  # another may have gone on where the one that began broke off
             case Failure(code, _, attempts):
                 self.outcome, self.attempts = code, attempts or self.attempts
             case _:

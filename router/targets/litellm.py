@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Protocol
 
-from router.chat import Ask
+from router.chat import Ask, File
 from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Event, Events, Start
@@ -263,6 +263,10 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         arguments: dict[str, object] = {**fixed, **ask.params.over(declared.params).given, "messages": completions.messages(ask)}
         if ask.tools:
             arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
+            if (choice := completions.choice(ask)) is not None:
+                arguments["tool_choice"] = choice
+        if any(part.remote for message in ask.messages for part in message.parts if isinstance(part, File)):
+            raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
         lane = await library()
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         arguments["timeout"] = lane.timeout(None, connect=connect)

@@ -151,6 +151,8 @@ def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[
     made: dict[str, Json] = {**fixed, **given, "messages": completions.messages(ask)}
     if ask.tools:
         made["tools"] = [completions.tool(spec) for spec in ask.tools]
+        if (choice := completions.choice(ask)) is not None:
+            made["tool_choice"] = choice
     return made
 
 
