@@ -1,6 +1,6 @@
 /** app/api/chat/route.ts of a Next.js app: the AI SDK's server half asks the router instead of OpenAI. */
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { convertToModelMessages, streamText, type UIMessage } from "ai";
+import { APICallError, convertToModelMessages, streamText, type UIMessage } from "ai";
 
 const router = createOpenAICompatible({ name: "pointsman", baseURL: process.env.ROUTER_URL ?? "http://localhost:8000/v1" });
 
@@ -12,5 +12,8 @@ export async function POST(request: Request): Promise<Response> {
     abortSignal: request.signal, // the stop button, through to the model
     maxRetries: 0, // the router has tried again and elsewhere already
   });
-  return answer.toUIMessageStreamResponse();
+  return answer.toUIMessageStreamResponse({
+    // The AI SDK hides errors from users; what the router says in one is made for them.
+    onError: (error) => (APICallError.isInstance(error) ? error.message : "The answer was cut off. Please try again."),
+  });
 }
