@@ -50,7 +50,8 @@ export async function run({ client, base, path = "/api/chat", chat, model, deeds
     let seen;
     const read = new Promise((resolve) => (seen = resolve));
     held.watch = ({ messages }) => {
-      if (mark === undefined || over || !messages.at(-1)?.content.includes(mark) || messages.at(-1).role !== "assistant") return;
+      const last = messages.at(-1);
+      if (mark === undefined || over || last?.role !== "assistant" || !JSON.stringify(last.parts.map(part)).includes(mark)) return;
       over = true;
       if (stop !== undefined) held.current.stop();
       seen();

@@ -10,7 +10,7 @@ and a part of a stream that was never ended has "open" after it.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from tests.clients.harness import CLIENTS, Client, Saw
@@ -21,6 +21,8 @@ Deed = dict[str, Any]
 Chat = Literal["data-stream", "ui-message-stream", "openai"]
 
 HI: Deed = {"do": "send", "text": "Hi"}
+"""With `stop` or `leave`, the user does so as soon as the message, spelled as below, holds that."""
+THANKS: Deed = {"do": "send", "text": "Thanks"}
 DOT = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 BEIJING: Part = ["call", "get_weather", {"location": "Beijing"}, "result", "Beijing: 25°C"]
 SHANGHAI: Part = ["call", "get_weather", {"location": "Shanghai"}, "result", "Shanghai: 25°C"]
@@ -50,6 +52,8 @@ class Seen:
     finish: str | None = "stop"
     hears: frozenset[str] = frozenset()
     """Callbacks that come, whatever else does."""
+    unfinished: bool = False
+    """Whether an answer broke off, so that a part of it may be under way for ever."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,16 @@ THREE = said(["step"], BEIJING, SHANGHAI, ["step"], PARIS, ["step"], ["text", "A
 LOST = ["call", "lost_orders", {"number": "A-1"}]
 CANNOT = (["step"], ["text", "I cannot find it."])
 
+UNDER_WAY: Part = ["call", "slow_weather", {"location": "Beijing"}, "open"]
+
+
+def _and_then(*parts: Part) -> dict[Chat, Seen]:
+    """This answer, which did not end as it should, and a turn after it."""
+    seen = Seen([user(), answer(*parts), user(["text", "Thanks"]), answer(["step"], ["text", "You are welcome."])], unfinished=True)
+    told = [[*part[:3], "result", part[4]] if part[-2:] == ["error", NO_ORDER] else part for part in parts]
+    return {"ui-message-stream": seen, "data-stream": replace(seen, messages=[seen.messages[0], answer(*told), *seen.messages[2:]])}
+
+
 CASES = (
     Case("text", said(["step"], ["text", "Hello, world!"])),
     Case("unicode", said(["step"], ["text", UNICODE])),
@@ -157,8 +171,13 @@ CASES = (
             for wire, seen in said(*TOOL).items()
             for more in [answer(*([["step"]] if wire != "openai" else []), ["text", "You are welcome."])]
         },
-        [HI, {"do": "send", "text": "Thanks"}],
+        [HI, THANKS],
     ),
+    Case("after-error", _and_then(["step"], ["text", "Partial"]), [HI, THANKS]),
+    Case("after-stop", _and_then(["step"], ["text", "Before"]), [{**HI, "stop": "Before"}, THANKS]),
+    Case("after-thought", _and_then(["step"], ["thought", "Hm"]), [{**HI, "stop": "Hm"}, THANKS]),
+    Case("after-stopped-tool", _and_then(["step"], ["text", "Let me check."], UNDER_WAY), [{**HI, "stop": '"Beijing"},"open"'}, THANKS]),
+    Case("after-tool-error", _and_then(["step"], [*LOST, "error", NO_ORDER], *CANNOT), [HI, THANKS]),
     Case(
         "file",
         {
@@ -224,7 +243,7 @@ def differences(client: Client, seen: Seen, saw: Saw) -> dict[str, str]:
         return {"late": "the client was not done in time"}
     found: dict[str, str] = {}
     wanted = [{**message, "parts": [part for part in message["parts"] if _kept(client, part)]} for message in seen.messages]
-    broken = seen.status == "error" or not seen.finish
+    broken = seen.unfinished or seen.status == "error" or not seen.finish
     got = _closed(saw["messages"]) if broken else saw["messages"]
     if got != wanted:
         found["messages"] = f"{got} != {wanted}"

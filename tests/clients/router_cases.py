@@ -69,7 +69,10 @@ CHECKED = chunks(
     '{"tool_calls":[{"index":0,"function":{"arguments":"\\"Beijing\\"}"}}]}',
     CALLS,
 )
+WELCOME = openai_text('"You are welcome."')
+PARTIAL = Reply(chunks(ROLE, '{"content":"Partial"}').body.removesuffix(b"data: [DONE]\n\n"))
 HELD = ended(Reply(chunks(ROLE, '{"content":"Before"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
+THINKING = ended(Reply(chunks('{"role":"assistant","reasoning_content":"Hm"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "tools": {
@@ -78,9 +81,18 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
         (1, 3): openai_text('"All are sunny."'),
     },
     "tool-error": {(1, 0): _calling(("call_1", "lost_orders", {"number": "A-1"})), (1, 1): openai_text('"I cannot find it."')},
-    "two-turns": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."'), (2, 0): openai_text('"You are welcome."')},
+    "two-turns": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."'), (2, 0): WELCOME},
     "stop": {(1, 0): HELD},
     "file": {(1, 0): openai_text('"A red dot."')},
+    "after-error": {(1, 0): ended(PARTIAL, "reset"), (2, 0): WELCOME},
+    "after-stop": {(1, 0): HELD, (2, 0): WELCOME},
+    "after-thought": {(1, 0): THINKING, (2, 0): WELCOME},
+    "after-stopped-tool": {(1, 0): Reply(CHECKED.body.replace(b"get_weather", b"slow_weather")), (2, 0): WELCOME},
+    "after-tool-error": {
+        (1, 0): _calling(("call_1", "lost_orders", {"number": "A-1"})),
+        (1, 1): openai_text('"I cannot find it."'),
+        (2, 0): WELCOME,
+    },
     "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
 }
 """A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
@@ -95,12 +107,23 @@ OPTIONS: Mapping[str, str] = {
     "tools": "tools: [weather]",
     "tool-error": "tools: [orders]",
     "two-turns": "tools: [weather]",
+    "after-thought": "reasoning: show",
+    "after-stopped-tool": "tools: [slow]",
+    "after-tool-error": "tools: [orders]",
 }
 TOOLS = {
     "weather": '''
 async def get_weather(location: str) -> str:
     """Current weather for a city."""
     return f"{location}: 25°C"
+''',
+    "slow": '''
+import asyncio
+
+async def slow_weather(location: str) -> str:
+    """Weather that takes its time."""
+    await asyncio.sleep(50)
+    return location
 ''',
     "orders": f'''
 from router.errors import ToolError

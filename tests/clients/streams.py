@@ -112,6 +112,44 @@ DATA_TOOL = data(
 UNICODE_PIECES = ('"你"', '"好！\\n"', '"😀 \\"q\\" \\\\ \u2028</script>"')
 PLAIN = ('"Hello"', '", "', '"world!"')
 HTTP_ERROR = '{"code":"bad_gateway:chat","message":"No model could answer. (request req_1)","cause":null}'
+UI_PARTIAL = ui(
+    *BEGIN,
+    '{"type":"text-start","id":"t1"}',
+    '{"type":"text-delta","id":"t1","delta":"Partial"}',
+    '{"type":"error","errorText":"The answer broke off. (request req_1)"}',
+    '{"type":"finish-step"}',
+    '{"type":"finish"}',
+)
+UI_LOST = ui(
+    *BEGIN,
+    '{"type":"tool-input-available","toolCallId":"call_1","toolName":"lost_orders","input":{"number":"A-1"}}',
+    '{"type":"tool-output-error","toolCallId":"call_1","errorText":"There is no order of this number."}',
+    '{"type":"finish-step"}',
+    '{"type":"start-step"}',
+    '{"type":"text-start","id":"t1"}',
+    '{"type":"text-delta","id":"t1","delta":"I cannot find it."}',
+    '{"type":"text-end","id":"t1"}',
+    *END,
+)
+UI_THANKS = ui_text('"You are welcome."', message=TWO)
+DATA_PARTIAL = data(
+    F,
+    '0:"Partial"',
+    '3:"The answer broke off. (request req_1)"',
+    'e:{"finishReason":"error","usage":{"promptTokens":0,"completionTokens":0},"isContinued":false}',
+    'd:{"finishReason":"error","usage":{"promptTokens":0,"completionTokens":0}}',
+)
+DATA_LOST = data(
+    F,
+    '9:{"toolCallId":"call_1","toolName":"lost_orders","args":{"number":"A-1"}}',
+    'a:{"toolCallId":"call_1","result":"There is no order of this number."}',
+    E_CALLS,
+    F,
+    '0:"I cannot find it."',
+    E_STOP,
+    D,
+)
+DATA_THANKS = data(F.replace(ONE, TWO), '0:"You are welcome."', E_STOP, D)
 
 RIGHT: Mapping[Wire, Mapping[str, tuple[Reply, ...]]] = {
     "ui-message-stream": {
@@ -150,30 +188,25 @@ RIGHT: Mapping[Wire, Mapping[str, tuple[Reply, ...]]] = {
                 *END,
             ),
         ),
-        "tool-error": (
-            ui(
-                *BEGIN,
-                '{"type":"tool-input-available","toolCallId":"call_1","toolName":"lost_orders","input":{"number":"A-1"}}',
-                '{"type":"tool-output-error","toolCallId":"call_1","errorText":"There is no order of this number."}',
-                '{"type":"finish-step"}',
-                '{"type":"start-step"}',
-                '{"type":"text-start","id":"t1"}',
-                '{"type":"text-delta","id":"t1","delta":"I cannot find it."}',
-                '{"type":"text-end","id":"t1"}',
-                *END,
-            ),
-        ),
+        "tool-error": (UI_LOST,),
         "error-before": (plain_json(HTTP_ERROR, 502),),
-        "error-after": (
-            ui(
-                *BEGIN,
-                '{"type":"text-start","id":"t1"}',
-                '{"type":"text-delta","id":"t1","delta":"Partial"}',
-                '{"type":"error","errorText":"The answer broke off. (request req_1)"}',
-                '{"type":"finish-step"}',
-                '{"type":"finish"}',
-            ),
+        "error-after": (UI_PARTIAL,),
+        "after-error": (UI_PARTIAL, UI_THANKS),
+        "after-stop": (ended(ui_text('"Before"'), "hold"), UI_THANKS),
+        "after-thought": (
+            ended(ui(*BEGIN, '{"type":"reasoning-start","id":"r1"}', '{"type":"reasoning-delta","id":"r1","delta":"Hm"}'), "hold"),
+            UI_THANKS,
         ),
+        "after-stopped-tool": (
+            ended(
+                Reply(
+                    UI_TOOL.body.partition(b'data: {"type":"tool-output-available"')[0].replace(b"get_weather", b"slow_weather"),
+                ),
+                "hold",
+            ),
+            UI_THANKS,
+        ),
+        "after-tool-error": (UI_LOST, UI_THANKS),
         "stop": (ended(ui_text('"Before"'), "hold"),),
         "resume": (
             ended(Reply(ui_text('"Before"').body.partition(b'data: {"type":"text-end"')[0]), "hold"),
@@ -227,28 +260,17 @@ RIGHT: Mapping[Wire, Mapping[str, tuple[Reply, ...]]] = {
                 D,
             ),
         ),
-        "tool-error": (
-            data(
-                F,
-                '9:{"toolCallId":"call_1","toolName":"lost_orders","args":{"number":"A-1"}}',
-                'a:{"toolCallId":"call_1","result":"There is no order of this number."}',
-                E_CALLS,
-                F,
-                '0:"I cannot find it."',
-                E_STOP,
-                D,
-            ),
-        ),
+        "tool-error": (DATA_LOST,),
         "error-before": (plain_json(HTTP_ERROR, 502),),
-        "error-after": (
-            data(
-                F,
-                '0:"Partial"',
-                '3:"The answer broke off. (request req_1)"',
-                'e:{"finishReason":"error","usage":{"promptTokens":0,"completionTokens":0},"isContinued":false}',
-                'd:{"finishReason":"error","usage":{"promptTokens":0,"completionTokens":0}}',
-            ),
+        "error-after": (DATA_PARTIAL,),
+        "after-error": (DATA_PARTIAL, DATA_THANKS),
+        "after-stop": (ended(data(F, '0:"Before"'), "hold"), DATA_THANKS),
+        "after-thought": (ended(data(F, 'g:"Hm"'), "hold"), DATA_THANKS),
+        "after-stopped-tool": (
+            ended(Reply(DATA_TOOL.body.partition(b"a:")[0].replace(b"get_weather", b"slow_weather")), "hold"),
+            DATA_THANKS,
         ),
+        "after-tool-error": (DATA_LOST, DATA_THANKS),
         "stop": (ended(data(F, '0:"Before"'), "hold"),),
         "resume": (ended(data(F, '0:"Before"'), "hold"), data(F, '0:"Before"', '0:" and after"', E_STOP, D)),
         "nothing-to-resume": (data(),),

@@ -7,7 +7,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from router.wire import WIRES
-from tests.clients.cases import CASES, DOT, NAMED, Case, differences, played
+from tests.clients.cases import CASES, DOT, NAMED, NO_ORDER, Case, differences, played
 from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers, missing
 from tests.clients.replay import PATIENCE
 from tests.clients.router_cases import NOT_YET, Running, plays
@@ -71,6 +71,20 @@ def test_the_model_is_told_what_its_tool_said_in_the_turn_before(client: Client,
     assert (call["function"]["name"], messages[1]["content"]) == ("get_weather", "Let me check.")
     assert (messages[2]["tool_call_id"], messages[2]["content"]) == (call["id"], "Beijing: 25°C")
     assert (messages[3]["content"], messages[4]["content"]) == ("It is sunny.", "Thanks")
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+@pytest.mark.parametrize("name", ["after-error", "after-stop", "after-thought", "after-stopped-tool", "after-tool-error"])
+def test_what_broke_off_is_no_obstacle_later(client: Client, name: str, workers: Workers, router: Running) -> None:
+    """After an error, a stop, a tool that was not waited for or one that failed, the model gets a conversation it can take."""
+    workers.saw(client, router.base, NAMED[name].asks(client, name))
+    messages = told(router)
+    assert [message["content"] for message in messages if message["role"] == "user"] == ["Hi", "Thanks"]
+    asked = [call["id"] for message in messages for call in message.get("tool_calls", ())]
+    assert asked == [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+    assert all(message["content"] or message.get("tool_calls") for message in messages)
+    if name == "after-tool-error":
+        assert [NO_ORDER in message["content"] for message in messages if message["role"] == "tool"] == [True]
 
 
 @pytest.mark.parametrize("client", [expected(client, "picture") for client in CLIENTS])

@@ -65,8 +65,8 @@ export async function run({ client, base, path = "/api/chat", chat, model, deeds
     let seen;
     const read = new Promise((resolve) => (seen = resolve));
     held.watch = ({ messages }) => {
-      if (mark === undefined || over || messages.at(-1)?.role !== "assistant") return;
-      if (!messages.at(-1).parts.some((one) => one.type === "text" && one.text.includes(mark))) return;
+      const last = messages.at(-1);
+      if (mark === undefined || over || last?.role !== "assistant" || !JSON.stringify(last.parts.map(part)).includes(mark)) return;
       over = true;
       if (stop !== undefined) void held.current.stop();
       seen();
