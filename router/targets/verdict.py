@@ -16,7 +16,7 @@ DENIED = frozenset({401, 402, 403, 404, 407})
 
 TOO_LONG = re.compile(
     r"(?i)context[_ ]length|context[_ ]window|maximum context|context size|prompt is too long|input is too long|too many (input )?tokens"
-    r"|exceeds? (the )?(max|limit|available context|model'?s)[\w ]*(token|context)|input token count|reduce the length",
+    r"|exceeds? (the )?(max|limit|available context|model'?s)[\w ]*(token|context)|input token count|input tokens exceeded|reduce the length",
 )
 WRONG_KEY = re.compile(
     r"(?i)(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key|api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)"

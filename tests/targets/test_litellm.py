@@ -1,5 +1,6 @@
 """The LiteLLM lane: what it sends, how it hears, and what of its errors goes further."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -160,6 +161,32 @@ async def test_closing_early_closes_the_connection() -> None:
         await fake.until(lambda: fake.closed == 1)
 
 
+async def test_a_count_that_nobody_sent_is_not_told() -> None:
+    """LiteLLM counts for itself where the provider does not; its guess is no usage."""
+    async with provider(Reply((chunk({"content": "Hi"}), chunk({}, "stop")))) as fake:
+        assert (await heard(declared(fake.base)))[-1] == Finish("stop", None)
+
+
+async def test_an_end_that_nobody_said_is_unknown() -> None:
+    """LiteLLM says stop where the provider said nothing."""
+    async with provider(Reply((chunk({"content": "Hi"}), b"data: [DONE]\n\n"))) as fake:
+        assert (await heard(declared(fake.base)))[-1] == Finish("unknown", None)
+
+
+async def test_an_ollama_server_is_asked_nothing_but_the_question() -> None:
+    """LiteLLM would ask it about the model too, on the loop, and block every other answer meanwhile."""
+    lines = b'{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}\n'
+    lines += (
+        b'{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":1}\n'
+    )
+    async with provider(Reply((lines,))) as fake:
+        target = Declared(model=Name("ollama_chat/m"), api_base=fake.base.removesuffix("/v1"))
+        seen = await heard(target)
+        await asyncio.sleep(0)
+    assert seen == [Start("a", "ollama_chat/m"), Text("Hi"), Finish("stop", Usage(5, 1))]
+    assert len(fake.requests) == 1
+
+
 async def test_an_empty_body_has_nothing_in_it() -> None:
     """LiteLLM makes a finished answer of a body without events; failover takes one with nothing in it for a failure."""
     async with provider(Reply(())) as fake:
@@ -219,6 +246,7 @@ def test_the_list_of_providers_is_the_librarys_own() -> None:
     [
         ("opena/gpt-4o", "no provider is named `opena`; did you mean `openai/gpt-4o`?"),
         ("cohere_chat/command-r", "`cohere_chat/` is refused"),
+        ("openai/responses/gpt-5-pro", "`openai/responses/` is refused: write `openai/gpt-5-pro`"),
         ("qqqqqqqq/x", "no provider is named `qqqqqqqq`"),
     ],
 )
