@@ -273,6 +273,8 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
     }
     if declared.api_base:
         fixed["api_base"] = declared.api_base
+    if declared.api_version:
+        fixed["api_version"] = declared.api_version
     if declared.api_key:
         fixed["api_key"] = declared.api_key.value
     elif declared.api_base:

@@ -11,16 +11,19 @@ class Provider:
     path: put after an `api_base` that lacks it
     counts: whether it takes stream_options (those that do not count tokens unasked, or refuse the request)
     keyless: whether it may be asked without a key
+    header: where the key goes; in `authorization` it stands after `Bearer`
     """
 
     base: str
     path: str = ""
     counts: bool = True
     keyless: bool = False
+    header: str = "authorization"
 
 
 PROVIDERS = {
     "openai": Provider("https://api.openai.com/v1"),
+    "azure": Provider("", header="api-key"),
     "cerebras": Provider("https://api.cerebras.ai/v1"),
     "deepseek": Provider("https://api.deepseek.com/v1"),
     "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1"),

@@ -84,7 +84,9 @@ async def replaying() -> AsyncGenerator[str, None]:
 
 async def heard(base: str, case: str, faults: str = "", lane: str = "openai") -> list[Event]:
     """The events of one recording; whoever fails raises."""
-    declared = Declared(model=Name(f"{lane}/{case}{'@' if faults else ''}{faults}"), api_base=base, api_key=Secret("sk-test"))
+    prefix = "azure" if case.startswith("azure.") else lane
+    base = base.removesuffix("/v1") if prefix == "azure" else base
+    declared = Declared(model=Name(f"{prefix}/{case}{'@' if faults else ''}{faults}"), api_base=base, api_key=Secret("sk-test"))
     connections, order = Connections(), Order()
     try:
         async with aclosing(LANES[lane]("a", declared, 3, connections)(HI)) as events:
