@@ -110,7 +110,8 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
     provider = PROVIDERS[prefix]
     url = _azure(declared, model) if prefix == "azure" else _address(declared, provider, prefix)
     if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
-        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{prefix.upper().removesuffix('_AI')}_API_KEY}}`", "model")
+        variable = provider.key or f"{prefix.upper().removesuffix('_AI')}_API_KEY"
+        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable}}}`", "model")
     bearer = "Bearer " if provider.header == "authorization" else ""
     headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
     endpoint = http.Endpoint(url, headers, connect)
@@ -161,6 +162,8 @@ REASONS_ALONE = ("o1", "o3", "o4", "gpt-5")
 
 def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[str, Json]) -> dict[str, Json]:
     given = ask.params.over(declared.params).given
+    for name in PROVIDERS[prefix].lacks:
+        given.pop(name, None)
     if prefix in ("azure", "openai") and model.startswith(REASONS_ALONE):
         if (most := given.pop("max_tokens", None)) is not None:
             given["max_completion_tokens"] = most

@@ -1,6 +1,7 @@
 """The LiteLLM lane: what it sends, how it hears, and what of its errors goes further."""
 
 import asyncio
+import importlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, RouterError, TargetDown, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
-from router.targets import litellm
+from router.targets import litellm, providers
 from tests.provider import Reply, calls, chunk, error, frame, provider, text, usage
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -255,6 +256,28 @@ def test_a_provider_that_is_none_is_refused_at_load(model: str, said: str) -> No
     with pytest.raises(Misfit) as caught:
         litellm.check_model(model)
     assert caught.value.message.startswith(said)
+
+
+ELSEWHERE = {"deepseek": "https://api.deepseek.com/beta", "together_ai": "https://api.together.ai/v1"}
+"""Where LiteLLM looks for a provider that we ask at another of its addresses: the beta, and the newer name of the same host."""
+ITS_OWN = {"azure", "hosted_vllm", "lm_studio", "llamafile", "ollama_chat", "openai", "openrouter"}
+"""Providers for which LiteLLM's list of addresses has none, or one on this machine."""
+
+
+@pytest.mark.parametrize("prefix", sorted(set(providers.PROVIDERS) - ITS_OWN))
+def test_the_table_of_providers_is_the_librarys_own(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address, the variable of the key and what a provider does not know are what LiteLLM says of it."""
+    provider = providers.PROVIDERS[prefix]
+    library: Any = importlib.import_module("litellm")
+    monkeypatch.setenv(provider.key or f"{prefix.upper().removesuffix('_AI')}_API_KEY", "canary")
+    _, found, key, base = library.get_llm_provider(model=f"{prefix}/some-model")
+    assert (found, key) == (prefix, "canary")
+    assert base.rstrip("/") == ELSEWHERE.get(prefix, provider.base)
+    if provider.lacks:
+        known = library.get_supported_openai_params("some-model", custom_llm_provider=prefix)
+        ours = {"reasoning_effort", "seed", "presence_penalty", "frequency_penalty", "temperature", "top_p", "max_tokens", "stop"}
+        assert ours - set(known) == provider.lacks
+        assert ("stream_options" in known) == provider.counts
 
 
 def test_its_proxy_is_never_imported() -> None:

@@ -225,6 +225,19 @@ def test_a_deadline_while_connecting_is_a_silence() -> None:
     assert isinstance(http.translated("a", TimeoutError()), TargetSilent)
 
 
+async def test_what_a_provider_does_not_know_is_left_out() -> None:
+    """Some refuse a request that holds it."""
+    ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0, seed=1, reasoning_effort="low"))
+    async with provider(Reply(text("Hi"))) as fake:
+        await heard(declared(fake.base, "zai/glm-4.6"), ask)
+        await heard(declared(fake.base, "deepinfra/x"), ask)
+    first, second = fake.requests
+    assert first["temperature"] == 0
+    assert not {"seed", "reasoning_effort"} & {*first, *second}
+    assert "stream_options" in first
+    assert "stream_options" not in second
+
+
 AZURE = {
     "a deployment": ("", None, "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21"),
     "with a slash": ("/", None, "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21"),
