@@ -57,6 +57,44 @@ class Joined:
         return "\ufffd" if half else ""
 
 
+THINK, THOUGHT = "<think>", "</think>"
+MAX_BLANK = 64
+"""Characters of white space that may stand before `<think>`."""
+
+
+class Opening:
+    """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`. Over after the closing tag,
+    or as soon as there is something else. A closing tag alone is text: nobody can tell which text before it was a thought.
+    """
+
+    def __init__(self) -> None:
+        self.held = ""
+        """What may be the beginning of a tag."""
+        self.within = False
+        """Whether the opening tag was there."""
+        self.over = False
+
+    def feed(self, piece: str) -> tuple[str, str]:
+        """What is certain now: thought, and text after it."""
+        piece, self.held = self.held + piece, ""
+        if not self.within:
+            start = piece.lstrip()
+            self.within = start.startswith(THINK) and len(piece) - len(start) <= MAX_BLANK
+            if not self.within:
+                self.over = not THINK.startswith(start) or len(piece) - len(start) > MAX_BLANK
+                self.held = "" if self.over else piece
+                return "", piece if self.over else ""
+            piece = start.removeprefix(THINK)
+        thought, tag, text = piece.partition(THOUGHT)
+        if tag:
+            self.over = True
+            return thought, text
+        most = len(THOUGHT) - 1
+        kept = next((size for size in range(min(most, len(piece)), 0, -1) if THOUGHT.startswith(piece[-size:])), 0)
+        self.held = piece[len(piece) - kept :]
+        return piece[: len(piece) - kept], ""
+
+
 @dataclass(slots=True)
 class Pending:
     """A call whose arguments are still coming."""
@@ -80,21 +118,46 @@ class Speech:
         self._latest: dict[int, Pending] = {}
         self._reason: str | None = None
         self._usage: Usage | None = None
+        self._opening: Opening | None = Opening()
         self.said = False
 
     def text(self, piece: str) -> Iterator[Event]:
-        """A piece of the answer."""
+        """A piece of the answer. What stands in `<think>` at its very start is a thought."""
         if piece := self._text.feed(piece):
+            if self._opening is not None:
+                yield from self._opened(self._opening, piece)
+                return
             self.said = True
             yield Text(piece)
 
     def thought(self, piece: str) -> Iterator[Event]:
-        """A piece of reasoning."""
+        """A piece of reasoning. Who says that it is one does not write it into the answer as well."""
         if piece := self._thought.feed(piece):
+            if self._opening is not None:
+                yield from self._settled(self._opening)
             yield Thought(piece)
+
+    def _opened(self, opening: Opening, piece: str) -> Iterator[Event]:
+        thought, text = opening.feed(piece)
+        if opening.over:
+            self._opening = None
+        if thought:
+            yield Thought(thought)
+        if text:
+            self.said = True
+            yield Text(text)
+
+    def _settled(self, opening: Opening) -> Iterator[Event]:
+        """The answer's start is over: what was held of it."""
+        self._opening = None
+        if held := opening.held:
+            self.said = self.said or not opening.within
+            yield Thought(held) if opening.within else Text(held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> Iterator[Event]:
         """A piece of a tool call. A new id begins a new call, whatever its index; a repeated name is the same name."""
+        if self._opening is not None:
+            yield from self._settled(self._opening)
         pending = self._pending(index, call_id, name)
         if name and not pending.name:
             pending.name = name
@@ -143,7 +206,12 @@ class Speech:
         if rest := self._thought.end():
             yield Thought(rest)
         if rest := self._text.end():
-            yield Text(rest)
+            if self._opening is not None:
+                yield from self._opened(self._opening, rest)
+            else:
+                yield Text(rest)
+        if self._opening is not None:
+            yield from self._settled(self._opening)
         if self._reason is None:
             raise TargetDown(self._target, "cut")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]
