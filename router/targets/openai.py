@@ -164,6 +164,8 @@ def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[
     given = ask.params.over(declared.params).given
     for name in PROVIDERS[prefix].lacks:
         given.pop(name, None)
+    if prefix == "ollama_chat" and given.get("reasoning_effort") == "minimal":
+        given["reasoning_effort"] = "low"  # it knows high, medium, low and none, and refuses the rest
     if prefix in ("azure", "openai") and model.startswith(REASONS_ALONE):
         if (most := given.pop("max_tokens", None)) is not None:
             given["max_completion_tokens"] = most

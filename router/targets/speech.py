@@ -155,10 +155,12 @@ class Speech:
             yield Thought(held) if opening.within else Text(held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> Iterator[Event]:
-        """A piece of a tool call. A new id begins a new call, whatever its index; a repeated name is the same name."""
+        """A piece of a tool call. A new id begins a new call, whatever its index, and so does a new name; a repeated name is the
+        same name, unless the arguments were whole and begin once more.
+        """
         if self._opening is not None:
             yield from self._settled(self._opening)
-        pending = self._pending(index, call_id, name)
+        pending = self._pending(index, call_id, name, part)
         if name and not pending.name:
             pending.name = name
         if part:
@@ -169,10 +171,10 @@ class Speech:
             if pending.name:
                 yield ToolInput(pending.call_id, pending.name, whole(part))
 
-    def _pending(self, index: int, call_id: str, name: str) -> Pending:
+    def _pending(self, index: int, call_id: str, name: str, part: str) -> Pending:
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
-        if known is not None and (call_id or not name or name == known.name or not known.name):
-            return known  # without ids, another name is another call
+        if known is not None and (not name or not known.name or (name == known.name and not _begins_again(known, part))):
+            return known
         if len(self._calls) >= MAX_CALLS:
             raise TargetDown(self._target, "malformed")
         taken = {pending.call_id for pending in self._calls}
@@ -223,6 +225,11 @@ class Speech:
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self._target, "content_filter")
         yield Finish(reason, self._usage)
+
+
+def _begins_again(pending: Pending, part: str) -> bool:
+    """Whether this is another call of the same tool, from a server that sends calls whole and tells them apart by nothing."""
+    return len(pending.parts) == 1 and part.lstrip().startswith("{") and _called(pending).malformed is None
 
 
 def _called(pending: Pending) -> ToolCall:

@@ -225,6 +225,36 @@ def test_a_deadline_while_connecting_is_a_silence() -> None:
     assert isinstance(http.translated("a", TimeoutError()), TargetSilent)
 
 
+def ollamas(call_id: str, name: str, arguments: str) -> bytes:
+    """A call as Ollama sends it: whole, in a chunk of its own, its index 0."""
+    function = {"name": name, "arguments": arguments}
+    return chunk(
+        {"role": "assistant", "content": "", "tool_calls": [{"id": call_id, "index": 0, "type": "function", "function": function}]}
+    )
+
+
+@pytest.mark.parametrize("ids", [("call_1", "call_2"), ("call_1", "call_1"), ("", "")])
+async def test_ollamas_calls_side_by_side_are_told_apart(ids: tuple[str, str]) -> None:
+    """They all have the index 0, and of some versions the same id or none; each becomes a call with an id of its own."""
+    said = (chunk({"role": "assistant", "content": "", "reasoning": "Hm."}), ollamas(ids[0], "get_time", "{}"))
+    said += (ollamas(ids[1], "get_weather", '{"city":"北京"}'), chunk({"content": ""}, "tool_calls"), usage(9, 4), DONE)
+    async with provider(Reply(said)) as fake:
+        seen = await heard(declared(fake.base, "ollama_chat/qwen3"))
+    made = [event for event in seen if isinstance(event, ToolCall)]
+    assert [(call.name, call.arguments) for call in made] == [("get_time", {}), ("get_weather", {"city": "北京"})]
+    assert len({call.call_id for call in made}) == 2
+    assert seen[1] == Thought("Hm.")
+    assert seen[-1] == Finish("tool-calls", Usage(9, 4))
+
+
+async def test_ollama_is_asked_to_think_in_words_it_knows() -> None:
+    """It refuses `minimal`."""
+    ask = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="minimal"))
+    async with provider(Reply(text("Hi"))) as fake:
+        await heard(declared(fake.base, "ollama_chat/qwen3"), ask)
+    assert fake.requests[0]["reasoning_effort"] == "low"
+
+
 async def test_what_a_provider_does_not_know_is_left_out() -> None:
     """Some refuse a request that holds it."""
     ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0, seed=1, reasoning_effort="low"))

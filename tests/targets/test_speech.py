@@ -48,6 +48,10 @@ CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
     "two in the wrong order": ([(1, "c2", "time", "{}"), (0, "c1", "weather", '{"city":"北京"}')], [WEATHER, TIME]),
     "indexes with a gap": ([(3, "c1", "weather", '{"city":"北京"}'), (7, "c2", "time", "{}")], [WEATHER, TIME]),
     "all of index 0, ids of their own": ([(0, "c1", "weather", '{"city":"北京"}'), (0, "c2", "time", "{}")], [WEATHER, TIME]),
+    "one call of nested arguments, name in every delta": (
+        [(0, "c1", "weather", '{"city":'), (0, "c1", "weather", "{}"), (0, "c1", "weather", "}")],
+        [ToolCall("c1", "weather", {"city": {}})],
+    ),
     "id and name in every delta": ([(0, "c1", "weather", '{"city"'), (0, "c1", "weather", ':"北京"}')], [WEATHER]),
     "id and name again after a piece without": (
         [(0, "c1", "weather", ""), (0, "", "", '{"city"'), (0, "c1", "weather", ':"北京"}')],
@@ -72,6 +76,22 @@ CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
     "arguments that are null": ([(0, "c2", "time", "null")], [TIME]),
     "a call without a name": ([(0, "c1", "", "{}")], []),
 }
+
+
+ALIKE: dict[str, tuple[list[Delta], list[tuple[str, dict[str, object]]]]] = {
+    "one id": ([(0, "c1", "weather", '{"city":"北京"}'), (0, "c1", "time", "{}")], [("weather", {"city": "北京"}), ("time", {})]),
+    "one id and one tool": ([(0, "c2", "time", "{}"), (0, "c2", "time", '{"at":1}')], [("time", {}), ("time", {"at": 1})]),
+    "no ids and one tool": ([(0, "", "time", "{}"), (0, "", "time", "{}")], [("time", {}), ("time", {})]),
+}
+
+
+@pytest.mark.parametrize("how", ALIKE)
+def test_calls_that_are_whole_are_told_apart(how: str) -> None:
+    """Though they have the same index and the same id, or none: each gets an id of its own."""
+    deltas, expected = ALIKE[how]
+    made = called(*deltas)
+    assert [(call.name, call.arguments) for call in made] == expected
+    assert len({call.call_id for call in made}) == 2
 
 
 @pytest.mark.parametrize("how", CALLS)
