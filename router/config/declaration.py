@@ -3,6 +3,7 @@
 `declare` is the only way in: it returns a Declaration that holds together, or raises ConfigError with every complaint.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -141,6 +142,7 @@ class Target:
     script: `demo` answers offline; a list of lines says just those
     api_key: the provider's key, e.g. ${OPENAI_API_KEY}
     api_base: where the provider's API is, if not at its own address
+    api_version: of Azure's API, e.g. 2024-10-21; for azure/ alone
     via: litellm has LiteLLM ask a provider whose wire is otherwise read directly
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
@@ -151,6 +153,7 @@ class Target:
     script: Literal["demo"] | tuple[ScriptLine, ...] | None = None
     api_key: Key | None = None
     api_base: WebAddress | None = None
+    api_version: str | None = None
     via: Literal["litellm"] | None = None
     optional: bool = False
     params: Params = field(default_factory=Params)
@@ -160,9 +163,14 @@ class Target:
         if (self.model is None) == (self.script is None):
             raise Misfit("a target has either `model` or `script`", "script" if self.model else None)
         if self.script is not None:
-            useless = next((name for name in ("api_key", "api_base", "via") if getattr(self, name) is not None), None)
+            useless = next((name for name in ("api_key", "api_base", "api_version", "via") if getattr(self, name) is not None), None)
             if useless:
                 raise Misfit(f"a scripted target has no use for `{useless}`", useless)
+        if self.api_version is not None:
+            if not str(self.model).startswith("azure/"):
+                raise Misfit("only azure/ has an `api_version`", "api_version")
+            if not re.fullmatch(r"[\w.-]+", self.api_version, re.ASCII):
+                raise Misfit("api_version is a date, e.g. 2024-10-21, or a word", "api_version")
         if self.context_window is not None and self.context_window < 1:
             raise Misfit("context_window is a number of tokens", "context_window")
 

@@ -157,9 +157,12 @@ REFUSED = {
 
 def check_model(model: str) -> None:
     """Misfit where the provider is none, or is known not to work. Needs no import of litellm."""
-    provider = model.partition("/")[0]
+    provider, _, name = model.partition("/")
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` is refused: {REFUSED[provider]}", "model")
+    if name.startswith("responses/"):
+        # LiteLLM's way to the Responses API imports its whole proxy and the package `mcp`, and fails without them.
+        raise Misfit(f"`{provider}/responses/` is refused: write `{provider}/{name.removeprefix('responses/')}`", "model")
     if provider not in PROVIDERS:
         close = get_close_matches(provider, PROVIDERS, 1, 0.6)
         raise Misfit(
@@ -168,7 +171,13 @@ def check_model(model: str) -> None:
 
 
 class Stream(Protocol):
-    """What LiteLLM streams: chunks of the OpenAI shape."""
+    """What LiteLLM streams: chunks of the OpenAI shape, and what it noted while reading."""
+
+    chunks: list[Any]
+    """What the provider sent, with its counts of tokens where it sent any."""
+    received_finish_reason: str | None
+    """Why the provider ended; without one LiteLLM makes up a `stop`."""
+    intermittent_finish_reason: str | None
 
     def __aiter__(self) -> AsyncIterator[Any]:
         """The chunks."""
@@ -192,6 +201,8 @@ class Library:
     """What we use of LiteLLM, once it is imported."""
 
     acompletion: Completion
+    prices: dict[str, object]
+    """What it knows of each model. Of one of Ollama's that it does not know it asks the server, on the loop and blocking it."""
     timeout: Callable[..., object]
     """`httpx.Timeout`: the one form in which it takes a limit for connecting alone."""
     errors: tuple[type[BaseException], ...]
@@ -213,7 +224,9 @@ def _import() -> Library:
     openai: Any = importlib.import_module("openai")
     importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
     aiohttp: Any = importlib.import_module("aiohttp")
-    return Library(litellm.acompletion, httpx.Timeout, (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError))
+    return Library(
+        litellm.acompletion, litellm.model_cost, httpx.Timeout, (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError)
+    )
 
 
 async def library() -> Library:
@@ -240,8 +253,15 @@ async def close() -> None:
         litellm.in_memory_llm_clients_cache.flush_cache()
 
 
+TELLS = frozenset({"bedrock", "gemini", "ollama", "ollama_chat", "vertex_ai", "vertex_ai_beta"})
+"""Providers that always say why they end: if one did not, it was cut off. LiteLLM takes that for a good end."""
+ASKED = {"ollama": "ollama", "ollama_chat": "ollama"}
+"""Providers of whose models LiteLLM asks the server → the name it gives them in its list."""
+
+
 def answer(name: str, declared: Declared, connect: float) -> Answer:
     """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's."""
+    provider = str(declared.model).partition("/")[0]
     fixed: dict[str, object] = {
         "model": str(declared.model),
         "stream": True,
@@ -253,6 +273,8 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
     }
     if declared.api_base:
         fixed["api_base"] = declared.api_base
+    if declared.api_version:
+        fixed["api_version"] = declared.api_version
     if declared.api_key:
         fixed["api_key"] = declared.api_key.value
     elif declared.api_base:
@@ -268,6 +290,10 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         if any(part.remote for message in ask.messages for part in message.parts if isinstance(part, File)):
             raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
         lane = await library()
+        if provider in ASKED:
+            lane.prices.setdefault(
+                str(declared.model), {"litellm_provider": ASKED[provider], "mode": "chat", "supports_function_calling": True}
+            )
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         arguments["timeout"] = lane.timeout(None, connect=connect)
         try:
@@ -277,13 +303,19 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise TargetRefused(name, "status_422")  # it asks once more after a 422, and then returns nothing
         speech = Speech(name)
+        heard = Hearing(stream, speech, provider)
         try:
             yield Start(name, str(declared.model))
             async for chunk in stream:
-                for event in _heard(chunk, speech):
+                for event in heard(chunk):
                     yield event
+                if getattr(chunk, "usage", None) and speech.finished:
+                    break  # it is the last one: what it would do yet is to log it, for nobody
         except lane.errors as error:
-            raise translated(name, error) from None
+            raised = translated(name, error)
+            if provider in ASKED and type(raised) is TargetRefused:
+                raised = TargetDown(name, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
+            raise raised from None
         finally:
             # Without this, a cancelled reader leaves the provider's connection open.
             await stream.aclose()
@@ -293,20 +325,50 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
     return spoken
 
 
-def _heard(chunk: Any, speech: Speech) -> Iterator[Event]:
-    """One chunk, as events."""
-    if usage := getattr(chunk, "usage", None):
-        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
-    for choice in chunk.choices[:1]:
-        delta = choice.delta
-        if thought := getattr(delta, "reasoning_content", None):
-            yield from speech.thought(thought)
-        if delta.content:
-            yield from speech.text(delta.content)
-        for call in delta.tool_calls or ():
-            yield from speech.call(call.index or 0, call.id or "", call.function.name or "", call.function.arguments or "")
-        if choice.finish_reason:
-            speech.finish(choice.finish_reason)
+THEIRS = ("srvtoolu_", "mcptoolu_")
+"""How the ids of calls begin that Anthropic has made and answered itself."""
+
+
+class Hearing:
+    """LiteLLM's chunks as events. What it makes up is left out: counts that no provider sent, an end that none said; and so are
+    calls of tools that the provider runs itself.
+    """
+
+    def __init__(self, stream: Stream, speech: Speech, provider: str) -> None:
+        self._stream = stream
+        self._speech = speech
+        self._tells = provider in TELLS
+        self._foreign: set[int] = set()
+
+    def __call__(self, chunk: Any) -> Iterator[Event]:
+        """One chunk, as events."""
+        speech = self._speech
+        if (usage := getattr(chunk, "usage", None)) and any(getattr(one, "usage", None) for one in self._stream.chunks):
+            speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        for choice in chunk.choices[:1]:
+            delta = choice.delta
+            if thought := getattr(delta, "reasoning_content", None):
+                yield from speech.thought(thought)
+            if delta.content:
+                yield from speech.text(delta.content)
+            for call in delta.tool_calls or ():
+                yield from self._call(call)
+            if choice.finish_reason:
+                self._finish(choice.finish_reason)
+
+    def _call(self, call: Any) -> Iterator[Event]:
+        index = call.index or 0
+        if call.id:
+            (self._foreign.add if call.id.startswith(THEIRS) else self._foreign.discard)(index)
+        if index not in self._foreign:
+            yield from self._speech.call(index, call.id or "", call.function.name or "", call.function.arguments or "")
+
+    def _finish(self, reason: str) -> None:
+        if self._stream.received_finish_reason or self._stream.intermittent_finish_reason:
+            # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
+            self._speech.finish("stop" if reason == "tool_calls" else reason)
+        elif not self._tells:
+            self._speech.done()
 
 
 def translated(target: str, error: BaseException) -> TargetError:

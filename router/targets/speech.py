@@ -57,6 +57,44 @@ class Joined:
         return "\ufffd" if half else ""
 
 
+THINK, THOUGHT = "<think>", "</think>"
+MAX_BLANK = 64
+"""Characters of white space that may stand before `<think>`."""
+
+
+class Opening:
+    """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`. Over after the closing tag,
+    or as soon as there is something else. A closing tag alone is text: nobody can tell which text before it was a thought.
+    """
+
+    def __init__(self) -> None:
+        self.held = ""
+        """What may be the beginning of a tag."""
+        self.within = False
+        """Whether the opening tag was there."""
+        self.over = False
+
+    def feed(self, piece: str) -> tuple[str, str]:
+        """What is certain now: thought, and text after it."""
+        piece, self.held = self.held + piece, ""
+        if not self.within:
+            start = piece.lstrip()
+            self.within = start.startswith(THINK) and len(piece) - len(start) <= MAX_BLANK
+            if not self.within:
+                self.over = not THINK.startswith(start) or len(piece) - len(start) > MAX_BLANK
+                self.held = "" if self.over else piece
+                return "", piece if self.over else ""
+            piece = start.removeprefix(THINK)
+        thought, tag, text = piece.partition(THOUGHT)
+        if tag:
+            self.over = True
+            return thought, text
+        most = len(THOUGHT) - 1
+        kept = next((size for size in range(min(most, len(piece)), 0, -1) if THOUGHT.startswith(piece[-size:])), 0)
+        self.held = piece[len(piece) - kept :]
+        return piece[: len(piece) - kept], ""
+
+
 @dataclass(slots=True)
 class Pending:
     """A call whose arguments are still coming."""
@@ -80,22 +118,49 @@ class Speech:
         self._latest: dict[int, Pending] = {}
         self._reason: str | None = None
         self._usage: Usage | None = None
+        self._opening: Opening | None = Opening()
         self.said = False
 
     def text(self, piece: str) -> Iterator[Event]:
-        """A piece of the answer."""
+        """A piece of the answer. What stands in `<think>` at its very start is a thought."""
         if piece := self._text.feed(piece):
+            if self._opening is not None:
+                yield from self._opened(self._opening, piece)
+                return
             self.said = True
             yield Text(piece)
 
     def thought(self, piece: str) -> Iterator[Event]:
-        """A piece of reasoning."""
+        """A piece of reasoning. Who says that it is one does not write it into the answer as well."""
         if piece := self._thought.feed(piece):
+            if self._opening is not None:
+                yield from self._settled(self._opening)
             yield Thought(piece)
 
+    def _opened(self, opening: Opening, piece: str) -> Iterator[Event]:
+        thought, text = opening.feed(piece)
+        if opening.over:
+            self._opening = None
+        if thought:
+            yield Thought(thought)
+        if text:
+            self.said = True
+            yield Text(text)
+
+    def _settled(self, opening: Opening) -> Iterator[Event]:
+        """The answer's start is over: what was held of it."""
+        self._opening = None
+        if held := opening.held:
+            self.said = self.said or not opening.within
+            yield Thought(held) if opening.within else Text(held)
+
     def call(self, index: int, call_id: str, name: str, part: str) -> Iterator[Event]:
-        """A piece of a tool call. A new id begins a new call, whatever its index; a repeated name is the same name."""
-        pending = self._pending(index, call_id, name)
+        """A piece of a tool call. A new id begins a new call, whatever its index, and so does a new name; a repeated name is the
+        same name, unless the arguments were whole and begin once more.
+        """
+        if self._opening is not None:
+            yield from self._settled(self._opening)
+        pending = self._pending(index, call_id, name, part)
         if name and not pending.name:
             pending.name = name
         if part:
@@ -106,10 +171,10 @@ class Speech:
             if pending.name:
                 yield ToolInput(pending.call_id, pending.name, whole(part))
 
-    def _pending(self, index: int, call_id: str, name: str) -> Pending:
+    def _pending(self, index: int, call_id: str, name: str, part: str) -> Pending:
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
-        if known is not None and (call_id or not name or name == known.name or not known.name):
-            return known  # without ids, another name is another call
+        if known is not None and (not name or not known.name or (name == known.name and not _begins_again(known, part))):
+            return known
         if len(self._calls) >= MAX_CALLS:
             raise TargetDown(self._target, "malformed")
         taken = {pending.call_id for pending in self._calls}
@@ -143,7 +208,12 @@ class Speech:
         if rest := self._thought.end():
             yield Thought(rest)
         if rest := self._text.end():
-            yield Text(rest)
+            if self._opening is not None:
+                yield from self._opened(self._opening, rest)
+            else:
+                yield Text(rest)
+        if self._opening is not None:
+            yield from self._settled(self._opening)
         if self._reason is None:
             raise TargetDown(self._target, "cut")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]
@@ -155,6 +225,11 @@ class Speech:
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self._target, "content_filter")
         yield Finish(reason, self._usage)
+
+
+def _begins_again(pending: Pending, part: str) -> bool:
+    """Whether this is another call of the same tool, from a server that sends calls whole and tells them apart by nothing."""
+    return len(pending.parts) == 1 and part.lstrip().startswith("{") and _called(pending).malformed is None
 
 
 def _called(pending: Pending) -> ToolCall:
