@@ -36,3 +36,10 @@ def newer_router(replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> It
     """The same, for clients from AI SDK 6 on."""
     with router_cases.router(tmp_path_factory.mktemp("newer"), replay, ", ui: {min_client: '6.0'}") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def patient_router(replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[router_cases.Running]:
+    """The same, which goes on for a while where nobody reads any more."""
+    with router_cases.router(tmp_path_factory.mktemp("patient"), replay, ", resume: {grace: 20s}") as running:
+        yield running

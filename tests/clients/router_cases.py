@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.clients.cases import NO_ORDER, Case
-from tests.clients.harness import Client, Wire
+from tests.clients.harness import Client
 from tests.clients.replay import Replay, Reply, Request, Stage, ended
 from tests.clients.streams import CALLS, ROLE, UNICODE, chunks, openai_text
 from tests.conftest import ROOT
@@ -133,16 +133,6 @@ async def lost_orders(number: str) -> str:
     raise ToolError("{NO_ORDER}")
 ''',
 }
-
-
-NOT_YET: Mapping[tuple[str, Wire], str] = {
-    ("resume", "data-stream"): "answers are not kept to be read again",
-    ("resume", "ui-message-stream"): "answers are not kept to be read again",
-    ("nothing-to-resume", "data-stream"): "GET is refused",
-    ("nothing-to-resume", "ui-message-stream"): "GET is refused",
-    ("continue", "ui-message-stream"): "an answer that goes on gets an id of its own",
-}
-"""What the router cannot do yet, by case and dialect. Who builds it takes the row away: the test says so by passing."""
 
 
 def plays(client: Client, case: Case) -> bool:

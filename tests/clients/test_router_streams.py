@@ -4,31 +4,22 @@ import uuid
 from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
-from router.wire import WIRES
 from tests.clients.cases import CASES, DOT, NAMED, NO_ORDER, Case, differences, played
-from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers, missing
+from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers
 from tests.clients.replay import PATIENCE
-from tests.clients.router_cases import NOT_YET, Running, plays
+from tests.clients.router_cases import Running, plays
 from tests.clients.test_replayed_streams import as_text
 
-pytestmark = pytest.mark.skipif(
-    not {"data-stream", "ui-message-stream", "openai", "text"} <= set(WIRES), reason="the router does not speak these dialects"
-)
+PLAYED = [pytest.param(client, case, id=f"{case}-{client}") for client, case in played(*CASES) if plays(client, case)]
 
 
-def expected(client: Client, name: str, *values: object) -> ParameterSet:
-    """These parameters of a test that is about `name`, which may be more than the router can do yet."""
-    lack = NOT_YET.get((name, client.wire))
-    marks = [pytest.mark.xfail(reason=lack)] if lack and not missing(client.family) else []
-    return pytest.param(client, *values, id="-".join(map(str, (*values, client))), marks=marks)
-
-
-@pytest.mark.parametrize(("client", "case"), [expected(client, case.name, case) for client, case in played(*CASES) if plays(client, case)])
-def test_an_answer_is_shown_as_it_was_meant(client: Client, case: Case, workers: Workers, router: Running) -> None:
+@pytest.mark.parametrize(("client", "case"), PLAYED)
+def test_an_answer_is_shown_as_it_was_meant(client: Client, case: Case, workers: Workers, router: Running, patient_router: Running) -> None:
     """Each client makes of the router's answer to each case the messages, the status and the callbacks that the table says."""
-    saw = workers.saw(client, router.base, case.asks(client, case.name))
+    # An answer whose reader leaves and comes back needs a router that waits for it; in all other cases it ends when they leave.
+    base = patient_router.base if case.name == "resume" else router.base
+    saw = workers.saw(client, base, case.asks(client, case.name))
     assert differences(client, case.sees[client.wire], saw) == {}
 
 
@@ -61,7 +52,7 @@ def told(router: Running) -> list[dict[str, Any]]:
     return router.provider.requests[-1].json["messages"]
 
 
-@pytest.mark.parametrize("client", [expected(client, "history") for client in CHATS])
+@pytest.mark.parametrize("client", CHATS, ids=str)
 def test_the_model_is_told_what_its_tool_said_in_the_turn_before(client: Client, workers: Workers, router: Running) -> None:
     """A tool's call and result come back with the conversation, in the client's form, and reach the model in its own."""
     workers.saw(client, router.base, NAMED["two-turns"].asks(client, "two-turns"))
@@ -87,7 +78,7 @@ def test_what_broke_off_is_no_obstacle_later(client: Client, name: str, workers:
         assert [NO_ORDER in message["content"] for message in messages if message["role"] == "tool"] == [True]
 
 
-@pytest.mark.parametrize("client", [expected(client, "picture") for client in CLIENTS])
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_the_model_is_shown_the_users_picture(client: Client, workers: Workers, router: Running) -> None:
     """A file of the user's reaches the provider, as the picture it is."""
     workers.saw(client, router.base, NAMED["file"].asks(client, "file"))
