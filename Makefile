@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test check format bench schema lock clean
+.PHONY: run install test faults check format bench schema lock clean
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -18,6 +18,9 @@ install: .venv/.done    ## .venv with .venv/bin/router
 
 test: .venv-dev/.done   ## the whole suite
 	.venv-dev/bin/python -m pytest
+
+faults: .venv-dev/.done ## every fault through every lane, as a table
+	.venv-dev/bin/python -m pytest -q -s tests/test_faults.py
 
 check: .venv-dev/.done  ## lint, format, types, configuration
 	.venv-dev/bin/ruff check .
