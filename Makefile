@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test check format bench schema lock clean clients clients-if-npm
+.PHONY: run install test faults check format bench schema lock clean clients clients-if-npm
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -25,6 +25,9 @@ clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs n
 # Without npm, or where the packages cannot be had, the tests that need them are skipped and say so.
 clients-if-npm: .venv-dev/.done
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients || echo "the public clients could not be installed"; fi
+
+faults: .venv-dev/.done ## every fault through every lane, as a table
+	.venv-dev/bin/python -m pytest -q -s tests/test_faults.py
 
 check: .venv-dev/.done  ## lint, format, types, configuration
 	.venv-dev/bin/ruff check .
