@@ -1,10 +1,11 @@
 """The question: an Ask, and what it is made of. Frozen values; a change is a new one."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias, cast
 
 from router.errors import Misfit
 
@@ -20,6 +21,21 @@ def whole(text: str) -> str:
     if not SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def deeper(value: object, depth: int) -> bool:
+    """Whether a JSON value is nested deeper than that. Never deep in calls itself: Python's own limit is near 1,000."""
+    level: list[object] = [value]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> Sequence[object]:
+    inner = cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
+    return [one for one in inner if isinstance(one, dict | list)]
 
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -177,6 +193,8 @@ class Ask:
     params: Params = field(default_factory=Params)
     fields: JsonObject = field(default_factory=dict[str, Json])
     """The body's other top-level fields: a template sees them as `ask.<field>`."""
+    until: float = math.inf
+    """When nobody waits for the answer any more, by `time.monotonic`."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
 

@@ -931,25 +931,15 @@ NOT_EMPTY = "After a tool's result a body without an event, through LiteLLM, is 
 WRITTEN = "Arguments that are just not too deep to be read are too deep to be written into the next question: RecursionError."
 STRICT = "LiteLLM gives up the whole stream where one event cannot be read."
 KNOWN: dict[tuple[str, ...], str] = {
-    ("429, Retry-After 3 million years",): "A number of more than twelve digits is taken for none: the target is asked again at once.",
-    ("429, a wait beyond the deadline",): "A wait is held against retry.backoff, and not against what is left of timeout.total.",
-    ("200 and an end without an answer", "openai", "tools", "spare"): "After a tool's result an end without reason or word is an answer.",
     ("200 and an end without an answer", "litellm", "tools", "spare"): NOT_EMPTY,
     ("200 and an empty body", "litellm", "tools", "spare"): NOT_EMPTY,
     ("200 with HTML", "litellm", "tools", "spare"): NOT_EMPTY,
     ("200 with HTML that claims to be a stream", "litellm", "tools", "spare"): NOT_EMPTY,
     ("200 with a JSON error", "litellm", "tools", "spare"): NOT_EMPTY,
     ("200 with JSON of another kind", "litellm", "tools", "spare"): NOT_EMPTY,
-    ("https where http is spoken", "litellm"): AGAIN,
-    ("a certificate signed by nobody", "litellm"): AGAIN,
     ("status 422", "litellm"): "LiteLLM asks once more after a 422.",
-    ("redirect 301", "litellm"): "LiteLLM follows redirects.",
-    ("redirect 302", "litellm"): "LiteLLM follows redirects.",
-    ("redirect 307", "litellm"): "LiteLLM follows redirects.",
     ("FIN at the end of the body", "litellm"): REASONLESS,
     ("a body that ends in mid-answer", "litellm"): REASONLESS,
-    ("a finish reason, then silence", "openai"): "A second is waited for the mark of the end, although all has been told.",
-    ("a finish reason, then silence", "anthropic"): "A second is waited for the mark of the end, although all has been told.",
     (
         "a finish reason, then silence",
         "litellm",
@@ -958,12 +948,7 @@ KNOWN: dict[tuple[str, ...], str] = {
     ("frames that are no object", "litellm"): STRICT,
     ("other fields", "litellm"): STRICT,
     ("a byte-order mark", "litellm"): "LiteLLM loses the first event to a byte-order mark.",
-    ("words after the finish", "anthropic"): "The Anthropic lane passes words on that come after the stop reason.",
-    ("words after the finish", "litellm"): "The LiteLLM lane passes words on that come after the finish reason.",
-    ("arguments 900 to 999 levels deep", "openai"): WRITTEN,
-    ("arguments 900 to 999 levels deep", "litellm"): WRITTEN,
     ("a tool that computes in C",): "A plain tool runs in a thread: what keeps the interpreter to itself holds up the loop.",
-    ("the same call for ever",): "Nobody notices a call that is made again and again.",
 }
 """Row and, where it is not all of them, lane, kind and company → why it is not yet so: each a fault of the router's own."""
 

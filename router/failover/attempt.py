@@ -87,6 +87,8 @@ def _is_empty(event: Event, ask: Ask) -> bool:
     """
     if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
         return False
+    if event.reason == "unknown":
+        return True  # no word, and no reason either
     last = ask.messages[-1]
     return last.role not in ("assistant", "tool") and last.text != WISH
 

@@ -247,7 +247,8 @@ class Chain:
         """Whether the same target may be asked again: not one that was silent, not one that wants to be left alone for long."""
         if not isinstance(error, TargetDown) or isinstance(error, TargetSilent):
             return False
-        return self._retry.attempts > 1 and (error.retry_after or 0) <= self._retry.backoff.most
+        left = self._ask.until - time.monotonic()
+        return self._retry.attempts > 1 and (error.retry_after or 0) <= min(self._retry.backoff.most, left)
 
     def _wait(self, state: RetryCallState) -> float:
         backoff = self._retry.backoff

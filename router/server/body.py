@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from typing import cast
 
 from starlette.types import Receive
 
-from router.chat import Json
+from router.chat import Json, deeper
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
 
@@ -57,7 +56,7 @@ def parsed(body: bytes, depth: int) -> dict[str, Json]:
         raise BadAsk(f"The body is not JSON{where}.") from None
     if not isinstance(value, dict):
         raise BadAsk("The body must be a JSON object.")
-    if _deeper(cast("object", value), depth):
+    if deeper(cast("object", value), depth):
         raise BadAsk("The body is nested too deeply.")
     return cast("dict[str, Json]", value)
 
@@ -71,17 +70,3 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(_: str) -> None:
     raise Misfit("The body holds NaN or Infinity, which JSON has not.")
-
-
-def _deeper(value: object, depth: int) -> bool:
-    level: list[object] = [value]
-    for _ in range(depth):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: object) -> Sequence[object]:
-    inner = cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
-    return [cast("object", one) for one in inner if isinstance(one, dict | list)]

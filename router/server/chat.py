@@ -94,8 +94,8 @@ class Chat:
                     wants_usage=wanted.wants_usage,
                     min_client=server.ui.min_client,
                 )
-                ask = replace(wanted.ask, model=route.name)
                 total = route.declared.timeout.total
+                ask = replace(wanted.ask, model=route.name, until=time.monotonic() + total)
                 sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                 async with Presence(request.receive):
                     if wanted.stream and wanted.chat_id is not None:

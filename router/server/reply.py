@@ -252,7 +252,7 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     except Exception:
         if not sink.begun:
             raise
-        problems.exception("an answer failed")
+        problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
         take(Failure(RouterError.code, RouterError.sentence))
     finally:
         sink.hush()

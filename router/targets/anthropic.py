@@ -220,13 +220,15 @@ async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) ->
             if frame.type == "error" or frame.error is not None:
                 raise _error(name, frame.error)
             if frame.type == "message_stop":
+                speech.done()
                 break
             counted = frame.usage or (frame.message.usage if frame.message else None)
             if counted is not None:
                 asked = counted.asked() or asked
                 speech.usage(asked, counted.output_tokens or 0)
-            for event in _told(frame, own, speech):
-                yield event
+            if not speech.finished:
+                for event in _told(frame, own, speech):
+                    yield event
     for event in speech.end():
         yield event
 

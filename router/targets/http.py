@@ -23,7 +23,9 @@ MAX_BODY = 64 * 1024
 MAX_WHOLE = 16 * 1024 * 1024
 """Bytes of a whole answer that came without a stream."""
 LINGER = 1.0
-"""Seconds to wait after the finish reason for the count of tokens and the end."""
+"""Seconds to wait after the finish reason for the count of tokens."""
+SETTLE = 0.05
+"""Seconds to wait for the mark of the end when all has been said: a connection whose end was read can be used again."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
 
 
@@ -79,7 +81,7 @@ async def _piece(response: aiohttp.ClientResponse, speech: Speech) -> bytes:
     if not speech.finished:
         return await response.content.readany()
     try:
-        async with asyncio.timeout(LINGER):
+        async with asyncio.timeout(SETTLE if speech.counted else LINGER):
             return await response.content.readany()
     except (TimeoutError, aiohttp.ClientError, OSError):
         return b""

@@ -221,12 +221,26 @@ def _import() -> Library:
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
     litellm.callbacks = []
     httpx: Any = importlib.import_module("httpx")
+    _without_redirects(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport)
     openai: Any = importlib.import_module("openai")
     importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
     aiohttp: Any = importlib.import_module("aiohttp")
     return Library(
         litellm.acompletion, litellm.model_cost, httpx.Timeout, (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError)
     )
+
+
+def _without_redirects(transport: Any) -> None:
+    """LiteLLM follows redirects, and takes the conversation along. One that names no address leads nowhere: an error as any other."""
+    inner = transport.handle_async_request
+
+    async def handle_async_request(self: Any, request: Any) -> Any:
+        response = await inner(self, request)
+        if 300 <= response.status_code < 400:
+            response.headers.pop("location", None)
+        return response
+
+    transport.handle_async_request = handle_async_request
 
 
 async def library() -> Library:
@@ -347,6 +361,8 @@ class Hearing:
             speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
         for choice in chunk.choices[:1]:
             delta = choice.delta
+            if speech.finished:
+                break
             if thought := getattr(delta, "reasoning_content", None):
                 yield from speech.thought(thought)
             if delta.content:
@@ -384,15 +400,20 @@ def translated(target: str, error: BaseException) -> TargetError:
     if kinds & {"Timeout", "APITimeoutError", "TimeoutError"}:
         return TargetSilent(target, "timeout_connect")
     causes = _causes(error)
+    if (kinds | causes) & CERTIFICATE:
+        return TargetRefused(target, "tls")
     if (kinds | causes) & CONNECTION and not causes & {"APIStatusError", "HTTPStatusError"}:
         return TargetDown(target, "connection")  # OpenAI's arrives as an InternalServerError that was caused by it
     status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 300 <= status < 400:
+        return TargetRefused(target, "redirect")
     if isinstance(status, int) and 400 <= status < 600:
         headers = getattr(error, "litellm_response_headers", None) or getattr(getattr(error, "response", None), "headers", None)
         return verdict(target, status, str(error), dict(headers or {}))
     return TargetDown(target, "malformed")
 
 
+CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
 CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
 
 

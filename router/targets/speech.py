@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-from router.chat import JsonObject, whole
+from router.chat import JsonObject, deeper, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
 
@@ -32,6 +32,8 @@ REASONS: dict[str, Reason] = {
 }
 
 MAX_CALLS = 128
+MAX_DEPTH = 100
+"""Levels of nesting in one call's arguments: what can just be read can no longer be written, not in calls of Python's own."""
 MAX_ARGUMENTS = 1024 * 1024
 """Characters of one call's arguments. A model that writes more is not calling a tool any more."""
 
@@ -191,6 +193,11 @@ class Speech:
         """Whether the provider said why it ends: what it says after that does not count."""
         return self._reason is not None
 
+    @property
+    def counted(self) -> bool:
+        """Whether the provider said what it used: then there is nothing left to say."""
+        return self.finished and self._usage is not None
+
     def done(self) -> None:
         """The provider marks the end: without a reason, it is an end all the same."""
         self._reason = self._reason or "unknown"
@@ -239,7 +246,7 @@ def _called(pending: Pending) -> ToolCall:
         value: object = json.loads(written, parse_constant=_no_constant) if written.strip() not in ("", "null") else {}
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or deeper(cast("object", value), MAX_DEPTH):
         return ToolCall(pending.call_id, pending.name, {}, written)
     return ToolCall(pending.call_id, pending.name, cast("JsonObject", value))
 

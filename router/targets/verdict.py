@@ -112,4 +112,4 @@ def _duration(text: str) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"\s*\d{1,12}(\.\d{1,9})?\s*", text) else None
+    return float(text) if text and re.fullmatch(r"\s*\d{1,40}(\.\d{1,9})?\s*", text) else None
