@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from router.chat import Ask
@@ -155,11 +156,17 @@ REFUSED = {
 }
 
 
+GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
+"""Providers that LiteLLM reaches with Google's own libraries, which it does not require."""
+
+
 def check_model(model: str) -> None:
     """Misfit where the provider is none, or is known not to work. Needs no import of litellm."""
     provider, _, name = model.partition("/")
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` is refused: {REFUSED[provider]}", "model")
+    if provider in GOOGLE and not _has_google():
+        raise Misfit(f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`", "model")
     if name.startswith("responses/"):
         # LiteLLM's way to the Responses API imports its whole proxy and the package `mcp`, and fails without them.
         raise Misfit(f"`{provider}/responses/` is refused: write `{provider}/{name.removeprefix('responses/')}`", "model")
@@ -168,6 +175,13 @@ def check_model(model: str) -> None:
         raise Misfit(
             f"no provider is named `{provider}`" + (f"; did you mean `{close[0]}/{model.partition('/')[2]}`?" if close else ""), "model"
         )
+
+
+def _has_google() -> bool:
+    try:
+        return find_spec("google.auth") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 class Stream(Protocol):

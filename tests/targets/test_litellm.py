@@ -280,6 +280,16 @@ def test_the_table_of_providers_is_the_librarys_own(prefix: str, monkeypatch: py
         assert ("stream_options" in known) == provider.counts
 
 
+def test_vertex_is_refused_where_googles_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At load, with what to write instead; where they are installed it is not."""
+    found: dict[str, object] = {}
+    monkeypatch.setattr(litellm, "find_spec", found.get)
+    with pytest.raises(Misfit, match=r"needs the package google-cloud-aiplatform; with a key, write `gemini/gemini-2.5-pro`"):
+        litellm.check_model("vertex_ai/gemini-2.5-pro")
+    found["google.auth"] = "a spec"
+    litellm.check_model("vertex_ai/gemini-2.5-pro")
+
+
 def test_its_proxy_is_never_imported() -> None:
     """The library's own gateway stays where it is."""
     assert "litellm" in sys.modules
