@@ -269,8 +269,8 @@ async def close() -> None:
 
 TELLS = frozenset({"bedrock", "gemini", "ollama", "ollama_chat", "vertex_ai", "vertex_ai_beta"})
 """Providers that always say why they end: if one did not, it was cut off. LiteLLM takes that for a good end."""
-ASKED = {"ollama": "ollama", "ollama_chat": "ollama"}
-"""Providers of whose models LiteLLM asks the server → the name it gives them in its list."""
+ASKED = frozenset({"ollama", "ollama_chat"})
+"""Providers of whose models LiteLLM asks the server, unless they are in its list."""
 
 
 def answer(name: str, declared: Declared, connect: float) -> Answer:
@@ -301,9 +301,7 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
             arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
         lane = await library()
         if provider in ASKED:
-            lane.prices.setdefault(
-                str(declared.model), {"litellm_provider": ASKED[provider], "mode": "chat", "supports_function_calling": True}
-            )
+            lane.prices.setdefault(str(declared.model), {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         arguments["timeout"] = lane.timeout(None, connect=connect)
         try:
