@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from router.chat import Ask, File
@@ -155,11 +156,17 @@ REFUSED = {
 }
 
 
+GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
+"""Providers that LiteLLM reaches with Google's own libraries, which it does not require."""
+
+
 def check_model(model: str) -> None:
     """Misfit where the provider is none, or is known not to work. Needs no import of litellm."""
     provider, _, name = model.partition("/")
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` is refused: {REFUSED[provider]}", "model")
+    if provider in GOOGLE and not _has_google():
+        raise Misfit(f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`", "model")
     if name.startswith("responses/"):
         # LiteLLM's way to the Responses API imports its whole proxy and the package `mcp`, and fails without them.
         raise Misfit(f"`{provider}/responses/` is refused: write `{provider}/{name.removeprefix('responses/')}`", "model")
@@ -168,6 +175,13 @@ def check_model(model: str) -> None:
         raise Misfit(
             f"no provider is named `{provider}`" + (f"; did you mean `{close[0]}/{model.partition('/')[2]}`?" if close else ""), "model"
         )
+
+
+def _has_google() -> bool:
+    try:
+        return find_spec("google.auth") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 class Stream(Protocol):
@@ -269,8 +283,8 @@ async def close() -> None:
 
 TELLS = frozenset({"bedrock", "gemini", "ollama", "ollama_chat", "vertex_ai", "vertex_ai_beta"})
 """Providers that always say why they end: if one did not, it was cut off. LiteLLM takes that for a good end."""
-ASKED = {"ollama": "ollama", "ollama_chat": "ollama"}
-"""Providers of whose models LiteLLM asks the server → the name it gives them in its list."""
+ASKED = frozenset({"ollama", "ollama_chat"})
+"""Providers of whose models LiteLLM asks the server, unless they are in its list."""
 
 
 def answer(name: str, declared: Declared, connect: float) -> Answer:
@@ -305,9 +319,7 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
             raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
         lane = await library()
         if provider in ASKED:
-            lane.prices.setdefault(
-                str(declared.model), {"litellm_provider": ASKED[provider], "mode": "chat", "supports_function_calling": True}
-            )
+            lane.prices.setdefault(str(declared.model), {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         arguments["timeout"] = lane.timeout(None, connect=connect)
         try:

@@ -24,7 +24,8 @@ HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 
 @pytest.fixture(autouse=True)
 async def _closed() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """The library's connections end with the test's loop."""
+    """The library is imported as the lane does it, without a look at the network; its connections end with the test's loop."""
+    await litellm.library()
     yield
     await litellm.close()
 
@@ -174,18 +175,33 @@ async def test_an_end_that_nobody_said_is_unknown() -> None:
         assert (await heard(declared(fake.base)))[-1] == Finish("unknown", None)
 
 
-async def test_an_ollama_server_is_asked_nothing_but_the_question() -> None:
-    """LiteLLM would ask it about the model too, on the loop, and block every other answer meanwhile."""
-    lines = b'{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}\n'
-    lines += (
-        b'{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":1}\n'
-    )
-    async with provider(Reply((lines,))) as fake:
-        target = Declared(model=Name("ollama_chat/m"), api_base=fake.base.removesuffix("/v1"))
-        seen = await heard(target)
-        await asyncio.sleep(0)
+OLLAMAS = (
+    b'{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}\n'
+    b'{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":1}\n'
+)
+
+
+async def test_an_ollama_server_is_asked_nothing_but_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM would ask it about the model when it logs the answer, on the loop, and block every other answer meanwhile: there is
+    nothing to ask, and nothing is logged.
+    """
+    logged: list[object] = []
+
+    async def log(*_: object, **__: object) -> None:
+        logged.append(True)
+
+    logging: Any = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
+    monkeypatch.setattr(logging.Logging, "dispatch_success_handlers", log)
+    async with provider(Reply((OLLAMAS,))) as fake:
+        base = fake.base.removesuffix("/v1")
+        seen = await heard(Declared(model=Name("ollama_chat/m"), api_base=base))
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait(others, timeout=0.01)
+        library: Any = sys.modules["litellm"]
+        await asyncio.to_thread(library.get_model_info, "m", custom_llm_provider="ollama_chat", api_base=base)
     assert seen == [Start("a", "ollama_chat/m"), Text("Hi"), Finish("stop", Usage(5, 1))]
     assert len(fake.requests) == 1
+    assert not logged
 
 
 async def test_an_empty_body_has_nothing_in_it() -> None:
@@ -278,6 +294,16 @@ def test_the_table_of_providers_is_the_librarys_own(prefix: str, monkeypatch: py
         ours = {"reasoning_effort", "seed", "presence_penalty", "frequency_penalty", "temperature", "top_p", "max_tokens", "stop"}
         assert ours - set(known) == provider.lacks
         assert ("stream_options" in known) == provider.counts
+
+
+def test_vertex_is_refused_where_googles_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At load, with what to write instead; where they are installed it is not."""
+    found: dict[str, object] = {}
+    monkeypatch.setattr(litellm, "find_spec", found.get)
+    with pytest.raises(Misfit, match=r"needs the package google-cloud-aiplatform; with a key, write `gemini/gemini-2.5-pro`"):
+        litellm.check_model("vertex_ai/gemini-2.5-pro")
+    found["google.auth"] = "a spec"
+    litellm.check_model("vertex_ai/gemini-2.5-pro")
 
 
 def test_its_proxy_is_never_imported() -> None:
