@@ -35,7 +35,7 @@ def deeper(value: object, depth: int) -> bool:
 
 def _inside(value: object) -> Sequence[object]:
     inner = cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
-    return [one for one in inner if isinstance(one, dict | list)]
+    return [cast("object", one) for one in inner if isinstance(one, dict | list)]
 
 
 Role = Literal["system", "user", "assistant", "tool"]

@@ -925,21 +925,9 @@ def largely(said: Said) -> Fault:
     return fault
 
 
-AGAIN = "LiteLLM tells a certificate as a lost connection: the same target is asked again."
-REASONLESS = "LiteLLM makes a finished answer of a stream that ends without a finish reason."
-NOT_EMPTY = "After a tool's result a body without an event, through LiteLLM, is an answer with nothing to add."
-WRITTEN = "Arguments that are just not too deep to be read are too deep to be written into the next question: RecursionError."
 STRICT = "LiteLLM gives up the whole stream where one event cannot be read."
 KNOWN: dict[tuple[str, ...], str] = {
-    ("200 and an end without an answer", "litellm", "tools", "spare"): NOT_EMPTY,
-    ("200 and an empty body", "litellm", "tools", "spare"): NOT_EMPTY,
-    ("200 with HTML", "litellm", "tools", "spare"): NOT_EMPTY,
-    ("200 with HTML that claims to be a stream", "litellm", "tools", "spare"): NOT_EMPTY,
-    ("200 with a JSON error", "litellm", "tools", "spare"): NOT_EMPTY,
-    ("200 with JSON of another kind", "litellm", "tools", "spare"): NOT_EMPTY,
     ("status 422", "litellm"): "LiteLLM asks once more after a 422.",
-    ("FIN at the end of the body", "litellm"): REASONLESS,
-    ("a body that ends in mid-answer", "litellm"): REASONLESS,
     (
         "a finish reason, then silence",
         "litellm",

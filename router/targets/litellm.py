@@ -281,8 +281,6 @@ async def close() -> None:
         litellm.in_memory_llm_clients_cache.flush_cache()
 
 
-TELLS = frozenset({"bedrock", "gemini", "ollama", "ollama_chat", "vertex_ai", "vertex_ai_beta"})
-"""Providers that always say why they end: if one did not, it was cut off. LiteLLM takes that for a good end."""
 ASKED = frozenset({"ollama", "ollama_chat"})
 """Providers of whose models LiteLLM asks the server, unless they are in its list."""
 
@@ -329,7 +327,7 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise TargetRefused(name, "status_422")  # it asks once more after a 422, and then returns nothing
         speech = Speech(name)
-        heard = Hearing(stream, speech, provider)
+        heard = Hearing(stream, speech)
         try:
             yield Start(name, str(declared.model))
             async for chunk in stream:
@@ -356,14 +354,13 @@ THEIRS = ("srvtoolu_", "mcptoolu_")
 
 
 class Hearing:
-    """LiteLLM's chunks as events. What it makes up is left out: counts that no provider sent, an end that none said; and so are
-    calls of tools that the provider runs itself.
+    """LiteLLM's chunks as events. What it makes up is left out: counts that no provider sent, an end that none said (it may as
+    well have been cut off); and so are calls of tools that the provider runs itself.
     """
 
-    def __init__(self, stream: Stream, speech: Speech, provider: str) -> None:
+    def __init__(self, stream: Stream, speech: Speech) -> None:
         self._stream = stream
         self._speech = speech
-        self._tells = provider in TELLS
         self._foreign: set[int] = set()
 
     def __call__(self, chunk: Any) -> Iterator[Event]:
@@ -395,8 +392,6 @@ class Hearing:
         if self._stream.received_finish_reason or self._stream.intermittent_finish_reason:
             # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
             self._speech.finish("stop" if reason == "tool_calls" else reason)
-        elif not self._tells:
-            self._speech.done()
 
 
 def translated(target: str, error: BaseException) -> TargetError:

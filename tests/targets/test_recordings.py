@@ -238,8 +238,11 @@ async def heard_through(base: str, case: str, wire: str, faults: str = "") -> li
     place = {"case": f"{case}{'@' if faults else ''}{faults}", "root": base.removesuffix("/v1")}
     declared = Declared(model=Name(model.format(**place)), api_base=address.format(**place), api_key=Secret("sk-test"))
     order = Order()
-    async with aclosing(litellm.answer("a", declared, 3)(HI)) as events:
-        seen = [order.see(event) async for event in events]
+    try:
+        async with aclosing(litellm.answer("a", declared, 3)(HI)) as events:
+            seen = [order.see(event) async for event in events]
+    finally:
+        await litellm.close()  # its clients belong to this test's loop; the next one may get the same address in memory
     order.end()
     return seen
 
