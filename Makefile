@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test check format bench schema lock clean
+.PHONY: run install test check format bench aborts schema lock clean
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -29,8 +29,12 @@ format: .venv-dev/.done
 	.venv-dev/bin/ruff check --fix .
 	.venv-dev/bin/ruff format .
 
-bench: .venv-dev/.done  ## the lanes side by side, as ratios
-	.venv-dev/bin/python bench/lanes.py
+BENCH ?=
+bench: .venv-dev/.done bench/.peers/.done  ## Pointsman beside its peers, as ratios; BENCH=--long for all of it
+	.venv-dev/bin/python -m bench $(BENCH)
+
+aborts: .venv-dev/.done ## ten thousand clients that leave: is everything let go?
+	.venv-dev/bin/python -m bench.aborts
 
 schema: .venv-dev/.done ## routes.schema.json, from the declaration
 	.venv-dev/bin/router schema > routes.schema.json
@@ -46,6 +50,14 @@ schema: .venv-dev/.done ## routes.schema.json, from the declaration
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# The peers of the bench. One that cannot be had is left out: the bench says so.
+bench/.peers/.done:
+	mkdir -p $(@D)/portkey
+	-$(PYTHON) -m venv $(@D)/litellm && $(@D)/litellm/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]'
+	-$(PYTHON) -m venv $(@D)/tensorzero && $(@D)/tensorzero/bin/pip install --quiet --disable-pip-version-check tensorzero
+	-npm install --silent --ignore-scripts --prefix $(@D)/portkey @portkey-ai/gateway
+	touch $@
+
 LOCK = .venv-dev/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
        --universal --python-version 3.11 --upgrade
 lock: .venv-dev/.done   ## newest versions the declarations allow
@@ -54,4 +66,4 @@ lock: .venv-dev/.done   ## newest versions the declarations allow
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
 
 clean:
-	rm -rf .venv .venv-dev build dist
+	rm -rf .venv .venv-dev bench/.peers build dist
