@@ -6,7 +6,6 @@ run and are passed over.
 
 import json
 import re
-from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -16,7 +15,7 @@ import msgspec
 from router.chat import Ask, Call, Json, Message, Part, Result
 from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown, TargetError
-from router.events import Answer, Event, Events, Start
+from router.events import Answer, Events, Start
 from router.targets import http
 from router.targets.connections import Connections
 from router.targets.speech import Speech
@@ -185,73 +184,72 @@ def _plain(call_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", call_id)
 
 
-async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[Event, None]:
+def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> Events:
+    """The body as events, to the end."""
     if not http.streams(response):
-        for event in _all(name, await http.whole(name, response), speech):
-            yield event
-        return
+        return http.heard_whole(name, response, speech, lambda body: _all(name, body, speech))
     own: set[int] = set()
     asked = 0
-    async with aclosing(http.frames(name, response, speech)) as frames:
-        async for data in frames:
-            frame = http.decoded(data, FRAME)
-            if frame is None:
-                continue  # one that cannot be read: the answer goes on without it
-            if frame.type == "error" or frame.error is not None:
-                raise _error(name, frame.error)
-            if frame.type == "message_stop":
-                break
-            counted = frame.usage or (frame.message.usage if frame.message else None)
-            if counted is not None:
-                asked = counted.asked() or asked
-                speech.usage(asked, counted.output_tokens or 0)
-            for event in _told(frame, own, speech):
-                yield event
-    for event in speech.end():
-        yield event
+
+    def tell(data: bytes) -> bool:
+        nonlocal asked
+        frame = http.decoded(data, FRAME)
+        if frame is None:
+            return True  # one that cannot be read: the answer goes on without it
+        if frame.type == "error" or frame.error is not None:
+            raise _error(name, frame.error)
+        if frame.type == "message_stop":
+            return False
+        counted = frame.usage or (frame.message.usage if frame.message else None)
+        if counted is not None:
+            asked = counted.asked() or asked
+            speech.usage(asked, counted.output_tokens or 0)
+        _told(frame, own, speech)
+        return True
+
+    return http.heard(name, response, speech, tell)
 
 
-def _told(frame: Frame, own: set[int], speech: Speech) -> Iterator[Event]:
-    """One frame, as events. `own`: the blocks that are calls for us to run."""
+def _told(frame: Frame, own: set[int], speech: Speech) -> None:
+    """One frame. `own`: the blocks that are calls for us to run."""
     block, delta = frame.content_block, frame.delta
     if block is not None and frame.type == "content_block_start":
         if block.type == "tool_use":
             own.add(frame.index)
-        yield from _begun(frame.index, block, speech)
+        _begun(frame.index, block, speech)
     elif delta is not None:
         if delta.stop_reason:
             speech.finish(delta.stop_reason)
         elif delta.type == "text_delta" and delta.text:
-            yield from speech.text(delta.text)
+            speech.text(delta.text)
         elif delta.type == "thinking_delta" and delta.thinking:
-            yield from speech.thought(delta.thinking)
+            speech.thought(delta.thinking)
         elif delta.type == "input_json_delta" and delta.partial_json and frame.index in own:
-            yield from speech.call(frame.index, "", "", delta.partial_json)
+            speech.call(frame.index, "", "", delta.partial_json)
 
 
-def _begun(index: int, block: Block, speech: Speech) -> Iterator[Event]:
+def _begun(index: int, block: Block, speech: Speech) -> None:
     if block.type == "text" and block.text:
-        yield from speech.text(block.text)
+        speech.text(block.text)
     elif block.type == "thinking" and block.thinking:
-        yield from speech.thought(block.thinking)
+        speech.thought(block.thinking)
     elif block.type == "tool_use":
         written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
-        yield from speech.call(index, block.id, block.name, written)
+        speech.call(index, block.id, block.name, written)
 
 
-def _all(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
+def _all(name: str, body: bytes, speech: Speech) -> None:
     """A whole message, where no stream came."""
     whole = http.decoded(body, WHOLE)
     if whole is None or whole.content is None:
         frame = http.decoded(body, FRAME)
         raise _error(name, frame.error) if frame is not None and frame.error is not None else TargetDown(name, "malformed")
     for index, block in enumerate(whole.content):
-        yield from _begun(index, block, speech)
+        _begun(index, block, speech)
     if whole.usage is not None:
         speech.usage(whole.usage.asked(), whole.usage.output_tokens or 0)
     if whole.stop_reason:
         speech.finish(whole.stop_reason)
-    yield from speech.end()
 
 
 def _error(name: str, error: Any) -> TargetError:

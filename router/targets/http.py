@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from router.errors import TargetDown, TargetError, TargetRefused, TargetSilent
+from router.events import Events
 from router.targets import sse
 from router.targets.connections import Connections
 from router.targets.speech import Speech
@@ -60,19 +61,28 @@ def streams(response: aiohttp.ClientResponse) -> bool:
     return response.content_type.endswith(STREAMS)
 
 
-async def frames(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[bytes, None]:
-    """The data of each event of the body. After the finish reason the wait for more is short, and its failure no harm."""
+async def heard(name: str, response: aiohttp.ClientResponse, speech: Speech, tell: Callable[[bytes], bool]) -> Events:
+    """What a body in frames says, to its end. `tell` feeds the speech the data of one frame, and says whether more may follow.
+
+    What one read brings is taken at once. Where it ends in an error, what was said before that is still heard.
+    """
     reader = sse.Events()
-    while True:
+    more = True
+    while more:
         piece = await _piece(response, speech)
+        failure: TargetError | None = None
         try:
-            found = reader.feed(piece) if piece else reader.end()
+            more = all(map(tell, reader.feed(piece) if piece else reader.end())) and bool(piece)
         except sse.Oversize:
-            raise TargetDown(name, "malformed") from None
-        for frame in found:
-            yield frame
-        if not piece:
-            return
+            failure = TargetDown(name, "malformed")
+        except TargetError as error:
+            failure = error
+        for event in speech.take():
+            yield event
+        if failure is not None:
+            raise failure
+    for event in speech.end():
+        yield event
 
 
 async def _piece(response: aiohttp.ClientResponse, speech: Speech) -> bytes:
@@ -85,8 +95,14 @@ async def _piece(response: aiohttp.ClientResponse, speech: Speech) -> bytes:
         return b""
 
 
-async def whole(name: str, response: aiohttp.ClientResponse) -> bytes:
-    """A body that is no stream."""
+async def heard_whole(name: str, response: aiohttp.ClientResponse, speech: Speech, tell: Callable[[bytes], None]) -> Events:
+    """What a body says that is no stream. `tell` feeds the speech all of it."""
+    tell(await _whole(name, response))
+    for event in speech.end():
+        yield event
+
+
+async def _whole(name: str, response: aiohttp.ClientResponse) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while piece := await response.content.readany():

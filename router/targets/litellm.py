@@ -8,7 +8,7 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from router.chat import Ask
 from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Answer, Event, Events, Start
+from router.events import Answer, Events, Start
 from router.targets import completions
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
@@ -276,7 +276,8 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         try:
             yield Start(name, str(declared.model))
             async for chunk in stream:
-                for event in _heard(chunk, speech):
+                _hear(chunk, speech)
+                for event in speech.take():
                     yield event
         except lane.errors as error:
             raise translated(name, error) from None
@@ -289,18 +290,18 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
     return spoken
 
 
-def _heard(chunk: Any, speech: Speech) -> Iterator[Event]:
-    """One chunk, as events."""
+def _hear(chunk: Any, speech: Speech) -> None:
+    """One chunk."""
     if usage := getattr(chunk, "usage", None):
         speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
     for choice in chunk.choices[:1]:
         delta = choice.delta
         if thought := getattr(delta, "reasoning_content", None):
-            yield from speech.thought(thought)
+            speech.thought(thought)
         if delta.content:
-            yield from speech.text(delta.content)
+            speech.text(delta.content)
         for call in delta.tool_calls or ():
-            yield from speech.call(call.index or 0, call.id or "", call.function.name or "", call.function.arguments or "")
+            speech.call(call.index or 0, call.id or "", call.function.name or "", call.function.arguments or "")
         if choice.finish_reason:
             speech.finish(choice.finish_reason)
 

@@ -5,7 +5,6 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 """
 
 import json
-from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -15,7 +14,7 @@ import msgspec
 from router.chat import Ask, Json
 from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown, TargetError
-from router.events import Answer, Event, Events, Start
+from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.connections import Connections
 from router.targets.providers import PROVIDERS, Provider
@@ -154,39 +153,32 @@ def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[
     return made
 
 
-async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[Event, None]:
+def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> Events:
     """The body as events, to the end."""
     if not http.streams(response):
-        for event in _whole(name, await http.whole(name, response), speech):
-            yield event
-        return
-    async with aclosing(http.frames(name, response, speech)) as frames:
-        async for frame in frames:
-            if frame == DONE:
-                speech.done()
-                break
-            for event in _events(name, frame, speech):
-                yield event
-    for event in speech.end():
-        yield event
+        return http.heard_whole(name, response, speech, lambda body: _whole(name, body, speech))
+
+    def tell(frame: bytes) -> bool:
+        if frame == DONE:
+            speech.done()
+            return False
+        # One that cannot be read is passed over: the answer goes on without it.
+        if (chunk := http.decoded(frame, DECODE)) is not None:
+            _told(name, chunk, speech)
+        return True
+
+    return http.heard(name, response, speech, tell)
 
 
-def _whole(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
+def _whole(name: str, body: bytes, speech: Speech) -> None:
     """A body under 200 that is no stream: a whole answer, an error, or neither."""
     chunk = http.decoded(body, DECODE)
     if chunk is None:
         raise TargetDown(name, "malformed")
-    yield from _told(name, chunk, speech)
-    yield from speech.end()
+    _told(name, chunk, speech)
 
 
-def _events(name: str, frame: bytes, speech: Speech) -> Iterator[Event]:
-    """One frame, as events. One that cannot be read is passed over: the answer goes on without it."""
-    chunk = http.decoded(frame, DECODE)
-    return iter(()) if chunk is None else _told(name, chunk, speech)
-
-
-def _told(name: str, chunk: Chunk, speech: Speech) -> Iterator[Event]:
+def _told(name: str, chunk: Chunk, speech: Speech) -> None:
     if chunk.error is not None:
         raise _error(name, chunk.error)
     counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
@@ -197,38 +189,36 @@ def _told(name: str, chunk: Chunk, speech: Speech) -> Iterator[Event]:
             continue  # another candidate
         said = choice.delta or choice.message
         if said is not None and not speech.finished:
-            yield from _said(said, speech)
+            _said(said, speech)
         if choice.finish_reason:
             speech.finish(choice.finish_reason)
 
 
-def _said(said: Delta, speech: Speech) -> Iterator[Event]:
+def _said(said: Delta, speech: Speech) -> None:
     content = said.content
-    if content.__class__ is str and content:
-        if thought := said.reasoning_content or said.reasoning:
-            yield from speech.thought(thought)
-        yield from speech.text(content)
-    elif (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
-        yield from speech.thought(thought)
-    if isinstance(content, list):
-        yield from _parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
+    if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
+        speech.thought(thought)
+    if isinstance(content, str):
+        speech.text(content)
+    elif isinstance(content, list):
+        _parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
     if said.refusal and isinstance(said.refusal, str):
-        yield from speech.text(said.refusal)  # the model's own words: the user should see them
+        speech.text(said.refusal)  # the model's own words: the user should see them
     for position, call in enumerate(said.tool_calls or ()):
         function = call.function or Function()
         written = function.arguments
         part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
-        yield from speech.call(position if call.index is None else call.index, call.id or "", function.name or "", part)
+        speech.call(position if call.index is None else call.index, call.id or "", function.name or "", part)
 
 
-def _parts(parts: list[Any], speech: Speech) -> Iterator[Event]:
+def _parts(parts: list[Any], speech: Speech) -> None:
     """Content in parts, as Mistral's thinking models send it."""
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:
-                yield from speech.text(text)
+                speech.text(text)
             case {"type": "thinking", "thinking": [{"text": str(text)}]}:
-                yield from speech.thought(text)
+                speech.thought(text)
             case _:
                 pass
 

@@ -1,6 +1,7 @@
 """A provider's deltas → events, for every lane: however they are chopped, indexed or interleaved.
 
-Everything that affects how pieces become Text, Thought, ToolInput and ToolCall lives here.
+Everything that affects how pieces become Text, Thought, ToolInput and ToolCall lives here. Pieces of one kind that come
+together leave together: a lane takes the events after each read, and an answer in a hurry costs by the read, not by the word.
 """
 
 import json
@@ -69,12 +70,16 @@ class Pending:
 
 
 class Speech:
-    """One model call's deltas, as events. Feed what came; `end` when the provider is done."""
+    """One model call's deltas, as events. Feed what came, `take` what that makes; `end` when the provider is done."""
 
     def __init__(self, target: str) -> None:
         self._target = target
         self._text = Joined()
         self._thought = Joined()
+        self._events: list[Event] = []
+        self._run: list[str] = []
+        """Pieces that follow each other, and are all of the kind `_kind`."""
+        self._kind: type[Text | Thought] = Text
         self._calls: list[Pending] = []
         self._ids: dict[tuple[int, str], Pending] = {}
         self._latest: dict[int, Pending] = {}
@@ -82,18 +87,35 @@ class Speech:
         self._usage: Usage | None = None
         self.said = False
 
-    def text(self, piece: str) -> Iterator[Event]:
+    def take(self) -> list[Event]:
+        """The events of what was fed since the last time."""
+        self._close_run()
+        events, self._events = self._events, []
+        return events
+
+    def _close_run(self) -> None:
+        if self._run:
+            self._events.append(self._kind("".join(self._run)))
+            self._run.clear()
+
+    def _extend_run(self, kind: type[Text | Thought], piece: str) -> None:
+        if kind is not self._kind:
+            self._close_run()
+            self._kind = kind
+        self._run.append(piece)
+
+    def text(self, piece: str) -> None:
         """A piece of the answer."""
         if piece := self._text.feed(piece):
             self.said = True
-            yield Text(piece)
+            self._extend_run(Text, piece)
 
-    def thought(self, piece: str) -> Iterator[Event]:
+    def thought(self, piece: str) -> None:
         """A piece of reasoning."""
         if piece := self._thought.feed(piece):
-            yield Thought(piece)
+            self._extend_run(Thought, piece)
 
-    def call(self, index: int, call_id: str, name: str, part: str) -> Iterator[Event]:
+    def call(self, index: int, call_id: str, name: str, part: str) -> None:
         """A piece of a tool call. A new id begins a new call, whatever its index; a repeated name is the same name."""
         pending = self._pending(index, call_id, name)
         if name and not pending.name:
@@ -104,7 +126,8 @@ class Speech:
                 raise TargetDown(self._target, "malformed")
             pending.parts.append(part)
             if pending.name:
-                yield ToolInput(pending.call_id, pending.name, whole(part))
+                self._close_run()
+                self._events.append(ToolInput(pending.call_id, pending.name, whole(part)))
 
     def _pending(self, index: int, call_id: str, name: str) -> Pending:
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
@@ -141,9 +164,10 @@ class Speech:
     def end(self) -> Iterator[Event]:
         """The rest, and the Finish. TargetDown where the provider stopped without an end."""
         if rest := self._thought.end():
-            yield Thought(rest)
+            self._extend_run(Thought, rest)
         if rest := self._text.end():
-            yield Text(rest)
+            self._extend_run(Text, rest)
+        yield from self.take()
         if self._reason is None:
             raise TargetDown(self._target, "cut")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]

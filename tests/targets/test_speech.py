@@ -18,9 +18,10 @@ Delta = tuple[int, str, str, str]
 def called(*deltas: Delta) -> list[ToolCall]:
     """The calls that these deltas make."""
     speech = Speech("a")
-    events = [event for delta in deltas for event in speech.call(*delta)]
+    for delta in deltas:
+        speech.call(*delta)
     speech.finish("tool_calls")
-    events += list(speech.end())
+    events = list(speech.end())
     made = [event for event in events if isinstance(event, ToolCall)]
     for call in made:
         pieces = "".join(event.part for event in events if isinstance(event, ToolInput) and event.call_id == call.call_id)
@@ -120,9 +121,12 @@ def test_text_is_whole_however_it_is_cut(text: str, data: st.DataObject) -> None
     edges = [0, *cuts, len(units) // 2]
     pieces = [units[a * 2 : b * 2].decode("utf-16-le", "surrogatepass") for a, b in itertools.pairwise(edges)]
     speech = Speech("a")
-    events = [event for piece in pieces for event in speech.text(piece)]
+    events: list[Event] = []
+    for piece in pieces:
+        speech.text(piece)
+        events += speech.take()
     speech.finish("stop")
-    events += list(speech.end())
+    events += speech.end()
     expected = units.decode("utf-16-le", "replace")
     said = texts(iter(events))
     assert said.replace("\ufffd", "") == expected.replace("\ufffd", "")
@@ -146,18 +150,18 @@ ENDS = {
 def test_why_it_ended(reason: str) -> None:
     """Providers' reasons in our words; an unknown one is `other`."""
     speech = Speech("a")
-    list(speech.text("Hi"))
+    speech.text("Hi")
     speech.finish(reason)
     speech.finish("stop")
     speech.usage(1, 2)
     speech.usage(3, 4)
-    assert list(speech.end()) == [Finish(ENDS[reason], Usage(3, 4))]  # pyright: ignore[reportArgumentType]
+    assert list(speech.end()) == [Text("Hi"), Finish(ENDS[reason], Usage(3, 4))]  # pyright: ignore[reportArgumentType]
 
 
 def test_no_reason_is_a_cut() -> None:
     """A stream that stops without saying why was cut off."""
     speech = Speech("a")
-    list(speech.text("Hi"))
+    speech.text("Hi")
     with pytest.raises(TargetDown) as caught:
         list(speech.end())
     assert caught.value.outcome == "cut"
