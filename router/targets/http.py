@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+import ssl
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-import aiohttp
 import msgspec
 
 from router.errors import TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Events
+from router.events import Events, Start
 from router.targets import sse
-from router.targets.connections import Connections
+from router.targets.connections import Connection, Connections, Cut, Endpoint
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
 
@@ -28,84 +26,98 @@ LINGER = 1.0
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a target's questions go. `connect`: seconds a connection may take."""
+class Reader(Protocol):
+    """One lane's reader of one answer: it feeds the speech."""
 
-    url: str
-    headers: Mapping[str, str]
-    connect: float
+    def frame(self, data: bytes) -> bool:
+        """The data of one frame; whether more may follow. TargetError where it is the provider's own error."""
+        ...
+
+    def whole(self, body: bytes) -> None:
+        """A body under 200 that is no stream: a whole answer. TargetError where it is an error, or nothing that can be read."""
+        ...
 
 
-@asynccontextmanager
-async def asked(name: str, connections: Connections, endpoint: Endpoint, body: bytes) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-    """The response to a question, closed at the end. TargetError where the status is no success, or the connection fails,
-    while it is open too.
-    """
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=endpoint.connect)
-    request = connections.session().post(endpoint.url, data=body, headers=endpoint.headers, timeout=timeout, allow_redirects=False)
+async def answered(
+    start: Start, connections: Connections, endpoint: Endpoint, body: bytes, open_reader: Callable[[Speech], Reader]
+) -> Events:
+    """The events of the answer to a question. TargetError where the status is no success, or the connection fails, at any time."""
+    name = start.target
     try:
-        async with request as response:
-            if 300 <= response.status < 400:
-                raise TargetRefused(name, "redirect")
-            if response.status != 200:
-                told = await response.content.read(MAX_BODY)
-                raise verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
-            yield response
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        response = await connections.ask(endpoint, body)
+    except OSError as error:
+        raise translated(name, error) from None
+    try:
+        await _headers(name, response)
+        if response.status != 200:
+            raise await _refused(name, response)
+        yield start
+        speech = Speech(name)
+        reader = open_reader(speech)
+        if not response.headers.get("content-type", "").partition(";")[0].strip().lower().endswith(STREAMS):
+            reader.whole(await _whole(name, response))
+        else:
+            frames = sse.Events()
+            more = True
+            while more:
+                piece = await _piece(name, response, speech)
+                failure: TargetError | None = None
+                try:
+                    more = all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece)
+                except sse.Oversize:
+                    failure = TargetDown(name, "malformed")
+                except TargetError as error:
+                    failure = error
+                # What was said before an error is still heard, also if it came in the same read.
+                for event in speech.take():
+                    yield event
+                if failure is not None:
+                    raise failure
+        for event in speech.end():
+            yield event
+    finally:
+        response.release()
+
+
+async def _headers(name: str, response: Connection) -> None:
+    try:
+        await response.answered()
+    except (OSError, Cut) as error:
         raise translated(name, error) from None
 
 
-def streams(response: aiohttp.ClientResponse) -> bool:
-    """Whether the body comes in frames."""
-    return response.content_type.endswith(STREAMS)
+async def _refused(name: str, response: Connection) -> TargetError:
+    """What a status says that is no success; of 3xx, that nobody is followed."""
+    if 200 < response.status < 400:
+        return TargetRefused(name, "redirect") if response.status >= 300 else verdict(name, response.status)
+    told = b""
+    while len(told) < MAX_BODY and (piece := await _read(name, response)):
+        told += piece
+    return verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
 
 
-async def heard(name: str, response: aiohttp.ClientResponse, speech: Speech, tell: Callable[[bytes], bool]) -> Events:
-    """What a body in frames says, to its end. `tell` feeds the speech the data of one frame, and says whether more may follow.
-
-    What one read brings is taken at once. Where it ends in an error, what was said before that is still heard.
-    """
-    reader = sse.Events()
-    more = True
-    while more:
-        piece = await _piece(response, speech)
-        failure: TargetError | None = None
-        try:
-            more = all(map(tell, reader.feed(piece) if piece else reader.end())) and bool(piece)
-        except sse.Oversize:
-            failure = TargetDown(name, "malformed")
-        except TargetError as error:
-            failure = error
-        for event in speech.take():
-            yield event
-        if failure is not None:
-            raise failure
-    for event in speech.end():
-        yield event
+async def _read(name: str, response: Connection) -> bytes:
+    try:
+        return await response.read()
+    except (OSError, Cut) as error:
+        raise translated(name, error) from None
 
 
-async def _piece(response: aiohttp.ClientResponse, speech: Speech) -> bytes:
+async def _piece(name: str, response: Connection, speech: Speech) -> bytes:
+    """The next read. After the finish reason the wait for more is short, and its failure no harm."""
     if not speech.finished:
-        return await response.content.readany()
+        return await _read(name, response)
     try:
         async with asyncio.timeout(LINGER):
-            return await response.content.readany()
-    except (TimeoutError, aiohttp.ClientError, OSError):
+            return await response.read()
+    except (OSError, Cut):
         return b""
 
 
-async def heard_whole(name: str, response: aiohttp.ClientResponse, speech: Speech, tell: Callable[[bytes], None]) -> Events:
-    """What a body says that is no stream. `tell` feeds the speech all of it."""
-    tell(await _whole(name, response))
-    for event in speech.end():
-        yield event
-
-
-async def _whole(name: str, response: aiohttp.ClientResponse) -> bytes:
+async def _whole(name: str, response: Connection) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    while piece := await response.content.readany():
+    while piece := await _read(name, response):
         size += len(piece)
         if size > MAX_WHOLE:
             raise TargetDown(name, "malformed")
@@ -126,12 +138,14 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
         return None
 
 
-def translated(name: str, error: Exception) -> TargetError:
+def translated(name: str, error: OSError | Cut) -> TargetError:
     """What went wrong with the connection."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return TargetRefused(name, "tls")
-    if isinstance(error, TimeoutError):
-        return TargetSilent(name, "timeout_connect")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return TargetDown(name, "cut")
-    return TargetDown(name, "connection")
+    match error:
+        case ssl.SSLError():
+            return TargetRefused(name, "tls")
+        case TimeoutError():
+            return TargetSilent(name, "timeout_connect")
+        case Cut():
+            return TargetDown(name, "cut")
+        case _:
+            return TargetDown(name, "connection")

@@ -5,10 +5,9 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 """
 
 import json
-from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from router.chat import Ask, Json
@@ -110,19 +109,16 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
     if declared.api_key is None and declared.api_base is None and not provider.keyless:
         raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{prefix.upper().removesuffix('_AI')}_API_KEY}}`", "model")
     headers = {"authorization": f"Bearer {declared.api_key.value}"} if declared.api_key else {}
-    endpoint = http.Endpoint(url, headers, connect)
+    endpoint = connections.endpoint(url, headers, connect)
     fixed: dict[str, Json] = {"model": model, "stream": True}
     if provider.counts:
         fixed["stream_options"] = {"include_usage": True}
 
-    async def spoken(ask: Ask) -> Events:
+    start = Start(name, str(declared.model))
+
+    def spoken(ask: Ask) -> Events:
         body = msgspec.json.encode(_request(ask, declared, prefix, model, fixed))
-        speech = Speech(name)
-        async with http.asked(name, connections, endpoint, body) as response:
-            yield Start(name, str(declared.model))
-            async with aclosing(_heard(name, response, speech)) as events:
-                async for event in events:
-                    yield event
+        return http.answered(start, connections, endpoint, body, lambda speech: Reader(name, speech))
 
     return spoken
 
@@ -153,45 +149,44 @@ def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[
     return made
 
 
-def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> Events:
-    """The body as events, to the end."""
-    if not http.streams(response):
-        return http.heard_whole(name, response, speech, lambda body: _whole(name, body, speech))
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads one answer into a speech."""
 
-    def tell(frame: bytes) -> bool:
-        if frame == DONE:
-            speech.done()
+    name: str
+    speech: Speech
+
+    def frame(self, data: bytes) -> bool:
+        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        if data == DONE:
+            self.speech.done()
             return False
-        # One that cannot be read is passed over: the answer goes on without it.
-        if (chunk := http.decoded(frame, DECODE)) is not None:
-            _told(name, chunk, speech)
+        if (chunk := http.decoded(data, DECODE)) is not None:
+            self._told(chunk)
         return True
 
-    return http.heard(name, response, speech, tell)
+    def whole(self, body: bytes) -> None:
+        """A body that is no stream: a whole answer, an error, or neither."""
+        chunk = http.decoded(body, DECODE)
+        if chunk is None:
+            raise TargetDown(self.name, "malformed")
+        self._told(chunk)
 
-
-def _whole(name: str, body: bytes, speech: Speech) -> None:
-    """A body under 200 that is no stream: a whole answer, an error, or neither."""
-    chunk = http.decoded(body, DECODE)
-    if chunk is None:
-        raise TargetDown(name, "malformed")
-    _told(name, chunk, speech)
-
-
-def _told(name: str, chunk: Chunk, speech: Speech) -> None:
-    if chunk.error is not None:
-        raise _error(name, chunk.error)
-    counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
-    if counted is not None and counted.prompt_tokens is not None:
-        speech.usage(int(counted.prompt_tokens), counted.output())
-    for choice in chunk.choices or ():
-        if choice.index:
-            continue  # another candidate
-        said = choice.delta or choice.message
-        if said is not None and not speech.finished:
-            _said(said, speech)
-        if choice.finish_reason:
-            speech.finish(choice.finish_reason)
+    def _told(self, chunk: Chunk) -> None:
+        if chunk.error is not None:
+            raise _error(self.name, chunk.error)
+        speech = self.speech
+        counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+        if counted is not None and counted.prompt_tokens is not None:
+            speech.usage(int(counted.prompt_tokens), counted.output())
+        for choice in chunk.choices or ():
+            if choice.index:
+                continue  # another candidate
+            said = choice.delta or choice.message
+            if said is not None and not speech.finished:
+                _said(said, speech)
+            if choice.finish_reason:
+                speech.finish(choice.finish_reason)
 
 
 def _said(said: Delta, speech: Speech) -> None:
