@@ -168,6 +168,8 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._lost = self.loop.create_future()
         self._over = True
+        self._again = False
+        """Whether the server takes another question on this connection."""
         self._error: Exception | None = None
         self._pieces: list[bytes] = []
         self._waiting = 0
@@ -183,7 +185,7 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.headers = {}
         self._head = 0
-        self._over = False
+        self._over = self._again = False
         self._unpacker = None
         self._transport.write(request)
 
@@ -219,7 +221,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """Nobody reads it any more: it is kept for the next question, or closed where this answer is not over."""
-        if self._over and not self._pieces and self._error is None and self._parser.should_keep_alive():
+        if self._over and self._again and not self._pieces and self._error is None:
             self.pool.keep(self)
         else:
             self._transport.abort()
@@ -305,3 +307,4 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The end of the response."""
         self._over = self.status != 0
+        self._again = self._parser.should_keep_alive()
