@@ -88,8 +88,7 @@ def _line(code: str, value: Json) -> bytes:
     return _utf8(f"{code}:{_dumps(value)}\n")
 
 
-def _dumps(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict)
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode  # json.dumps would make one for each line
 
 
 def _utf8(text: str) -> bytes:
