@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test check format bench aborts schema lock clean
+.PHONY: run install test check format bench aborts profile schema lock clean
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -36,6 +36,9 @@ bench: .venv-dev/.done bench/.peers/.done  ## Pointsman beside its peers, as rat
 aborts: .venv-dev/.done ## ten thousand clients that leave: is everything let go?
 	.venv-dev/bin/python -m bench.aborts
 
+profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
+	.venv-dev/bin/python -m bench.profile $(BENCH)
+
 schema: .venv-dev/.done ## routes.schema.json, from the declaration
 	.venv-dev/bin/router schema > routes.schema.json
 
@@ -56,6 +59,10 @@ bench/.peers/.done:
 	-$(PYTHON) -m venv $(@D)/litellm && $(@D)/litellm/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]'
 	-$(PYTHON) -m venv $(@D)/tensorzero && $(@D)/tensorzero/bin/pip install --quiet --disable-pip-version-check tensorzero
 	-npm install --silent --ignore-scripts --prefix $(@D)/portkey @portkey-ai/gateway
+	touch $@
+
+bench/.peers/py-spy/.done:
+	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check py-spy
 	touch $@
 
 LOCK = .venv-dev/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \

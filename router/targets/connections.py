@@ -189,6 +189,11 @@ class Connection(asyncio.Protocol):
         self._unpacker = None
         self._transport.write(request)
 
+    @property
+    def content_type(self) -> str:
+        """The type of the body, without its parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
     async def answered(self) -> None:
         """Wait for the status and the headers. OSError or Cut where none come."""
         while not self.status:

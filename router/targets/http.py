@@ -45,45 +45,42 @@ async def answered(
     name = start.target
     try:
         response = await connections.ask(endpoint, body)
-    except OSError as error:
-        raise translated(name, error) from None
-    try:
-        await _headers(name, response)
-        if response.status != 200:
-            raise await _refused(name, response)
-        yield start
-        speech = Speech(name)
-        reader = open_reader(speech)
-        if not response.headers.get("content-type", "").partition(";")[0].strip().lower().endswith(STREAMS):
-            reader.whole(await _whole(name, response))
-        else:
-            frames = sse.Events()
-            more = True
-            while more:
-                piece = await _piece(name, response, speech)
-                failure: TargetError | None = None
-                try:
-                    more = all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece)
-                except sse.Oversize:
-                    failure = TargetDown(name, "malformed")
-                except TargetError as error:
-                    failure = error
-                # What was said before an error is still heard, also if it came in the same read.
-                for event in speech.take():
-                    yield event
-                if failure is not None:
-                    raise failure
-        for event in speech.end():
-            yield event
-    finally:
-        response.release()
-
-
-async def _headers(name: str, response: Connection) -> None:
-    try:
-        await response.answered()
+        try:
+            await response.answered()
+            if response.status != 200:
+                raise await _refused(name, response)
+            yield start
+            speech = Speech(name)
+            reader = open_reader(speech)
+            if response.content_type.endswith(STREAMS):
+                frames = sse.Events()
+                more = True
+                while more:
+                    piece = await (_rest(response) if speech.finished else response.read())
+                    more, failure = _fed(name, reader, frames, piece)
+                    # What was said before an error is still heard, also if it came in the same read.
+                    for event in speech.take():
+                        yield event
+                    if failure is not None:
+                        raise failure
+            else:
+                reader.whole(await _whole(name, response))
+            for event in speech.end():
+                yield event
+        finally:
+            response.release()
     except (OSError, Cut) as error:
         raise translated(name, error) from None
+
+
+def _fed(name: str, reader: Reader, frames: sse.Events, piece: bytes) -> tuple[bool, TargetError | None]:
+    """Read one piece of a body; whether more may follow, and what ended it otherwise."""
+    try:
+        return all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece), None
+    except sse.Oversize:
+        return False, TargetDown(name, "malformed")
+    except TargetError as error:
+        return False, error
 
 
 async def _refused(name: str, response: Connection) -> TargetError:
@@ -91,22 +88,13 @@ async def _refused(name: str, response: Connection) -> TargetError:
     if 200 < response.status < 400:
         return TargetRefused(name, "redirect") if response.status >= 300 else verdict(name, response.status)
     told = b""
-    while len(told) < MAX_BODY and (piece := await _read(name, response)):
+    while len(told) < MAX_BODY and (piece := await response.read()):
         told += piece
     return verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
 
 
-async def _read(name: str, response: Connection) -> bytes:
-    try:
-        return await response.read()
-    except (OSError, Cut) as error:
-        raise translated(name, error) from None
-
-
-async def _piece(name: str, response: Connection, speech: Speech) -> bytes:
-    """The next read. After the finish reason the wait for more is short, and its failure no harm."""
-    if not speech.finished:
-        return await _read(name, response)
+async def _rest(response: Connection) -> bytes:
+    """A read after the finish reason: the wait is short, and its failure no harm."""
     try:
         async with asyncio.timeout(LINGER):
             return await response.read()
@@ -117,7 +105,7 @@ async def _piece(name: str, response: Connection, speech: Speech) -> bytes:
 async def _whole(name: str, response: Connection) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    while piece := await _read(name, response):
+    while piece := await response.read():
         size += len(piece)
         if size > MAX_WHOLE:
             raise TargetDown(name, "malformed")
