@@ -199,7 +199,12 @@ def _said(said: Delta, speech: Speech) -> None:
         _parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
     if said.refusal and isinstance(said.refusal, str):
         speech.text(said.refusal)  # the model's own words: the user should see them
-    for position, call in enumerate(said.tool_calls or ()):
+    if said.tool_calls:
+        _called(said.tool_calls, speech)
+
+
+def _called(calls: list[Call], speech: Speech) -> None:
+    for position, call in enumerate(calls):
         function = call.function or Function()
         written = function.arguments
         part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""

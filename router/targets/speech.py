@@ -45,7 +45,7 @@ class Joined:
 
     def feed(self, piece: str) -> str:
         """What of the text is whole now."""
-        if piece.isascii() and not self._half:
+        if not self._half and piece.isascii():
             return piece
         piece, self._half = self._half + piece, ""
         if piece and "\ud800" <= piece[-1] <= "\udbff":
@@ -86,6 +86,8 @@ class Speech:
         self._reason: str | None = None
         self._usage: Usage | None = None
         self.said = False
+        self.finished = False
+        """Whether the provider said why it ends: what it says after that does not count."""
 
     def take(self) -> list[Event]:
         """The events of what was fed since the last time."""
@@ -108,7 +110,10 @@ class Speech:
         """A piece of the answer."""
         if piece := self._text.feed(piece):
             self.said = True
-            self._extend_run(Text, piece)
+            if self._kind is Text:
+                self._run.append(piece)  # as nearly always: it goes on
+            else:
+                self._extend_run(Text, piece)
 
     def thought(self, piece: str) -> None:
         """A piece of reasoning."""
@@ -144,18 +149,14 @@ class Speech:
             self._ids[index, call_id] = pending
         return pending
 
-    @property
-    def finished(self) -> bool:
-        """Whether the provider said why it ends: what it says after that does not count."""
-        return self._reason is not None
-
     def done(self) -> None:
         """The provider marks the end: without a reason, it is an end all the same."""
-        self._reason = self._reason or "unknown"
+        self.finish("unknown")
 
     def finish(self, reason: str) -> None:
         """The provider says why it ends. The first reason stands."""
         self._reason = self._reason or reason
+        self.finished = True
 
     def usage(self, input_tokens: int, output_tokens: int) -> None:
         """The provider says what it used. The last word stands: some count as they go."""
