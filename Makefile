@@ -9,15 +9,25 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test check format bench aborts profile schema lock clean
+.PHONY: run install test faults check format bench aborts profile schema lock clean clients clients-if-npm
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
 
 install: .venv/.done    ## .venv with .venv/bin/router
 
-test: .venv-dev/.done   ## the whole suite
+test: .venv-dev/.done clients-if-npm  ## the whole suite
 	.venv-dev/bin/python -m pytest
+
+CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done
+clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs npm
+
+# Without npm, or where the packages cannot be had, the tests that need them are skipped and say so.
+clients-if-npm: .venv-dev/.done
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients || echo "the public clients could not be installed"; fi
+
+faults: .venv-dev/.done ## every fault through every lane, as a table
+	.venv-dev/bin/python -m pytest -q -s tests/test_faults.py
 
 check: .venv-dev/.done  ## lint, format, types, configuration
 	.venv-dev/bin/ruff check .
@@ -65,12 +75,25 @@ bench/.peers/py-spy/.done:
 	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check py-spy
 	touch $@
 
+tests/clients/node_modules/.done: tests/clients/package.json tests/clients/package-lock.json
+	cd tests/clients && npm ci --no-progress --loglevel=error >/dev/null
+# The AI SDK and openai ship their sources and documentation, which nothing here reads: 50 MB of 165.
+	cd tests/clients && find node_modules -path '*ai*' \( -name src -o -name docs \) -type d -prune -exec rm -rf {} +
+	touch $@
+
+tests/clients/.venv/.done: tests/clients/requirements.txt .venv-dev/.done
+	$(PYTHON) -m venv $(@D)
+	.venv-dev/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --compile-bytecode --require-hashes -r $< \
+	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 LOCK = .venv-dev/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
        --universal --python-version 3.11 --upgrade
 lock: .venv-dev/.done   ## newest versions the declarations allow
 	$(LOCK) --group build -o requirements/build.txt
 	$(LOCK) pyproject.toml -o requirements/run.txt
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
+	echo 'openai>=3,<4' | $(LOCK) - -o tests/clients/requirements.txt
 
 clean:
-	rm -rf .venv .venv-dev bench/.peers build dist
+	rm -rf .venv .venv-dev bench/.peers build dist tests/clients/.venv tests/clients/node_modules

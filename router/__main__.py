@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from router import __version__
 from router.chat import Ask, Message
 from router.config import ROUTES_VARIABLE, load
+from router.config.declaration import Member, named
 from router.config.schema import routes_schema
+from router.config.values import Name
 from router.errors import ConfigError, RouterError, TimedOut
 from router.events import Failure, Finish, Text, Thought, ToolCall, ToolResult
 from router.generation import Compiled, Generation, build
@@ -183,14 +185,30 @@ def _shown(route: Compiled, generation: Generation) -> list[str]:
     waits = f"connect {timeout.connect:g} s, first token {timeout.first_token:g} s, idle {timeout.idle:g} s"
     shown.append(f"  timeout    {waits}, tool {timeout.tool:g} s, total {timeout.total:g} s")
     shown.append(f"  retry      {retry.attempts} attempts, {retry.backoff.least:g} to {retry.backoff.most:g} s apart")
+    if declared.hedge:
+        after = f"{declared.hedge.after:g} s" if declared.hedge.after else "a time learned from its answers"
+        shown.append(f"  hedge      the next target too after {after}; for {declared.hedge.at_most:.3g} of the questions at most")
     shown.append("  targets, in order: the first that starts to speak")
-    opened = {target.name: target for target in route.targets}
-    for count, name in enumerate(declared.targets, 1):
-        target = opened.get(str(name))
-        words = f"{target.model} through {_LANES[target.lane]}" if target else f"skipped: {generation.skipped[str(name)]}"
-        window = f", reads {target.window} tokens" if target and target.window and target.lane != "script" else ""
-        shown.append(f"    {count}. {name}: {words}{window}")
+    for count, pool in enumerate(declared.pools, 1):
+        if len(pool) > 1:
+            shown.append(f"    {count}. one of these, {_sharing(pool, declared.balance)}:")
+        shown += [_target(one, route, generation, "       -" if len(pool) > 1 else f"    {count}.") for one in pool]
     return shown
+
+
+def _target(one: Name | Member, route: Compiled, generation: Generation, bullet: str) -> str:
+    name = named(one)
+    target = next((target for target in route.targets if target.name == name), None)
+    words = f"{target.model} through {_LANES[target.lane]}" if target else f"skipped: {generation.skipped[name]}"
+    window = f", reads {target.window} tokens" if target and target.window and target.lane != "script" else ""
+    weight = f" (weight {one.weight:g})" if isinstance(one, Member) else ""
+    return f"{bullet} {name}{weight}: {words}{window}"
+
+
+def _sharing(pool: Sequence[Name | Member], balance: str) -> str:
+    if any(isinstance(one, Member) for one in pool):
+        return "by their weights"
+    return {"least_busy": "the least busy one first", "latency": "the one that starts soonest first"}[balance]
 
 
 _LANES = {

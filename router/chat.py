@@ -1,10 +1,11 @@
 """The question: an Ask, and what it is made of. Frozen values; a change is a new one."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias, cast
 
 from router.errors import Misfit
 
@@ -20,6 +21,21 @@ def whole(text: str) -> str:
     if not SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def deeper(value: object, depth: int) -> bool:
+    """Whether a JSON value is nested deeper than that. Never deep in calls itself: Python's own limit is near 1,000."""
+    level: list[object] = [value]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> Sequence[object]:
+    inner = cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
+    return [one for one in inner if isinstance(one, dict | list)]
 
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -49,8 +65,24 @@ class Result:
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
-Part = str | Call | Result
-"""One piece of a message. A plain `str` is text."""
+@dataclass(frozen=True, slots=True)
+class File:
+    """An image or a document that the user shows to the model. `url` is a data: URL, or an address the provider fetches;
+    `kind` its media type (`image/*` where only that is known).
+    """
+
+    kind: str
+    url: str
+    name: str = ""
+
+    @property
+    def remote(self) -> bool:
+        """Whether somebody has to fetch it."""
+        return self.url[:5].lower() != "data:"
+
+
+Part = str | File | Call | Result
+"""One piece of a message. A plain `str` is text; Files stand in `user` messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +170,17 @@ class ToolSpec:
     parameters: JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whether the model may call tools: as it likes, not at all, it must call one, or this one."""
+
+    kind: Literal["auto", "none", "required", "named"] = "auto"
+    name: str = ""
+
+
+AUTO = Choice()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One question: which route, the conversation, the tools granted, how to sample."""
@@ -145,9 +188,13 @@ class Ask:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    """Those the caller runs, as it comes in; the route's own are added on its way."""
+    choice: Choice = AUTO
     params: Params = field(default_factory=Params)
     fields: JsonObject = field(default_factory=dict[str, Json])
     """The body's other top-level fields: a template sees them as `ask.<field>`."""
+    until: float = math.inf
+    """When nobody waits for the answer any more, by `time.monotonic`."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
 

@@ -14,6 +14,7 @@
     ├─ Unanswered 502            no target of the route answered
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Stopping 503              the server ends before the answer does
+    ├─ Stopped 409               whoever asked stopped it, before its first word
     └─ ToolError                 told to the model as a result, not to the user as a failure
 
 The type decides what happens next; nobody looks into a message.
@@ -234,6 +235,14 @@ class Stopping(RouterError):
     code = "stopping"
     status = 503
     sentence = "The server is being restarted. Please try again."
+
+
+class Stopped(RouterError):
+    """Whoever asked wants no answer any more."""
+
+    code = "stopped"
+    status = 409
+    sentence = "The answer was stopped."
 
 
 class ToolError(RouterError):

@@ -29,11 +29,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A model call begins: who speaks from here on, and what was tried before."""
+    """A model call begins: who speaks from here on, and what was tried before.
+
+    `used` is what the model call before this one used; None where there was none, or its provider did not say.
+    """
 
     target: str
     model: str
     attempts: tuple[Attempt, ...] = ()
+    used: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from typing import cast
 
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
-from router.config.declaration import Declaration, Route, Server, StepLine
+from router.config.declaration import Declaration, Member, Retry, Route, Server, StepLine, named
 from router.config.document import Scalar
+from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Breaker, Candidate, Policy, failover
+from router.failover import Candidate, Load, Policy, Pool, Standing, failover, standing
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
@@ -109,7 +110,8 @@ class _Builder:
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
         self.connections = Connections()
         self._targets: dict[tuple[str, float], Target] = {}
-        self._breakers: dict[tuple[str, BreakerDeclared], Breaker] = {}
+        self._loads: dict[str, Load] = {}
+        self._standings: dict[tuple[str, BreakerDeclared, Retry], Standing] = {}
         for name in declaration.routes.targets:
             if name not in declaration.skipped:
                 self._target(name, declaration.routes.defaults.timeout.connect)
@@ -120,18 +122,20 @@ class _Builder:
 
     def route(self, name: str, route: Route) -> Compiled | None:
         """One route; None where something it needs could not be made (that has been complained about)."""
-        opened = [self._target(target, route.timeout.connect) for target in route.targets if target not in self._declaration.skipped]
-        targets = tuple(target for target in opened if target is not None)
-        if not targets and all(target in self._declaration.skipped for target in route.targets):
-            lacks = "; ".join(dict.fromkeys(self._declaration.skipped[target] for target in route.targets))
-            place = getattr(route.targets[0], "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
+        skipped = self._declaration.skipped
+        opened = {name: self._target(name, route.timeout.connect) for name in route.names if name not in skipped}
+        targets = tuple(target for target in opened.values() if target is not None)
+        if not targets and all(name in skipped for name in route.names):
+            lacks = "; ".join(dict.fromkeys(skipped[name] for name in route.names))
+            place = route.names[0].place or Place(self._declaration.snapshot.routes, 1, 1)
             self._complaints.add(place, f"`{name}` has no target left, all are optional: {lacks}")
         tools = self._granted(name, route)
         pipeline = self._pipelines.get(route.pipeline)
         if not targets or pipeline is None:
             return None
-        candidates = [self._candidate(target, route) for target in targets]
-        answer = failover(candidates, Policy(route.timeout, route.retry, route.rescue))
+        candidates = {target.name: self._candidate(target, route) for target in targets}
+        pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
+        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge))
         inner: list[Step] = []
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
@@ -144,8 +148,11 @@ class _Builder:
         return Compiled(str(name), route, answer, targets, tools, words)
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
-        breaker = self._breakers.setdefault((target.name, route.breaker), Breaker(route.breaker))
-        return Candidate(target.name, target.answer, target.window, target.prefill, breaker)
+        load = self._loads.setdefault(target.name, Load())
+        key = (target.name, route.breaker, route.retry)
+        if key not in self._standings:
+            self._standings[key] = standing(route.breaker, route.retry, load)
+        return Candidate(target.name, target.answer, target.reads, target.prefill, self._standings[key])
 
     def _target(self, name: str, connect: float) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
@@ -207,6 +214,16 @@ class _Builder:
             values, fits = {own: value}, value is not UNFIT
         step = built(line.options, record, values, self._complaints) if fits else UNFIT
         return None if step is UNFIT else cast("Step", step)
+
+
+def _pool(members: Sequence[Name | Member], candidates: Mapping[str, Candidate], route: Route) -> Pool | None:
+    """The pool of those that are not skipped; None where all are."""
+    present = [(candidates[named(one)], one) for one in members if named(one) in candidates]
+    if not present:
+        return None
+    weighted = any(isinstance(one, Member) for _, one in present)
+    weights = tuple(one.weight if isinstance(one, Member) else 1.0 for _, one in present) if weighted else ()
+    return Pool(tuple(candidate for candidate, _ in present), weights, route.balance)
 
 
 def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:

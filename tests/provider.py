@@ -153,9 +153,9 @@ def _head(status: int, headers: dict[str, str]) -> bytes:
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | None:
-    if not await reader.readline():
+    if not (asked := await reader.readline()):
         return None
-    headers: dict[str, str] = {}
+    headers = {":path": asked.decode().split()[1]}
     while line := (await reader.readline()).decode().strip():
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()

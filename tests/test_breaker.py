@@ -1,6 +1,7 @@
 """The breaker: a target that keeps failing is left alone, then tried by one request at a time."""
 
 import asyncio
+import itertools
 from contextlib import aclosing
 
 import pytest
@@ -9,9 +10,9 @@ from router.chat import Ask, Message
 from router.config.declaration import Breaker as Declared
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
-from router.errors import Busy, TargetDenied, TargetDown, TargetRefused
+from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, Unanswered
 from router.events import Event, Events, Finish, Start, Text
-from router.failover import Breaker, Candidate, Policy, failover
+from router.failover import Breaker, Candidate, Policy, Standing, failover, standing
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 ONCE = Policy(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=Span(0.001, 0.002)), "fail")
@@ -95,6 +96,13 @@ def test_a_probe_that_came_to_nothing_makes_room(clock: Clock) -> None:
     assert breaker.admit()
 
 
+def standing_of(breaker: Breaker) -> Standing:
+    """A target's standing, with this breaker."""
+    made = standing()
+    made.breaker = breaker
+    return made
+
+
 class Target:
     """Fails as it is told to, or answers; counts."""
 
@@ -118,7 +126,7 @@ class Target:
 
     def candidate(self) -> Candidate:
         """As the chain sees it."""
-        return Candidate(self.name, self.answer, breaker=self.breaker)
+        return Candidate(self.name, self.answer, standing=standing_of(self.breaker))
 
 
 async def heard(*targets: Target) -> list[Event]:
@@ -151,6 +159,61 @@ async def test_a_target_that_is_down_is_not_asked_each_time(clock: Clock) -> Non
     assert outcomes(await heard(primary, spare)) == ["ok"]
     assert outcomes(await heard(primary, spare)) == ["ok"]
     assert primary.asked == 8
+
+
+async def test_a_primary_that_was_down_for_a_minute_is_soon_back(clock: Clock) -> None:
+    """With the defaults: a question every second, twenty at once in the middle of it. All are served, one probe goes to it in each
+    window, and within 5 s of its recovery it answers again.
+    """
+    declared = Declared()
+    primary, spare = Target("a", Breaker(declared, clock)), Target("b", Breaker(declared, clock))
+    primary.fails = TargetDown("a", "status_503")
+    began, probes = clock.now, list[float]()
+    back: int | None = None
+    for second in range(70):
+        if second == 60:
+            primary.fails = None
+        asked, last = primary.asked, list[str]()
+        for _ in range(20 if second == 30 else 1):
+            last = outcomes(await heard(primary, spare))
+            assert last[-1] == "ok"
+        if second > 10 and primary.fails and primary.asked > asked:
+            probes.append(clock.now - began)
+        if second >= 60 and back is None and last == ["ok"]:
+            back = second - 60
+        clock.now += 1
+    assert all(later - earlier >= declared.open for earlier, later in itertools.pairwise(probes))
+    assert len(probes) >= 10
+    assert back is not None
+    assert back <= 5
+
+
+async def test_where_nobody_is_answered_nobody_is_asked_twice(clock: Clock) -> None:
+    """A thousand questions to a target that is down, and no breaker that would close: one call each, and ten more."""
+    patient = Declared(failures=1000, within=0.001)
+    target = Target("a", Breaker(patient, clock))
+    target.fails = TargetDown("a", "status_503")
+    candidate = target.candidate()
+    policy = Policy(Timeout(first_token=1, idle=1), Retry(attempts=3, backoff=Span(0.0, 0.0)), "fail")
+    ask = failover([candidate], policy)
+    for _ in range(1000):
+        clock.now += 1
+        with pytest.raises(Unanswered):
+            async with aclosing(ask(ASK)) as events:
+                await anext(events)
+    assert target.asked == 1010
+    # Answers earn: one second try for ten of them.
+    target.fails = None
+    for _ in range(20):
+        async with aclosing(ask(ASK)) as events:
+            assert [type(event) async for event in events] == [Start, Text, Finish]
+    target.fails = TargetDown("a", "status_503")
+    asked = target.asked
+    for _ in range(5):
+        with pytest.raises(Unanswered):
+            async with aclosing(ask(ASK)) as events:
+                await anext(events)
+    assert target.asked - asked == 7
 
 
 async def test_failures_in_mid_answer_count_too(clock: Clock) -> None:
@@ -205,7 +268,7 @@ async def test_a_client_that_leaves_during_the_probe_makes_room(clock: Clock) ->
         await asyncio.Event().wait()
 
     async def read() -> None:
-        async with aclosing(failover([Candidate("a", silent, breaker=breaker)], ONCE)(ASK)) as events:
+        async with aclosing(failover([Candidate("a", silent, standing=standing_of(breaker))], ONCE)(ASK)) as events:
             async for _ in events:
                 pass
 

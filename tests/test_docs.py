@@ -17,21 +17,35 @@ import yaml
 from router import errors
 from router.__main__ import main, parser
 from router.chat import Ask, Message
-from router.config.declaration import Cors, Defaults, RequestBounds, Retry, Route, ScriptLine, Server, Target, Timeout
+from router.config.declaration import (
+    Cors,
+    Defaults,
+    Hedge,
+    Member,
+    RequestBounds,
+    Resume,
+    Retry,
+    Route,
+    ScriptLine,
+    Server,
+    Target,
+    Timeout,
+    Ui,
+)
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
-from router.server.edge import WrongMethod
 from router.server.log import Entry
 from router.signature import Choice, Record, Scalar, Spelled, record_of
 from router.steps import STEPS
 from router.steps.prompt import compile_template
 from router.toolbox import load
-from tests.conftest import ROOT, Workspace, parsed_lines, serving
+from tests.conftest import ROOT, Workspace, serving
 from tests.test_shape import FLOORS
+from tests.wire.readers import READERS
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^(<!-- refused -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-WIRE_LINE = re.compile(r"[0-9a-z]:\{")
+WIRE_LINE = re.compile(r"[0-9a-z]:\{|data: \{")
 VARIABLES = {"OPENAI_API_KEY": "sk-docs", "ANTHROPIC_API_KEY": "sk-docs", "OLLAMA_URL": "http://127.0.0.1:11434"}
 SECRETS = {"secrets/openai.key": "sk-docs\n"}
 WHOLE = ("targets", "routes", "defaults", "server")
@@ -77,12 +91,20 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if line.startswith("|")]
 
 
+def _names(targets: list[Any]) -> list[str]:
+    """The targets of a route, those of its pools too."""
+    flat: list[Any] = []
+    for entry in targets:
+        flat += entry if isinstance(entry, list) else [entry]
+    return [one["use"] if isinstance(one, dict) else one for one in flat]
+
+
 def composed(text: str) -> str:
     """A fragment of a routes.yaml with the least that makes it whole."""
     said = cast("dict[str, Any]", yaml.safe_load(text))
     routes = cast("dict[str, dict[str, Any]]", said.get("routes", {}))
     if "targets" not in said:
-        named = {"demo": None} | {name: None for route in routes.values() for name in route["targets"]}
+        named = {"demo": None} | {name: None for route in routes.values() for name in _names(route["targets"])}
         text += "targets:\n" + "".join(f"  {name}: {{script: demo}}\n" for name in named)
     if "routes" not in said:
         first = next(iter(said.get("targets", {"demo": None})))
@@ -168,10 +190,15 @@ def test_json_is_json(block: Block) -> None:
     json.loads(block.text)
 
 
+STREAMS = {"f:{": "data-stream", 'data: {"type"': "ui-message-stream", 'data: {"id"': "openai", "": "line"}
+"""What a stream begins with → its dialect."""
+
+
 @pytest.mark.parametrize("block", [block for block in shown("text") if WIRE_LINE.match(block.text)], ids=str)
 def test_a_stream_shown_is_one(block: Block) -> None:
-    """Lines of the protocol have their exact shapes and end in one `d`."""
-    parsed_lines(block.text.encode())
+    """The strictest client of its dialect takes it."""
+    wire = next(wire for first, wire in STREAMS.items() if block.text.startswith(first))
+    assert READERS[wire](block.text.encode()).finish
 
 
 async def test_the_curls_of_the_readme_are_answered() -> None:
@@ -221,7 +248,10 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
-DECLARED = [record_of(kind) for kind in (Target, ScriptLine, Timeout, Retry, Defaults, Route, Cors, RequestBounds, Server)]
+DECLARED = [
+    record_of(kind)
+    for kind in (Target, ScriptLine, Timeout, Retry, Hedge, Member, Defaults, Route, Cors, RequestBounds, Ui, Resume, Server)
+]
 
 
 @pytest.mark.parametrize("record", DECLARED, ids=lambda record: record.name)
@@ -231,7 +261,9 @@ def test_every_key_is_in_the_reference(record: Record) -> None:
     assert not [item.name for item in record.fields if not re.search(rf"`(\w+\.)?{item.name}[`.]", text)]
 
 
-@pytest.mark.parametrize("record", [record_of(kind) for kind in (Timeout, Retry, Route, RequestBounds)], ids=lambda record: record.name)
+@pytest.mark.parametrize(
+    "record", [record_of(kind) for kind in (Timeout, Retry, Route, RequestBounds, Ui, Resume, Server)], ids=lambda record: record.name
+)
 def test_the_defaults_of_the_reference_are_the_real_ones(record: Record) -> None:
     """A default that docs/routes.md writes in code is the one that holds."""
     told = {row[0].strip("`").rpartition(".")[2]: row[2].strip("`") for row in rows(page("docs/routes.md")) if len(row) == 4}
@@ -257,7 +289,7 @@ def every(kind: type[RouterError]) -> Iterator[type[RouterError]]:
 def test_every_error_code_is_documented() -> None:
     """docs/wire.md names each code, and for those a client gets, their status."""
     text = page("docs/wire.md")
-    kinds = [kind for kind in every(RouterError) if kind.__module__ in (errors.__name__, WrongMethod.__module__)]
+    kinds = [kind for kind in every(RouterError) if kind.__module__ == errors.__name__]
     assert not [kind.code for kind in kinds if f"`{kind.code}`" not in text]
     table = {row[0].strip("`"): row[1] for row in rows(text) if len(row) == 3}
     for kind in kinds:

@@ -1,7 +1,7 @@
 """Several targets as one: who is asked, how often, and what comes of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Literal
 
@@ -71,7 +71,16 @@ def chain(
 ) -> Answer:
     known = windows or {}
     policy = Policy(timeout, retry, rescue)
-    return failover([Candidate(one.name, one.answer(), known.get(one.name)) for one in targets], policy)
+    return failover([Candidate(one.name, one.answer(), reads(known.get(one.name))) for one in targets], policy)
+
+
+def reads(window: int | None) -> Callable[[], Awaitable[int | None]]:
+    """The window of a target, as the chain looks it up."""
+
+    async def known() -> int | None:
+        return window
+
+    return known
 
 
 async def heard(answer: Answer, ask: Ask = ASK) -> list[Event]:

@@ -45,7 +45,7 @@ DRAWERS = {"utils", "helpers", "common", "base", "misc"}
 BROAD = {
     "router/toolbox.py": 3,  # an operator's own code may raise anything: when it is loaded, in its thread, when it is called
     "router/server/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw
-    "router/server/edge.py": 1,  # the edge: a request that did
+    "router/server/chat.py": 1,  # the edge: a request that did
     "router/server/ahead.py": 2,  # hands on what is thrown in, whatever it is
 }
 

@@ -3,6 +3,7 @@
 `declare` is the only way in: it returns a Declaration that holds together, or raises ConfigError with every complaint.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,7 +14,7 @@ from router.config.binding import Complaints, bind_fields, did_you_mean
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
 from router.config.snapshot import Snapshot
-from router.config.values import Backoff, ByteSize, Key, ModelName, Name, Origin, Reference, Seconds, Span, WebAddress
+from router.config.values import Backoff, ByteSize, Key, ModelName, Name, Origin, Reference, Seconds, Share, Span, WebAddress
 from router.errors import Misfit, Place
 from router.signature import record_of
 
@@ -42,10 +43,12 @@ class Retry:
 
     attempts: at most this many tries of one target, the first included
     backoff: the shortest and the longest wait; it doubles from try to try, with jitter
+    budget: second tries against answers, over all requests: where a target answers nobody, nobody asks it twice
     """
 
     attempts: int = 2
     backoff: Backoff = field(default_factory=lambda: Span(0.25, 4))
+    budget: Share = 0.1
 
     def __post_init__(self) -> None:
         if not 1 <= self.attempts <= 10:
@@ -59,15 +62,45 @@ class Breaker:
     failures: so many failed tries in a row, of any requests
     within: in this time
     open: leave it alone for this long; then one request at a time tries it
+    slow: after so many answers in a row that started later than this, others are asked before it for as long; unless given, never
     """
 
     failures: int = 5
     within: Seconds = 30.0
-    open: Seconds = 15.0
+    open: Seconds = 4.0
+    slow: Seconds | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.failures <= 1000:
             raise Misfit("failures must be from 1 to 1000", "failures")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hedge:
+    """A second target is asked while the first is late; whichever starts to speak first answers.
+
+    after: how late; unless given it is learned: what most of the first target's answers took to start
+    at_most: such calls against questions, so that they cost no more than this
+    """
+
+    after: Seconds | None = None
+    at_most: Share = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One target of a pool.
+
+    use: the target
+    weight: its share of the questions, against the weights of the others
+    """
+
+    use: Reference
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1_000_000:
+            raise Misfit("weight is a number above 0", "weight")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +142,7 @@ class Target:
     script: `demo` answers offline; a list of lines says just those
     api_key: the provider's key, e.g. ${OPENAI_API_KEY}
     api_base: where the provider's API is, if not at its own address
+    api_version: of Azure's API, e.g. 2024-10-21; for azure/ alone
     via: litellm has LiteLLM ask a provider whose wire is otherwise read directly
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
@@ -119,6 +153,7 @@ class Target:
     script: Literal["demo"] | tuple[ScriptLine, ...] | None = None
     api_key: Key | None = None
     api_base: WebAddress | None = None
+    api_version: str | None = None
     via: Literal["litellm"] | None = None
     optional: bool = False
     params: Params = field(default_factory=Params)
@@ -128,9 +163,14 @@ class Target:
         if (self.model is None) == (self.script is None):
             raise Misfit("a target has either `model` or `script`", "script" if self.model else None)
         if self.script is not None:
-            useless = next((name for name in ("api_key", "api_base", "via") if getattr(self, name) is not None), None)
+            useless = next((name for name in ("api_key", "api_base", "api_version", "via") if getattr(self, name) is not None), None)
             if useless:
                 raise Misfit(f"a scripted target has no use for `{useless}`", useless)
+        if self.api_version is not None:
+            if not str(self.model).startswith("azure/"):
+                raise Misfit("only azure/ has an `api_version`", "api_version")
+            if not re.fullmatch(r"[\w.-]+", self.api_version, re.ASCII):
+                raise Misfit("api_version is a date, e.g. 2024-10-21, or a word", "api_version")
         if self.context_window is not None and self.context_window < 1:
             raise Misfit("context_window is a number of tokens", "context_window")
 
@@ -142,12 +182,14 @@ class Defaults:
     timeout: how long to wait, and for what
     retry: how often to ask one target
     breaker: when a target that keeps failing is left alone
+    balance: which target of a pool without weights is asked first: the least_busy one, or by latency the one that starts soonest
     rescue: what follows where an answer breaks off: continue has another target go on from there, fail ends it with an error
     """
 
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
     breaker: Breaker = field(default_factory=Breaker)
+    balance: Literal["least_busy", "latency"] = "least_busy"
     rescue: Literal["continue", "fail"] = "continue"
 
 
@@ -156,7 +198,7 @@ class Route:
     """A model id of the front end: what is asked, and who answers.
 
     pipeline: what is asked: pipelines/<name>.yaml
-    targets: who answers, in order: the first that starts to speak
+    targets: who answers, in order: the first that starts to speak; a list in the list is a pool, whose targets share the questions
     aliases: other ids for the same route
     tools: the tool sets the model may use: tools/<name>.py; none unless named
     max_steps: model calls in one answer; at the cap the finish reason is tool-calls
@@ -164,11 +206,13 @@ class Route:
     timeout: over the defaults' own
     retry: over the defaults' own
     breaker: over the defaults' own
+    balance: over the defaults' own
+    hedge: ask the next target too while the first is late
     rescue: over the defaults' own
     """
 
     pipeline: Reference
-    targets: tuple[Reference, ...]
+    targets: tuple[Reference | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
     tools: tuple[Reference, ...] = ()
     max_steps: int = 5
@@ -176,13 +220,34 @@ class Route:
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
     breaker: Breaker = field(default_factory=Breaker)
+    balance: Literal["least_busy", "latency"] = "least_busy"
+    hedge: Hedge | None = None
     rescue: Literal["continue", "fail"] = "continue"
 
     def __post_init__(self) -> None:
         if not self.targets:
             raise Misfit("a route needs at least one target", "targets")
+        if not all(self.targets):
+            raise Misfit("a pool needs at least one target", "targets")
         if not 1 <= self.max_steps <= 50:
             raise Misfit("max_steps must be from 1 to 50", "max_steps")
+        if self.hedge is not None and len(self.names) < 2:
+            raise Misfit("`hedge` asks a second target: this route has one", "hedge")
+
+    @property
+    def pools(self) -> "tuple[tuple[Reference | Member, ...], ...]":
+        """The targets in order; one that stands alone is a pool of one."""
+        return tuple(entry if isinstance(entry, tuple) else (entry,) for entry in self.targets)
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """Every target, as written."""
+        return tuple(named(one) for pool in self.pools for one in pool)
+
+
+def named(one: "Reference | Member") -> Name:
+    """The target that an entry of a pool names."""
+    return one.use if isinstance(one, Member) else one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,15 +280,47 @@ class RequestBounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ui:
+    """What AI SDK clients from 5.0 on are sent.
+
+    min_client: the oldest of them; 5.0 is read by every release, 6.0 adds the finish reason where AI SDK 6 and 7 look for it
+    """
+
+    min_client: Literal["5.0", "6.0"] = "5.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """How the answer of a chat can be found again, by the chat's id.
+
+    keep: for so long after its end
+    grace: an answer that nobody views any more goes on for so long; unless given, it ends at once
+    size: bytes of one answer; a longer one cannot be found again
+    """
+
+    keep: Seconds = 60.0
+    grace: Seconds | None = None
+    size: ByteSize = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP edge.
 
     cors: which web pages may call
     request: what a request may hold
+    protocol: the dialect of answers below /api/chat; auto goes by the body; a request may name its own
+    ui: what AI SDK clients from 5.0 on are sent
+    keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
+    resume: how the answer of a chat can be found again
     """
 
     cors: Cors = field(default_factory=Cors)
     request: RequestBounds = field(default_factory=RequestBounds)
+    protocol: Literal["auto", "line", "data-stream", "ui-message-stream", "openai", "text"] = "auto"
+    ui: Ui = field(default_factory=Ui)
+    keep_alive: Seconds = 15.0
+    resume: Resume = field(default_factory=Resume)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,10 +478,21 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
 
 
 def _words(route: Node, name: str) -> list[document.Scalar]:
-    """The scalars under a key of a route, be they one or a list."""
+    """The scalars under a key of a route, be they one, a list, or lists in the list."""
     node = route.get(name) if isinstance(route, Table) else None
-    entries = node.items if isinstance(node, document.Listing) else (node,)
-    return [entry for entry in entries if isinstance(entry, document.Scalar) and entry.text and not (entry.unset or entry.forgiven)]
+    return [entry for entry in _scalars(node) if entry.text and not (entry.unset or entry.forgiven)]
+
+
+def _scalars(node: Node | None) -> list[document.Scalar]:
+    match node:
+        case document.Scalar():
+            return [node]
+        case document.Listing():
+            return [scalar for item in node.items for scalar in _scalars(item)]
+        case Table():
+            return _scalars(node.get("use"))
+        case None:
+            return []
 
 
 def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:

@@ -1,4 +1,4 @@
-"""Values with a spelling of their own: durations, sizes, spans, names, secrets. One reader each."""
+"""Values with a spelling of their own: durations, sizes, spans, shares, names, secrets. One reader each."""
 
 import re
 from dataclasses import dataclass
@@ -52,6 +52,13 @@ def _span(text: str) -> Span:
     if span.least > span.most:
         raise Misfit(f"`{text}` runs backwards: the shorter comes first")
     return span
+
+
+def _share(text: str) -> float:
+    hit = re.fullmatch(r"(\d+(?:\.\d+)?)%", text, re.ASCII)
+    if hit is None or len(text) > MAX_DIGITS or not 0 < float(hit[1]) <= 100:
+        raise Misfit(f"`{text}` is not a share: write a number above 0 and up to 100, and a percent sign, e.g. 5%")
+    return float(hit[1]) / 100
 
 
 def _origin(text: str) -> str:
@@ -125,6 +132,7 @@ def _secret(text: str) -> Secret:
 Seconds = Annotated[float, Spelled("duration", _positive_duration, f"^{DURATION}$", "10s")]
 ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB")]
 Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s")]
+Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%")]
 Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http://localhost:3000")]
 WebAddress = Annotated[str, Spelled("web address", _web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", _name, f"^{NAME}$", "chat")]

@@ -1,6 +1,6 @@
 """Several targets as one Answer: the first that starts to speak.
 
-    failover(candidates, policy) -> Answer
+    failover(targets, policy) -> Answer
 
 The commit rule: an attempt that fails before its first event may be tried again or elsewhere; after it, another target
 goes on from what was said, or the answer ends with one Failure. Retry, fallback, rescue and the deadlines live in this
@@ -8,6 +8,8 @@ folder and nowhere else.
 """
 
 from router.failover.breaker import Breaker
-from router.failover.chain import Candidate, Policy, failover
+from router.failover.candidate import Candidate, Pool, Standing, standing
+from router.failover.chain import Policy, failover
+from router.failover.load import Load
 
-__all__ = ["Breaker", "Candidate", "Policy", "failover"]
+__all__ = ["Breaker", "Candidate", "Load", "Policy", "Pool", "Standing", "failover", "standing"]

@@ -1,16 +1,17 @@
 """The chain of targets: each asked in order, one of them again where that may help."""
 
-import asyncio
+import random
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from router.chat import Ask
-from router.config.declaration import Breaker as Declared
+from router.config.declaration import Hedge as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import (
     Attempt,
@@ -27,38 +28,35 @@ from router.errors import (
     TimedOut,
     Unanswered,
 )
-from router.events import Answer, Event, Events, Failure, Finish, Start
-from router.failover.breaker import Breaker
-from router.failover.rescue import WISH, Diverged, Heard, prefilled, wished
+from router.events import Answer, Event, Events, Failure, Finish
+from router.failover.attempt import Opened, attempt, following
+from router.failover.candidate import Candidate, Pool
+from router.failover.hedge import Hedge, race
+from router.failover.rescue import Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A target as the chain sees it. `window`: tokens it can read, None where nobody said."""
-
-    name: str
-    answer: Answer
-    window: int | None = None
-    prefill: bool = False
-    """Whether it goes on from the assistant's last words, if it is given any."""
-    breaker: Breaker = field(default_factory=lambda: Breaker(Declared()))
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
-    """What a route says of failing: how long to wait, how often to ask, and what follows a break."""
+    """What a route says of failing: how long to wait, how often to ask, whom besides, and what follows a break."""
 
     timeout: Timeout
     retry: Retry
     rescue: Literal["continue", "fail"] = "continue"
+    hedge: Declared | None = None
 
 
-def failover(candidates: Sequence[Candidate], policy: Policy) -> Answer:
-    """The first of the candidates that starts to speak; and, where it breaks off, those that can go on."""
+def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random.Random | None = None) -> Answer:
+    """The first of the targets that starts to speak; and, where it breaks off, those that can go on. `chance` says who of a
+    pool is asked first, where nothing else does.
+    """
+    pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
+    hedge = Hedge(policy.hedge) if policy.hedge else None
+    chance = chance or random.Random()  # noqa: S311 - who of a pool comes first is no secret
 
     async def answer(ask: Ask) -> Events:
-        chain = Chain(candidates, policy, ask)
+        order = [candidate for pool in pools for candidate in pool.order(chance)]
+        chain = Chain(order, policy, hedge, ask)
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)
             try:
@@ -77,13 +75,13 @@ def failover(candidates: Sequence[Candidate], policy: Policy) -> Answer:
                     opened = await chain.rescue(opened.candidate, heard, watch)
             finally:
                 if opened is not None:
-                    await opened.events.aclose()  # a client may leave before the first event was passed on
+                    await opened.close()  # a client may leave before the first event was passed on
             yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
 
     return answer
 
 
-async def _relayed(opened: "Opened", chain: "Chain", heard: Heard, watch: Watch) -> Events:
+async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -> Events:
     """What one target says, joined to what was heard before. Without a Finish at its end it broke off, which was noted."""
     began = time.monotonic()
     event: Event | None = opened.first
@@ -104,17 +102,7 @@ async def _relayed(opened: "Opened", chain: "Chain", heard: Heard, watch: Watch)
     except Diverged:
         chain.note(opened.candidate.name, "diverged", time.monotonic() - began)
     finally:
-        await opened.events.aclose()
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A stream whose first event is here, and whose it is."""
-
-    candidate: Candidate
-    start: Start
-    first: Event
-    events: AsyncGenerator[Event, None]
+        await opened.close()
 
 
 BUSY = frozenset({"status_429", "breaker_open"})
@@ -124,12 +112,18 @@ BUSY = frozenset({"status_429", "breaker_open"})
 class Chain:
     """One question's way through the candidates; remembers what was tried."""
 
-    def __init__(self, candidates: Sequence[Candidate], policy: Policy, ask: Ask) -> None:
-        self._candidates = candidates
+    def __init__(self, order: Sequence[Candidate], policy: Policy, hedge: Hedge | None, ask: Ask) -> None:
+        # Whoever has been slow comes after all others, and is asked all the same where nobody else answers.
+        self._order = sorted(order, key=lambda candidate: candidate.standing.pace.slow)
+        self._waiting = deque(self._order)
+        self._hedge = hedge
         self.timeout = policy.timeout
         self._retry = policy.retry
-        self._rescues = len(candidates) if policy.rescue == "continue" else 0
+        self._rescues = len(order) if policy.rescue == "continue" else 0
         self._ask = ask
+        self._failed: list[TargetError] = []
+        self._window = 0
+        """Tokens of the largest window that was too small."""
         self.attempts: list[Attempt] = []
 
     def note(self, target: str, outcome: str, seconds: float) -> None:
@@ -139,46 +133,34 @@ class Chain:
     def finished(self, opened: Opened, seconds: float) -> None:
         """A stream came to its end."""
         self.note(opened.candidate.name, "ok", seconds)
-        opened.candidate.breaker.succeeded()
+        opened.candidate.standing.breaker.succeeded()
+        opened.candidate.standing.retries.earn()
 
     def broke(self, opened: Opened, outcome: str, seconds: float) -> None:
         """A stream that had begun broke off."""
         self.note(opened.candidate.name, outcome, seconds)
-        opened.candidate.breaker.failed()
+        opened.candidate.standing.breaker.failed()
 
     async def open(self, watch: Watch) -> Opened:
         """The first stream that starts. An Unanswered where none does."""
-        failed: list[TargetError] = []
-        window = 0
-        for candidate in self._candidates:
-            if window and (candidate.window or 0) <= window:
-                self.note(candidate.name, "skipped_window", 0)
-                continue
-            try:
-                return await self._candidate(candidate, watch)
-            except ContextTooLong as error:
-                failed.append(error)
-                window = max(window, candidate.window or 1)
-            except ContentFiltered as error:
-                failed.append(error)
-                break
-            except TargetError as error:
-                failed.append(error)
-        raise self._verdict(failed)
+        opened = await self._in_turn(watch) if self._hedge is None else await self._hedged(self._hedge, watch)
+        if opened is None:
+            raise self._verdict()
+        return opened
 
     async def rescue(self, broken: Candidate, heard: Heard, watch: Watch) -> Opened | None:
         """A stream that goes on from what was heard: of the targets after the one that broke off, then of those before it,
         then of itself. None where nobody can, or it may not be.
         """
-        after = list(self._candidates).index(broken) + 1
+        after = self._order.index(broken) + 1
         said = heard.text
         ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (_anew,)
-        for candidate in [*self._candidates[after:], *self._candidates[:after]]:
+        for candidate in [*self._order[after:], *self._order[:after]]:
             for way in ways if candidate.prefill else ways[-1:]:
                 if self._rescues <= 0:
                     return None
                 try:
-                    opened = await self._once(candidate, watch, way(self._ask, said))
+                    opened = await self._ask_once(candidate, way(self._ask, said), watch)
                 except TargetError as error:
                     if way is prefilled and isinstance(error, TargetRefused) and not isinstance(error, TargetDenied):
                         continue  # it takes no words of its own: it is asked in the other way
@@ -188,10 +170,59 @@ class Chain:
                 return opened
         return None
 
-    async def _candidate(self, candidate: Candidate, watch: Watch) -> Opened:
+    async def _in_turn(self, watch: Watch) -> Opened | None:
+        """One after the other, until one starts. None where none does."""
+        while (candidate := await self._next()) is not None:
+            try:
+                return await self._ask_candidate(candidate, watch)
+            except TargetError as error:
+                await self._failing(candidate, error)
+        return None
+
+    async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
+        """One after the other; and one of them beside the first while that is late."""
+        hedge.earn()
+        delay = hedge.delay(self._order[0].standing.load)
+        if delay is None:
+            return await self._in_turn(watch)
+
+        async def first() -> Opened | None:
+            async with Watch() as own:
+                return await self._in_turn(own)
+
+        async def second() -> Opened | None:
+            if not self._waiting or not hedge.spend() or (candidate := await self._next()) is None:
+                return None
+            async with Watch() as own:
+                try:
+                    return await self._ask_once(candidate, self._ask, own)
+                except TargetError as error:
+                    await self._failing(candidate, error)
+            return None
+
+        return await race(first(), second, delay, Opened.close)
+
+    async def _next(self) -> Candidate | None:
+        """Who is asked next; those whose window is known to be too small are passed over."""
+        while self._waiting:
+            candidate = self._waiting.popleft()
+            if not self._window or (await candidate.window() or 0) > self._window:
+                return candidate
+            self.note(candidate.name, "skipped_window", 0)
+        return None
+
+    async def _failing(self, candidate: Candidate, error: TargetError) -> None:
+        """What a failure says of those who were not asked yet."""
+        self._failed.append(error)
+        if isinstance(error, ContextTooLong):
+            self._window = max(self._window, await candidate.window() or 1)
+        if isinstance(error, ContentFiltered):
+            self._waiting.clear()
+
+    async def _ask_candidate(self, candidate: Candidate, watch: Watch) -> Opened:
         """One candidate, asked again while that may help. tenacity is entered after the first failure only: it costs 70 µs."""
         try:
-            return await self._once(candidate, watch, self._ask)
+            return await self._ask_once(candidate, self._ask, watch)
         except TargetDown as error:
             if not self._worth_it(error):
                 raise
@@ -200,21 +231,24 @@ class Chain:
         async def again() -> Opened:
             if (error := next(known, None)) is not None:
                 raise error
-            return await self._once(candidate, watch, self._ask)
+            return await self._ask_once(candidate, self._ask, watch)
 
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._retry.attempts),
-            wait=self._wait,
-            retry=retry_if_exception(self._worth_it),
-            reraise=True,
-        )
-        return await retrying(again)
+        def allowed(state: RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            left = state.attempt_number < self._retry.attempts
+            return left and error is not None and self._worth_it(error) and candidate.standing.retries.spend()
+
+        return await AsyncRetrying(retry=allowed, wait=self._wait, reraise=True)(again)
+
+    async def _ask_once(self, candidate: Candidate, ask: Ask, watch: Watch) -> Opened:
+        return await attempt(candidate, ask, watch, self.timeout.first_token, self.note)
 
     def _worth_it(self, error: BaseException) -> bool:
         """Whether the same target may be asked again: not one that was silent, not one that wants to be left alone for long."""
         if not isinstance(error, TargetDown) or isinstance(error, TargetSilent):
             return False
-        return self._retry.attempts > 1 and (error.retry_after or 0) <= self._retry.backoff.most
+        left = self._ask.until - time.monotonic()
+        return self._retry.attempts > 1 and (error.retry_after or 0) <= min(self._retry.backoff.most, left)
 
     def _wait(self, state: RetryCallState) -> float:
         backoff = self._retry.backoff
@@ -224,43 +258,8 @@ class Chain:
             return told
         return max(backoff.least, wait_random_exponential(multiplier=backoff.least * 2, max=backoff.most)(state))
 
-    async def _once(self, candidate: Candidate, watch: Watch, ask: Ask) -> Opened:
-        """Ask one target, up to its first event. The stream is closed on every other way out."""
-        breaker = candidate.breaker
-        if not breaker.admit():
-            self.note(candidate.name, "breaker_open", 0)
-            raise TargetSilent(candidate.name, "breaker_open", retry_after=breaker.wait())
-        began = time.monotonic()
-        events = candidate.answer(ask)
-        opened = False
-        try:
-            start: Start | None = None
-            left = self.timeout.first_token
-            while True:
-                event = await following(events, watch, left, candidate.name, "timeout_first_token")
-                left = max(0.0, self.timeout.first_token - (time.monotonic() - began))
-                if isinstance(event, Start):
-                    start = event
-                    continue
-                if event is None or start is None or _is_empty(event, ask):
-                    raise TargetDown(candidate.name, "empty")
-                opened = True
-                breaker.began()
-                return Opened(candidate, start, event, events)
-        except TargetError as error:
-            self.note(candidate.name, error.outcome, time.monotonic() - began)
-            if isinstance(error, TargetDenied):
-                breaker.open()
-            elif isinstance(error, TargetDown):
-                breaker.failed()
-            raise
-        finally:
-            if not opened:
-                breaker.rest()  # where nothing else was said of it: whoever asked has gone
-                await events.aclose()
-
-    def _verdict(self, failed: Sequence[TargetError]) -> Unanswered:
-        attempts = tuple(self.attempts)
+    def _verdict(self) -> Unanswered:
+        attempts, failed = tuple(self.attempts), self._failed
         if any(isinstance(error, ContentFiltered) for error in failed):
             return Filtered(attempts=attempts)
         if failed and isinstance(failed[-1], ContextTooLong):
@@ -276,26 +275,3 @@ class Chain:
 def _anew(ask: Ask, _: str) -> Ask:
     """Nothing was said yet (a thought at most): the question as it was."""
     return ask
-
-
-def _is_empty(event: Event, ask: Ask) -> bool:
-    """An answer with nothing in it is a failure; but after a tool's result, or its own words so far, a model may well have
-    nothing to add.
-    """
-    if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
-        return False
-    last = ask.messages[-1]
-    return last.role not in ("assistant", "tool") and last.text != WISH
-
-
-async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
-    """The next event, None at the end; TargetSilent with this outcome where it does not come within the limit (seconds)."""
-    watch.wait(limit)
-    try:
-        return await anext(events, None)
-    except asyncio.CancelledError:
-        if watch.late():
-            raise TargetSilent(target, outcome) from None
-        raise
-    finally:
-        watch.rest()

@@ -1,39 +1,21 @@
-"""A request's bytes → an Ask. Strict at the door, so that everything behind it may trust what it gets.
-
-Fields we do not know are kept for the templates (`ask.<field>`) and never forwarded to a provider.
-"""
+"""A request's bytes → the fields of one JSON object. Bounded while they come: uvicorn bounds nothing."""
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from starlette.types import Receive
 
-from router.chat import Ask, Call, Json, JsonObject, Message, Params, Part, Result, Role, whole
+from router.chat import Json, deeper
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
-from router.signature import arguments, record_of
 
 MAX_SECONDS = 30.0
 """How long a body may take to come in."""
-PARAMS = record_of(Params)
-SAMPLING = frozenset(item.name for item in PARAMS.fields)
-OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
-MAX_CALLS = 128
 
 
 class ClientLeft(Exception):
     """The client hung up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a body asks for, and how it wants the answer."""
-
-    ask: Ask
-    stream: bool
 
 
 async def read(receive: Receive, declared_length: bytes | None, bounds: RequestBounds) -> bytes:
@@ -59,28 +41,6 @@ async def read(receive: Receive, declared_length: bytes | None, bounds: RequestB
         raise BadAsk("The request's body did not come in time.") from None
 
 
-def asked(body: bytes, model: str | None, bounds: RequestBounds) -> Asked:
-    """The question in a body. `model`: the route named in the path, which stands over the body's."""
-    fields = parsed(body, bounds.depth)
-    stream = fields.get("stream", True)
-    if not isinstance(stream, bool):
-        raise BadAsk("stream: true or false is needed.")
-    named = model if model is not None else fields.get("model")
-    if not isinstance(named, str) or not named:
-        raise BadAsk("model: a model id is needed, here or in the path. GET /api/models lists them.")
-    extra = fields.get("params", {})
-    if not isinstance(extra, dict):
-        raise BadAsk("params: an object is needed.")
-    ask = Ask(
-        model=named,
-        messages=messages(fields.get("messages"), bounds.messages),
-        params=sampling(fields),
-        fields={name: value for name, value in fields.items() if name not in OWN},
-        extra=cast("JsonObject", extra),
-    )
-    return Asked(ask, stream)
-
-
 def parsed(body: bytes, depth: int) -> dict[str, Json]:
     """The body's object: UTF-8, each key once, no NaN, nested no deeper than the bound."""
     try:
@@ -96,7 +56,7 @@ def parsed(body: bytes, depth: int) -> dict[str, Json]:
         raise BadAsk(f"The body is not JSON{where}.") from None
     if not isinstance(value, dict):
         raise BadAsk("The body must be a JSON object.")
-    if _deeper(cast("object", value), depth):
+    if deeper(cast("object", value), depth):
         raise BadAsk("The body is nested too deeply.")
     return cast("dict[str, Json]", value)
 
@@ -110,116 +70,3 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(_: str) -> None:
     raise Misfit("The body holds NaN or Infinity, which JSON has not.")
-
-
-def _deeper(value: object, depth: int) -> bool:
-    level: list[object] = [value]
-    for _ in range(depth):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: object) -> Sequence[object]:
-    inner = cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
-    return [cast("object", one) for one in inner if isinstance(one, dict | list)]
-
-
-def sampling(fields: Mapping[str, Json]) -> Params:
-    """The sampling parameters among the fields; null is the same as nothing."""
-    given: dict[str, object] = {name: fields[name] for name in SAMPLING if fields.get(name) is not None}
-    if isinstance(given.get("stop"), str):
-        given["stop"] = [given["stop"]]
-    try:
-        values = arguments(PARAMS, given)
-        if "stop" in values:
-            values["stop"] = tuple(whole(text) for text in cast("list[str]", values["stop"]))
-        return Params(**values)  # type: ignore[arg-type]
-    except Misfit as misfit:
-        raise BadAsk(f"{misfit.message}.") from None
-
-
-ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-
-
-def messages(value: Json, most: int) -> tuple[Message, ...]:
-    """The conversation."""
-    if not isinstance(value, list) or not value:
-        raise BadAsk("messages: a list with at least one message is needed.")
-    if len(value) > most:
-        raise TooLarge(f"messages: {most} at most.")
-    return tuple(_message(one, f"messages[{index}]") for index, one in enumerate(value))
-
-
-def _message(value: Json, path: str) -> Message:
-    if not isinstance(value, dict):
-        raise BadAsk(f"{path}: an object is needed.")
-    fields = value
-    role = fields.get("role")
-    if not isinstance(role, str) or role not in ROLES:
-        raise BadAsk(f"{path}.role: one of {', '.join(ROLES)} is needed.")
-    if ROLES[role] == "tool":
-        call_id = _text(fields.get("tool_call_id"), f"{path}.tool_call_id")
-        return Message("tool", (Result(call_id, "", "".join(_content(fields, path))),))
-    parts: list[Part] = [text for text in _content(fields, path) if text]
-    if ROLES[role] == "assistant":
-        parts += _calls(fields.get("tool_calls"), f"{path}.tool_calls")
-    return Message(ROLES[role], tuple(parts))
-
-
-def _content(fields: Mapping[str, Json], path: str) -> list[str]:
-    """The text of a message: a string, a list of text parts, or (as chat UIs write it) `parts`."""
-    name = "parts" if fields.get("content") is None and "parts" in fields else "content"
-    content = fields.get(name)
-    if content is None and fields.get("tool_calls"):
-        return []
-    if isinstance(content, str):
-        return [whole(content)]
-    if not isinstance(content, list):
-        raise BadAsk(f"{path}.{name}: a text or a list of parts is needed.")
-    return [text for index, part in enumerate(content) if (text := _part(part, f"{path}.{name}[{index}]"))]
-
-
-UNSPOKEN = frozenset({"step-start", "reasoning", "source-url", "source-document"})
-"""Parts of a UI message that are not said to a model."""
-
-
-def _part(part: Json, path: str) -> str:
-    if not isinstance(part, dict):
-        raise BadAsk(f"{path}: an object is needed.")
-    kind = part.get("type")
-    if kind == "text":
-        return _text(part.get("text"), f"{path}.text")
-    if isinstance(kind, str) and (kind in UNSPOKEN or kind.startswith("data-")):
-        return ""
-    raise BadAsk(f"{path}.type: only text parts are read here.")
-
-
-def _calls(value: Json, path: str) -> list[Call]:
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > MAX_CALLS:
-        raise BadAsk(f"{path}: a list of at most {MAX_CALLS} calls is needed.")
-    return [_call(one, f"{path}[{index}]") for index, one in enumerate(value)]
-
-
-def _call(value: Json, path: str) -> Call:
-    fields = value if isinstance(value, dict) else {}
-    function = fields.get("function")
-    if not isinstance(function, dict):
-        raise BadAsk(f"{path}.function: an object is needed.")
-    written = _text(function.get("arguments"), f"{path}.function.arguments")
-    try:
-        given: object = json.loads(written or "{}")
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        raise BadAsk(f"{path}.function.arguments: a JSON object, as a text, is needed.")
-    return Call(_text(fields.get("id"), f"{path}.id"), _text(function.get("name"), f"{path}.function.name"), cast("JsonObject", given))
-
-
-def _text(value: Json, path: str) -> str:
-    if not isinstance(value, str):
-        raise BadAsk(f"{path}: a text is needed.")
-    return whole(value)

@@ -4,41 +4,17 @@ Plain, because each layer around a streaming `send` costs (FastAPI's StreamingRe
 hide the client's leaving.
 """
 
-import asyncio
-import re
-import secrets
-from dataclasses import replace
-
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.config.declaration import Cors
-from router.errors import RouterError, Stopping, WrongMethod
-from router.events import Failure
 from router.reload import Live
-from router.server import body
-from router.server.body import ClientLeft
-from router.server.log import Entry, problems
-from router.server.reply import Collected, Presence, Reply, Streamed, deliver
-from router.wire import WIRES
+from router.server.chat import Chat, Request
+from router.server.protocol import OPENAI
 
 CHAT = "/api/chat"
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-CLIENT_LEFT = 499
-"""What the log gives as status where nobody was left to get one (nginx's own number for it)."""
-
-
-def _check_method(scope: Scope) -> None:
-    if scope["method"] != "POST":
-        raise WrongMethod
-
-
-async def _stop(reply: Reply, sink: Streamed | Collected | None) -> None:
-    if sink is not None and sink.begun:
-        sink.put(Failure(Stopping.code, Stopping.sentence, reply.entry.attempts))
-        await sink.close()
-    elif not reply.begun:
-        await reply.refuse(Stopping(attempts=reply.entry.attempts))
+COMPLETIONS = f"{OPENAI}chat/completions"
+STREAM, STOP = "/stream", "/stop"
 
 
 class Edge:
@@ -47,6 +23,7 @@ class Edge:
     def __init__(self, live: Live, pages: ASGIApp) -> None:
         self._live = live
         self._pages = pages
+        self._chat = Chat(live)
         self._cors: tuple[Cors, ASGIApp] = (Cors(), self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,48 +52,26 @@ class Edge:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path == CHAT:
-            await self._chat(scope, receive, send, None)
+        if path == COMPLETIONS:
+            await self._chat.ask(Request(scope, receive, surface="completions"), send)
+        elif path == CHAT and scope["method"] == "GET" and b"chatId=" in scope.get("query_string", b""):
+            await self._chat.resume(Request(scope, receive), send, None)
+        elif path == CHAT:
+            await self._chat.ask(Request(scope, receive), send)
         elif path.startswith(CHAT + "/"):
-            await self._chat(scope, receive, send, path.removeprefix(CHAT + "/"))
+            await self._below(Request(scope, receive, path.removeprefix(CHAT + "/")), send)
         else:
             await self._pages(scope, receive, send)
 
-    async def _chat(self, scope: Scope, receive: Receive, send: Send, model: str | None) -> None:
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
-        with self._live.pinned() as generation:
-            entry = Entry(request_id, generation.digest)
-            reply = Reply(send, entry, WIRES["line"])
-            sink: Streamed | Collected | None = None
-            try:
-                _check_method(scope)
-                bounds = generation.server.request
-                data = await body.read(receive, headers.get(b"content-length"), bounds)
-                wanted = body.asked(data, model, bounds)
-                route = generation.route(wanted.ask.model)
-                entry.route, entry.stream = route.name, wanted.stream
-                sink = Streamed(reply) if wanted.stream else Collected(reply, wanted.ask.model)
-                ask = replace(wanted.ask, model=route.name)
-                async with Presence(receive):
-                    await deliver(route.answer, ask, route.declared.timeout.total, sink)
-            except ClientLeft:
-                entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
-            except asyncio.CancelledError:
-                # The server ends and will wait no longer: a stream that has begun gets its error and its finish.
-                entry.outcome = Stopping.code
-                await _stop(reply, sink)
-            except RouterError as error:
-                await reply.refuse(error)
-            except Exception:
-                # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
-                problems.exception("a request failed", extra={"fields": {"request_id": request_id}})
-                if reply.begun:
-                    raise  # the connection is reset: a stream that breaks must not look finished
-                await reply.refuse(RouterError())
-            finally:
-                entry.write()
+    async def _below(self, request: Request, send: Send) -> None:
+        """What stands below /api/chat: a route's own address, or that of a chat's answer."""
+        name = request.model or ""
+        if request.method == "GET" and name.endswith(STREAM):
+            await self._chat.resume(request, send, name.removesuffix(STREAM))
+        elif request.method == "POST" and name.endswith(STOP) and name not in self._live.generation.routes:
+            await self._chat.stop(request, send, name.removesuffix(STOP))
+        else:
+            await self._chat.ask(request, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -125,6 +80,7 @@ class Edge:
                 self._live.generation.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self._chat.close()
                 await self._live.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

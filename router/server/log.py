@@ -88,14 +88,18 @@ class Entry:
             case Text() | Thought():
                 if self.first is None:
                     self.first = time.monotonic()
-            case Start(target, _, attempts):
+            case Start(target, _, attempts, used):
                 self.target = target
                 self.steps += 1
                 self.attempts = attempts
+                if used is not None:
+                    self.usage = used + (self.usage or Usage())
             case ToolCall(_, name):
                 self.tools.append(name)
             case Finish(reason, usage, attempts):
-                self.outcome, self.usage, self.attempts = reason, usage, attempts
+                self.outcome, self.usage, self.attempts = reason, usage or self.usage, attempts
+                if attempts:
+                    self.target = attempts[-1].target  # another may have gone on where the one that began broke off
             case Failure(code, _, attempts):
                 self.outcome, self.attempts = code, attempts or self.attempts
             case _:

@@ -4,8 +4,11 @@ from typing import Any
 
 from router.chat import Params
 from router.signature import record_of, schema
+from router.wire import WIRES
 
 PARAMS: Any = schema(record_of(Params))["properties"]
+DIALECTS: dict[str, Any] = {"type": "string", "enum": list(WIRES)}
+TYPES = sorted({wire.content_type.partition(";")[0] for wire in WIRES.values()})
 
 SCHEMAS: dict[str, Any] = {
     "Message": {
@@ -95,9 +98,10 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
             },
             "responses": {
                 "200": {
-                    "description": 'The answer: lines such as `0:{"type":"text-delta","textDelta":"…"}`, or one object where `stream` is false.',
+                    "description": "The answer: a stream in the dialect that was chosen, or one object where `stream` is false. "
+                    "The object shown is that of the dialect `line`.",
                     "content": {
-                        "text/event-stream": {"schema": {"type": "string"}},
+                        **{kind: {"schema": {"type": "string"}} for kind in TYPES},
                         "application/json": {"schema": {"$ref": "#/components/schemas/ChatAnswer"}},
                     },
                 },
@@ -108,8 +112,11 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
 
 
 ROUTE = {"name": "route", "in": "path", "required": True, "schema": {"type": "string"}, "description": "A route's id or alias."}
+PROTOCOL = {"name": "protocol", "in": "query", "schema": DIALECTS, "description": "The dialect of the answer."}
+STREAM_PROTOCOL = {"name": "X-Stream-Protocol", "in": "header", "schema": DIALECTS, "description": "The same, as a header."}
 
 PATHS: dict[str, Any] = {
-    "/api/chat": _operation("chat", "Ask the model that the body names.", []),
-    "/api/chat/{route}": _operation("chat_with_route", "Ask the model that the path names.", [ROUTE]),
+    "/api/chat": _operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL]),
+    "/api/chat/{route}": _operation("chat_with_route", "Ask the model that the path names.", [ROUTE, PROTOCOL, STREAM_PROTOCOL]),
+    "/v1/chat/completions": _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", []),
 }

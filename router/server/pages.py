@@ -1,5 +1,6 @@
 """The pages beside the chat endpoints: which models there are, health, and the OpenAPI documentation of all of it."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from router.server import openapi
 def pages(live: Live) -> FastAPI:
     """The FastAPI application over the live generation."""
     app = FastAPI(title="Pointsman", version=__version__, redoc_url=None)
+    began = int(time.time())
 
     @app.get("/api/models", tags=["models"])
     def models() -> dict[str, list[dict[str, Any]]]:  # pyright: ignore[reportUnusedFunction]
@@ -33,6 +35,12 @@ def pages(live: Live) -> FastAPI:
                 for name, route in generation.routes.items()
             ],
         }
+
+    @app.get("/v1/models", tags=["models"])
+    def models_as_openai_lists_them() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """The same ids, as clients of the OpenAI API list them. `created` is when this process began."""
+        ids = live.generation.routes
+        return {"object": "list", "data": [{"id": one, "object": "model", "created": began, "owned_by": "router"} for one in ids]}
 
     @app.get("/healthz", tags=["health"])
     def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]

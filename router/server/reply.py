@@ -1,13 +1,14 @@
-"""An answer's way out: events → bytes, or one JSON body; headers wait for the first event.
+"""An answer's way out: events → bytes, or one body; headers wait for the first event.
 
-A refusal until then is an honest HTTP status; everything later is one Failure event. A stream never just stops.
+A refusal until then is an honest HTTP status; everything later is one Failure event. A stream never just stops:
+where the dialect has no word for a failure, the connection is broken off.
 """
 
 import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from starlette.types import Receive, Send
 
@@ -17,7 +18,8 @@ from router.events import Answer, Event, Failure
 from router.server.ahead import Ahead
 from router.server.body import ClientLeft
 from router.server.log import Entry, problems
-from router.wire import Wire, answered
+from router.server.pulse import Pulse
+from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -69,10 +71,15 @@ class Reply:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def whole(self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Send one JSON body."""
+        """Send one body."""
         length = (b"content-length", str(len(body)).encode())
-        await self.begin(status, "application/json", [length, *more])
+        await self.begin(status, self.wire.body_type, [length, *more])
         await self.write(body, more=False)
+
+    async def empty(self, status: int) -> None:
+        """Send nothing but a status."""
+        await self.begin(status, "text/plain; charset=utf-8", [(b"content-length", b"0")] if status != 204 else [])
+        await self.write(b"", more=False)
 
     async def refuse(self, error: RouterError) -> None:
         """Send an error that came before the first event."""
@@ -83,23 +90,63 @@ class Reply:
         if error.status == 405:
             more.append((b"allow", b"POST"))
         sentence = f"{error.public} (request {self.entry.request_id})" if error.status >= 500 else error.public
-        await self.whole(error.status, self.wire.refusal(error.code, sentence, self.entry.request_id), more)
+        await self._refuse(error.status, error.code, sentence, more)
+
+    async def fail(self, failure: Failure) -> None:
+        """Send, as an HTTP error, what ended an answer of which nothing was sent."""
+        sentence = f"{failure.public} (request {self.entry.request_id})"
+        await self._refuse(STATUS.get(failure.code, 500), failure.code, sentence, ())
+
+    async def _refuse(self, status: int, code: str, sentence: str, more: Iterable[tuple[bytes, bytes]]) -> None:
+        await self.whole(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)
+
+
+class Sink(Protocol):
+    """What an answer is delivered to."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether it took an event."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether what it took should be passed on now."""
+        ...
+
+    def put(self, event: Event) -> None:
+        """Take an event."""
+        ...
+
+    async def flush(self) -> None:
+        """Pass on what it took: the next event has to be waited for."""
+        ...
+
+    async def close(self) -> None:
+        """The answer is over."""
+        ...
+
+    def hush(self) -> None:
+        """Nothing more is written but the end."""
+        ...
 
 
 class Streamed:
-    """A sink that writes as it goes."""
+    """A sink that writes as it goes. `keep_alive`: after so many seconds without a word the wire's sign of life is written."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
         self._reply = reply
-        self._encode = reply.wire.encoder(reply.entry.request_id)
+        self._encode = reply.wire.encoder(heading)
+        self._pulse = Pulse(self._beat, keep_alive) if reply.wire.keep_alive else None
         self._collected: list[bytes] = []
         self._size = 0
+        self._last: Event | None = None
         self.begun = False
 
     def put(self, event: Event) -> None:
         """Take an event."""
         self.begun = True
-        self._reply.entry.see(event)
+        self._last = event
         if data := self._encode(event):
             self._collected.append(data)
             self._size += len(data)
@@ -110,37 +157,57 @@ class Streamed:
         return self._size > MAX_COLLECTED
 
     async def flush(self) -> None:
-        """Write what was taken so far: always whole lines."""
+        """Write what was taken so far: always whole lines or frames."""
         if not self._collected:
             return
+        if self._pulse:
+            self._pulse.rest()
         data = b"".join(self._collected)
         self._collected.clear()
         self._size = 0
-        if not self._reply.begun:
-            await self._reply.begin(200, self._reply.wire.content_type, self._reply.wire.headers)
+        await self._begin()
         await self._reply.write(data, more=True)
+        if self._pulse:
+            self._pulse.wait()
 
     async def close(self) -> None:
-        """Write the rest and the end."""
+        """Write the rest and the end; where the wire cannot say that the answer failed, write no end."""
         await self.flush()
+        self.hush()
+        if isinstance(self._last, Failure) and self._reply.wire.failure == "reset":
+            if not self._reply.begun:
+                await self._reply.fail(self._last)
+            return  # a body without its end: the server breaks the connection off, and the client sees that it is not whole
+        await self._begin()
         await self._reply.write(b"", more=False)
+
+    def hush(self) -> None:
+        """No more signs of life: the end is written next, or nobody writes any more."""
+        if self._pulse:
+            self._pulse.close()
+
+    async def _begin(self) -> None:
+        if not self._reply.begun:
+            await self._reply.begin(200, self._reply.wire.content_type, self._reply.wire.headers)
+
+    async def _beat(self) -> None:
+        await self._reply.write(self._reply.wire.keep_alive, more=True)
 
 
 class Collected:
-    """A sink that writes one JSON body at the end."""
+    """A sink that writes one body at the end."""
 
     full = False
 
-    def __init__(self, reply: Reply, model: str) -> None:
+    def __init__(self, reply: Reply, heading: Heading) -> None:
         self._reply = reply
-        self._model = model
+        self._heading = heading
         self._events: list[Event] = []
         self.begun = False
 
     def put(self, event: Event) -> None:
         """Take an event."""
         self.begun = True
-        self._reply.entry.see(event)
         self._events.append(event)
 
     async def flush(self) -> None:
@@ -148,38 +215,47 @@ class Collected:
 
     async def close(self) -> None:
         """Write the whole answer, or why there is none."""
-        reply = self._reply
-        made = answered(reply.entry.request_id, self._model, self._events)
+        made = answered(self._heading, self._events)
         if isinstance(made.end, Failure):
-            sentence = f"{made.end.public} (request {reply.entry.request_id})"
-            body = reply.wire.refusal(made.end.code, sentence, reply.entry.request_id)
-            await reply.whole(STATUS.get(made.end.code, 500), body)
+            await self._reply.fail(made.end)
         else:
-            await reply.whole(200, reply.wire.whole(made))
+            await self._reply.whole(200, self._reply.wire.whole(made))
+
+    def hush(self) -> None:
+        """There are no signs of life before the end."""
 
 
-async def deliver(answer: Answer, ask: Ask, total: float, sink: Streamed | Collected) -> None:
-    """Run an answer into a sink. Raises what went wrong before the first event; later it becomes a Failure in the sink."""
+async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink) -> None:
+    """Run an answer into a sink, and note it. Raises what went wrong before the first event; later it becomes a Failure in the
+    sink.
+    """
+
+    def take(event: Event) -> None:
+        entry.see(event)
+        sink.put(event)
+
     try:
         async with asyncio.timeout(total), aclosing(answer(ask)) as events:
             async for event in Ahead(events, sink.flush):
-                sink.put(event)
+                take(event)
                 if sink.full:
                     await sink.flush()
                     await asyncio.sleep(0)  # a stream that never waits must not hold the loop
     except TimeoutError:
         if not sink.begun:
             raise TimedOut from None
-        sink.put(Failure(TimedOut.code, TimedOut.sentence))
+        take(Failure(TimedOut.code, TimedOut.sentence))
     except RouterError as error:
         if not sink.begun:
             raise
-        sink.put(Failure(error.code, error.public, error.attempts))
+        take(Failure(error.code, error.public, error.attempts))
     except Exception:
         if not sink.begun:
             raise
-        problems.exception("an answer failed")
-        sink.put(Failure(RouterError.code, RouterError.sentence))
+        problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
+        take(Failure(RouterError.code, RouterError.sentence))
+    finally:
+        sink.hush()
     await sink.close()
 
 

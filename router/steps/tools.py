@@ -1,17 +1,23 @@
 """The tool loop, from a route's `tools:` and `max_steps:`.
 
 Ask; pass events through; run the tools that were called, side by side; yield each result as it is done; ask again
-with all of them appended. It ends when a model call asks for no tool, or after `max_steps` model calls, with the
-finish reason tool-calls. It decides on the calls it saw, never on a finish reason: providers err there.
+with all of them appended. It ends when a model call asks for no tool; or, with the finish reason tool-calls, after
+`max_steps` model calls, or when three of them in a row asked for the same and got the same. It decides on the calls it
+saw, never on a finish reason: providers err there.
+
+Tools that the caller brought are the caller's to run: an answer that calls one ends with the finish reason tool-calls. The
+route's own tool of the same name stands over the caller's.
 """
 
 import asyncio
+import json
 import secrets
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from router.chat import Ask, Call, Message, Part, Result
+from router.chat import AUTO, Ask, Call, Message, Part, Result
 from router.errors import Attempt
 from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolResult, Usage
 from router.toolbox import Toolbox
@@ -22,8 +28,10 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
 
     def step(answer: Answer) -> Answer:
         async def looped(ask: Ask) -> Events:
-            ask = replace(ask, tools=toolbox.specs)
-            turn = Turn()
+            own = {spec.name for spec in toolbox.specs}
+            theirs = tuple(spec for spec in ask.tools if spec.name not in own)
+            ask = replace(ask, tools=toolbox.specs + theirs)
+            turn = Turn(theirs=frozenset(spec.name for spec in theirs))
             for count in range(1, max_steps + 1):
                 turn.begin()
                 async with aclosing(answer(ask)) as events:
@@ -35,36 +43,53 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                 if not turn.calls:
                     yield turn.finish()
                     return
+                if turn.leaves:
+                    for result in turn.left():
+                        yield result
+                    yield replace(turn.finish(), reason="tool-calls")
+                    return
                 async with aclosing(_run(toolbox, turn.calls)) as results:
                     async for result in results:
                         turn.results[result.call_id] = result
                         yield result
-                if count == max_steps:
+                if count == max_steps or turn.circles():
                     yield replace(turn.finish(), reason="tool-calls")
                     return
-                ask = ask.with_messages(*ask.messages, *turn.messages())
+                ask = replace(ask.with_messages(*ask.messages, *turn.messages()), choice=AUTO)
 
         return looped
 
     return step
 
 
+CIRCLE = 3
+"""Model calls in a row that ask for the same and get the same: the next one would too."""
+
+
+LEFT = "Not run: the answer ended with a call that is the caller's to run."
+
+
 @dataclass(slots=True)
 class Turn:
     """One answer as far as it has come: what this model call said, and what all of them used."""
 
+    theirs: frozenset[str] = frozenset()
+    """Tools that the caller runs."""
     usage: Usage | None = None
     over: bool = False
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
     _said: list[str] = field(default_factory=list[str])
     _last: Finish | None = None
+    _used: Usage | None = None
     _attempts: tuple[Attempt, ...] = ()
     _taken: set[str] = field(default_factory=set[str])
     _renamed: dict[str, str] = field(default_factory=dict[str, str])
+    _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
         """Another model call."""
+        self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._last = [], {}, [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
@@ -86,7 +111,7 @@ class Turn:
                     self.usage = event.usage + (self.usage or Usage())
                 return None
             case Start():
-                return replace(event, attempts=self._attempts + event.attempts)
+                return replace(event, attempts=self._attempts + event.attempts, used=self._used)
             case Failure():
                 self.over = True
                 return replace(event, attempts=self._attempts + event.attempts)
@@ -99,6 +124,22 @@ class Turn:
         if call_id not in self._renamed:
             self._renamed[call_id] = f"call_{secrets.token_hex(8)}" if call_id in self._taken else call_id
         return self._renamed[call_id]
+
+    @property
+    def leaves(self) -> bool:
+        """Whether something is left for the caller to run."""
+        return any(call.name in self.theirs for call in self.calls)
+
+    def left(self) -> list[ToolResult]:
+        """What is said of the other calls: the caller will ask again, and does not know of them."""
+        others = [call for call in self.calls if call.name not in self.theirs]
+        return [ToolResult(call.call_id, call.name, LEFT, is_error=True) for call in others]
+
+    def circles(self) -> bool:
+        """Whether the model calls go in a circle: the last few asked for the same tools, and were given the same."""
+        given = [(call.name, call.arguments, call.malformed, self.results[call.call_id].result) for call in self.calls]
+        self._rounds.append(json.dumps(given, sort_keys=True, default=repr))
+        return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
 
     def finish(self) -> Finish:
         """The end of the whole answer."""

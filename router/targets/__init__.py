@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from router.config.declaration import Target as Declared
 from router.errors import Misfit
 from router.events import Answer
-from router.targets import anthropic, litellm, openai, script
+from router.targets import anthropic, litellm, openai, script, windows
 from router.targets.connections import Connections
 
 __all__ = ["Connections", "Target", "close_lanes", "open_target"]
@@ -35,6 +35,10 @@ class Target:
     prefill: bool = False
     """Whether it goes on from the assistant's last words, if it is given any."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
+
+    async def reads(self) -> int | None:
+        """Tokens it can read: as declared, else as LiteLLM's table says; None where nobody knows."""
+        return self.window or await windows.known(self.model)
 
 
 def open_target(name: str, declared: Declared, connect: float, connections: Connections) -> Target:

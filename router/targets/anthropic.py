@@ -4,13 +4,15 @@ A message is a list of blocks: text, thinking, tool_use, and those of tools that
 run and are passed over.
 """
 
+import base64
 import json
 import re
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from router.chat import Ask, Call, Json, Message, Part, Result
+from router.chat import AUTO, Ask, Call, File, Json, Message, Part, Result
 from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown, TargetError
 from router.events import Answer, Events, Start
@@ -25,6 +27,9 @@ MAX_TOKENS = 8192
 """It insists on a limit; this is what a request gets that names none."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384}
 """reasoning_effort → tokens to think with."""
+
+
+CHOICES: dict[str, Json] = {"none": {"type": "none"}, "required": {"type": "any"}}
 
 
 class Delta(msgspec.Struct):
@@ -128,12 +133,15 @@ def request(ask: Ask, declared: Declared) -> dict[str, Json]:
         made["system"] = system
     if ask.tools:
         made["tools"] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
+        if ask.choice != AUTO:
+            made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
     if params.stop:
         made["stop_sequences"] = list(params.stop)
     budget = BUDGETS.get(params.reasoning_effort or "")
     # A call it made while thinking must come back with the thought and its signature, which an answer of ours does not keep:
     # so it thinks before its first call, and not between its calls.
-    if budget and not any(message.calls for message in ask.messages) and ask.messages[-1].role == "user":
+    free = ask.choice.kind in ("auto", "none")  # a model that must call a tool may not think
+    if budget and free and not any(message.calls for message in ask.messages) and ask.messages[-1].role == "user":
         made["thinking"] = {"type": "enabled", "budget_tokens": budget}
         made["max_tokens"] = limit + budget
     elif params.temperature is not None:
@@ -166,11 +174,23 @@ def _block(part: Part) -> Json:
     match part:
         case str():
             return {"type": "text", "text": part}
+        case File(kind):
+            return {"type": "image" if kind.startswith("image/") else "document", "source": _source(part)}
         case Call(call_id, name, arguments):
             return {"type": "tool_use", "id": _plain(call_id), "name": name, "input": arguments}
         case Result(call_id, _, _, is_error):
             made: dict[str, Json] = {"type": "tool_result", "tool_use_id": _plain(call_id), "content": part.text}
             return {**made, "is_error": True} if is_error else made
+
+
+def _source(file: File) -> Json:
+    """Where a file is: here, or at an address that the provider fetches."""
+    if file.remote:
+        return {"type": "url", "url": file.url}
+    head, _, data = file.url.partition(",")
+    if not head.lower().endswith(";base64"):
+        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    return {"type": "base64", "media_type": file.kind, "data": data}
 
 
 def _plain(call_id: str) -> str:
@@ -196,12 +216,14 @@ class Reader:
         if frame.type == "error" or frame.error is not None:
             raise _error(self._name, frame.error)
         if frame.type == "message_stop":
+            self._speech.done()
             return False
         counted = frame.usage or (frame.message.usage if frame.message else None)
         if counted is not None:
             self._asked = counted.asked() or self._asked
             self._speech.usage(self._asked, counted.output_tokens or 0)
-        self._told(frame)
+        if not self._speech.finished:
+            self._told(frame)
         return True
 
     def _told(self, frame: Frame) -> None:

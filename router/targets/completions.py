@@ -2,7 +2,7 @@
 
 import json
 
-from router.chat import Ask, Json, Message, ToolSpec
+from router.chat import Ask, Choice, File, Json, Message, ToolSpec
 
 
 def messages(ask: Ask) -> list[dict[str, Json]]:
@@ -18,6 +18,8 @@ def messages(ask: Ask) -> list[dict[str, Json]]:
 
 def _message(message: Message) -> dict[str, Json]:
     made: dict[str, Json] = {"role": message.role, "content": message.text}
+    if any(isinstance(part, File) for part in message.parts):
+        made["content"] = [_part(part) for part in message.parts if isinstance(part, str | File)]
     if message.calls:
         made["content"] = message.text or None
         made["tool_calls"] = [
@@ -29,6 +31,27 @@ def _message(message: Message) -> dict[str, Json]:
             for call in message.calls
         ]
     return made
+
+
+def _part(part: str | File) -> dict[str, Json]:
+    match part:
+        case str():
+            return {"type": "text", "text": part}
+        case File(kind, url) if kind.startswith("image/"):
+            return {"type": "image_url", "image_url": {"url": url}}
+        case File(_, url, name):
+            return {"type": "file", "file": {"file_data": url, "filename": name or "document.pdf"}}
+
+
+def choice(ask: Ask) -> Json:
+    """`tool_choice`; None where it need not be said."""
+    match ask.choice:
+        case Choice("auto"):
+            return None
+        case Choice("named", name):
+            return {"type": "function", "function": {"name": name}}
+        case Choice(kind):
+            return kind
 
 
 def tool(spec: ToolSpec) -> dict[str, Json]:

@@ -22,7 +22,9 @@ MAX_BODY = 64 * 1024
 MAX_WHOLE = 16 * 1024 * 1024
 """Bytes of a whole answer that came without a stream."""
 LINGER = 1.0
-"""Seconds to wait after the finish reason for the count of tokens and the end."""
+"""Seconds to wait after the finish reason for the count of tokens."""
+SETTLE = 0.05
+"""Seconds to wait for the mark of the end when all has been said: a connection whose end was read can be used again."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
 
 
@@ -56,7 +58,7 @@ async def answered(
                 frames = sse.Events()
                 more = True
                 while more:
-                    piece = await (_rest(response) if speech.finished else response.read())
+                    piece = await (_rest(response, speech) if speech.finished else response.read())
                     more, failure = _fed(name, reader, frames, piece)
                     # What was said before an error is still heard, also if it came in the same read.
                     for event in speech.take():
@@ -93,10 +95,10 @@ async def _refused(name: str, response: Connection) -> TargetError:
     return verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
 
 
-async def _rest(response: Connection) -> bytes:
+async def _rest(response: Connection, speech: Speech) -> bytes:
     """A read after the finish reason: the wait is short, and its failure no harm."""
     try:
-        async with asyncio.timeout(LINGER):
+        async with asyncio.timeout(SETTLE if speech.counted else LINGER):
             return await response.read()
     except (OSError, Cut):
         return b""

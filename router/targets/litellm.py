@@ -11,9 +11,10 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any, Protocol
 
-from router.chat import Ask
+from router.chat import Ask, File
 from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
@@ -155,11 +156,20 @@ REFUSED = {
 }
 
 
+GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
+"""Providers that LiteLLM reaches with Google's own libraries, which it does not require."""
+
+
 def check_model(model: str) -> None:
     """Misfit where the provider is none, or is known not to work. Needs no import of litellm."""
-    provider = model.partition("/")[0]
+    provider, _, name = model.partition("/")
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` is refused: {REFUSED[provider]}", "model")
+    if provider in GOOGLE and not _has_google():
+        raise Misfit(f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`", "model")
+    if name.startswith("responses/"):
+        # LiteLLM's way to the Responses API imports its whole proxy and the package `mcp`, and fails without them.
+        raise Misfit(f"`{provider}/responses/` is refused: write `{provider}/{name.removeprefix('responses/')}`", "model")
     if provider not in PROVIDERS:
         close = get_close_matches(provider, PROVIDERS, 1, 0.6)
         raise Misfit(
@@ -167,8 +177,21 @@ def check_model(model: str) -> None:
         )
 
 
+def _has_google() -> bool:
+    try:
+        return find_spec("google.auth") is not None
+    except ModuleNotFoundError:
+        return False
+
+
 class Stream(Protocol):
-    """What LiteLLM streams: chunks of the OpenAI shape."""
+    """What LiteLLM streams: chunks of the OpenAI shape, and what it noted while reading."""
+
+    chunks: list[Any]
+    """What the provider sent, with its counts of tokens where it sent any."""
+    received_finish_reason: str | None
+    """Why the provider ended; without one LiteLLM makes up a `stop`."""
+    intermittent_finish_reason: str | None
 
     def __aiter__(self) -> AsyncIterator[Any]:
         """The chunks."""
@@ -192,6 +215,8 @@ class Library:
     """What we use of LiteLLM, once it is imported."""
 
     acompletion: Completion
+    prices: dict[str, object]
+    """What it knows of each model. Of one of Ollama's that it does not know it asks the server, on the loop and blocking it."""
     timeout: Callable[..., object]
     """`httpx.Timeout`: the one form in which it takes a limit for connecting alone."""
     errors: tuple[type[BaseException], ...]
@@ -210,10 +235,26 @@ def _import() -> Library:
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
     litellm.callbacks = []
     httpx: Any = importlib.import_module("httpx")
+    _without_redirects(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport)
     openai: Any = importlib.import_module("openai")
     importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
     aiohttp: Any = importlib.import_module("aiohttp")
-    return Library(litellm.acompletion, httpx.Timeout, (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError))
+    return Library(
+        litellm.acompletion, litellm.model_cost, httpx.Timeout, (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError)
+    )
+
+
+def _without_redirects(transport: Any) -> None:
+    """LiteLLM follows redirects, and takes the conversation along. One that names no address leads nowhere: an error as any other."""
+    inner = transport.handle_async_request
+
+    async def handle_async_request(self: Any, request: Any) -> Any:
+        response = await inner(self, request)
+        if 300 <= response.status_code < 400:
+            response.headers.pop("location", None)
+        return response
+
+    transport.handle_async_request = handle_async_request
 
 
 async def library() -> Library:
@@ -240,8 +281,15 @@ async def close() -> None:
         litellm.in_memory_llm_clients_cache.flush_cache()
 
 
+TELLS = frozenset({"bedrock", "gemini", "ollama", "ollama_chat", "vertex_ai", "vertex_ai_beta"})
+"""Providers that always say why they end: if one did not, it was cut off. LiteLLM takes that for a good end."""
+ASKED = frozenset({"ollama", "ollama_chat"})
+"""Providers of whose models LiteLLM asks the server, unless they are in its list."""
+
+
 def answer(name: str, declared: Declared, connect: float) -> Answer:
     """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's."""
+    provider = str(declared.model).partition("/")[0]
     fixed: dict[str, object] = {
         "model": str(declared.model),
         "stream": True,
@@ -253,6 +301,8 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
     }
     if declared.api_base:
         fixed["api_base"] = declared.api_base
+    if declared.api_version:
+        fixed["api_version"] = declared.api_version
     if declared.api_key:
         fixed["api_key"] = declared.api_key.value
     elif declared.api_base:
@@ -263,7 +313,13 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         arguments: dict[str, object] = {**fixed, **ask.params.over(declared.params).given, "messages": completions.messages(ask)}
         if ask.tools:
             arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
+            if (choice := completions.choice(ask)) is not None:
+                arguments["tool_choice"] = choice
+        if any(part.remote for message in ask.messages for part in message.parts if isinstance(part, File)):
+            raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
         lane = await library()
+        if provider in ASKED:
+            lane.prices.setdefault(str(declared.model), {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         arguments["timeout"] = lane.timeout(None, connect=connect)
         try:
@@ -273,14 +329,20 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise TargetRefused(name, "status_422")  # it asks once more after a 422, and then returns nothing
         speech = Speech(name)
+        hear = Hearing(stream, speech, provider)
         try:
             yield Start(name, str(declared.model))
             async for chunk in stream:
-                _hear(chunk, speech)
+                hear(chunk)
                 for event in speech.take():
                     yield event
+                if getattr(chunk, "usage", None) and speech.finished:
+                    break  # it is the last one: what it would do yet is to log it, for nobody
         except lane.errors as error:
-            raise translated(name, error) from None
+            raised = translated(name, error)
+            if provider in ASKED and type(raised) is TargetRefused:
+                raised = TargetDown(name, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
+            raise raised from None
         finally:
             # Without this, a cancelled reader leaves the provider's connection open.
             await stream.aclose()
@@ -290,20 +352,52 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
     return spoken
 
 
-def _hear(chunk: Any, speech: Speech) -> None:
-    """One chunk."""
-    if usage := getattr(chunk, "usage", None):
-        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
-    for choice in chunk.choices[:1]:
-        delta = choice.delta
-        if thought := getattr(delta, "reasoning_content", None):
-            speech.thought(thought)
-        if delta.content:
-            speech.text(delta.content)
-        for call in delta.tool_calls or ():
-            speech.call(call.index or 0, call.id or "", call.function.name or "", call.function.arguments or "")
-        if choice.finish_reason:
-            speech.finish(choice.finish_reason)
+THEIRS = ("srvtoolu_", "mcptoolu_")
+"""How the ids of calls begin that Anthropic has made and answered itself."""
+
+
+class Hearing:
+    """LiteLLM's chunks, told to the speech. What it makes up is left out: counts that no provider sent, an end that none said; and so are
+    calls of tools that the provider runs itself.
+    """
+
+    def __init__(self, stream: Stream, speech: Speech, provider: str) -> None:
+        self._stream = stream
+        self._speech = speech
+        self._tells = provider in TELLS
+        self._foreign: set[int] = set()
+
+    def __call__(self, chunk: Any) -> None:
+        """One chunk."""
+        speech = self._speech
+        if (usage := getattr(chunk, "usage", None)) and any(getattr(one, "usage", None) for one in self._stream.chunks):
+            speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        for choice in chunk.choices[:1]:
+            delta = choice.delta
+            if speech.finished:
+                break
+            if thought := getattr(delta, "reasoning_content", None):
+                speech.thought(thought)
+            if delta.content:
+                speech.text(delta.content)
+            for call in delta.tool_calls or ():
+                self._call(call)
+            if choice.finish_reason:
+                self._finish(choice.finish_reason)
+
+    def _call(self, call: Any) -> None:
+        index = call.index or 0
+        if call.id:
+            (self._foreign.add if call.id.startswith(THEIRS) else self._foreign.discard)(index)
+        if index not in self._foreign:
+            self._speech.call(index, call.id or "", call.function.name or "", call.function.arguments or "")
+
+    def _finish(self, reason: str) -> None:
+        if self._stream.received_finish_reason or self._stream.intermittent_finish_reason:
+            # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
+            self._speech.finish("stop" if reason == "tool_calls" else reason)
+        elif not self._tells:
+            self._speech.done()
 
 
 def translated(target: str, error: BaseException) -> TargetError:
@@ -319,15 +413,20 @@ def translated(target: str, error: BaseException) -> TargetError:
     if kinds & {"Timeout", "APITimeoutError", "TimeoutError"}:
         return TargetSilent(target, "timeout_connect")
     causes = _causes(error)
+    if (kinds | causes) & CERTIFICATE:
+        return TargetRefused(target, "tls")
     if (kinds | causes) & CONNECTION and not causes & {"APIStatusError", "HTTPStatusError"}:
         return TargetDown(target, "connection")  # OpenAI's arrives as an InternalServerError that was caused by it
     status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 300 <= status < 400:
+        return TargetRefused(target, "redirect")
     if isinstance(status, int) and 400 <= status < 600:
         headers = getattr(error, "litellm_response_headers", None) or getattr(getattr(error, "response", None), "headers", None)
         return verdict(target, status, str(error), dict(headers or {}))
     return TargetDown(target, "malformed")
 
 
+CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
 CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
 
 

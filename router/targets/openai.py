@@ -7,6 +7,7 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -105,10 +106,12 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
     """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its address or key is missing."""
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
-    url = _address(declared, provider, prefix)
-    if declared.api_key is None and declared.api_base is None and not provider.keyless:
-        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{prefix.upper().removesuffix('_AI')}_API_KEY}}`", "model")
-    headers = {"authorization": f"Bearer {declared.api_key.value}"} if declared.api_key else {}
+    url = _azure(declared, model) if prefix == "azure" else _address(declared, provider, prefix)
+    if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
+        variable = provider.key or f"{prefix.upper().removesuffix('_AI')}_API_KEY"
+        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable}}}`", "model")
+    bearer = "Bearer " if provider.header == "authorization" else ""
+    headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
     endpoint = connections.endpoint(url, headers, connect)
     fixed: dict[str, Json] = {"model": model, "stream": True}
     if provider.counts:
@@ -132,13 +135,33 @@ def _address(declared: Declared, provider: Provider, prefix: str) -> str:
     return f"{base}/chat/completions"
 
 
+AZURE_VERSION = "2024-10-21"
+"""The newest of Azure's dated versions that is no preview; its surface that comes after them, `/openai/v1`, needs none."""
+
+
+def _azure(declared: Declared, model: str) -> str:
+    """Where a deployment of Azure's answers: its own path, or that of the newer surface, which looks into the body."""
+    base = str(declared.api_base or "").rstrip("/")
+    if not base:
+        raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
+    version = declared.api_version
+    if base.endswith("/openai/v1"):
+        return f"{base}/chat/completions" + (f"?api-version={version}" if version else "")
+    base = base.removesuffix("/openai")
+    return f"{base}/openai/deployments/{quote(model, safe='')}/chat/completions?api-version={version or AZURE_VERSION}"
+
+
 REASONS_ALONE = ("o1", "o3", "o4", "gpt-5")
 """OpenAI's models that think: they take max_completion_tokens, and no sampling parameters."""
 
 
 def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[str, Json]) -> dict[str, Json]:
     given = ask.params.over(declared.params).given
-    if prefix == "openai" and model.startswith(REASONS_ALONE):
+    for name in PROVIDERS[prefix].lacks:
+        given.pop(name, None)
+    if prefix == "ollama_chat" and given.get("reasoning_effort") == "minimal":
+        given["reasoning_effort"] = "low"  # it knows high, medium, low and none, and refuses the rest
+    if prefix in ("azure", "openai") and model.startswith(REASONS_ALONE):
         if (most := given.pop("max_tokens", None)) is not None:
             given["max_completion_tokens"] = most
         for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"):
@@ -146,6 +169,8 @@ def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[
     made: dict[str, Json] = {**fixed, **given, "messages": completions.messages(ask)}
     if ask.tools:
         made["tools"] = [completions.tool(spec) for spec in ask.tools]
+        if (choice := completions.choice(ask)) is not None:
+            made["tool_choice"] = choice
     return made
 
 
@@ -228,6 +253,8 @@ def _error(name: str, error: Any) -> TargetError:
     match error:
         case {"code": int(status)} | {"status": int(status)} | {"status_code": int(status)} if 400 <= status < 600:
             pass
+        case {"code": "content_filter"}:
+            status = 400  # Azure's, in the middle of a stream
         case _:
             status = 500
     return verdict(name, status, json.dumps(error))

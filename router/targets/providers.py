@@ -11,27 +11,51 @@ class Provider:
     path: put after an `api_base` that lacks it
     counts: whether it takes stream_options (those that do not count tokens unasked, or refuse the request)
     keyless: whether it may be asked without a key
+    header: where the key goes; in `authorization` it stands after `Bearer`
+    key: the variable that commonly holds it, where that is not the prefix and `_API_KEY`
+    lacks: parameters it does not know; they are left out
     """
 
     base: str
     path: str = ""
     counts: bool = True
     keyless: bool = False
+    header: str = "authorization"
+    key: str = ""
+    lacks: frozenset[str] = frozenset()
 
+
+EFFORT = frozenset({"reasoning_effort"})
 
 PROVIDERS = {
     "openai": Provider("https://api.openai.com/v1"),
+    "azure": Provider("", header="api-key"),
     "cerebras": Provider("https://api.cerebras.ai/v1"),
+    "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1"),
+    "deepinfra": Provider("https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}),
     "deepseek": Provider("https://api.deepseek.com/v1"),
+    "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT | {"seed"}),
     "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1"),
     "groq": Provider("https://api.groq.com/openai/v1"),
     "hosted_vllm": Provider("", keyless=True),
+    "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT),
     "llamafile": Provider("http://127.0.0.1:8080/v1", keyless=True),
     "lm_studio": Provider("http://127.0.0.1:1234/v1", keyless=True),
     "mistral": Provider("https://api.mistral.ai/v1", counts=False),
+    "moonshot": Provider("https://api.moonshot.ai/v1", lacks=EFFORT),
+    "nebius": Provider("https://api.studio.nebius.ai/v1", lacks=EFFORT),
+    "novita": Provider("https://api.novita.ai/v3/openai", lacks=EFFORT),
+    "nscale": Provider("https://inference.api.nscale.com/v1", counts=False, lacks=EFFORT | {"seed"}),
+    "nvidia_nim": Provider("https://integrate.api.nvidia.com/v1", counts=False, lacks=EFFORT),
     "ollama_chat": Provider("http://127.0.0.1:11434/v1", path="/v1", keyless=True),
     "openrouter": Provider("https://openrouter.ai/api/v1"),
     "perplexity": Provider("https://api.perplexity.ai", counts=False),
+    "sambanova": Provider("https://api.sambanova.ai/v1", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
+    "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),
     "together_ai": Provider("https://api.together.xyz/v1"),
+    "vercel_ai_gateway": Provider("https://ai-gateway.vercel.sh/v1", lacks=EFFORT),
+    "volcengine": Provider("https://ark.cn-beijing.volces.com/api/v3", lacks=EFFORT),
+    "wandb": Provider("https://api.inference.wandb.ai/v1"),
     "xai": Provider("https://api.x.ai/v1"),
+    "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
 }

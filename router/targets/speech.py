@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-from router.chat import JsonObject, whole
+from router.chat import JsonObject, deeper, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
 
@@ -33,6 +33,8 @@ REASONS: dict[str, Reason] = {
 }
 
 MAX_CALLS = 128
+MAX_DEPTH = 100
+"""Levels of nesting in one call's arguments: what can just be read can no longer be written, not in calls of Python's own."""
 MAX_ARGUMENTS = 1024 * 1024
 """Characters of one call's arguments. A model that writes more is not calling a tool any more."""
 
@@ -56,6 +58,44 @@ class Joined:
         """What is left of a half."""
         half, self._half = self._half, ""
         return "\ufffd" if half else ""
+
+
+THINK, THOUGHT = "<think>", "</think>"
+MAX_BLANK = 64
+"""Characters of white space that may stand before `<think>`."""
+
+
+class Opening:
+    """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`. Over after the closing tag,
+    or as soon as there is something else. A closing tag alone is text: nobody can tell which text before it was a thought.
+    """
+
+    def __init__(self) -> None:
+        self.held = ""
+        """What may be the beginning of a tag."""
+        self.within = False
+        """Whether the opening tag was there."""
+        self.over = False
+
+    def feed(self, piece: str) -> tuple[str, str]:
+        """What is certain now: thought, and text after it."""
+        piece, self.held = self.held + piece, ""
+        if not self.within:
+            start = piece.lstrip()
+            self.within = start.startswith(THINK) and len(piece) - len(start) <= MAX_BLANK
+            if not self.within:
+                self.over = not THINK.startswith(start) or len(piece) - len(start) > MAX_BLANK
+                self.held = "" if self.over else piece
+                return "", piece if self.over else ""
+            piece = start.removeprefix(THINK)
+        thought, tag, text = piece.partition(THOUGHT)
+        if tag:
+            self.over = True
+            return thought, text
+        most = len(THOUGHT) - 1
+        kept = next((size for size in range(min(most, len(piece)), 0, -1) if THOUGHT.startswith(piece[-size:])), 0)
+        self.held = piece[len(piece) - kept :]
+        return piece[: len(piece) - kept], ""
 
 
 @dataclass(slots=True)
@@ -85,6 +125,7 @@ class Speech:
         self._latest: dict[int, Pending] = {}
         self._reason: str | None = None
         self._usage: Usage | None = None
+        self._opening: Opening | None = Opening()
         self.said = False
         self.finished = False
         """Whether the provider said why it ends: what it says after that does not count."""
@@ -107,8 +148,11 @@ class Speech:
         self._run.append(piece)
 
     def text(self, piece: str) -> None:
-        """A piece of the answer."""
+        """A piece of the answer. What stands in `<think>` at its very start is a thought."""
         if piece := self._text.feed(piece):
+            if self._opening is not None:
+                self._opened(self._opening, piece)
+                return
             self.said = True
             if self._kind is Text:
                 self._run.append(piece)  # as nearly always: it goes on
@@ -116,13 +160,36 @@ class Speech:
                 self._extend_run(Text, piece)
 
     def thought(self, piece: str) -> None:
-        """A piece of reasoning."""
+        """A piece of reasoning. Who says that it is one does not write it into the answer as well."""
         if piece := self._thought.feed(piece):
+            if self._opening is not None:
+                self._settled(self._opening)
             self._extend_run(Thought, piece)
 
+    def _opened(self, opening: Opening, piece: str) -> None:
+        thought, text = opening.feed(piece)
+        if opening.over:
+            self._opening = None
+        if thought:
+            self._extend_run(Thought, thought)
+        if text:
+            self.said = True
+            self._extend_run(Text, text)
+
+    def _settled(self, opening: Opening) -> None:
+        """The answer's start is over: what was held of it."""
+        self._opening = None
+        if held := opening.held:
+            self.said = self.said or not opening.within
+            self._extend_run(Thought if opening.within else Text, held)
+
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """A piece of a tool call. A new id begins a new call, whatever its index; a repeated name is the same name."""
-        pending = self._pending(index, call_id, name)
+        """A piece of a tool call. A new id begins a new call, whatever its index, and so does a new name; a repeated name is the
+        same name, unless the arguments were whole and begin once more.
+        """
+        if self._opening is not None:
+            self._settled(self._opening)
+        pending = self._pending(index, call_id, name, part)
         if name and not pending.name:
             pending.name = name
         if part:
@@ -134,10 +201,10 @@ class Speech:
                 self._close_run()
                 self._events.append(ToolInput(pending.call_id, pending.name, whole(part)))
 
-    def _pending(self, index: int, call_id: str, name: str) -> Pending:
+    def _pending(self, index: int, call_id: str, name: str, part: str) -> Pending:
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
-        if known is not None and (call_id or not name or name == known.name or not known.name):
-            return known  # without ids, another name is another call
+        if known is not None and (not name or not known.name or (name == known.name and not _begins_again(known, part))):
+            return known
         if len(self._calls) >= MAX_CALLS:
             raise TargetDown(self._target, "malformed")
         taken = {pending.call_id for pending in self._calls}
@@ -148,6 +215,11 @@ class Speech:
         if call_id:
             self._ids[index, call_id] = pending
         return pending
+
+    @property
+    def counted(self) -> bool:
+        """Whether the provider said what it used: then there is nothing left to say."""
+        return self.finished and self._usage is not None
 
     def done(self) -> None:
         """The provider marks the end: without a reason, it is an end all the same."""
@@ -167,7 +239,12 @@ class Speech:
         if rest := self._thought.end():
             self._extend_run(Thought, rest)
         if rest := self._text.end():
-            self._extend_run(Text, rest)
+            if self._opening is not None:
+                self._opened(self._opening, rest)
+            else:
+                self._extend_run(Text, rest)
+        if self._opening is not None:
+            self._settled(self._opening)
         yield from self.take()
         if self._reason is None:
             raise TargetDown(self._target, "cut")
@@ -182,6 +259,11 @@ class Speech:
         yield Finish(reason, self._usage)
 
 
+def _begins_again(pending: Pending, part: str) -> bool:
+    """Whether this is another call of the same tool, from a server that sends calls whole and tells them apart by nothing."""
+    return len(pending.parts) == 1 and part.lstrip().startswith("{") and _called(pending).malformed is None
+
+
 def _called(pending: Pending) -> ToolCall:
     written = whole("".join(pending.parts))
     try:
@@ -189,7 +271,7 @@ def _called(pending: Pending) -> ToolCall:
         value: object = json.loads(written, parse_constant=_no_constant) if written.strip() not in ("", "null") else {}
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or deeper(cast("object", value), MAX_DEPTH):
         return ToolCall(pending.call_id, pending.name, {}, written)
     return ToolCall(pending.call_id, pending.name, cast("JsonObject", value))
 

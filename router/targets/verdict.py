@@ -7,6 +7,7 @@ is looked at too, here and nowhere else; what it said goes no further than this 
 import re
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
@@ -16,7 +17,7 @@ DENIED = frozenset({401, 402, 403, 404, 407})
 
 TOO_LONG = re.compile(
     r"(?i)context[_ ]length|context[_ ]window|maximum context|context size|prompt is too long|input is too long|too many (input )?tokens"
-    r"|exceeds? (the )?(max|limit|available context|model'?s)[\w ]*(token|context)|input token count|reduce the length",
+    r"|exceeds? (the )?(max|limit|available context|model'?s)[\w ]*(token|context)|input token count|input tokens exceeded|reduce the length",
 )
 WRONG_KEY = re.compile(
     r"(?i)(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key|api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)"
@@ -38,6 +39,8 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
     if status in DENIED or (status == 400 and WRONG_KEY.search(body)):
         return TargetDenied(target, outcome)
     if status in AGAIN or status >= 500:
+        if wait is None and status == 429:
+            wait = _told_delay(body) or limits_reset(headers or {})
         return TargetDown(target, outcome, retry_after=wait)
     return TargetRefused(target, outcome)
 
@@ -62,5 +65,51 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(seconds, MOST_WAIT) if seconds and seconds > 0 else None
 
 
+DELAY = re.compile(r'"retryDelay"\s*:\s*"([^"]{1,40})"')
+DURATION = re.compile(
+    r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,12}(?:\.\d{1,9})?)ms)?", re.ASCII
+)
+SECONDS = (86_400, 3_600, 60, 1, 0.001)
+LIMIT = re.compile(r"(x-ratelimit)-reset-([a-z-]{1,40})|(anthropic-ratelimit)-([a-z-]{1,40})-reset")
+
+
+def limits_reset(headers: Mapping[str, str]) -> float | None:
+    """Seconds until every limit that is used up lets requests through again: as durations (`6m0s`, `20ms`), seconds or dates.
+
+    A limit of which something remains is none that refused; one that does not say what remains may be. None where none is told.
+    """
+    known = {name.lower(): value for name, value in headers.items()}
+    waits: list[float] = []
+    for name, told in known.items():
+        if (limit := LIMIT.fullmatch(name)) is None:
+            continue
+        openai, what, anthropic, which = limit.groups()
+        remaining = known.get(f"{openai}-remaining-{what}" if openai else f"{anthropic}-{which}-remaining")
+        if not _number(remaining) and (wait := _duration(told)) is not None:
+            waits.append(wait)
+    return min(max(waits, default=0), MOST_WAIT) or None
+
+
+def _told_delay(body: str) -> float | None:
+    """What Google asks to wait, which stands in the body alone."""
+    found = DELAY.search(body)
+    wait = _duration(found[1]) if found else None
+    return min(wait, MOST_WAIT) if wait else None
+
+
+def _duration(text: str) -> float | None:
+    """Seconds, of a number of them, of a duration with units, or until a date with its zone. Nonsense and times gone by are None."""
+    if (seconds := _number(text)) is not None:
+        return seconds
+    text = text.strip()
+    if text and (parts := DURATION.fullmatch(text)):
+        return sum(float(part) * each for part, each in zip(parts.groups(), SECONDS, strict=True) if part)
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return max(date.timestamp() - time.time(), 0) if date.tzinfo else None
+
+
 def _number(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"\s*\d{1,12}(\.\d{1,9})?\s*", text) else None
+    return float(text) if text and re.fullmatch(r"\s*\d{1,40}(\.\d{1,9})?\s*", text) else None

@@ -277,6 +277,14 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         target("{model: cohere_chat/command-r}"),
         "routes.yaml:2:14: `cohere_chat/` is refused: LiteLLM cannot stream from it: use openai/<model> with api_base: https://api.cohere.ai/compatibility/v1",
     ),
+    "a version where there is none": (
+        target("{model: openai/x, api_version: 2024-10-21}"),
+        "routes.yaml:2:37: only azure/ has an `api_version`",
+    ),
+    "a version that is none": (
+        target("{model: azure/x, api_version: 'a b'}"),
+        "routes.yaml:2:36: api_version is a date, e.g. 2024-10-21, or a word",
+    ),
     "an address without its scheme": (
         target("{model: openai/x, api_base: localhost:1}"),
         "routes.yaml:2:34: this is not a web address: write e.g. https://host/v1",

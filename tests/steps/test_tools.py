@@ -5,14 +5,15 @@ import textwrap
 import threading
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from router.chat import Ask, Json, Message
+from router.chat import Ask, Choice, Json, Message, ToolSpec
 from router.errors import Misfit
 from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolResult, Usage
-from router.steps.tools import tools
+from router.steps.tools import LEFT, tools
 from router.toolbox import Toolbox, load
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
@@ -64,11 +65,12 @@ GREET = '''
 
 
 async def test_a_round_and_the_rest() -> None:
-    """Call, result, and the model is asked again with both; usage is summed; one finish."""
+    """Call, result, and the model is asked again with both; usage is summed, and told per call; one finish."""
     model = Model([Text("Let me. "), *wish("greet", name="Ann")], DONE)
     seen = await heard(model, box(GREET))
     assert [type(event) for event in seen] == [Start, Text, ToolCall, ToolResult, Start, Text, Finish]
     assert seen[3] == ToolResult("c1", "greet", "Hello Ann")
+    assert [event.used for event in seen if isinstance(event, Start)] == [None, Usage(10, 1)]
     assert seen[-1] == Finish("stop", Usage(30, 3))
     first, second = model.asked
     assert [spec.name for spec in first.tools] == ["greet"]
@@ -119,10 +121,10 @@ async def test_a_quick_result_does_not_wait_for_a_slow_one() -> None:
 async def test_the_step_cap() -> None:
     """A model that calls for ever is asked max_steps times; its last calls still run; the reason is tool-calls."""
     model = Model(wish("greet", name="Ann"))
-    seen = await heard(model, box(GREET), max_steps=3)
-    assert len(model.asked) == 3
-    assert len([event for event in seen if isinstance(event, ToolResult)]) == 3
-    assert seen[-1] == Finish("tool-calls", Usage(30, 3))
+    seen = await heard(model, box(GREET), max_steps=2)
+    assert len(model.asked) == 2
+    assert len([event for event in seen if isinstance(event, ToolResult)]) == 2
+    assert seen[-1] == Finish("tool-calls", Usage(20, 2))
 
 
 async def test_ids_are_unique_over_the_rounds() -> None:
@@ -347,3 +349,61 @@ def test_a_tools_schema_is_its_signature() -> None:
         "additionalProperties": False,
         "required": ["text"],
     }
+
+
+async def test_a_model_that_goes_in_circles_is_stopped() -> None:
+    """It asks for the same and is given the same, three times in a row: it would go on so. The reason is tool-calls."""
+    turns = [[ToolCall(f"c{count}", "greet", {"name": "Ada"}), Finish("tool-calls")] for count in range(9)]
+    model = Model(*turns)
+    seen = await heard(model, box(GREET), max_steps=9)
+    assert len(model.asked) == 3
+    assert len([event for event in seen if isinstance(event, ToolResult)]) == 3
+    assert seen[-1] == Finish("tool-calls")
+
+
+async def test_a_model_that_asks_again_for_something_else_is_not() -> None:
+    """Another argument, or another result, is no circle: a model may wait for something to change."""
+    names = ["Ada", "Ada", "Bob", "Ada", "Ada"]
+    turns = [[ToolCall(f"c{count}", "greet", {"name": name}), Finish("tool-calls")] for count, name in enumerate(names)]
+    model = Model(*turns, [Text("Done"), Finish("stop")])
+    assert (await heard(model, box(GREET), max_steps=9))[-1] == Finish("stop")
+    counting = box("""
+        count = iter(range(100))
+
+        def ticks() -> int:
+            '''How often it was asked.'''
+            return next(count)
+        """)
+    model = Model(*([ToolCall(f"c{count}", "ticks", {}), Finish("tool-calls")] for count in range(5)), [Text("Done"), Finish("stop")])
+    assert (await heard(model, counting, max_steps=9))[-1] == Finish("stop")
+
+
+def brought(*names: str) -> Ask:
+    """A question whose caller has tools of its own."""
+    return replace(ASK, tools=tuple(ToolSpec(name, "", {"type": "object"}) for name in names), choice=Choice("required"))
+
+
+async def test_a_tool_of_the_callers_is_left_to_the_caller() -> None:
+    """Its call ends the answer; a call of ours beside it is told that it did not run, and does not."""
+    model = Model([ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
+    assert [type(event) for event in seen] == [Start, ToolCall, ToolCall, ToolResult, Finish]
+    assert seen[-2] == ToolResult("c2", "greet", LEFT, is_error=True)
+    assert seen[-1] == Finish("tool-calls")
+    assert [spec.name for spec in model.asked[0].tools] == ["greet", "ask_user"]
+
+
+async def test_a_choice_holds_for_the_first_model_call() -> None:
+    """A model that had to call a tool again after each result would never answer."""
+    model = Model(wish("greet", name="Ada"), DONE)
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
+    assert isinstance(seen[-1], Finish)
+    assert [ask.choice.kind for ask in model.asked] == ["required", "auto"]
+
+
+async def test_a_tool_of_ours_stands_over_the_callers() -> None:
+    """Of the same name: the route grants it, and it runs here."""
+    model = Model(wish("greet", name="Ada"), DONE)
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("greet"))]
+    assert [event.is_error for event in seen if isinstance(event, ToolResult)] == [False]
+    assert model.asked[0].tools == box(GREET).specs

@@ -3,11 +3,12 @@
 import asyncio
 import json
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from router.chat import Ask, Call, Message, Params, Result, ToolSpec
+from router.chat import Ask, Call, Choice, File, Message, Params, Result, ToolSpec
 from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetError
@@ -247,3 +248,41 @@ def test_a_missing_key_is_told_at_load() -> None:
     with pytest.raises(Misfit) as caught:
         anthropic.answer("a", Declared(model=Name("anthropic/claude-x")), 3, Connections())
     assert caught.value.message == "anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`"
+
+
+def test_files_as_the_provider_takes_them() -> None:
+    """An image or a document: in the question, or at an address that the provider fetches itself."""
+    parts = (
+        "look",
+        File("image/png", "data:image/png;base64,iVBORw0KGgo="),
+        File("image/svg+xml", "data:image/svg+xml,%3Csvg/%3E"),
+        File("application/pdf", "https://x.example/a.pdf", "a.pdf"),
+    )
+    (turn,) = anthropic.turns(Ask(model="m", messages=(Message("user", parts),)))
+    assert turn == {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "look"},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/svg+xml", "data": "PHN2Zy8+"}},
+            {"type": "document", "source": {"type": "url", "url": "https://x.example/a.pdf"}},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (Choice(), None),
+        (Choice("none"), {"type": "none"}),
+        (Choice("required"), {"type": "any"}),
+        (Choice("named", "look"), {"type": "tool", "name": "look"}),
+    ],
+    ids=str,
+)
+def test_a_choice_of_tools(choice: Choice, said: dict[str, str] | None) -> None:
+    """In its words; a model that must call a tool does not think, which it may not then."""
+    ask = replace(HI, tools=(ToolSpec("look", "", {"type": "object"}),), choice=choice, params=Params(reasoning_effort="low"))
+    asked = anthropic.request(ask, MODEL)
+    assert asked.get("tool_choice") == said
+    assert ("thinking" in asked) == (choice.kind in ("auto", "none"))

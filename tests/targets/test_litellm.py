@@ -1,5 +1,7 @@
 """The LiteLLM lane: what it sends, how it hears, and what of its errors goes further."""
 
+import asyncio
+import importlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -14,7 +16,7 @@ from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, RouterError, TargetDown, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
-from router.targets import litellm
+from router.targets import litellm, providers
 from tests.provider import Reply, calls, chunk, error, frame, provider, text, usage
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -22,7 +24,8 @@ HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 
 @pytest.fixture(autouse=True)
 async def _closed() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """The library's connections end with the test's loop."""
+    """The library is imported as the lane does it, without a look at the network; its connections end with the test's loop."""
+    await litellm.library()
     yield
     await litellm.close()
 
@@ -160,6 +163,47 @@ async def test_closing_early_closes_the_connection() -> None:
         await fake.until(lambda: fake.closed == 1)
 
 
+async def test_a_count_that_nobody_sent_is_not_told() -> None:
+    """LiteLLM counts for itself where the provider does not; its guess is no usage."""
+    async with provider(Reply((chunk({"content": "Hi"}), chunk({}, "stop")))) as fake:
+        assert (await heard(declared(fake.base)))[-1] == Finish("stop", None)
+
+
+async def test_an_end_that_nobody_said_is_unknown() -> None:
+    """LiteLLM says stop where the provider said nothing."""
+    async with provider(Reply((chunk({"content": "Hi"}), b"data: [DONE]\n\n"))) as fake:
+        assert (await heard(declared(fake.base)))[-1] == Finish("unknown", None)
+
+
+OLLAMAS = (
+    b'{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}\n'
+    b'{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":1}\n'
+)
+
+
+async def test_an_ollama_server_is_asked_nothing_but_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM would ask it about the model when it logs the answer, on the loop, and block every other answer meanwhile: there is
+    nothing to ask, and nothing is logged.
+    """
+    logged: list[object] = []
+
+    async def log(*_: object, **__: object) -> None:
+        logged.append(True)
+
+    logging: Any = importlib.import_module("litellm.litellm_core_utils.litellm_logging")
+    monkeypatch.setattr(logging.Logging, "dispatch_success_handlers", log)
+    async with provider(Reply((OLLAMAS,))) as fake:
+        base = fake.base.removesuffix("/v1")
+        seen = await heard(Declared(model=Name("ollama_chat/m"), api_base=base))
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait(others, timeout=0.01)
+        library: Any = sys.modules["litellm"]
+        await asyncio.to_thread(library.get_model_info, "m", custom_llm_provider="ollama_chat", api_base=base)
+    assert seen == [Start("a", "ollama_chat/m"), Text("Hi"), Finish("stop", Usage(5, 1))]
+    assert len(fake.requests) == 1
+    assert not logged
+
+
 async def test_an_empty_body_has_nothing_in_it() -> None:
     """LiteLLM makes a finished answer of a body without events; failover takes one with nothing in it for a failure."""
     async with provider(Reply(())) as fake:
@@ -219,6 +263,7 @@ def test_the_list_of_providers_is_the_librarys_own() -> None:
     [
         ("opena/gpt-4o", "no provider is named `opena`; did you mean `openai/gpt-4o`?"),
         ("cohere_chat/command-r", "`cohere_chat/` is refused"),
+        ("openai/responses/gpt-5-pro", "`openai/responses/` is refused: write `openai/gpt-5-pro`"),
         ("qqqqqqqq/x", "no provider is named `qqqqqqqq`"),
     ],
 )
@@ -227,6 +272,38 @@ def test_a_provider_that_is_none_is_refused_at_load(model: str, said: str) -> No
     with pytest.raises(Misfit) as caught:
         litellm.check_model(model)
     assert caught.value.message.startswith(said)
+
+
+ELSEWHERE = {"deepseek": "https://api.deepseek.com/beta", "together_ai": "https://api.together.ai/v1"}
+"""Where LiteLLM looks for a provider that we ask at another of its addresses: the beta, and the newer name of the same host."""
+ITS_OWN = {"azure", "hosted_vllm", "lm_studio", "llamafile", "ollama_chat", "openai", "openrouter"}
+"""Providers for which LiteLLM's list of addresses has none, or one on this machine."""
+
+
+@pytest.mark.parametrize("prefix", sorted(set(providers.PROVIDERS) - ITS_OWN))
+def test_the_table_of_providers_is_the_librarys_own(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address, the variable of the key and what a provider does not know are what LiteLLM says of it."""
+    provider = providers.PROVIDERS[prefix]
+    library: Any = importlib.import_module("litellm")
+    monkeypatch.setenv(provider.key or f"{prefix.upper().removesuffix('_AI')}_API_KEY", "canary")
+    _, found, key, base = library.get_llm_provider(model=f"{prefix}/some-model")
+    assert (found, key) == (prefix, "canary")
+    assert base.rstrip("/") == ELSEWHERE.get(prefix, provider.base)
+    if provider.lacks:
+        known = library.get_supported_openai_params("some-model", custom_llm_provider=prefix)
+        ours = {"reasoning_effort", "seed", "presence_penalty", "frequency_penalty", "temperature", "top_p", "max_tokens", "stop"}
+        assert ours - set(known) == provider.lacks
+        assert ("stream_options" in known) == provider.counts
+
+
+def test_vertex_is_refused_where_googles_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At load, with what to write instead; where they are installed it is not."""
+    found: dict[str, object] = {}
+    monkeypatch.setattr(litellm, "find_spec", found.get)
+    with pytest.raises(Misfit, match=r"needs the package google-cloud-aiplatform; with a key, write `gemini/gemini-2.5-pro`"):
+        litellm.check_model("vertex_ai/gemini-2.5-pro")
+    found["google.auth"] = "a spec"
+    litellm.check_model("vertex_ai/gemini-2.5-pro")
 
 
 def test_its_proxy_is_never_imported() -> None:

@@ -246,3 +246,112 @@ async def test_ollama_is_asked_by_its_openai_surface() -> None:
 def test_a_deadline_while_connecting_is_a_silence() -> None:
     """The next target is asked, not this one again."""
     assert isinstance(http.translated("a", TimeoutError()), TargetSilent)
+
+
+def ollamas(call_id: str, name: str, arguments: str) -> bytes:
+    """A call as Ollama sends it: whole, in a chunk of its own, its index 0."""
+    function = {"name": name, "arguments": arguments}
+    return chunk(
+        {"role": "assistant", "content": "", "tool_calls": [{"id": call_id, "index": 0, "type": "function", "function": function}]}
+    )
+
+
+@pytest.mark.parametrize("ids", [("call_1", "call_2"), ("call_1", "call_1"), ("", "")])
+async def test_ollamas_calls_side_by_side_are_told_apart(ids: tuple[str, str]) -> None:
+    """They all have the index 0, and of some versions the same id or none; each becomes a call with an id of its own."""
+    said = (chunk({"role": "assistant", "content": "", "reasoning": "Hm."}), ollamas(ids[0], "get_time", "{}"))
+    said += (ollamas(ids[1], "get_weather", '{"city":"北京"}'), chunk({"content": ""}, "tool_calls"), usage(9, 4), DONE)
+    async with provider(Reply(said)) as fake:
+        seen = await heard(declared(fake.base, "ollama_chat/qwen3"))
+    made = [event for event in seen if isinstance(event, ToolCall)]
+    assert [(call.name, call.arguments) for call in made] == [("get_time", {}), ("get_weather", {"city": "北京"})]
+    assert len({call.call_id for call in made}) == 2
+    assert seen[1] == Thought("Hm.")
+    assert seen[-1] == Finish("tool-calls", Usage(9, 4))
+
+
+async def test_ollama_is_asked_to_think_in_words_it_knows() -> None:
+    """It refuses `minimal`."""
+    ask = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="minimal"))
+    async with provider(Reply(text("Hi"))) as fake:
+        await heard(declared(fake.base, "ollama_chat/qwen3"), ask)
+    assert fake.requests[0]["reasoning_effort"] == "low"
+
+
+async def test_what_a_provider_does_not_know_is_left_out() -> None:
+    """Some refuse a request that holds it."""
+    ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0, seed=1, reasoning_effort="low"))
+    async with provider(Reply(text("Hi"))) as fake:
+        await heard(declared(fake.base, "zai/glm-4.6"), ask)
+        await heard(declared(fake.base, "deepinfra/x"), ask)
+    first, second = fake.requests
+    assert first["temperature"] == 0
+    assert not {"seed", "reasoning_effort"} & {*first, *second}
+    assert "stream_options" in first
+    assert "stream_options" not in second
+
+
+AZURE = {
+    "a deployment": ("", None, "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21"),
+    "with a slash": ("/", None, "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21"),
+    "with openai": ("/openai", None, "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21"),
+    "another version": ("", "2025-04-01-preview", "/openai/deployments/my-gpt/chat/completions?api-version=2025-04-01-preview"),
+    "the newer surface": ("/openai/v1/", None, "/openai/v1/chat/completions"),
+    "the newer surface, a preview": ("/openai/v1", "preview", "/openai/v1/chat/completions?api-version=preview"),
+}
+
+
+@pytest.mark.parametrize("what", AZURE)
+async def test_a_deployment_of_azures_is_asked_at_its_address(what: str) -> None:
+    """The path, the version and the key's header are Azure's; the newer surface finds the deployment in the body."""
+    path, version, wanted = AZURE[what]
+    async with provider(Reply(text("Hi"))) as fake:
+        base = fake.base.removesuffix("/v1") + path
+        seen = await heard(declared(base, "azure/my-gpt", api_version=version))
+    assert seen[1] == Text("Hi")
+    assert fake.headers[0][":path"] == wanted
+    assert fake.headers[0]["api-key"] == "sk-test"
+    assert "authorization" not in fake.headers[0]
+    assert fake.requests[0]["model"] == "my-gpt"
+
+
+@pytest.mark.parametrize(("given", "said"), [({"api_base": None}, "needs an address"), ({"api_key": None}, "needs a key")])
+def test_azure_wants_an_address_and_a_key(given: dict[str, Any], said: str) -> None:
+    """Told at load."""
+    target: dict[str, Any] = {"api_base": "http://127.0.0.1:1", "api_key": Secret("sk-test"), **given}
+    with pytest.raises(Misfit, match=said):
+        openai.answer("a", Declared(model=Name("azure/my-gpt"), **target), 3, Connections())
+
+
+async def test_azures_filter_on_the_question_is_a_filter() -> None:
+    """A 400 with the code content_filter: no other target of the same kind would say more."""
+    told = {"message": "The response was filtered", "type": None, "param": "prompt", "code": "content_filter", "status": 400}
+    body = json.dumps({"error": {**told, "innererror": {"code": "ResponsibleAIPolicyViolation"}}}).encode()
+    async with provider(Reply(body=body, status=400)) as fake:
+        with pytest.raises(TargetError) as caught:
+            await heard(declared(fake.base.removesuffix("/v1"), "azure/my-gpt"))
+    assert type(caught.value).__name__ == "ContentFiltered"
+
+
+NOTHING: dict[str, Any] = {}
+AZURES = (
+    frame({"choices": [], "id": "", "model": "", "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": NOTHING}]}),
+    chunk({"role": "assistant", "content": ""}),
+    chunk({"content": "Half"}),
+    frame({"choices": [{"index": 0, "finish_reason": None, "content_filter_results": NOTHING, "content_filter_offsets": NOTHING}]}),
+)
+
+
+async def test_azures_filter_on_the_answer_ends_it() -> None:
+    """What was said stands; the reason is content-filter. Its notes about the filter are no part of the answer."""
+    async with provider(Reply((*AZURES, chunk({}, "content_filter"), DONE))) as fake:
+        seen = await heard(declared(fake.base.removesuffix("/v1"), "azure/my-gpt"))
+    assert seen == [Start("a", "azure/my-gpt"), Text("Half"), Finish("content-filter", None)]
+
+
+async def test_azures_filter_as_an_error_in_the_stream_is_a_filter() -> None:
+    """It has a code and no status."""
+    async with provider(Reply((*AZURES, frame({"error": {"code": "content_filter", "message": "filtered"}})))) as fake:
+        with pytest.raises(TargetError) as caught:
+            await heard(declared(fake.base.removesuffix("/v1"), "azure/my-gpt"))
+    assert type(caught.value).__name__ == "ContentFiltered"

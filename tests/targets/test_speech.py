@@ -49,6 +49,10 @@ CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
     "two in the wrong order": ([(1, "c2", "time", "{}"), (0, "c1", "weather", '{"city":"北京"}')], [WEATHER, TIME]),
     "indexes with a gap": ([(3, "c1", "weather", '{"city":"北京"}'), (7, "c2", "time", "{}")], [WEATHER, TIME]),
     "all of index 0, ids of their own": ([(0, "c1", "weather", '{"city":"北京"}'), (0, "c2", "time", "{}")], [WEATHER, TIME]),
+    "one call of nested arguments, name in every delta": (
+        [(0, "c1", "weather", '{"city":'), (0, "c1", "weather", "{}"), (0, "c1", "weather", "}")],
+        [ToolCall("c1", "weather", {"city": {}})],
+    ),
     "id and name in every delta": ([(0, "c1", "weather", '{"city"'), (0, "c1", "weather", ':"北京"}')], [WEATHER]),
     "id and name again after a piece without": (
         [(0, "c1", "weather", ""), (0, "", "", '{"city"'), (0, "c1", "weather", ':"北京"}')],
@@ -73,6 +77,22 @@ CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
     "arguments that are null": ([(0, "c2", "time", "null")], [TIME]),
     "a call without a name": ([(0, "c1", "", "{}")], []),
 }
+
+
+ALIKE: dict[str, tuple[list[Delta], list[tuple[str, dict[str, object]]]]] = {
+    "one id": ([(0, "c1", "weather", '{"city":"北京"}'), (0, "c1", "time", "{}")], [("weather", {"city": "北京"}), ("time", {})]),
+    "one id and one tool": ([(0, "c2", "time", "{}"), (0, "c2", "time", '{"at":1}')], [("time", {}), ("time", {"at": 1})]),
+    "no ids and one tool": ([(0, "", "time", "{}"), (0, "", "time", "{}")], [("time", {}), ("time", {})]),
+}
+
+
+@pytest.mark.parametrize("how", ALIKE)
+def test_calls_that_are_whole_are_told_apart(how: str) -> None:
+    """Though they have the same index and the same id, or none: each gets an id of its own."""
+    deltas, expected = ALIKE[how]
+    made = called(*deltas)
+    assert [(call.name, call.arguments) for call in made] == expected
+    assert len({call.call_id for call in made}) == 2
 
 
 @pytest.mark.parametrize("how", CALLS)
@@ -170,6 +190,95 @@ def test_no_reason_is_a_cut() -> None:
 def test_a_filter_before_the_first_word_is_a_refusal() -> None:
     """After it, it is a reason to finish."""
     speech = Speech("a")
+    speech.finish("content_filter")
+    with pytest.raises(ContentFiltered):
+        list(speech.end())
+
+
+def spoken(*pieces: str) -> tuple[str, str]:
+    """The thoughts and the text that these pieces of an answer make, the thoughts first."""
+    speech = Speech("a")
+    events: list[Event] = []
+    for piece in pieces:
+        speech.text(piece)
+        events += speech.take()
+    speech.finish("stop")
+    said = [event for event in (*events, *speech.end()) if isinstance(event, Text | Thought)]
+    assert said == sorted(said, key=lambda event: isinstance(event, Text))
+    assert all(event.text for event in said)
+    thoughts = [event.text for event in said if isinstance(event, Thought)]
+    return "".join(thoughts), "".join(event.text for event in said[len(thoughts) :])
+
+
+INLINED = {
+    "<think>Hm.</think>Yes": ("Hm.", "Yes"),
+    "\n <think>\nHm.\n</think>\n\nYes": ("\nHm.\n", "\n\nYes"),
+    "<think></think>Yes": ("", "Yes"),
+    "<think>a < b </thin </think>Yes </think>": ("a < b </thin ", "Yes </think>"),
+    "<think>Hm.</think><think>Yes</think>": ("Hm.", "<think>Yes</think>"),
+    "<think>Hm. 北京 \U0001f468": ("Hm. 北京 \U0001f468", ""),
+    "<think>Hm.</thi": ("Hm.</thi", ""),
+    "<think>": ("", ""),
+    "<thi": ("", "<thi"),
+    " \n": ("", " \n"),
+    "<thinking>Hm.</thinking>": ("", "<thinking>Hm.</thinking>"),
+    "<b>Yes</b> <think>Hm.</think>": ("", "<b>Yes</b> <think>Hm.</think>"),
+    "Hm.</think>Yes": ("", "Hm.</think>Yes"),
+    "Yes": ("", "Yes"),
+    " " * 65 + "<think>Hm.</think>": ("", " " * 65 + "<think>Hm.</think>"),
+}
+
+
+@pytest.mark.parametrize("written", INLINED)
+def test_thoughts_in_the_answer_are_thoughts(written: str) -> None:
+    """At its very start alone, wherever it is cut: in two at each place, in three, and a character at a time."""
+    expected = INLINED[written]
+    assert spoken(written) == expected
+    assert spoken(*written) == expected
+    for first, second in itertools.combinations_with_replacement(range(len(written) + 1), 2):
+        assert spoken(written[:first], written[first:second], written[second:]) == expected
+
+
+def test_thoughts_in_the_answer_come_as_they_are_written() -> None:
+    """Only what may be the beginning of a tag waits."""
+    speech = Speech("a")
+    speech.text("<think>Hm")
+    assert speech.take() == [Thought("Hm")]
+    speech.text("m <")
+    assert speech.take() == [Thought("m ")]
+    speech.text("3</think>Y")
+    assert speech.take() == [Thought("<3"), Text("Y")]
+    speech.text("<think>")
+    assert speech.take() == [Text("<think>")]
+
+
+def test_who_tells_thoughts_apart_writes_none_into_the_answer() -> None:
+    """After a thought that came as one, and after a call, an answer's `<think>` is text; blanks before a thought stay."""
+    speech = Speech("a")
+    speech.text("\n")
+    assert speech.take() == []
+    speech.thought("Hm.")
+    assert speech.take() == [Text("\n"), Thought("Hm.")]
+    speech.text("<think>a</think>")
+    assert speech.take() == [Text("<think>a</think>")]
+    speech = Speech("a")
+    speech.text("<think>Hm.</")
+    assert speech.take() == [Thought("Hm.")]
+    speech.call(0, "c1", "time", "{}")
+    assert speech.take() == [Thought("</"), ToolInput("c1", "time", "{}")]
+    speech.text("<think>")
+    assert speech.take() == [Text("<think>")]
+
+
+def test_half_an_emoji_ends_a_thought_in_the_answer() -> None:
+    """It is a part of the thought that it stands in."""
+    assert spoken("<think>Hm \ud83d") == ("Hm \ufffd", "")
+
+
+def test_a_filtered_answer_of_thoughts_alone_said_nothing() -> None:
+    """What was thought is no answer."""
+    speech = Speech("a")
+    speech.text("<think>Hm.")
     speech.finish("content_filter")
     with pytest.raises(ContentFiltered):
         list(speech.end())

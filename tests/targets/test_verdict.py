@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
-from router.targets.verdict import retry_after, verdict
+from router.targets.verdict import limits_reset, retry_after, verdict
 
 VERDICTS: dict[tuple[int, str], tuple[type[TargetError], str]] = {
     (400, ""): (TargetRefused, "status_400"),
@@ -75,3 +75,79 @@ def test_a_date_is_a_number_of_seconds_from_now() -> None:
     """Half a minute from now."""
     when = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert 28 <= (retry_after({"retry-after": when}) or 0) <= 30
+
+
+RESETS: dict[str, tuple[dict[str, str], float | None]] = {
+    "seconds": ({"x-ratelimit-reset-requests": "1s"}, 1),
+    "minutes": ({"x-ratelimit-reset-tokens": "6m0s"}, 360),
+    "a fraction": ({"x-ratelimit-reset-tokens": "2m59.56s"}, 179.56),
+    "milliseconds": ({"x-ratelimit-reset-requests": "20ms"}, 0.02),
+    "all of the units": ({"x-ratelimit-reset-requests": "1d1h1m1s500ms"}, 86400),
+    "hours": ({"x-ratelimit-reset-requests": "1h0m0s"}, 3600),
+    "plain seconds": ({"X-RateLimit-Reset-Tokens-Minute": "12.5"}, 12.5),
+    "the larger": ({"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "20ms"}, 1),
+    "what is used up": (
+        {
+            "x-ratelimit-reset-requests": "6m0s",
+            "x-ratelimit-remaining-requests": "4999",
+            "x-ratelimit-reset-tokens": "2s",
+            "x-ratelimit-remaining-tokens": "0",
+        },
+        2,
+    ),
+    "nothing is used up": ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "1"}, None),
+    "what remains is nonsense": ({"x-ratelimit-reset-requests": "2s", "x-ratelimit-remaining-requests": "some"}, 2),
+    "a date gone by": ({"anthropic-ratelimit-tokens-reset": "2024-01-01T00:00:00Z"}, None),
+    "a date without a zone": ({"anthropic-ratelimit-tokens-reset": "2999-01-01T00:00:00"}, None),
+    "a date far ahead": ({"anthropic-ratelimit-input-tokens-reset": "2999-01-01T00:00:00Z"}, 86400),
+    "a date of what is not used up": (
+        {"anthropic-ratelimit-requests-reset": "2999-01-01T00:00:00Z", "anthropic-ratelimit-requests-remaining": "3"},
+        None,
+    ),
+    "zero": ({"x-ratelimit-reset-requests": "0s"}, None),
+    "zero is no hindrance": ({"x-ratelimit-reset-requests": "0s", "x-ratelimit-reset-tokens": "3s"}, 3),
+    "too long": ({"x-ratelimit-reset-requests": "72h"}, 86400),
+    "units in a wrong order": ({"x-ratelimit-reset-requests": "1s6m"}, None),
+    "negative": ({"x-ratelimit-reset-requests": "-1s"}, None),
+    "nonsense": ({"x-ratelimit-reset-requests": "soon"}, None),
+    "empty": ({"x-ratelimit-reset-requests": ""}, None),
+    "absurd": ({"x-ratelimit-reset-requests": "9" * 400 + "s"}, None),
+    "another header": ({"x-ratelimit-limit-requests": "60"}, None),
+}
+
+
+@pytest.mark.parametrize("what", RESETS)
+def test_when_limits_are_reset(what: str) -> None:
+    """The longest of those that may have refused, in any of the forms; nonsense is not told."""
+    headers, expected = RESETS[what]
+    assert limits_reset(headers) == (expected if expected is None else pytest.approx(expected))
+
+
+def test_anthropics_limits_are_reset_at_a_date() -> None:
+    """Half a minute from now."""
+    when = (datetime.now(UTC) + timedelta(seconds=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    wait = limits_reset({"anthropic-ratelimit-output-tokens-reset": when, "anthropic-ratelimit-output-tokens-remaining": "0"})
+    assert 28 <= (wait or 0) <= 30
+
+
+GOOGLES = '{"error":{"code":429,"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay": "%s"}]}}'
+TOLD: dict[str, tuple[int, str, dict[str, str], float | None]] = {
+    "in the body": (429, GOOGLES % "48s", {}, 48),
+    "in the body, with a fraction": (429, GOOGLES % "48.25s", {}, 48.25),
+    "in the body, too long": (429, GOOGLES % "276480s", {}, 86400),
+    "in the body, nothing": (429, GOOGLES % "0s", {}, None),
+    "in the body, nonsense": (429, GOOGLES % "soon", {}, None),
+    "in the headers": (429, "", {"x-ratelimit-reset-requests": "2s"}, 2),
+    "the body goes first": (429, GOOGLES % "48s", {"x-ratelimit-reset-requests": "2s"}, 48),
+    "its own header goes first": (429, GOOGLES % "48s", {"x-ratelimit-reset-requests": "2s", "retry-after": "7"}, 7),
+    "not of another status": (503, GOOGLES % "48s", {"x-ratelimit-reset-requests": "2s"}, None),
+}
+
+
+@pytest.mark.parametrize("what", TOLD)
+def test_how_long_a_refusal_asks_to_wait(what: str) -> None:
+    """Retry-After, else Google's delay, else the limits; the latter two of a 429 alone."""
+    status, body, headers, expected = TOLD[what]
+    error = verdict("a", status, body, headers)
+    assert isinstance(error, TargetDown)
+    assert error.retry_after == expected

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
-from router.wire import answered, line
+from router.wire import Refusal, answered, line
+from tests.wire.readers import HEADING
 
 WEATHER = ToolCall("call_a", "get_weather", {"location": "Beijing"})
 GOLDEN: dict[str, tuple[list[Event], str]] = {
@@ -100,7 +101,7 @@ GOLDEN: dict[str, tuple[list[Event], str]] = {
 def test_events_to_bytes(what: str) -> None:
     """Each event gives exactly these lines."""
     events, expected = GOLDEN[what]
-    encode = line.encoder("req_1")
+    encode = line.encoder(HEADING)
     assert b"".join(encode(event) for event in events) == expected.encode()
 
 
@@ -115,7 +116,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 @given(st.one_of(TEXT.map(Text), TEXT.map(Thought)))
 def test_any_text_parses_back(event: Text | Thought) -> None:
     """One line, one LF at its end, valid UTF-8, the same text."""
-    encoded = line.encoder("r")(event)
+    encoded = line.encoder(HEADING)(event)
     assert encoded.count(b"\n") == 1
     assert encoded.endswith(b"\n")
     assert json.loads(encoded.decode("utf-8", "strict")[2:])["textDelta"] == event.text
@@ -125,7 +126,7 @@ def test_any_text_parses_back(event: Text | Thought) -> None:
 def test_any_call_and_result_parse_back(call_id: str, name: str, arguments: dict[str, Any], result: Any) -> None:
     """Whatever a model asks with and a tool gives, as the same values."""
     call_id = call_id.encode("utf-8", "ignore").decode()
-    encode = line.encoder("r")
+    encode = line.encoder(HEADING)
     called = json.loads(encode(ToolCall(call_id, name, arguments))[2:])
     assert (called["toolCallId"], called["toolName"], called["args"]) == (call_id, name, arguments)
     given_back = json.loads(encode(ToolResult(call_id, name, result))[2:])
@@ -135,21 +136,20 @@ def test_any_call_and_result_parse_back(call_id: str, name: str, arguments: dict
 @given(st.text(st.characters()))
 def test_any_text_at_all_is_a_line_of_valid_utf8(text: str) -> None:
     """Lone surrogates too, which no provider should send and some do."""
-    encoded = line.encoder("r")(Text(text))
+    encoded = line.encoder(HEADING)(Text(text))
     assert encoded.count(b"\n") == 1
     json.loads(encoded.decode("utf-8", "strict")[2:])
 
 
 def test_a_whole_answer() -> None:
     """`stream: false`: the same objects as on the lines; lists stand there only where something is in them."""
-    short = json.loads(line.whole(answered("r", "gpt-4", [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
-    assert len(short.pop("id")) == 36
-    assert short == {"model": "gpt-4", "role": "assistant", "content": "Hi", "finishReason": "stop"}
+    short = json.loads(line.whole(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
+    assert short == {"id": "msg-1", "model": "chat-model", "role": "assistant", "content": "Hi", "finishReason": "stop"}
     events = [Start("a", "m"), Thought("Hm"), WEATHER, ToolResult("call_a", "get_weather", 5), Finish("length", Usage(1, 2))]
-    whole = json.loads(line.whole(answered("r", "gpt-4", events)))
-    del whole["id"]
+    whole = json.loads(line.whole(answered(HEADING, events)))
     assert whole == {
-        "model": "gpt-4",
+        "id": "msg-1",
+        "model": "chat-model",
         "role": "assistant",
         "content": "",
         "reasoning": "Hm",
@@ -162,4 +162,4 @@ def test_a_whole_answer() -> None:
 
 def test_a_refusal() -> None:
     """An error before the first event is one JSON object."""
-    assert line.refusal("bad_request", "No.", "r1") == b'{"type":"error","error":"No.","code":"bad_request","requestId":"r1"}'
+    assert line.refusal(Refusal(400, "bad_request", "No.", "r1")) == b'{"type":"error","error":"No.","code":"bad_request","requestId":"r1"}'

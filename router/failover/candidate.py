@@ -1,0 +1,86 @@
+"""A target as the chain sees it: what it can do, how it has fared, and the pool it stands in."""
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from router.config.declaration import Breaker as BreakerDeclared
+from router.config.declaration import Retry
+from router.events import Answer
+from router.failover.allowance import Allowance
+from router.failover.breaker import Breaker, Clock
+from router.failover.load import Load, Pace
+
+RESERVE = 10
+"""Second tries that a target which answered nobody yet may have in all."""
+
+Window = Callable[[], Awaitable[int | None]]
+"""Looks up how many tokens a target can read; None where nobody knows."""
+
+
+async def unknown() -> int | None:
+    """The window of a target of which nobody said."""
+    return None
+
+
+class Standing:
+    """How a target has fared lately, shared by every request that asks it in the same way."""
+
+    def __init__(self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance) -> None:
+        self.breaker = breaker
+        self.pace = pace
+        self.load = load
+        self.retries = retries
+
+
+def standing(
+    breaker: BreakerDeclared | None = None, retry: Retry | None = None, load: Load | None = None, clock: Clock = time.monotonic
+) -> Standing:
+    """That of a target nobody has asked yet. `load` may be shared with others: it is the target's, whoever asks."""
+    declared = breaker or BreakerDeclared()
+    retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
+    return Standing(Breaker(declared, clock), Pace(declared, clock), load or Load(clock), retries)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target as the chain sees it."""
+
+    name: str
+    answer: Answer
+    window: Window = unknown
+    prefill: bool = False
+    """Whether it goes on from the assistant's last words, if it is given any."""
+    standing: Standing = field(default_factory=standing)
+
+
+Balance = Literal["least_busy", "latency"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Targets that share the questions. `weights`: by these, where there are any; else by how the targets fare."""
+
+    members: tuple[Candidate, ...]
+    weights: tuple[float, ...] = ()
+    balance: Balance = "least_busy"
+
+    def order(self, chance: random.Random) -> Sequence[Candidate]:
+        """Who is asked first this time, and who after that. One that is left alone comes last."""
+        if len(self.members) == 1:
+            return self.members
+        return sorted(self._chosen(chance), key=lambda one: one.standing.breaker.wait() > 0)
+
+    def _chosen(self, chance: random.Random) -> list[Candidate]:
+        shuffled = chance.sample(self.members, len(self.members))
+        if self.weights:
+            # Efraimidis and Spirakis: each first as often as its weight says, and then each second among the rest.
+            drawn = [(chance.random() ** (1 / weight), member) for weight, member in zip(self.weights, self.members, strict=True)]
+            return [member for _, member in sorted(drawn, key=lambda pair: -pair[0])]
+        if self.balance == "least_busy":
+            return sorted(shuffled, key=lambda one: one.standing.load.busy)
+        # The better of two: always the best of all would send everybody to the same one at once.
+        first = min(shuffled[:2], key=lambda one: one.standing.load.cost)
+        return [first, *(one for one in shuffled if one is not first)]

@@ -1,0 +1,188 @@
+"""The chat endpoints: one request in a straight line, and finding or stopping the answer of an earlier one."""
+
+import asyncio
+import hashlib
+import re
+import secrets
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from dataclasses import replace
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope, Send
+
+from router.errors import RouterError, Stopping, WrongMethod
+from router.events import Failure
+from router.generation import Generation
+from router.reload import Live
+from router.server import body, protocol, question
+from router.server.body import ClientLeft
+from router.server.log import Entry, problems
+from router.server.question import Asked, Surface
+from router.server.recording import Key, Recording, Recordings
+from router.server.reply import Collected, Presence, Reply, Streamed, deliver
+from router.wire import WIRES, Heading
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+CLIENT_LEFT = 499
+"""What the log gives as status where nobody was left to get one (nginx's own number for it)."""
+
+
+class Request:
+    """An HTTP request, as far as it says something before its body. `model`: the route that the path names."""
+
+    def __init__(self, scope: Scope, receive: Receive, model: str | None = None, surface: Surface = "chat") -> None:
+        self.path: str = scope["path"]
+        self.method: str = scope["method"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.receive = receive
+        self.model = model
+        self.surface: Surface = surface
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+
+    @property
+    def id(self) -> str:
+        """The caller's own id for it, if it is one; else ours."""
+        given = self._headers.get(b"x-request-id", b"")
+        return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+    @property
+    def length(self) -> bytes | None:
+        """How long its body is said to be."""
+        return self._headers.get(b"content-length")
+
+    def protocol(self) -> str | None:
+        """The dialect it names; None where it names none."""
+        return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
+
+    def key(self, chat: str) -> Key:
+        """Under what an answer is found again: who asks, by the credential the request bears, and the chat's id."""
+        return hashlib.sha256(self._headers.get(b"authorization", b"")).hexdigest(), chat
+
+
+class Chat:
+    """What is asked below /api/chat, and at OpenAI's address."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._recordings = Recordings()
+
+    async def close(self) -> None:
+        """The server ends: every answer that still runs is told so."""
+        await self._recordings.close()
+
+    async def ask(self, request: Request, send: Send) -> None:
+        """Answer one question."""
+        with ExitStack() as pins:
+            generation = pins.enter_context(self._live.pinned())
+            entry = Entry(request.id, generation.digest)
+            reply = Reply(send, entry, WIRES["line"])
+            sink: Streamed | Collected | None = None
+            recording: Recording | None = None
+            try:
+                wanted = await _read(request, generation, reply)
+                route = generation.route(wanted.ask.model)
+                entry.route, entry.stream = route.name, wanted.stream
+                server = generation.server
+                heading = Heading(
+                    request_id=entry.request_id,
+                    message_id=wanted.continues or str(uuid.uuid4()),
+                    model=wanted.ask.model,
+                    created=int(time.time()),
+                    wants_usage=wanted.wants_usage,
+                    min_client=server.ui.min_client,
+                )
+                total = route.declared.timeout.total
+                ask = replace(wanted.ask, model=route.name, until=time.monotonic() + total)
+                sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
+                async with Presence(request.receive):
+                    if wanted.stream and wanted.chat_id is not None:
+                        recording = Recording(entry, heading, reply.wire, server.resume)
+                        delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
+                        self._recordings.start(request.key(wanted.chat_id), recording, delivery, server.resume.keep)
+                        await recording.follow(sink)
+                    else:
+                        await deliver(route.answer, ask, total, entry, sink)
+            except ClientLeft:
+                entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
+            except asyncio.CancelledError:
+                # The server ends and will wait no longer: a stream that has begun gets its error and its finish.
+                entry.outcome = Stopping.code
+                await _stop(reply, sink)
+            except RouterError as error:
+                await reply.refuse(error)
+            except Exception:
+                # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
+                problems.exception("a request failed", extra={"fields": {"request_id": entry.request_id}})
+                if reply.begun:
+                    raise  # the connection is reset: a stream that breaks must not look finished
+                await reply.refuse(RouterError())
+            finally:
+                if recording is None or recording.over:
+                    entry.write()
+                else:
+                    recording.ends_alone()
+
+    async def resume(self, request: Request, send: Send, chat: str | None) -> None:
+        """Write the answer of a chat, from its start and going on. Where there is none: 204 with the chat's id in the path, and an
+        empty 200 with `?chatId=`, where AI SDK 4 asks and takes a 204 for an error.
+        """
+        wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
+        with self._live.pinned() as generation:
+            entry = Entry(request.id, generation.digest)
+            reply = Reply(send, entry, WIRES["line"])
+            try:
+                named = request.protocol()
+                recording = self._recordings.find(request.key(wanted))
+                if recording is None:
+                    entry.outcome = "nothing_to_resume"
+                    await reply.empty(200 if chat is None else 204)
+                    return
+                reply.wire = WIRES[named] if named else recording.wire
+                entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
+                sink = Streamed(reply, recording.heading, generation.server.keep_alive)
+                async with Presence(request.receive):
+                    await recording.follow(sink)
+            except ClientLeft:
+                entry.status = entry.status or CLIENT_LEFT
+            except RouterError as error:
+                await reply.refuse(error)
+            finally:
+                entry.write()
+
+    async def stop(self, request: Request, send: Send, chat: str) -> None:
+        """Stop the answer of a chat. 204 whether there was one or not."""
+        self._recordings.stop(request.key(chat))
+        entry = Entry(request.id, self._live.generation.digest)
+        entry.outcome = "stop_asked"
+        await Reply(send, entry, WIRES["line"]).empty(204)
+        entry.write()
+
+
+async def _read(request: Request, generation: Generation, reply: Reply) -> Asked:
+    """What the body asks for. The reply's wire is chosen on the way, so that an error is written in it as soon as that can be."""
+    server = generation.server
+    named = request.protocol()
+    reply.wire = protocol.chosen(named, request.path, server.protocol, {})
+    if request.method != "POST":
+        raise WrongMethod
+    fields = body.parsed(await body.read(request.receive, request.length, server.request), server.request.depth)
+    reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
+    usual = next(iter(generation.routes))
+    return question.asked(fields, request.model, request.surface, usual, server.request)
+
+
+async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) -> None:
+    """An answer that may outlive its request holds on to its generation by itself."""
+    with pins:
+        await delivery
+
+
+async def _stop(reply: Reply, sink: Streamed | Collected | None) -> None:
+    if sink is not None and sink.begun:
+        sink.put(Failure(Stopping.code, Stopping.sentence, reply.entry.attempts))
+        await sink.close()
+    elif not reply.begun:
+        await reply.refuse(Stopping(attempts=reply.entry.attempts))

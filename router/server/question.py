@@ -1,0 +1,172 @@
+"""A body's fields → an Ask, and how its answer is wanted. Strict at the door, so that everything behind it may trust it.
+
+Fields we do not know are kept for the templates (`ask.<field>`) and never forwarded to a provider.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
+from router.config.declaration import RequestBounds
+from router.errors import BadAsk, Misfit
+from router.server.messages import listing, mapping, messages, text
+from router.signature import arguments, record_of
+
+PARAMS = record_of(Params)
+SAMPLING = frozenset(item.name for item in PARAMS.fields)
+OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
+"""Fields that say something to us."""
+ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
+TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_TOOLS = 128
+
+Surface = Literal["chat", "completions"]
+"""Which API is asked: ours, below /api/chat, or OpenAI's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a body asks for, and how it wants the answer. `model` is as the client wrote it."""
+
+    ask: Ask
+    stream: bool
+    chat_id: str | None = None
+    """The chat it belongs to, by whose id the answer can be found again; None where nobody said."""
+    continues: str | None = None
+    """The id of the assistant's message that the answer goes on with; None where it is a new one."""
+    wants_usage: bool = False
+
+
+def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual: str, bounds: RequestBounds) -> Asked:
+    """The question in a body's fields. `model`: the route named in the path, which stands over the body's; `usual`: the one
+    that answers where nobody names any.
+    """
+    stream = fields.get("stream")
+    if stream is None:
+        stream = surface == "chat"  # where a stream is what one asks for; OpenAI's API has it the other way
+    if not isinstance(stream, bool):
+        raise BadAsk("stream: true or false is needed.")
+    extra = mapping(fields.get("params", {}))
+    if extra is None:
+        raise BadAsk("params: an object is needed.")
+    listed = _conversation(fields)
+    ask = Ask(
+        model=_model(fields, model, usual),
+        messages=messages(listed, bounds.messages),
+        params=sampling(fields),
+        fields={name: value for name, value in fields.items() if name not in OWN},
+        extra=extra,
+    )
+    if surface == "completions":
+        tools, choice = brought(fields)
+        ask = Ask(model=ask.model, messages=ask.messages, params=ask.params, fields=ask.fields, extra=ask.extra, tools=tools, choice=choice)
+        return Asked(ask, stream, wants_usage=_wants_usage(fields))
+    return Asked(ask, stream, _chat_id(fields), _continued(listed))
+
+
+def _conversation(fields: Mapping[str, Json]) -> Json:
+    """The messages; a chatbot whose server keeps the history sends just the last one, as `message`."""
+    alone = fields.get("message")
+    return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
+
+
+def _model(fields: Mapping[str, Json], model: str | None, usual: str) -> str:
+    named = model if model is not None else fields.get("model", fields.get("selectedChatModel"))
+    if named is None:
+        return usual
+    if not isinstance(named, str) or not named:
+        raise BadAsk("model: a model id is needed, here or in the path. GET /api/models lists them.")
+    return named
+
+
+def _chat_id(fields: Mapping[str, Json]) -> str | None:
+    """The chat's id. One that is no id is somebody else's field, and no mistake."""
+    given = fields.get("id")
+    return given if isinstance(given, str) and ID.fullmatch(given) else None
+
+
+def _continued(listed: Json) -> str | None:
+    """A client whose last message is the assistant's takes the answer for its continuation, if it bears the same id."""
+    last = mapping((listing(listed) or [None])[-1]) or {}
+    given = last.get("id") if last.get("role") == "assistant" else None
+    return given if isinstance(given, str) and ID.fullmatch(given) else None
+
+
+def _wants_usage(fields: Mapping[str, Json]) -> bool:
+    return (mapping(fields.get("stream_options")) or {}).get("include_usage") is True
+
+
+def sampling(fields: Mapping[str, Json]) -> Params:
+    """The sampling parameters among the fields; null is the same as nothing."""
+    given: dict[str, object] = {name: fields[name] for name in SAMPLING if fields.get(name) is not None}
+    newer = fields.get("max_completion_tokens")
+    if newer is not None and "max_tokens" not in given:
+        given["max_tokens"] = newer
+    if isinstance(given.get("stop"), str):
+        given["stop"] = [given["stop"]]
+    try:
+        values = arguments(PARAMS, given)
+        if "stop" in values:
+            values["stop"] = tuple(whole(one) for one in cast("list[str]", values["stop"]))
+        return Params(**values)  # type: ignore[arg-type]
+    except Misfit as misfit:
+        raise BadAsk(f"{misfit.message}.") from None
+
+
+MEANT: dict[str, tuple[Json, ...]] = {
+    "n": (1,),
+    "response_format": ({"type": "text"},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "audio": (),
+    "functions": ([],),
+    "function_call": ("auto", "none"),
+    "web_search_options": (),
+}
+"""Fields of OpenAI's API that change the answer and that we cannot serve → the values that ask for nothing."""
+
+
+def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
+    """The tools that a client of OpenAI's API brings, and its choice. BadAsk where it asks for what is not served here: an
+    answer that ignores it would look right.
+    """
+    for name, harmless in MEANT.items():
+        if (value := fields.get(name)) is not None and value not in harmless:
+            raise BadAsk(f"{name}: this is not served here.")
+    listed = listing(fields.get("tools") or [])
+    if listed is None or len(listed) > MAX_TOOLS:
+        raise BadAsk(f"tools: a list of at most {MAX_TOOLS} tools is needed.")
+    tools = tuple(_tool(one, f"tools[{index}]") for index, one in enumerate(listed))
+    if len({tool.name for tool in tools}) != len(tools):
+        raise BadAsk("tools: two of them have the same name.")
+    return tools, _choice(fields.get("tool_choice"), {tool.name for tool in tools})
+
+
+def _tool(value: Json, path: str) -> ToolSpec:
+    fields = mapping(value) or {}
+    function = mapping(fields.get("function"))
+    if fields.get("type") != "function" or function is None:
+        raise BadAsk(f"{path}: a function is needed; tools of other kinds are not served here.")
+    name = text(function.get("name"), f"{path}.function.name")
+    if not TOOL_NAME.fullmatch(name):
+        raise BadAsk(f"{path}.function.name: letters, digits, _ and -, 64 at most.")
+    schema = mapping(function.get("parameters") or {"type": "object", "properties": {}})
+    if schema is None:
+        raise BadAsk(f"{path}.function.parameters: a JSON schema is needed.")
+    return ToolSpec(name, text(function.get("description") or "", f"{path}.function.description"), schema)
+
+
+def _choice(value: Json, names: set[str]) -> Choice:
+    if value is None:
+        return AUTO
+    if value in ("auto", "none", "required"):
+        return Choice(value)
+    match value:
+        case {"type": "function", "function": {"name": str(name)}} if name in names:
+            return Choice("named", name)
+        case _:
+            raise BadAsk("tool_choice: auto, none, required, or a function among the tools is needed.")

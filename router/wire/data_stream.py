@@ -1,0 +1,139 @@
+"""AI SDK 4: the data stream, version 1. A code, a colon, one JSON value, one LF.
+
+    f:{"messageId":"0b6c5e5e-…"}
+    0:"Let me check."
+    9:{"toolCallId":"call_1","toolName":"get_weather","args":{"location":"Beijing"}}
+    a:{"toolCallId":"call_1","result":"25°C"}
+    e:{"finishReason":"tool-calls","usage":{"promptTokens":50,"completionTokens":17},"isContinued":false}
+    f:{"messageId":"0b6c5e5e-…"}
+    0:"It is 25°C."
+    e:{"finishReason":"stop","usage":{"promptTokens":80,"completionTokens":6},"isContinued":false}
+    d:{"finishReason":"stop","usage":{"promptTokens":130,"completionTokens":23}}
+
+Each model call stands between `f` and `e`: without them a client glues the text after a tool to the text before it.
+`b` and `c` bring a call's arguments while they stream, `g` thoughts, `3` an error. A failed tool is an `a` with
+`isError`: in this dialect's own server it ends the answer, which is worse, and its client passes over keys it does not know.
+"""
+
+from json.encoder import encode_basestring
+from typing import assert_never
+
+from router.chat import Json
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+
+
+def encoder(heading: Heading) -> Encode:
+    """Events as lines."""
+    return _Lines(heading).encode
+
+
+class _Lines:
+    """One answer's lines: which step is open, what it called, and what the steps before it used."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._request_id = heading.request_id
+        self._opening = _line("f", {"messageId": heading.message_id})
+        self._open = False
+        self._called = False
+        self._streaming: set[str] = set()
+        self._used = Usage()
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Text(text):
+                return utf8(f"0:{encode_basestring(text)}\n")
+            case Thought(text):
+                return utf8(f"g:{encode_basestring(text)}\n")
+            case ToolInput():
+                return self._input(event)
+            case ToolCall(call_id, name, arguments):
+                self._called = True
+                return _line("9", {"toolCallId": call_id, "toolName": name, "args": arguments})
+            case ToolResult(call_id, _, result, is_error):
+                made: dict[str, Json] = {"toolCallId": call_id, "result": result}
+                return _line("a", {**made, "isError": True} if is_error else made)
+            case Start(used=used):
+                return self._start(used)
+            case Finish(reason, usage):
+                last = (
+                    Usage(usage.input_tokens - self._used.input_tokens, usage.output_tokens - self._used.output_tokens) if usage else None
+                )
+                return self._ended(reason, last, usage)
+            case Failure(_, public):
+                # What the broken call used nobody knows; zeros are what this dialect's own server writes.
+                return _line("3", f"{public} (request {self._request_id})") + self._ended("error", Usage(), self._used)
+            case _:
+                assert_never(event)
+
+    def _start(self, used: Usage | None) -> bytes:
+        # A step that called nothing and is not the last is none this dialect has a reason for.
+        ended = _step_end("tool-calls" if self._called else "other", used) if self._open else b""
+        self._open, self._called = True, False
+        self._used += used or Usage()
+        return ended + self._opening
+
+    def _input(self, event: ToolInput) -> bytes:
+        delta = _line("c", {"toolCallId": event.call_id, "argsTextDelta": event.part})
+        if event.call_id in self._streaming:
+            return delta
+        self._streaming.add(event.call_id)
+        return _line("b", {"toolCallId": event.call_id, "toolName": event.name}) + delta
+
+    def _ended(self, reason: str, last: Usage | None, total: Usage | None) -> bytes:
+        step = _step_end(reason, last) if self._open else b""
+        return step + _line("d", {"finishReason": reason, **counted(total)})
+
+
+def counted(usage: Usage | None) -> dict[str, Json]:
+    """The usage key; none where no provider counted."""
+    return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
+
+
+def whole(answer: Answered) -> bytes:
+    """The answer as a message of this SDK, its tools as `toolInvocations`."""
+    head, end = answer.heading, answer.end
+    results = {result.call_id: result.result for result in answer.results}
+    made: dict[str, Json] = {"id": head.message_id, "role": "assistant", "content": answer.text}
+    if answer.thoughts:
+        made["reasoning"] = answer.thoughts
+    if answer.calls:
+        made["toolInvocations"] = [_invocation(call, results) for call in answer.calls]
+    made["finishReason"] = end.reason if isinstance(end, Finish) else "error"
+    return utf8(compact({**made, **(counted(end.usage) if isinstance(end, Finish) else {})}))
+
+
+def _invocation(call: ToolCall, results: dict[str, Json]) -> dict[str, Json]:
+    made: dict[str, Json] = {"toolCallId": call.call_id, "toolName": call.name, "args": call.arguments}
+    if call.call_id in results:
+        return {"state": "result", **made, "result": results[call.call_id]}
+    return {"state": "call", **made}
+
+
+SURFACES = {401: "unauthorized:chat", 403: "forbidden:chat", 429: "rate_limit:chat"}
+"""Status → `code` of an error body, as chat front ends of this SDK know it; bad_request:api for other 4xx, offline:chat for 5xx."""
+
+
+def refusal(why: Refusal) -> bytes:
+    """An error before the first event: `code` is what chat front ends of this SDK know, `cause` is ours."""
+    code = SURFACES.get(why.status, "offline:chat" if why.status >= 500 else "bad_request:api")
+    return utf8(compact({"code": code, "message": why.sentence, "cause": why.code}))
+
+
+def _step_end(reason: str, used: Usage | None) -> bytes:
+    return _line("e", {"finishReason": reason, **counted(used), "isContinued": False})
+
+
+def _line(code: str, value: Json) -> bytes:
+    return utf8(f"{code}:{compact(value)}\n")
+
+
+WIRE = Wire(
+    name="data-stream",
+    content_type="text/plain; charset=utf-8",
+    headers=((b"x-vercel-ai-data-stream", b"v1"),),
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    keep_alive=b"\n",
+)

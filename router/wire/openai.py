@@ -1,0 +1,171 @@
+"""OpenAI's chat.completions: server-sent events, each one chunk, then [DONE].
+
+    data: {"id":"chatcmpl-…","object":"chat.completion.chunk",…,"choices":[{"index":0,"delta":{"role":"assistant","content":""},…}]}
+    data: {…,"choices":[{"index":0,"delta":{"content":"Hello"},"logprobs":null,"finish_reason":null}]}
+    data: {…,"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}
+    data: [DONE]
+
+A client of this dialect runs every tool call it is shown. So tools that ran here are not shown; a call that nobody ran is
+the client's, which is known at the end: no result came for it. Thoughts are `reasoning_content`, as many servers write it.
+"""
+
+from json.encoder import encode_basestring
+from typing import assert_never
+
+from router.chat import Json
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+
+DONE = b"data: [DONE]\n\n"
+REASONS = {
+    "stop": "stop",
+    "length": "length",
+    "content-filter": "content_filter",
+    "tool-calls": "length",
+    "other": "stop",
+    "unknown": "stop",
+}
+"""Ours → theirs, where no call is left to the client. `tool-calls` is then the route's max_steps: cut off by a limit."""
+
+
+def encoder(heading: Heading) -> Encode:
+    """Events as chunks."""
+    return _Chunks(heading).encode
+
+
+class _Chunks:
+    """One answer's chunks: whether it has begun, and which calls have no result yet."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": heading.model}
+        self._head = f'data: {compact(common)[:-1]},"choices":['
+        self._usage = ',"usage":null' if heading.wants_usage else ""
+        self._before = f'{self._head}{{"index":0,"delta":'
+        self._after = f',"logprobs":null,"finish_reason":null}}]{self._usage}}}\n\n'
+        self._content = f'{self._before}{{"content":'
+        self._thought = f'{self._before}{{"reasoning_content":'
+        self._end = f"}}{self._after}"
+        self._begun = False
+        self._calls: dict[str, ToolCall] = {}
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Text(text):
+                opening = "" if self._begun else self._opened({"role": "assistant", "content": ""})
+                return utf8(f"{opening}{self._content}{encode_basestring(text)}{self._end}")
+            case Thought(text):
+                if not self._begun:
+                    return utf8(self._opened({"role": "assistant", "content": None, "reasoning_content": text}))
+                return utf8(f"{self._thought}{encode_basestring(text)}{self._end}")
+            case ToolInput():
+                return self._asked()
+            case ToolCall():
+                self._calls[event.call_id] = event
+                return self._asked()
+            case ToolResult(call_id):
+                self._calls.pop(call_id, None)
+                return b""
+            case Start():
+                return b""
+            case Finish(reason, usage):
+                return self._finish(reason, usage)
+            case Failure(code, public):
+                sentence = f"{public} (request {self._heading.request_id})"
+                return utf8(f"data: {compact(error(Refusal(500, code, sentence, self._heading.request_id)))}\n\n") + DONE
+            case _:
+                assert_never(event)
+
+    def _opened(self, delta: Json) -> str:
+        self._begun = True
+        return self._chunk(delta)
+
+    def _asked(self) -> bytes:
+        # Said although the call may be hidden: the headers go out with it, and a tool that runs for long has its keep-alive.
+        return b"" if self._begun else utf8(self._opened({"role": "assistant", "content": None}))
+
+    def _chunk(self, delta: Json) -> str:
+        return f"{self._before}{compact(delta)}{self._after}"
+
+    def _finish(self, reason: str, usage: Usage | None) -> bytes:
+        made = [] if self._begun else [self._opened({"role": "assistant", "content": ""})]
+        for index, call in enumerate(self._calls.values()):
+            first: Json = {"index": index, "id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+            made.append(self._chunk({"tool_calls": [first]}))
+            made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": _arguments(call)}}]}))
+        theirs = "tool_calls" if self._calls else REASONS[reason]
+        made.append(f'{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n')
+        if self._heading.wants_usage and usage:
+            made.append(f'{self._head}],"usage":{compact(counted(usage))}}}\n\n')
+        return utf8("".join(made)) + DONE
+
+
+def counted(usage: Usage) -> dict[str, Json]:
+    """The usage object."""
+    total = usage.input_tokens + usage.output_tokens
+    return {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens, "total_tokens": total}
+
+
+def whole(answer: Answered) -> bytes:
+    """The answer as a chat.completion."""
+    head, end = answer.heading, answer.end
+    done = {result.call_id for result in answer.results}
+    calls = [call for call in answer.calls if call.call_id not in done]
+    message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
+    if answer.thoughts:
+        message["reasoning_content"] = answer.thoughts
+    if calls:
+        message["tool_calls"] = [
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}} for call in calls
+        ]
+    reason = REASONS[end.reason] if isinstance(end, Finish) else "stop"
+    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else reason}
+    made: dict[str, Json] = {
+        "id": _id(head),
+        "object": "chat.completion",
+        "created": head.created,
+        "model": head.model,
+        "choices": [choice],
+    }
+    if isinstance(end, Finish) and end.usage:
+        made["usage"] = counted(end.usage)
+    return utf8(compact(made))
+
+
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""Status → `type`; invalid_request_error for other 4xx, server_error for 5xx."""
+CODES: dict[str, tuple[str, str | None]] = {
+    "unknown_model": ("model_not_found", "model"),
+    "context_too_long": ("context_length_exceeded", "messages"),
+}
+"""Our code → theirs, and the parameter at fault, where this dialect has words of its own."""
+
+
+def error(why: Refusal) -> dict[str, Json]:
+    """What went wrong, as this dialect says it."""
+    kind = TYPES.get(why.status, "server_error" if why.status >= 500 else "invalid_request_error")
+    code, parameter = CODES.get(why.code, (why.code, None))
+    return {"error": {"message": why.sentence, "type": kind, "param": parameter, "code": code}}
+
+
+def refusal(why: Refusal) -> bytes:
+    """An error before the first event."""
+    return utf8(compact(error(why)))
+
+
+def _arguments(call: ToolCall) -> str:
+    return compact(call.arguments) if call.malformed is None else call.malformed
+
+
+def _id(heading: Heading) -> str:
+    return f"chatcmpl-{heading.message_id}"
+
+
+WIRE = Wire(
+    name="openai",
+    content_type="text/event-stream",
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    keep_alive=b": keep-alive\n\n",
+)

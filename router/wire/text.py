@@ -1,0 +1,46 @@
+"""Text and nothing else: no frames, no tools, no reasons, no errors.
+
+A failure in mid-stream has no form here: the connection is broken off, which every client sees. One that was ended
+cleanly would pass for a whole answer.
+"""
+
+from typing import assert_never
+
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
+
+
+def encoder(_: Heading) -> Encode:
+    """What is said, as it is."""
+
+    def encode(event: Event) -> bytes:
+        match event:
+            case Text(text):
+                return utf8(text)
+            case Start() | Thought() | ToolInput() | ToolCall() | ToolResult() | Finish() | Failure():
+                return b""
+            case _:
+                assert_never(event)
+
+    return encode
+
+
+def whole(answer: Answered) -> bytes:
+    """The same text."""
+    return utf8(answer.text)
+
+
+def refusal(why: Refusal) -> bytes:
+    """The sentence."""
+    return utf8(why.sentence)
+
+
+WIRE = Wire(
+    name="text",
+    content_type="text/plain; charset=utf-8",
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    body_type="text/plain; charset=utf-8",
+    failure="reset",
+)

@@ -1,0 +1,186 @@
+"""AI SDK 5 and later: the UI message stream, version 1. Server-sent events, each one JSON object.
+
+    data: {"type":"start","messageId":"0b6c5e5e-…"}
+    data: {"type":"start-step"}
+    data: {"type":"text-start","id":"t1"}
+    data: {"type":"text-delta","id":"t1","delta":"Let me check."}
+    data: {"type":"text-end","id":"t1"}
+    data: {"type":"tool-input-available","toolCallId":"call_1","toolName":"get_weather","input":{"location":"Beijing"}}
+    data: {"type":"tool-output-available","toolCallId":"call_1","output":"25°C"}
+    data: {"type":"finish-step"}
+    …
+    data: {"type":"finish","messageMetadata":{"finishReason":"stop","usage":{…},"model":"chat-model"}}
+    data: [DONE]
+
+Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know, so what is written here is what
+every release since 5.0.0 takes: no `finishReason` on `finish` (only with `server.ui.min_client: "6.0"`), no
+`tool-input-error`, nothing that is null. A part is closed before anything else begins; part ids are unique in the message.
+"""
+
+from json.encoder import encode_basestring
+from typing import assert_never
+
+from router.chat import Json
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.data_stream import refusal
+from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
+
+DONE = "data: [DONE]\n\n"
+
+
+def encoder(heading: Heading) -> Encode:
+    """Events as frames."""
+    return _Frames(heading).encode
+
+
+class _Frames:
+    """One answer's frames: which step and which part are open, and how many parts there were."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        self._stepping = False
+        self._part = ""
+        """`text` or `reasoning`; empty while no part is open."""
+        self._id = ""
+        self._delta = ""
+        self._counts = {"text": 0, "reasoning": 0}
+        self._streaming: set[str] = set()
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Text(text):
+                opening = "" if self._part == "text" else self._opened("text")
+                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}\n\n")
+            case Thought(text):
+                opening = "" if self._part == "reasoning" else self._opened("reasoning")
+                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}\n\n")
+            case ToolInput():
+                return utf8(self._closed() + self._input(event))
+            case ToolCall():
+                return utf8(self._closed() + _frame(_called(event)))
+            case ToolResult():
+                return utf8(self._closed() + _frame(_given(event)))
+            case Start():
+                return utf8(self._start())
+            case Finish(reason, usage):
+                return utf8(self._closed() + self._end(_reason(reason), usage))
+            case Failure(_, public):
+                # What follows an error is not read by the SDK's own client, so the open part is closed before it.
+                error = _frame({"type": "error", "errorText": f"{public} (request {self._heading.request_id})"})
+                return utf8(self._closed() + error + self._end("error", None))
+            case _:
+                assert_never(event)
+
+    def _start(self) -> str:
+        if self._stepping:
+            return self._closed() + _frame({"type": "finish-step"}) + _frame({"type": "start-step"})
+        self._stepping = True
+        return _frame({"type": "start", "messageId": self._heading.message_id}) + _frame({"type": "start-step"})
+
+    def _opened(self, part: str) -> str:
+        closed = self._closed()
+        self._part = part
+        self._counts[part] += 1
+        self._id = f"{part[0]}{self._counts[part]}"
+        self._delta = f'data: {{"type":"{part}-delta","id":"{self._id}","delta":'
+        return closed + _frame({"type": f"{part}-start", "id": self._id})
+
+    def _closed(self) -> str:
+        if not self._part:
+            return ""
+        part, self._part = self._part, ""
+        return _frame({"type": f"{part}-end", "id": self._id})
+
+    def _input(self, event: ToolInput) -> str:
+        delta = _frame({"type": "tool-input-delta", "toolCallId": event.call_id, "inputTextDelta": event.part})
+        if event.call_id in self._streaming:
+            return delta
+        self._streaming.add(event.call_id)
+        return _frame({"type": "tool-input-start", "toolCallId": event.call_id, "toolName": event.name}) + delta
+
+    def _end(self, reason: str, usage: Usage | None) -> str:
+        if not self._stepping:
+            return DONE
+        finish: dict[str, Json] = {"type": "finish"}
+        if self._heading.min_client != "5.0":
+            finish["finishReason"] = reason
+        finish["messageMetadata"] = metadata(reason, usage, self._heading.model)
+        return _frame({"type": "finish-step"}) + _frame(finish) + DONE
+
+
+def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
+    """What a front end finds as `message.metadata`. No `usage` where no provider counted."""
+    counts: dict[str, Json] = {}
+    if usage:
+        total = usage.input_tokens + usage.output_tokens
+        counts = {"usage": {"inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens, "totalTokens": total}}
+    return {"finishReason": reason, **counts, "model": model}
+
+
+def whole(answer: Answered) -> bytes:
+    """The answer as a UIMessage, its parts in the order they came in."""
+    parts: list[dict[str, Json]] = []
+    tools: dict[str, dict[str, Json]] = {}
+    spoken: list[tuple[dict[str, Json], list[str]]] = []
+    for event in answer.events:
+        match event:
+            case Start():
+                parts.append({"type": "step-start"})
+            case Text(text) | Thought(text):
+                kind = "text" if isinstance(event, Text) else "reasoning"
+                if not parts or parts[-1]["type"] != kind:
+                    parts.append({"type": kind, "text": "", "state": "done"})
+                    spoken.append((parts[-1], []))
+                spoken[-1][1].append(text)
+            case ToolCall(call_id, name):
+                tools[call_id] = {"type": f"tool-{name}", "toolCallId": call_id, "state": "input-available", "input": _asked(event)}
+                parts.append(tools[call_id])
+            case ToolResult(call_id):
+                outcome = _given(event)
+                del outcome["type"]
+                tools[call_id].update(outcome, state="output-error" if event.is_error else "output-available")
+            case ToolInput() | Finish() | Failure():
+                pass
+            case _:
+                assert_never(event)
+    for part, pieces in spoken:
+        part["text"] = "".join(pieces)
+    head, end = answer.heading, answer.end
+    reason, usage = (_reason(end.reason), end.usage) if isinstance(end, Finish) else ("error", None)
+    return utf8(compact({"id": head.message_id, "role": "assistant", "metadata": metadata(reason, usage, head.model), "parts": parts}))
+
+
+def _called(event: ToolCall) -> dict[str, Json]:
+    return {"type": "tool-input-available", "toolCallId": event.call_id, "toolName": event.name, "input": _asked(event)}
+
+
+def _asked(event: ToolCall) -> Json:
+    """What the model wrote, where that was no object: the error that follows as the tool's output speaks of it."""
+    return event.arguments if event.malformed is None else event.malformed
+
+
+def _given(event: ToolResult) -> dict[str, Json]:
+    if event.is_error:
+        words = event.result if isinstance(event.result, str) else compact(event.result)
+        return {"type": "tool-output-error", "toolCallId": event.call_id, "errorText": words}
+    return {"type": "tool-output-available", "toolCallId": event.call_id, "output": event.result}
+
+
+def _reason(reason: str) -> str:
+    """`unknown` is a reason of AI SDK 4; later ones refuse the whole answer for it."""
+    return "other" if reason == "unknown" else reason
+
+
+def _frame(value: Json) -> str:
+    return f"data: {compact(value)}\n\n"
+
+
+WIRE = Wire(
+    name="ui-message-stream",
+    content_type="text/event-stream",
+    headers=((b"x-vercel-ai-ui-message-stream", b"v1"),),
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    keep_alive=b": keep-alive\n\n",
+)

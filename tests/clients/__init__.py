@@ -1,0 +1,1 @@
+"""The public clients, driven: what they make of our streams is what users see."""

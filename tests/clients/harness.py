@@ -1,0 +1,181 @@
+"""Workers that drive the public clients: which there are, whether they are installed, and how they are asked.
+
+One process for each family takes many cases. To start Node for each would cost 0.3 s a case.
+"""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pytest
+
+HERE = Path(__file__).parent
+PATIENCE = 30.0
+"""Seconds for one answer of a worker, the first of which waits for Node and a client to load; a worker itself gives up after 15."""
+OLDEST_NODE = 20
+Wire = Literal["data-stream", "ui-message-stream", "openai"]
+Saw = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Client:
+    """A release of a public client. `name`: as the worker knows it, which for npm is its alias in package.json."""
+
+    name: str
+    family: str
+    wire: Wire
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _clients(family: str, wire: Wire, *names: str) -> tuple[Client, ...]:
+    return tuple(Client(name, family, wire) for name in names)
+
+
+AI4 = _clients("ai4", "data-stream", "ai4.2.0", "ai4")
+UI = _clients(
+    "ui", "ui-message-stream", "ai5.0.0", "ai5.0.26", "ai5.0.108", "ai5", "ai6.0.1", "ai6.0.37", "ai6", "ai7.0.0", "ai7.0.15", "ai7"
+)
+OPENAI = (
+    *_clients("openai", "openai", "openai-node"),
+    *_clients("openai-python-2", "openai", "openai-python-2"),
+    *_clients("openai-python-3", "openai", "openai-python-3"),
+)
+CHATS = (*AI4, *UI)
+CLIENTS = (*CHATS, *OPENAI)
+NEWEST = tuple(client for client in CLIENTS if client.name in {"ai4", "ai5", "ai6", "ai7", *(client.name for client in OPENAI)})
+NODE_FAMILIES = ("ai4", "ui", "openai")
+PYTHONS = {"openai-python-2": Path(sys.executable), "openai-python-3": HERE / ".venv/bin/python"}
+
+
+@cache
+def missing(family: str) -> str:
+    """What a family lacks to be driven here; "" if nothing."""
+    if family in PYTHONS:
+        return "" if PYTHONS[family].exists() else "tests/clients/.venv is not there: `make clients`"
+    node = shutil.which("node")
+    if node is None:
+        return "there is no Node"
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
+    told = re.match(r"v(\d+)", version)
+    if told is None or int(told[1]) < OLDEST_NODE:
+        return f"Node {OLDEST_NODE} or newer is needed, here is {version.strip() or 'one that does not tell'}"
+    wanted = json.loads((HERE / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    absent = [name for name, version in wanted.items() if _installed(name) != version.rpartition("@")[2]]
+    return f"not installed: {', '.join(absent)}: `make clients`" if absent else ""
+
+
+def _installed(name: str) -> str | None:
+    try:
+        found = json.loads((HERE / "node_modules" / name / "package.json").read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    return cast("str", found["version"])
+
+
+class Worker:
+    """A process that drives one family's clients. Cases may be given to it faster than it answers them."""
+
+    def __init__(self, family: str) -> None:
+        command = [str(PYTHONS[family]), "-I", "openai_python.py"] if family in PYTHONS else ["node", "worker.mjs", family]
+        # Nothing of the shell's: no proxy, no key, no address of a provider.
+        environment = {"PATH": os.environ.get("PATH", ""), "NODE_ENV": "production", "NO_PROXY": "*"}
+        self._process = subprocess.Popen(
+            command, cwd=HERE, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self._numbers = itertools.count()
+        self._waiting: dict[int, Future[Saw]] = {}
+        self._complained: list[bytes] = []
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._listen, self._overhear)]
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self, case: Mapping[str, Any]) -> Future[Saw]:
+        """What the client will have seen of a case."""
+        number = next(self._numbers)
+        future: Future[Saw] = Future()
+        self._waiting[number] = future
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({**case, "id": number}).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            future.set_exception(error)
+        return future
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            answer = json.loads(line)
+            future = self._waiting.pop(answer["id"])
+            if "saw" in answer:
+                future.set_result(answer["saw"])
+            else:
+                future.set_exception(AssertionError(f"the client's script failed: {answer['broken']}"))
+        for future in self._waiting.values():
+            future.set_exception(AssertionError(f"the worker has ended:\n{self.complaints}"))
+
+    def _overhear(self) -> None:
+        assert self._process.stderr is not None
+        self._complained.extend(self._process.stderr)
+
+    @property
+    def complaints(self) -> str:
+        """What it wrote to stderr so far."""
+        return b"".join(self._complained).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """End the process: it ends when its stdin does, and is killed if it does not."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(5)
+        for thread in self._threads:
+            thread.join(5)
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+
+class Workers:
+    """A worker for each family that is asked for, started at its first case."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Worker] = {}
+
+    def ask(self, client: Client, base: str, case: Mapping[str, Any]) -> Future[Saw]:
+        """What a client will have seen of a case, of the server at `base`. Where the client is not here, the test is skipped."""
+        if lack := missing(client.family):
+            pytest.skip(lack)
+        if client.family not in self._running:
+            self._running[client.family] = Worker(client.family)
+        return self._running[client.family].ask({**case, "client": client.name, "base": base})
+
+    def saw(self, client: Client, base: str, case: Mapping[str, Any]) -> Saw:
+        """What a client saw of a case."""
+        return self.ask(client, base, case).result(PATIENCE)
+
+    def all(self, asked: Sequence[Future[Saw]]) -> list[Saw]:
+        """What they all saw."""
+        return [future.result(PATIENCE) for future in asked]
+
+    def close(self) -> None:
+        """End them all."""
+        for worker in self._running.values():
+            worker.close()

@@ -1,0 +1,183 @@
+"""A server on loopback that says exactly the bytes it is given, cut as it is told.
+
+A test stages the replies of one client and gets a base URL of their own; each request below it takes the next one. It knows
+no dialect: what a client makes of the bytes is the client's doing.
+"""
+
+import json
+import secrets
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+PATIENCE = 15.0
+"""Seconds for whatever a client is waited for."""
+Cut = int | Literal["whole", "bytes"]
+"""Written at once, byte by byte, or in two with so many bytes in the first."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one request gets."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str = "text/event-stream"
+    headers: tuple[tuple[str, str], ...] = ()
+    then: Literal["end", "hold", "reset"] = "end"
+    """After the body: the end; nothing, until the client leaves; or a broken connection."""
+
+
+@dataclass
+class Stage:
+    """One client's replies, and what it asked."""
+
+    reply: Callable[["Request", int], Reply]
+    """What a request gets, and the how-manieth it is."""
+    cut: Cut
+    base: str = ""
+    requests: list["Request"] = field(default_factory=list["Request"])
+    left: threading.Event = field(default_factory=threading.Event)
+    """Set when the client has left a reply that was held."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked. `path`: without the stage's prefix."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body as JSON."""
+        return cast("dict[str, Any]", json.loads(self.body))
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.stages: dict[str, Stage] = {}
+        self.open: set[socket.socket] = set()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves in the middle is what some tests are about; a wrong request shows in the client."""
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.open.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.open.discard(self.connection)
+        super().finish()
+
+    def handle(self) -> None:
+        while (asked := self._read()) is not None:
+            stage, request = asked
+            stage.requests.append(request)
+            if not self._answer(stage.reply(request, len(stage.requests)), stage):
+                return
+
+    def _read(self) -> tuple[Stage, Request] | None:
+        line = self.rfile.readline().decode("ascii")
+        if not line.strip():
+            return None
+        method, target, _ = line.split(" ", 2)
+        headers: dict[str, str] = {}
+        while line := self.rfile.readline().decode("latin-1").strip():
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        _, token, path = target.split("/", 2)
+        return self.server.stages[token], Request(method, f"/{path}", headers, body)
+
+    def _answer(self, reply: Reply, stage: Stage) -> bool:
+        head = [
+            f"HTTP/1.1 {reply.status} replayed",
+            f"content-type: {reply.content_type}",
+            *(f"{name}: {value}" for name, value in reply.headers),
+        ]
+        if reply.status == 204:
+            self.wfile.write("\r\n".join([*head, "", ""]).encode())
+            return True
+        self.wfile.write("\r\n".join([*head, "transfer-encoding: chunked", "", ""]).encode())
+        # One chunk of HTTP's own for each piece: a client reads the pieces apart even if they arrive together.
+        for piece in _pieces(reply.body, stage.cut):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if reply.then == "hold":
+            self.connection.settimeout(PATIENCE)
+            self.connection.recv(1)
+            stage.left.set()
+            return False
+        if reply.then == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
+        self.wfile.write(b"0\r\n\r\n")
+        return True
+
+
+def _pieces(body: bytes, cut: Cut) -> Iterator[bytes]:
+    if cut == "bytes":
+        yield from (body[place : place + 1] for place in range(len(body)))
+    elif cut == "whole":
+        yield from (body,) if body else ()
+    else:
+        yield from (piece for piece in (body[:cut], body[cut:]) if piece)
+
+
+class Replay:
+    """The running server."""
+
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+
+    def stage(self, *replies: Reply, cut: Cut = "whole") -> Stage:
+        """Where a client of its own gets these replies, in order; the last one again and again."""
+        return self._stage(lambda _, number: replies[min(number, len(replies)) - 1], cut)
+
+    def answering(self, reply: Callable[[Request], Reply]) -> Stage:
+        """Where each request gets the reply that fits it, whoever asks."""
+        return self._stage(lambda request, _: reply(request), "whole")
+
+    def _stage(self, reply: Callable[[Request, int], Reply], cut: Cut) -> Stage:
+        token = secrets.token_hex(8)
+        made = Stage(reply, cut, f"http://127.0.0.1:{self._server.server_address[1]}/{token}")
+        self._server.stages[token] = made
+        return made
+
+
+@contextmanager
+def replaying() -> Generator[Replay]:
+    """The server, while it is needed."""
+    server = _Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="replay", daemon=True)
+    thread.start()
+    try:
+        yield Replay(server)
+    finally:
+        server.shutdown()
+        thread.join(PATIENCE)
+        for connection in list(server.open):
+            connection.close()
+        server.server_close()
+
+
+def ended(reply: Reply, then: Literal["end", "hold", "reset"]) -> Reply:
+    """The reply with another end."""
+    return replace(reply, then=then)

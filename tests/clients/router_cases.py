@@ -1,0 +1,211 @@
+"""The same cases, said by the router: a routes.yaml in which each case is a model id, and a router that serves it.
+
+Most cases are scripts. A script says the same at each model call, so the cases with tools have a provider: a model on
+loopback that speaks the OpenAI wire and goes by how far the conversation is.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.clients.cases import NO_ORDER, Case
+from tests.clients.harness import Client
+from tests.clients.replay import Replay, Reply, Request, Stage, ended
+from tests.clients.streams import CALLS, ROLE, UNICODE, chunks, openai_text
+from tests.conftest import ROOT
+
+PATIENCE = 30.0
+"""Seconds for the router to start; it takes two."""
+
+SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
+    "text": [{"text": "Hello, world!"}],
+    "unicode": [{"text": UNICODE}],
+    "thought": [{"thought": "The user greets me. "}, {"thought": "I greet back."}, {"text": "Hi there."}],
+    "error-before": [{"fail": "down"}],
+    "error-after": [{"text": "Partial"}, {"fail": "down"}],
+    "resume": [{"text": "Before"}, {"pause": "300ms"}, {"text": " and after"}],
+    "nothing-to-resume": [{"text": "Never asked"}],
+    "regenerate": [{"text": "Two"}],
+    "slow": [{"text": "slow"}, {"pause": "300ms"}, {"text": "ly"}],
+    "continue": [{"text": "One"}],
+    "length": [{"text": "cut o"}, {"finish": "length"}],
+    "complete": [{"text": "Hello, world!"}],
+    "chat-model": [{"text": "Hello"}],
+    "title-model": [{"text": "A title"}],
+}
+"""A model id → what its script does. A new case is one line here, or some in MODELS."""
+
+
+def _calling(*calls: tuple[str, str, object]) -> Reply:
+    """What a model says that calls these tools: (id, tool, arguments)."""
+    deltas = [
+        json.dumps(
+            {
+                "tool_calls": [
+                    {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
+                ]
+            }
+        )
+        for index, (call_id, name, given) in enumerate(calls)
+    ]
+    return chunks(ROLE, *deltas, CALLS)
+
+
+def _weather(call_id: str, city: str) -> tuple[str, str, object]:
+    return (call_id, "get_weather", {"location": city})
+
+
+CHECKED = chunks(
+    ROLE,
+    '{"content":"Let me check."}',
+    '{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"get_weather","arguments":"{\\"location\\":"}}]}',
+    '{"tool_calls":[{"index":0,"function":{"arguments":"\\"Beijing\\"}"}}]}',
+    CALLS,
+)
+WELCOME = openai_text('"You are welcome."')
+PARTIAL = Reply(chunks(ROLE, '{"content":"Partial"}').body.removesuffix(b"data: [DONE]\n\n"))
+HELD = ended(Reply(chunks(ROLE, '{"content":"Before"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
+THINKING = ended(Reply(chunks('{"role":"assistant","reasoning_content":"Hm"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
+MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
+    "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
+    "tools": {
+        (1, 0): _calling(_weather("call_1", "Beijing"), _weather("call_2", "Shanghai")),
+        (1, 2): _calling(_weather("call_3", "Paris")),
+        (1, 3): openai_text('"All are sunny."'),
+    },
+    "tool-error": {(1, 0): _calling(("call_1", "lost_orders", {"number": "A-1"})), (1, 1): openai_text('"I cannot find it."')},
+    "two-turns": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."'), (2, 0): WELCOME},
+    "stop": {(1, 0): HELD},
+    "file": {(1, 0): openai_text('"A red dot."')},
+    "after-error": {(1, 0): ended(PARTIAL, "reset"), (2, 0): WELCOME},
+    "after-stop": {(1, 0): HELD, (2, 0): WELCOME},
+    "after-thought": {(1, 0): THINKING, (2, 0): WELCOME},
+    "after-stopped-tool": {(1, 0): Reply(CHECKED.body.replace(b"get_weather", b"slow_weather")), (2, 0): WELCOME},
+    "after-tool-error": {
+        (1, 0): _calling(("call_1", "lost_orders", {"number": "A-1"})),
+        (1, 1): openai_text('"I cannot find it."'),
+        (2, 0): WELCOME,
+    },
+    "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
+}
+"""A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
+USAGE = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model","choices":[],'
+    b'"usage":{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}}\n\n'
+)
+"""What each of the provider's answers costs."""
+OPTIONS: Mapping[str, str] = {
+    "thought": "reasoning: show",
+    "tool": "tools: [weather]",
+    "tools": "tools: [weather]",
+    "tool-error": "tools: [orders]",
+    "two-turns": "tools: [weather]",
+    "after-thought": "reasoning: show",
+    "after-stopped-tool": "tools: [slow]",
+    "after-tool-error": "tools: [orders]",
+}
+TOOLS = {
+    "weather": '''
+async def get_weather(location: str) -> str:
+    """Current weather for a city."""
+    return f"{location}: 25°C"
+''',
+    "slow": '''
+import asyncio
+
+async def slow_weather(location: str) -> str:
+    """Weather that takes its time."""
+    await asyncio.sleep(50)
+    return location
+''',
+    "orders": f'''
+from router.errors import ToolError
+
+async def lost_orders(number: str) -> str:
+    """Orders that nobody can find."""
+    raise ToolError("{NO_ORDER}")
+''',
+}
+
+
+def plays(client: Client, case: Case) -> bool:
+    """Whether the router can be asked for the case: a chat does not tell which tools it has, so there are none of its own."""
+    return case.played_by(client) and not (case.name == "client-tool" and client.wire != "openai")
+
+
+def model(request: Request) -> Reply:
+    """What the provider's model says next."""
+    body = request.json
+    roles = [message["role"] for message in body["messages"]]
+    last = len(roles) - roles[::-1].index("user")
+    reply = MODELS[body["model"]][roles.count("user"), roles[last:].count("tool")]
+    return replace(reply, body=reply.body.replace(b"data: [DONE]", USAGE + b"data: [DONE]"))
+
+
+def routes(provider: str, server: str) -> str:
+    """A routes.yaml in which each case is a model id. `provider`: the base URL of `model`; `server`: more of what stands there."""
+    targets = [f"  {name}: {{script: {_flow(lines)}}}" for name, lines in SCRIPTS.items()]
+    targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in MODELS]
+    made = [
+        f"  {name}: {{pipeline: chat, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}" for name in (*SCRIPTS, *MODELS)
+    ]
+    defaults = "defaults: {retry: {attempts: 1}, breaker: {failures: 1000}, rescue: fail, timeout: {idle: 60s}}"
+    return "\n".join(["targets:", *targets, defaults, f"server: {{keep_alive: 100ms{server}}}", "routes:", *made, ""])
+
+
+def _flow(lines: object) -> str:
+    """Lines as a YAML flow sequence; YAML would fold a U+2028 that stands as it is."""
+    return json.dumps(lines, ensure_ascii=False).replace("\u2028", "\\u2028")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A router that plays the cases."""
+
+    base: str
+    provider: Stage
+
+
+@contextmanager
+def router(folder: Path, replay: Replay, server: str = "") -> Generator[Running]:
+    """The router, as its user runs it, with every case as a model id. `server`: more for `server:`, e.g. `, protocol: auto`."""
+    provider = replay.answering(model)
+    files = {"routes.yaml": routes(provider.base, server), "pipelines/chat.yaml": "steps:\n  - history: {keep: 40}\n"}
+    files |= {f"tools/{name}.py": source for name, source in TOOLS.items()}
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = int(one.getsockname()[1])
+    log = folder / "log.txt"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "router", "serve", "--port", str(port)]
+    with log.open("wb") as out, subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out) as process:
+        try:
+            _wait(process, port, log)
+            yield Running(f"http://127.0.0.1:{port}", provider)
+            process.terminate()
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Until it listens."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        assert time.monotonic() < until, log.read_text(encoding="utf-8")
+        time.sleep(0.02)

@@ -1,0 +1,153 @@
+"""The public clients before the router: the same table that the replayed streams are held to."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.clients.cases import CASES, DOT, NAMED, NO_ORDER, Case, differences, played
+from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers
+from tests.clients.replay import PATIENCE
+from tests.clients.router_cases import Running, plays
+from tests.clients.test_replayed_streams import as_text
+
+PLAYED = [pytest.param(client, case, id=f"{case}-{client}") for client, case in played(*CASES) if plays(client, case)]
+
+
+@pytest.mark.parametrize(("client", "case"), PLAYED)
+def test_an_answer_is_shown_as_it_was_meant(client: Client, case: Case, workers: Workers, router: Running, patient_router: Running) -> None:
+    """Each client makes of the router's answer to each case the messages, the status and the callbacks that the table says."""
+    # An answer whose reader leaves and comes back needs a router that waits for it; in all other cases it ends when they leave.
+    base = patient_router.base if case.name == "resume" else router.base
+    saw = workers.saw(client, base, case.asks(client, case.name))
+    assert differences(client, case.sees[client.wire], saw) == {}
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+def test_messages_have_ids_that_a_database_takes(client: Client, workers: Workers, router: Running) -> None:
+    """An answer's id is a UUID, another one for each answer: front ends store messages under it."""
+    ids = [workers.saw(client, router.base, NAMED["text"].asks(client, "text"))["ids"][1] for _ in range(2)]
+    assert len({uuid.UUID(one) for one in ids}) == 2
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+@pytest.mark.parametrize("name", ["text", "unicode", "stop"])
+def test_raw_text_is_shown_as_it_is(client: Client, name: str, workers: Workers, router: Running) -> None:
+    """Who asks for `?protocol=text` reads the text and nothing else."""
+    case = NAMED[name]
+    asked = {**case.asks(client, name), "protocol": "text", "path": "/api/chat?protocol=text"}
+    assert differences(client, as_text(client, case), workers.saw(client, router.base, asked)) == {}
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+def test_a_stop_reaches_the_provider(client: Client, workers: Workers, router: Running) -> None:
+    """Who stops an answer stops the model."""
+    router.provider.left.clear()
+    workers.saw(client, router.base, NAMED["stop"].asks(client, "stop"))
+    assert router.provider.left.wait(PATIENCE)
+
+
+def told(router: Running) -> list[dict[str, Any]]:
+    """The messages that the provider was asked with last."""
+    return router.provider.requests[-1].json["messages"]
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+def test_the_model_is_told_what_its_tool_said_in_the_turn_before(client: Client, workers: Workers, router: Running) -> None:
+    """A tool's call and result come back with the conversation, in the client's form, and reach the model in its own."""
+    workers.saw(client, router.base, NAMED["two-turns"].asks(client, "two-turns"))
+    messages = told(router)
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant", "user"]
+    (call,) = messages[1]["tool_calls"]
+    assert (call["function"]["name"], messages[1]["content"]) == ("get_weather", "Let me check.")
+    assert (messages[2]["tool_call_id"], messages[2]["content"]) == (call["id"], "Beijing: 25°C")
+    assert (messages[3]["content"], messages[4]["content"]) == ("It is sunny.", "Thanks")
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+@pytest.mark.parametrize("name", ["after-error", "after-stop", "after-thought", "after-stopped-tool", "after-tool-error"])
+def test_what_broke_off_is_no_obstacle_later(client: Client, name: str, workers: Workers, router: Running) -> None:
+    """After an error, a stop, a tool that was not waited for or one that failed, the model gets a conversation it can take."""
+    workers.saw(client, router.base, NAMED[name].asks(client, name))
+    messages = told(router)
+    assert [message["content"] for message in messages if message["role"] == "user"] == ["Hi", "Thanks"]
+    asked = [call["id"] for message in messages for call in message.get("tool_calls", ())]
+    assert asked == [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+    assert all(message["content"] or message.get("tool_calls") for message in messages)
+    if name == "after-tool-error":
+        assert [NO_ORDER in message["content"] for message in messages if message["role"] == "tool"] == [True]
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+def test_the_model_is_shown_the_users_picture(client: Client, workers: Workers, router: Running) -> None:
+    """A file of the user's reaches the provider, as the picture it is."""
+    workers.saw(client, router.base, NAMED["file"].asks(client, "file"))
+    (message,) = told(router)
+    pictures = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
+    texts = [part["text"] for part in message["content"] if part["type"] == "text"]
+    assert (pictures, texts) == ([DOT], ["What is this?"])
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete"])
+def test_an_unknown_model_is_not_found(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """An OpenAI client raises NotFoundError, with the request's id."""
+    saw = workers.saw(client, router.base, {"model": "nope", "deeds": [{"do": deed, "text": "Hi"}]})
+    error = saw["error"]
+    assert (error["kind"], error["status"]) == ("NotFoundError", 404)
+    assert error["request"]
+    assert error["code"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete"])
+def test_an_answer_that_never_began_is_a_server_error(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """It is raised as an HTTP error, streamed or not: there were no headers yet."""
+    error = workers.saw(client, router.base, {"model": "error-before", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
+    assert (error["kind"], error["status"] >= 500) == ("InternalServerError", True)
+    assert error["request"] in error["message"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+def test_an_answer_that_breaks_off_raises(client: Client, workers: Workers, router: Running) -> None:
+    """An OpenAI client raises APIError, after what was said before."""
+    saw = workers.saw(client, router.base, NAMED["error-after"].asks(client, "error-after"))
+    assert saw["error"]["kind"] == "APIError"
+    assert saw["error"]["code"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete"])
+def test_usage_adds_up(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """The tokens are counted for who asks, in a stream as in a whole answer."""
+    saw = workers.saw(client, router.base, {"model": "text", "deeds": [{"do": deed, "text": "Hi", "usage": True}]})
+    usage = saw["usage"]
+    assert saw["error"] is None
+    assert usage["input"] > 0
+    assert usage["output"] > 0
+    assert usage["total"] == usage["input"] + usage["output"]
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+def test_usage_reaches_on_finish(client: Client, workers: Workers, router: Running) -> None:
+    """A chat hears the tokens of the whole answer: in AI SDK 4's own place, later as metadata of the message."""
+    finish = workers.saw(client, router.base, NAMED["tool"].asks(client, "tool"))["finish"]
+    assert finish == {"reason": "stop", "usage": {"input": 22, "output": 6}}
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("name", ["text", "unicode", "thought", "tool", "tools"])
+def test_the_library_puts_the_stream_together_itself(client: Client, name: str, workers: Workers, router: Running) -> None:
+    """`.stream()` ends with the message that the loop by hand reads; its thoughts are no part of what is held to."""
+    saw = workers.saw(client, router.base, {"model": name, "deeds": [{"do": "stream", "text": "Hi"}]})
+    texts = [[part for part in message["parts"] if part[0] != "thought"] for message in saw["messages"]]
+    wanted = [[part for part in message["parts"] if part[0] != "thought"] for message in NAMED[name].sees["openai"].messages]
+    assert (saw["error"], texts, saw["finish"]) == (None, wanted, "stop")
+
+
+@pytest.mark.parametrize("client", [client for client in UI if client.name.startswith(("ai6", "ai7"))], ids=str)
+@pytest.mark.parametrize("name", ["text", "thought", "tool", "tools", "tool-error", "error-after", "length"])
+def test_the_form_for_newer_clients_is_read_by_them(client: Client, name: str, workers: Workers, newer_router: Running) -> None:
+    """What `ui: {min_client: 6.0}` adds, every release of AI SDK 6 and 7 takes, the strict ones too."""
+    case = NAMED[name]
+    assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, name))) == {}

@@ -1,0 +1,150 @@
+// AI SDK 5, 6 and 7: their useChat over their own transports, rendered. One case in, what the user would see out.
+import { existsSync, readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { Held, settled } from "./hook.mjs";
+
+const packages = new Map();
+
+/** The hook of a release, and the `ai` it was made with. */
+async function release(client) {
+  if (!packages.has(client)) {
+    const own = new URL(`node_modules/${client}/node_modules/ai/`, import.meta.url);
+    const home = existsSync(own) ? own : new URL("node_modules/ai/", import.meta.url);
+    const { exports } = JSON.parse(readFileSync(new URL("package.json", home), "utf8"));
+    const entry = exports["."].import ?? exports["."].default;
+    const [{ useChat }, ai] = await Promise.all([import(client), import(new URL(entry.default ?? entry, home).href)]);
+    packages.set(client, { useChat, ai });
+  }
+  return packages.get(client);
+}
+
+export async function run({ client, base, path = "/api/chat", chat, model, deeds, protocol = "data", tools = {} }) {
+  const { useChat, ai } = await release(client);
+  const events = [];
+  let finish = null;
+  let held;
+  let tab;
+
+  const Transport = protocol === "text" ? ai.TextStreamChatTransport : ai.DefaultChatTransport;
+  const open = (messages) => {
+    tab = new AbortController();
+    const { signal } = tab;
+    const transport = new Transport({
+      api: base + path,
+      body: { model },
+      fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.any([signal, ...(init.signal ? [init.signal] : [])]) }),
+    });
+    held = new Held(() =>
+      useChat({
+        id: chat,
+        messages,
+        transport,
+        sendAutomaticallyWhen: ai.lastAssistantMessageIsCompleteWithToolCalls,
+        onToolCall: ({ toolCall: { toolName: tool, toolCallId } }) => {
+          if (tool in tools) {
+            events.push(`tool ${tool}`);
+            const { addToolOutput, addToolResult } = held.current;
+            void (addToolOutput ?? addToolResult)({ tool, toolCallId, output: tools[tool] });
+          }
+        },
+        onFinish: ({ message, isAbort, isDisconnect, finishReason }) => {
+          events.push(isAbort ? "aborted" : isDisconnect ? "disconnected" : "finish");
+          const { finishReason: reason, usage } = message.metadata ?? {};
+          finish = { reason: reason ?? finishReason ?? null, usage: usage ? { input: usage.inputTokens, output: usage.outputTokens } : null };
+        },
+        onError: () => events.push("error"),
+        onData: ({ type }) => events.push(type),
+      }),
+    );
+  };
+
+  /** Does something that asks, and comes back when the answer is over, or when a mark was read in it. */
+  const asking = async (ask, { stop, leave }) => {
+    const mark = stop ?? leave;
+    let over = false;
+    let seen;
+    const read = new Promise((resolve) => (seen = resolve));
+    held.watch = ({ messages }) => {
+      const last = messages.at(-1);
+      if (mark === undefined || over || last?.role !== "assistant" || !JSON.stringify(last.parts.map(part)).includes(mark)) return;
+      over = true;
+      if (stop !== undefined) void held.current.stop();
+      seen();
+    };
+    const done = ask(held.current);
+    if (leave === undefined) {
+      await done;
+      await held.until(({ status }) => status === "ready" || status === "error");
+    } else await read;
+  };
+
+  open([]);
+  for (const deed of deeds) {
+    await settled();
+    switch (deed.do) {
+      case "send":
+        await asking((hook) => hook.sendMessage({ text: deed.text, ...(deed.files && { files: deed.files.map(file) }) }), deed);
+        break;
+      case "regenerate":
+        await asking((hook) => hook.regenerate(), deed);
+        break;
+      case "continue": // the conversation as it is: its last message is the assistant's
+        await asking((hook) => hook.sendMessage(), deed);
+        break;
+      case "resume": {
+        // The page is opened again: what was saved is the conversation up to the user's message.
+        const saved = held.current.messages.filter((message) => message.role === "user");
+        held.leave();
+        tab.abort(); // a closed tab's connection is closed
+        await settled();
+        events.length = 0;
+        open(saved);
+        await settled();
+        await asking((hook) => hook.resumeStream(), deed);
+        break;
+      }
+      default:
+        throw new Error(`no such deed: ${deed.do}`);
+    }
+    await settled();
+  }
+  const { messages, status, error } = held.current;
+  held.leave();
+  return {
+    messages: messages.map(({ role, parts }) => ({ role, parts: parts.map(part) })),
+    ids: messages.map(({ id }) => id),
+    status,
+    error: error?.message ?? null,
+    events,
+    finish,
+  };
+}
+
+function file({ name, type, url }) {
+  return { type: "file", mediaType: type, url, filename: name };
+}
+
+function part(one) {
+  switch (one.type) {
+    case "text":
+      return said("text", one);
+    case "reasoning":
+      return said("thought", one);
+    case "step-start":
+      return ["step"];
+    case "file":
+      return ["file", one.mediaType, one.url];
+    default:
+      break;
+  }
+  if (!one.type.startsWith("tool-") && one.type !== "dynamic-tool") return [one.type];
+  const head = ["call", one.toolName ?? one.type.slice("tool-".length), one.input ?? null];
+  if (one.state === "output-available") return [...head, "result", one.output];
+  if (one.state === "output-error") return [...head, "error", one.errorText];
+  return [...head, one.state === "input-available" ? "open" : one.state];
+}
+
+/** A part that was never ended stays `streaming` for ever, and is stored so. A part the user wrote has no state. */
+function said(kind, { text, state }) {
+  return state === "streaming" ? [kind, text, "open"] : [kind, text];
+}

@@ -1,0 +1,47 @@
+"""What a model can read, where nobody declared it."""
+
+import subprocess
+import sys
+
+from router.config.declaration import Target as Declared
+from router.config.values import Name
+from router.targets import Connections, open_target, windows
+from tests.conftest import Workspace, routes, serving
+from tests.provider import Reply, error, provider, text
+
+
+async def test_the_table_knows_the_usual_models() -> None:
+    """With and without their provider in its own spelling; of others it says nothing."""
+    assert await windows.known("openai/gpt-4o") == 128_000
+    assert (await windows.known("anthropic/claude-sonnet-4-5") or 0) >= 200_000
+    assert await windows.known("groq/nothing-of-the-kind") is None
+
+
+async def test_what_is_declared_wins() -> None:
+    """The operator knows better."""
+    opened = open_target("a", Declared(model=Name("ollama_chat/gpt-4o"), context_window=4000), 3, Connections())
+    assert await opened.reads() == 4000
+    script = open_target("demo", Declared(script="demo"), 3, Connections())
+    assert (await script.reads() or 0) > 100_000_000
+
+
+def test_reading_the_table_does_not_import_the_library() -> None:
+    """It takes four seconds, which nobody has who only has direct targets."""
+    code = "import asyncio, sys; from router.targets import windows; asyncio.run(windows.known('a/b')); print('litellm' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.strip() == "False"
+
+
+async def test_too_long_for_one_goes_to_one_that_can_read_more(workspace: Workspace) -> None:
+    """By the table: gpt-4 reads 8,192 tokens, gpt-3.5-turbo 16,385, gpt-4o 128,000. Nothing was declared."""
+    long = error(400, "This model's maximum context length is 16385 tokens.", "context_length_exceeded")
+    async with provider(long) as small, provider(Reply(text("no"))) as smaller, provider(Reply(text("Read."))) as large:
+        targets = "\n".join(
+            f"{name}: {{model: openai/{model}, api_base: '{one.base}', api_key: sk-test}}"
+            for name, model, one in (("a", "gpt-3.5-turbo", small), ("b", "gpt-4", smaller), ("c", "gpt-4o", large))
+        )
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b, c]"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask()
+        assert answer.text == "Read."
+        assert not smaller.requests

@@ -1,0 +1,331 @@
+"""Strict readers of each dialect: bytes back to what was said. They accept what the oldest client of the dialect accepts, no more."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.wire import Heading
+from tests.conftest import parsed_lines
+
+HEADING = Heading(request_id="req_1", message_id="msg-1", model="chat-model", created=1700000000)
+
+
+@dataclass
+class Heard:
+    """What a client knows in the end. A call is (id, name, arguments), a result (id, value, whether it is an error)."""
+
+    text: str = ""
+    thoughts: str = ""
+    calls: list[tuple[str, str, Any]] = field(default_factory=list[tuple[str, str, Any]])
+    results: list[tuple[str, Any, bool]] = field(default_factory=list[tuple[str, Any, bool]])
+    finish: str | None = None
+    usage: tuple[int, int] | None = None
+    error: str | None = None
+
+
+def line(body: bytes) -> Heard:
+    """The line protocol."""
+    heard = Heard()
+    for code, value in parsed_lines(body):
+        match code:
+            case "0":
+                heard.text += value["textDelta"]
+            case "g":
+                heard.thoughts += value["textDelta"]
+            case "9":
+                heard.calls.append((value["toolCallId"], value["toolName"], value["args"]))
+            case "a":
+                heard.results.append((value["toolCallId"], value["result"], value.get("isError", False)))
+            case "3":
+                heard.error = value["error"]
+            case _:
+                heard.finish, heard.usage = value["finishReason"], _counts(value.get("usage"))
+    return heard
+
+
+def _counts(usage: dict[str, int] | None) -> tuple[int, int] | None:
+    if usage is None:
+        return None
+    assert set(usage) == {"promptTokens", "completionTokens"}
+    return usage["promptTokens"], usage["completionTokens"]
+
+
+def _keys(value: dict[str, Any], needed: str, allowed: str = "") -> None:
+    """Exactly these keys, none of them null."""
+    assert set(needed.split()) <= set(value) <= {*needed.split(), *allowed.split()}, value
+    assert None not in [one for key, one in value.items() if key not in ("result", "output", "input")], value
+
+
+class _DataStream:
+    """AI SDK 4, as its parser and its state machine read it."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self.step = self.ended = False
+        self.begun: set[str] = set()
+        self.called: set[str] = set()
+        self.ids: set[str] = set()
+        self.used: list[tuple[int, int]] = []
+
+    def see(self, code: str, value: Any) -> None:
+        """One line."""
+        assert not self.ended
+        assert self.step or code in "fd3", f"{code} outside a step"
+        match code:
+            case "0" | "g" | "3":
+                assert isinstance(value, str)
+                assert value
+                self.heard.text += value if code == "0" else ""
+                self.heard.thoughts += value if code == "g" else ""
+                self.heard.error = value if code == "3" else self.heard.error
+            case "f":
+                _keys(value, "messageId")
+                assert not self.step
+                self.step = True
+                self.ids.add(value["messageId"])
+            case "e":
+                _keys(value, "finishReason isContinued", "usage")
+                self.step = False
+                self.heard.finish = value["finishReason"]
+                self.used += [counts] if (counts := _counts(value.get("usage"))) else []
+            case "d":
+                _keys(value, "finishReason", "usage")
+                assert not self.step
+                assert self.heard.finish in (None, value["finishReason"])
+                self.heard.finish, self.heard.usage, self.ended = value["finishReason"], _counts(value.get("usage")), True
+            case _:
+                self.tool(code, value)
+
+    def tool(self, code: str, value: Any) -> None:
+        """A line about a tool."""
+        call_id = value["toolCallId"]
+        match code:
+            case "b":
+                _keys(value, "toolCallId toolName")
+                assert call_id not in self.begun
+                self.begun.add(call_id)
+            case "c":
+                _keys(value, "toolCallId argsTextDelta")
+                assert call_id in self.begun
+            case "9":
+                _keys(value, "toolCallId toolName args")
+                assert isinstance(value["args"], dict)
+                self.called.add(call_id)
+                self.heard.calls.append((call_id, value["toolName"], value["args"]))
+            case "a":
+                _keys(value, "toolCallId result", "isError")
+                assert call_id in self.called
+                self.heard.results.append((call_id, value["result"], value.get("isError", False)))
+            case _:
+                raise AssertionError(code)
+
+
+def data_stream(body: bytes) -> Heard:
+    """AI SDK 4. The usage of the steps adds up to the usage of the whole."""
+    text = body.decode("utf-8", "strict")
+    assert text.endswith("\n")
+    reader = _DataStream()
+    for one in text[:-1].split("\n"):
+        code, colon, rest = one.partition(":")
+        if one:  # an empty line is a sign of life
+            assert colon
+            reader.see(code, json.loads(rest))
+    assert reader.ended
+    assert len(reader.ids) <= 1
+    if reader.heard.usage and reader.used:
+        assert reader.heard.usage == (sum(one for one, _ in reader.used), sum(one for _, one in reader.used))
+    return reader.heard
+
+
+def _events(body: bytes) -> list[str]:
+    """The data of server-sent events, whole frames only, one [DONE], last."""
+    text = body.decode("utf-8", "strict")
+    assert text.endswith("\n\n")
+    frames = [frame for frame in text[:-2].split("\n\n") if not frame.startswith(": ")]
+    assert all(frame.startswith("data: ") and "\n" not in frame and "\r" not in frame for frame in frames)
+    assert frames[-1] == "data: [DONE]"
+    return [frame.removeprefix("data: ") for frame in frames[:-1]]
+
+
+PORTABLE = {
+    "start": ("messageId", ""),
+    "start-step": ("", ""),
+    "finish-step": ("", ""),
+    "text-start": ("id", ""),
+    "text-delta": ("id delta", ""),
+    "text-end": ("id", ""),
+    "reasoning-start": ("id", ""),
+    "reasoning-delta": ("id delta", ""),
+    "reasoning-end": ("id", ""),
+    "tool-input-start": ("toolCallId toolName", ""),
+    "tool-input-delta": ("toolCallId inputTextDelta", ""),
+    "tool-input-available": ("toolCallId toolName input", ""),
+    "tool-output-available": ("toolCallId output", ""),
+    "tool-output-error": ("toolCallId errorText", ""),
+    "error": ("errorText", ""),
+    "finish": ("", "messageMetadata"),
+}
+"""What AI SDK 5.0.0 takes of what we may send: type → (keys, optional keys)."""
+REASONS = {"stop", "length", "content-filter", "tool-calls", "error", "other"}
+
+
+class _UiMessageStream:
+    """AI SDK 5.0.0: no key and no type it does not know, each part opened, closed, and closed before its step is."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self.seen: list[str] = []
+        self.step = False
+        self.part: tuple[str, str] | None = None
+        self.ids: set[str] = set()
+        self.begun: set[str] = set()
+        self.called: set[str] = set()
+
+    def see(self, kind: str, value: dict[str, Any]) -> None:
+        """One chunk."""
+        _keys(value, *PORTABLE[kind])
+        assert "finish" not in self.seen
+        assert self.seen or kind in ("start", "error")
+        assert self.heard.error is None or kind in ("finish-step", "finish")
+        assert self.step or kind in ("start", "start-step", "finish", "error")
+        match kind:
+            case "start":
+                assert not self.seen
+            case "start-step":
+                assert not self.step
+                self.step = True
+            case "finish-step":
+                assert self.part is None
+                self.step = False
+            case "error":
+                assert self.part is None
+                self.heard.error = value["errorText"]
+            case "finish":
+                self.finish(value["messageMetadata"])
+            case _ if kind.startswith("tool-"):
+                self.tool(kind, value)
+            case _:
+                part, deed = kind.split("-")
+                self.spoken(part, deed, value)
+        self.seen.append(kind)
+
+    def spoken(self, part: str, deed: str, value: dict[str, Any]) -> None:
+        """A chunk of text or reasoning."""
+        if deed == "start":
+            assert self.part is None
+            assert value["id"] not in self.ids
+            self.ids.add(value["id"])
+            self.part = (part, value["id"])
+            return
+        assert self.part == (part, value["id"])
+        if deed == "end":
+            self.part = None
+            return
+        assert value["delta"]
+        self.heard.text += value["delta"] if part == "text" else ""
+        self.heard.thoughts += value["delta"] if part == "reasoning" else ""
+
+    def tool(self, kind: str, value: dict[str, Any]) -> None:
+        """A chunk about a tool."""
+        call_id = value["toolCallId"]
+        assert self.part is None
+        match kind:
+            case "tool-input-start":
+                assert call_id not in self.begun
+                self.begun.add(call_id)
+            case "tool-input-delta":
+                assert call_id in self.begun
+            case "tool-input-available":
+                self.called.add(call_id)
+                self.heard.calls.append((call_id, value["toolName"], value["input"]))
+            case "tool-output-available":
+                assert call_id in self.called
+                self.heard.results.append((call_id, value["output"], False))
+            case _:
+                assert call_id in self.called
+                assert isinstance(value["errorText"], str)
+                self.heard.results.append((call_id, value["errorText"], True))
+
+    def finish(self, told: dict[str, Any]) -> None:
+        """What the finish says of the message."""
+        _keys(told, "finishReason model", "usage")
+        assert told["finishReason"] in REASONS
+        self.heard.finish = told["finishReason"]
+        if usage := told.get("usage"):
+            assert usage["totalTokens"] == usage["inputTokens"] + usage["outputTokens"]
+            self.heard.usage = (usage["inputTokens"], usage["outputTokens"])
+
+
+def ui_message_stream(body: bytes) -> Heard:
+    """AI SDK 5, 6 and 7, as strict as the strictest of them."""
+    reader = _UiMessageStream()
+    for data in _events(body):
+        value: dict[str, Any] = json.loads(data)
+        reader.see(value.pop("type"), value)
+    assert not reader.step
+    assert reader.part is None
+    assert reader.seen[-1] == "finish" or reader.seen == ["error"]
+    return reader.heard
+
+
+def openai(body: bytes) -> Heard:
+    """chat.completions, as both SDKs add its chunks up; a call's arguments stay the text they are."""
+    heard = Heard()
+    calls: dict[int, dict[str, str]] = {}
+    common: set[tuple[str, int, str]] = set()
+    begun = False
+    for data in _events(body):
+        value: dict[str, Any] = json.loads(data)
+        assert heard.error is None
+        if "error" in value:
+            assert set(value["error"]) == {"message", "type", "param", "code"}
+            heard.error = value["error"]["message"]
+            continue
+        assert {"id", "object", "created", "model", "choices"} <= set(value) <= {"id", "object", "created", "model", "choices", "usage"}
+        assert value["object"] == "chat.completion.chunk"
+        common.add((value["id"], value["created"], value["model"]))
+        if not value["choices"]:
+            assert heard.finish
+            assert heard.usage is None
+            usage = value["usage"]
+            assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+            heard.usage = (usage["prompt_tokens"], usage["completion_tokens"])
+            continue
+        assert value.get("usage") is None
+        (choice,) = value["choices"]
+        assert set(choice) == {"index", "delta", "logprobs", "finish_reason"}
+        delta = choice["delta"]
+        assert heard.finish is None
+        assert ("role" in delta) is not begun
+        begun = True
+        heard.text += delta.get("content") or ""
+        heard.thoughts += delta.get("reasoning_content") or ""
+        for call in delta.get("tool_calls", ()):
+            assert isinstance(call["index"], int)
+            if call["index"] not in calls:
+                assert call["type"] == "function"
+                calls[call["index"]] = {"id": call["id"], "name": call["function"]["name"], "arguments": ""}
+            calls[call["index"]]["arguments"] += call["function"]["arguments"]
+        if choice["finish_reason"] is not None:
+            assert delta == {}
+            heard.finish = choice["finish_reason"]
+    assert len(common) <= 1
+    assert (heard.finish is None) is (heard.error is not None)
+    assert (heard.finish == "tool_calls") is bool(calls)
+    heard.calls = [(call["id"], call["name"], call["arguments"]) for _, call in sorted(calls.items())]
+    return heard
+
+
+def text(body: bytes) -> Heard:
+    """Text."""
+    return Heard(text=body.decode("utf-8", "strict"))
+
+
+READERS: dict[str, Callable[[bytes], Heard]] = {
+    "line": line,
+    "data-stream": data_stream,
+    "ui-message-stream": ui_message_stream,
+    "openai": openai,
+    "text": text,
+}

@@ -1,0 +1,141 @@
+"""Every legal answer, through every wire and back."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.events import ORDER, Event, Failure, Finish, Order, Reason, Start, State, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire import WIRES
+from router.wire.shape import compact
+from tests.wire.readers import HEADING, READERS, Heard
+
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12) | st.sampled_from(
+    ["data: [DONE]\n\n", "\r\n", "\u2028", '"}\n', "😀"]
+)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=6,
+)
+USAGE = st.none() | st.builds(Usage, st.integers(0, 999), st.integers(0, 999))
+PATIENT = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+REASON: st.SearchStrategy[Reason] = st.sampled_from(["stop", "length", "content-filter", "tool-calls", "other", "unknown"])
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[Event]:
+    """A walk through ORDER, from its beginning to an end."""
+    made: list[Event] = []
+    state: State = "idle"
+    waiting: list[ToolCall] = []
+    inputs: list[str] = []
+    total: Usage | None = None
+    left = draw(st.integers(0, 16))
+    while state != "over":
+        kinds = [kind for (before, kind) in ORDER if before == state and (kind in (Finish, Failure)) is (left <= 0 and state != "idle")]
+        kind = draw(st.sampled_from([one for one in kinds if one is not ToolResult or waiting]))
+        left -= 1
+        usage = draw(USAGE) if kind in (Start, Finish) and state != "idle" else None
+        total = (total or Usage()) + usage if usage else total
+        if kind is Start:
+            made.append(Start("a", "m", (), usage))
+            inputs.clear()
+        elif kind in (Text, Thought):
+            made.append(kind(draw(WORDS)))
+        elif kind is ToolInput:
+            if not inputs or draw(st.booleans()):
+                inputs.append(f"call_{len(made)}")
+            made.append(ToolInput(draw(st.sampled_from(inputs)), "streamed", draw(WORDS)))
+        elif kind is ToolCall:
+            streamed = inputs and draw(st.booleans())
+            call_id, name = (inputs.pop(), "streamed") if streamed else (f"call_{len(made)}", draw(WORDS))
+            malformed = draw(st.none() | WORDS)
+            arguments = {} if malformed else draw(st.dictionaries(WORDS, JSON, max_size=3))
+            waiting.append(ToolCall(call_id, name, arguments, malformed))
+            made.append(waiting[-1])
+        elif kind is ToolResult:
+            call = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
+            made.append(ToolResult(call.call_id, call.name, draw(JSON), draw(st.booleans())))
+        else:
+            made.append(Finish(draw(REASON), total) if kind is Finish else Failure("no_answer", draw(WORDS)))
+        state = ORDER[state, kind]
+    return made
+
+
+def expected(wire: str, events: list[Event]) -> Heard:
+    """What the dialect can say of these events."""
+    heard = Heard()
+    for event in events:
+        match event:
+            case Text(text):
+                heard.text += text
+            case Thought(text):
+                heard.thoughts += text
+            case ToolCall(call_id, name, arguments, malformed):
+                raw = malformed if malformed is not None and wire == "ui-message-stream" else arguments
+                heard.calls.append((call_id, name, raw))
+            case ToolResult(call_id, _, result, is_error):
+                as_text = is_error and wire == "ui-message-stream" and not isinstance(result, str)
+                heard.results.append((call_id, compact(result) if as_text else result, is_error))
+            case Finish(reason, usage):
+                heard.finish = reason
+                heard.usage = (usage.input_tokens, usage.output_tokens) if usage else None
+            case Failure(_, public):
+                heard.error, heard.finish = f"{public} (request req_1)", "error"
+            case _:
+                pass
+    begun = isinstance(events[0], Start)
+    if wire == "data-stream" and heard.error:
+        used = [event.used for event in events if isinstance(event, Start) and event.used]
+        heard.usage = (sum(one.input_tokens for one in used), sum(one.output_tokens for one in used))
+    if wire == "ui-message-stream":
+        heard.finish = ("other" if heard.finish == "unknown" else heard.finish) if begun else None
+    if wire == "openai":
+        done = {call_id for call_id, _, _ in heard.results}
+        heard.results = []
+        if heard.error:
+            heard.calls, heard.finish = [], None
+        else:
+            open_calls = [event for event in events if isinstance(event, ToolCall) and event.call_id not in done]
+            heard.calls = [
+                (one.call_id, one.name, compact(one.arguments) if one.malformed is None else one.malformed) for one in open_calls
+            ]
+            theirs = {"content-filter": "content_filter", "length": "length", "tool-calls": "length"}
+            heard.finish = "tool_calls" if heard.calls else theirs.get(str(heard.finish), "stop")
+        heard.usage = None
+    return Heard(text=heard.text) if wire == "text" else heard
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@PATIENT
+@given(answers())
+def test_a_strict_client_hears_what_was_said(wire: str, events: list[Event]) -> None:
+    """The same text, thoughts, calls, results and finish, in a form the oldest client of the dialect takes."""
+    order = Order()
+    encode = WIRES[wire].encoder(HEADING)
+    body = b"".join(encode(order.see(event)) for event in events)
+    order.end()
+    assert READERS[wire](body) == expected(wire, events)
+
+
+@PATIENT
+@given(answers())
+def test_each_write_is_whole(events: list[Event]) -> None:
+    """What one event gives ends where a line or a frame does: a client of AI SDK 4 reads nothing else."""
+    for wire, end in (("line", b"\n"), ("data-stream", b"\n"), ("ui-message-stream", b"\n\n"), ("openai", b"\n\n")):
+        encode = WIRES[wire].encoder(HEADING)
+        assert all(not data or data.endswith(end) for data in map(encode, events))
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@PATIENT
+@given(st.text(st.characters()).filter(bool))
+def test_any_text_at_all_is_valid_utf8(wire: str, text: str) -> None:
+    """Lone surrogates too, which no provider should send and some do."""
+    encode = WIRES[wire].encoder(HEADING)
+    events = [Start("a", "m"), Text(text), Thought(text), ToolCall("c", "t", {"a": text}), ToolResult("c", "t", text), Finish("stop")]
+    heard = READERS[wire](b"".join(encode(event) for event in events))
+    assert heard.text == json.loads(json.dumps(text)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,125 @@
+"""OpenAI's chat.completions, to the byte."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire import Refusal, answered, openai
+from tests.wire.readers import HEADING
+
+CALL = ToolCall("call_a", "get_weather", {"location": "Beijing"})
+RESULT = ToolResult("call_a", "get_weather", "25°C")
+COMMON = '{"id":"chatcmpl-msg-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model","choices":['
+
+
+def chunk(delta: str, reason: str = "null") -> str:
+    """One chunk of one choice."""
+    return f'{COMMON}{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{reason}}}]}}'
+
+
+ROLE = chunk('{"role":"assistant","content":""}')
+ASKS = chunk('{"role":"assistant","content":null}')
+GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
+    "text": (
+        [Start("a", "m"), Text("Hel"), Text('l"o'), Finish("stop", Usage(11, 3))],
+        [ROLE, chunk('{"content":"Hel"}'), chunk('{"content":"l\\"o"}'), chunk("{}", '"stop"'), "[DONE]"],
+    ),
+    "thoughts": (
+        [Start("a", "m"), Thought("H"), Thought("m"), Text("Hi"), Finish("stop")],
+        [
+            chunk('{"role":"assistant","content":null,"reasoning_content":"H"}'),
+            chunk('{"reasoning_content":"m"}'),
+            chunk('{"content":"Hi"}'),
+            chunk("{}", '"stop"'),
+            "[DONE]",
+        ],
+    ),
+    "nothing said": ([Start("a", "m"), Finish("content-filter")], [ROLE, chunk("{}", '"content_filter"'), "[DONE]"]),
+    "a tool that ran here is not shown": (
+        [Start("a", "m"), ToolInput("call_a", "get_weather", "{"), CALL, RESULT, Start("a", "m"), Text("25°C"), Finish("stop")],
+        [ASKS, chunk('{"content":"25°C"}'), chunk("{}", '"stop"'), "[DONE]"],
+    ),
+    "stopped at max_steps: cut off by a limit, and nothing is left to the client": (
+        [Start("a", "m"), CALL, RESULT, Finish("tool-calls")],
+        [ASKS, chunk("{}", '"length"'), "[DONE]"],
+    ),
+    "calls that nobody ran are the client's, whatever the reason says": (
+        [Start("a", "m"), CALL, ToolCall("b", "t", {}), ToolCall("c", "t", {}, malformed='{"a'), ToolResult("b", "t", 1), Finish("stop")],
+        [
+            ASKS,
+            chunk('{"tool_calls":[{"index":0,"id":"call_a","type":"function","function":{"name":"get_weather","arguments":""}}]}'),
+            chunk('{"tool_calls":[{"index":0,"function":{"arguments":"{\\"location\\":\\"Beijing\\"}"}}]}'),
+            chunk('{"tool_calls":[{"index":1,"id":"c","type":"function","function":{"name":"t","arguments":""}}]}'),
+            chunk('{"tool_calls":[{"index":1,"function":{"arguments":"{\\"a"}}]}'),
+            chunk("{}", '"tool_calls"'),
+            "[DONE]",
+        ],
+    ),
+    "a failure": (
+        [Start("a", "m"), Text("Half"), Failure("no_answer", "Broken off.")],
+        [
+            ROLE,
+            chunk('{"content":"Half"}'),
+            '{"error":{"message":"Broken off. (request req_1)","type":"server_error","param":null,"code":"no_answer"}}',
+            "[DONE]",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", GOLDEN)
+def test_events_to_bytes(what: str) -> None:
+    """Each event gives exactly these frames."""
+    events, expected = GOLDEN[what]
+    encode = openai.encoder(HEADING)
+    assert b"".join(encode(event) for event in events).decode() == "".join(f"data: {data}\n\n" for data in expected)
+
+
+def test_usage_for_those_who_ask() -> None:
+    """With include_usage each chunk says null, and one more has no choice but the usage; none where no provider counted."""
+    head = replace(HEADING, wants_usage=True)
+    for usage, last in ((Usage(11, 3), '{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}'), (None, "")):
+        encode = openai.encoder(head)
+        body = b"".join(encode(event) for event in (Start("a", "m"), Text("Hi"), Finish("stop", usage))).decode()
+        chunks = [f'{one[:-1]},"usage":null}}' for one in (ROLE, chunk('{"content":"Hi"}'), chunk("{}", '"stop"'))]
+        frames = [*chunks, *([f'{COMMON}],"usage":{last}}}'] if last else []), "[DONE]"]
+        assert body == "".join(f"data: {frame}\n\n" for frame in frames)
+
+
+def test_a_whole_answer() -> None:
+    """`stream: false`: one completion; `content` is null only beside calls; usage only where a provider counted."""
+    common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "chat-model"}
+
+    def made(*events: Event) -> object:
+        return json.loads(openai.whole(answered(HEADING, [Start("a", "m"), *events])))
+
+    message: dict[str, object] = {"role": "assistant", "content": "", "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    assert made(Finish("unknown")) == {**common, "choices": [choice]}
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    spoken = {**message, "content": "25°C", "reasoning_content": "Hm"}
+    answer = made(Thought("Hm"), CALL, RESULT, Start("a", "m"), Text("25°C"), Finish("length", Usage(1, 2)))
+    assert answer == {**common, "choices": [{**choice, "message": spoken, "finish_reason": "length"}], "usage": usage}
+    call = {"id": "call_a", "type": "function", "function": {"name": "get_weather", "arguments": '{"location":"Beijing"}'}}
+    asked = {**message, "content": None, "tool_calls": [call]}
+    assert made(CALL, Finish("stop")) == {**common, "choices": [{**choice, "message": asked, "finish_reason": "tool_calls"}]}
+
+
+REFUSED = {
+    (400, "bad_request"): ("invalid_request_error", None, "bad_request"),
+    (400, "context_too_long"): ("invalid_request_error", "messages", "context_length_exceeded"),
+    (401, "denied"): ("authentication_error", None, "denied"),
+    (404, "unknown_model"): ("invalid_request_error", "model", "model_not_found"),
+    (429, "too_many"): ("rate_limit_error", None, "too_many"),
+    (502, "no_answer"): ("server_error", None, "no_answer"),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_a_refusal(why: tuple[int, str]) -> None:
+    """Its type follows the status; the code is theirs where they have one that programs look for."""
+    kind, parameter, code = REFUSED[why]
+    made = json.loads(openai.refusal(Refusal(*why, "No.", "r1")))
+    assert made == {"error": {"message": "No.", "type": kind, "param": parameter, "code": code}}
