@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test faults check format bench schema lock clean clients clients-if-npm
+.PHONY: run install test faults check format bench aborts profile schema lock clean clients clients-if-npm
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -39,8 +39,15 @@ format: .venv-dev/.done
 	.venv-dev/bin/ruff check --fix .
 	.venv-dev/bin/ruff format .
 
-bench: .venv-dev/.done  ## the lanes side by side, as ratios
-	.venv-dev/bin/python bench/lanes.py
+BENCH ?=
+bench: .venv-dev/.done bench/.peers/.done  ## Pointsman beside its peers, as ratios; BENCH=--long for all of it
+	.venv-dev/bin/python -m bench $(BENCH)
+
+aborts: .venv-dev/.done ## ten thousand clients that leave: is everything let go?
+	.venv-dev/bin/python -m bench.aborts
+
+profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
+	.venv-dev/bin/python -m bench.profile $(BENCH)
 
 schema: .venv-dev/.done ## routes.schema.json, from the declaration
 	.venv-dev/bin/router schema > routes.schema.json
@@ -54,6 +61,18 @@ schema: .venv-dev/.done ## routes.schema.json, from the declaration
 	$(@D)/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --compile-bytecode --require-hashes -r $(LIST) \
 	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(LIST)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The peers of the bench. One that cannot be had is left out: the bench says so.
+bench/.peers/.done:
+	mkdir -p $(@D)/portkey
+	-$(PYTHON) -m venv $(@D)/litellm && $(@D)/litellm/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]'
+	-$(PYTHON) -m venv $(@D)/tensorzero && $(@D)/tensorzero/bin/pip install --quiet --disable-pip-version-check tensorzero
+	-npm install --silent --ignore-scripts --prefix $(@D)/portkey @portkey-ai/gateway
+	touch $@
+
+bench/.peers/py-spy/.done:
+	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check py-spy
 	touch $@
 
 tests/clients/node_modules/.done: tests/clients/package.json tests/clients/package-lock.json
@@ -77,4 +96,4 @@ lock: .venv-dev/.done   ## newest versions the declarations allow
 	echo 'openai>=3,<4' | $(LOCK) - -o tests/clients/requirements.txt
 
 clean:
-	rm -rf .venv .venv-dev build dist tests/clients/.venv tests/clients/node_modules
+	rm -rf .venv .venv-dev bench/.peers build dist tests/clients/.venv tests/clients/node_modules

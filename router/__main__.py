@@ -94,7 +94,7 @@ def _serve(options: argparse.Namespace) -> int:
     # Imported here: they take longer than all other commands run.
     import uvicorn  # noqa: PLC0415
 
-    from router.server import application, to_stderr  # noqa: PLC0415
+    from router.server import application, steady, to_stderr  # noqa: PLC0415
 
     _announce(generation, options)
     to_stderr()
@@ -113,7 +113,10 @@ def _serve(options: argparse.Namespace) -> int:
         timeout_graceful_shutdown=30,
         timeout_keep_alive=75,
     )
-    return _run_workers(config) if many else _run_alone(config)
+    if many:
+        return _run_workers(config)
+    steady()
+    return _run_alone(config)
 
 
 def _run_alone(config: "uvicorn.Config") -> int:

@@ -6,10 +6,12 @@ closed on it, can be asked afterwards.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from router.events import Event, Text
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
@@ -50,6 +52,17 @@ def calls(*wanted: tuple[str, str, str]) -> tuple[bytes, ...]:
         if (part := arguments[cut])
     ]
     return (*heads, *halves, chunk({}, "tool_calls"), usage(), DONE)
+
+
+def joined(events: Iterable[Event]) -> list[Event]:
+    """The events with neighbouring pieces of text as one: where the pieces are cut, the network decides."""
+    made: list[Event] = []
+    for event in events:
+        if made and isinstance(event, Text) and isinstance(last := made[-1], Text):
+            made[-1] = Text(last.text + event.text)
+        else:
+            made.append(event)
+    return made
 
 
 @dataclass(frozen=True)

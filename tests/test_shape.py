@@ -34,6 +34,8 @@ HOMES = {
     "openai": {"targets"},
     "httpx": {"targets"},
     "aiohttp": {"targets"},
+    "aiohappyeyeballs": {"targets"},
+    "httptools": {"targets"},
     "msgspec": {"targets"},
     "fastapi": {"server"},
     "starlette": {"server"},

@@ -23,18 +23,20 @@ class Watch:
             finally:
                 watch.rest()
 
-    What is not between `wait` and `rest` (a slow reader's time) does not count.
+    What is not between `wait` and `rest` (a slow reader's time) does not count. Whoever waits is the task that entered it.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
+        self._waiting = False
         self._due = 0.0
         self._armed = 0.0
         self._fired = False
 
     async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()  # once: it is slow to ask for in Python 3.11
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -43,14 +45,14 @@ class Watch:
 
     def wait(self, limit: float) -> None:
         """From now on somebody waits, for at most this many seconds."""
-        self._task = asyncio.current_task()
+        self._waiting = True
         self._due = self._loop.time() + limit
         if self._timer is None or self._armed > self._due:
             self._arm()
 
     def rest(self) -> None:
         """Nobody waits any more."""
-        self._task = None
+        self._waiting = False
 
     def late(self) -> bool:
         """Whether the cancellation that just came was this watch's own. It is then taken back."""
@@ -67,7 +69,7 @@ class Watch:
 
     def _look(self) -> None:
         self._timer = None
-        if self._task is None:
+        if self._task is None or not self._waiting:
             return  # the next wait arms it again
         if self._loop.time() < self._due:
             self._arm()

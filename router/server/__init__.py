@@ -1,5 +1,7 @@
 """The HTTP edge: bodies → Ask, events → bytes."""
 
+import gc
+
 from router.config import load, routes_from_environment
 from router.generation import Generation, build
 from router.reload import Live
@@ -7,7 +9,7 @@ from router.server.edge import Edge
 from router.server.log import to_stderr
 from router.server.pages import pages
 
-__all__ = ["application", "create", "to_stderr"]
+__all__ = ["application", "create", "steady", "to_stderr"]
 
 
 def application(generation: Generation) -> Edge:
@@ -19,4 +21,15 @@ def application(generation: Generation) -> Edge:
 def create() -> Edge:
     """The application a worker process runs: it builds its own generation."""
     to_stderr()
-    return application(build(load(routes_from_environment())))
+    made = application(build(load(routes_from_environment())))
+    steady()
+    return made
+
+
+def steady() -> None:
+    """Call it once the process serves: what it has made until then stays, so the garbage collector passes it over from now on,
+    and comes less often. A tenth of the CPU of a short answer, and its longest pauses.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)

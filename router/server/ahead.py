@@ -20,8 +20,8 @@ class Ahead:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
-        return await _Next(self._events, self._flush)
+    def __anext__(self) -> "_Next":
+        return _Next(self._events, self._flush)
 
 
 class _Next:

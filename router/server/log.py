@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 
 from router.errors import Attempt
@@ -14,13 +15,21 @@ access = logging.getLogger("router.access")
 problems = logging.getLogger("router.problems")
 
 
+_dumps = json.JSONEncoder(ensure_ascii=True, default=str).encode  # json.dumps would make an encoder for each line
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 class JsonLines(logging.Formatter):
     """A record as one line of JSON. Line breaks and escape sequences in values cannot forge another line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         made: dict[str, object] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
@@ -28,7 +37,7 @@ class JsonLines(logging.Formatter):
         made.update(cast("dict[str, object]", getattr(record, "fields", {})))
         if record.exc_info and record.exc_info[1]:
             made["error"], made["at"] = traced(record.exc_info[1])
-        return json.dumps(made, ensure_ascii=True, default=str)
+        return _dumps(made)
 
 
 def traced(error: BaseException) -> tuple[str, list[str]]:
@@ -46,6 +55,8 @@ def to_stderr() -> None:
     """Everything this process logs goes to stderr, as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    # No line says them, and finding them out for each would be a third of its cost.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -7,18 +7,15 @@ run and are passed over.
 import base64
 import json
 import re
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import aiohttp
 import msgspec
 
 from router.chat import AUTO, Ask, Call, File, Json, Message, Part, Result
 from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown, TargetError
-from router.events import Answer, Event, Events, Start
+from router.events import Answer, Events, Start
 from router.targets import http
 from router.targets.connections import Connections
 from router.targets.speech import Speech
@@ -116,16 +113,12 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
     headers = {"anthropic-version": VERSION, **({"x-api-key": declared.api_key.value} if declared.api_key else {})}
     base = str(declared.api_base or BASE).removesuffix("/v1/messages").removesuffix("/v1")
-    endpoint = http.Endpoint(f"{base}/v1/messages", headers, connect)
+    endpoint = connections.endpoint(f"{base}/v1/messages", headers, connect)
+    start = Start(name, str(declared.model))
 
-    async def spoken(ask: Ask) -> Events:
+    def spoken(ask: Ask) -> Events:
         body = msgspec.json.encode(request(ask, declared))
-        speech = Speech(name)
-        async with http.asked(name, connections, endpoint, body) as response:
-            yield Start(name, str(declared.model))
-            async with aclosing(_heard(name, response, speech)) as events:
-                async for event in events:
-                    yield event
+        return http.answered(start, connections, endpoint, body, lambda speech: Reader(name, speech))
 
     return spoken
 
@@ -205,75 +198,72 @@ def _plain(call_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", call_id)
 
 
-async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[Event, None]:
-    if not http.streams(response):
-        for event in _all(name, await http.whole(name, response), speech):
-            yield event
-        return
-    own: set[int] = set()
-    asked = 0
-    async with aclosing(http.frames(name, response, speech)) as frames:
-        async for data in frames:
-            frame = http.decoded(data, FRAME)
-            if frame is None:
-                continue  # one that cannot be read: the answer goes on without it
-            if frame.type == "error" or frame.error is not None:
-                raise _error(name, frame.error)
-            if frame.type == "message_stop":
-                speech.done()
-                break
-            counted = frame.usage or (frame.message.usage if frame.message else None)
-            if counted is not None:
-                asked = counted.asked() or asked
-                speech.usage(asked, counted.output_tokens or 0)
-            if not speech.finished:
-                for event in _told(frame, own, speech):
-                    yield event
-    for event in speech.end():
-        yield event
+class Reader:
+    """Reads one message into a speech."""
+
+    def __init__(self, name: str, speech: Speech) -> None:
+        self._name = name
+        self._speech = speech
+        self._own: set[int] = set()
+        """The blocks that are calls for us to run."""
+        self._asked = 0
+
+    def frame(self, data: bytes) -> bool:
+        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        frame = http.decoded(data, FRAME)
+        if frame is None:
+            return True
+        if frame.type == "error" or frame.error is not None:
+            raise _error(self._name, frame.error)
+        if frame.type == "message_stop":
+            self._speech.done()
+            return False
+        counted = frame.usage or (frame.message.usage if frame.message else None)
+        if counted is not None:
+            self._asked = counted.asked() or self._asked
+            self._speech.usage(self._asked, counted.output_tokens or 0)
+        if not self._speech.finished:
+            self._told(frame)
+        return True
+
+    def _told(self, frame: Frame) -> None:
+        block, delta, speech = frame.content_block, frame.delta, self._speech
+        if block is not None and frame.type == "content_block_start":
+            if block.type == "tool_use":
+                self._own.add(frame.index)
+            _begun(frame.index, block, speech)
+        elif delta is not None:
+            if delta.stop_reason:
+                speech.finish(delta.stop_reason)
+            elif delta.type == "text_delta" and delta.text:
+                speech.text(delta.text)
+            elif delta.type == "thinking_delta" and delta.thinking:
+                speech.thought(delta.thinking)
+            elif delta.type == "input_json_delta" and delta.partial_json and frame.index in self._own:
+                speech.call(frame.index, "", "", delta.partial_json)
+
+    def whole(self, body: bytes) -> None:
+        """A whole message, where no stream came."""
+        whole = http.decoded(body, WHOLE)
+        if whole is None or whole.content is None:
+            frame = http.decoded(body, FRAME)
+            raise _error(self._name, frame.error) if frame is not None and frame.error is not None else TargetDown(self._name, "malformed")
+        for index, block in enumerate(whole.content):
+            _begun(index, block, self._speech)
+        if whole.usage is not None:
+            self._speech.usage(whole.usage.asked(), whole.usage.output_tokens or 0)
+        if whole.stop_reason:
+            self._speech.finish(whole.stop_reason)
 
 
-def _told(frame: Frame, own: set[int], speech: Speech) -> Iterator[Event]:
-    """One frame, as events. `own`: the blocks that are calls for us to run."""
-    block, delta = frame.content_block, frame.delta
-    if block is not None and frame.type == "content_block_start":
-        if block.type == "tool_use":
-            own.add(frame.index)
-        yield from _begun(frame.index, block, speech)
-    elif delta is not None:
-        if delta.stop_reason:
-            speech.finish(delta.stop_reason)
-        elif delta.type == "text_delta" and delta.text:
-            yield from speech.text(delta.text)
-        elif delta.type == "thinking_delta" and delta.thinking:
-            yield from speech.thought(delta.thinking)
-        elif delta.type == "input_json_delta" and delta.partial_json and frame.index in own:
-            yield from speech.call(frame.index, "", "", delta.partial_json)
-
-
-def _begun(index: int, block: Block, speech: Speech) -> Iterator[Event]:
+def _begun(index: int, block: Block, speech: Speech) -> None:
     if block.type == "text" and block.text:
-        yield from speech.text(block.text)
+        speech.text(block.text)
     elif block.type == "thinking" and block.thinking:
-        yield from speech.thought(block.thinking)
+        speech.thought(block.thinking)
     elif block.type == "tool_use":
         written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
-        yield from speech.call(index, block.id, block.name, written)
-
-
-def _all(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
-    """A whole message, where no stream came."""
-    whole = http.decoded(body, WHOLE)
-    if whole is None or whole.content is None:
-        frame = http.decoded(body, FRAME)
-        raise _error(name, frame.error) if frame is not None and frame.error is not None else TargetDown(name, "malformed")
-    for index, block in enumerate(whole.content):
-        yield from _begun(index, block, speech)
-    if whole.usage is not None:
-        speech.usage(whole.usage.asked(), whole.usage.output_tokens or 0)
-    if whole.stop_reason:
-        speech.finish(whole.stop_reason)
-    yield from speech.end()
+        speech.call(index, block.id, block.name, written)
 
 
 def _error(name: str, error: Any) -> TargetError:

@@ -1,29 +1,315 @@
-"""The connections of the direct lanes: one pool, opened when it is first needed, closed with its generation."""
+"""The connections of the direct lanes: one pool, each connection opened when it is first needed, all closed with their generation.
 
-import aiohttp
+An HTTP client of our own, for what the APIs of models need and nothing else: one question at a time on a connection, HTTP/1.1 with
+or without TLS. No redirects, no cookies, no proxies, nothing from the environment, no limit: the router has limits. A general
+client costs more for each question and for each piece of an answer than all the rest of the router does.
+"""
+
+import asyncio
+import base64
+import ssl
+import zlib
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import quote, unquote, urlsplit
+
+import aiohappyeyeballs
+import httptools
+
+from router.errors import Misfit
+
+KEPT = 30.0
+"""Seconds that a connection is kept for the next question: less than servers keep it."""
+EYEBALLS = 0.25
+"""Seconds after which the next of a host's addresses is tried too: one that swallows packets must not hide one that answers."""
+MOST_HEAD = 64 * 1024
+"""Bytes of a response's headers."""
+MOST_WAITING = 256 * 1024
+"""Bytes of a body that wait to be read before the provider has to wait too."""
+MOST_UNPACKED = 16 * 1024 * 1024
+"""Bytes that one read of a compressed body may become."""
+SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
+
+
+class Cut(Exception):
+    """A response that broke off, or is no HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a target's questions go. `connect`: seconds a connection may take. `head`: the request up to its body's length."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    connect: float
+    head: bytes
 
 
 class Connections:
     """A pool that all targets of a generation share."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+        self._idle: dict[tuple[str, int, bool], list[Connection]] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
 
-    def session(self) -> aiohttp.ClientSession:
-        """The pool. No cookies, no proxies from the environment, no limit of its own: the router has limits."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                # Failover watches for events, which bytes are not: reading has no limit here.
-                timeout=aiohttp.ClientTimeout(total=None),
-                headers={"accept": "text/event-stream", "content-type": "application/json", "user-agent": "pointsman"},
-            )
-        return self._session
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
+
+    def endpoint(self, url: str, headers: Mapping[str, str], connect: float) -> Endpoint:
+        """An address. Misfit where it is none, or where a header cannot be sent."""
+        try:
+            parts = urlsplit(url)
+            host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else str(parts.hostname)
+            tls = parts.scheme == "https"
+            port = parts.port or (443 if tls else 80)
+        except ValueError:
+            host, tls, port, parts = "", False, 0, urlsplit("")
+        if not host or parts.scheme not in ("http", "https"):
+            raise Misfit(f"`{url}` is no address: write http://host:port/v1, or https", "api_base")
+        named = f"[{host}]" if ":" in host else host
+        told = {"host": named if parts.port is None else f"{named}:{port}", **SENT}
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            told["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        told |= headers
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (
+            f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
+        )
+        if any(not value.isascii() or not value.isprintable() for value in told.values()):
+            raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        head = f"POST {path} HTTP/1.1\r\n{lines}content-length: ".encode()
+        return Endpoint(host, port, self._tls if tls else None, connect, head)
+
+    async def ask(self, endpoint: Endpoint, body: bytes) -> "Connection":
+        """A connection on which this was asked. OSError, TimeoutError, ssl.SSLError where none could be made. It is released in the end."""
+        key = (endpoint.host, endpoint.port, endpoint.tls is not None)
+        connection = self._waiting(key)
+        if connection is None:
+            async with asyncio.timeout(endpoint.connect):
+                connection = await self._open(endpoint)
+            connection.pool, connection.key = self, key
+        connection.ask(b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body))
+        return connection
+
+    def _waiting(self, key: tuple[str, int, bool]) -> "Connection | None":
+        idle = self._idle.get(key)
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    async def _open(self, endpoint: Endpoint) -> "Connection":
+        loop = asyncio.get_running_loop()
+        addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=1)
+        sock = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType]
+            addresses, happy_eyeballs_delay=EYEBALLS, interleave=1
+        )
+        with ExitStack() as undo:
+            undo.callback(sock.close)
+            name = endpoint.host if endpoint.tls else None
+            _, connection = await loop.create_connection(Connection, sock=sock, ssl=endpoint.tls, server_hostname=name)
+            undo.pop_all()
+        return connection
+
+    def keep(self, connection: "Connection") -> None:
+        """Keep it for the next question."""
+        if self._closed:
+            connection.close()
+            return
+        connection.kept = connection.loop.time()
+        self._idle.setdefault(connection.key, []).append(connection)
+        if self._sweeper is None:
+            self._sweeper = connection.loop.call_later(KEPT, self._sweep, connection.loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close those that nobody wanted for so long."""
+        self._sweeper = None
+        oldest = loop.time() - KEPT
+        for key, idle in list(self._idle.items()):
+            for connection in idle:
+                if connection.kept <= oldest:
+                    connection.close()
+            self._idle[key] = [connection for connection in idle if connection.usable]
+        if any(self._idle.values()):
+            self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
     async def close(self) -> None:
-        """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close every connection that nobody uses; those in use are closed when they are released."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        idle = [connection for kept in self._idle.values() for connection in kept]
+        self._idle.clear()
+        for connection in idle:
+            connection.close()
+        for connection in idle:
+            await connection.gone()
+
+
+class Connection(asyncio.Protocol):
+    """A connection, and the response that comes on it."""
+
+    pool: Connections
+    key: tuple[str, int, bool]
+    kept = 0.0
+    """When it was last put aside."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self._waiter: asyncio.Future[None] | None = None
+        self._lost = self.loop.create_future()
+        self._over = True
+        self._again = False
+        """Whether the server takes another question on this connection."""
+        self._error: Exception | None = None
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It stands."""
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+
+    def ask(self, request: bytes) -> None:
+        """Send a question."""
+        self._parser = httptools.HttpResponseParser(self)
+        self.status = 0
+        self.headers = {}
+        self._head = 0
+        self._over = self._again = False
+        self._unpacker = None
+        self._transport.write(request)
+
+    @property
+    def content_type(self) -> str:
+        """The type of the body, without its parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def answered(self) -> None:
+        """Wait for the status and the headers. OSError or Cut where none come."""
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """What of the body has come, as soon as something has; nothing at its end. OSError or Cut where it broke off."""
+        while not self._pieces:
+            if self._over:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    async def _wait(self) -> None:
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def release(self) -> None:
+        """Nobody reads it any more: it is kept for the next question, or closed where this answer is not over."""
+        if self._over and self._again and not self._pieces and self._error is None:
+            self.pool.keep(self)
+        else:
+            self._transport.abort()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a question may be asked on it."""
+        return self._error is None and not self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close it."""
+        self._transport.close()
+
+    async def gone(self) -> None:
+        """Wait until it is closed; a server that does not say farewell is not waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._lost
+
+    # What comes from the socket.
+
+    def data_received(self, data: bytes) -> None:
+        """A read."""
+        if self._over:
+            self._fail(Cut())  # nobody asked for this
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut, zlib.error):
+            self._fail(Cut())
+        if self._waiting > MOST_WAITING and not self._paused and not self._over:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end of it. A body whose length nobody said ends so too."""
+        if self._error is None:
+            if self.status and not self._over and not {"content-length", "transfer-encoding"} & self.headers.keys():
+                self._over = True
+            self._error = exc or (Cut() if self.status else ConnectionResetError())
+        if not self._lost.done():
+            self._lost.set_result(None)
+        self._wake()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._transport.abort()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the parser finds in it.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        self._head += len(name) + len(value)
+        if self._head > MOST_HEAD:
+            raise Cut
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """All headers; those of a 1xx do not count."""
+        status = self._parser.get_status_code()
+        if status >= 200:
+            self.status = status
+            if self.headers.get("content-encoding", "identity") != "identity":
+                self._unpacker = zlib.decompressobj(47)  # gzip or zlib, whichever it is
+        else:
+            self.headers = {}
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._unpacker is not None:
+            body = self._unpacker.decompress(body, MOST_UNPACKED)
+            if self._unpacker.unconsumed_tail:
+                raise Cut
+        if body:
+            self._pieces.append(body)
+            self._waiting += len(body)
+
+    def on_message_complete(self) -> None:
+        """The end of the response."""
+        self._over = self.status != 0
+        self._again = self._parser.should_keep_alive()

@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+import ssl
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-import aiohttp
 import msgspec
 
 from router.errors import TargetDown, TargetError, TargetRefused, TargetSilent
+from router.events import Events, Start
 from router.targets import sse
-from router.targets.connections import Connections
+from router.targets.connections import Connection, Connections, Cut, Endpoint
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
 
@@ -29,69 +28,86 @@ SETTLE = 0.05
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a target's questions go. `connect`: seconds a connection may take."""
+class Reader(Protocol):
+    """One lane's reader of one answer: it feeds the speech."""
 
-    url: str
-    headers: Mapping[str, str]
-    connect: float
+    def frame(self, data: bytes) -> bool:
+        """The data of one frame; whether more may follow. TargetError where it is the provider's own error."""
+        ...
+
+    def whole(self, body: bytes) -> None:
+        """A body under 200 that is no stream: a whole answer. TargetError where it is an error, or nothing that can be read."""
+        ...
 
 
-@asynccontextmanager
-async def asked(name: str, connections: Connections, endpoint: Endpoint, body: bytes) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-    """The response to a question, closed at the end. TargetError where the status is no success, or the connection fails,
-    while it is open too.
-    """
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=endpoint.connect)
-    request = connections.session().post(endpoint.url, data=body, headers=endpoint.headers, timeout=timeout, allow_redirects=False)
+async def answered(
+    start: Start, connections: Connections, endpoint: Endpoint, body: bytes, open_reader: Callable[[Speech], Reader]
+) -> Events:
+    """The events of the answer to a question. TargetError where the status is no success, or the connection fails, at any time."""
+    name = start.target
     try:
-        async with request as response:
-            if 300 <= response.status < 400:
-                raise TargetRefused(name, "redirect")
+        response = await connections.ask(endpoint, body)
+        try:
+            await response.answered()
             if response.status != 200:
-                told = await response.content.read(MAX_BODY)
-                raise verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
-            yield response
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise await _refused(name, response)
+            yield start
+            speech = Speech(name)
+            reader = open_reader(speech)
+            if response.content_type.endswith(STREAMS):
+                frames = sse.Events()
+                more = True
+                while more:
+                    piece = await (_rest(response, speech) if speech.finished else response.read())
+                    more, failure = _fed(name, reader, frames, piece)
+                    # What was said before an error is still heard, also if it came in the same read.
+                    for event in speech.take():
+                        yield event
+                    if failure is not None:
+                        raise failure
+            else:
+                reader.whole(await _whole(name, response))
+            for event in speech.end():
+                yield event
+        finally:
+            response.release()
+    except (OSError, Cut) as error:
         raise translated(name, error) from None
 
 
-def streams(response: aiohttp.ClientResponse) -> bool:
-    """Whether the body comes in frames."""
-    return response.content_type.endswith(STREAMS)
+def _fed(name: str, reader: Reader, frames: sse.Events, piece: bytes) -> tuple[bool, TargetError | None]:
+    """Read one piece of a body; whether more may follow, and what ended it otherwise."""
+    try:
+        return all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece), None
+    except sse.Oversize:
+        return False, TargetDown(name, "malformed")
+    except TargetError as error:
+        return False, error
 
 
-async def frames(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[bytes, None]:
-    """The data of each event of the body. After the finish reason the wait for more is short, and its failure no harm."""
-    reader = sse.Events()
-    while True:
-        piece = await _piece(response, speech)
-        try:
-            found = reader.feed(piece) if piece else reader.end()
-        except sse.Oversize:
-            raise TargetDown(name, "malformed") from None
-        for frame in found:
-            yield frame
-        if not piece:
-            return
+async def _refused(name: str, response: Connection) -> TargetError:
+    """What a status says that is no success; of 3xx, that nobody is followed."""
+    if 200 < response.status < 400:
+        return TargetRefused(name, "redirect") if response.status >= 300 else verdict(name, response.status)
+    told = b""
+    while len(told) < MAX_BODY and (piece := await response.read()):
+        told += piece
+    return verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
 
 
-async def _piece(response: aiohttp.ClientResponse, speech: Speech) -> bytes:
-    if not speech.finished:
-        return await response.content.readany()
+async def _rest(response: Connection, speech: Speech) -> bytes:
+    """A read after the finish reason: the wait is short, and its failure no harm."""
     try:
         async with asyncio.timeout(SETTLE if speech.counted else LINGER):
-            return await response.content.readany()
-    except (TimeoutError, aiohttp.ClientError, OSError):
+            return await response.read()
+    except (OSError, Cut):
         return b""
 
 
-async def whole(name: str, response: aiohttp.ClientResponse) -> bytes:
-    """A body that is no stream."""
+async def _whole(name: str, response: Connection) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    while piece := await response.content.readany():
+    while piece := await response.read():
         size += len(piece)
         if size > MAX_WHOLE:
             raise TargetDown(name, "malformed")
@@ -112,12 +128,14 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
         return None
 
 
-def translated(name: str, error: Exception) -> TargetError:
+def translated(name: str, error: OSError | Cut) -> TargetError:
     """What went wrong with the connection."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return TargetRefused(name, "tls")
-    if isinstance(error, TimeoutError):
-        return TargetSilent(name, "timeout_connect")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return TargetDown(name, "cut")
-    return TargetDown(name, "connection")
+    match error:
+        case ssl.SSLError():
+            return TargetRefused(name, "tls")
+        case TimeoutError():
+            return TargetSilent(name, "timeout_connect")
+        case Cut():
+            return TargetDown(name, "cut")
+        case _:
+            return TargetDown(name, "connection")

@@ -8,7 +8,7 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from router.chat import Ask, File
 from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Answer, Event, Events, Start
+from router.events import Answer, Events, Start
 from router.targets import completions
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
@@ -327,11 +327,12 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise TargetRefused(name, "status_422")  # it asks once more after a 422, and then returns nothing
         speech = Speech(name)
-        heard = Hearing(stream, speech)
+        hear = Hearing(stream, speech)
         try:
             yield Start(name, str(declared.model))
             async for chunk in stream:
-                for event in heard(chunk):
+                hear(chunk)
+                for event in speech.take():
                     yield event
                 if getattr(chunk, "usage", None) and speech.finished:
                     break  # it is the last one: what it would do yet is to log it, for nobody
@@ -354,8 +355,8 @@ THEIRS = ("srvtoolu_", "mcptoolu_")
 
 
 class Hearing:
-    """LiteLLM's chunks as events. What it makes up is left out: counts that no provider sent, an end that none said (it may as
-    well have been cut off); and so are calls of tools that the provider runs itself.
+    """LiteLLM's chunks, told to the speech. What it makes up is left out: counts that no provider sent, an end that none said (it
+    may as well have been cut off); and so are calls of tools that the provider runs itself.
     """
 
     def __init__(self, stream: Stream, speech: Speech) -> None:
@@ -363,8 +364,8 @@ class Hearing:
         self._speech = speech
         self._foreign: set[int] = set()
 
-    def __call__(self, chunk: Any) -> Iterator[Event]:
-        """One chunk, as events."""
+    def __call__(self, chunk: Any) -> None:
+        """One chunk."""
         speech = self._speech
         if (usage := getattr(chunk, "usage", None)) and any(getattr(one, "usage", None) for one in self._stream.chunks):
             speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
@@ -373,20 +374,20 @@ class Hearing:
             if speech.finished:
                 break
             if thought := getattr(delta, "reasoning_content", None):
-                yield from speech.thought(thought)
+                speech.thought(thought)
             if delta.content:
-                yield from speech.text(delta.content)
+                speech.text(delta.content)
             for call in delta.tool_calls or ():
-                yield from self._call(call)
+                self._call(call)
             if choice.finish_reason:
                 self._finish(choice.finish_reason)
 
-    def _call(self, call: Any) -> Iterator[Event]:
+    def _call(self, call: Any) -> None:
         index = call.index or 0
         if call.id:
             (self._foreign.add if call.id.startswith(THEIRS) else self._foreign.discard)(index)
         if index not in self._foreign:
-            yield from self._speech.call(index, call.id or "", call.function.name or "", call.function.arguments or "")
+            self._speech.call(index, call.id or "", call.function.name or "", call.function.arguments or "")
 
     def _finish(self, reason: str) -> None:
         if self._stream.received_finish_reason or self._stream.intermittent_finish_reason:

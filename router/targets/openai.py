@@ -5,18 +5,16 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 """
 
 import json
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 
 from router.chat import Ask, Json
 from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown, TargetError
-from router.events import Answer, Event, Events, Start
+from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.connections import Connections
 from router.targets.providers import PROVIDERS, Provider
@@ -114,19 +112,16 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
         raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable}}}`", "model")
     bearer = "Bearer " if provider.header == "authorization" else ""
     headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
-    endpoint = http.Endpoint(url, headers, connect)
+    endpoint = connections.endpoint(url, headers, connect)
     fixed: dict[str, Json] = {"model": model, "stream": True}
     if provider.counts:
         fixed["stream_options"] = {"include_usage": True}
 
-    async def spoken(ask: Ask) -> Events:
+    start = Start(name, str(declared.model))
+
+    def spoken(ask: Ask) -> Events:
         body = msgspec.json.encode(_request(ask, declared, prefix, model, fixed))
-        speech = Speech(name)
-        async with http.asked(name, connections, endpoint, body) as response:
-            yield Start(name, str(declared.model))
-            async with aclosing(_heard(name, response, speech)) as events:
-                async for event in events:
-                    yield event
+        return http.answered(start, connections, endpoint, body, lambda speech: Reader(name, speech))
 
     return spoken
 
@@ -179,81 +174,76 @@ def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[
     return made
 
 
-async def _heard(name: str, response: aiohttp.ClientResponse, speech: Speech) -> AsyncGenerator[Event, None]:
-    """The body as events, to the end."""
-    if not http.streams(response):
-        for event in _whole(name, await http.whole(name, response), speech):
-            yield event
-        return
-    async with aclosing(http.frames(name, response, speech)) as frames:
-        async for frame in frames:
-            if frame == DONE:
-                speech.done()
-                break
-            for event in _events(name, frame, speech):
-                yield event
-    for event in speech.end():
-        yield event
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads one answer into a speech."""
+
+    name: str
+    speech: Speech
+
+    def frame(self, data: bytes) -> bool:
+        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        if data == DONE:
+            self.speech.done()
+            return False
+        if (chunk := http.decoded(data, DECODE)) is not None:
+            self._told(chunk)
+        return True
+
+    def whole(self, body: bytes) -> None:
+        """A body that is no stream: a whole answer, an error, or neither."""
+        chunk = http.decoded(body, DECODE)
+        if chunk is None:
+            raise TargetDown(self.name, "malformed")
+        self._told(chunk)
+
+    def _told(self, chunk: Chunk) -> None:
+        if chunk.error is not None:
+            raise _error(self.name, chunk.error)
+        speech = self.speech
+        counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+        if counted is not None and counted.prompt_tokens is not None:
+            speech.usage(int(counted.prompt_tokens), counted.output())
+        for choice in chunk.choices or ():
+            if choice.index:
+                continue  # another candidate
+            said = choice.delta or choice.message
+            if said is not None and not speech.finished:
+                _said(said, speech)
+            if choice.finish_reason:
+                speech.finish(choice.finish_reason)
 
 
-def _whole(name: str, body: bytes, speech: Speech) -> Iterator[Event]:
-    """A body under 200 that is no stream: a whole answer, an error, or neither."""
-    chunk = http.decoded(body, DECODE)
-    if chunk is None:
-        raise TargetDown(name, "malformed")
-    yield from _told(name, chunk, speech)
-    yield from speech.end()
-
-
-def _events(name: str, frame: bytes, speech: Speech) -> Iterator[Event]:
-    """One frame, as events. One that cannot be read is passed over: the answer goes on without it."""
-    chunk = http.decoded(frame, DECODE)
-    return iter(()) if chunk is None else _told(name, chunk, speech)
-
-
-def _told(name: str, chunk: Chunk, speech: Speech) -> Iterator[Event]:
-    if chunk.error is not None:
-        raise _error(name, chunk.error)
-    counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
-    if counted is not None and counted.prompt_tokens is not None:
-        speech.usage(int(counted.prompt_tokens), counted.output())
-    for choice in chunk.choices or ():
-        if choice.index:
-            continue  # another candidate
-        said = choice.delta or choice.message
-        if said is not None and not speech.finished:
-            yield from _said(said, speech)
-        if choice.finish_reason:
-            speech.finish(choice.finish_reason)
-
-
-def _said(said: Delta, speech: Speech) -> Iterator[Event]:
+def _said(said: Delta, speech: Speech) -> None:
     content = said.content
-    if content.__class__ is str and content:
-        if thought := said.reasoning_content or said.reasoning:
-            yield from speech.thought(thought)
-        yield from speech.text(content)
-    elif (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
-        yield from speech.thought(thought)
-    if isinstance(content, list):
-        yield from _parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
+    if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
+        speech.thought(thought)
+    if isinstance(content, str):
+        speech.text(content)
+    elif isinstance(content, list):
+        _parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
     if said.refusal and isinstance(said.refusal, str):
-        yield from speech.text(said.refusal)  # the model's own words: the user should see them
-    for position, call in enumerate(said.tool_calls or ()):
+        speech.text(said.refusal)  # the model's own words: the user should see them
+    if said.tool_calls:
+        _called(said.tool_calls, speech)
+
+
+def _called(calls: list[Call], speech: Speech) -> None:
+    for position, call in enumerate(calls):
         function = call.function or Function()
         written = function.arguments
         part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
-        yield from speech.call(position if call.index is None else call.index, call.id or "", function.name or "", part)
+        speech.call(position if call.index is None else call.index, call.id or "", function.name or "", part)
 
 
-def _parts(parts: list[Any], speech: Speech) -> Iterator[Event]:
+def _parts(parts: list[Any], speech: Speech) -> None:
     """Content in parts, as Mistral's thinking models send it."""
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:
-                yield from speech.text(text)
+                speech.text(text)
             case {"type": "thinking", "thinking": [{"text": str(text)}]}:
-                yield from speech.thought(text)
+                speech.thought(text)
             case _:
                 pass
 

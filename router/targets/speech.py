@@ -1,6 +1,7 @@
 """A provider's deltas → events, for every lane: however they are chopped, indexed or interleaved.
 
-Everything that affects how pieces become Text, Thought, ToolInput and ToolCall lives here.
+Everything that affects how pieces become Text, Thought, ToolInput and ToolCall lives here. Pieces of one kind that come
+together leave together: a lane takes the events after each read, and an answer in a hurry costs by the read, not by the word.
 """
 
 import json
@@ -46,7 +47,7 @@ class Joined:
 
     def feed(self, piece: str) -> str:
         """What of the text is whole now."""
-        if piece.isascii() and not self._half:
+        if not self._half and piece.isascii():
             return piece
         piece, self._half = self._half + piece, ""
         if piece and "\ud800" <= piece[-1] <= "\udbff":
@@ -109,12 +110,16 @@ class Pending:
 
 
 class Speech:
-    """One model call's deltas, as events. Feed what came; `end` when the provider is done."""
+    """One model call's deltas, as events. Feed what came, `take` what that makes; `end` when the provider is done."""
 
     def __init__(self, target: str) -> None:
         self._target = target
         self._text = Joined()
         self._thought = Joined()
+        self._events: list[Event] = []
+        self._run: list[str] = []
+        """Pieces that follow each other, and are all of the kind `_kind`."""
+        self._kind: type[Text | Thought] = Text
         self._calls: list[Pending] = []
         self._ids: dict[tuple[int, str], Pending] = {}
         self._latest: dict[int, Pending] = {}
@@ -122,46 +127,68 @@ class Speech:
         self._usage: Usage | None = None
         self._opening: Opening | None = Opening()
         self.said = False
+        self.finished = False
+        """Whether the provider said why it ends: what it says after that does not count."""
 
-    def text(self, piece: str) -> Iterator[Event]:
+    def take(self) -> list[Event]:
+        """The events of what was fed since the last time."""
+        self._close_run()
+        events, self._events = self._events, []
+        return events
+
+    def _close_run(self) -> None:
+        if self._run:
+            self._events.append(self._kind("".join(self._run)))
+            self._run.clear()
+
+    def _extend_run(self, kind: type[Text | Thought], piece: str) -> None:
+        if kind is not self._kind:
+            self._close_run()
+            self._kind = kind
+        self._run.append(piece)
+
+    def text(self, piece: str) -> None:
         """A piece of the answer. What stands in `<think>` at its very start is a thought."""
         if piece := self._text.feed(piece):
             if self._opening is not None:
-                yield from self._opened(self._opening, piece)
+                self._opened(self._opening, piece)
                 return
             self.said = True
-            yield Text(piece)
+            if self._kind is Text:
+                self._run.append(piece)  # as nearly always: it goes on
+            else:
+                self._extend_run(Text, piece)
 
-    def thought(self, piece: str) -> Iterator[Event]:
+    def thought(self, piece: str) -> None:
         """A piece of reasoning. Who says that it is one does not write it into the answer as well."""
         if piece := self._thought.feed(piece):
             if self._opening is not None:
-                yield from self._settled(self._opening)
-            yield Thought(piece)
+                self._settled(self._opening)
+            self._extend_run(Thought, piece)
 
-    def _opened(self, opening: Opening, piece: str) -> Iterator[Event]:
+    def _opened(self, opening: Opening, piece: str) -> None:
         thought, text = opening.feed(piece)
         if opening.over:
             self._opening = None
         if thought:
-            yield Thought(thought)
+            self._extend_run(Thought, thought)
         if text:
             self.said = True
-            yield Text(text)
+            self._extend_run(Text, text)
 
-    def _settled(self, opening: Opening) -> Iterator[Event]:
+    def _settled(self, opening: Opening) -> None:
         """The answer's start is over: what was held of it."""
         self._opening = None
         if held := opening.held:
             self.said = self.said or not opening.within
-            yield Thought(held) if opening.within else Text(held)
+            self._extend_run(Thought if opening.within else Text, held)
 
-    def call(self, index: int, call_id: str, name: str, part: str) -> Iterator[Event]:
+    def call(self, index: int, call_id: str, name: str, part: str) -> None:
         """A piece of a tool call. A new id begins a new call, whatever its index, and so does a new name; a repeated name is the
         same name, unless the arguments were whole and begin once more.
         """
         if self._opening is not None:
-            yield from self._settled(self._opening)
+            self._settled(self._opening)
         pending = self._pending(index, call_id, name, part)
         if name and not pending.name:
             pending.name = name
@@ -171,7 +198,8 @@ class Speech:
                 raise TargetDown(self._target, "malformed")
             pending.parts.append(part)
             if pending.name:
-                yield ToolInput(pending.call_id, pending.name, whole(part))
+                self._close_run()
+                self._events.append(ToolInput(pending.call_id, pending.name, whole(part)))
 
     def _pending(self, index: int, call_id: str, name: str, part: str) -> Pending:
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
@@ -189,22 +217,18 @@ class Speech:
         return pending
 
     @property
-    def finished(self) -> bool:
-        """Whether the provider said why it ends: what it says after that does not count."""
-        return self._reason is not None
-
-    @property
     def counted(self) -> bool:
         """Whether the provider said what it used: then there is nothing left to say."""
         return self.finished and self._usage is not None
 
     def done(self) -> None:
         """The provider marks the end: without a reason, it is an end all the same."""
-        self._reason = self._reason or "unknown"
+        self.finish("unknown")
 
     def finish(self, reason: str) -> None:
         """The provider says why it ends. The first reason stands."""
         self._reason = self._reason or reason
+        self.finished = True
 
     def usage(self, input_tokens: int, output_tokens: int) -> None:
         """The provider says what it used. The last word stands: some count as they go."""
@@ -213,14 +237,15 @@ class Speech:
     def end(self) -> Iterator[Event]:
         """The rest, and the Finish. TargetDown where the provider stopped without an end."""
         if rest := self._thought.end():
-            yield Thought(rest)
+            self._extend_run(Thought, rest)
         if rest := self._text.end():
             if self._opening is not None:
-                yield from self._opened(self._opening, rest)
+                self._opened(self._opening, rest)
             else:
-                yield Text(rest)
+                self._extend_run(Text, rest)
         if self._opening is not None:
-            yield from self._settled(self._opening)
+            self._settled(self._opening)
+        yield from self.take()
         if self._reason is None:
             raise TargetDown(self._target, "cut")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]

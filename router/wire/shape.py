@@ -92,9 +92,12 @@ class Wire:
     keep_alive: bytes = b""
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode  # json.dumps would make one for each line
+
+
 def compact(value: Json) -> str:
     """JSON without spaces or line breaks, and without escapes it does not need."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict)
+    return _encode(value)
 
 
 def utf8(text: str) -> bytes:

@@ -14,7 +14,7 @@ from router.config.values import Name, Secret
 from router.errors import Misfit, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import Connections, anthropic
-from tests.provider import Reply, error, provider
+from tests.provider import Reply, error, joined, provider
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 START = Start("a", "anthropic/claude-x")
@@ -185,7 +185,7 @@ async def test_a_stream_as_events(what: str) -> None:
     frames, expected = HEARD[what]
     async with provider(Reply(said(*frames))) as fake:
         seen = await heard(declared(fake.base))
-    assert [event for event in seen if not isinstance(event, ToolInput)] == expected
+    assert joined(event for event in seen if not isinstance(event, ToolInput)) == joined(expected)
 
 
 ANSWERED = b'{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}'

@@ -11,9 +11,9 @@ from router.chat import Ask, Call, Message, Params, Result, ToolSpec
 from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDown, TargetError, TargetSilent
-from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, Usage
+from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import Connections, http, openai
-from tests.provider import DONE, Reply, chunk, error, frame, provider, text, usage
+from tests.provider import DONE, Reply, chunk, error, frame, joined, provider, text, usage
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 START = Start("a", "openai/fake")
@@ -137,7 +137,30 @@ async def test_what_is_made_of_it(what: str) -> None:
     reply, expected = HEARD[what]
     async with provider(reply) as fake:
         seen = await heard(declared(fake.base))
-    assert [event for event in seen if type(event).__name__ != "ToolInput"] == expected
+    assert joined(event for event in seen if type(event).__name__ != "ToolInput") == joined(expected)
+
+
+async def test_what_comes_in_one_read_is_one_event() -> None:
+    """Pieces of text that come together leave together; what is between them keeps its place."""
+    thought = chunk({"reasoning_content": "Hm"}), chunk({"reasoning_content": "."})
+    called = chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}]})
+    frames = [*thought, chunk({"content": "Hel"}), chunk({"content": "lo"}), called, chunk({"content": "!"}), chunk({}, "stop"), DONE]
+    async with provider(Reply((b"".join(frames),))) as fake:
+        seen = await heard(declared(fake.base))
+    made = [Thought("Hm."), Text("Hello"), ToolInput("c1", "look", "{}"), Text("!"), ToolCall("c1", "look", {}), Finish("tool-calls")]
+    assert seen == [START, *made]
+
+
+async def test_words_before_an_error_are_heard() -> None:
+    """They came in the same read as it."""
+    broken = b"".join([chunk({"content": "Hel"}), chunk({"content": "lo"}), frame({"error": {"code": 500}})])
+    connections = Connections()
+    async with provider(Reply((broken,))) as fake:
+        events = openai.answer("a", declared(fake.base), 0.5, connections)(HI)
+        assert [await anext(events), await anext(events)] == [START, Text("Hello")]
+        with pytest.raises(TargetDown):
+            await anext(events)
+        await connections.close()
 
 
 WRONG: dict[str, tuple[Reply, str, str]] = {

@@ -18,9 +18,10 @@ Delta = tuple[int, str, str, str]
 def called(*deltas: Delta) -> list[ToolCall]:
     """The calls that these deltas make."""
     speech = Speech("a")
-    events = [event for delta in deltas for event in speech.call(*delta)]
+    for delta in deltas:
+        speech.call(*delta)
     speech.finish("tool_calls")
-    events += list(speech.end())
+    events = list(speech.end())
     made = [event for event in events if isinstance(event, ToolCall)]
     for call in made:
         pieces = "".join(event.part for event in events if isinstance(event, ToolInput) and event.call_id == call.call_id)
@@ -140,9 +141,12 @@ def test_text_is_whole_however_it_is_cut(text: str, data: st.DataObject) -> None
     edges = [0, *cuts, len(units) // 2]
     pieces = [units[a * 2 : b * 2].decode("utf-16-le", "surrogatepass") for a, b in itertools.pairwise(edges)]
     speech = Speech("a")
-    events = [event for piece in pieces for event in speech.text(piece)]
+    events: list[Event] = []
+    for piece in pieces:
+        speech.text(piece)
+        events += speech.take()
     speech.finish("stop")
-    events += list(speech.end())
+    events += speech.end()
     expected = units.decode("utf-16-le", "replace")
     said = texts(iter(events))
     assert said.replace("\ufffd", "") == expected.replace("\ufffd", "")
@@ -166,18 +170,18 @@ ENDS = {
 def test_why_it_ended(reason: str) -> None:
     """Providers' reasons in our words; an unknown one is `other`."""
     speech = Speech("a")
-    list(speech.text("Hi"))
+    speech.text("Hi")
     speech.finish(reason)
     speech.finish("stop")
     speech.usage(1, 2)
     speech.usage(3, 4)
-    assert list(speech.end()) == [Finish(ENDS[reason], Usage(3, 4))]  # pyright: ignore[reportArgumentType]
+    assert list(speech.end()) == [Text("Hi"), Finish(ENDS[reason], Usage(3, 4))]  # pyright: ignore[reportArgumentType]
 
 
 def test_no_reason_is_a_cut() -> None:
     """A stream that stops without saying why was cut off."""
     speech = Speech("a")
-    list(speech.text("Hi"))
+    speech.text("Hi")
     with pytest.raises(TargetDown) as caught:
         list(speech.end())
     assert caught.value.outcome == "cut"
@@ -194,7 +198,10 @@ def test_a_filter_before_the_first_word_is_a_refusal() -> None:
 def spoken(*pieces: str) -> tuple[str, str]:
     """The thoughts and the text that these pieces of an answer make, the thoughts first."""
     speech = Speech("a")
-    events = [event for piece in pieces for event in speech.text(piece)]
+    events: list[Event] = []
+    for piece in pieces:
+        speech.text(piece)
+        events += speech.take()
     speech.finish("stop")
     said = [event for event in (*events, *speech.end()) if isinstance(event, Text | Thought)]
     assert said == sorted(said, key=lambda event: isinstance(event, Text))
@@ -235,22 +242,32 @@ def test_thoughts_in_the_answer_are_thoughts(written: str) -> None:
 def test_thoughts_in_the_answer_come_as_they_are_written() -> None:
     """Only what may be the beginning of a tag waits."""
     speech = Speech("a")
-    assert list(speech.text("<think>Hm")) == [Thought("Hm")]
-    assert list(speech.text("m <")) == [Thought("m ")]
-    assert list(speech.text("3</think>Y")) == [Thought("<3"), Text("Y")]
-    assert list(speech.text("<think>")) == [Text("<think>")]
+    speech.text("<think>Hm")
+    assert speech.take() == [Thought("Hm")]
+    speech.text("m <")
+    assert speech.take() == [Thought("m ")]
+    speech.text("3</think>Y")
+    assert speech.take() == [Thought("<3"), Text("Y")]
+    speech.text("<think>")
+    assert speech.take() == [Text("<think>")]
 
 
 def test_who_tells_thoughts_apart_writes_none_into_the_answer() -> None:
     """After a thought that came as one, and after a call, an answer's `<think>` is text; blanks before a thought stay."""
     speech = Speech("a")
-    assert list(speech.text("\n")) == []
-    assert list(speech.thought("Hm.")) == [Text("\n"), Thought("Hm.")]
-    assert list(speech.text("<think>a</think>")) == [Text("<think>a</think>")]
+    speech.text("\n")
+    assert speech.take() == []
+    speech.thought("Hm.")
+    assert speech.take() == [Text("\n"), Thought("Hm.")]
+    speech.text("<think>a</think>")
+    assert speech.take() == [Text("<think>a</think>")]
     speech = Speech("a")
-    assert list(speech.text("<think>Hm.</")) == [Thought("Hm.")]
-    assert list(speech.call(0, "c1", "time", "{}")) == [Thought("</"), ToolInput("c1", "time", "{}")]
-    assert list(speech.text("<think>")) == [Text("<think>")]
+    speech.text("<think>Hm.</")
+    assert speech.take() == [Thought("Hm.")]
+    speech.call(0, "c1", "time", "{}")
+    assert speech.take() == [Thought("</"), ToolInput("c1", "time", "{}")]
+    speech.text("<think>")
+    assert speech.take() == [Text("<think>")]
 
 
 def test_half_an_emoji_ends_a_thought_in_the_answer() -> None:
@@ -261,7 +278,7 @@ def test_half_an_emoji_ends_a_thought_in_the_answer() -> None:
 def test_a_filtered_answer_of_thoughts_alone_said_nothing() -> None:
     """What was thought is no answer."""
     speech = Speech("a")
-    list(speech.text("<think>Hm."))
+    speech.text("<think>Hm.")
     speech.finish("content_filter")
     with pytest.raises(ContentFiltered):
         list(speech.end())

@@ -1,0 +1,196 @@
+"""Pointsman beside its peers, in one run.
+
+python -m bench                        the short form, under four minutes
+python -m bench --long                 also: streams held, memory after 10,000 streams, every start three times
+python -m bench --only relay pointsman
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench import machine, report
+from bench.run import Bench, Broken, Running
+from bench.subjects import SUBJECTS, Subject
+
+ROUNDS = 3
+RESULTS = Path(__file__).parent / "results"
+MOST_HELD = 2000
+LATE = 50.0
+"""Milliseconds: a stream whose p99 lag is above that is not held."""
+SLOW = 3.0
+"""Seconds: what starts more slowly than this is started once in the short form."""
+
+Numbers = dict[str, dict[str, list[float]]]
+
+
+def main() -> int:
+    """Measure, print, write."""
+    options = argparse.ArgumentParser("python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only", nargs="+", metavar="SUBJECT", help=", ".join(subject.name for subject in SUBJECTS))
+    options.add_argument("--rounds", type=int, default=ROUNDS)
+    options.add_argument("--long", action="store_true")
+    options.add_argument("--dry", action="store_true", help="write nothing to bench/results")
+    chosen = options.parse_args()
+    began = time.monotonic()
+    wanted = [subject for subject in SUBJECTS if not chosen.only or subject.name in chosen.only]
+    skipped = {subject.name: subject.lacks for subject in wanted if subject.lacks}
+    numbers: Numbers = {}
+    late: list[float] = []
+    with Bench() as bench:
+        running: list[Running] = []
+        for subject in wanted:
+            if subject.lacks:
+                continue
+            try:
+                running.append(started(bench, subject, numbers, long=chosen.long))
+            except (Broken, OSError) as broken:
+                skipped[subject.name] = str(broken)
+        for count in range(chosen.rounds):
+            one_round(running, numbers, skipped, f"round {count + 1}/{chosen.rounds}")
+            late.append(bench.pulse.beat())
+        if chosen.long:
+            at_length(running, numbers, skipped)
+    made = written(numbers, skipped, late, time.monotonic() - began)
+    print(made)
+    if not chosen.dry:
+        RESULTS.mkdir(exist_ok=True)
+        day = time.strftime("%Y-%m-%d")
+        (RESULTS / f"{day}.md").write_text(made, encoding="utf-8")
+        (RESULTS / f"{day}.json").write_text(json.dumps({"numbers": numbers, "skipped": skipped}, indent=1), encoding="utf-8")
+    return 0
+
+
+def told(words: str) -> None:
+    """Say what is going on: to people."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def started(bench: Bench, subject: Subject, numbers: Numbers, *, long: bool) -> Running:
+    """A subject, its start measured, its answers checked; its memory too, before anything else has touched it."""
+    told(f"starting {subject.name}")
+    found = numbers.setdefault(subject.name, {})
+    running = bench.start(subject)
+    seconds, rest = [running.seconds], [running.rest]
+    for _ in range(2):
+        if running.seconds < SLOW or long:
+            bench.stop(running)
+            running = bench.start(subject)
+            seconds.append(running.seconds)
+            rest.append(running.rest)
+    running.check()
+    if not subject.loop:
+        found["start"], found["rest"] = seconds, rest
+    if not subject.loop and subject.name != "direct":
+        running.closed("short", stream=True, seconds=0.5, clients=subject.clients)
+        found["open"] = [max(0.0, running.held_open(200).memory) * 1000 / 200]
+    return running
+
+
+def burst(running: Running) -> dict[str, float]:
+    """Unpaced answers at saturation."""
+    found = running.closed("long", stream=True, seconds=1.2, clients=running.subject.clients, least=16)
+    return {"burst": found.count / found.seconds, "burst_cpu": found.cpu * 1000 / found.count}
+
+
+def nons(running: Running) -> dict[str, float]:
+    """Answers without a stream."""
+    short = running.closed("short", stream=False, seconds=0.7, clients=running.subject.clients, least=16)
+    long = running.closed("long", stream=False, seconds=0.7, clients=running.subject.clients, least=16)
+    made = {"nons": short.count / short.seconds, "nons_cpu": short.cpu * 1000 / short.count}
+    return {**made, "nons_long": long.count / long.seconds}
+
+
+def first(running: Running) -> dict[str, float]:
+    """To the first byte, one client alone."""
+    found = running.closed("first", stream=True, seconds=0.3, clients=1, least=30)
+    return {"first": sorted(found.first)[len(found.first) // 2]}
+
+
+def paced(running: Running) -> dict[str, float]:
+    """Paced streams."""
+    found = running.paced(running.subject.streams)
+    made = {"paced": found.cpu * 1e6 / found.count} if running.subject.name != "direct" else {}
+    return made if running.subject.loop else {**made, "lag": found.lag99}
+
+
+def one_round(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str], title: str) -> None:
+    """Each measure, one subject after the other: what is compared lies side by side in time."""
+    measures: Sequence[Callable[[Running], dict[str, float]]] = (burst, nons, first, paced)
+    for measure in measures:
+        told(f"{title}: {measure.__name__}")
+        for one in running:
+            if one.subject.loop and measure in (nons, first):
+                continue
+            attempted(one, measure, numbers, skipped)
+
+
+def attempted(one: Running, measure: Callable[[Running], dict[str, float]], numbers: Numbers, skipped: dict[str, str]) -> None:
+    """A measure, noted; or that it failed."""
+    try:
+        for name, value in measure(one).items():
+            numbers[one.subject.name].setdefault(name, []).append(value)
+    except (Broken, ZeroDivisionError) as broken:
+        skipped[f"{one.subject.name}, {measure.__name__}"] = str(broken)
+
+
+def at_length(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str]) -> None:
+    """What takes long."""
+    for one in running:
+        if not one.subject.loop:
+            told(f"held: {one.subject.name}")
+            attempted(one, held, numbers, skipped)
+    for one in running:
+        if not one.subject.loop:
+            told(f"10,000 streams: {one.subject.name}")
+            attempted(one, grown, numbers, skipped)
+
+
+def held(running: Running) -> dict[str, float]:
+    """Paced streams held: doubled until they are late, then halved towards the border."""
+    good, bad = 0, 0
+    count = 10 if running.subject.streams < 100 else 100
+    while not bad and count <= MOST_HELD:
+        good, bad = (count, bad) if in_time(running, count) else (good, count)
+        count *= 2
+    while bad and bad - good > max(2, good // 8):
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if in_time(running, middle) else (good, middle)
+    return {"held": float(good)}
+
+
+def in_time(running: Running, streams: int) -> bool:
+    """Whether so many streams come in time, of two tries."""
+    return any(running.paced(streams).lag99 < LATE for _ in range(2))
+
+
+def grown(running: Running) -> dict[str, float]:
+    """Memory after 10,000 streams more; the slow get a tenth of that."""
+    count = 10_000 if running.subject.streams >= 50 else 1_000
+    running.closed("short", stream=True, seconds=0, clients=running.subject.clients, least=count // 10, most=count // 10)
+    before = machine.rss(machine.family(running.process.pid))
+    running.closed("short", stream=True, seconds=0, clients=running.subject.clients, least=count, most=count)
+    return {"grown": machine.rss(machine.family(running.process.pid)) - before}
+
+
+def written(numbers: Numbers, skipped: dict[str, str], late: Sequence[float], seconds: float) -> str:
+    """The page."""
+    cores = f"subjects on core {sorted(machine.SUBJECT)}, provider and load on {sorted(machine.OTHERS)}"
+    about = f"{time.strftime('%Y-%m-%d %H:%M')}, Python {platform.python_version()}, {os.cpu_count()} cores ({cores}), {seconds:.0f} s"
+    late_of = ", ".join(f"{one:.0f}" for one in late)
+    load = (
+        f"The subjects' core was this late in each round (p99, ms): {late_of}. On a machine of one's own it is 1 or 2 beside busy subjects."
+    )
+    lines = ["# Pointsman beside its peers", "", about + ".", load, "", *report.table(numbers), "", *report.legend(numbers), ""]
+    lines += ["`~`: the rounds lay more than a quarter apart. The machine was too noisy to tell.", "", *report.goals(numbers), ""]
+    lines += [f"Skipped: {name}: {why}" for name, why in skipped.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

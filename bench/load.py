@@ -1,0 +1,257 @@
+"""The load: its own process, and cheap. One job as a line of JSON on stdin, what came of it as a line on stdout.
+
+{"job": "closed", "port": 1, "request": "POST …", "clients": 16, "seconds": 1.5, "least": 24, "pids": [7]}
+{"job": "paced", "port": 1, "request": "POST …", "streams": 100, "pids": [7]}
+{"job": "held open", …}                      as paced: what the memory is while they are open
+{"job": "once", "port": 1, "request": "…"}   one answer, whole
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import cast
+
+from bench import machine, wire
+
+SENT = re.compile(rb"t=(\d{7}\.\d{6}) ")
+FRAMES = re.compile(rb"(?:^|\r\n)[0-9A-Fa-f]+\r\n")
+"""Between the chunks of HTTP: nginx makes its own, in the middle of a word."""
+RAMP = 0.6
+"""Seconds in which the streams of a paced job are opened."""
+WINDOW = 2.0
+"""Seconds in which they are measured; none of them ends before."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do. `pids`: whose CPU and memory are measured meanwhile. `least`: answers that must come, however long it takes."""
+
+    job: str
+    port: int
+    request: str
+    clients: int = 1
+    seconds: float = 1.0
+    least: int = 1
+    most: int = 1_000_000_000
+    streams: int = 1
+    pids: list[int] = field(default_factory=list[int])
+
+
+@dataclass
+class Found:
+    """What came of it: answers or chunks counted, in so many seconds, for so much CPU; times in ms, memory in MB."""
+
+    count: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+    first: list[float] = field(default_factory=list[float])
+    lag50: float = 0.0
+    lag99: float = 0.0
+    memory: float = 0.0
+    text: str = ""
+    wrong: str = ""
+
+
+class Asking(asyncio.Protocol):
+    """A connection that asks. `heard` gets each read; `ended` is called when an answer is whole."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, ended: Callable[["Asking"], None]) -> None:
+        self._ended = ended
+        self.asked = self.first = 0.0
+        self._head = b""
+        self._tail = b""
+        self._left = -1
+        self._in_body = False
+        self.wrong = ""
+        self.keep: list[bytes] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
+
+    def ask(self, request: bytes) -> None:
+        """Ask, over the connection that stands."""
+        self._head = self._tail = b""
+        self._left = -1
+        self._in_body = False
+        self.first = 0.0
+        self.asked = time.monotonic()
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """A read: whether the answer is whole is seen at its last bytes alone."""
+        if not self._in_body:
+            data = self._begun(data)
+            if not data:
+                return
+        if not self.first:
+            self.first = time.monotonic()
+        if self.keep is not None:
+            self.keep.append(data)
+        self.heard(data)
+        if self._left >= 0:
+            self._left -= len(data)
+            over = self._left <= 0
+        else:
+            self._tail = self._tail[-4:] + data[-5:]
+            over = self._tail.endswith(wire.END)
+        if over:
+            self._ended(self)
+
+    def heard(self, data: bytes) -> None:
+        """A piece of a body."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server closed."""
+        if not self.wrong:
+            self.wrong = "the connection was closed"
+        self._ended(self)
+
+    def _begun(self, data: bytes) -> bytes:
+        """What of this read is the body."""
+        self._head += data
+        head, found, body = self._head.partition(b"\r\n\r\n")
+        if not found:
+            return b""
+        if not head.startswith(b"HTTP/1.1 200"):
+            self.wrong = self._head[:400].decode("utf-8", "replace")
+        lower = head.lower()
+        if b"content-length:" in lower:
+            self._left = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
+        self._in_body = True
+        return body
+
+
+class Timed(Asking):
+    """A paced stream: its chunks bear the time they were sent."""
+
+    lags: list[float]
+
+    def heard(self, data: bytes) -> None:
+        """Note how late each chunk is."""
+        now = time.monotonic()
+        self.lags.extend(now - float(sent) for sent in SENT.findall(data))
+
+
+async def closed(job: Job) -> Found:
+    """Clients that ask again as soon as they were answered."""
+    loop = asyncio.get_running_loop()
+    request = job.request.encode()
+    found = Found()
+    over = asyncio.Event()
+    began = time.monotonic() + min(0.3, job.seconds / 4)
+    until = began + job.seconds
+    started: list[float] = []
+    last = 0.0
+    count = 0
+
+    def ended(one: Asking) -> None:
+        nonlocal last, count
+        now = time.monotonic()
+        if one.wrong:
+            found.wrong = one.wrong
+            over.set()
+            return
+        if not started and now >= began:
+            started.extend((now, machine.cpu(job.pids)))
+        elif started and not over.is_set():
+            count += 1
+            last = now
+            if len(found.first) < 4096:
+                found.first.append((one.first - one.asked) * 1000)
+            if count >= job.most or (now >= until and count >= job.least):
+                found.cpu = machine.cpu(job.pids) - started[1]
+                over.set()
+        if over.is_set():
+            return
+        one.ask(request)
+
+    clients: list[Asking] = []
+    for _ in range(job.clients):
+        _, client = await loop.create_connection(lambda: Asking(ended), "127.0.0.1", job.port)
+        clients.append(client)
+    for client in clients:
+        client.ask(request)
+    await asyncio.wait_for(over.wait(), job.seconds * 20 + 120)
+    for client in clients:
+        client.wrong = client.wrong or "over"
+        client.transport.abort()
+    found.count, found.seconds = count, last - started[0] if started else 0.0
+    return found
+
+
+async def paced(job: Job) -> Found:
+    """Streams opened one after the other, measured while all of them run, left to their end."""
+    loop = asyncio.get_running_loop()
+    request = job.request.encode()
+    found = Found()
+    lags: list[float] = []
+    left = job.streams
+    over = asyncio.Event()
+
+    def ended(one: Asking) -> None:
+        nonlocal left
+        if one.wrong == "over":
+            return
+        found.wrong = one.wrong or found.wrong
+        one.wrong = "over"
+        left -= 1
+        if not left:
+            over.set()
+        one.transport.close()
+
+    memory = machine.rss(job.pids) if job.pids else 0.0
+    for index in range(job.streams):
+        _, stream = await loop.create_connection(lambda: Timed(ended), "127.0.0.1", job.port)
+        stream.lags = lags
+        stream.ask(request)
+        if job.job == "paced":
+            await asyncio.sleep(RAMP / job.streams if index % 4 == 0 else 0)
+    await asyncio.sleep(0.2)
+    lags.clear()
+    began, used = time.monotonic(), machine.cpu(job.pids)
+    await asyncio.sleep(WINDOW - 0.2 if job.job == "paced" else 0.6)
+    found.count, found.seconds, found.cpu = len(lags), time.monotonic() - began, machine.cpu(job.pids) - used
+    found.memory = machine.rss(job.pids) - memory if job.pids else 0.0
+    late = sorted(lags)
+    if late:
+        found.lag50, found.lag99 = late[len(late) // 2] * 1000, late[len(late) * 99 // 100] * 1000
+    await asyncio.wait_for(over.wait(), 60)
+    return found
+
+
+async def once(job: Job) -> Found:
+    """One answer, whole: to see that it is one."""
+    over = asyncio.Event()
+    _, client = await asyncio.get_running_loop().create_connection(lambda: Asking(lambda _: over.set()), "127.0.0.1", job.port)
+    client.keep = []
+    client.ask(job.request.encode())
+    await asyncio.wait_for(over.wait(), 10)
+    found = Found(count=1, wrong=client.wrong, text=FRAMES.sub(b"", b"".join(client.keep)).decode("utf-8", "replace"))
+    client.transport.abort()
+    return found
+
+
+JOBS = {"closed": closed, "paced": paced, "held open": paced, "once": once}
+
+
+async def work() -> None:
+    """Job after job."""
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        job = Job(**json.loads(line))
+        try:
+            found = await JOBS[job.job](job)
+        except (OSError, TimeoutError) as error:
+            found = Found(wrong=f"{type(error).__name__}: {error}")
+        print(json.dumps(asdict(found)), flush=True)
+
+
+if __name__ == "__main__":
+    machine.run(work())

@@ -1,0 +1,32 @@
+"""How late a core is: sleeps 5 ms at a time, and says how much longer it was, whenever a line comes in.
+
+python -m bench.pulse CORE
+"""
+
+import asyncio
+import os
+import sys
+import time
+
+PAUSE = 0.005
+
+
+async def beat() -> None:
+    """Sleep and measure; tell the 99th of a hundred, in milliseconds, of what came since the last question."""
+    late: list[float] = []
+    asking = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+    while True:
+        due = time.monotonic() + PAUSE
+        await asyncio.sleep(PAUSE)
+        late.append(time.monotonic() - due)
+        if asking.done():
+            if not asking.result():
+                return
+            print(sorted(late)[len(late) * 99 // 100] * 1000, flush=True)
+            late.clear()
+            asking = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+
+
+if __name__ == "__main__":
+    os.sched_setaffinity(0, {int(sys.argv[1])})
+    asyncio.run(beat())

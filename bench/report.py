@@ -1,0 +1,127 @@
+"""Numbers → a table of medians, ratios against the goals, and what was too noisy to tell."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+Numbers = Mapping[str, Mapping[str, Sequence[float]]]
+"""Subject → measure → what each round gave."""
+NOISY = 0.25
+"""How far apart the rounds may lie, against their median."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column. `lower`: whether less is better."""
+
+    name: str
+    title: str
+    form: str
+    about: str
+
+
+MEASURES: Sequence[Measure] = (
+    Measure("burst", "burst /s", ",.1f", "answers a second at saturation, 200 chunks each, unpaced"),
+    Measure("burst_cpu", "ms CPU", ".3f", "CPU of the subject for one of those"),
+    Measure("nons", "nons /s", ",.0f", "answers of 10 words a second, without `stream`"),
+    Measure("nons_cpu", "ms CPU", ".3f", "CPU of the subject for one of those"),
+    Measure("nons_long", "nons 200 /s", ",.0f", "the same of 200 words"),
+    Measure("first", "first ms", ".2f", "to the first byte of the body, one client alone"),
+    Measure("paced", "paced µs", ".0f", "CPU for each relayed chunk of streams of 25 a second"),
+    Measure("lag", "p99 ms", ".1f", "how late those chunks come"),
+    Measure("start", "start s", ".2f", "from the command to ready"),
+    Measure("rest", "rest MB", ".0f", "resident memory when ready, before any question"),
+    Measure("open", "KB/stream", ".0f", "resident memory for each open stream"),
+    Measure("held", "held", ",.0f", "paced streams one worker holds with a p99 lag under 50 ms"),
+    Measure("grown", "grown MB", ".1f", "resident memory after 10,000 more streams"),
+)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is to be reached: `value` of the medians, at least or at most `goal`."""
+
+    words: str
+    value: Callable[[Callable[[str, str], float]], float]
+    least: float | None = None
+    most: float | None = None
+    needs: tuple[tuple[str, str], ...] = ()
+
+
+def _ratio(measure: str, subject: str, over: str, words: str, *, least: float | None = None, most: float | None = None) -> Goal:
+    needs = ((subject, measure), (over, measure))
+    return Goal(words, lambda of: of(subject, measure) / of(over, measure), least, most, needs)
+
+
+def _plain(measure: str, words: str, most: float) -> Goal:
+    return Goal(words, lambda of: of("pointsman", measure), None, most, (("pointsman", measure),))
+
+
+GOALS: Sequence[Goal] = (
+    _ratio("burst", "pointsman", "litellm", "burst / LiteLLM proxy", least=100),
+    _ratio("burst", "pointsman", "tensorzero", "burst / TensorZero", least=2.5),
+    _ratio("burst", "pointsman", "relay", "burst / raw ASGI relay", least=1 / 5),
+    _ratio("burst_cpu", "pointsman", "litellm", "the same by CPU: LiteLLM proxy", most=1 / 100),
+    _ratio("burst_cpu", "pointsman", "relay", "the same by CPU: raw ASGI relay", most=5),
+    _ratio("nons", "pointsman", "litellm", "non-streaming / LiteLLM proxy", least=25),
+    _ratio("nons", "pointsman", "relay", "non-streaming / raw ASGI relay", least=1 / 2),
+    _ratio("nons_cpu", "pointsman", "relay", "the same by CPU: raw ASGI relay", most=2),
+    _ratio("paced", "pointsman", "relay", "CPU per paced chunk / raw ASGI relay", most=1.5),
+    _ratio("paced", "pointsman", "litellm", "CPU per paced chunk / LiteLLM proxy", most=1 / 7),
+    Goal(
+        "first byte, ms over the raw ASGI relay",
+        lambda of: of("pointsman", "first") - of("relay", "first"),
+        None,
+        1.0,
+        (("pointsman", "first"), ("relay", "first")),
+    ),
+    _ratio("held", "pointsman", "relay", "held / raw ASGI relay", least=0.7),
+    _ratio("held", "pointsman", "tensorzero", "held / TensorZero", least=1),
+    _ratio("held", "pointsman", "portkey", "held / Portkey", least=2),
+    _ratio("held", "pointsman", "litellm", "held / LiteLLM proxy", least=15),
+    _plain("start", "cold start, s", 1.0),
+    _plain("rest", "memory at rest, MB", 60),
+    _plain("open", "memory for each open stream, KB", 60),
+    _plain("grown", "memory after 10,000 streams, MB", 5),
+    _ratio("burst_cpu", "pointsman-litellm", "bare", "litellm lane / bare acompletion: CPU of a burst answer", most=1.05),
+    _ratio("paced", "pointsman-litellm", "bare", "litellm lane / bare acompletion: CPU of a paced chunk", most=1.05),
+)
+
+
+def noisy(values: Sequence[float]) -> bool:
+    """Whether the rounds lie too far apart to be believed."""
+    return len(values) > 1 and (max(values) - min(values)) > NOISY * abs(statistics.median(values))
+
+
+def table(numbers: Numbers) -> list[str]:
+    """The medians. `~` stands before what was noisy."""
+    shown = [measure for measure in MEASURES if any(measure.name in found for found in numbers.values())]
+    lines = ["| | " + " | ".join(measure.title for measure in shown) + " |", "|---" * (len(shown) + 1) + "|"]
+    for subject, found in numbers.items():
+        cells = [_cell(found.get(measure.name, ()), measure.form) for measure in shown]
+        lines.append(f"| {subject} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(values: Sequence[float], form: str) -> str:
+    return f"{'~' if noisy(values) else ''}{statistics.median(values):{form}}" if values else "–"
+
+
+def goals(numbers: Numbers) -> list[str]:
+    """Each goal, what was reached, and whether that is enough."""
+    lines = ["| | goal | reached | |", "|---|---|---|---|"]
+    for goal in GOALS:
+        if not all(numbers.get(subject, {}).get(measure) for subject, measure in goal.needs):
+            continue
+        value = goal.value(lambda subject, measure: statistics.median(numbers[subject][measure]))
+        met = value >= goal.least if goal.least is not None else goal.most is not None and value <= goal.most
+        rough = any(noisy(numbers[subject][measure]) for subject, measure in goal.needs)
+        asked = f"≥ {goal.least:.3g}" if goal.least is not None else f"≤ {goal.most:.3g}"
+        lines.append(f"| {goal.words} | {asked} | {value:.3g} | {'met' if met else 'MISSED'}{', but too noisy to tell' if rough else ''} |")
+    return lines
+
+
+def legend(numbers: Numbers) -> list[str]:
+    """What the columns are."""
+    shown = [measure for measure in MEASURES if any(measure.name in found for found in numbers.values())]
+    return [f"* *{measure.title}*: {measure.about}." for measure in shown]

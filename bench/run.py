@@ -1,0 +1,215 @@
+"""A subject that runs, a load that works: processes, started, asked and stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from bench import machine, wire
+from bench.load import Found, Job
+from bench.subjects import ROOT, Place, Subject, environment
+
+START = 90.0
+"""Seconds a subject may take until it is ready."""
+
+
+class Broken(Exception):
+    """A subject did not do what it should."""
+
+
+def _pinned(cores: set[int]) -> None:
+    os.sched_setaffinity(0, cores)
+
+
+class Worker:
+    """A process that takes jobs on stdin and tells what came of them on stdout."""
+
+    def __init__(self, command: Sequence[str], cores: set[int], given: dict[str, str], log: IO[bytes] | int) -> None:
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=ROOT,
+            env=given,
+            preexec_fn=lambda: _pinned(cores),  # noqa: PLW1509 - no threads here
+        )
+
+    def line(self) -> bytes:
+        """A line it says."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def do(self, job: Job) -> Found:
+        """A job, done."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+        self.process.stdin.flush()
+        line = self.line()
+        if not line:
+            raise Broken("it ended")
+        found = Found(**json.loads(line))
+        if found.wrong:
+            raise Broken(found.wrong)
+        return found
+
+
+class Pulse:
+    """How late the subject's core is, because of whoever else is on it."""
+
+    def __init__(self) -> None:
+        given = {**os.environ, "PYTHONPATH": str(ROOT)}
+        core = str(min(machine.SUBJECT))
+        self.worker = Worker([sys.executable, "-m", "bench.pulse", core], machine.SUBJECT, given, subprocess.DEVNULL)
+
+    def beat(self) -> float:
+        """Milliseconds, the 99th of a hundred, since the last beat."""
+        assert self.worker.process.stdin is not None
+        self.worker.process.stdin.write(b"\n")
+        self.worker.process.stdin.flush()
+        return float(self.worker.line())
+
+
+class Running:
+    """A subject on its core. `seconds`: from its start until it was ready. `rest`: megabytes it held then, before any question."""
+
+    def __init__(self, subject: Subject, upstream: int, load: Worker) -> None:
+        self.subject = subject
+        self._load = load
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-")
+        self.place = Place(machine.free_port(), upstream, Path(self._folder.name))
+        self._log = (self.place.folder / "log").open("wb")
+        command = subject.command(self.place)
+        began = time.monotonic()
+        if subject.loop:
+            self._worker: Worker | None = Worker(command, machine.SUBJECT, environment(subject), self._log)
+            self.process = self._worker.process
+            self._worker.line()
+        else:
+            self._worker = None
+            self.process = subprocess.Popen(
+                command,
+                stdout=self._log,
+                stderr=self._log,
+                cwd=ROOT if "bench." in " ".join(command) else self.place.folder,
+                env=environment(subject),
+                preexec_fn=lambda: _pinned(machine.SUBJECT),  # noqa: PLW1509 - no threads here
+            )
+            self._until_ready(began)
+        self.seconds = time.monotonic() - began
+        time.sleep(1)
+        self.pids = machine.family(self.process.pid)
+        self.rest = machine.rss(self.pids)
+
+    def _until_ready(self, began: float) -> None:
+        """Wait for its answer to a question about itself; any answer but a 503 will do."""
+        while time.monotonic() < began + START:
+            if self.process.poll() is not None:
+                break
+            try:
+                address = f"http://127.0.0.1:{self.place.listening()}{self.subject.ready}"
+                with urllib.request.urlopen(address, timeout=1):
+                    return
+            except urllib.error.HTTPError as error:
+                if error.code != 503:
+                    return
+            except (OSError, ValueError):
+                pass
+            time.sleep(0.01)
+        raise Broken(f"not ready: {self.said()}")
+
+    def said(self) -> str:
+        """The end of its log."""
+        return (self.place.folder / "log").read_text(encoding="utf-8", errors="replace")[-600:]
+
+    def check(self) -> None:
+        """Broken where its answers are not whole: what answers quickly but wrongly is not measured."""
+        if self._worker is not None:
+            return
+        for model, stream in (("long", True), ("long", False), ("short", False)):
+            found = self._load.do(self._job("once", model, stream=stream))
+            count = sum(found.text.count(word) for word in wire.words(wire.MODELS[model]))
+            if count != wire.MODELS[model]:
+                raise Broken(f"of {wire.MODELS[model]} words, {count} came: {found.text[:300]}")
+
+    def closed(self, model: str, *, stream: bool, seconds: float, clients: int, least: int = 1, most: int = 1_000_000_000) -> Found:
+        """Clients that ask again as soon as they were answered."""
+        job = self._job("closed", model, stream=stream, seconds=seconds, clients=clients, least=least, most=most)
+        return self._do(job)
+
+    def paced(self, streams: int) -> Found:
+        """So many paced streams."""
+        return self._do(self._job("paced", "paced", stream=True, streams=streams))
+
+    def held_open(self, streams: int) -> Found:
+        """So many streams that say one thing and then nothing for a while."""
+        return self._do(self._job("held open", "quiet", stream=True, streams=streams))
+
+    def _job(self, job: str, model: str, *, stream: bool, **more: float) -> Job:
+        request = model if self.subject.loop else self.subject.request(self.place, model, stream)
+        return Job(job, self.place.listening(), request, pids=machine.family(self.process.pid), **more)  # type: ignore[arg-type]
+
+    def _do(self, job: Job) -> Found:
+        return (self._worker or self._load).do(job)
+
+    def stop(self) -> None:
+        """Stop it, and its children."""
+        pids = machine.family(self.process.pid) if self.process.poll() is None else []
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pid in pids[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._log.close()
+        self._folder.cleanup()
+
+
+class Bench:
+    """The provider and the load, on their own cores."""
+
+    def __enter__(self) -> Self:
+        self.upstream = machine.free_port()
+        given = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self._provider = subprocess.Popen(
+            [sys.executable, "-m", "bench.provider", str(self.upstream)],
+            cwd=ROOT,
+            env=given,
+            preexec_fn=lambda: _pinned(machine.OTHERS),  # noqa: PLW1509 - no threads here
+        )
+        self.load = Worker([sys.executable, "-m", "bench.load"], machine.OTHERS, given, subprocess.DEVNULL)
+        self.pulse = Pulse()
+        self._running: list[Running] = []
+        return self
+
+    def start(self, subject: Subject) -> Running:
+        """A subject, ready."""
+        running = Running(subject, self.upstream, self.load)
+        self._running.append(running)
+        return running
+
+    def stop(self, running: Running) -> None:
+        """Stop one."""
+        self._running.remove(running)
+        running.stop()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for running in self._running:
+            running.stop()
+        for process in (self._provider, self.load.process, self.pulse.worker.process):
+            process.terminate()
+            process.wait()

@@ -1,0 +1,28 @@
+"""`router serve` that tells, on SIGUSR1, how many tasks its loop has: into the file that is named first.
+
+python -m bench.watched FILE serve --routes …
+"""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from router.__main__ import main
+
+
+def tell(_signal: int, _frame: FrameType | None) -> None:
+    """Write it down, in one step for whoever waits for the file."""
+    try:
+        count = len(asyncio.all_tasks())
+    except RuntimeError:  # no loop runs
+        count = 0
+    part = Path(sys.argv[1] + ".part")
+    part.write_text(str(count), encoding="utf-8")
+    part.rename(sys.argv[1])
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, tell)
+    sys.exit(main(sys.argv[2:]))

@@ -1,0 +1,78 @@
+"""What the fake provider says and what is asked of it: bytes, made once.
+
+The model's name says how the provider answers:
+
+    long     200 chunks at once
+    short    10 chunks at once
+    first    one chunk at once, the other nine 5 ms later
+    paced    25 chunks a second for 3 seconds; each bears the time it was sent
+    quiet    one chunk, then nothing for 3 seconds, then the end
+
+Asked without `stream`, each is one JSON body with the same words.
+"""
+
+import json
+
+LONG, SHORT, PACED = 200, 10, 75
+INTERVAL = 0.04
+"""Seconds between the chunks of a paced answer."""
+QUIET = 3.0
+"""Seconds without a word in a quiet answer."""
+MODELS = {"long": LONG, "short": SHORT, "first": SHORT, "paced": PACED, "quiet": 1}
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+_ABOUT = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "gpt-bench"}
+_USAGE = {"prompt_tokens": 9, "completion_tokens": 200, "total_tokens": 209}
+
+
+def chunk(content: str) -> bytes:
+    """A piece of text, as a server-sent event in an HTTP chunk of its own: so the servers of models write it."""
+    return _framed({"choices": [{"index": 0, "delta": {"content": content}, "logprobs": None, "finish_reason": None}]})
+
+
+def timed(now: float) -> bytes:
+    """A piece that bears its time."""
+    return _TIMED % now
+
+
+def called(name: str, part: str) -> bytes:
+    """A piece of a tool call's arguments."""
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": part}}
+    return _framed({"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}]})
+
+
+def tail(reason: str = "stop") -> bytes:
+    """The finish reason, the count of tokens and the end."""
+    finish = _framed({"choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}]})
+    done = b"data: [DONE]\n\n"
+    return finish + _framed({"choices": [], "usage": _USAGE}) + b"%x\r\n%s\r\n" % (len(done), done) + END
+
+
+def words(count: int) -> list[str]:
+    """That many different words."""
+    return [f"word{index} " for index in range(count)]
+
+
+def whole(count: int) -> bytes:
+    """The response to a question without `stream`."""
+    message = {"role": "assistant", "content": "".join(words(count))}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    body = json.dumps({**_ABOUT, "object": "chat.completion", "choices": [choice], "usage": _USAGE}, separators=(",", ":")).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def request(path: str, fields: dict[str, object], headers: dict[str, str]) -> bytes:
+    """A question as an HTTP request."""
+    body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], **fields}, separators=(",", ":"))
+    told = {"host": "bench", "content-type": "application/json", "content-length": str(len(body)), **headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n{body}".encode()
+
+
+def _framed(fields: dict[str, object]) -> bytes:
+    data = b"data: " + json.dumps({**_ABOUT, **fields}, separators=(",", ":")).encode() + b"\n\n"
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+# A time always has as many characters as this one, so the frame's length stands.
+_TIMED = chunk("t=0000000.000000 ").replace(b"0000000.000000", b"%014.6f")

@@ -1,0 +1,246 @@
+"""The client of the direct lanes: connections kept and let go, and responses as servers really write them."""
+
+import asyncio
+import gzip
+import ssl
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from router.errors import Misfit
+from router.targets.connections import MOST_WAITING, Connection, Connections, Cut
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
+WHOLE = OK + b"content-length: 5\r\n\r\nhello"
+NOTHING: dict[str, str] = {}
+
+
+class Server:
+    """Answers each request with the next of its responses (the last again and again). `close`: hang up after it."""
+
+    def __init__(self, responses: Sequence[bytes], *, close: bool) -> None:
+        self._responses = list(responses)
+        self._close = close
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.left = asyncio.Event()
+        self.serving: set[asyncio.Task[object] | None] = set()
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.connections += 1
+        self.serving.add(asyncio.current_task())
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                self.requests.append(head + await reader.readexactly(length))
+                writer.write(self._responses.pop(0) if len(self._responses) > 1 else self._responses[0])
+                await writer.drain()
+                if self._close:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.set()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(*responses: bytes, close: bool = False) -> AsyncGenerator[tuple[Server, Connections]]:
+    """A server, and connections to it that are closed in the end."""
+    server, connections = Server(responses, close=close), Connections()
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1/chat"
+    try:
+        yield server, connections
+    finally:
+        await connections.close()
+        listener.close()
+        await asyncio.gather(*(task for task in server.serving if task))
+
+
+async def asked(server: Server, connections: Connections) -> Connection:
+    """A response whose headers are here."""
+    async with asyncio.timeout(10):
+        response = await connections.ask(connections.endpoint(server.url, NOTHING, 3), b"{}")
+        await response.answered()
+    return response
+
+
+async def read(response: Connection) -> bytes:
+    """The body, to its end; the connection is released."""
+    pieces: list[bytes] = []
+    try:
+        async with asyncio.timeout(10):
+            while piece := await response.read():
+                pieces.append(piece)
+    finally:
+        response.release()
+    return b"".join(pieces)
+
+
+RESPONSES = {
+    "with a length": WHOLE,
+    "in chunks": OK + b"transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;more=1\r\nllo\r\n0\r\ntrailer: x\r\n\r\n",
+    "after a 1xx": b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + WHOLE,
+    "compressed unasked": OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n%s" % (len(made := gzip.compress(b"hello")), made),
+    "with an old server's line ends": WHOLE.replace(b"OK\r\n", b"OK\r\nX-Note:   much space  \r\n"),
+}
+
+
+@pytest.mark.parametrize("how", RESPONSES)
+async def test_a_body_is_whole_and_its_connection_serves_again(how: str) -> None:
+    """However it is framed: the next question takes the same connection."""
+    async with serving(RESPONSES[how]) as (server, connections):
+        for _ in range(3):
+            response = await asked(server, connections)
+            assert response.status == 200
+            assert response.content_type == "text/plain"
+            assert await read(response) == b"hello"
+    assert server.connections == 1
+
+
+async def test_a_body_without_a_length_ends_with_its_connection() -> None:
+    """As HTTP/1.0 had it."""
+    async with serving(OK + b"\r\nhello", close=True) as (server, connections):
+        assert await read(await asked(server, connections)) == b"hello"
+        assert await read(await asked(server, connections)) == b"hello"
+    assert server.connections == 2
+
+
+async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
+    """The server said so."""
+    async with serving(WHOLE.replace(b"OK\r\n", b"OK\r\nconnection: close\r\n")) as (server, connections):
+        for _ in range(2):
+            assert await read(await asked(server, connections)) == b"hello"
+    assert server.connections == 2
+
+
+CUTS = {
+    "short of its length": OK + b"content-length: 9\r\n\r\nhello",
+    "between its chunks": OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "no chunk at all": OK + b"transfer-encoding: chunked\r\n\r\nhello",
+    "compressed, and is not": OK + b"content-encoding: gzip\r\ncontent-length: 5\r\n\r\nhello",
+}
+
+
+@pytest.mark.parametrize("how", CUTS)
+async def test_a_body_that_breaks_off_is_told(how: str) -> None:
+    """Never taken for a whole one."""
+    async with serving(CUTS[how], close=True) as (server, connections):
+        with pytest.raises(Cut):
+            await read(await asked(server, connections))
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 2", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\n" + b"x: %b\r\n" % (b"y" * 1000) * 70]
+)
+async def test_what_is_no_response_is_told(said: bytes) -> None:
+    """A connection closed before its status, another protocol, headers without end."""
+    async with serving(said, close=True) as (server, connections):
+        with pytest.raises((OSError, Cut)):
+            await asked(server, connections)
+
+
+async def test_who_leaves_early_closes_the_connection() -> None:
+    """The provider must not go on writing for nobody."""
+    async with serving(OK + b"content-length: 9\r\n\r\nhello") as (server, connections):
+        response = await asked(server, connections)
+        assert await response.read() == b"hello"
+        response.release()
+        async with asyncio.timeout(10):
+            await server.left.wait()
+
+
+async def test_a_connection_the_server_has_closed_is_not_used() -> None:
+    """A kept connection may be gone by the time it is wanted."""
+    async with serving(WHOLE, close=True) as (server, connections):
+        first = await asked(server, connections)
+        assert await read(first) == b"hello"
+        await first.gone()
+        assert await read(await asked(server, connections)) == b"hello"
+    assert server.connections == 2
+
+
+async def test_a_slow_reader_slows_the_provider() -> None:
+    """Little more than the bound is held for it, and nothing is lost."""
+    size = 40 * MOST_WAITING
+    async with serving(OK + b"content-length: %d\r\n\r\n%b" % (size, b"x" * size)) as (server, connections):
+        response = await asked(server, connections)
+        first = await response.read()
+        assert len(first) < size / 2
+        assert len(first) + len(await read(response)) == size
+
+
+async def test_nobody_there_is_an_oserror() -> None:
+    """A port that nobody listens on."""
+    async with serving(WHOLE) as (server, connections):
+        pass
+    with pytest.raises(OSError):
+        await asked(server, connections)
+
+
+async def test_a_server_without_tls_is_a_tls_error() -> None:
+    """It is refused, not read."""
+    async with serving(WHOLE) as (server, connections), plain() as port:
+        del server
+        with pytest.raises(ssl.SSLError):
+            await connections.ask(connections.endpoint(f"https://127.0.0.1:{port}/", NOTHING, 3), b"{}")
+
+
+@asynccontextmanager
+async def plain() -> AsyncGenerator[int]:
+    """A server that answers whatever it is told, without TLS."""
+
+    class Answering(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            transport.close()
+
+    listener = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+
+
+async def test_a_question_as_the_server_gets_it() -> None:
+    """Its address, its headers, its body: each once."""
+    async with serving(WHOLE) as (server, connections):
+        url = server.url.replace("127", "u%40x:p@127") + "/é?api-version=1"
+        response = await connections.ask(connections.endpoint(url, {"x-key": "k"}, 3), b'{"a":1}')
+        await response.answered()
+        response.release()
+        head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    host = server.url.split("/")[2]
+    assert lines[0] == "POST /v1/chat/%C3%A9?api-version=1 HTTP/1.1"
+    assert {f"host: {host}", "x-key: k", "authorization: Basic dUB4OnA=", "content-length: 7", "accept-encoding: identity"} <= set(lines)
+    assert len({line.partition(":")[0] for line in lines[1:]}) == len(lines) - 1
+    assert body == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        ("ftp://host/v1", NOTHING),
+        ("host:8000/v1", NOTHING),
+        ("http://host:port/v1", NOTHING),
+        ("http://", NOTHING),
+        ("http://host/v1", {"authorization": "Bearer sk\r\nx-other: y"}),
+        ("http://host/v1", {"authorization": "Bearer ключ"}),
+    ],
+)
+def test_what_cannot_be_asked_is_a_misfit(url: str, headers: dict[str, str]) -> None:
+    """Told when the configuration is loaded."""
+    with pytest.raises(Misfit):
+        Connections().endpoint(url, headers, 3)
+
+
+@pytest.mark.parametrize(("url", "host"), [("http://[::1]:8000/v1", "[::1]:8000"), ("https://bücher.example/v1", "xn--bcher-kva.example")])
+def test_hosts_as_they_are_written(url: str, host: str) -> None:
+    """An IPv6 address in its brackets, a name in its ASCII form."""
+    assert f"host: {host}\r\n".encode() in Connections().endpoint(url, NOTHING, 3).head
