@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -226,6 +227,7 @@ class Library:
 PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
 
 
+@cache
 def _import() -> Library:
     # At import it would fetch a price map from the network.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -259,9 +261,7 @@ def _without_redirects(transport: Any) -> None:
 
 async def library() -> Library:
     """LiteLLM, imported off the loop."""
-    if getattr(sys.modules.get("litellm"), "suppress_debug_info", False):
-        return _import()  # it is there, all of it: the import is a look-up
-    return await asyncio.to_thread(_import)
+    return _import() if _import.cache_info().currsize else await asyncio.to_thread(_import)
 
 
 async def warm() -> None:

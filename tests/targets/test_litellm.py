@@ -310,3 +310,8 @@ def test_its_proxy_is_never_imported() -> None:
     """The library's own gateway stays where it is."""
     assert "litellm" in sys.modules
     assert not [name for name in sys.modules if name.startswith("litellm.proxy.proxy_server")]
+
+
+async def test_the_library_is_made_ready_once() -> None:
+    """What is changed in it is changed once, not for each question."""
+    assert await litellm.library() is await litellm.library()
