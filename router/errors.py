@@ -144,6 +144,8 @@ class TargetError(RouterError):
         self.outcome = outcome
         self.retry_after = retry_after
         """Seconds, as the provider asked for; None where it did not."""
+        self.used: tuple[int, int] | None = None
+        """Tokens read and written until it broke off, as far as the provider had told them."""
 
     def __str__(self) -> str:
         return f"{self.target}: {self.outcome}"

@@ -114,6 +114,21 @@ def test_it_may_break_anywhere_and_again(cuts: list[int], kind: str) -> None:
     assert isinstance(seen[-1], Finish)
 
 
+async def test_usage_is_summed() -> None:
+    """What the one who broke off had cost, as far as its provider had said, is counted with the rest."""
+
+    async def told(_: Ask) -> Events:
+        yield Start("first", "m")
+        yield Text(WORDS[0])
+        error = TargetDown("first", "cut")
+        error.used = (30, 4)
+        raise error
+
+    seen = await heard(Candidate("first", told), Candidate("second", helper("ignores", [])))
+    assert isinstance(seen[-1], Finish)
+    assert seen[-1].usage == Usage(35, 11)
+
+
 async def test_three_targets_one_answer() -> None:
     """Each says a third and breaks off; the last one ends it."""
 

@@ -28,7 +28,7 @@ from router.errors import (
     TimedOut,
     Unanswered,
 )
-from router.events import Answer, Event, Events, Failure, Finish
+from router.events import Answer, Event, Events, Failure, Finish, Usage
 from router.failover.attempt import Opened, attempt, following
 from router.failover.candidate import Candidate, Pool
 from router.failover.hedge import Hedge, race
@@ -70,7 +70,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
                                 return
                     if heard.called:
                         # The calls are whole, only the end was lost: they can be run.
-                        yield Finish("tool-calls", None, tuple(chain.attempts))
+                        yield Finish("tool-calls", chain.total(None), tuple(chain.attempts))
                         return
                     opened = await chain.rescue(opened.candidate, heard, watch)
             finally:
@@ -91,14 +91,14 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
                 if (rest := heard.rest()) is not None:
                     yield rest
                 chain.finished(opened, time.monotonic() - began)
-                yield replace(event, attempts=tuple(chain.attempts))
+                yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
                 return
             if (seen := heard.see(event)) is not None:
                 yield seen
             event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
         chain.broke(opened, "cut", time.monotonic() - began)
     except TargetError as error:
-        chain.broke(opened, error.outcome, time.monotonic() - began)
+        chain.broke(opened, error.outcome, time.monotonic() - began, error.used)
     except Diverged:
         chain.note(opened.candidate.name, "diverged", time.monotonic() - began)
     finally:
@@ -124,6 +124,7 @@ class Chain:
         self._failed: list[TargetError] = []
         self._window = 0
         """Tokens of the largest window that was too small."""
+        self._used: Usage | None = None
         self.attempts: list[Attempt] = []
 
     def note(self, target: str, outcome: str, seconds: float) -> None:
@@ -136,10 +137,16 @@ class Chain:
         opened.candidate.standing.breaker.succeeded()
         opened.candidate.standing.retries.earn()
 
-    def broke(self, opened: Opened, outcome: str, seconds: float) -> None:
-        """A stream that had begun broke off."""
+    def broke(self, opened: Opened, outcome: str, seconds: float, used: tuple[int, int] | None = None) -> None:
+        """A stream that had begun broke off. `used`: tokens it had cost, where its provider said."""
         self.note(opened.candidate.name, outcome, seconds)
         opened.candidate.standing.breaker.failed()
+        if used is not None:
+            self._used = self.total(Usage(*used))
+
+    def total(self, usage: Usage | None) -> Usage | None:
+        """This, and what those used who broke off before."""
+        return usage + self._used if usage and self._used else usage or self._used
 
     async def open(self, watch: Watch) -> Opened:
         """The first stream that starts. An Unanswered where none does."""

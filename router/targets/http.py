@@ -45,6 +45,7 @@ async def answered(
 ) -> Events:
     """The events of the answer to a question. TargetError where the status is no success, or the connection fails, at any time."""
     name = start.target
+    speech = Speech(name)
     try:
         response = await connections.ask(endpoint, body)
         try:
@@ -52,7 +53,6 @@ async def answered(
             if response.status != 200:
                 raise await _refused(name, response)
             yield start
-            speech = Speech(name)
             reader = open_reader(speech)
             if response.content_type.endswith(STREAMS):
                 frames = sse.Events()
@@ -72,7 +72,15 @@ async def answered(
         finally:
             response.release()
     except (OSError, Cut) as error:
-        raise translated(name, error) from None
+        raise _told(translated(name, error), speech) from None
+    except TargetError as error:
+        raise _told(error, speech) from None
+
+
+def _told(error: TargetError, speech: Speech) -> TargetError:
+    """The error, with what the answer had cost."""
+    error.used = speech.used
+    return error
 
 
 def _fed(name: str, reader: Reader, frames: sse.Events, piece: bytes) -> tuple[bool, TargetError | None]:

@@ -217,6 +217,11 @@ class Speech:
         return pending
 
     @property
+    def used(self) -> tuple[int, int] | None:
+        """Tokens read and written so far, where the provider said."""
+        return (self._usage.input_tokens, self._usage.output_tokens) if self._usage else None
+
+    @property
     def counted(self) -> bool:
         """Whether the provider said what it used: then there is nothing left to say."""
         return self.finished and self._usage is not None

@@ -286,3 +286,12 @@ def test_a_choice_of_tools(choice: Choice, said: dict[str, str] | None) -> None:
     asked = anthropic.request(ask, MODEL)
     assert asked.get("tool_choice") == said
     assert ("thinking" in asked) == (choice.kind in ("auto", "none"))
+
+
+async def test_a_cut_says_what_was_used() -> None:
+    """The provider counts as it goes: what had been told is not lost with the answer."""
+    frames = said(BEGIN, *block(0, {"type": "text"}, {"type": "text_delta", "text": "Half"})[:2])
+    async with provider(Reply(frames, drop=True)) as fake:
+        with pytest.raises(TargetError) as caught:
+            await heard(declared(fake.base))
+    assert (caught.value.outcome, caught.value.used) == ("cut", (7, 1))
