@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from router.chat import Call, File, Message, Part, Result
 from router.errors import BadAsk, TooLarge
 from router.server.messages import DENIED, messages
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Workspace, routes, serving
+from tests.wire.readers import READERS
 
 BODIES = ROOT.parent / "shared" / "golden" / "requests"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -410,3 +411,24 @@ def test_bodies_captured_from_real_clients(sdk: str) -> None:
     for case, wanted in expected.items():
         body = json.loads(files[case].read_text(encoding="utf-8"))[-1]["body"]
         assert list(messages(body["messages"], 500)) == wanted, case
+
+
+@pytest.mark.skipif(not BODIES.exists(), reason="the captured bodies are not here")
+@pytest.mark.parametrize(
+    ("sdk", "dialect"), [("ai4", "data-stream"), ("ai5", "ui-message-stream"), ("ai6", "ui-message-stream"), ("ai7", "ui-message-stream")]
+)
+async def test_each_client_is_answered_in_its_dialect(workspace: Workspace, sdk: str, dialect: str) -> None:
+    """Every request of each captured conversation, as it was sent: the client's own reader would take what comes."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}"))
+    async with serving(workspace.build()) as client:
+        for path in sorted(BODIES.glob(f"{sdk}-*.json")):
+            for request in json.loads(path.read_text(encoding="utf-8")):
+                address = request["url"].partition("/api/")[2]
+                if request["method"] == "GET":
+                    nothing = await client.get(f"/api/{address}")
+                    assert (nothing.status, nothing.body) == (200 if sdk == "ai4" else 204, b"")
+                    continue
+                answer = await client.post(f"/api/{address}", **request["body"])
+                assert answer.status == 200, (path.name, answer.body)
+                heard = READERS[dialect](answer.body)
+                assert heard.text == "Hello"
