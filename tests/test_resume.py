@@ -12,7 +12,7 @@ import pytest
 from router.config.declaration import Resume
 from router.events import Finish, Start, Text
 from router.server.log import Entry
-from router.server.recording import Recording
+from router.server.recording import Recording, Recordings
 from router.wire import WIRES, Heading
 from tests.conftest import LANES, Client, Workspace, direct_target, parsed_lines, routes, serving
 from tests.provider import DONE, Reply, chunk, error, provider, text
@@ -305,3 +305,33 @@ async def test_ids_that_are_none_are_somebody_elses_field(workspace: Workspace) 
         given: tuple[Any, ...] = (5, "two words", "x" * 200, {})
         for chat in given:
             assert (await client.post(**{**body(""), "id": chat})).text == "Hello"
+
+
+async def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In number and in bytes: of those that are over the oldest go first; one that still runs stays."""
+    monkeypatch.setattr("router.server.recording.MOST", 3)
+    kept, goes_on = Recordings(), asyncio.Event()
+
+    async def said(recording: Recording, until: asyncio.Event | None = None) -> None:
+        recording.put(Start("a", "m"))
+        if until is not None:
+            await until.wait()
+        recording.put(Finish("stop"))
+
+    async def record(chat: str, until: asyncio.Event | None = None) -> Recording:
+        heading = Heading(request_id="r", message_id="m", model="chat-model", created=1)
+        made = Recording(Entry("r", "g"), heading, WIRES["line"], Resume())
+        kept.start(("", chat), made, said(made, until), 60)
+        await asyncio.sleep(0)
+        return made
+
+    running = await record("running", goes_on)
+    over = [await record(str(number)) for number in range(4)]
+    assert all(one.over for one in over)
+    assert [kept.find(("", str(number))) is not None for number in range(4)] == [False, False, True, True]
+    assert kept.find(("", "running")) is running
+    monkeypatch.setattr("router.server.recording.MOST_BYTES", over[0].size)
+    await record("last")
+    assert [kept.find(("", chat)) is not None for chat in ("2", "3", "last")] == [False, False, True]
+    goes_on.set()
+    await running.ended()

@@ -221,34 +221,42 @@ class Recordings:
     def __init__(self) -> None:
         self._kept: dict[Key, Recording] = {}
         self._running: set[Recording] = set()
+        self._bytes = 0
+        """Of those that are kept and over."""
 
     def start(self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], keep: float) -> None:
         """Run an answer. It is found by its key until so many seconds after its end; an earlier one of the same chat goes on for
         its viewers, and is found no more.
         """
-        self._kept.pop(key, None)
+        self._drop(key)
         self._kept[key] = recording
         self._running.add(recording)
-        self._bound()
 
         def ended(recording: Recording) -> None:
             self._running.discard(recording)
+            if self._kept.get(key) is not recording:
+                return
+            self._bytes += recording.size
+            self._bound()
             asyncio.get_running_loop().call_later(keep if recording.whole else 0, self._forget, key, recording)
 
         recording.start(delivery, ended)
 
     def _bound(self) -> None:
-        size = sum(one.size for one in self._kept.values())
-        for key, one in list(self._kept.items()):
-            if len(self._kept) <= MOST and size <= MOST_BYTES:
-                break
-            if one.over:
-                del self._kept[key]
-                size -= one.size
+        while len(self._kept) > MOST or self._bytes > MOST_BYTES:
+            oldest = next((key for key, one in self._kept.items() if one.over), None)
+            if oldest is None:
+                return
+            self._drop(oldest)
 
     def _forget(self, key: Key, recording: Recording) -> None:
         if self._kept.get(key) is recording:
-            del self._kept[key]
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        gone = self._kept.pop(key, None)
+        if gone is not None and gone.over:
+            self._bytes -= gone.size
 
     def find(self, key: Key) -> Recording | None:
         """The recording of a chat, if this caller asked for it and all of it is there."""
