@@ -101,7 +101,7 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ[ROUTES_VARIABLE] = str(options.routes.absolute())
     many = options.workers > 1
     config = uvicorn.Config(
-        "router.server:create" if many else application(generation),
+        "router.server:create" if many else application(generation, options.routes),
         factory=many,
         host=options.host,
         port=options.port,
@@ -255,6 +255,7 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
         raise TimedOut from None
     finally:
         await generation.close()
+        await generation.kept.connections.close()
         await close_lanes()
     return 0
 

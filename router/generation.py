@@ -16,6 +16,7 @@ from typing import cast
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Declaration, Member, Retry, Route, Server, StepLine, named
+from router.config.declaration import Target as Declared
 from router.config.document import Scalar
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
@@ -43,8 +44,21 @@ class Compiled:
 
 
 @dataclass(slots=True)
+class Kept:
+    """What outlives a generation: connections, and how each target has fared, with the declaration it fared under. The next
+    generation takes over what it declares in the same way, and forgets the rest.
+    """
+
+    connections: Connections = field(default_factory=Connections)
+    loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
+    standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
+        default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
+    )
+
+
+@dataclass(slots=True)
 class Generation:
-    """One configuration that serves. Requests hold it to their end; `close` lets go what it opened."""
+    """One configuration that serves. Requests hold it to their end; `close` lets go what it opened, but for what is `kept`."""
 
     digest: str
     server: Server
@@ -52,7 +66,7 @@ class Generation:
     aliases: Mapping[str, str]
     skipped: Mapping[str, str]
     _sets: Sequence[ToolSet] = ()
-    _connections: Connections = field(default_factory=Connections)
+    kept: Kept = field(default_factory=Kept)
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     def route(self, model: str) -> Compiled:
@@ -80,14 +94,15 @@ class Generation:
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
-        await self._connections.close()
         for tool_set in self._sets:
             tool_set.close()
 
 
-def build(declaration: Declaration) -> Generation:
-    """The generation a declaration makes. ConfigError with every complaint, the declaration's own included."""
-    builder = _Builder(declaration)
+def build(declaration: Declaration, before: Kept | None = None) -> Generation:
+    """The generation a declaration makes, with what the one before it kept. ConfigError with every complaint, the declaration's
+    own included.
+    """
+    builder = _Builder(declaration, before or Kept())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
     if found := declaration.complaints.in_order():
         builder.close()
@@ -95,23 +110,22 @@ def build(declaration: Declaration) -> Generation:
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
-    return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.connections)
+    return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
 
 
 class _Builder:
     """What routes share, made once each."""
 
-    def __init__(self, declaration: Declaration) -> None:
+    def __init__(self, declaration: Declaration, before: Kept) -> None:
         self._declaration = declaration
+        self._before = before
+        self.kept = Kept(before.connections)
         self._complaints: Complaints = declaration.complaints
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
-        self.connections = Connections()
         self._targets: dict[tuple[str, float], Target] = {}
-        self._loads: dict[str, Load] = {}
-        self._standings: dict[tuple[str, BreakerDeclared, Retry], Standing] = {}
         for name in declaration.routes.targets:
             if name not in declaration.skipped:
                 self._target(name, declaration.routes.defaults.timeout.connect)
@@ -148,11 +162,23 @@ class _Builder:
         return Compiled(str(name), route, answer, targets, tools, words)
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
-        load = self._loads.setdefault(target.name, Load())
+        declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
         key = (target.name, route.breaker, route.retry)
-        if key not in self._standings:
-            self._standings[key] = standing(route.breaker, route.retry, load)
-        return Candidate(target.name, target.answer, target.reads, target.prefill, self._standings[key])
+        if key not in self.kept.standings:
+            known, fared = self._before.standings.get(key, (None, None))
+            if fared is None or known != declared:
+                fared = standing(route.breaker, route.retry, self._load(target.name, declared))
+            self.kept.standings[key] = (declared, fared)
+            self.kept.loads[target.name] = (declared, fared.load)
+        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1])
+
+    def _load(self, name: str, declared: Declared) -> Load:
+        """The load of a target, whoever asks it: as it is known here, or was before."""
+        for kept in (self.kept, self._before):
+            known, load = kept.loads.get(name, (None, None))
+            if load is not None and known == declared:
+                return load
+        return Load()
 
     def _target(self, name: str, connect: float) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
@@ -160,7 +186,7 @@ class _Builder:
             return None
         if (name, connect) not in self._targets:
             try:
-                self._targets[name, connect] = open_target(str(name), declared, connect, self.connections)
+                self._targets[name, connect] = open_target(str(name), declared, connect, self.kept.connections)
             except Misfit as misfit:
                 place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
                 self._complaints.add(misfit.place or place, misfit.message)

@@ -1,14 +1,36 @@
-"""Live: the generation that answers now. Each request pins the one it began with, to its end.
+"""Live: the generation that answers now, and how the next one comes to be.
 
-Swapping is one assignment; the old generation is closed when its last rider leaves.
+Each request pins the generation it began with, to its end. Swapping is one assignment; the old generation is closed when its
+last rider leaves. `Reload` follows the files: watchfiles hints, their content decides. What is on disk is read whole, built off
+the loop and swapped in; what cannot be served changes nothing, and is complained about once.
 """
 
 import asyncio
-from collections.abc import Generator
+import contextlib
+import logging
+import signal
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from router.generation import Generation
+import watchfiles
+
+from router.config import load, read, secrets
+from router.errors import ConfigError
+from router.generation import Generation, build
 from router.targets import close_lanes
+
+log = logging.getLogger("router.reload")
+
+EVERY = 2.0
+"""Seconds after which the files are looked at without a hint: a watch can miss an edit (a network's file system, a folder that was
+removed and made again)."""
+SETTLE = 0.05
+"""Seconds in which nothing may change before an edit is read: editors write a file in pieces."""
+MOST_SETTLE = 1.0
+"""Seconds after which it is read all the same."""
 
 
 class Live:
@@ -48,6 +70,7 @@ class Live:
     async def close(self) -> None:
         """Let everything go: the process ends."""
         await self._now.close()
+        await self._now.kept.connections.close()
         await asyncio.gather(*self._closing)
         await close_lanes()
 
@@ -55,3 +78,94 @@ class Live:
         task = asyncio.create_task(generation.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+Content = tuple[Mapping[str, str], Mapping[str, str | None]] | str
+"""What the files hold: texts and secrets; or why they cannot be read."""
+
+
+class Reload:
+    """Follows the files that `routes` begins with, while it is entered. `failed`: why their newest state is not served; None where
+    it is.
+    """
+
+    def __init__(self, live: Live, routes: Path) -> None:
+        self._live = live
+        self._routes = routes.absolute()
+        self._hint = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tried: Content = ""
+        """What they held when a generation was last made of them, or could not be."""
+        self._secrets: tuple[str, ...] = ()
+        self.failed: ConfigError | None = None
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hint.set)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _hints(self) -> None:
+        """The folder, not the files: a rename or a link that is turned blinds a file's watch."""
+        watch: Any = watchfiles
+        async for _ in watch.awatch(self._routes.parent, watch_filter=None, debounce=50, step=25, ignore_permission_denied=True):
+            self._hint.set()
+
+    async def _follow(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self._hint.wait()
+            self._hint.clear()
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Serve what is on disk now, if it is another than what was tried last, and can be."""
+        content = await self._settled()
+        if content == self._tried:
+            return
+        self._tried = content
+        try:
+            generation = await asyncio.to_thread(self._made)
+        except ConfigError as error:
+            self.failed = error
+            complaints = [str(complaint) for complaint in error.complaints]
+            log.warning("not reloaded", extra={"fields": {"generation": self._live.generation.digest, "complaints": complaints}})
+            return
+        self.failed = None
+        if generation is not None:
+            self._live.swap(generation)
+            generation.start()
+            log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
+
+    def _made(self) -> Generation | None:
+        """The generation of what is on disk; None where it is the one that serves."""
+        declaration = load(self._routes)
+        self._secrets = tuple(declaration.secrets)
+        self._tried = (declaration.snapshot.texts, declaration.secrets)
+        now = self._live.generation
+        if declaration.digest == now.digest and not declaration.complaints.found:
+            return None
+        return build(declaration, now.kept)
+
+    async def _settled(self) -> Content:
+        """What the files hold, once they hold still."""
+        until = asyncio.get_running_loop().time() + MOST_SETTLE
+        content = await asyncio.to_thread(self._content)
+        while content != self._tried and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(SETTLE)
+            before, content = content, await asyncio.to_thread(self._content)
+            if content == before:
+                break
+        return content
+
+    def _content(self) -> Content:
+        try:
+            return read(self._routes).texts, secrets(self._routes.parent, self._secrets)
+        except ConfigError as error:
+            return str(error)

@@ -1,10 +1,20 @@
 """Live: which generation answers, and when the one before it is let go."""
 
 import asyncio
+import logging
+import os
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
-from router.generation import Generation
-from router.reload import Live
-from tests.conftest import Workspace, routes
+import pytest
+
+from router.config import load
+from router.generation import Generation, build
+from router.reload import Live, Reload
+from tests.conftest import Workspace, direct_target, routes, serving
+from tests.provider import Reply, error, provider, text
 
 
 class Closing(Generation):
@@ -50,3 +60,193 @@ async def test_a_generation_nobody_rides_on_is_let_go_at_once(workspace: Workspa
     await asyncio.sleep(0)
     assert [generation.closed for generation in generations] == [True, True, True, True, False]
     await live.close()
+
+
+def says(word: str) -> str:
+    """A routes.yaml whose model says this."""
+    return routes(f"a: {{script: [{{text: {word}}}]}}")
+
+
+def word(live: Live) -> str:
+    """What the live generation's model says."""
+    (target,) = live.generation.routes["chat-model"].targets
+    declared = live.generation.kept.standings
+    (known,) = [one for one, _ in declared.values()]
+    assert target.name == "a"
+    assert isinstance(known.script, tuple)
+    return str(known.script[0].text)
+
+
+@asynccontextmanager
+async def following(workspace: Workspace) -> AsyncGenerator[tuple[Live, Reload]]:
+    """A live generation that follows its files."""
+    file = workspace.root / "routes.yaml"
+    live = Live(build(load(file)))
+    async with Reload(live, file) as reload:
+        yield live, reload
+    await live.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def in_place(file: Path, content: str) -> None:
+    """As `echo > file` does."""
+    file.write_text(content, encoding="utf-8")
+
+
+def renamed(file: Path, content: str) -> None:
+    """As most editors do: another file, moved over it."""
+    other = file.with_name(".routes.yaml.swp")
+    other.write_text(content, encoding="utf-8")
+    other.replace(file)
+
+
+def as_vim(file: Path, content: str) -> None:
+    """The old file is moved away, a new one written."""
+    backup = file.with_name("routes.yaml~")
+    file.replace(backup)
+    file.write_text(content, encoding="utf-8")
+    backup.unlink()
+
+
+WRITERS: dict[str, Callable[[Path, str], None]] = {"in place": in_place, "renamed": renamed, "as vim does": as_vim}
+
+
+@pytest.mark.parametrize("how", WRITERS)
+async def test_an_edit_goes_live(workspace: Workspace, how: str) -> None:
+    """However it is written, and each of several within a second: the newest is served."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        for said in ("two", "three"):
+            WRITERS[how](file, says(said))
+            await until(lambda said=said: word(live) == said)
+        for said in ("four", "five", "six"):
+            WRITERS[how](file, says(said))
+        await until(lambda: word(live) == "six")
+        assert reload.failed is None
+
+
+async def test_a_bad_edit_changes_nothing(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """It is complained about once, with its place; the old generation serves; and a good one after it goes live."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    with caplog.at_level(logging.INFO, "router.reload"):
+        async with following(workspace) as (live, reload):
+            before = live.generation
+            in_place(file, says("two").replace("pipeline: chat", "pipeline: chatt"))
+            await until(lambda: reload.failed is not None)
+            await reload.refresh()
+            await reload.refresh()
+            assert live.generation is before
+            assert reload.failed is not None
+            assert "routes.yaml:6:15" in str(reload.failed)
+            in_place(file, says("three"))
+            await until(lambda: word(live) == "three")
+            assert reload.failed is None
+    told = [record.getMessage() for record in caplog.records if record.name == "router.reload"]
+    assert told == ["not reloaded", "reloaded"]
+
+
+async def test_half_a_file_is_not_served(workspace: Workspace) -> None:
+    """A routes.yaml that is written in pieces, each of which would be a configuration of its own."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    whole = says("two") + "  second: {pipeline: chat, targets: [a]}\n"
+    async with following(workspace) as (live, reload):
+        with file.open("w", encoding="utf-8") as out:
+            for line in whole.splitlines(keepends=True):
+                out.write(line)
+                out.flush()
+                await asyncio.sleep(0.01)
+        await until(lambda: "second" in live.generation.routes)
+        assert word(live) == "two"
+        assert reload.failed is None
+
+
+async def test_a_configmap_is_followed(workspace: Workspace) -> None:
+    """Kubernetes turns one link, `..data`: all files change at once, and none was written to."""
+    root = workspace.root
+
+    def version(name: str, said: str) -> Path:
+        folder = root / name
+        (folder / "pipelines").mkdir(parents=True)
+        shutil.copy(root / "pipelines/chat.yaml", folder / "chat.yaml")
+        (folder / "routes.yaml").write_text(says(said), encoding="utf-8")
+        return folder
+
+    version("..2026_1", "one")
+    (root / "..data").symlink_to("..2026_1")
+    (root / "routes.yaml").symlink_to("..data/routes.yaml")
+    async with following(workspace) as (live, _):
+        version("..2026_2", "two")
+        (root / "..data_tmp").symlink_to("..2026_2")
+        (root / "..data_tmp").replace(root / "..data")
+        await until(lambda: word(live) == "two")
+
+
+async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) -> None:
+    """Whatever the generation is made of; also a folder that is removed and made again."""
+    root = workspace.write("key.txt", "sk-one").root
+    workspace.write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}", "targets: [a]\n    tools: [weather]"))
+    async with following(workspace) as (live, _):
+        digests = [live.generation.digest]
+
+        async def changed() -> None:
+            await until(lambda: live.generation.digest not in digests)
+            digests.append(live.generation.digest)
+
+        workspace.write("key.txt", "sk-two")
+        await changed()
+        workspace.write("pipelines/chat.yaml", "steps:\n  - history: {keep: 7}\n")
+        await changed()
+        shutil.rmtree(root / "tools")
+        workspace.write("tools/weather.py", 'async def get_rain() -> str:\n    """Rain."""\n    return "none"\n')
+        await changed()
+        assert live.generation.routes["chat-model"].tools[0].spec.name == "get_rain"
+
+
+async def test_an_answer_ends_as_it_began(workspace: Workspace) -> None:
+    """An edit that swaps the target while answers stream: each finishes from its old one, the next asks the new one."""
+    async with provider(Reply(text("new"))) as new, AsyncExitStack() as stack:
+        file = workspace.write("routes.yaml", routes("a: {script: [{text: slow}, {pause: 400ms}, {text: ly}]}")).root / "routes.yaml"
+        client = await stack.enter_async_context(serving(build(load(file)), file))
+        asked = [asyncio.create_task(client.ask()) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        in_place(file, routes(direct_target(new.base)))
+        async with asyncio.timeout(10):
+            while (await client.ask()).text != "new":
+                await asyncio.sleep(0.05)
+        answers = await asyncio.gather(*asked)
+        assert {answer.text for answer in answers} == {"slowly"}
+        assert len({answer.headers["x-router-generation"] for answer in answers}) == 1
+
+
+async def test_what_is_declared_as_before_is_handed_over(workspace: Workspace) -> None:
+    """A breaker that is open, the connections; not where the target itself is another."""
+    async with provider(error(500)) as down:
+        file = workspace.root / "routes.yaml"
+
+        def declared(keep: str, key: str = "sk-test") -> str:
+            target = direct_target(down.base, key=key)
+            return routes(
+                target, "targets: [a]\n    breaker: {failures: 1, open: 1h}\n    retry: {attempts: 1}", f"server: {{keep_alive: {keep}}}\n"
+            )
+
+        in_place(file, declared("10s"))
+        first = build(load(file))
+        async with serving(first) as client:
+            assert (await client.ask()).status == 502
+            in_place(file, declared("20s"))
+            second = build(load(file), first.kept)
+            assert second.digest != first.digest
+            assert second.kept.connections is first.kept.connections
+            client.edge.live.swap(second)
+            assert (await client.ask()).status == 503
+            assert len(down.requests) == 1
+            in_place(file, declared("20s", "sk-other"))
+            client.edge.live.swap(build(load(file), second.kept))
+            assert (await client.ask()).status == 502
+            assert len(down.requests) == 2

@@ -34,6 +34,7 @@ HOMES = {
     "openai": {"targets"},
     "httpx": {"targets"},
     "aiohttp": {"targets"},
+    "watchfiles": {"reload"},
     "aiohappyeyeballs": {"targets"},
     "httptools": {"targets"},
     "msgspec": {"targets"},

@@ -1,12 +1,13 @@
 """YAML → a frozen declaration; every mistake with its line and column. The environment is read here and nowhere else."""
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from router.config.declaration import Declaration, declare
+from router.config.declaration import Declaration, Server, declare
 from router.config.snapshot import read
 
-__all__ = ["ROUTES_VARIABLE", "Declaration", "declare", "load", "read", "routes_from_environment"]
+__all__ = ["ROUTES_VARIABLE", "Declaration", "declare", "load", "read", "reloads", "routes_from_environment", "secrets"]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
 """Names the routes file to the workers of `router serve --workers`."""
@@ -20,3 +21,20 @@ def load(routes: Path) -> Declaration:
 def routes_from_environment() -> Path:
     """The routes file this worker serves."""
     return Path(os.environ.get(ROUTES_VARIABLE, "routes.yaml"))
+
+
+def reloads(server: Server) -> bool:
+    """Whether an edit goes live by itself: as declared; else unless ROUTER_ENV says that this is production."""
+    return server.reload == "on" or (server.reload == "auto" and os.environ.get("ROUTER_ENV") != "production")
+
+
+def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:
+    """What stands in secret files now; None where one cannot be read."""
+    return {path: _text(root / path) for path in paths}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None

@@ -313,6 +313,7 @@ class Server:
     ui: what AI SDK clients from 5.0 on are sent
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     resume: how the answer of a chat can be found again
+    reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -321,6 +322,7 @@ class Server:
     ui: Ui = field(default_factory=Ui)
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
+    reload: Literal["auto", "on", "off"] = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,6 +361,8 @@ class Declaration:
     """Optional target → why it is skipped."""
     snapshot: Snapshot
     digest: str
+    secrets: Mapping[str, str | None]
+    """Secret files it asked for: path → text, None where it could not be read."""
     complaints: Complaints
     """None so far; whoever builds adds what only building shows."""
 
@@ -378,7 +382,7 @@ def declare(snapshot: Snapshot, variables: Mapping[str, str]) -> Declaration:
     used = _check_references(tree, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
-    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, complaints)
+    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints)
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:

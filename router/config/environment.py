@@ -21,13 +21,16 @@ MAX_SECRET = 64 * 1024
 
 
 class Environment:
-    """The variables and secret files of one load. `used` is what it read from files, for the generation's digest."""
+    """The variables and secret files of one load. `used` is what it read from files, for the generation's digest; `files` each
+    file that was asked for, with None where it could not be read.
+    """
 
     def __init__(self, variables: Mapping[str, str], root: Path, complain: Callable[[Place, str], None]) -> None:
         self._variables = variables
         self._root = root
         self._complain = complain
         self.used: dict[str, str] = {}
+        self.files: dict[str, str | None] = {}
 
     def resolve(self, node: Node) -> Node:
         """The same tree with its references replaced. A scalar that lacks something bears that in `unset`."""
@@ -72,6 +75,7 @@ class Environment:
         return "", f"the environment variable {name} is not set"
 
     def _file(self, path: str) -> tuple[str, str]:
+        self.files[path] = None
         try:
             with (self._root / path).open(encoding="utf-8") as file:
                 text = file.read(MAX_SECRET + 1)
@@ -82,5 +86,5 @@ class Environment:
             return "", f"the secret file {path} cannot be read: {why}"
         if len(text) > MAX_SECRET:
             return "", f"the secret file {path} is larger than {MAX_SECRET // 1024} KiB"
-        self.used[path] = text
+        self.used[path] = self.files[path] = text
         return text.removesuffix("\n").removesuffix("\r"), ""

@@ -4,11 +4,13 @@ Plain, because each layer around a streaming `send` costs (FastAPI's StreamingRe
 hide the client's leaving.
 """
 
+import contextlib
+
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.config.declaration import Cors
-from router.reload import Live
+from router.reload import Live, Reload
 from router.server.chat import Chat, Request
 from router.server.protocol import OPENAI
 
@@ -20,8 +22,9 @@ STREAM, STOP = "/stream", "/stop"
 class Edge:
     """The application uvicorn runs."""
 
-    def __init__(self, live: Live, pages: ASGIApp) -> None:
-        self._live = live
+    def __init__(self, live: Live, pages: ASGIApp, reload: Reload | None = None) -> None:
+        self.live = live
+        self._reload = reload
         self._pages = pages
         self._chat = Chat(live)
         self._cors: tuple[Cors, ASGIApp] = (Cors(), self._serve)
@@ -37,7 +40,7 @@ class Edge:
 
     def _with_cors(self) -> ASGIApp:
         """The application behind the live generation's `server.cors`; made anew when that changes."""
-        declared = self._live.generation.server.cors
+        declared = self.live.generation.server.cors
         if declared != self._cors[0]:
             wrapped = CORSMiddleware(
                 self._serve,
@@ -68,19 +71,23 @@ class Edge:
         name = request.model or ""
         if request.method == "GET" and name.endswith(STREAM):
             await self._chat.resume(request, send, name.removesuffix(STREAM))
-        elif request.method == "POST" and name.endswith(STOP) and name not in self._live.generation.routes:
+        elif request.method == "POST" and name.endswith(STOP) and name not in self.live.generation.routes:
             await self._chat.stop(request, send, name.removesuffix(STOP))
         else:
             await self._chat.ask(request, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                self._live.generation.start()
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                await self._chat.close()
-                await self._live.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+        async with contextlib.AsyncExitStack() as following:
+            while True:
+                message = await receive()
+                if message["type"] == "lifespan.startup":
+                    self.live.generation.start()
+                    if self._reload is not None:
+                        await following.enter_async_context(self._reload)
+                    await send({"type": "lifespan.startup.complete"})
+                elif message["type"] == "lifespan.shutdown":
+                    await following.aclose()
+                    await self._chat.close()
+                    await self.live.close()
+                    await send({"type": "lifespan.shutdown.complete"})
+                    return
