@@ -2,14 +2,23 @@
 
 import asyncio
 import gzip
+import shutil
 import ssl
+import subprocess
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from router.errors import Misfit
+from router.chat import Ask, Message
+from router.config.declaration import Target
+from router.config.values import Name, Secret
+from router.errors import Misfit, TargetRefused
+from router.events import Text
+from router.targets import openai
 from router.targets.connections import MOST_WAITING, Connection, Connections, Cut
+from tests.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
 WHOLE = OK + b"content-length: 5\r\n\r\nhello"
@@ -244,3 +253,49 @@ def test_what_cannot_be_asked_is_a_misfit(url: str, headers: dict[str, str]) -> 
 def test_hosts_as_they_are_written(url: str, host: str) -> None:
     """An IPv6 address in its brackets, a name in its ASCII form."""
     assert f"host: {host}\r\n".encode() in Connections().endpoint(url, NOTHING, 3).head
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for `localhost`, signed by itself, with its key in the same file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    made = folder / "both.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    made.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
+    return made
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "comes_of_it"),
+    [("localhost", True, "Hello"), ("127.0.0.1", True, "tls"), ("localhost", False, "tls")],
+    ids=["trusted", "another name", "signed by nobody"],
+)
+async def test_a_certificate_is_held_to_its_name_and_its_signer(
+    certificate: Path, host: str, trusted: bool, comes_of_it: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over TLS the answer is the same; nothing is said to a server that is not who it should be."""
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    fake = Provider([Reply(text("Hello"))])
+    server = await asyncio.start_server(fake.serve, "127.0.0.1", 0, ssl=context)
+    connections = Connections()
+    target = Target(model=Name("openai/x"), api_base=f"https://{host}:{server.sockets[0].getsockname()[1]}/v1", api_key=Secret("sk-a"))
+    ask = Ask(model="m", messages=(Message("user", ("Hi",)),))
+    try:
+        async with aclosing(openai.answer("a", target, 3, connections)(ask)) as events:
+            told = "".join([event.text async for event in events if isinstance(event, Text)])
+    except TargetRefused as refused:
+        told = refused.outcome
+    finally:
+        await connections.close()
+        server.close()
+    assert told == comes_of_it
+    assert len(fake.requests) == (1 if comes_of_it == "Hello" else 0)
