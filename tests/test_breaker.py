@@ -279,3 +279,18 @@ async def test_a_client_that_leaves_during_the_probe_makes_room(clock: Clock) ->
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert breaker.admit()
+
+
+async def test_a_target_that_fails_before_it_is_asked_leaves_no_probe(clock: Clock) -> None:
+    """Whatever goes wrong while the question is put together: the next request may try again."""
+    breaker = made(clock, failures=1)
+    breaker.failed()
+    clock.now += 15
+
+    def eager(_: Ask) -> Events:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        async with aclosing(failover([Candidate("a", eager, standing=standing_of(breaker))], ONCE)(ASK)) as events:
+            await anext(events)
+    assert breaker.admit()

@@ -266,7 +266,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "a result without its call's id": ([{"role": "tool", "content": "25"}], "messages[0].tool_call_id: a text is needed."),
     "arguments that are no object": (
         [{"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "a", "arguments": "[1]"}}]}],
-        "messages[0].tool_calls[0].function.arguments: a JSON object, as a text, is needed.",
+        "messages[0].tool_calls[0].function.arguments: a JSON object, as a text, is needed, nested no deeper than 64 levels.",
     ),
     "attachments that are none": (
         [{"role": "user", "content": "", "experimental_attachments": "a"}],
@@ -432,3 +432,12 @@ async def test_each_client_is_answered_in_its_dialect(workspace: Workspace, sdk:
                 assert answer.status == 200, (path.name, answer.body)
                 heard = READERS[dialect](answer.body)
                 assert heard.text == "Hello"
+
+
+def test_arguments_may_be_nested_only_so_deep() -> None:
+    """They are a text to the body's own bound; what is just not too deep to read could no longer be written."""
+    for depth, fits in ((60, True), (70, False), (970, False), (200_000, False)):
+        written = '{"a":' * depth + "1" + "}" * depth
+        given = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "a", "arguments": written}}]}
+        with contextlib.nullcontext() if fits else pytest.raises(BadAsk):
+            read(given)

@@ -519,3 +519,20 @@ async def test_a_server_that_is_stopped_ends_its_answers(workspace: Workspace, w
         assert Answered(200, {}, body).codes == codes
     else:
         assert json.loads(body)["code"] == "stopping"
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_client_that_reads_slowly_is_no_silent_provider(workspace: Workspace, lane: str) -> None:
+    """Its provider is not blamed for it, nobody goes on in its place, and no word is lost."""
+    words = [chunk({"content": f"{number:05}" + "x" * 4000}) for number in range(1500)]
+    async with provider(Reply((*words, chunk({}, "stop"), DONE))) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base), "targets: [a]\n    timeout: {idle: 300ms}\n    rescue: fail"))
+        async with serving(workspace.build()) as client:
+            body = {"messages": [{"role": "user", "content": "Hi"}], "model": "chat-model"}
+            async with client.session.post(f"{client.base}/api/chat", json=body, read_bufsize=1024) as response:
+                begun = await response.content.read(10)
+                await asyncio.sleep(1)  # the client's own slowness, not a wait for something
+                lines = parsed_lines(begun + await response.read())
+    said = "".join(value["textDelta"] for code, value in lines if code == "0")
+    assert said == "".join(f"{number:05}" + "x" * 4000 for number in range(1500))
+    assert lines[-1][1]["finishReason"] == "stop"

@@ -41,10 +41,11 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         note(candidate.name, "breaker_open", 0)
         raise TargetSilent(candidate.name, "breaker_open", retry_after=breaker.wait())
     began = time.monotonic()
-    events = candidate.answer(ask)
     standing.load.busy += 1
+    events: AsyncGenerator[Event, None] | None = None
     opened: Opened | None = None
     try:
+        events = candidate.answer(ask)
         start: Start | None = None
         left = first_token
         while True:
@@ -78,7 +79,8 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         if opened is None:
             standing.load.busy -= 1
             breaker.rest()  # where nothing else was said of it: whoever asked has gone
-            await events.aclose()
+            if events is not None:
+                await events.aclose()
 
 
 def _is_empty(event: Event, ask: Ask) -> bool:

@@ -60,6 +60,12 @@ async def race(
     finally:
         for task in racers:
             task.cancel()
-        for task, made in zip(racers, await asyncio.gather(*racers, return_exceptions=True), strict=True):
+        try:
+            results = await asyncio.gather(*racers, return_exceptions=True)
+        except asyncio.CancelledError:
+            if won is not None and (kept := won.result()) is not None:
+                await let_go(kept)  # whoever waited for it has gone
+            raise
+        for task, made in zip(racers, results, strict=True):
             if task is not won and made is not None and not isinstance(made, BaseException):
                 await let_go(made)

@@ -5,8 +5,14 @@ per limit, looks whether somebody has been waiting for too long, and otherwise g
 """
 
 import asyncio
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
+
+LOOK = 0.05
+"""Seconds after which a paused watch looks again at the least."""
+CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
+"""The watch of the model call that this task is in: whoever writes to a slow client pauses it meanwhile."""
 
 
 class Watch:
@@ -34,9 +40,11 @@ class Watch:
         self._due = 0.0
         self._armed = 0.0
         self._fired = False
+        self._paused: float | None = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()  # once: it is slow to ask for in Python 3.11
+        CURRENT.set(self)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -53,6 +61,16 @@ class Watch:
     def rest(self) -> None:
         """Nobody waits any more."""
         self._waiting = False
+
+    def pause(self) -> None:
+        """What is waited for now is a client. The provider's time stands still."""
+        self._paused = self._loop.time()
+
+    def resume(self) -> None:
+        """The client has read it."""
+        if self._paused is not None:
+            self._due += self._loop.time() - self._paused
+            self._paused = None
 
     def late(self) -> bool:
         """Whether the cancellation that just came was this watch's own. It is then taken back."""
@@ -71,6 +89,9 @@ class Watch:
         self._timer = None
         if self._task is None or not self._waiting:
             return  # the next wait arms it again
+        if self._paused is not None:
+            self._timer = self._loop.call_later(max(LOOK, self._due - self._paused), self._look)
+            return
         if self._loop.time() < self._due:
             self._arm()
             return

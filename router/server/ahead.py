@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, Self
 
 from router.events import Event
+from router.failover.watch import CURRENT
 
 
 class Ahead:
@@ -38,10 +39,16 @@ class _Next:
         except StopIteration as done:
             return done.value
         thrown: BaseException | None = None
+        watch = CURRENT.get()
+        if watch is not None:
+            watch.pause()  # a client that reads slowly is no provider that is silent
         try:
             yield from self._flush().__await__()
-        except BaseException as error:  # noqa: BLE001 - handed on in the next line but one
+        except BaseException as error:  # noqa: BLE001 - handed on in the next lines
             thrown = error
+        finally:
+            if watch is not None:
+                watch.resume()
         while True:
             try:
                 if thrown is not None:

@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
-from router.chat import Call, File, Json, JsonObject, Message, Part, Result, whole
+from router.chat import Call, File, Json, JsonObject, Message, Part, Result, deeper, whole
 from router.errors import BadAsk, TooLarge
 
 MAX_PARTS = 1000
 """Parts of one message."""
 MAX_CALLS = 128
 """Tool calls of one message."""
+MAX_DEPTH = 64
+"""Levels of nesting in a call's arguments: they are a text to the body's own bound."""
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
 DENIED = "The user did not allow this tool to run."
 
@@ -331,6 +333,6 @@ def _call(value: Json, path: str) -> Call:
         given: object = json.loads(written or "{}")
     except (ValueError, RecursionError):
         given = None
-    if not isinstance(given, dict):
-        raise BadAsk(f"{path}.function.arguments: a JSON object, as a text, is needed.")
+    if not isinstance(given, dict) or deeper(cast("object", given), MAX_DEPTH):
+        raise BadAsk(f"{path}.function.arguments: a JSON object, as a text, is needed, nested no deeper than {MAX_DEPTH} levels.")
     return Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), cast("JsonObject", given))

@@ -61,11 +61,23 @@ class Recording:
         self._grace: asyncio.TimerHandle | None = None
         self._last: Finish | Failure | None = None
         self._alone = False
+        self.expiry: asyncio.TimerHandle | None = None
+        """What forgets it, once it is over."""
 
     def start(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         """Run what delivers it, from now on, whoever views it; then tell."""
         self._task = asyncio.create_task(self._run(delivery, ended))
-        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # a viewer hears of it, by `follow`
+
+        def done(task: asyncio.Task[None]) -> None:
+            if not self.over:  # it was stopped before it took its first step
+                delivery.close()
+                self.over, self.whole = True, False
+                self._tell()
+                ended(self)
+            if not task.cancelled():
+                task.exception()  # a viewer hears of it, by `follow`
+
+        self._task.add_done_callback(done)
 
     async def _run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         try:
@@ -156,6 +168,7 @@ class Recording:
         finally:
             del self._at[viewer]
             self._left()
+            sink.hush()
         await sink.close()
 
     async def _outcome(self, task: asyncio.Task[None]) -> None:
@@ -238,7 +251,8 @@ class Recordings:
                 return
             self._bytes += recording.size
             self._bound()
-            asyncio.get_running_loop().call_later(keep if recording.whole else 0, self._forget, key, recording)
+            loop = asyncio.get_running_loop()
+            recording.expiry = loop.call_later(keep if recording.whole else 0, self._forget, key, recording)
 
         recording.start(delivery, ended)
 
@@ -257,6 +271,8 @@ class Recordings:
         gone = self._kept.pop(key, None)
         if gone is not None and gone.over:
             self._bytes -= gone.size
+            if gone.expiry is not None:
+                gone.expiry.cancel()  # it would hold on to it
 
     def find(self, key: Key) -> Recording | None:
         """The recording of a chat, if this caller asked for it and all of it is there."""

@@ -162,11 +162,12 @@ class Streamed:
             return
         if self._pulse:
             self._pulse.rest()
-        data = b"".join(self._collected)
-        self._collected.clear()
-        self._size = 0
+        count, data = len(self._collected), b"".join(self._collected)
         await self._begin()
         await self._reply.write(data, more=True)
+        # Only now: who is cancelled while the client does not read has written nothing, and may yet write it.
+        del self._collected[:count]
+        self._size = 0
         if self._pulse:
             self._pulse.wait()
 

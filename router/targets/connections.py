@@ -149,8 +149,7 @@ class Connections:
         self._idle.clear()
         for connection in idle:
             connection.close()
-        for connection in idle:
-            await connection.gone()
+        await asyncio.gather(*(connection.gone() for connection in idle))
 
 
 class Connection(asyncio.Protocol):
@@ -303,7 +302,7 @@ class Connection(asyncio.Protocol):
         """A piece of the body."""
         if self._unpacker is not None:
             body = self._unpacker.decompress(body, MOST_UNPACKED)
-            if self._unpacker.unconsumed_tail:
+            if self._unpacker.unconsumed_tail or self._waiting + len(body) > MOST_UNPACKED:
                 raise Cut
         if body:
             self._pieces.append(body)
