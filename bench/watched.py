@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from router.__main__ import main
+from router.commands import main
 
 
 def tell(_signal: int, _frame: FrameType | None) -> None:

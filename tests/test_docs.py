@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from router import errors
-from router.__main__ import main, parser
 from router.chat import Ask, Message
+from router.commands import main, parser
 from router.config.declaration import (
     Cors,
     Defaults,

@@ -24,7 +24,8 @@ FLOORS = {
     "generation": 5,
     "reload": 6,
     "server": 7,
-    "__main__": 8,
+    "commands": 8,
+    "__main__": 9,
 }
 HOMES = {
     "yaml": {"config"},
@@ -40,7 +41,7 @@ HOMES = {
     "msgspec": {"targets"},
     "fastapi": {"server"},
     "starlette": {"server"},
-    "uvicorn": {"server", "__main__"},
+    "uvicorn": {"server", "commands"},
 }
 DRAWERS = {"utils", "helpers", "common", "base", "misc"}
 BROAD = {

@@ -52,7 +52,7 @@ def test_check_never_imports_litellm(workspace: Workspace) -> None:
     """It takes the same path as serving, and that takes no library of a provider, nor a web server."""
     workspace.write("routes.yaml", routes(litellm_target("http://127.0.0.1:1/v1")))
     code = (
-        "import sys; from router.__main__ import main; code = main(['check']);"
+        "import sys; from router.commands import main; code = main(['check']);"
         "print([name for name in ('litellm', 'openai', 'httpx', 'fastapi', 'uvicorn') if name in sys.modules], code)"
     )
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}

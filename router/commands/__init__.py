@@ -1,0 +1,87 @@
+"""The command line: one file per command, one row each.
+
+A command is a module: its docstring is its help (the first paragraph what it does, the rest examples), `options` says what it
+takes, `run` does it and returns the exit code.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from router import __version__
+from router.commands import chat, check, schema, serve, show
+from router.errors import ConfigError, RouterError
+
+__all__ = ["COMMANDS", "main", "parser"]
+
+
+class Command(Protocol):
+    """What a command's module has."""
+
+    __doc__: str | None
+
+    def options(self, parser: argparse.ArgumentParser, /) -> None:
+        """Declare what it takes."""
+        ...
+
+    def run(self, given: argparse.Namespace, /) -> int:
+        """Do it; the exit code."""
+        ...
+
+
+COMMANDS: dict[str, Command] = {"serve": serve, "check": check, "show": show, "schema": schema, "chat": chat}
+ROUTELESS = {"schema"}
+"""Those that read no routes file of their own."""
+
+EXAMPLES = """examples:
+  router serve --port 8000            serve ./routes.yaml on http://127.0.0.1:8000
+  router check                        every mistake in ./routes.yaml, pipelines/ and tools/; exit code 1 if there is one
+  router show chat-model              what a request to chat-model goes through
+  router schema > routes.schema.json  the JSON schema that editors complete and check routes.yaml with
+  router chat chat-model "Hello"      ask from the terminal
+
+exit codes: 0 all is well, 1 the configuration is wrong or the answer failed, 2 the command line is wrong
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return COMMANDS[options.command].run(options)
+    except ConfigError as error:
+        for complaint in error.complaints:
+            print(complaint, file=sys.stderr)
+        count = len(error.complaints)
+        print(f"\n{count} mistake{'s' if count > 1 else ''} in the configuration.", file=sys.stderr)
+        return 1
+    except RouterError as error:
+        print(f"error: {error.public} [{error.code}]", file=sys.stderr)
+        for attempt in error.attempts:
+            print(f"  {attempt.target}: {attempt.outcome} after {attempt.seconds:.2f} s", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone (`router chat … | head -1`): nothing is left to say, not at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
+    root.add_argument("--version", action="version", version=f"pointsman {__version__}")
+    commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
+    for name, command in COMMANDS.items():
+        words, _, more = (command.__doc__ or "").strip().partition("\n\n")
+        raw = argparse.RawDescriptionHelpFormatter
+        made = commands.add_parser(name, help=words.partition(". ")[0].rstrip("."), description=words, epilog=more, formatter_class=raw)
+        if name not in ROUTELESS:
+            made.add_argument("--routes", type=Path, default=Path("routes.yaml"), metavar="FILE", help="default: ./routes.yaml")
+        command.options(made)
+    return root

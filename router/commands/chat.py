@@ -1,0 +1,83 @@
+"""Ask a route from the terminal.
+
+examples:
+  router chat chat-model "Hello"
+  router chat title-model "How do I prune an apple tree?" 2>/dev/null | pbcopy
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from router.chat import Ask, Message
+from router.config import load
+from router.errors import TimedOut
+from router.events import Failure, Finish, Text, Thought, ToolCall, ToolResult
+from router.generation import Generation, build
+from router.targets import close_lanes
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("route", help="a route's id or alias")
+    parser.add_argument("text", help="what to ask")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Ask, and print the answer as it comes."""
+    generation = build(load(given.routes))
+    return asyncio.run(_conversation(generation, given.route, given.text))
+
+
+async def _conversation(generation: Generation, model: str, text: str) -> int:
+    route = generation.route(model)
+    ask = Ask(model=route.name, messages=(Message("user", (text,)),))
+    terminal = _Terminal()
+    try:
+        async with asyncio.timeout(route.declared.timeout.total), aclosing(route.answer(ask)) as events:
+            async for event in events:
+                match event:
+                    case Text(piece) | Thought(piece):
+                        terminal.say(piece, faint=isinstance(event, Thought))
+                    case ToolCall(_, name, arguments):
+                        terminal.note(f"→ {name}({json.dumps(dict(arguments), ensure_ascii=False)})")
+                    case ToolResult(_, name, result):
+                        terminal.note(f"← {name}: {result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)}")
+                    case Finish(reason, usage):
+                        counts = f", {usage.input_tokens} + {usage.output_tokens} tokens" if usage else ""
+                        terminal.note(f"[{reason}{counts}]")
+                    case Failure(code, public):
+                        terminal.note(f"error: {public} [{code}]")
+                        return 1
+                    case _:
+                        pass
+    except TimeoutError:
+        raise TimedOut from None
+    finally:
+        await generation.close()
+        await generation.kept.connections.close()
+        await close_lanes()
+    return 0
+
+
+@dataclass(slots=True)
+class _Terminal:
+    """The answer on stdout, all that is about it on stderr."""
+
+    _open: bool = False
+
+    def say(self, piece: str, *, faint: bool) -> None:
+        """A piece of the answer; thoughts in faint letters, and not among what a pipe gets."""
+        out = sys.stderr if faint else sys.stdout
+        print(f"\033[2m{piece}\033[0m" if faint and out.isatty() else piece, end="", flush=True, file=out)
+        self._open = not piece.endswith("\n")
+
+    def note(self, line: str) -> None:
+        """A line about the answer."""
+        if self._open:
+            print(flush=True)
+        self._open = False
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,90 @@
+"""Serve the routes over HTTP.
+
+examples:
+  router serve                                      ./routes.yaml on http://127.0.0.1:8000
+  router serve --routes prod.yaml --port 80 --workers 4
+"""
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from router import __version__
+from router.commands.words import counted
+from router.config import ROUTES_VARIABLE, load
+from router.generation import Generation, build
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    parser.add_argument("--port", type=int, default=8000, help="default: 8000")
+    parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Serve until the process is told to end."""
+    generation = build(load(given.routes))
+    # Imported here: they take longer than all other commands run.
+    import uvicorn  # noqa: PLC0415
+
+    from router.server import application, steady, to_stderr  # noqa: PLC0415
+
+    _announce(generation, given)
+    to_stderr()
+    os.environ[ROUTES_VARIABLE] = str(given.routes.absolute())
+    many = given.workers > 1
+    config = uvicorn.Config(
+        "router.server:create" if many else application(generation, given.routes),
+        factory=many,
+        host=given.host,
+        port=given.port,
+        workers=given.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=30,
+        timeout_keep_alive=75,
+    )
+    if many:
+        return _run_workers(config)
+    steady()
+    return _run_alone(config)
+
+
+def _run_alone(config: "uvicorn.Config") -> int:
+    import uvicorn  # noqa: PLC0415
+
+    server = uvicorn.Server(config)
+    # uvicorn ends its streams on SIGTERM and then raises the signal again: to have been stopped is no failure.
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        server.run()
+    except SystemExit as ended:  # uvicorn's own number for a port that is taken is 3
+        return 1 if ended.code else 0
+    return 0 if server.started else 1
+
+
+def _end(*_: object) -> None:
+    sys.exit(0)
+
+
+def _run_workers(config: "uvicorn.Config") -> int:
+    from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
+
+    Multiprocess(config, sockets=[config.bind_socket()]).run()
+    return 0
+
+
+def _announce(generation: Generation, given: argparse.Namespace) -> None:
+    """Say what is served, and what is not and why: to people. Machines read the log and /readyz."""
+    said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
+    said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
+    said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
+    print("\n".join(said), file=sys.stderr)
