@@ -91,8 +91,8 @@ LOCK = .venv-dev/bin/uv pip compile --quiet --generate-hashes --no-emit-index-ur
        --universal --python-version 3.11 --upgrade
 lock: .venv-dev/.done   ## newest versions the declarations allow
 	$(LOCK) --group build -o requirements/build.txt
-	$(LOCK) pyproject.toml -o requirements/run.txt
-	$(LOCK) pyproject.toml --group dev -o requirements/dev.txt
+	$(LOCK) --all-extras pyproject.toml -o requirements/run.txt
+	$(LOCK) --all-extras pyproject.toml --group dev -o requirements/dev.txt
 	echo 'openai>=3,<4' | $(LOCK) - -o tests/clients/requirements.txt
 
 clean:
