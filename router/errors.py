@@ -26,11 +26,19 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target: how it ended (`ok` or a categorical outcome), and after how many seconds."""
+    """One try at one target: how it ended (`ok` or a categorical outcome), and after how many seconds.
+
+    first: seconds until it started to speak; None where it never did
+    wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
+    began: when it was asked, by the clock of time.monotonic
+    """
 
     target: str
     outcome: str
     seconds: float
+    first: float | None = None
+    wait: float | None = None
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
