@@ -3,7 +3,8 @@
     RouterError                  .code (stable, public)  .status (HTTP)  .public (a safe sentence)
     ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
     ├─ Refused                   the caller's doing, before the stream
-    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  └─ WrongMethod 405
+    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  ├─ WrongMethod 405
+    │   └─ Unauthorized 401  └─ NotAllowed 403
     ├─ TargetError               one target did not answer; names it, never what it said
     │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
     │   │   └─ TargetSilent      late: worth another target, not the same one again
@@ -140,6 +141,22 @@ class WrongMethod(Refused):
     sentence = "This address takes POST."
 
 
+class Unauthorized(Refused):
+    """Who asks has not said who that is."""
+
+    code = "unauthorized"
+    status = 401
+    sentence = "This server takes a key: Authorization: Bearer …"
+
+
+class NotAllowed(Refused):
+    """Who asks may not have this."""
+
+    code = "not_allowed"
+    status = 403
+    sentence = "This key may not ask for that."
+
+
 class TargetError(RouterError):
     """One target did not answer. `outcome` is categorical: it goes to logs and metrics as it is."""
 
@@ -245,6 +262,8 @@ class Stopping(RouterError):
     code = "stopping"
     status = 503
     sentence = "The server is being restarted. Please try again."
+    retry_after = 1.0
+    """Seconds. Another process may take the next request, or this one's successor."""
 
 
 class Stopped(RouterError):

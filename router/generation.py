@@ -21,7 +21,7 @@ from router.config.document import Scalar
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, Load, Policy, Pool, Standing, failover, standing
+from router.failover import Candidate, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
@@ -39,18 +39,20 @@ class Compiled:
     answer: Answer
     targets: tuple[Target, ...]
     tools: tuple[Tool, ...]
+    tool_names: frozenset[str]
     steps: tuple[str, ...]
     """The words of its pipeline, outermost first."""
 
 
 @dataclass(slots=True)
 class Kept:
-    """What outlives a generation: connections, and how each target has fared, with the declaration it fared under. The next
-    generation takes over what it declares in the same way, and forgets the rest.
+    """What outlives a generation: connections, how each target has fared, with the declaration it fared under, and what an
+    operator said of it. The next generation takes over what it declares in the same way, and forgets the rest.
     """
 
     connections: Connections = field(default_factory=Connections)
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
+    switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
@@ -159,7 +161,7 @@ class _Builder:
         for step in reversed(inner):
             answer = step(answer)
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
-        return Compiled(str(name), route, answer, targets, tools, words)
+        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), words)
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
@@ -170,7 +172,8 @@ class _Builder:
                 fared = standing(route.breaker, route.retry, self._load(target.name, declared))
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
-        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1])
+        switch = self.kept.switches.setdefault(target.name, self._before.switches.get(target.name) or Switch())
+        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], switch)
 
     def _load(self, name: str, declared: Declared) -> Load:
         """The load of a target, whoever asks it: as it is known here, or was before."""

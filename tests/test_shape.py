@@ -40,6 +40,8 @@ HOMES = {
     "httptools": {"targets"},
     "msgspec": {"targets"},
     "fastapi": {"server"},
+    "prometheus_client": {"server"},
+    "pydantic": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server", "commands"},
 }

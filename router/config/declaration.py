@@ -304,6 +304,16 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """Who may see /admin, /metrics and /docs: unless a key is declared, this machine alone.
+
+    key: whoever bears it may, from anywhere, e.g. ${ROUTER_ADMIN_KEY}
+    """
+
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP edge.
 
@@ -314,6 +324,8 @@ class Server:
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     resume: how the answer of a chat can be found again
     reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production
+    drain: on SIGTERM answers that run may go on for so long
+    admin: who may see /admin, /metrics and /docs
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -323,6 +335,8 @@ class Server:
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
     reload: Literal["auto", "on", "off"] = "auto"
+    drain: Seconds = 30.0
+    admin: Admin = field(default_factory=Admin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
