@@ -89,12 +89,15 @@ class Chat:
         await self._recordings.close()
 
     async def drain(self) -> None:
-        """The server is about to end. What runs may finish, for as long as is declared; then it is told so."""
+        """The server is about to end: nothing new is taken, and what runs may finish, for as long as is declared."""
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
         log.info("stopping", extra={"fields": {"open": self.running}})
         while (running := self._tasks | self._recordings.tasks) and (left := until - time.monotonic()) > 0:
             await asyncio.wait(running, timeout=left)
+
+    async def end(self) -> None:
+        """What still runs is told that the server ends."""
         await self._recordings.close()
         for task in self._tasks:
             task.cancel()

@@ -33,7 +33,7 @@ class Edge:
         self._admin = admin
         self._pages = pages
         self._chat = admin.chat
-        self._shutdown = Shutdown(admin.chat.drain)
+        self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._cors: tuple[Cors, ASGIApp] = (Cors(), self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
