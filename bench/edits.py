@@ -1,6 +1,6 @@
 """Edits under load: does a running answer notice, and how soon is an edit live?
 
-    python -m bench.edits [--edits 1000] [--streams 200] [--seconds 60]
+    python -m bench.edits [--edits 1000] [--streams 200] [--seconds 60] [--warm 30]
 
 The configuration's folder is laid out as Kubernetes mounts one (each name a link into `..data`, which is a link that is turned).
 It is edited in every way there is: written in place, renamed over, written in halves, turned; one edit in ten is broken. Each
@@ -36,7 +36,7 @@ GROWTH = 0.05
 WORDS = 10
 """Of one answer, a tenth of a second apart."""
 WARM = 40
-"""Edits before memory is measured: what is made once has been made by then."""
+"""Edits before memory is measured, after a time under load: what is made once has been made by then."""
 
 ROUTES = """# edit {number}
 targets:
@@ -268,7 +268,7 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
     await ready(rig)
     over, seen = asyncio.Event(), Seen()
     clients = [asyncio.create_task(ask(rig, over, seen)) for _ in range(arguments.streams)]
-    await asyncio.sleep(2)
+    await asyncio.sleep(arguments.warm)
     await edit(rig, WARM, WARM * arguments.seconds / arguments.edits, Seen())
     before, _, _ = await held(rig)
     began = time.monotonic()
@@ -301,6 +301,7 @@ def main() -> int:
     parser.add_argument("--edits", type=int, default=1000)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--warm", type=float, default=30.0, help="seconds under load before memory is measured")
     return 0 if asyncio.run(soak(parser.parse_args())) else 1
 
 

@@ -40,6 +40,7 @@ HOMES = {
     "httptools": {"targets"},
     "msgspec": {"targets"},
     "fastapi": {"server"},
+    "opentelemetry": {"server"},
     "prometheus_client": {"server"},
     "pydantic": {"server"},
     "starlette": {"server"},

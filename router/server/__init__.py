@@ -14,6 +14,7 @@ from router.server.metrics import Metrics
 from router.server.pages import pages
 from router.server.ring import Ring
 from router.server.siblings import Siblings
+from router.server.traces import Traces
 
 __all__ = ["application", "create", "steady", "to_stderr"]
 
@@ -22,9 +23,10 @@ def application(generation: Generation, routes: Path | None = None) -> Edge:
     """The ASGI application over a generation; with the routes file it came from, edits of that can go live."""
     live = Live(generation)
     folder = folder_from_environment()
-    ring, metrics = Ring(), Metrics(folder and folder / COUNTERS)
-    chat = Chat(live, (line, metrics.count, ring.keep))
-    admin = Admin(live, Reload(live, routes) if routes is not None else None, chat, ring, metrics)
+    ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
+    # The ring comes last: it lets go of what it does not show.
+    chat = Chat(live, (line, metrics.count, traces.observe, ring.keep))
+    admin = Admin(live, Reload(live, routes) if routes is not None else None, chat, ring, metrics, traces)
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, pages(admin))

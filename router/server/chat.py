@@ -28,6 +28,7 @@ from router.server.reply import Collected, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 log = logging.getLogger("router.server")
 
 LAST_WORDS = 5.0
@@ -58,6 +59,12 @@ class Request:
     def length(self) -> bytes | None:
         """How long its body is said to be."""
         return self._headers.get(b"content-length")
+
+    @property
+    def traceparent(self) -> str:
+        """The trace it belongs to, if it names one."""
+        given = self._headers.get(b"traceparent", b"")
+        return given.decode() if TRACEPARENT.fullmatch(given) else ""
 
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""
@@ -119,7 +126,7 @@ class Chat:
             raise Stopping
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
-        return Entry(request.id, generation.digest, observers=self._observers)
+        return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
@@ -133,7 +140,8 @@ class Chat:
                 self._welcome()
                 wanted = await _read(request, generation, reply)
                 route = generation.route(wanted.ask.model)
-                entry.route, entry.stream, entry.granted = route.name, wanted.stream, route.tool_names
+                entry.route, entry.stream = route.name, wanted.stream
+                entry.granted, entry.models = route.tool_names, route.models
                 server = generation.server
                 heading = Heading(
                     request_id=entry.request_id,
