@@ -83,8 +83,12 @@ async def process(root: Path, *arguments: str, **variables: str) -> AsyncGenerat
             yield running
     finally:
         if made.returncode is None:
-            made.kill()
-            await made.wait()
+            made.terminate()  # its workers would outlive a kill for a while
+            try:
+                await asyncio.wait_for(made.wait(), 10)
+            except TimeoutError:
+                made.kill()
+                await made.wait()
 
 
 async def _ready(running: Process) -> bool:

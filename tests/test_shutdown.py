@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -129,3 +130,17 @@ def said(protocol: str, body: bytes) -> tuple[str, bool, bool]:
     """What a stream says, by its dialect's strict reader: its text, whether it came to a good end, whether it failed."""
     heard = READERS[protocol](body)
     return heard.text, heard.finish == "stop", heard.error is not None
+
+
+async def test_workers_do_not_outlive_who_supervises_them(workspace: Workspace) -> None:
+    """The parent is killed: the workers drain and end, and the port is free."""
+    workspace.write("routes.yaml", TARGETS)
+    async with process(workspace.root, "--workers", "2") as router:
+        pids = [one["pid"] for one in (await router.get("/admin/config"))[1]["workers"]]
+        asked = asyncio.create_task(stream(router, "quick", "line"))
+        await until_open(router, 1)
+        router.process.kill()
+        assert said("line", (await asked)[1]) == ("onetwo", True, False)
+        async with asyncio.timeout(15):
+            while any(Path(f"/proc/{pid}").exists() for pid in pids):
+                await asyncio.sleep(0.05)
