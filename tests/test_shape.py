@@ -22,10 +22,11 @@ FLOORS = {
     "wire": 3,
     "steps": 4,
     "generation": 5,
-    "reload": 6,
-    "server": 7,
-    "commands": 8,
-    "__main__": 9,
+    "drill": 6,
+    "reload": 7,
+    "server": 8,
+    "commands": 9,
+    "__main__": 10,
 }
 HOMES = {
     "yaml": {"config"},

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from router.config.declaration import Declaration, Server, declare
+from router.config.declaration import Declaration, Reloading, Server, declare
 from router.config.snapshot import read
 
 __all__ = [
@@ -47,7 +47,8 @@ def folder_from_environment() -> Path | None:
 
 def reloads(server: Server) -> bool:
     """Whether an edit goes live by itself: as declared; else unless ROUTER_ENV says that this is production."""
-    return server.reload == "on" or (server.reload == "auto" and os.environ.get("ROUTER_ENV") != "production")
+    when = server.reload.when if isinstance(server.reload, Reloading) else server.reload
+    return when == "on" or (when == "auto" and os.environ.get("ROUTER_ENV") != "production")
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:

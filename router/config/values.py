@@ -107,12 +107,44 @@ class Secret:
     __str__ = __repr__
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a target does when a drill asks it. `status`: an HTTP status it answers with; `after`, `retry`: seconds."""
+
+    what: str
+    status: int | None = None
+    after: float = 0.0
+    retry: float | None = None
+
+
+FAULTS = ("ok", "cut", "stall", "silent", "empty", "down", "too_long", "filtered")
+FAULT = rf"(?P<what>[a-z_]+|[45]\d\d)( after (?P<after>{DURATION}))?( retry (?P<retry>{DURATION}))?"
+
+
+def _fault(text: str) -> Fault:
+    hit = re.fullmatch(FAULT, text, re.ASCII)
+    what = hit["what"] if hit else ""
+    if hit is None or not (what.isdigit() or what in FAULTS):
+        words = ", ".join(FAULTS)
+        raise Misfit(f"`{text}` is nothing a target does: write a status such as 503, or {words}; and how late, e.g. ok after 12s")
+    if hit["retry"] and not what.isdigit():
+        raise Misfit(f"`{text}`: `retry` goes with a status, as the Retry-After of a provider, e.g. 429 retry 30s")
+    after = _duration(hit["after"]) if hit["after"] else 0.0
+    return Fault(what, int(what) if what.isdigit() else None, after, _duration(hit["retry"]) if hit["retry"] else None)
+
+
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
 
 
 def _name(text: str) -> Name:
     if not re.fullmatch(NAME, text):
         raise Misfit(f"`{text[:40]}` is not a name: use letters, digits and . _ - : / @, 128 at most")
+    return Name(text)
+
+
+def _title(text: str) -> Name:
+    if not text.strip() or len(text) > 200:
+        raise Misfit("a title is a few words")
     return Name(text)
 
 
@@ -136,5 +168,7 @@ Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%")]
 Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http://localhost:3000")]
 WebAddress = Annotated[str, Spelled("web address", _web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", _name, f"^{NAME}$", "chat")]
+Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]
+Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503")]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-4o")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]

@@ -12,8 +12,9 @@ from router.errors import Misfit
 from router.events import Answer
 from router.targets import anthropic, litellm, openai, script, windows
 from router.targets.connections import Connections
+from router.targets.verdict import verdict as refusal
 
-__all__ = ["Connections", "Target", "close_lanes", "open_target"]
+__all__ = ["Connections", "Target", "close_lanes", "know_windows", "open_target", "refusal"]
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
@@ -59,6 +60,11 @@ def open_target(name: str, declared: Declared, connect: float, connections: Conn
         return Target(name, "anthropic", declared.model, answer, declared.context_window, prefill)
     answer = litellm.answer(name, declared, connect)
     return Target(name, "litellm", declared.model, answer, declared.context_window, prefill, litellm.warm)
+
+
+def know_windows() -> None:
+    """Read how much each model can read now, where there is no loop that the file would hold up."""
+    windows.table()
 
 
 async def close_lanes() -> None:
