@@ -34,7 +34,8 @@ from router.config.declaration import (
 )
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
-from router.server.log import Entry
+from router.server import log
+from router.server.entry import Entry
 from router.signature import Choice, Record, Scalar, Spelled, record_of
 from router.steps import STEPS
 from router.steps.prompt import compile_template
@@ -300,7 +301,7 @@ def test_every_error_code_is_documented() -> None:
 def test_every_field_of_the_log_line_is_documented(caplog: pytest.LogCaptureFixture) -> None:
     """docs/operations.md names each field, and its example has just those."""
     with caplog.at_level(logging.INFO, "router.access"):
-        Entry("req_1", "0").write()
+        Entry("req_1", "0", observers=(log.line,)).close()
     fields = cast("dict[str, object]", caplog.records[-1].__dict__["fields"])
     assert not [name for name in fields if f"`{name}`" not in page("docs/operations.md")]
     example = next(block for block in shown("json") if block.page == "docs/operations.md")

@@ -142,7 +142,7 @@ async def test_a_bad_edit_changes_nothing(workspace: Workspace, caplog: pytest.L
             await reload.refresh()
             assert live.generation is before
             assert reload.failed is not None
-            assert "routes.yaml:6:15" in str(reload.failed)
+            assert "routes.yaml:6:15" in str(reload.failed.error)
             in_place(file, says("three"))
             await until(lambda: word(live) == "three")
             assert reload.failed is None

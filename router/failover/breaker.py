@@ -9,10 +9,12 @@ It knows no clock but the one it is given, and no target but by what is told to 
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 from router.config.declaration import Breaker as Declared
 
 Clock = Callable[[], float]
+State = Literal["closed", "half_open", "open"]
 
 
 class Breaker:
@@ -34,6 +36,13 @@ class Breaker:
             return False
         self._probing = True
         return True
+
+    @property
+    def state(self) -> State:
+        """How it stands: half open is one whose time is over, whether its probe runs or not."""
+        if self._until is None:
+            return "closed"
+        return "half_open" if self._probing or self._clock() >= self._until else "open"
 
     def wait(self) -> float:
         """Seconds until it may be asked, as far as is known."""
@@ -60,6 +69,12 @@ class Breaker:
     def open(self) -> None:
         """Leave it alone, however often it failed: its key does not work."""
         self._until = self._clock() + self._declared.open
+        self._probing = False
+        self._failed.clear()
+
+    def half_open(self) -> None:
+        """Its time is over: one request may try it."""
+        self._until = self._clock()
         self._probing = False
         self._failed.clear()
 
