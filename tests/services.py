@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,19 +196,29 @@ class Nginx:
         self.daemon.signal(signal.SIGHUP)
 
 
+async def _nothing(_: Path) -> None:
+    """What most configurations need beside them."""
+
+
 @asynccontextmanager
-async def nginx(configuration: Callable[[Path], str], port: int) -> AsyncGenerator[Nginx, None]:
-    """An nginx of one's own. `configuration` writes its file, given the folder for all it writes; `port` is where it will listen."""
+async def nginx(
+    configuration: Callable[[Path], str], port: int, prepare: Callable[[Path], Awaitable[None]] = _nothing
+) -> AsyncGenerator[Nginx, None]:
+    """An nginx of one's own. `configuration` is given the folder for all it writes, and returns its file; `port` is where it will
+    listen; `prepare` puts into that folder what the file names.
+    """
     found = program("nginx")
     with tempfile.TemporaryDirectory(prefix="pointsman-nginx-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # started by root its workers are somebody else
         file = folder / "nginx.conf"
         file.write_text(configuration(folder), encoding="utf-8")
+        await prepare(folder)
         await run(found, "-t", "-q", "-p", name, "-c", str(file))
         async with daemon((found, "-p", name, "-c", str(file), "-g", "daemon off;"), listens(port), folder) as running:
             try:
                 yield Nginx(folder, file, running)
             finally:
                 if running.process is not None and running.process.returncode is None:
+                    running.resume()
                     await running.stop()  # a killed master would leave its workers behind
