@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, schema, serve, show
+from router.commands import chat, check, diff, schema, serve, show
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -32,8 +32,8 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: dict[str, Command] = {"serve": serve, "check": check, "show": show, "schema": schema, "chat": chat}
-ROUTELESS = {"schema"}
+COMMANDS: dict[str, Command] = {"serve": serve, "check": check, "show": show, "diff": diff, "schema": schema, "chat": chat}
+ROUTELESS = {"schema", "diff"}
 """Those that read no routes file of their own."""
 
 EXAMPLES = """examples:
