@@ -70,6 +70,7 @@ class Generation:
     """One configuration that serves. Requests hold it to their end; `close` lets go what it opened, but for what is `kept`."""
 
     digest: str
+    declaration: Declaration
     server: Server
     routes: Mapping[str, Compiled]
     aliases: Mapping[str, str]
@@ -133,7 +134,7 @@ def build(declaration: Declaration, before: Kept | None = None, ground: Ground |
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
-    return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
+    return Generation(declaration.digest, declaration, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
 
 
 def _check_extras(declaration: Declaration) -> None:

@@ -21,6 +21,7 @@ FLOORS = {
     "failover": 3,
     "wire": 3,
     "steps": 4,
+    "description": 5,
     "generation": 5,
     "drill": 6,
     "reload": 7,

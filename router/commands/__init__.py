@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, drill, schema, serve, show
+from router.commands import chat, check, diff, drill, schema, serve, show
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -32,8 +32,16 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: dict[str, Command] = {"serve": serve, "check": check, "show": show, "drill": drill, "schema": schema, "chat": chat}
-ROUTELESS = {"schema"}
+COMMANDS: dict[str, Command] = {
+    "serve": serve,
+    "check": check,
+    "show": show,
+    "diff": diff,
+    "drill": drill,
+    "schema": schema,
+    "chat": chat,
+}
+ROUTELESS = {"schema", "diff"}
 """Those that read no routes file of their own."""
 
 EXAMPLES = """examples:

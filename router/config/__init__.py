@@ -5,13 +5,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from router.config.declaration import Declaration, Reloading, Server, declare
-from router.config.snapshot import read
+from router.config.snapshot import Snapshot, read
 
 __all__ = [
     "COUNTERS",
     "FOLDER_VARIABLE",
     "ROUTES_VARIABLE",
     "Declaration",
+    "admin_key",
+    "as_written",
     "declare",
     "folder_from_environment",
     "load",
@@ -32,6 +34,16 @@ COUNTERS = "counters"
 def load(routes: Path) -> Declaration:
     """What is on disk now, declared with this process's environment."""
     return declare(read(routes), os.environ)
+
+
+def as_written(snapshot: Snapshot) -> Declaration:
+    """What a snapshot says, whatever `${…}` stands for in it: to be described, not to be built."""
+    return declare(snapshot, None)
+
+
+def admin_key() -> str:
+    """The key that operators' commands show to a running server; empty where none is set."""
+    return os.environ.get("ROUTER_ADMIN_KEY", "")
 
 
 def routes_from_environment() -> Path:

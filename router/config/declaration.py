@@ -473,24 +473,29 @@ class Declaration:
     """Secret files it asked for: path → text, None where it could not be read."""
     complaints: Complaints
     """None so far; whoever builds adds what only building shows."""
+    tree: Table
+    """The routes file as it is written, what it inherits not yet put in."""
 
 
-def declare(snapshot: Snapshot, variables: Mapping[str, str]) -> Declaration:
-    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`."""
+def declare(snapshot: Snapshot, variables: Mapping[str, str] | None) -> Declaration:
+    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. Without
+    `variables` it is what the files say whatever `${…}` stands for: to be described, not to be built.
+    """
     complaints = Complaints(snapshot.texts)
     environment = Environment(variables, snapshot.root, complaints.add)
     tree = _tree(snapshot.routes, snapshot, environment, complaints)
     skipped: dict[str, str] = {}
     routes = Routes(targets={}, routes={})
+    written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
     if isinstance(tree, Table):
-        tree = _with_defaults(_with_optional_targets(tree, skipped))
+        tree = with_defaults(_with_optional_targets(tree, skipped))
     if tree is not None:
         pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
         routes = replace(routes, **pieces)
     used = _check_references(tree, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
-    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints)
+    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints, written)
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
@@ -536,7 +541,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
             return replace(node, pairs=tuple((key, _forgiven(value, lacks)) for key, value in node.pairs))
 
 
-def _with_defaults(tree: Table) -> Table:
+def with_defaults(tree: Table) -> Table:
     """Each route with what it does not say taken from `defaults`."""
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):

@@ -29,6 +29,19 @@ def _positive_duration(text: str) -> float:
     return seconds
 
 
+def written_duration(seconds: float) -> str:
+    """A duration in its largest whole unit: 90 is `90s`, 300 is `5m`."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
+            return f"{seconds / SECONDS[unit]:.0f}{unit}"
+    return f"{seconds / SECONDS['ms']:.6g}ms" if seconds < 1 else f"{seconds:.10g}s"
+
+
+def _written_size(count: int) -> str:
+    unit = next(unit for unit in reversed(BYTES) if count % BYTES[unit] == 0)
+    return f"{count // BYTES[unit]}{unit}"
+
+
 def _size(text: str) -> int:
     hit = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text, re.ASCII)
     if hit is None or len(text) > MAX_DIGITS:
@@ -52,6 +65,14 @@ def _span(text: str) -> Span:
     if span.least > span.most:
         raise Misfit(f"`{text}` runs backwards: the shorter comes first")
     return span
+
+
+def _written_span(span: Span) -> str:
+    return f"{written_duration(span.least)}..{written_duration(span.most)}"
+
+
+def _written_share(share: float) -> str:
+    return f"{share * 100:.10g}%"
 
 
 def _share(text: str) -> float:
@@ -161,10 +182,10 @@ def _secret(text: str) -> Secret:
     return Secret(text)
 
 
-Seconds = Annotated[float, Spelled("duration", _positive_duration, f"^{DURATION}$", "10s")]
-ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB")]
-Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s")]
-Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%")]
+Seconds = Annotated[float, Spelled("duration", _positive_duration, f"^{DURATION}$", "10s", written_duration)]
+ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_size)]
+Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
+Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", _written_share)]
 Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http://localhost:3000")]
 WebAddress = Annotated[str, Spelled("web address", _web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", _name, f"^{NAME}$", "chat")]
