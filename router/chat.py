@@ -195,6 +195,8 @@ class Ask:
     """The body's other top-level fields: a template sees them as `ask.<field>`."""
     until: float = math.inf
     """When nobody waits for the answer any more, by `time.monotonic`."""
+    caller: str = ""
+    """Who asks, as `Caller.id`: what is kept or counted for one caller is kept under it. No template sees it."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
 
