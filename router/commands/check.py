@@ -8,7 +8,7 @@ examples:
 import argparse
 import asyncio
 
-from router.commands.words import counted
+from router.commands.words import counted, expired
 from router.config import load
 from router.generation import build
 
@@ -23,5 +23,7 @@ def run(given: argparse.Namespace) -> int:
     asyncio.run(generation.close())
     for name, why in generation.skipped.items():
         print(f"skipped: target {name}: {why}")
+    for line in expired(generation.server):
+        print(line)
     print(f"{given.routes}: all is well. {counted(generation)}, generation {generation.digest}.")
     return 0

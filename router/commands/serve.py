@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
-from router.commands.words import counted
+from router.commands.words import counted, expired
 from router.config import COUNTERS, FOLDER_VARIABLE, HOST_VARIABLE, ROUTES_VARIABLE, load
 from router.generation import Generation, build
 
@@ -107,5 +107,6 @@ def _announce(generation: Generation, given: argparse.Namespace) -> None:
     """Say what is served, and what is not and why: to people. Machines read the log and /readyz."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
+    said += [f"  {line}" for line in expired(generation.server)]
     said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
     print("\n".join(said), file=sys.stderr)

@@ -26,7 +26,8 @@ def _duration(text: str) -> float:
     return float(number) * SECONDS[unit]
 
 
-def _positive_duration(text: str) -> float:
+def duration(text: str) -> float:
+    """Seconds, more than none. Misfit where it is no duration."""
     if (seconds := _duration(text)) <= 0:
         raise Misfit(f"`{text}` is no time at all: it must be longer than 0s")
     return seconds
@@ -171,7 +172,7 @@ def _secret(text: str) -> Secret:
     return Secret(text)
 
 
-Seconds = Annotated[float, Spelled("duration", _positive_duration, f"^{DURATION}$", "10s")]
+Seconds = Annotated[float, Spelled("duration", duration, f"^{DURATION}$", "10s")]
 ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB")]
 Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s")]
 Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%")]
