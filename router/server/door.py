@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import socket
+import struct
 from http import HTTPStatus
 from typing import Any, Literal, cast
 
@@ -177,7 +178,7 @@ class Door(HttpToolsProtocol):
         now = self.loop.time()
         left = (self._said or self.transport.is_closing()) and self.transport.get_write_buffer_size() > 0
         if now >= self._sent_by or (left and self._left):
-            self.transport.abort()  # a close would wait for the client to read what it does not read
+            self._drop()
             return
         self._left = left
         if now >= self._read_by:
@@ -186,6 +187,12 @@ class Door(HttpToolsProtocol):
             if not self.flow.read_paused:
                 self._refuse(408)
         self._wait()
+
+    def _drop(self) -> None:
+        """Reset the connection: a close would wait for the client to read what it does not read, here and then in the kernel."""
+        with contextlib.suppress(OSError, AttributeError):  # it is gone, or no socket
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     # What is said to a client that is not let in.
 
