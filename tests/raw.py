@@ -63,7 +63,7 @@ async def said(base: str, data: bytes) -> Said:
         return parsed(await until_closed(reader))
 
 
-def request(line: str, body: bytes = b"", **headers: str) -> bytes:
+def request(line: str, body: bytes = b"", /, **headers: str) -> bytes:
     """A request that asks for the connection's end."""
     given = {
         "host": "localhost",

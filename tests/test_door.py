@@ -262,7 +262,7 @@ async def test_what_is_left_of_an_answer_is_not_waited_for_for_ever(workspace: W
         script = "a: {script: [{text: " + "z" * size + "}]}"
         async with open_door(workspace, Seen, script) as client:
             with await unread(client, request("POST /api/chat", BODY, connection="keep-alive")) as sock:
-                await until(lambda: bool(doors) and doors[-1]._said and doors[-1].cycle is not None)
+                await until(lambda: bool(doors) and doors[-1]._said and doors[-1]._answering is not None)
                 left, paused = doors[-1].transport.get_write_buffer_size(), doors[-1].flow.write_paused
                 if left and not paused:
                     await until(lambda: reset(sock))
