@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -28,6 +29,8 @@ from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
 from router.toolbox import Tool, Toolbox, ToolSet, load
 
+EXTRAS = {"otel": "opentelemetry.sdk"}
+"""Keys of `server` → the package that they need, which comes with the extra of the same name."""
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
@@ -41,6 +44,8 @@ class Compiled:
     targets: tuple[Target, ...]
     tools: tuple[Tool, ...]
     tool_names: frozenset[str]
+    models: Mapping[str, str]
+    """Target → its model's name."""
     steps: tuple[str, ...]
     """The words of its pipeline, outermost first."""
 
@@ -107,6 +112,7 @@ def build(declaration: Declaration, before: Kept | None = None) -> Generation:
     """The generation a declaration makes, with what the one before it kept. ConfigError with every complaint, the declaration's
     own included.
     """
+    _check_extras(declaration)
     builder = _Builder(declaration, before or Kept())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
     known = builder.callers()
@@ -118,6 +124,13 @@ def build(declaration: Declaration, before: Kept | None = None) -> Generation:
     sets = tuple(builder.sets.values())
     server = declaration.routes.server
     return Generation(declaration.digest, server, named, aliases, declaration.skipped, sets, builder.kept, callers=known)
+
+
+def _check_extras(declaration: Declaration) -> None:
+    for key, package in EXTRAS.items():
+        if getattr(declaration.routes.server, key) is not None and find_spec(package.partition(".")[0]) is None:
+            place = Place(declaration.snapshot.routes, 1, 1)
+            declaration.complaints.add(place, f"`server.{key}` needs a package that is not here: pip install 'pointsman[{key}]'")
 
 
 class _Builder:
@@ -174,7 +187,8 @@ class _Builder:
         for step in reversed(inner):
             answer = step(answer)
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
-        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), words)
+        models = {target.name: target.model for target in targets}
+        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, words)
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]

@@ -50,6 +50,11 @@ class Live:
         """The one that new requests get."""
         return self._now
 
+    @property
+    def alive(self) -> int:
+        """Generations that are not closed yet: the one that serves, and those whose last rider is still there."""
+        return len({*self._riders, id(self._now)}) + len(self._closing)
+
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
         """The generation of this moment, kept whole until the block ends."""

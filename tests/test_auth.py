@@ -376,7 +376,7 @@ async def test_keys_in_a_file_are_rotated_by_an_edit(workspace: Workspace) -> No
         while (await asked(client, bob)).status != 200:
             await asyncio.sleep(0.02)
         assert (await asked(client, ALICE)).status == (await asked(client, BOB)).status == 401
-        failures = client.edge._admin.reload
+        failures = client.edge.admin.reload
         assert failures is not None
         workspace.write("keys", f"bob {bob}\n")
         while failures.failed is None:

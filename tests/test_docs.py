@@ -47,7 +47,13 @@ from tests.wire.readers import READERS
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^(<!-- refused -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WIRE_LINE = re.compile(r"[0-9a-z]:\{|data: \{")
-VARIABLES = {"OPENAI_API_KEY": "sk-docs", "ANTHROPIC_API_KEY": "sk-docs", "OLLAMA_URL": "http://127.0.0.1:11434"}
+VARIABLES = {
+    "OPENAI_API_KEY": "sk-docs",
+    "ANTHROPIC_API_KEY": "sk-docs",
+    "OLLAMA_URL": "http://127.0.0.1:11434",
+    "ROUTER_ADMIN_KEY": "adm-docs",
+    "OTEL_TOKEN": "docs",
+}
 SECRETS = {"secrets/openai.key": "sk-docs\n"}
 WHOLE = ("targets", "routes", "defaults", "server")
 """What a yaml block begins with that is (a part of) a routes.yaml."""

@@ -42,6 +42,7 @@ HOMES = {
     "msgspec": {"targets"},
     "joserfc": {"callers"},
     "fastapi": {"server"},
+    "opentelemetry": {"server"},
     "prometheus_client": {"server"},
     "pydantic": {"server"},
     "starlette": {"server"},

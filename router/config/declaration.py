@@ -392,6 +392,24 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Otel:
+    """Where traces and metrics go, by OTLP over HTTP; needs the extra `pointsman[otel]`.
+
+    endpoint: the collector, e.g. http://127.0.0.1:4318
+    token: what it is shown, as Authorization: Bearer
+    service: under this name
+    share: of the requests whose caller does not say; a trace that a caller has begun goes on as it says
+    every: metrics are sent so often
+    """
+
+    endpoint: WebAddress
+    token: Key | None = None
+    service: str = "pointsman"
+    share: Share = 1.0
+    every: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP edge.
 
@@ -404,6 +422,7 @@ class Server:
     reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production
     drain: on SIGTERM answers that run may go on for so long
     admin: who may see /admin, /metrics and /docs
+    otel: where traces go; unless given, nowhere
     auth: who may ask; none is everybody, and must be said where others than this machine can reach it
     """
 
@@ -416,6 +435,7 @@ class Server:
     reload: Literal["auto", "on", "off"] = "auto"
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
+    otel: Otel | None = None
     auth: Literal["none"] | Auth | None = None
 
 

@@ -53,9 +53,9 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         seconds = time.monotonic() - began
         note(Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began))
 
-    if (left_alone := _left_alone(candidate)) is not None:
-        ended(left_alone.outcome, left_alone.retry_after)
-        raise left_alone
+    admission = breaker.admit() if not candidate.switch.off else None
+    if admission is None:
+        raise _left_alone(candidate, ended)
     standing.load.busy += 1
     events: AsyncGenerator[Event, None] | None = None
     opened: Opened | None = None
@@ -92,19 +92,18 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     finally:
         if opened is None:
             standing.load.busy -= 1
-            breaker.rest()  # where nothing else was said of it: whoever asked has gone
+            breaker.rest(admission)  # where nothing else was said of it: whoever asked has gone
             if events is not None:
                 await events.aclose()
 
 
-def _left_alone(candidate: Candidate) -> TargetSilent | None:
-    """Why it may not be asked now; None where it may, and its breaker then waits to hear what came of it."""
-    if candidate.switch.off:
-        return TargetSilent(candidate.name, "drained")
-    breaker = candidate.standing.breaker
-    if breaker.admit():
-        return None
-    return TargetSilent(candidate.name, "breaker_open", retry_after=breaker.wait())
+def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], None]) -> TargetSilent:
+    """Why it may not be asked now; noted."""
+    switched = candidate.switch.off
+    wait = None if switched else candidate.standing.breaker.wait()
+    outcome = "drained" if switched else "breaker_open"
+    ended(outcome, wait)
+    return TargetSilent(candidate.name, outcome, retry_after=wait)
 
 
 def _is_empty(event: Event, ask: Ask) -> bool:

@@ -15,6 +15,7 @@ from router.server.metrics import Metrics
 from router.server.pages import pages
 from router.server.ring import Ring
 from router.server.siblings import Siblings
+from router.server.traces import Traces
 
 __all__ = ["Door", "application", "create", "steady", "to_stderr"]
 
@@ -25,9 +26,10 @@ def application(generation: Generation, routes: Path | None = None, host: str = 
     """
     live = Live(generation)
     folder = folder_from_environment()
-    ring, metrics = Ring(), Metrics(folder and folder / COUNTERS)
-    chat = Chat(live, (line, metrics.count, ring.keep))
-    admin = Admin(live, Reload(live, routes, host) if routes is not None else None, chat, ring, metrics)
+    ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
+    # The ring comes last: it lets go of what it does not show.
+    chat = Chat(live, (line, metrics.count, traces.observe, ring.keep))
+    admin = Admin(live, Reload(live, routes, host) if routes is not None else None, chat, ring, metrics, traces)
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, pages(admin))
@@ -48,4 +50,4 @@ def steady() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(10_000, 10, 3)

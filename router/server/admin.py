@@ -25,6 +25,7 @@ from router.server.metrics import Metrics
 from router.server.report import Report
 from router.server.ring import Ring
 from router.server.siblings import Siblings, Told
+from router.server.traces import Traces
 
 
 class Placed(BaseModel):
@@ -43,6 +44,7 @@ class Admin:
     chat: Chat
     ring: Ring
     metrics: Metrics
+    traces: Traces
     siblings: Siblings | None = None
 
     async def answer(self, question: Told) -> Told:

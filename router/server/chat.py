@@ -28,6 +28,7 @@ from router.server.reply import Collected, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 log = logging.getLogger("router.server")
 
 LAST_WORDS = 5.0
@@ -65,6 +66,12 @@ class Request:
         """How long its body is said to be."""
         return self._headers.get(b"content-length")
 
+    @property
+    def traceparent(self) -> str:
+        """The trace it belongs to, if it names one."""
+        given = self._headers.get(b"traceparent", b"")
+        return given.decode() if TRACEPARENT.fullmatch(given) else ""
+
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""
         return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
@@ -95,12 +102,15 @@ class Chat:
         await self._recordings.close()
 
     async def drain(self) -> None:
-        """The server is about to end. What runs may finish, for as long as is declared; then it is told so."""
+        """The server is about to end: nothing new is taken, and what runs may finish, for as long as is declared."""
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
         log.info("stopping", extra={"fields": {"open": self.running}})
         while (running := self._tasks | self._recordings.tasks) and (left := until - time.monotonic()) > 0:
             await asyncio.wait(running, timeout=left)
+
+    async def end(self) -> None:
+        """What still runs is told that the server ends."""
         await self._recordings.close()
         for task in self._tasks:
             task.cancel()
@@ -122,7 +132,7 @@ class Chat:
             raise Stopping
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
-        return Entry(request.id, generation.digest, observers=self._observers)
+        return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
@@ -138,7 +148,8 @@ class Chat:
                 caller = await _known(request, generation, entry)
                 wanted = await _read(request, generation, reply, named)
                 route = generation.route(wanted.ask.model)
-                entry.route, entry.stream, entry.granted = route.name, wanted.stream, route.tool_names
+                entry.route, entry.stream = route.name, wanted.stream
+                entry.granted, entry.models = route.tool_names, route.models
                 caller.asks(route.name)
                 server = generation.server
                 heading = Heading(

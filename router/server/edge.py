@@ -32,10 +32,10 @@ class Edge:
 
     def __init__(self, admin: Admin, pages: ASGIApp) -> None:
         self.live = admin.live
-        self._admin = admin
+        self.admin = admin
         self._pages = pages
         self._chat = admin.chat
-        self._shutdown = Shutdown(admin.chat.drain)
+        self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._cors: tuple[Cors, ASGIApp] = (Cors(), self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,16 +106,17 @@ class Edge:
                 message = await receive()
                 if message["type"] == "lifespan.startup":
                     self.live.generation.start()
-                    if self._admin.siblings is not None:
-                        await following.enter_async_context(self._admin.siblings)
-                        await self._admin.join()
-                    if self._admin.reload is not None:
-                        await following.enter_async_context(self._admin.reload)
+                    if self.admin.siblings is not None:
+                        await following.enter_async_context(self.admin.siblings)
+                        await self.admin.join()
+                    if self.admin.reload is not None:
+                        await following.enter_async_context(self.admin.reload)
                     self._shutdown.install()
                     await send({"type": "lifespan.startup.complete"})
                 elif message["type"] == "lifespan.shutdown":
                     await following.aclose()
                     await self._chat.close()
+                    await self.admin.traces.close()
                     await self.live.close()
                     await send({"type": "lifespan.shutdown.complete"})
                     return

@@ -4,14 +4,17 @@ The log line, the metrics, the admin pages and the traces are all made of it, on
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 from router.errors import Attempt
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult, Usage
+from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolResult, Usage
 
 MOST_PAUSES = 10_000
 """Waits between two pieces of one answer that are remembered; more say nothing new."""
+REASONS = frozenset({*get_args(Reason), "resumed", "stop_asked", "nothing_to_resume", "stopped"})
+"""Outcomes that are no failure."""
 STRANGE = "other"
 """The name of a tool that the route does not grant: whatever the model made up goes nowhere."""
 
@@ -48,6 +51,10 @@ class Entry:
     steps: int = 0
     granted: frozenset[str] = frozenset()
     """Names of the route's own tools."""
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the route's targets are: target → its LiteLLM model name."""
+    traceparent: str = ""
+    """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
     usage: Usage | None = None
@@ -103,6 +110,11 @@ class Entry:
         if self._rest is not None:
             self.pauses.append(time.monotonic() - self._rest)
             self._rest = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the client got something else than an answer, or half of one."""
+        return self.outcome not in REASONS
 
     @property
     def rescues(self) -> int:

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 import time
 from functools import lru_cache
 from typing import cast
@@ -12,6 +13,9 @@ from router.server.entry import Entry
 access = logging.getLogger("router.access")
 problems = logging.getLogger("router.problems")
 
+
+OURS = frozenset({"router", "uvicorn"})
+"""Loggers whose messages are shown. What a library says may be what a provider said: of that only the place is."""
 
 _dumps = json.JSONEncoder(ensure_ascii=True, default=str).encode  # json.dumps would make an encoder for each line
 
@@ -30,7 +34,7 @@ class JsonLines(logging.Formatter):
             "time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": record.getMessage() if record.name.partition(".")[0] in OURS else f"at {record.module}:{record.lineno}",
         }
         made.update(cast("dict[str, object]", getattr(record, "fields", {})))
         if record.exc_info and record.exc_info[1]:
@@ -50,7 +54,7 @@ def traced(error: BaseException) -> tuple[str, list[str]]:
 
 
 def to_stderr() -> None:
-    """Everything this process logs goes to stderr, as JSON."""
+    """Everything this process has to say goes to stderr, as JSON: warnings and what nobody caught too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     # No line says them, and finding them out for each would be a third of its cost.
@@ -58,6 +62,10 @@ def to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = lambda _, error, __: problems.critical("the process ends", exc_info=error)
+    sys.unraisablehook = lambda caught: problems.error("an error nobody could raise", exc_info=caught.exc_value)
+    threading.excepthook = lambda caught: problems.error("a thread ends", exc_info=caught.exc_value)
 
 
 def line(entry: Entry) -> None:

@@ -112,6 +112,9 @@ class _Standing(Collector):
     def collect(self) -> Iterator[Metric]:
         reports = self._reports
         yield GaugeMetricFamily("router_open_streams", "Answers that are being given now", sum(one["open"] for one in reports))
+        yield GaugeMetricFamily(
+            "router_generations", "Configurations that still serve somebody", sum(one["generations"] for one in reports)
+        )
         yield GaugeMetricFamily("router_workers", "Processes that serve", len(reports))
         generation = GaugeMetricFamily("router_generation_info", "How many workers run which configuration", labels=["generation"])
         for digest in sorted({one["generation"] for one in reports}):

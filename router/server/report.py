@@ -21,10 +21,11 @@ class TargetReport(TypedDict):
 
 
 class Report(TypedDict):
-    """One process. `open`: answers it is giving; `swaps` and `failures`: edits that went live and that could not."""
+    """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `swaps` and `failures`: edits that went live and that could not."""
 
     pid: int
     generation: str
+    generations: int
     open: int
     stopping: bool
     swaps: int
@@ -41,6 +42,7 @@ def report(live: Live, reload: Reload | None, running: int, *, stopping: bool) -
     return {
         "pid": os.getpid(),
         "generation": live.generation.digest,
+        "generations": live.alive,
         "open": running,
         "stopping": stopping,
         "swaps": reload.swaps if reload else 0,

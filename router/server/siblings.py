@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,8 @@ from typing import Any, Self
 
 WITHIN = 2.0
 """Seconds in which a worker answers."""
+LOOK = 1.0
+"""Seconds between two looks at whether anybody supervises this worker still."""
 LONGEST = 4 * 1024 * 1024
 """Bytes of an answer."""
 
@@ -30,12 +33,21 @@ class Siblings:
         self._answer = answer
         self._server: asyncio.Server | None = None
 
+    async def _outlive(self) -> None:
+        """Where the process that supervises them was killed, they end as if it had told them to."""
+        parent = os.getppid()
+        while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(LOOK)
+        signal.raise_signal(signal.SIGTERM)
+
     async def __aenter__(self) -> Self:
         self._own.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._asked, self._own, limit=LONGEST)
+        self._outliving = asyncio.create_task(self._outlive())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._outliving.cancel()
         self._own.unlink(missing_ok=True)
         if self._server is not None:
             self._server.close()
