@@ -1,5 +1,7 @@
 """What is promised in docs/security.md of every address at once: what goes in from a client, what comes out of a provider."""
 
+import ast
+import asyncio
 import json
 import logging
 import re
@@ -8,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from router.config.declaration import Target
 from router.errors import ConfigError
 from tests.conftest import LANES, ROOT, Client, Workspace, routes, serving
+from tests.process import process
 from tests.provider import Reply, error, provider, text
 from tests.raw import Said, request, said
+from tests.test_shape import imports, modules
 
 HI = "a: {script: [{text: Hi}]}"
 ASK: dict[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
@@ -251,6 +254,44 @@ async def test_no_word_of_a_provider_breaks_a_header(workspace: Workspace, lane:
     assert set(answer.headers) <= OURS
 
 
+FORBIDDEN = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+
+
+def test_nothing_is_unpickled() -> None:
+    """What is read back, from wherever it was kept, is JSON: a pickle is a program."""
+    found = {name: {imported.partition(".")[0] for imported, _ in imports(tree)} & FORBIDDEN for name, tree in modules(ROOT).items()}
+    assert len(found) > 50
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_certificates_are_always_checked() -> None:
+    """No word of the configuration and no line of the program leaves a certificate unread."""
+    unsafe = re.compile(r"CERT_NONE|check_hostname\s*=\s*False|verify\w*\s*=\s*False|_create_unverified|ssl\s*=\s*False")
+    assert unsafe.search("context.verify_mode = ssl.CERT_NONE")
+    assert [name for name, tree in modules(ROOT).items() if unsafe.search(ast.unparse(tree))] == []
+    assert not re.search("verify|insecure|tls", (ROOT / "routes.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("lane", ["direct", "litellm"])
+async def test_no_proxy_of_the_environment_is_asked(workspace: Workspace, lane: str) -> None:
+    """A provider is asked at its own address, whatever variables say: its key goes to nobody else."""
+    asked: list[bytes] = []
+
+    async def proxied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(proxied, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    async with server, provider(Reply(text("Hi"))) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base), "targets: [a]\n    timeout: {first_token: 30s}"))
+        async with process(workspace.root, **dict.fromkeys(names, address)) as router:
+            status, _, body = await router.ask("Hi", "chat-model", stream=False)
+    assert (status, json.loads(body)["content"]) == (200, "Hi")
+    assert asked == []
+
+
 def test_the_table_of_promises_is_whole_and_names_tests_that_there_are() -> None:
     """docs/security.md has a row for each of the 48 items, and each test that it names exists."""
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -264,4 +305,3 @@ def test_the_table_of_promises_is_whole_and_names_tests_that_there_are() -> None
     named = set(re.findall(r"`(tests/[\w/]+\.py::\w+)`", page))
     assert len(named) > 60
     assert sorted(named - known) == []
-    assert Target.__doc__ is not None
