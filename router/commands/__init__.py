@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, diff, drill, schema, serve, show
+from router.commands import chat, check, diff, drill, keys, schema, serve, show
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -40,8 +40,9 @@ COMMANDS: dict[str, Command] = {
     "drill": drill,
     "schema": schema,
     "chat": chat,
+    "keys": keys,
 }
-ROUTELESS = {"schema", "diff"}
+ROUTELESS = {"schema", "diff", "keys"}
 """Those that read no routes file of their own."""
 
 EXAMPLES = """examples:
@@ -51,6 +52,7 @@ EXAMPLES = """examples:
   router drill                        run the drills: faults, and what must come of them
   router schema > routes.schema.json  the JSON schema that editors complete and check routes.yaml with
   router chat chat-model "Hello"      ask from the terminal
+  router keys new alice               make an API key for a caller
 
 exit codes: 0 all is well, 1 the configuration is wrong or the answer failed, 2 the command line is wrong
 """
