@@ -22,6 +22,7 @@ from router.errors import ConfigError
 from router.generation import build
 from router.reload import Live, Reload
 from tests.conftest import Answered, Client, Workspace, routes, serving
+from tests.process import process
 from tests.provider import Reply, provider, text
 from tests.raw import connected, parsed, request, said, until_closed
 
@@ -482,6 +483,19 @@ async def test_an_edit_cannot_open_the_door(workspace: Workspace) -> None:
     await live.close()
 
 
+async def test_workers_hold_to_the_address_they_serve_at(workspace: Workspace) -> None:
+    """Real processes at every address of this machine: they serve with keys, and an edit that takes these out is not served."""
+    workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
+    async with process(workspace.root, "--host", EVERYWHERE, "--workers", "2", ROUTER_ENV="staging") as router:
+        workspace.write("routes.yaml", routes(HI, more=MORE))
+        async with asyncio.timeout(20):
+            while router.said.count("not reloaded") < 2:
+                await asyncio.sleep(0.05)
+        assert (await router.ask())[0] == 401
+        assert (await router.post("/api/chat", ASK, authorization=f"Bearer {ALICE}"))[0] == 200
+        assert "`auth: none`" in router.said
+
+
 def test_serve_says_what_to_write(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """It does not start, with exit code 1, before anything listens."""
     workspace.write("routes.yaml", routes(HI))
@@ -547,3 +561,15 @@ async def test_a_connection_is_of_use_after_a_refusal(workspace: Workspace) -> N
         data = await until_closed(reader)
     assert parsed(data).status == 401
     assert b'"content":"Hi"' in data
+
+
+async def test_the_documentation_says_how_to_say_who_asks(workspace: Workspace) -> None:
+    """A scheme, the operations that take it, and what they answer without it."""
+    async with guarded(workspace) as client:
+        told = cast("Any", client.edge._pages).openapi()
+    assert told["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    for path, method in (("/api/chat", "post"), ("/v1/chat/completions", "post"), ("/api/models", "get"), ("/v1/models", "get")):
+        operation = told["paths"][path][method]
+        assert {"bearer": []} in operation["security"]
+        assert {"401", "503"} <= set(operation["responses"])
+    assert "security" not in told["paths"]["/healthz"]["get"]
