@@ -63,6 +63,10 @@ class Complaint:
     message: str
     line: str = ""
 
+    def as_json(self) -> dict[str, str | int]:
+        """The same for a script."""
+        return {"file": self.place.file, "line": self.place.line, "column": self.place.column, "message": self.message}
+
     def __str__(self) -> str:
         if not self.line.strip():
             return f"{self.place}: {self.message}"

@@ -6,7 +6,9 @@ closes what it built. Every complaint of a load is reported at once.
 
 import asyncio
 import inspect
+import random
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +25,7 @@ from router.config.document import Scalar
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, Load, Policy, Pool, Standing, Switch, failover, standing
+from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
@@ -70,6 +72,7 @@ class Generation:
     """One configuration that serves. Requests hold it to their end; `close` lets go what it opened, but for what is `kept`."""
 
     digest: str
+    declaration: Declaration
     server: Server
     routes: Mapping[str, Compiled]
     aliases: Mapping[str, str]
@@ -104,16 +107,29 @@ class Generation:
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
+        self.discard()
+
+    def discard(self) -> None:
+        """The same, where it was never started."""
         for tool_set in self._sets:
             tool_set.close()
 
 
-def build(declaration: Declaration, before: Kept | None = None) -> Generation:
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides."""
+
+    open: Callable[[str, Declared, float, Connections], Target] = open_target
+    clock: Clock = time.monotonic
+    chance: Callable[[], random.Random] = random.Random
+
+
+def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
     """The generation a declaration makes, with what the one before it kept. ConfigError with every complaint, the declaration's
     own included.
     """
     _check_extras(declaration)
-    builder = _Builder(declaration, before or Kept())
+    builder = _Builder(declaration, before or Kept(), ground or Ground())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
     known = builder.callers()
     if found := declaration.complaints.in_order():
@@ -123,7 +139,7 @@ def build(declaration: Declaration, before: Kept | None = None) -> Generation:
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
     server = declaration.routes.server
-    return Generation(declaration.digest, server, named, aliases, declaration.skipped, sets, builder.kept, callers=known)
+    return Generation(declaration.digest, declaration, server, named, aliases, declaration.skipped, sets, builder.kept, callers=known)
 
 
 def _check_extras(declaration: Declaration) -> None:
@@ -136,8 +152,9 @@ def _check_extras(declaration: Declaration) -> None:
 class _Builder:
     """What routes share, made once each."""
 
-    def __init__(self, declaration: Declaration, before: Kept) -> None:
+    def __init__(self, declaration: Declaration, before: Kept, ground: Ground) -> None:
         self._declaration = declaration
+        self._ground = ground
         self._before = before
         self.kept = Kept(before.connections)
         self._complaints: Complaints = declaration.complaints
@@ -177,7 +194,7 @@ class _Builder:
             return None
         candidates = {target.name: self._candidate(target, route) for target in targets}
         pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
-        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge))
+        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
         inner: list[Step] = []
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
@@ -196,7 +213,7 @@ class _Builder:
         if key not in self.kept.standings:
             known, fared = self._before.standings.get(key, (None, None))
             if fared is None or known != declared:
-                fared = standing(route.breaker, route.retry, self._load(target.name, declared))
+                fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock)
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
         switch = self.kept.switches.setdefault(target.name, self._before.switches.get(target.name) or Switch())
@@ -208,7 +225,7 @@ class _Builder:
             known, load = kept.loads.get(name, (None, None))
             if load is not None and known == declared:
                 return load
-        return Load()
+        return Load(self._ground.clock)
 
     def _target(self, name: str, connect: float) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
@@ -216,7 +233,7 @@ class _Builder:
             return None
         if (name, connect) not in self._targets:
             try:
-                self._targets[name, connect] = open_target(str(name), declared, connect, self.kept.connections)
+                self._targets[name, connect] = self._ground.open(str(name), declared, connect, self.kept.connections)
             except Misfit as misfit:
                 place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
                 self._complaints.add(misfit.place or place, misfit.message)

@@ -20,6 +20,8 @@ from typing import Any, Self
 import watchfiles
 
 from router.config import load, read, reloads, secrets
+from router.config.declaration import Reloading
+from router.drill import drilled
 from router.errors import ConfigError
 from router.generation import Generation, build
 from router.targets import close_lanes
@@ -194,7 +196,14 @@ class Reload:
         now = self._live.generation
         if declaration.digest == now.digest and not declaration.complaints.found:
             return None
-        return build(declaration, now.kept)
+        generation = build(declaration, now.kept)
+        declared = declaration.routes.server.reload
+        if isinstance(declared, Reloading) and declared.drills:
+            failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
+            if failed:
+                generation.discard()
+                raise ConfigError(tuple(failed))
+        return generation
 
     async def _settled(self) -> Content:
         """What the files hold, once they hold still."""

@@ -426,6 +426,7 @@ FILES: list[tuple[str, str]] = [
     (f"{ALICE} {hashed(ALICE)}", "line 1 of the keys: it begins with a key"),
     (f"alice {ALICE}", "line 1 of the keys: this is a key"),
     (f"alice {hashed(ALICE)}\nalice {hashed(BOB)}", "line 2 of the keys: this name stands in an earlier line"),
+    (f"alice {hashed(ALICE)}\n# c\nbob {hashed(ALICE)}", "line 3 of the keys: this key stands in an earlier line"),
     (f"alice {hashed(ALICE)} expire=2027-01-01", "line 1 of the keys: write NAME HASH, then expires=…, routes=…"),
     (f"alice {hashed(ALICE)} expires=soon", "line 1 of the keys: write NAME HASH"),
     (f"alice {hashed(ALICE)} routes=", "line 1 of the keys: write NAME HASH"),
@@ -573,3 +574,15 @@ async def test_the_documentation_says_how_to_say_who_asks(workspace: Workspace) 
         assert {"bearer": []} in operation["security"]
         assert {"401", "503"} <= set(operation["responses"])
     assert "security" not in told["paths"]["/healthz"]["get"]
+
+
+def test_a_change_of_who_may_ask_is_told_in_words(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff` says it, without what variables and files hold; two keys that it cannot see are two."""
+    before = workspace.write("routes.yaml", routes(HI, more=MORE + KEYS)).root / "routes.yaml"
+    unseen = "server: {auth: {keys: {a: {hash: '${A}'}, b: {hash: '${B}'}}, jwt: {issuer: x, audience: y, algorithms: [HS512], secret: '${S}'}}}\n"
+    after = workspace.write("after.yaml", routes(HI, more=MORE + unseen)).root / "after.yaml"
+    assert main(["diff", str(before), str(after)]) in (0, 3)
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert "server: auth.keys.alice hash" in told.out
+    assert "secret ${S}" in told.out

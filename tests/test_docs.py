@@ -58,7 +58,7 @@ VARIABLES = {
     "OTEL_TOKEN": "docs",
 }
 SECRETS = {"secrets/openai.key": "sk-docs\n", "secrets/keys": f"alice sha256:{'0' * 64}\n"}
-WHOLE = ("targets", "routes", "defaults", "server")
+WHOLE = ("targets", "routes", "defaults", "server", "drills")
 """What a yaml block begins with that is (a part of) a routes.yaml."""
 
 
@@ -114,7 +114,8 @@ def composed(text: str) -> str:
     said = cast("dict[str, Any]", yaml.safe_load(text))
     routes = cast("dict[str, dict[str, Any]]", said.get("routes", {}))
     if "targets" not in said:
-        named = {"demo": None} | {name: None for route in routes.values() for name in _names(route["targets"])}
+        drilled = {name: None for drill in said.get("drills", ()) for name in drill["given"]}
+        named = {"demo": None} | drilled | {name: None for route in routes.values() for name in _names(route["targets"])}
         text += "targets:\n" + "".join(f"  {name}: {{script: demo}}\n" for name in named)
     if "routes" not in said:
         first = next(iter(said.get("targets", {"demo": None})))

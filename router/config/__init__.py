@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from router.config.declaration import Declaration, Server, declare
-from router.config.snapshot import read
+from router.config.declaration import Declaration, Reloading, Server, declare
+from router.config.snapshot import Snapshot, read
 
 __all__ = [
     "COUNTERS",
@@ -13,6 +13,8 @@ __all__ = [
     "HOST_VARIABLE",
     "ROUTES_VARIABLE",
     "Declaration",
+    "admin_key",
+    "as_written",
     "declare",
     "folder_from_environment",
     "host_from_environment",
@@ -38,6 +40,16 @@ def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
     return declare(read(routes), os.environ, host)
 
 
+def as_written(snapshot: Snapshot) -> Declaration:
+    """What a snapshot says, whatever `${…}` stands for in it: to be described, not to be built."""
+    return declare(snapshot, None)
+
+
+def admin_key() -> str:
+    """The key that operators' commands show to a running server; empty where none is set."""
+    return os.environ.get("ROUTER_ADMIN_KEY", "")
+
+
 def routes_from_environment() -> Path:
     """The routes file this worker serves."""
     return Path(os.environ.get(ROUTES_VARIABLE, "routes.yaml"))
@@ -56,7 +68,8 @@ def folder_from_environment() -> Path | None:
 
 def reloads(server: Server) -> bool:
     """Whether an edit goes live by itself: as declared; else unless ROUTER_ENV says that this is production."""
-    return server.reload == "on" or (server.reload == "auto" and os.environ.get("ROUTER_ENV") != "production")
+    when = server.reload.when if isinstance(server.reload, Reloading) else server.reload
+    return when == "on" or (when == "auto" and os.environ.get("ROUTER_ENV") != "production")
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:

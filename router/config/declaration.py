@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from router.config.snapshot import Snapshot
 from router.config.values import (
     Backoff,
     ByteSize,
+    Deed,
     Key,
     KeySetSource,
     ModelName,
@@ -26,7 +27,9 @@ from router.config.values import (
     Reference,
     Seconds,
     Share,
+    SigningSecret,
     Span,
+    Title,
     WebAddress,
     loopback,
 )
@@ -339,7 +342,7 @@ class Jwt:
     audience: str
     algorithms: tuple[Algorithm, ...]
     jwks: KeySetSource | None = None
-    secret: Key | None = None
+    secret: SigningSecret | None = None
     routes_claim: str | None = None
 
     def __post_init__(self) -> None:
@@ -375,10 +378,18 @@ class Auth:
     def __post_init__(self) -> None:
         if self.keys is None and self.jwt is None:
             raise Misfit("callers are known by `keys` or by `jwt`; for everybody write `auth: none`")
-        owners: dict[str, Name] = {}
-        for name, key in (self.keys or {}).items():
-            if name != (first := owners.setdefault(key.hash, name)):
-                raise Misfit(f"`{name}` and `{first}` have the same key", "keys")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloading:
+    """Whether an edit goes live.
+
+    when: by itself; auto: unless ROUTER_ENV is production
+    drills: true refuses an edit of which a drill fails
+    """
+
+    when: Literal["auto", "on", "off"] = "auto"
+    drills: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,7 +430,7 @@ class Server:
     ui: what AI SDK clients from 5.0 on are sent
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     resume: how the answer of a chat can be found again
-    reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production
+    reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production; or `when` that is, and whether `drills` must hold
     drain: on SIGTERM answers that run may go on for so long
     admin: who may see /admin, /metrics and /docs
     otel: where traces go; unless given, nowhere
@@ -432,11 +443,71 @@ class Server:
     ui: Ui = field(default_factory=Ui)
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
-    reload: Literal["auto", "on", "off"] = "auto"
+    reload: Literal["auto", "on", "off"] | Reloading = "auto"
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
     otel: Otel | None = None
     auth: Literal["none"] | Auth | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillAsk:
+    """What a drill asks.
+
+    model: a route's id or alias
+    text: what the user says
+    times: asked so often, one after the other; what is expected is expected of the last
+    every: so long after the one before; unless given, at once
+    """
+
+    model: Reference
+    text: str = "Hello"
+    times: int = 1
+    every: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.times <= 1000:
+            raise Misfit("times must be from 1 to 1000", "times")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expect:
+    """What must come of it. Unless it `fails`, the answer must be whole, with no word missing and none repeated.
+
+    served_by: the target that spoke last
+    tried: every try in order, target and outcome, e.g. gpt-4o status_503
+    events: the kinds of events, runs as one, e.g. [Start, Text, Finish]
+    within: the whole answer takes no longer
+    finish: the finish reason
+    fails: the code of the error it ends with
+    """
+
+    served_by: Reference | None = None
+    tried: tuple[str, ...] | None = None
+    events: tuple[Literal["Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolResult", "Finish", "Failure"], ...] | None = None
+    within: Seconds | None = None
+    finish: Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"] | None = None
+    fails: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.fails is not None and self.finish is not None:
+            raise Misfit("an answer that fails has no finish reason", "finish")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drill:
+    """A fault, and what must come of it: run by `router drill`, with the code that serves and a clock that jumps.
+
+    name: what it shows
+    given: target → what it does: at every try, or, as a list, try by try, the last again and again; a target that is not named answers
+    ask: what is asked
+    expect: what must come of it
+    """
+
+    name: Title
+    given: dict[Reference, Deed | tuple[Deed, ...]] = field(default_factory=dict[Reference, Deed | tuple[Deed, ...]])
+    ask: DrillAsk
+    expect: Expect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,12 +518,14 @@ class Routes:
     routes: the model ids the front end knows
     defaults: what routes share
     server: the HTTP edge
+    drills: faults, and what must come of them
     """
 
     targets: dict[Reference, Target]
     routes: dict[Reference, Route]
     defaults: Defaults = field(default_factory=Defaults)
     server: Server = field(default_factory=Server)
+    drills: tuple[Drill, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,19 +552,23 @@ class Declaration:
     """Secret files it asked for: path → text, None where it could not be read."""
     complaints: Complaints
     """None so far; whoever builds adds what only building shows."""
+    tree: Table
+    """The routes file as it is written, what it inherits not yet put in."""
 
 
-def declare(snapshot: Snapshot, variables: Mapping[str, str], host: str = "127.0.0.1") -> Declaration:
-    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. `host`: the
-    address it is to be served at.
+def declare(snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1") -> Declaration:
+    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. Without
+    `variables` it is what the files say whatever `${…}` stands for: to be described, not to be built. `host`: the address it is to be
+    served at.
     """
     complaints = Complaints(snapshot.texts)
     environment = Environment(variables, snapshot.root, complaints.add)
     tree = _tree(snapshot.routes, snapshot, environment, complaints)
     skipped: dict[str, str] = {}
     routes = Routes(targets={}, routes={})
+    written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
     if isinstance(tree, Table):
-        tree = _with_defaults(_with_optional_targets(tree, skipped))
+        tree = with_defaults(_with_optional_targets(tree, skipped))
     if tree is not None:
         pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
         routes = replace(routes, **pieces)
@@ -500,7 +577,7 @@ def declare(snapshot: Snapshot, variables: Mapping[str, str], host: str = "127.0
     _check_exposure(tree, snapshot.routes, host, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
-    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints)
+    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints, written)
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
@@ -546,7 +623,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
             return replace(node, pairs=tuple((key, _forgiven(value, lacks)) for key, value in node.pairs))
 
 
-def _with_defaults(tree: Table) -> Table:
+def with_defaults(tree: Table) -> Table:
     """Each route with what it does not say taken from `defaults`."""
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
@@ -596,16 +673,23 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
             for name in words[1:]:
                 if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
                     complaints.add(name.place, f"`{name.source}` stands twice in the {word} of `{key.text}`")
+    drills = tree.get("drills") if isinstance(tree, Table) else None
+    for drill in drills.items if isinstance(drills, document.Listing) else ():
+        _check_drill(drill, known, list(taken), complaints)
     return used
 
 
 def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
-    """Keys name routes that there are. A file of keys is complained about where it is named."""
+    """Keys are told apart, and name routes that there are. A file of keys is complained about where it is named."""
     auth = _at(tree, "server", "auth")
     known = [str(name) for name in routes.routes]
     keys = _at(auth, "keys")
     if isinstance(keys, Table):
-        for _, key in keys.pairs:
+        owners: dict[str, str] = {}
+        for name, key in keys.pairs:
+            for given in _words(key, "hash"):
+                if (first := owners.setdefault(given.text, name.text)) != name.text:
+                    complaints.add(given.place, f"`{name.text}` and `{first}` have the same key")
             for route in _words(key, "routes"):
                 if route.text not in known:
                     complaints.add(route.place, f"no route is named `{route.source}`{did_you_mean(route.text, known)}")
@@ -633,6 +717,21 @@ def _at(node: Node | None, *path: str) -> Node | None:
     for name in path:
         node = node.get(name) if isinstance(node, Table) else None
     return node
+
+
+def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
+    """Targets and routes of a drill exist."""
+    if not isinstance(drill, Table):
+        return
+    given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
+    named = [key for key, _ in given.pairs] if isinstance(given, Table) else []
+    named += _words(expect, "served_by") if expect is not None else []
+    for target in named:
+        if target.text not in targets:
+            complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, targets)}")
+    for model in _words(ask, "model") if ask is not None else []:
+        if model.text not in routes:
+            complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
 
 
 def _words(route: Node, name: str) -> list[document.Scalar]:

@@ -16,6 +16,7 @@ from router.server.admin import Admin
 from router.server.chat import Request, borne
 from router.server.entry import Entry
 from router.server.gate import enter, guarded
+from router.server.handover import handing_over
 from router.server.protocol import OPENAI
 from router.server.reply import PRIVATE, Reply
 from router.server.shutdown import Shutdown
@@ -64,6 +65,8 @@ class Edge:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        if self._chat.stopping:  # what it refuses from now on no model has heard
+            send = handing_over(scope, send)
         if path == COMPLETIONS:
             await self._chat.ask(Request(scope, receive, surface="completions"), send)
         elif path == CHAT and scope["method"] == "GET" and b"chatId=" in scope.get("query_string", b""):
