@@ -557,9 +557,9 @@ class Declaration:
 
 
 def declare(snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1") -> Declaration:
-    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. Without
-    `variables` it is what the files say whatever `${…}` stands for: to be described, not to be built. `host`: the address it is to be
-    served at.
+    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. `host`: the
+    address it is to be served at. Without `variables` it is what the files say whatever `${…}` stands for: to be described, not to be
+    built.
     """
     complaints = Complaints(snapshot.texts)
     environment = Environment(variables, snapshot.root, complaints.add)
@@ -679,6 +679,21 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
     return used
 
 
+def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
+    """Targets and routes of a drill exist."""
+    if not isinstance(drill, Table):
+        return
+    given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
+    named = [key for key, _ in given.pairs] if isinstance(given, Table) else []
+    named += _words(expect, "served_by") if expect is not None else []
+    for target in named:
+        if target.text not in targets:
+            complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, targets)}")
+    for model in _words(ask, "model") if ask is not None else []:
+        if model.text not in routes:
+            complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
+
+
 def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
     """Keys are told apart, and name routes that there are. A file of keys is complained about where it is named."""
     auth = _at(tree, "server", "auth")
@@ -717,21 +732,6 @@ def _at(node: Node | None, *path: str) -> Node | None:
     for name in path:
         node = node.get(name) if isinstance(node, Table) else None
     return node
-
-
-def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
-    """Targets and routes of a drill exist."""
-    if not isinstance(drill, Table):
-        return
-    given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
-    named = [key for key, _ in given.pairs] if isinstance(given, Table) else []
-    named += _words(expect, "served_by") if expect is not None else []
-    for target in named:
-        if target.text not in targets:
-            complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, targets)}")
-    for model in _words(ask, "model") if ask is not None else []:
-        if model.text not in routes:
-            complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
 
 
 def _words(route: Node, name: str) -> list[document.Scalar]:
