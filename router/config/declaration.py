@@ -29,6 +29,7 @@ from router.config.values import (
     Reference,
     Seconds,
     Share,
+    SigningSecret,
     Span,
     Title,
     WebAddress,
@@ -351,7 +352,7 @@ class Jwt:
     audience: str
     algorithms: tuple[Algorithm, ...]
     jwks: KeySetSource | None = None
-    secret: Key | None = None
+    secret: SigningSecret | None = None
     routes_claim: str | None = None
 
     def __post_init__(self) -> None:
@@ -387,10 +388,6 @@ class Auth:
     def __post_init__(self) -> None:
         if self.keys is None and self.jwt is None:
             raise Misfit("callers are known by `keys` or by `jwt`; for everybody write `auth: none`")
-        owners: dict[str, Name] = {}
-        for name, key in (self.keys or {}).items():
-            if name != (first := owners.setdefault(key.hash, name)):
-                raise Misfit(f"`{name}` and `{first}` have the same key", "keys")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -716,12 +713,16 @@ def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], com
 
 
 def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
-    """Keys name routes that there are. A file of keys is complained about where it is named."""
+    """Keys are told apart, and name routes that there are. A file of keys is complained about where it is named."""
     auth = _at(tree, "server", "auth")
     known = [str(name) for name in routes.routes]
     keys = _at(auth, "keys")
     if isinstance(keys, Table):
-        for _, key in keys.pairs:
+        owners: dict[str, str] = {}
+        for name, key in keys.pairs:
+            for given in _words(key, "hash"):
+                if (first := owners.setdefault(given.text, name.text)) != name.text:
+                    complaints.add(given.place, f"`{name.text}` and `{first}` have the same key")
             for route in _words(key, "routes"):
                 if route.text not in known:
                     complaints.add(route.place, f"no route is named `{route.source}`{did_you_mean(route.text, known)}")

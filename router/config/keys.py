@@ -93,6 +93,8 @@ def lines(text: str) -> dict[Name, ApiKey]:
             raise Misfit(
                 f"line {number} of the keys: {told if not told.startswith('`') else 'write NAME HASH [expires=…] [routes=…]'}"
             ) from None
+        if len({key.hash for key in found.values()}) < len(found):
+            raise Misfit(f"line {number} of the keys: this key stands in an earlier line")
     return found
 
 
@@ -108,4 +110,4 @@ def _line(words: list[str]) -> ApiKey:
     return ApiKey(hash=_hash(words[0]), **given)  # type: ignore[arg-type]
 
 
-KeyLines = Annotated[dict[Name, ApiKey], Spelled("list of keys", lines, "", "${file:/run/secrets/keys}")]
+KeyLines = Annotated[dict[Name, ApiKey], Spelled("list of keys", lines, "", f"alice sha256:{'0' * 64}")]

@@ -244,4 +244,5 @@ Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("netw
 Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503")]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-4o")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
+SigningSecret = Annotated[Secret, Spelled("secret", _secret, "", "as-many-characters-as-the-hash-of-the-algorithm-has-bytes:-64-do.")]
 KeySetSource = Annotated[KeySet, Spelled("key set", _key_set, r"^(https?://|\$\{|\s*\{)", "https://login.example.com/jwks.json")]
