@@ -21,6 +21,7 @@ FLOORS = {
     "failover": 3,
     "wire": 3,
     "steps": 4,
+    "migration": 4,
     "generation": 5,
     "reload": 6,
     "server": 7,

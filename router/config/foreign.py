@@ -91,7 +91,7 @@ class _Reader:
         if node.tag not in TYPED:
             return text
         try:
-            value = self._constructor.construct_object(node)
+            value: object = self._constructor.construct_object(node)  # pyright: ignore[reportUnknownMemberType] - the stubs do not say
         except (ValueError, OverflowError):
             return text
         return value if isinstance(value, bool | int | float) else None

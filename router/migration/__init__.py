@@ -10,7 +10,8 @@ from router.errors import ConfigError
 from router.migration.leavings import leavings
 from router.migration.models import models
 from router.migration.page import Page
-from router.migration.plan import PIPELINE, Plan, Settings
+from router.migration.plan import PIPELINE, Plan
+from router.migration.settings import Settings
 from router.migration.source import Source, in_environment, read
 from router.migration.targets import Workshop
 from router.migration.variables import Variables
@@ -39,12 +40,11 @@ def from_litellm(config: Path) -> Imported:
     """A LiteLLM proxy config. ConfigError where it is none, with file, line and column."""
     source = read(config)
     found = models(source)
-    settings = Settings(source, source.section("router_settings"), source.section("litellm_settings"))
+    settings = Settings(source, *(source.section(name) for name in ("router_settings", "litellm_settings", "general_settings")))
     variables = Variables(source.section("environment_variables"), _names(source))
     page = Page(_head(config))
-    plan = Plan(source, found, settings, source.section("general_settings"), page, Workshop(source, variables, Connections()))
-    plan.draw()
-    leavings(plan, variables)
+    Plan(found, settings, page, Workshop(source, variables, Connections())).draw()
+    leavings(page, settings, found, variables)
     if source.complaints.found:
         raise ConfigError(source.complaints.in_order())
     return Imported(

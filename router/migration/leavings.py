@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from router.config.foreign import Said
 from router.migration import verdicts
+from router.migration.models import Models
 from router.migration.page import UNSPOKEN, Page, Section
-from router.migration.plan import FALLBACKS, Plan
+from router.migration.settings import FALLBACKS, STORES, Settings
 from router.migration.targets import losses
 from router.migration.variables import Variables
 
@@ -27,23 +28,21 @@ KNOWN = frozenset(
     {"model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables", "credential_list", "include"}
 )
 REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
-STORES = ("local", "redis", "redis-cluster")
 
 
-def leavings(plan: Plan, variables: Variables) -> None:
+def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
     """Tell of them."""
-    page, router, library = plan.page, plan.settings.router, plan.settings.library
-    losses(page.defaults, router, SHARED, verdicts.ROUTER, "router_settings.")
-    losses(page.rest, library, SHARED | {"cache", "cache_params", *CALLBACKS}, verdicts.LIBRARY, "litellm_settings.")
-    _callbacks(library, page.rest)
-    _cache(plan, variables)
-    _general(plan)
+    losses(page.defaults, settings.router, SHARED, verdicts.ROUTER, "router_settings.")
+    losses(page.rest, settings.library, SHARED | {"cache", "cache_params", *CALLBACKS}, verdicts.LIBRARY, "litellm_settings.")
+    _callbacks(settings.library, page.rest)
+    _cache(page, settings, variables)
+    _general(page, settings, models)
     if variables.values:
         told = ", ".join(variables.values)
         page.rest.lose(
             f"environment_variables ({told}): set those that are needed where the router runs; their values are not repeated here"
         )
-    losses(page.rest, plan.source.sections, KNOWN, verdicts.SECTIONS)
+    losses(page.rest, settings.source.sections, KNOWN, verdicts.SECTIONS)
     _unspoken(page)
 
 
@@ -57,36 +56,32 @@ def _callbacks(library: Mapping[str, Said], made: Section) -> None:
             )
 
 
-def _cache(plan: Plan, variables: Variables) -> None:
+def _cache(page: Page, settings: Settings, variables: Variables) -> None:
     """The routes have it already, where it is one of ours."""
-    library, router, server, rest = plan.settings.library, plan.settings.router, plan.page.server, plan.page.rest
-    said = library.get("cache_params")
-    params: Mapping[str, Said] = said.table if said else {}
-    on = plan.source.truth(library.get("cache"))
+    params = settings.cache
+    on = settings.source.truth(settings.library.get("cache"))
     store = str(params["type"].value) if "type" in params else "redis"
-    mode, calls = params.get("mode"), params.get("supported_call_types")
-    if on and store not in STORES:
-        rest.lose(f"litellm_settings.cache_params.type {store}: answers are kept in memory or in Redis")
-    elif on and mode and mode.value == "default_off":
-        rest.lose("litellm_settings.cache: it is off unless a request wants it; a route has it or not: write `cache` where it should be")
-    elif on:
+    if settings.keeps_answers:
         others = {key: one for key, one in params.items() if key not in REDIS}
-        losses(rest, others, frozenset({"type", "ttl", "mode", "supported_call_types"}), {}, "litellm_settings.cache_params.")
-        if "ttl" not in params and not calls:
-            rest.note("cache: the original says no time to live; an hour is assumed")
-    if (on and store.startswith("redis")) or any(key.startswith("redis_") for key in router):
-        server.keys["redis"] = "${REDIS_URL}"
-        server.note("redis: the original's host, port and password are one address here: set REDIS_URL to redis://:PASSWORD@HOST:PORT")
+        losses(page.rest, others, frozenset({"type", "ttl", "mode", "supported_call_types"}), {}, "litellm_settings.cache_params.")
+        if "ttl" not in params:
+            page.rest.note("cache: the original says no time to live; an hour is assumed")
+    elif on and store not in STORES:
+        page.rest.lose(f"litellm_settings.cache_params.type {store}: answers are kept in memory or in Redis")
+    elif on:
+        page.rest.lose(
+            "litellm_settings.cache: it is not for every chat; a route keeps its answers or does not: write `cache` where it should"
+        )
+    if (on and store.startswith("redis")) or any(key.startswith("redis_") for key in settings.router):
+        page.server.keys["redis"] = "${REDIS_URL}"
+        page.server.note("redis: the original's host, port and password are one address here: set REDIS_URL to redis://:PASSWORD@HOST:PORT")
         if "redis" not in UNSPOKEN:
             variables.variable("REDIS_URL")
 
 
-def _general(plan: Plan) -> None:
-    page, general = plan.page, plan.general
-    first = general.get("completion_model")
-    carried = {"master_key"}
-    if first is not None and str(first.value) in plan.models.groups:
-        carried.add("completion_model")
+def _general(page: Page, settings: Settings, models: Models) -> None:
+    general = settings.general
+    carried = {"master_key"} | ({"completion_model"} if settings.first in models.groups else set[str]())
     if general.get("master_key") is not None:
         page.server.lose("general_settings.master_key: callers' keys are declared under `server.auth`")
     losses(page.server, {key: one for key, one in general.items() if key in SERVER}, frozenset(), SERVED, "general_settings.")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from router.config.foreign import Said
 from router.errors import Place
+from router.migration import verdicts
 from router.migration.source import Source, in_environment
 from router.targets import windows
 
@@ -68,7 +69,7 @@ class Models:
     groups: dict[str, Group]
     wildcards: dict[str, Group]
     others: list[tuple[Deployment, str]] = field(default_factory=list[tuple[Deployment, str]])
-    """Entries that answer no chats, and what they are for."""
+    """Entries that nobody can ask here, and why."""
 
     def group(self, name: str) -> Group | None:
         """The group of a name; one that is a wildcard's is made here, by its name. None where nobody serves it."""
@@ -127,8 +128,12 @@ def models(source: Source) -> Models:
         deployment = _deployment(entry, source, known)
         if deployment is None:
             continue
+        team = deployment.info.get("team_id")
         if deployment.mode not in ("", "chat", "completion", "responses"):
-            made.others.append((deployment, deployment.mode))
+            made.others.append((deployment, f"only chats are answered here, and this is for {deployment.mode}"))
+            continue
+        if team is not None and team.value:
+            made.others.append((deployment, f"it is there for one team alone, and {verdicts.NO_TEAMS}"))
             continue
         groups = made.wildcards if "*" in deployment.group else made.groups
         before = groups.get(deployment.group, Group(deployment.group, ()))

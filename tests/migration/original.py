@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "INITIAL_RETRY_DELAY": "0.01", "MAX_RETRY_DELAY": "0.02"}
+os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "INITIAL_RETRY_DELAY": "0.01", "MAX_RETRY_DELAY": "0.02", "JITTER": "0.01"}
 
 import litellm
 import yaml
@@ -49,7 +49,8 @@ def router(config: dict[str, Any], base: str) -> Any:
         models.append({**entry, "litellm_params": params, "model_info": {"id": f"d{place}", **entry.get("model_info", {})}})
     settings = {key: value for key, value in config.get("router_settings", {}).items() if not key.startswith(ELSEWHERE)}
     settings["disable_cooldowns"] = True
-    return litellm.Router(model_list=models, ignore_invalid_deployments=True, **settings)
+    made: Any = litellm
+    return made.Router(model_list=models, ignore_invalid_deployments=True, **settings)
 
 
 async def answers(job: dict[str, Any]) -> list[list[str | None]]:

@@ -211,8 +211,8 @@ async def test_the_same_groups_are_asked_in_the_same_order(name: str, original: 
             said = await answered(generation, scenario.model, scenario.text)
             our = Told(server.order(scenario.number), [said])
             await generation.close()
-            last = CASES[name].last.get(scenario.model, []) if their.answers == [None] else []
-            for who, told, more in (("LiteLLM", their, []), ("Pointsman", our, last)):
+            last: Sequence[str] = CASES[name].last.get(scenario.model, ()) if their.answers == [None] else ()
+            for who, told, more in (("LiteLLM", their, ()), ("Pointsman", our, last)):
                 asked = [group for group, _ in groupby(known[label] for label in told.order)]
                 assert asked == [*scenario.expected, *more], (who, scenario)
             assert known.get(our.answers[0] or "") == (last[0] if last else known.get(their.answers[0] or ""))
