@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, imports, schema, serve, show
+from router.commands import chat, check, imports, init, schema, serve, show
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -32,8 +32,16 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: dict[str, Command] = {"serve": serve, "check": check, "show": show, "schema": schema, "chat": chat, "import": imports}
-ROUTELESS = {"schema", "import"}
+COMMANDS: dict[str, Command] = {
+    "serve": serve,
+    "check": check,
+    "show": show,
+    "schema": schema,
+    "chat": chat,
+    "import": imports,
+    "init": init,
+}
+ROUTELESS = {"schema", "import", "init"}
 """Those that read no routes file of their own."""
 
 EXAMPLES = """examples:
@@ -42,6 +50,7 @@ EXAMPLES = """examples:
   router show chat-model              what a request to chat-model goes through
   router schema > routes.schema.json  the JSON schema that editors complete and check routes.yaml with
   router chat chat-model "Hello"      ask from the terminal
+  router init gateway                 a fresh workspace, to begin with
   router import litellm config.yaml   a routes.yaml from LiteLLM's configuration
 
 exit codes: 0 all is well, 1 the configuration is wrong or the answer failed, 2 the command line is wrong

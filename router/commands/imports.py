@@ -8,10 +8,9 @@ examples:
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from router.errors import Complaint, ConfigError, Place
+from router.commands.files import refuse, write
 from router.migration import Imported, from_litellm
 
 
@@ -24,25 +23,22 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Import it; a ConfigError where it cannot be read, or would overwrite something."""
+    """Import it; a ConfigError where it cannot be read, Unwritten where that would overwrite something."""
     imported = from_litellm(given.config)
     if given.output is None:
         print(imported.text, end="")
     else:
         texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}
-        _refuse(texts if not given.force else {})
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        if not given.force:
+            refuse([path for path, text in texts.items() if not _same(path, text)], "--force overwrites")
+        write(texts)
     print("\n".join(_told(imported, given.output)), file=sys.stderr)
     return 0
 
 
-def _refuse(texts: Mapping[Path, str]) -> None:
-    """ConfigError where a file is there already, and is not what would be written."""
-    there = [path for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()]
-    if there:
-        raise ConfigError(tuple(Complaint(Place(str(path), 1, 1), "this file is there already; --force overwrites it") for path in there))
+def _same(path: Path, text: str) -> bool:
+    """Whether this is what stands there."""
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _told(imported: Imported, output: Path | None) -> list[str]:
