@@ -106,6 +106,8 @@ def _blocks(name: str, sections: Mapping[str, Section]) -> list[str]:
 PLAIN = re.compile(r"[A-Za-z0-9_/.+-](?:[A-Za-z0-9_/.+@:-]*[A-Za-z0-9_/.+@-])?")
 BARE = re.compile(r"[A-Za-z0-9_/.+$-](?:[A-Za-z0-9_/.+@:${}-]*[A-Za-z0-9_/.+@${}-])?")
 """Outside of brackets a reference needs no quotes."""
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
+"""YAML 1.1's readers make a date of it."""
 UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -114,8 +116,8 @@ def scalar(value: str | float, *, bare: bool = True) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return str(int(value)) if float(value).is_integer() else repr(value)
-    doubtful = DOUBTFUL.fullmatch(value) or NUMBER.fullmatch(value) or value in NULLS or value in TRUTHS
+        return str(int(value)) if float(value).is_integer() else f"{value:.6f}".rstrip("0").rstrip(".")
+    doubtful = DOUBTFUL.fullmatch(value) or DATE.fullmatch(value) or NUMBER.fullmatch(value) or value in NULLS or value in TRUTHS
     if (BARE if bare else PLAIN).fullmatch(value) and not doubtful and not value.startswith(("-", "---")):
         return value
     return UNPRINTABLE.sub(lambda hit: f"\\u{ord(hit[0]):04x}", json.dumps(value, ensure_ascii=False))

@@ -22,6 +22,8 @@ WINDOW = 1_000_000
 """Tokens that a target is said to read, to which the original goes with what is too long, where nobody knows."""
 HEAVIEST = 1_000_000
 """The greatest weight that routes.yaml takes."""
+LIGHTEST = 1e-6
+"""A weight below is none."""
 Share = tuple[str, float | None]
 """A target in a pool, and its weight where it has one."""
 
@@ -146,8 +148,8 @@ class Plan:
             return [[(name, 1) for name in called]]
         while max(weights) > HEAVIEST:
             weights = [weight / 1000 for weight in weights]
-        shared: list[Share] = [(name, weight) for name, weight in zip(called, weights, strict=True) if weight > 0]
-        spare: list[Share] = [(name, None) for name, weight in zip(called, weights, strict=True) if weight <= 0]
+        shared: list[Share] = [(name, weight) for name, weight in zip(called, weights, strict=True) if weight >= LIGHTEST]
+        spare: list[Share] = [(name, None) for name, weight in zip(called, weights, strict=True) if weight < LIGHTEST]
         return [pool for pool in (shared, spare) if pool]
 
     def _chain(self, name: str, kind: str, made: Section | None = None) -> list[Group]:
