@@ -83,7 +83,7 @@ def _general(page: Page, settings: Settings, models: Models) -> None:
     general = settings.general
     carried = {"master_key"} | ({"completion_model"} if settings.first in models.groups else set[str]())
     if general.get("master_key") is not None:
-        page.server.lose("general_settings.master_key: callers' keys are declared under `server.auth`")
+        page.server.lose("general_settings.master_key: callers' keys are declared under `server.auth`; `router keys new NAME` makes one")
     losses(page.server, {key: one for key, one in general.items() if key in SERVER}, frozenset(), SERVED, "general_settings.")
     losses(page.rest, general, frozenset(carried) | SERVER, verdicts.GENERAL, "general_settings.")
 

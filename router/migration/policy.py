@@ -54,7 +54,7 @@ class Policy:
             made.keys["retry"] = {"attempts": attempts}
         if self.settings.keeps_answers:
             ttl = self.settings.source.number(self.settings.cache.get("ttl"), "ttl")
-            made.keys["cache"] = {"ttl": spelled(ttl) if ttl and ttl >= SHORTEST else "1h"}
+            made.keys["cache"] = {"ttl": spelled(ttl) if ttl and ttl >= SHORTEST else "1h", "scope": "route"}
         self._limit(members, made)
 
     def _timeout(self, members: Sequence[Deployment], count: int, made: Section) -> dict[str, Value]:

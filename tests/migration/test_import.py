@@ -494,8 +494,8 @@ TOLD = {
     ONE + "litellm_settings: {cache: true, cache_params: {type: s3}}": "# not carried over: litellm_settings.cache_params.type s3:",
     ONE
     + "litellm_settings: {cache: true, cache_params: {mode: default_off}}": "# not carried over: litellm_settings.cache: it is not for every chat",
-    ONE + "litellm_settings: {cache: true, cache_params: {type: local, ttl: 90}}": "cache: {ttl: 90s}",
-    ONE + "litellm_settings: {cache: true}": "cache: {ttl: 1h}",
+    ONE + "litellm_settings: {cache: true, cache_params: {type: local, ttl: 90}}": "cache: {ttl: 90s, scope: route}",
+    ONE + "litellm_settings: {cache: true}": "cache: {ttl: 1h, scope: route}",
     ONE + "litellm_settings: {callbacks: [langfuse]}": "# not carried over: litellm_settings.callbacks langfuse: nothing is sent there",
     ONE + "general_settings: {master_key: sk-canary}": "# not carried over: general_settings.master_key: callers' keys",
     ONE + "router_settings: {redis_host: h}": "redis: ${REDIS_URL}",
