@@ -6,10 +6,13 @@ closes what it built. Every complaint of a load is reported at once.
 
 import asyncio
 import inspect
+import random
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -21,12 +24,14 @@ from router.config.document import Scalar
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, Load, Policy, Pool, Standing, failover, standing
+from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
 from router.toolbox import Tool, Toolbox, ToolSet, load
 
+EXTRAS = {"otel": "opentelemetry.sdk"}
+"""Keys of `server` → the package that they need, which comes with the extra of the same name."""
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
@@ -39,18 +44,22 @@ class Compiled:
     answer: Answer
     targets: tuple[Target, ...]
     tools: tuple[Tool, ...]
+    tool_names: frozenset[str]
+    models: Mapping[str, str]
+    """Target → its model's name."""
     steps: tuple[str, ...]
     """The words of its pipeline, outermost first."""
 
 
 @dataclass(slots=True)
 class Kept:
-    """What outlives a generation: connections, and how each target has fared, with the declaration it fared under. The next
-    generation takes over what it declares in the same way, and forgets the rest.
+    """What outlives a generation: connections, how each target has fared, with the declaration it fared under, and what an
+    operator said of it. The next generation takes over what it declares in the same way, and forgets the rest.
     """
 
     connections: Connections = field(default_factory=Connections)
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
+    switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
@@ -61,6 +70,7 @@ class Generation:
     """One configuration that serves. Requests hold it to their end; `close` lets go what it opened, but for what is `kept`."""
 
     digest: str
+    declaration: Declaration
     server: Server
     routes: Mapping[str, Compiled]
     aliases: Mapping[str, str]
@@ -94,15 +104,29 @@ class Generation:
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
+        self.discard()
+
+    def discard(self) -> None:
+        """The same, where it was never started."""
         for tool_set in self._sets:
             tool_set.close()
 
 
-def build(declaration: Declaration, before: Kept | None = None) -> Generation:
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides."""
+
+    open: Callable[[str, Declared, float, Connections], Target] = open_target
+    clock: Clock = time.monotonic
+    chance: Callable[[], random.Random] = random.Random
+
+
+def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
     """The generation a declaration makes, with what the one before it kept. ConfigError with every complaint, the declaration's
     own included.
     """
-    builder = _Builder(declaration, before or Kept())
+    _check_extras(declaration)
+    builder = _Builder(declaration, before or Kept(), ground or Ground())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
     if found := declaration.complaints.in_order():
         builder.close()
@@ -110,14 +134,22 @@ def build(declaration: Declaration, before: Kept | None = None) -> Generation:
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
-    return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
+    return Generation(declaration.digest, declaration, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
+
+
+def _check_extras(declaration: Declaration) -> None:
+    for key, package in EXTRAS.items():
+        if getattr(declaration.routes.server, key) is not None and find_spec(package.partition(".")[0]) is None:
+            place = Place(declaration.snapshot.routes, 1, 1)
+            declaration.complaints.add(place, f"`server.{key}` needs a package that is not here: pip install 'pointsman[{key}]'")
 
 
 class _Builder:
     """What routes share, made once each."""
 
-    def __init__(self, declaration: Declaration, before: Kept) -> None:
+    def __init__(self, declaration: Declaration, before: Kept, ground: Ground) -> None:
         self._declaration = declaration
+        self._ground = ground
         self._before = before
         self.kept = Kept(before.connections)
         self._complaints: Complaints = declaration.complaints
@@ -149,7 +181,7 @@ class _Builder:
             return None
         candidates = {target.name: self._candidate(target, route) for target in targets}
         pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
-        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge))
+        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
         inner: list[Step] = []
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
@@ -159,7 +191,8 @@ class _Builder:
         for step in reversed(inner):
             answer = step(answer)
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
-        return Compiled(str(name), route, answer, targets, tools, words)
+        models = {target.name: target.model for target in targets}
+        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, words)
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
@@ -167,10 +200,11 @@ class _Builder:
         if key not in self.kept.standings:
             known, fared = self._before.standings.get(key, (None, None))
             if fared is None or known != declared:
-                fared = standing(route.breaker, route.retry, self._load(target.name, declared))
+                fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock)
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
-        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1])
+        switch = self.kept.switches.setdefault(target.name, self._before.switches.get(target.name) or Switch())
+        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], switch)
 
     def _load(self, name: str, declared: Declared) -> Load:
         """The load of a target, whoever asks it: as it is known here, or was before."""
@@ -178,7 +212,7 @@ class _Builder:
             known, load = kept.loads.get(name, (None, None))
             if load is not None and known == declared:
                 return load
-        return Load()
+        return Load(self._ground.clock)
 
     def _target(self, name: str, connect: float) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
@@ -186,7 +220,7 @@ class _Builder:
             return None
         if (name, connect) not in self._targets:
             try:
-                self._targets[name, connect] = open_target(str(name), declared, connect, self.kept.connections)
+                self._targets[name, connect] = self._ground.open(str(name), declared, connect, self.kept.connections)
             except Misfit as misfit:
                 place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
                 self._complaints.add(misfit.place or place, misfit.message)

@@ -34,7 +34,8 @@ from router.config.declaration import (
 )
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
-from router.server.log import Entry
+from router.server import log
+from router.server.entry import Entry
 from router.signature import Choice, Record, Scalar, Spelled, record_of
 from router.steps import STEPS
 from router.steps.prompt import compile_template
@@ -46,9 +47,15 @@ from tests.wire.readers import READERS
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^(<!-- refused -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WIRE_LINE = re.compile(r"[0-9a-z]:\{|data: \{")
-VARIABLES = {"OPENAI_API_KEY": "sk-docs", "ANTHROPIC_API_KEY": "sk-docs", "OLLAMA_URL": "http://127.0.0.1:11434"}
+VARIABLES = {
+    "OPENAI_API_KEY": "sk-docs",
+    "ANTHROPIC_API_KEY": "sk-docs",
+    "OLLAMA_URL": "http://127.0.0.1:11434",
+    "ROUTER_ADMIN_KEY": "adm-docs",
+    "OTEL_TOKEN": "docs",
+}
 SECRETS = {"secrets/openai.key": "sk-docs\n"}
-WHOLE = ("targets", "routes", "defaults", "server")
+WHOLE = ("targets", "routes", "defaults", "server", "drills")
 """What a yaml block begins with that is (a part of) a routes.yaml."""
 
 
@@ -104,7 +111,8 @@ def composed(text: str) -> str:
     said = cast("dict[str, Any]", yaml.safe_load(text))
     routes = cast("dict[str, dict[str, Any]]", said.get("routes", {}))
     if "targets" not in said:
-        named = {"demo": None} | {name: None for route in routes.values() for name in _names(route["targets"])}
+        drilled = {name: None for drill in said.get("drills", ()) for name in drill["given"]}
+        named = {"demo": None} | drilled | {name: None for route in routes.values() for name in _names(route["targets"])}
         text += "targets:\n" + "".join(f"  {name}: {{script: demo}}\n" for name in named)
     if "routes" not in said:
         first = next(iter(said.get("targets", {"demo": None})))
@@ -300,7 +308,7 @@ def test_every_error_code_is_documented() -> None:
 def test_every_field_of_the_log_line_is_documented(caplog: pytest.LogCaptureFixture) -> None:
     """docs/operations.md names each field, and its example has just those."""
     with caplog.at_level(logging.INFO, "router.access"):
-        Entry("req_1", "0").write()
+        Entry("req_1", "0", observers=(log.line,)).close()
     fields = cast("dict[str, object]", caplog.records[-1].__dict__["fields"])
     assert not [name for name in fields if f"`{name}`" not in page("docs/operations.md")]
     example = next(block for block in shown("json") if block.page == "docs/operations.md")

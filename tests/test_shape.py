@@ -22,11 +22,13 @@ FLOORS = {
     "wire": 3,
     "steps": 4,
     "migration": 4,
+    "description": 5,
     "generation": 5,
-    "reload": 6,
-    "server": 7,
-    "commands": 8,
-    "__main__": 9,
+    "drill": 6,
+    "reload": 7,
+    "server": 8,
+    "commands": 9,
+    "__main__": 10,
 }
 HOMES = {
     "yaml": {"config"},
@@ -41,6 +43,9 @@ HOMES = {
     "httptools": {"targets"},
     "msgspec": {"targets"},
     "fastapi": {"server"},
+    "opentelemetry": {"server"},
+    "prometheus_client": {"server"},
+    "pydantic": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server", "commands"},
 }

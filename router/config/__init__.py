@@ -4,13 +4,31 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from router.config.declaration import Declaration, Server, declare
-from router.config.snapshot import read
+from router.config.declaration import Declaration, Reloading, Server, declare
+from router.config.snapshot import Snapshot, read
 
-__all__ = ["ROUTES_VARIABLE", "Declaration", "declare", "load", "read", "reloads", "routes_from_environment", "secrets"]
+__all__ = [
+    "COUNTERS",
+    "FOLDER_VARIABLE",
+    "ROUTES_VARIABLE",
+    "Declaration",
+    "admin_key",
+    "as_written",
+    "declare",
+    "folder_from_environment",
+    "load",
+    "read",
+    "reloads",
+    "routes_from_environment",
+    "secrets",
+]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
 """Names the routes file to the workers of `router serve --workers`."""
+FOLDER_VARIABLE = "ROUTER_FOLDER"
+"""Names the folder in which they meet."""
+COUNTERS = "counters"
+"""The folder in that where each keeps what it counted."""
 
 
 def load(routes: Path) -> Declaration:
@@ -18,14 +36,31 @@ def load(routes: Path) -> Declaration:
     return declare(read(routes), os.environ)
 
 
+def as_written(snapshot: Snapshot) -> Declaration:
+    """What a snapshot says, whatever `${…}` stands for in it: to be described, not to be built."""
+    return declare(snapshot, None)
+
+
+def admin_key() -> str:
+    """The key that operators' commands show to a running server; empty where none is set."""
+    return os.environ.get("ROUTER_ADMIN_KEY", "")
+
+
 def routes_from_environment() -> Path:
     """The routes file this worker serves."""
     return Path(os.environ.get(ROUTES_VARIABLE, "routes.yaml"))
 
 
+def folder_from_environment() -> Path | None:
+    """The folder in which the workers of this server meet; None where there is one worker."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else None
+
+
 def reloads(server: Server) -> bool:
     """Whether an edit goes live by itself: as declared; else unless ROUTER_ENV says that this is production."""
-    return server.reload == "on" or (server.reload == "auto" and os.environ.get("ROUTER_ENV") != "production")
+    when = server.reload.when if isinstance(server.reload, Reloading) else server.reload
+    return when == "on" or (when == "auto" and os.environ.get("ROUTER_ENV") != "production")
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -14,7 +14,7 @@ from router.config.binding import Complaints, bind_fields, did_you_mean
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
 from router.config.snapshot import Snapshot
-from router.config.values import Backoff, ByteSize, Key, ModelName, Name, Origin, Reference, Seconds, Share, Span, WebAddress
+from router.config.values import Backoff, ByteSize, Deed, Key, ModelName, Name, Origin, Reference, Seconds, Share, Span, Title, WebAddress
 from router.errors import Misfit, Place
 from router.signature import record_of
 
@@ -304,6 +304,46 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reloading:
+    """Whether an edit goes live.
+
+    when: by itself; auto: unless ROUTER_ENV is production
+    drills: true refuses an edit of which a drill fails
+    """
+
+    when: Literal["auto", "on", "off"] = "auto"
+    drills: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """Who may see /admin, /metrics and /docs: unless a key is declared, this machine alone.
+
+    key: whoever bears it may, from anywhere, e.g. ${ROUTER_ADMIN_KEY}
+    """
+
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Otel:
+    """Where traces and metrics go, by OTLP over HTTP; needs the extra `pointsman[otel]`.
+
+    endpoint: the collector, e.g. http://127.0.0.1:4318
+    token: what it is shown, as Authorization: Bearer
+    service: under this name
+    share: of the requests whose caller does not say; a trace that a caller has begun goes on as it says
+    every: metrics are sent so often
+    """
+
+    endpoint: WebAddress
+    token: Key | None = None
+    service: str = "pointsman"
+    share: Share = 1.0
+    every: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP edge.
 
@@ -313,7 +353,10 @@ class Server:
     ui: what AI SDK clients from 5.0 on are sent
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     resume: how the answer of a chat can be found again
-    reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production
+    reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production; or `when` that is, and whether `drills` must hold
+    drain: on SIGTERM answers that run may go on for so long
+    admin: who may see /admin, /metrics and /docs
+    otel: where traces go; unless given, nowhere
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -322,7 +365,70 @@ class Server:
     ui: Ui = field(default_factory=Ui)
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
-    reload: Literal["auto", "on", "off"] = "auto"
+    reload: Literal["auto", "on", "off"] | Reloading = "auto"
+    drain: Seconds = 30.0
+    admin: Admin = field(default_factory=Admin)
+    otel: Otel | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillAsk:
+    """What a drill asks.
+
+    model: a route's id or alias
+    text: what the user says
+    times: asked so often, one after the other; what is expected is expected of the last
+    every: so long after the one before; unless given, at once
+    """
+
+    model: Reference
+    text: str = "Hello"
+    times: int = 1
+    every: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.times <= 1000:
+            raise Misfit("times must be from 1 to 1000", "times")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expect:
+    """What must come of it. Unless it `fails`, the answer must be whole, with no word missing and none repeated.
+
+    served_by: the target that spoke last
+    tried: every try in order, target and outcome, e.g. gpt-4o status_503
+    events: the kinds of events, runs as one, e.g. [Start, Text, Finish]
+    within: the whole answer takes no longer
+    finish: the finish reason
+    fails: the code of the error it ends with
+    """
+
+    served_by: Reference | None = None
+    tried: tuple[str, ...] | None = None
+    events: tuple[Literal["Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolResult", "Finish", "Failure"], ...] | None = None
+    within: Seconds | None = None
+    finish: Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"] | None = None
+    fails: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.fails is not None and self.finish is not None:
+            raise Misfit("an answer that fails has no finish reason", "finish")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drill:
+    """A fault, and what must come of it: run by `router drill`, with the code that serves and a clock that jumps.
+
+    name: what it shows
+    given: target → what it does: at every try, or, as a list, try by try, the last again and again; a target that is not named answers
+    ask: what is asked
+    expect: what must come of it
+    """
+
+    name: Title
+    given: dict[Reference, Deed | tuple[Deed, ...]] = field(default_factory=dict[Reference, Deed | tuple[Deed, ...]])
+    ask: DrillAsk
+    expect: Expect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,12 +439,14 @@ class Routes:
     routes: the model ids the front end knows
     defaults: what routes share
     server: the HTTP edge
+    drills: faults, and what must come of them
     """
 
     targets: dict[Reference, Target]
     routes: dict[Reference, Route]
     defaults: Defaults = field(default_factory=Defaults)
     server: Server = field(default_factory=Server)
+    drills: tuple[Drill, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,24 +473,29 @@ class Declaration:
     """Secret files it asked for: path → text, None where it could not be read."""
     complaints: Complaints
     """None so far; whoever builds adds what only building shows."""
+    tree: Table
+    """The routes file as it is written, what it inherits not yet put in."""
 
 
-def declare(snapshot: Snapshot, variables: Mapping[str, str]) -> Declaration:
-    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`."""
+def declare(snapshot: Snapshot, variables: Mapping[str, str] | None) -> Declaration:
+    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. Without
+    `variables` it is what the files say whatever `${…}` stands for: to be described, not to be built.
+    """
     complaints = Complaints(snapshot.texts)
     environment = Environment(variables, snapshot.root, complaints.add)
     tree = _tree(snapshot.routes, snapshot, environment, complaints)
     skipped: dict[str, str] = {}
     routes = Routes(targets={}, routes={})
+    written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
     if isinstance(tree, Table):
-        tree = _with_defaults(_with_optional_targets(tree, skipped))
+        tree = with_defaults(_with_optional_targets(tree, skipped))
     if tree is not None:
         pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
         routes = replace(routes, **pieces)
     used = _check_references(tree, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
-    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints)
+    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints, written)
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
@@ -428,7 +541,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
             return replace(node, pairs=tuple((key, _forgiven(value, lacks)) for key, value in node.pairs))
 
 
-def _with_defaults(tree: Table) -> Table:
+def with_defaults(tree: Table) -> Table:
     """Each route with what it does not say taken from `defaults`."""
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
@@ -478,7 +591,25 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
             for name in words[1:]:
                 if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
                     complaints.add(name.place, f"`{name.source}` stands twice in the {word} of `{key.text}`")
+    drills = tree.get("drills") if isinstance(tree, Table) else None
+    for drill in drills.items if isinstance(drills, document.Listing) else ():
+        _check_drill(drill, known, list(taken), complaints)
     return used
+
+
+def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
+    """Targets and routes of a drill exist."""
+    if not isinstance(drill, Table):
+        return
+    given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
+    named = [key for key, _ in given.pairs] if isinstance(given, Table) else []
+    named += _words(expect, "served_by") if expect is not None else []
+    for target in named:
+        if target.text not in targets:
+            complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, targets)}")
+    for model in _words(ask, "model") if ask is not None else []:
+        if model.text not in routes:
+            complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
 
 
 def _words(route: Node, name: str) -> list[document.Scalar]:

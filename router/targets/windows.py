@@ -23,26 +23,26 @@ class About:
 
 async def known(model: str) -> int | None:
     """Tokens that this model (provider/model) can read; None where the table does not say."""
-    return (await asyncio.to_thread(about, model)).window
+    return (about(model) if table.cache_info().currsize else await asyncio.to_thread(about, model)).window
 
 
 def about(model: str) -> About:
     """What the table says of a model, with its provider or without. Blocks while the table is read for the first time."""
-    return _models().get(model, About())
+    return table().get(model, About())
 
 
 @cache
-def _models() -> dict[str, About]:
+def table() -> dict[str, About]:
     """provider/model → what is told. The table names OpenAI's and Anthropic's models without their provider."""
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
         return {}
     try:
-        table: dict[str, dict[str, object]] = json.loads((Path(found.origin).parent / TABLE).read_text(encoding="utf-8"))
+        listed: dict[str, dict[str, object]] = json.loads((Path(found.origin).parent / TABLE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     models: dict[str, About] = {}
-    for model, told in table.items():
+    for model, told in listed.items():
         window = told.get("max_input_tokens") or told.get("max_tokens")
         provider = str(told.get("litellm_provider") or "")
         models[model] = About(provider, str(told.get("mode") or ""), window if isinstance(window, int) else None)
