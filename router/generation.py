@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
+from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Declaration, Member, Retry, Route, Server, StepLine, named
@@ -60,6 +61,7 @@ class Kept:
     connections: Connections = field(default_factory=Connections)
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
     switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
+    jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
@@ -78,6 +80,7 @@ class Generation:
     _sets: Sequence[ToolSet] = ()
     kept: Kept = field(default_factory=Kept)
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    callers: Callers = ANYBODY
 
     def route(self, model: str) -> Compiled:
         """The route of this id or alias. UnknownModel where there is none; the id is never repeated to the client."""
@@ -128,13 +131,15 @@ def build(declaration: Declaration, before: Kept | None = None, ground: Ground |
     _check_extras(declaration)
     builder = _Builder(declaration, before or Kept(), ground or Ground())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
+    known = builder.callers()
     if found := declaration.complaints.in_order():
         builder.close()
         raise ConfigError(found)
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
-    return Generation(declaration.digest, declaration, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
+    server = declaration.routes.server
+    return Generation(declaration.digest, declaration, server, named, aliases, declaration.skipped, sets, builder.kept, callers=known)
 
 
 def _check_extras(declaration: Declaration) -> None:
@@ -165,6 +170,14 @@ class _Builder:
     def close(self) -> None:
         for made in self.sets.values():
             made.close()
+
+    def callers(self) -> Callers:
+        """Who may ask."""
+        try:
+            return callers(self._declaration.routes.server.auth, self.kept.connections.fetch, self._before.jwks, self.kept.jwks)
+        except Misfit as misfit:
+            self._complaints.add(Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
+            return ANYBODY
 
     def route(self, name: str, route: Route) -> Compiled | None:
         """One route; None where something it needs could not be made (that has been complained about)."""

@@ -112,9 +112,10 @@ class Reload:
     else when it is asked to. `failed`: why their newest state is not served; None where it is.
     """
 
-    def __init__(self, live: Live, routes: Path) -> None:
+    def __init__(self, live: Live, routes: Path, host: str = "127.0.0.1") -> None:
         self._live = live
         self._routes = routes.absolute()
+        self._host = host
         self._hint = asyncio.Event()
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -188,7 +189,7 @@ class Reload:
     def _made(self) -> Generation | None:
         """The generation of what is on disk; None where it is the one that serves."""
         self._digest = None
-        declaration = load(self._routes)
+        declaration = load(self._routes, self._host)
         self._digest = declaration.digest
         self._secrets = tuple(declaration.secrets)
         self._tried = (declaration.snapshot.texts, declaration.secrets)

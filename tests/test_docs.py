@@ -18,9 +18,11 @@ from router import errors
 from router.chat import Ask, Message
 from router.commands import main, parser
 from router.config.declaration import (
+    Auth,
     Cors,
     Defaults,
     Hedge,
+    Jwt,
     Member,
     RequestBounds,
     Resume,
@@ -32,6 +34,7 @@ from router.config.declaration import (
     Timeout,
     Ui,
 )
+from router.config.keys import ApiKey
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
 from router.server import log
@@ -54,7 +57,7 @@ VARIABLES = {
     "ROUTER_ADMIN_KEY": "adm-docs",
     "OTEL_TOKEN": "docs",
 }
-SECRETS = {"secrets/openai.key": "sk-docs\n"}
+SECRETS = {"secrets/openai.key": "sk-docs\n", "secrets/keys": f"alice sha256:{'0' * 64}\n"}
 WHOLE = ("targets", "routes", "defaults", "server", "drills")
 """What a yaml block begins with that is (a part of) a routes.yaml."""
 
@@ -258,7 +261,24 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 DECLARED = [
     record_of(kind)
-    for kind in (Target, ScriptLine, Timeout, Retry, Hedge, Member, Defaults, Route, Cors, RequestBounds, Ui, Resume, Server)
+    for kind in (
+        Target,
+        ScriptLine,
+        Timeout,
+        Retry,
+        Hedge,
+        Member,
+        Defaults,
+        Route,
+        Cors,
+        RequestBounds,
+        Ui,
+        Resume,
+        Auth,
+        ApiKey,
+        Jwt,
+        Server,
+    )
 ]
 
 

@@ -15,7 +15,7 @@ exit codes:
 import argparse
 import json
 
-from router.commands.words import counted
+from router.commands.words import counted, expired
 from router.config import load
 from router.drill import drilled
 from router.errors import ConfigError
@@ -48,6 +48,8 @@ def run(given: argparse.Namespace) -> int:
         return 0
     for name, why in generation.skipped.items():
         print(f"skipped: target {name}: {why}")
+    for line in expired(generation.server):
+        print(line)
     print(f"{given.routes}: all is well. {counted(generation)}, generation {generation.digest}.")
     return 0
 
