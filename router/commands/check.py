@@ -37,7 +37,12 @@ def run(given: argparse.Namespace) -> int:
         return 1
     asyncio.run(generation.close())
     if given.json:
-        found = {"complaints": [], "skipped": dict(generation.skipped), "routes": len(generation.routes), "generation": generation.digest}
+        found: dict[str, object] = {
+            "complaints": [],
+            "skipped": dict(generation.skipped),
+            "routes": len(generation.routes),
+            "generation": generation.digest,
+        }
         print(_json(found))
         return 0
     for name, why in generation.skipped.items():

@@ -123,6 +123,8 @@ def _route(node: Node) -> dict[str, Json]:
 def _pool(entry: Json) -> Json:
     """A pool as a list: of names, or where one has a weight, of names and weights."""
     members = [entry] if isinstance(entry, str) else list(listing(entry))
+    if len(members) == 1:
+        return [table(one).get("use", one) for one in members]  # alone, it has nobody to share with
     if any(isinstance(one, Mapping) for one in members):
         return [one if isinstance(one, Mapping) else {"use": one, "weight": 1.0} for one in members]
     return members

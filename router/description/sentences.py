@@ -80,7 +80,7 @@ def worded(value: Json, key: str = "") -> str:
         case str(text):
             return "a key that is written out" if text == STARS else text
         case Mapping() as pairs:
-            return ", ".join(f"{name} {worded(one, name)}" for name, one in pairs.items() if one is not None)
+            return ", ".join(f"{name} {worded(one, name)}" for name, one in pairs.items() if one is not None or name in UNSAID)
         case other:
             return f"[{', '.join(worded(one) for one in listing(other))}]"
 
