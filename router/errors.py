@@ -14,6 +14,7 @@
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ Busy 503  └─ TimedOut 504
+    ├─ Unverifiable 503          nobody can tell just now who asks
     ├─ Stopping 503              the server ends before the answer does
     ├─ Stopped 409               whoever asked stopped it, before its first word
     └─ ToolError                 told to the model as a result, not to the user as a failure
@@ -151,6 +152,19 @@ class Unauthorized(Refused):
     code = "unauthorized"
     status = 401
     sentence = "This server takes a key: Authorization: Bearer …"
+
+    def __init__(self, public: str | None = None, *, caller: str = "") -> None:
+        super().__init__(public)
+        self.caller = caller
+        """For the log: whose key it was that has expired, or the beginning of one that nobody has."""
+
+
+class Unverifiable(RouterError):
+    """An issuer's keys cannot be had, so nobody can tell whether a token is good."""
+
+    code = "unverifiable"
+    status = 503
+    sentence = "Who asks cannot be told just now. Please try again in a moment."
 
 
 class NotAllowed(Refused):

@@ -6,7 +6,9 @@ closes what it built. Every complaint of a load is reported at once.
 
 import asyncio
 import inspect
+import random
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
+from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Declaration, Member, Retry, Route, Server, StepLine, named
@@ -22,7 +25,7 @@ from router.config.document import Scalar
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, Load, Policy, Pool, Standing, Switch, failover, standing
+from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
@@ -58,6 +61,7 @@ class Kept:
     connections: Connections = field(default_factory=Connections)
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
     switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
+    jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
@@ -76,6 +80,7 @@ class Generation:
     _sets: Sequence[ToolSet] = ()
     kept: Kept = field(default_factory=Kept)
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    callers: Callers = ANYBODY
 
     def route(self, model: str) -> Compiled:
         """The route of this id or alias. UnknownModel where there is none; the id is never repeated to the client."""
@@ -102,24 +107,39 @@ class Generation:
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
+        self.discard()
+
+    def discard(self) -> None:
+        """The same, where it was never started."""
         for tool_set in self._sets:
             tool_set.close()
 
 
-def build(declaration: Declaration, before: Kept | None = None) -> Generation:
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides."""
+
+    open: Callable[[str, Declared, float, Connections], Target] = open_target
+    clock: Clock = time.monotonic
+    chance: Callable[[], random.Random] = random.Random
+
+
+def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
     """The generation a declaration makes, with what the one before it kept. ConfigError with every complaint, the declaration's
     own included.
     """
     _check_extras(declaration)
-    builder = _Builder(declaration, before or Kept())
+    builder = _Builder(declaration, before or Kept(), ground or Ground())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
+    known = builder.callers()
     if found := declaration.complaints.in_order():
         builder.close()
         raise ConfigError(found)
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
-    return Generation(declaration.digest, declaration, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
+    server = declaration.routes.server
+    return Generation(declaration.digest, declaration, server, named, aliases, declaration.skipped, sets, builder.kept, callers=known)
 
 
 def _check_extras(declaration: Declaration) -> None:
@@ -132,8 +152,9 @@ def _check_extras(declaration: Declaration) -> None:
 class _Builder:
     """What routes share, made once each."""
 
-    def __init__(self, declaration: Declaration, before: Kept) -> None:
+    def __init__(self, declaration: Declaration, before: Kept, ground: Ground) -> None:
         self._declaration = declaration
+        self._ground = ground
         self._before = before
         self.kept = Kept(before.connections)
         self._complaints: Complaints = declaration.complaints
@@ -150,6 +171,14 @@ class _Builder:
         for made in self.sets.values():
             made.close()
 
+    def callers(self) -> Callers:
+        """Who may ask."""
+        try:
+            return callers(self._declaration.routes.server.auth, self.kept.connections.fetch, self._before.jwks, self.kept.jwks)
+        except Misfit as misfit:
+            self._complaints.add(Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
+            return ANYBODY
+
     def route(self, name: str, route: Route) -> Compiled | None:
         """One route; None where something it needs could not be made (that has been complained about)."""
         skipped = self._declaration.skipped
@@ -165,7 +194,7 @@ class _Builder:
             return None
         candidates = {target.name: self._candidate(target, route) for target in targets}
         pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
-        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge))
+        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
         inner: list[Step] = []
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
@@ -184,7 +213,7 @@ class _Builder:
         if key not in self.kept.standings:
             known, fared = self._before.standings.get(key, (None, None))
             if fared is None or known != declared:
-                fared = standing(route.breaker, route.retry, self._load(target.name, declared))
+                fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock)
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
         switch = self.kept.switches.setdefault(target.name, self._before.switches.get(target.name) or Switch())
@@ -196,7 +225,7 @@ class _Builder:
             known, load = kept.loads.get(name, (None, None))
             if load is not None and known == declared:
                 return load
-        return Load()
+        return Load(self._ground.clock)
 
     def _target(self, name: str, connect: float) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
@@ -204,7 +233,7 @@ class _Builder:
             return None
         if (name, connect) not in self._targets:
             try:
-                self._targets[name, connect] = open_target(str(name), declared, connect, self.kept.connections)
+                self._targets[name, connect] = self._ground.open(str(name), declared, connect, self.kept.connections)
             except Misfit as misfit:
                 place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
                 self._complaints.add(misfit.place or place, misfit.message)

@@ -4,7 +4,6 @@ Its key goes to loopback or over https, to nobody else; no redirect is followed,
 """
 
 import argparse
-import ipaddress
 import json
 import threading
 import urllib.request
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from router.chat import JsonObject
 from router.config import admin_key
+from router.config.values import loopback
 from router.description import Description, listing, table, understood
 from router.errors import Misfit, RouterError
 
@@ -60,7 +60,7 @@ class Running:
 
     def __init__(self, given: argparse.Namespace) -> None:
         scheme, host = _address(str(given.live))
-        if scheme == "http" and not _loopback(host) and not given.insecure:
+        if scheme == "http" and not loopback(host) and not given.insecure:
             raise NoServer("over http others could read the admin key: write an https address, or add --insecure")
         self._base = str(given.live).rstrip("/")
         self._key = _key(given.key_file)
@@ -133,13 +133,6 @@ def _address(url: str) -> tuple[str, str]:
     if not whole or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username is not None:
         raise NoServer("this is no address of a server: write e.g. --live http://127.0.0.1:8000")
     return parts.scheme, str(parts.hostname)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _key(file: Path | None) -> str:

@@ -19,7 +19,7 @@ BECOMES = {
     "otel": ("traces are sent from now on: {}", "traces are no longer sent"),
 }
 """What it means that a whole part is there, or no longer."""
-AT_START = frozenset({"reload"})
+AT_START = frozenset({"reload.when"})
 """Keys of `server` that are read when the server starts."""
 ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
 """Keys of a route that are told in words of their own."""
@@ -34,6 +34,7 @@ def changes(before: Description, after: Description) -> list[Change]:
         *_pipelines(before, after),
         *_tools(before, after),
         *_server(before, after),
+        *_drills(before, after),
     ]
 
 
@@ -251,5 +252,16 @@ def _tools(before: Description, after: Description) -> Iterator[Change]:
 
 def _server(before: Description, after: Description) -> Iterator[Change]:
     for path, was, now in leaves(before.server, after.server):
-        then = "read when the server starts" if path.partition(".")[0] in AT_START else ""
+        then = "read when the server starts" if path in AT_START else ""
         yield Change("server", "", path, was, now, _becomes(path, was, now), then)
+
+
+def _drills(before: Description, after: Description) -> Iterator[Change]:
+    for name, drill in before.drills.items():
+        if name not in after.drills:
+            yield Change("drill", name, "", drill, None, f"drill {name} is gone")
+    for name, now in after.drills.items():
+        if name not in before.drills:
+            yield Change("drill", name, "", None, now, f"drill {name} is new")
+        for path, was, is_now in leaves(before.drills.get(name, now), now):
+            yield Change("drill", name, path, was, is_now, _becomes(path, was, is_now))

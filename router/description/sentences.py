@@ -7,7 +7,7 @@ from typing import Literal
 from router.chat import Json, JsonObject
 from router.description.canonical import STARS, listing, shown
 
-About = Literal["route", "alias", "target", "pipeline", "tools", "server"]
+About = Literal["route", "alias", "target", "pipeline", "tools", "server", "drill"]
 
 UNSAID = {
     "slow": "never",

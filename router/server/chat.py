@@ -1,7 +1,6 @@
 """The chat endpoints: one request in a straight line, and finding or stopping the answer of an earlier one."""
 
 import asyncio
-import hashlib
 import logging
 import re
 import secrets
@@ -14,7 +13,8 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from router.errors import RouterError, Stopping, WrongMethod
+from router.callers import Caller
+from router.errors import RouterError, Stopping, Unauthorized, WrongMethod
 from router.events import Failure
 from router.generation import Generation
 from router.reload import Live
@@ -37,6 +37,11 @@ CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
 
 
+def borne(scope: Scope) -> list[bytes]:
+    """The `Authorization` headers of a request: one, as a rule."""
+    return [value for name, value in scope["headers"] if name == b"authorization"]
+
+
 class Request:
     """An HTTP request, as far as it says something before its body. `model`: the route that the path names."""
 
@@ -48,6 +53,7 @@ class Request:
         self.model = model
         self.surface: Surface = surface
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._authorization = borne(scope)
 
     @property
     def id(self) -> str:
@@ -70,9 +76,9 @@ class Request:
         """The dialect it names; None where it names none."""
         return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
 
-    def key(self, chat: str) -> Key:
-        """Under what an answer is found again: who asks, by the credential the request bears, and the chat's id."""
-        return hashlib.sha256(self._headers.get(b"authorization", b"")).hexdigest(), chat
+    async def caller(self, generation: Generation) -> Caller:
+        """Who asks. Unauthorized where this generation knows nobody who would."""
+        return await generation.callers.caller(self._authorization)
 
 
 class Chat:
@@ -137,11 +143,14 @@ class Chat:
             sink: Streamed | Collected | None = None
             recording: Recording | None = None
             try:
+                named = _dialect(request, generation, reply)
                 self._welcome()
-                wanted = await _read(request, generation, reply)
+                caller = await _known(request, generation, entry)
+                wanted = await _read(request, generation, reply, named)
                 route = generation.route(wanted.ask.model)
                 entry.route, entry.stream = route.name, wanted.stream
                 entry.granted, entry.models = route.tool_names, route.models
+                caller.asks(route.name)
                 server = generation.server
                 heading = Heading(
                     request_id=entry.request_id,
@@ -152,13 +161,14 @@ class Chat:
                     min_client=server.ui.min_client,
                 )
                 total = route.declared.timeout.total
-                ask = replace(wanted.ask, model=route.name, until=time.monotonic() + total)
+                ask = replace(wanted.ask, model=route.name, caller=caller.id, until=time.monotonic() + total)
                 sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                 async with Presence(request.receive):
                     if wanted.stream and wanted.chat_id is not None:
                         recording = Recording(entry, heading, reply.wire, server.resume)
                         delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                        self._recordings.start(request.key(wanted.chat_id), recording, delivery, server.resume.keep)
+                        key: Key = (caller.id, wanted.chat_id)
+                        self._recordings.start(key, recording, delivery, server.resume.keep)
                         await recording.follow(sink)
                     else:
                         await deliver(route.answer, ask, total, entry, sink)
@@ -191,8 +201,9 @@ class Chat:
             entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
             try:
-                named = request.protocol()
-                recording = self._recordings.find(request.key(wanted))
+                named = _dialect(request, generation, reply)
+                caller = await _known(request, generation, entry)
+                recording = self._recordings.find((caller.id, wanted))
                 if recording is None:
                     entry.outcome = "nothing_to_resume"
                     await reply.empty(200 if chat is None else 204)
@@ -211,18 +222,42 @@ class Chat:
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
         """Stop the answer of a chat. 204 whether there was one or not."""
-        self._recordings.stop(request.key(chat))
-        entry = self._entry(request, self._live.generation)
-        entry.outcome = "stop_asked"
-        await Reply(send, entry, WIRES["line"]).empty(204)
-        entry.close()
+        with self._live.pinned() as generation:
+            entry = self._entry(request, generation)
+            reply = Reply(send, entry, WIRES["line"])
+            try:
+                _dialect(request, generation, reply)
+                caller = await _known(request, generation, entry)
+                self._recordings.stop((caller.id, chat))
+                entry.outcome = "stop_asked"
+                await reply.empty(204)
+            except RouterError as error:
+                await reply.refuse(error)
+            finally:
+                entry.close()
 
 
-async def _read(request: Request, generation: Generation, reply: Reply) -> Asked:
-    """What the body asks for. The reply's wire is chosen on the way, so that an error is written in it as soon as that can be."""
-    server = generation.server
+async def _known(request: Request, generation: Generation, entry: Entry) -> Caller:
+    """Who asks: before anything is read of the request's body, or looked up for it."""
+    try:
+        caller = await request.caller(generation)
+    except Unauthorized as error:
+        entry.caller = error.caller
+        raise
+    entry.caller = caller.name
+    return caller
+
+
+def _dialect(request: Request, generation: Generation, reply: Reply) -> str | None:
+    """The dialect that the request names, if it does. An error is written in it, or in what else is known before the body is read."""
     named = request.protocol()
-    reply.wire = protocol.chosen(named, request.path, server.protocol, {})
+    reply.wire = protocol.chosen(named, request.path, generation.server.protocol, {})
+    return named
+
+
+async def _read(request: Request, generation: Generation, reply: Reply, named: str | None) -> Asked:
+    """What the body asks for; from here on an error is written in the dialect that it gives away."""
+    server = generation.server
     if request.method != "POST":
         raise WrongMethod
     fields = body.parsed(await body.read(request.receive, request.length, server.request), server.request.depth)

@@ -39,6 +39,8 @@ class Entry:
     began: float = field(default_factory=time.monotonic)
     at: float = field(default_factory=time.time)
     """When it came: seconds since 1970."""
+    caller: str = ""
+    """The name of who asked; empty where nobody said."""
     route: str = ""
     stream: bool | None = None
     """None where the body was refused before that was known."""
@@ -139,6 +141,7 @@ class Entry:
         return {
             "request_id": self.request_id,
             "generation": self.generation,
+            "caller": self.caller,
             "route": self.route,
             "stream": self.stream,
             "status": self.status,

@@ -75,6 +75,8 @@ SCHEMAS: dict[str, Any] = {
 
 ERRORS = {
     400: "The request is malformed, or no model will take it",
+    401: "No key or token came along, or it is not good here",
+    403: "This caller may not ask this route",
     404: "No such model",
     413: "Too large",
     500: "Something went wrong here",

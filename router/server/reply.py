@@ -24,10 +24,13 @@ from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
 
-COMMON: Headers = [
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
+PRIVATE: Headers = [
+    (b"cache-control", b"no-store, no-transform"),
     (b"x-content-type-options", b"nosniff"),
+]
+COMMON: Headers = [
+    *PRIVATE,
+    (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
 ]
 MAX_COLLECTED = 64 * 1024
 """Bytes collected before they are written although the next event is at hand."""

@@ -12,8 +12,9 @@ from router.errors import Misfit
 from router.events import Answer
 from router.targets import anthropic, litellm, openai, script, windows
 from router.targets.connections import Connections
+from router.targets.verdict import verdict as refusal
 
-__all__ = ["Connections", "Target", "close_lanes", "lane_of", "open_target"]
+__all__ = ["Connections", "Target", "close_lanes", "know_windows", "lane_of", "open_target", "refusal"]
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
@@ -72,6 +73,11 @@ def open_target(name: str, declared: Declared, connect: float, connections: Conn
         case _:
             answer, warm = litellm.answer(name, declared, connect), litellm.warm
     return Target(name, lane, declared.model, answer, declared.context_window, prefill, warm)
+
+
+def know_windows() -> None:
+    """Read how much each model can read now, where there is no loop that the file would hold up."""
+    windows.table()
 
 
 async def close_lanes() -> None:

@@ -13,21 +13,21 @@ TABLE = "model_prices_and_context_window_backup.json"
 
 async def known(model: str) -> int | None:
     """Tokens that this model (provider/model) can read; None where the table does not say."""
-    return (await asyncio.to_thread(_windows)).get(model)
+    return (table() if table.cache_info().currsize else await asyncio.to_thread(table)).get(model)
 
 
 @cache
-def _windows() -> dict[str, int]:
+def table() -> dict[str, int]:
     """provider/model → tokens. The table names OpenAI's and Anthropic's models without their provider."""
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
         return {}
     try:
-        table: dict[str, dict[str, object]] = json.loads((Path(found.origin).parent / TABLE).read_text(encoding="utf-8"))
+        listed: dict[str, dict[str, object]] = json.loads((Path(found.origin).parent / TABLE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     windows: dict[str, int] = {}
-    for model, about in table.items():
+    for model, about in listed.items():
         window = about.get("max_input_tokens") or about.get("max_tokens")
         if isinstance(window, int):
             windows[model] = window

@@ -125,7 +125,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "deep nesting": ("x: " + "[" * 20_000, "routes.yaml:1:36: nested deeper than 32 levels"),
     "nothing": ("", "routes.yaml:1:1: the file is empty"),
     "nothing but a comment": ("# later\n", "routes.yaml:1:1: the file is empty"),
-    "a list": ("- a\n", "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server"),
+    "a list": ("- a\n", "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server, drills"),
     # a variable
     "a variable that is not set": (
         target("{model: openai/x, api_key: '${NOPE}'}"),
@@ -1066,7 +1066,9 @@ def test_what_a_file_says_is_known_without_an_environment(workspace: Workspace) 
         "a: {model: openai/x, api_key: '${A}', api_base: '${B}', context_window: '${C}', params: {temperature: '${D}'}, optional: '${E}'}"
     )
     route = "targets: [a]\n    retry: {attempts: '${F}', backoff: '${G}', budget: '${H}'}\n    tools: ['${I}']"
-    more = "server: {admin: {key: '${file:/no/such/file}'}, otel: {endpoint: '${J}', token: '${K:-x}'}}\n"
+    jwt = "{issuer: '${L}', audience: '${M}', algorithms: [HS512], secret: '${N}'}"
+    auth = f"{{keys: {{one: {{hash: '${{O}}'}}, two: {{hash: '${{P}}', expires: '${{Q}}'}}}}, jwt: {jwt}}}"
+    more = f"server: {{admin: {{key: '${{file:/no/such/file}}'}}, otel: {{endpoint: '${{J}}', token: '${{K:-x}}'}}, auth: {auth}}}\n"
     snapshot = read(workspace.write("routes.yaml", routes(target, route, more)).root / "routes.yaml")
     assert declare(snapshot, None).complaints.in_order() == ()
     assert len(declare(snapshot, {}).complaints.in_order()) >= 10
