@@ -14,6 +14,7 @@ from router.config.binding import Complaints, bind_fields, did_you_mean
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
 from router.config.keys import ApiKey, KeyLines
+from router.config.limits import Limit, Price
 from router.config.snapshot import Snapshot
 from router.config.values import (
     Backoff,
@@ -23,6 +24,7 @@ from router.config.values import (
     KeySetSource,
     ModelName,
     Name,
+    Network,
     Origin,
     Reference,
     Seconds,
@@ -165,6 +167,7 @@ class Target:
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
     context_window: tokens this target can read; a conversation too long for another target goes here
+    price: what it costs; unless given, as LiteLLM's table says
     """
 
     model: ModelName | None = None
@@ -176,6 +179,7 @@ class Target:
     optional: bool = False
     params: Params = field(default_factory=Params)
     context_window: int | None = None
+    price: Price | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
@@ -227,6 +231,8 @@ class Route:
     balance: over the defaults' own
     hedge: ask the next target too while the first is late
     rescue: over the defaults' own
+    limit: how much may be used; unless given, as much as anybody wants
+    max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
     """
 
     pipeline: Reference
@@ -241,8 +247,12 @@ class Route:
     balance: Literal["least_busy", "latency"] = "least_busy"
     hedge: Hedge | None = None
     rescue: Literal["continue", "fail"] = "continue"
+    limit: Limit | None = None
+    max_output: int | None = None
 
     def __post_init__(self) -> None:
+        if self.max_output is not None and not 1 <= self.max_output <= 10_000_000:
+            raise Misfit("max_output must be from 1 to 10000000", "max_output")
         if not self.targets:
             raise Misfit("a route needs at least one target", "targets")
         if not all(self.targets):
@@ -434,6 +444,8 @@ class Server:
     drain: on SIGTERM answers that run may go on for so long
     admin: who may see /admin, /metrics and /docs
     otel: where traces go; unless given, nowhere
+    max_streams: answers at one time, over all callers, in each worker; who comes then is told to come again
+    proxies: who may say for whom it asks (X-Forwarded-For): addresses and networks
     auth: who may ask; none is everybody, and must be said where others than this machine can reach it
     """
 
@@ -447,7 +459,13 @@ class Server:
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
     otel: Otel | None = None
+    max_streams: int | None = None
+    proxies: tuple[Network, ...] = ()
     auth: Literal["none"] | Auth | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_streams is not None and not 1 <= self.max_streams <= 1_000_000:
+            raise Misfit("max_streams must be from 1 to 1000000", "max_streams")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

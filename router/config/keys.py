@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
+from router.config.limits import Limit
 from router.config.values import Name, Reference, name_of
 from router.errors import Misfit
 from router.signature import Spelled
@@ -54,11 +55,13 @@ class ApiKey:
     hash: of the key; the key itself stands nowhere here
     expires: from this day or moment on it is refused, e.g. 2027-01-31; a day begins in UTC
     routes: the only routes it may ask; unless given, all
+    limit: how much it may use, over all routes
     """
 
     hash: KeyHash
     expires: Moment | None = None
     routes: tuple[Reference, ...] | None = None
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         if self.routes == ():
