@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, diff, drill, keys, schema, serve, show
+from router.commands import chat, check, diff, drill, imports, init, keys, schema, serve, show
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -41,8 +41,10 @@ COMMANDS: dict[str, Command] = {
     "schema": schema,
     "chat": chat,
     "keys": keys,
+    "init": init,
+    "import": imports,
 }
-ROUTELESS = {"schema", "diff", "keys"}
+ROUTELESS = {"schema", "diff", "keys", "init", "import"}
 """Those that read no routes file of their own."""
 
 EXAMPLES = """examples:
@@ -53,6 +55,8 @@ EXAMPLES = """examples:
   router schema > routes.schema.json  the JSON schema that editors complete and check routes.yaml with
   router chat chat-model "Hello"      ask from the terminal
   router keys new alice               make an API key for a caller
+  router init gateway                 a fresh workspace, to begin with
+  router import litellm config.yaml   a routes.yaml from LiteLLM's configuration
 
 exit codes: 0 all is well, 1 the configuration is wrong or the answer failed, 2 the command line is wrong
 """
