@@ -1,0 +1,119 @@
+"""compose.yaml: it fits the specification, what it names exists, and the nginx in it is the one that is tested, with its addresses."""
+
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from router import __version__
+from router.commands import parser
+from router.config import declare, read
+from router.generation import build
+from tests.deploy.edge import upstreams
+from tests.deploy.linters import DEPLOY, linter, said
+from tests.services import program, run
+
+ENDING = 15
+"""Seconds after `drain` in which a router may still be ending."""
+ADMIN = {"ROUTER_ADMIN_KEY": "adm-0123456789abcdef0123456789abcdef"}
+
+
+def compose() -> dict[str, Any]:
+    """The file, its anchors filled in."""
+    return cast("dict[str, Any]", yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
+
+
+def routers() -> dict[str, dict[str, Any]]:
+    """The routers in it."""
+    return {name: service for name, service in compose()["services"].items() if name.startswith("router-")}
+
+
+def seconds(written: str) -> int:
+    """A duration as compose.yaml has it."""
+    return int(written.removesuffix("s"))
+
+
+def test_it_fits_the_specification(tmp_path: Path) -> None:
+    """And the schema is worth something: a misspelt key is found."""
+    schema = (linter("check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
+    said(*schema, str(DEPLOY / "compose.yaml"))
+    (tmp_path / "compose.yaml").write_text((DEPLOY / "compose.yaml").read_text().replace("stop_grace_period:", "stop_grace:"))
+    with pytest.raises(AssertionError, match="stop_grace"):
+        said(*schema, str(tmp_path / "compose.yaml"))
+
+
+def test_every_service_may_do_nothing_it_need_not() -> None:
+    """security.md 43. nginx alone keeps what it takes to listen below 1024 and to become somebody else."""
+    for name, service in compose()["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not {"privileged", "network_mode", "pid", "devices"} & service.keys(), name
+        assert service["logging"] == {"driver": "local"}, name
+        assert all(volume.endswith(":ro") for volume in service.get("volumes", ())), name
+        assert re.search(r":\d[\w.-]*$", service["image"]), name  # one version, not whatever is newest
+    assert {name for name, service in compose()["services"].items() if "cap_add" in service or "ports" in service} == {"nginx"}
+    assert compose()["networks"]["store"]["internal"] is True
+
+
+def test_what_is_mounted_exists_and_is_a_directory_where_it_is_edited() -> None:
+    for name, service in routers().items():
+        for volume in service["volumes"]:
+            assert (DEPLOY / volume.partition(":")[0]).is_dir(), name
+    mounts = [volume.partition(":")[0] for volume in compose()["services"]["nginx"]["volumes"]]
+    assert mounts == ["./nginx.conf", "./tls"]
+    assert (DEPLOY / "nginx.conf").is_file()
+    assert "deploy/tls/" in (DEPLOY.parent / ".gitignore").read_text().split()
+
+
+def test_the_routers_are_started_as_the_command_line_takes_it_and_are_this_version() -> None:
+    for service in routers().values():
+        given = parser().parse_args(service["command"])
+        assert (given.command, str(given.routes), given.port) == ("serve", "/etc/router/routes.yaml", 8000)
+        assert service["image"] == f"pointsman:{__version__}"
+
+
+async def test_they_are_given_the_variables_that_the_configuration_names_and_the_time_their_end_takes() -> None:
+    """An empty key is no key: the target is skipped, and the rest is served."""
+    folder = DEPLOY / "config"
+    named = set(re.findall(r"\$\{(\w+)", (folder / "routes.yaml").read_text()))
+    for service in routers().values():
+        assert named <= service["environment"].keys()
+        declared = declare(read(folder / "routes.yaml"), {"OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": "", **ADMIN})
+        assert set(declared.skipped) == {"gpt-4o", "claude"}
+        assert seconds(service["stop_grace_period"]) >= declared.routes.server.drain + ENDING
+        generation = build(declared)
+        assert set(generation.routes) == {"chat-model", "title-model"}
+        await generation.close()
+
+
+def test_nginx_waits_for_its_last_stream() -> None:
+    conf = (DEPLOY / "nginx.conf").read_text()
+    [ends] = re.findall(r"worker_shutdown_timeout (\d+)s;", conf)
+    [reads] = re.findall(r"proxy_read_timeout (\d+)s;", conf)
+    assert int(reads) < int(ends) < seconds(compose()["services"]["nginx"]["stop_grace_period"])
+
+
+def test_its_list_of_routers_is_upstream_conf_with_the_routers_addresses() -> None:
+    """Line by line, but for comments; and the addresses lie in the network they are given in."""
+
+    def bare(text: str) -> list[str]:
+        return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+    ours = bare(compose()["configs"]["upstream"]["content"])
+    shipped = bare(upstreams(8000, 8000))
+    addresses = [service["networks"]["front"]["ipv4_address"] for service in routers().values()]
+    assert [line for line in ours if not line.startswith("server ")] == [line for line in shipped if not line.startswith("server ")]
+    expected = [shipped[shipped.index(line)].replace("127.0.0.1", address) for line, address in zip(shipped[3:5], addresses, strict=True)]
+    assert [line for line in ours if line.startswith("server ")] == expected
+
+
+async def test_nginx_takes_it(tmp_path: Path) -> None:
+    """The list alone, in the smallest configuration around it."""
+    nginx = program("nginx")
+    (tmp_path / "upstream.conf").write_text(compose()["configs"]["upstream"]["content"])
+    conf = f"pid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n  access_log off;\n  include upstream.conf;\n}}\n"
+    (tmp_path / "nginx.conf").write_text(conf)
+    await run(nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"))
