@@ -234,15 +234,20 @@ async def test_a_router_that_is_killed_breaks_its_streams_visibly_and_harms_no_o
 
 
 async def test_a_question_that_a_killed_router_had_heard_is_not_asked_again(tmp_path: Path) -> None:
-    """The model was asked, and had not said a word: the client hears that the service is away, and the model nothing more."""
+    """The model was asked, and had not said a word: the client hears that the service is away, though the other router is there."""
     async with site(tmp_path, MUTE) as made:
         asked = [asyncio.create_task(made.ask()) for _ in range(8)]
         await made.model.until(lambda: made.model.open == 8)
-        made.routers[0].process.kill()
-        made.routers[1].process.kill()
-        for answer in await asyncio.gather(*asked):
+        await made.routers[0].ended(signal.SIGKILL)
+        await made.model.until(lambda: made.model.closed > 0)
+        async with asyncio.timeout(10):
+            while sum(one.done() for one in asked) < made.model.closed:
+                await asyncio.sleep(0.01)
+        for answer in [one.result() for one in asked if one.done()]:
             assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "unavailable", "1")
         assert len(made.model.requests) == 8
+        for one in asked:
+            one.cancel()
 
 
 async def test_a_router_that_comes_back_is_asked_again(running: Site, tmp_path: Path) -> None:
