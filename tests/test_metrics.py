@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections import defaultdict
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import Workspace, direct_target, routes, serving
+from tests.conftest import ROOT, Workspace, direct_target, routes, serving
 from tests.process import Process, process
 from tests.provider import Reply, error, provider, text
 
@@ -62,6 +63,7 @@ async def test_the_totals_are_the_same_with_one_worker_and_with_four(workspace: 
                 await asyncio.sleep(0.05)
         asked = ["chat-model"] * 12 + ["broken"] * 4 + ["rescued"] * 8
         await asyncio.gather(*(router.ask("Hi", model) for model in asked))
+        told = await samples(router)
         for _ in range(workers):
             told = await samples(router)
             assert told["router_requests_total", (("outcome", "stop"), ("route", "chat-model"))] == 12
@@ -126,3 +128,13 @@ async def test_labels_are_bounded(workspace: Workspace) -> None:
             assert name.startswith("router_")
         assert counted["route"] == {"", "chat-model"}
         assert counted["tool"] == {"other"}
+
+
+async def test_every_metric_is_documented(workspace: Workspace) -> None:
+    """docs/observability.md has a row for each, and none for what is not there."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}"))
+    async with serving(workspace.build()) as client:
+        page = (await client.get("/metrics")).body.decode()
+    there = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")}
+    documented = set(re.findall(r"`(router_[a-z_]+)`", (ROOT / "docs/observability.md").read_text(encoding="utf-8")))
+    assert there == documented

@@ -30,7 +30,7 @@ class Closing(Generation):
 def made(workspace: Workspace, text: str) -> Closing:
     """A generation that says this."""
     generation = workspace.write("routes.yaml", routes(f"a: {{script: [{{text: {text}}}]}}")).build()
-    return Closing(generation.digest, generation.server, generation.routes, generation.aliases, generation.skipped)
+    return Closing(generation.digest, generation.declaration, generation.server, generation.routes, generation.aliases, generation.skipped)
 
 
 async def test_a_request_keeps_the_generation_it_began_with(workspace: Workspace) -> None:
@@ -212,7 +212,7 @@ async def test_an_answer_ends_as_it_began(workspace: Workspace) -> None:
     async with provider(Reply(text("new"))) as new, AsyncExitStack() as stack:
         file = workspace.write("routes.yaml", routes("a: {script: [{text: slow}, {pause: 400ms}, {text: ly}]}")).root / "routes.yaml"
         client = await stack.enter_async_context(serving(build(load(file)), file))
-        asked = [asyncio.create_task(client.ask()) for _ in range(20)]
+        asked = [asyncio.create_task(client.ask()) for _ in range(50)]
         await asyncio.sleep(0.1)
         in_place(file, routes(direct_target(new.base)))
         async with asyncio.timeout(10):
