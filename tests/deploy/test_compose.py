@@ -1,6 +1,7 @@
 """compose.yaml: it fits the specification, what it names exists, and the nginx in it is the one that is tested, with its addresses."""
 
 import re
+import shutil
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, cast
@@ -11,14 +12,14 @@ import yaml
 from router import __version__
 from router.commands import parser
 from router.config import declare, read
+from router.config.declaration import Auth
 from router.generation import build
 from tests.deploy.edge import upstreams
-from tests.deploy.linters import DEPLOY, linter, said
+from tests.deploy.linters import DEPLOY, SECRETS, linter, said, secrets_in
 from tests.services import program, run
 
 ENDING = 15
 """Seconds after `drain` in which a router may still be ending."""
-ADMIN = {"ROUTER_ADMIN_KEY": "adm-0123456789abcdef0123456789abcdef"}
 
 
 def compose() -> dict[str, Any]:
@@ -60,13 +61,13 @@ def test_every_service_may_do_nothing_it_need_not() -> None:
 
 
 def test_what_is_mounted_exists_and_is_a_directory_where_it_is_edited() -> None:
-    for name, service in routers().items():
-        for volume in service["volumes"]:
-            assert (DEPLOY / volume.partition(":")[0]).is_dir(), name
+    for service in routers().values():
+        assert service["volumes"][0] == "./config:/etc/router:ro"
+    assert (DEPLOY / "config" / "routes.yaml").is_file()
     mounts = [volume.partition(":")[0] for volume in compose()["services"]["nginx"]["volumes"]]
     assert mounts == ["./nginx.conf", "./tls"]
     assert (DEPLOY / "nginx.conf").is_file()
-    assert "deploy/tls/" in (DEPLOY.parent / ".gitignore").read_text().split()
+    assert {"deploy/tls/", "deploy/secrets/"} <= set((DEPLOY.parent / ".gitignore").read_text().split())
 
 
 def test_the_routers_are_started_as_the_command_line_takes_it_and_are_this_version() -> None:
@@ -76,18 +77,23 @@ def test_the_routers_are_started_as_the_command_line_takes_it_and_are_this_versi
         assert service["image"] == f"pointsman:{__version__}"
 
 
-async def test_they_are_given_the_variables_that_the_configuration_names_and_the_time_their_end_takes() -> None:
-    """An empty key is no key: the target is skipped, and the rest is served."""
-    folder = DEPLOY / "config"
-    named = set(re.findall(r"\$\{(\w+)", (folder / "routes.yaml").read_text()))
+async def test_what_they_serve_is_declared_for_others_than_this_machine_and_ends_in_time(tmp_path: Path) -> None:
+    """With the keys that must be there, and without those of providers: their targets are skipped, and the rest is served."""
+    shutil.copytree(DEPLOY / "config", tmp_path / "etc")
+    routes = tmp_path / "etc" / "routes.yaml"
+    routes.write_text(secrets_in(tmp_path / "secrets")(routes.read_text()))
+    declared = declare(read(routes), {}, "0.0.0.0")  # noqa: S104
+    assert declared.complaints.in_order() == ()
+    assert set(declared.skipped) == {"gpt-4o", "claude"}
+    server = declared.routes.server
+    assert isinstance(server.auth, Auth)
+    assert [str(proxy) for proxy in server.proxies] == [f"{compose()['services']['nginx']['networks']['front']['ipv4_address']}/32"]
+    generation = build(declared)
+    assert set(generation.routes) == {"chat-model", "title-model"}
+    await generation.close()
     for service in routers().values():
-        assert named <= service["environment"].keys()
-        declared = declare(read(folder / "routes.yaml"), {"OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": "", **ADMIN})
-        assert set(declared.skipped) == {"gpt-4o", "claude"}
-        assert seconds(service["stop_grace_period"]) >= declared.routes.server.drain + ENDING
-        generation = build(declared)
-        assert set(generation.routes) == {"chat-model", "title-model"}
-        await generation.close()
+        assert f"./secrets:{SECRETS}:ro" in service["volumes"]
+        assert seconds(service["stop_grace_period"]) >= server.drain + ENDING
 
 
 def test_nginx_waits_for_its_last_stream() -> None:

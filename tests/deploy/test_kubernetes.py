@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from router import __version__
 from router.commands import parser
 from router.config import declare, read
-from tests.deploy.linters import CHART, DEPLOY, documents, helm, kustomized, misfits, one, rendered
+from tests.deploy.linters import CALLER, CHART, DEPLOY, SECRETS, documents, helm, kustomized, misfits, one, rendered, secrets_in
 from tests.process import process
 
 OLDEST, NEWEST = "1.30.0", "1.37.0"
@@ -34,7 +35,6 @@ ALL_OF_IT: dict[str, Any] = {
 WAYS: dict[str, Callable[[], str]] = {"kustomize": kustomized, "helm": rendered, "helm, all of it": lambda: rendered(**ALL_OF_IT)}
 ENDING = 15
 """Seconds after `drain` in which a router may still be ending: see serve.py and LAST_WORDS in server/chat.py."""
-KEY = {"ROUTER_ADMIN_KEY": "adm-0123456789abcdef0123456789abcdef"}
 
 
 @pytest.fixture(params=WAYS)
@@ -120,8 +120,10 @@ def test_it_has_the_time_that_its_end_takes(manifests: str, tmp_path: Path) -> N
     """preStop, the `drain` that is declared, and what comes after it, before the cluster kills it."""
     spec = pod(manifests)
     [container] = spec["containers"]
-    laid_out(manifests, tmp_path)
-    drain = declare(read(tmp_path / "routes.yaml"), KEY).routes.server.drain
+    laid_out(manifests, tmp_path / "etc", {"routes.yaml": secrets_in(tmp_path / "secrets")})
+    declared = declare(read(tmp_path / "etc" / "routes.yaml"), {}, "0.0.0.0")  # noqa: S104
+    assert declared.complaints.in_order() == ()
+    drain = declared.routes.server.drain
     assert spec["terminationGracePeriodSeconds"] >= container["lifecycle"]["preStop"]["sleep"]["seconds"] + drain + ENDING
 
 
@@ -131,6 +133,17 @@ def test_it_is_started_as_the_command_line_takes_it(manifests: str) -> None:
     assert (given.command, str(given.routes), given.host) == ("serve", "/etc/router/routes.yaml", "0.0.0.0")  # noqa: S104
     assert [port["containerPort"] for port in container["ports"]] == [given.port]
     assert "/etc/router" in [mount["mountPath"] for mount in container["volumeMounts"]]
+
+
+def test_the_keys_that_the_configuration_names_are_where_it_looks_for_them() -> None:
+    """As files of a Secret, which go live; not as variables, which would not."""
+    manifests = kustomized()
+    [container] = pod(manifests)["containers"]
+    assert not {"env", "envFrom"} & container.keys()
+    assert SECRETS in [mount["mountPath"] for mount in container["volumeMounts"]]
+    named = re.findall(r"\$\{([^}]*)\}", one("ConfigMap", manifests)["data"]["routes.yaml"])
+    assert named
+    assert all(name.startswith(f"file:{SECRETS}/") for name in named)
 
 
 def test_the_image_is_this_version(manifests: str) -> None:
@@ -143,17 +156,19 @@ def test_the_image_is_this_version(manifests: str) -> None:
 async def test_the_directory_that_a_pod_sees_is_served_and_an_edit_goes_live(manifests: str, tmp_path: Path) -> None:
     """As the kubelet lays it out and turns it: the probes are true, and what answers afterwards is the edited configuration."""
     [container] = pod(manifests)["containers"]
-    laid_out(manifests, tmp_path)
-    async with process(tmp_path, ROUTER_ADMIN_KEY=KEY["ROUTER_ADMIN_KEY"]) as router:
+    here = secrets_in(tmp_path / "secrets")
+    laid_out(manifests, tmp_path / "etc", {"routes.yaml": here})
+    async with process(tmp_path / "etc") as router:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert (await router.get(container[probe]["httpGet"]["path"]))[0] == 200
         before = (await router.get("/readyz"))[1]["generation"]
-        laid_out(manifests, tmp_path, {"routes.yaml": lambda text: text.replace("[gpt-4]", "[gpt-4, gpt-new]")})
+        laid_out(manifests, tmp_path / "etc", {"routes.yaml": lambda text: here(text).replace("[gpt-4]", "[gpt-4, gpt-new]")})
         async with asyncio.timeout(10):
             while (await router.get("/readyz"))[1]["generation"] == before:
                 await asyncio.sleep(0.05)
-        status, _, body = await router.ask("Hi", "gpt-new")
-        assert (status, b'"finishReason":"stop"' in body) == (200, True)
+        body = {"model": "gpt-new", "messages": [{"role": "user", "content": "Hi"}]}
+        status, said = await router.post("/api/chat?protocol=line", body, authorization=f"Bearer {CALLER}")
+        assert (status, '"finishReason":"stop"' in said) == (200, True)
 
 
 def test_each_file_of_the_configuration_is_in_the_config_map_and_each_key_is_mounted() -> None:
@@ -185,9 +200,6 @@ def test_helm_and_kustomize_send_the_same_pod() -> None:
         container.pop("image", None)
         for volume in made["pod"]["volumes"]:
             volume.get("configMap", {}).clear()
-            volume.get("secret", {}).pop("optional", None)
-        for source in container["envFrom"]:
-            source["secretRef"].pop("optional", None)
     assert charts == ours
     for kind in ("HorizontalPodAutoscaler", "NetworkPolicy"):
         spec_of = [one(kind, manifests)["spec"] for manifests in (kustomized(), chart)]
@@ -262,6 +274,7 @@ def laid_out(manifests: str, folder: Path, edits: Mapping[str, Callable[[str], s
     """The ConfigMap in a folder as the kubelet writes it: a new folder beside, then one turn of the link `..data`."""
     data = one("ConfigMap", manifests)["data"]
     items = _items(manifests)
+    folder.mkdir(exist_ok=True)
     fresh = folder / f"..{len(list(folder.iterdir()))}"
     for key, path in items.items():
         file = fresh / path
