@@ -22,6 +22,7 @@ from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
 from router.failover import Candidate, Load, Policy, Pool, Standing, failover, standing
+from router.shared import Redis
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
@@ -54,6 +55,8 @@ class Kept:
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
+    redis: Redis | None = None
+    """What replicas share; None where `server.redis` is not declared."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class Generation:
     _sets: Sequence[ToolSet] = ()
     kept: Kept = field(default_factory=Kept)
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    _holds: Redis | None = None
 
     def route(self, model: str) -> Compiled:
         """The route of this id or alias. UnknownModel where there is none; the id is never repeated to the client."""
@@ -79,10 +83,14 @@ class Generation:
         return found
 
     def start(self) -> None:
-        """Warm up the targets that are slow at first, in the background; the others serve meanwhile."""
+        """Warm up the targets that are slow at first, in the background; the others serve meanwhile. Look for Redis, too."""
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
+        if self.kept.redis is not None:
+            self._holds = self.kept.redis
+            self._holds.hold()
+            self._holds.start()
 
     @property
     def ready(self) -> bool:
@@ -96,6 +104,8 @@ class Generation:
         await asyncio.gather(*self._warming, return_exceptions=True)
         for tool_set in self._sets:
             tool_set.close()
+        if self._holds is not None:
+            await self._holds.release()
 
 
 def build(declaration: Declaration, before: Kept | None = None) -> Generation:
@@ -121,6 +131,7 @@ class _Builder:
         self._before = before
         self.kept = Kept(before.connections)
         self._complaints: Complaints = declaration.complaints
+        self.kept.redis = self._redis()
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
@@ -160,6 +171,19 @@ class _Builder:
             answer = step(answer)
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
         return Compiled(str(name), route, answer, targets, tools, words)
+
+    def _redis(self) -> Redis | None:
+        """The Redis that is declared: the one before, where it is the same."""
+        url, before = self._declaration.routes.server.redis, self._before.redis
+        if url is None:
+            return None
+        if before is not None and before.url == url and not before.closed:
+            return before
+        try:
+            return Redis(url)
+        except Misfit as misfit:
+            self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
+            return None
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]

@@ -14,7 +14,7 @@ from router.config.binding import Complaints, bind_fields, did_you_mean
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
 from router.config.snapshot import Snapshot
-from router.config.values import Backoff, ByteSize, Key, ModelName, Name, Origin, Reference, Seconds, Share, Span, WebAddress
+from router.config.values import Backoff, ByteSize, Key, ModelName, Name, Origin, RedisAddress, Reference, Seconds, Share, Span, WebAddress
 from router.errors import Misfit, Place
 from router.signature import record_of
 
@@ -314,6 +314,7 @@ class Server:
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     resume: how the answer of a chat can be found again
     reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production
+    redis: where the Redis is that replicas share, e.g. ${REDIS_URL}; without it each is on its own
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -323,6 +324,7 @@ class Server:
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
     reload: Literal["auto", "on", "off"] = "auto"
+    redis: RedisAddress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Values with a spelling of their own: durations, sizes, spans, shares, names, secrets. One reader each."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from router.errors import Misfit, Place
 from router.signature import Spelled
@@ -100,6 +100,7 @@ class Secret:
 
     value: str
     source: str = "***"
+    place: Place | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return self.source
@@ -129,6 +130,23 @@ def _secret(text: str) -> Secret:
     return Secret(text)
 
 
+REDIS_OPTIONS = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
+"""What the address of a Redis may say behind its `?`. Time limits and the like are the router's own."""
+
+
+def _redis_address(text: str) -> Secret:
+    # Nothing of the text is repeated: there is a password in it.
+    parts = urlsplit(_secret(text).value)
+    where = parts.path if parts.scheme == "unix" else parts.hostname
+    if parts.scheme not in ("redis", "rediss", "unix") or not where or not _has_port(parts) or parts.fragment:
+        raise Misfit("this is not the address of a Redis: write redis://:password@host:6379/0, rediss:// with TLS, or unix:///path")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path, re.ASCII):
+        raise Misfit("a Redis database is a number: redis://host:6379/0")
+    if unknown := [name for name in parse_qs(parts.query, keep_blank_values=True) if name not in REDIS_OPTIONS]:
+        raise Misfit(f"the address of a Redis takes {', '.join(REDIS_OPTIONS)}; {len(unknown)} of its options are none of these")
+    return Secret(text)
+
+
 Seconds = Annotated[float, Spelled("duration", _positive_duration, f"^{DURATION}$", "10s")]
 ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB")]
 Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s")]
@@ -138,3 +156,4 @@ WebAddress = Annotated[str, Spelled("web address", _web_address, r"^(https?://|\
 Reference = Annotated[Name, Spelled("name", _name, f"^{NAME}$", "chat")]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-4o")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
+RedisAddress = Annotated[Secret, Spelled("Redis address", _redis_address, "", "${REDIS_URL}")]
