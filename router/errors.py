@@ -15,6 +15,7 @@
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Stopping 503              the server ends before the answer does
     ├─ Stopped 409               whoever asked stopped it, before its first word
+    ├─ ReplicaLost 502           whoever gave the answer is gone, or the way to it is
     └─ ToolError                 told to the model as a result, not to the user as a failure
 
 The type decides what happens next; nobody looks into a message.
@@ -245,6 +246,14 @@ class Stopped(RouterError):
     code = "stopped"
     status = 409
     sentence = "The answer was stopped."
+
+
+class ReplicaLost(RouterError):
+    """The answer was another replica's, and that one is gone, or can be reached no more."""
+
+    code = "replica_lost"
+    status = 502
+    sentence = "The server that gave this answer is gone. Please try again."
 
 
 class ToolError(RouterError):

@@ -22,6 +22,7 @@ from router.server.body import ClientLeft
 from router.server.log import Entry, problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
+from router.server.replica import Replicas
 from router.server.reply import Collected, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
@@ -68,10 +69,12 @@ class Chat:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._recordings = Recordings()
+        self._replicas = Replicas()
 
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""
         await self._recordings.close()
+        await self._replicas.close()
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
@@ -101,7 +104,10 @@ class Chat:
                     if wanted.stream and wanted.chat_id is not None:
                         recording = Recording(entry, heading, reply.wire, server.resume)
                         delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                        self._recordings.start(request.key(wanted.chat_id), recording, delivery, server.resume.keep)
+                        key = request.key(wanted.chat_id)
+                        self._recordings.start(key, recording, delivery, server.resume.keep)
+                        if replica := self._replicas.on(generation.kept.redis):
+                            replica.publish(key, recording, total, server.resume.keep)
                         await recording.follow(sink)
                     else:
                         await deliver(route.answer, ask, total, entry, sink)
@@ -135,7 +141,10 @@ class Chat:
             reply = Reply(send, entry, WIRES["line"])
             try:
                 named = request.protocol()
-                recording = self._recordings.find(request.key(wanted))
+                key = request.key(wanted)
+                recording = self._recordings.find(key)
+                if replica := self._replicas.on(generation.kept.redis):
+                    recording = await replica.find(key, recording, generation.server.resume)
                 if recording is None:
                     entry.outcome = "nothing_to_resume"
                     await reply.empty(200 if chat is None else 204)
@@ -154,8 +163,11 @@ class Chat:
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
         """Stop the answer of a chat. 204 whether there was one or not."""
-        self._recordings.stop(request.key(chat))
-        entry = Entry(request.id, self._live.generation.digest)
+        generation, key = self._live.generation, request.key(chat)
+        replica = self._replicas.on(generation.kept.redis)
+        if replica is None or not await replica.stop(key, self._recordings.find(key)):
+            self._recordings.stop(key)
+        entry = Entry(request.id, generation.digest)
         entry.outcome = "stop_asked"
         await Reply(send, entry, WIRES["line"]).empty(204)
         entry.write()

@@ -1,7 +1,7 @@
 """A Redis that may be away: nobody waits for it longer than once and shortly, and it comes back by itself.
 
-What goes to Redis goes through here. While something is asked and nothing at all is answered for `LIMIT`, or where an answer says
-that Redis cannot be used (full, read-only, loading, no permission), it is away: whoever waits is let go with `Away`, whoever asks
+What goes to Redis goes through here. While something is asked and nothing at all is answered for `LIMIT`, not even a PING, or where
+an answer says that Redis cannot be used (full, read-only, loading, no permission), it is away: whoever waits is let go with `Away`, whoever asks
 from then on hears so at once, and a probe in the background writes a key until one write has gone through. The limit is one of
 silence, not of each command: a burst that takes this process long to get through is no Redis that has gone.
 
@@ -38,8 +38,10 @@ PAUSES = 0.2, 5.0
 STEADY = 10.0
 AT_ONCE = 128
 """Commands that go out together."""
-LINES = 32
-"""Connections."""
+LINES = 16
+"""Connections for libraries' own commands, which wait for each other there."""
+OWN = 4
+"""Connections for ours: one for commands, one for the probe, one to listen; and one that is being closed."""
 PREFIX = "pointsman:"
 """What every key begins with."""
 
@@ -83,8 +85,9 @@ class Redis:
         """How often it went away."""
         self._driver = driver
         try:
-            self.pool = self._pool()
-            """The connections, for a library that brings commands of its own: run those `within` the limit."""
+            self.pool = self._pool(LINES)
+            """Connections for a library that brings commands of its own: run those `within` the limit."""
+            self._own = self._pool(OWN)
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number, ssl_check_hostname true or false") from None
         self._state: Literal["new", "here", "away", "closed"] = "new"
@@ -100,7 +103,7 @@ class Redis:
         self._heard = 0.0
         """When the last answer came."""
         self._look: asyncio.TimerHandle | None = None
-        self._back: list[asyncio.Future[None]] = []
+        self._back: set[asyncio.Future[None]] = set()
 
     # What is known of it.
 
@@ -131,8 +134,11 @@ class Redis:
                 raise Away
             self.start()
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._back.append(future)
-            await future
+            self._back.add(future)
+            try:
+                await future
+            finally:
+                self._back.discard(future)
 
     # Its life.
 
@@ -157,13 +163,14 @@ class Redis:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.pool.disconnect()
+        for pool in (self.pool, self._own):
+            await pool.disconnect()
 
-    def _pool(self) -> "ConnectionPool":
+    def _pool(self, lines: int) -> "ConnectionPool":
         # Nothing is tried twice, no wait is limited there, and nothing beyond the oldest protocol is asked for: all that is here.
         pool = self._driver.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             self.url.value,
-            max_connections=LINES,
+            max_connections=lines,
             timeout=None,
             socket_timeout=None,
             socket_connect_timeout=PROBE,
@@ -174,7 +181,7 @@ class Redis:
 
     @cached_property
     def _client(self) -> "Driver":
-        return self._driver.Redis(connection_pool=self.pool)
+        return self._driver.Redis(connection_pool=self._own)
 
     # Asking.
 
@@ -193,9 +200,12 @@ class Redis:
         loop = asyncio.get_running_loop()
         turns = [(command, cast("asyncio.Future[object]", loop.create_future())) for command in commands]
         self._waiting.extend(turns)
+        self._sent()
+        return [await future for _, future in turns] if len(turns) == 1 else list(await asyncio.gather(*(one for _, one in turns)))
+
+    def _sent(self) -> None:
         if self._pump is None:
             self._pump = asyncio.create_task(self._send())
-        return [await future for _, future in turns] if len(turns) == 1 else list(await asyncio.gather(*(one for _, one in turns)))
 
     async def within(self, work: Callable[[], Awaitable[T]]) -> T:
         """What a library's own commands, on connections of the `pool`, come to. Away, Mismatch as for `ask`."""
@@ -277,7 +287,7 @@ class Redis:
         task = asyncio.ensure_future(work)
         self._under_way[task] = asyncio.get_running_loop().time()
         task.add_done_callback(self._done)
-        self._watch(LIMIT)
+        self._watch(LIMIT / 2)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -305,7 +315,14 @@ class Redis:
             return
         now = asyncio.get_running_loop().time()
         quiet = now - max(self._heard, next(iter(self._under_way.values())))
-        if quiet < LIMIT:
+        if quiet < LIMIT / 2:
+            self._watch(LIMIT / 2 - quiet)
+        elif quiet < LIMIT:
+            # What is asked may be slow, or wait for its connection. Whether Redis is there, a word of ours tells.
+            nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            nobody.cancel()
+            self._waiting.append((("PING",), nobody))
+            self._sent()
             self._watch(LIMIT - quiet)
         elif now - planned > STALLED and quiet < MOST_QUIET:
             self._watch(STALLED)  # let this process read first what has come meanwhile
@@ -373,7 +390,8 @@ class Redis:
         began = asyncio.get_running_loop().time()
         while True:
             if pause:
-                await self.pool.disconnect(inuse_connections=False)
+                for pool in (self.pool, self._own):
+                    await pool.disconnect(inuse_connections=False)
                 await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that replicas do not come all at once
             try:
                 async with asyncio.timeout(PROBE):
@@ -391,8 +409,7 @@ class Redis:
         self._tell()
 
     def _tell(self) -> None:
-        back, self._back = self._back, []
-        for future in back:
+        for future in self._back:
             if not future.done():
                 future.set_result(None)
 
