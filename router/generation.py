@@ -71,7 +71,6 @@ class Generation:
     _sets: Sequence[ToolSet] = ()
     kept: Kept = field(default_factory=Kept)
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    _holds: Redis | None = None
 
     def route(self, model: str) -> Compiled:
         """The route of this id or alias. UnknownModel where there is none; the id is never repeated to the client."""
@@ -88,9 +87,7 @@ class Generation:
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
         if self.kept.redis is not None:
-            self._holds = self.kept.redis
-            self._holds.hold()
-            self._holds.start()
+            self.kept.redis.start()
 
     @property
     def ready(self) -> bool:
@@ -104,8 +101,8 @@ class Generation:
         await asyncio.gather(*self._warming, return_exceptions=True)
         for tool_set in self._sets:
             tool_set.close()
-        if self._holds is not None:
-            await self._holds.release()
+        if self.kept.redis is not None:
+            await self.kept.redis.release()
 
 
 def build(declaration: Declaration, before: Kept | None = None) -> Generation:
@@ -117,6 +114,8 @@ def build(declaration: Declaration, before: Kept | None = None) -> Generation:
     if found := declaration.complaints.in_order():
         builder.close()
         raise ConfigError(found)
+    if builder.kept.redis is not None:
+        builder.kept.redis.hold()
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())

@@ -130,7 +130,7 @@ def _secret(text: str) -> Secret:
     return Secret(text)
 
 
-REDIS_OPTIONS = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
+REDIS_OPTIONS = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 """What the address of a Redis may say behind its `?`. Time limits and the like are the router's own."""
 
 
@@ -142,8 +142,8 @@ def _redis_address(text: str) -> Secret:
         raise Misfit("this is not the address of a Redis: write redis://:password@host:6379/0, rediss:// with TLS, or unix:///path")
     if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path, re.ASCII):
         raise Misfit("a Redis database is a number: redis://host:6379/0")
-    if unknown := [name for name in parse_qs(parts.query, keep_blank_values=True) if name not in REDIS_OPTIONS]:
-        raise Misfit(f"the address of a Redis takes {', '.join(REDIS_OPTIONS)}; {len(unknown)} of its options are none of these")
+    if any(name not in REDIS_OPTIONS for name in parse_qs(parts.query, keep_blank_values=True)):
+        raise Misfit(f"the address of a Redis takes no options but {', '.join(REDIS_OPTIONS)}")
     return Secret(text)
 
 

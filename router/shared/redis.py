@@ -27,10 +27,11 @@ log = logging.getLogger("router.redis")
 
 LIMIT = 0.05
 """Seconds of silence after which Redis is away: what its being gone costs a request, once."""
-STALLED = 0.01
-"""Seconds that the look at it may come late. Later, and this process was held up: what Redis said may lie there unread."""
-MOST_QUIET = 0.25
-"""Seconds of silence after which that excuses it no more."""
+TICK = 0.005
+"""Seconds between two looks at whether there is silence. Where one comes late this process was held up, and what Redis said may lie
+there unread: the time beyond is not counted as silence."""
+MOST = 0.25
+"""Seconds after which it is silence all the same."""
 PROBE = 1.0
 """Seconds a probe may take. Nobody waits for it."""
 PAUSES = 0.2, 5.0
@@ -89,11 +90,11 @@ class Redis:
             """Connections for a library that brings commands of its own: run those `within` the limit."""
             self._own = self._pool(OWN)
         except ValueError:
-            raise Misfit("the options of this Redis address cannot be read: db is a number, ssl_check_hostname true or false") from None
+            raise Misfit("the options of this Redis address cannot be read: db is a number") from None
         self._state: Literal["new", "here", "away", "closed"] = "new"
         self._changed_at = 0.0
         self._pause = PAUSES[0]
-        self._holders = 0
+        self._holders: list[None] = []
         self._waiting: deque[tuple[Command, asyncio.Future[object]]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -102,6 +103,8 @@ class Redis:
         self._listening: set[asyncio.Future[Any]] = set()
         self._heard = 0.0
         """When the last answer came."""
+        self._quiet = 0.0
+        """Seconds of silence that count."""
         self._look: asyncio.TimerHandle | None = None
         self._back: set[asyncio.Future[None]] = set()
 
@@ -149,13 +152,13 @@ class Redis:
             self._probe = asyncio.create_task(self._return(0.0))
 
     def hold(self) -> None:
-        """It is used, until `release`."""
-        self._holders += 1
+        """It is used, until `release`. From any thread: generations are built beside the loop."""
+        self._holders.append(None)
 
     async def release(self) -> None:
         """Close it, if nobody else holds it."""
-        self._holders -= 1
-        if self._holders > 0 or self.closed:
+        self._holders.pop()
+        if self._holders or self.closed:
             return
         self._state = "closed"
         tasks = [task for task in (self._probe, self._pump) if task is not None]
@@ -287,7 +290,7 @@ class Redis:
         task = asyncio.ensure_future(work)
         self._under_way[task] = asyncio.get_running_loop().time()
         task.add_done_callback(self._done)
-        self._watch(LIMIT / 2)
+        self._watch()
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -300,34 +303,35 @@ class Redis:
     def _done(self, task: "asyncio.Future[Any]") -> None:
         self._under_way.pop(task, None)
         if not task.cancelled():
-            self._heard = asyncio.get_running_loop().time()
+            self._heard, self._quiet = asyncio.get_running_loop().time(), 0.0
             task.exception()  # whoever asked may have left
 
-    def _watch(self, after: float) -> None:
-        if self._look is None and self._under_way:
-            loop = asyncio.get_running_loop()
-            self._look = loop.call_later(after, self._looked, loop.time() + after)
+    def _watch(self) -> None:
+        if self._look is None:
+            self._quiet = 0.0
+            self._tick()
 
-    def _looked(self, planned: float) -> None:
-        """Whether there was silence for too long."""
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(TICK, self._looked, loop.time())
+
+    def _looked(self, last: float) -> None:
+        """Whether there is silence for too long."""
         self._look = None
         if not self._under_way:
             return
-        now = asyncio.get_running_loop().time()
-        quiet = now - max(self._heard, next(iter(self._under_way.values())))
-        if quiet < LIMIT / 2:
-            self._watch(LIMIT / 2 - quiet)
-        elif quiet < LIMIT:
+        now, before = asyncio.get_running_loop().time(), self._quiet
+        self._quiet += min(now - last, 2 * TICK)
+        if self._quiet >= LIMIT or now - max(self._heard, next(iter(self._under_way.values()))) > MOST:
+            self._leave("timeout")
+            return
+        if before < LIMIT / 2 <= self._quiet:
             # What is asked may be slow, or wait for its connection. Whether Redis is there, a word of ours tells.
             nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             nobody.cancel()
             self._waiting.append((("PING",), nobody))
             self._sent()
-            self._watch(LIMIT - quiet)
-        elif now - planned > STALLED and quiet < MOST_QUIET:
-            self._watch(STALLED)  # let this process read first what has come meanwhile
-        else:
-            self._leave("timeout")
+        self._tick()
 
     # Its going and its coming back.
 
