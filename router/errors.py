@@ -3,7 +3,8 @@
     RouterError                  .code (stable, public)  .status (HTTP)  .public (a safe sentence)
     ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
     ├─ Refused                   the caller's doing, before the stream
-    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  └─ WrongMethod 405
+    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  ├─ WrongMethod 405
+    │   └─ Unauthorized 401  └─ NotAllowed 403
     ├─ TargetError               one target did not answer; names it, never what it said
     │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
     │   │   └─ TargetSilent      late: worth another target, not the same one again
@@ -27,11 +28,19 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target: how it ended (`ok` or a categorical outcome), and after how many seconds."""
+    """One try at one target: how it ended (`ok` or a categorical outcome), and after how many seconds.
+
+    first: seconds until it started to speak; None where it never did
+    wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
+    began: when it was asked, by the clock of time.monotonic
+    """
 
     target: str
     outcome: str
     seconds: float
+    first: float | None = None
+    wait: float | None = None
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,22 @@ class WrongMethod(Refused):
     code = "method_not_allowed"
     status = 405
     sentence = "This address takes POST."
+
+
+class Unauthorized(Refused):
+    """Who asks has not said who that is."""
+
+    code = "unauthorized"
+    status = 401
+    sentence = "This server takes a key: Authorization: Bearer …"
+
+
+class NotAllowed(Refused):
+    """Who asks may not have this."""
+
+    code = "not_allowed"
+    status = 403
+    sentence = "This key may not ask for that."
 
 
 class TargetError(RouterError):
@@ -238,6 +263,8 @@ class Stopping(RouterError):
     code = "stopping"
     status = 503
     sentence = "The server is being restarted. Please try again."
+    retry_after = 1.0
+    """Seconds. Another process may take the next request, or this one's successor."""
 
 
 class Stopped(RouterError):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -21,13 +22,15 @@ from router.config.document import Scalar
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, Load, Policy, Pool, Standing, failover, standing
+from router.failover import Candidate, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.shared import Redis
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target
 from router.toolbox import Tool, Toolbox, ToolSet, load
 
+EXTRAS = {"otel": "opentelemetry.sdk"}
+"""Keys of `server` → the package that they need, which comes with the extra of the same name."""
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
@@ -40,18 +43,22 @@ class Compiled:
     answer: Answer
     targets: tuple[Target, ...]
     tools: tuple[Tool, ...]
+    tool_names: frozenset[str]
+    models: Mapping[str, str]
+    """Target → its model's name."""
     steps: tuple[str, ...]
     """The words of its pipeline, outermost first."""
 
 
 @dataclass(slots=True)
 class Kept:
-    """What outlives a generation: connections, and how each target has fared, with the declaration it fared under. The next
-    generation takes over what it declares in the same way, and forgets the rest.
+    """What outlives a generation: connections, how each target has fared, with the declaration it fared under, and what an
+    operator said of it. The next generation takes over what it declares in the same way, and forgets the rest.
     """
 
     connections: Connections = field(default_factory=Connections)
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
+    switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
@@ -109,6 +116,7 @@ def build(declaration: Declaration, before: Kept | None = None) -> Generation:
     """The generation a declaration makes, with what the one before it kept. ConfigError with every complaint, the declaration's
     own included.
     """
+    _check_extras(declaration)
     builder = _Builder(declaration, before or Kept())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
     if found := declaration.complaints.in_order():
@@ -120,6 +128,13 @@ def build(declaration: Declaration, before: Kept | None = None) -> Generation:
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
     return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
+
+
+def _check_extras(declaration: Declaration) -> None:
+    for key, package in EXTRAS.items():
+        if getattr(declaration.routes.server, key) is not None and find_spec(package.partition(".")[0]) is None:
+            place = Place(declaration.snapshot.routes, 1, 1)
+            declaration.complaints.add(place, f"`server.{key}` needs a package that is not here: pip install 'pointsman[{key}]'")
 
 
 class _Builder:
@@ -169,7 +184,8 @@ class _Builder:
         for step in reversed(inner):
             answer = step(answer)
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
-        return Compiled(str(name), route, answer, targets, tools, words)
+        models = {target.name: target.model for target in targets}
+        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, words)
 
     def _redis(self) -> Redis | None:
         """The Redis that is declared: the one before, where it is the same."""
@@ -193,7 +209,8 @@ class _Builder:
                 fared = standing(route.breaker, route.retry, self._load(target.name, declared))
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
-        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1])
+        switch = self.kept.switches.setdefault(target.name, self._before.switches.get(target.name) or Switch())
+        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], switch)
 
     def _load(self, name: str, declared: Declared) -> Load:
         """The load of a target, whoever asks it: as it is known here, or was before."""

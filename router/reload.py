@@ -9,15 +9,17 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import watchfiles
 
-from router.config import load, read, secrets
+from router.config import load, read, reloads, secrets
 from router.errors import ConfigError
 from router.generation import Generation, build
 from router.targets import close_lanes
@@ -38,6 +40,8 @@ class Live:
 
     def __init__(self, generation: Generation) -> None:
         self._now = generation
+        self.since = time.time()
+        """When it began to serve: seconds since 1970."""
         self._riders: dict[int, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -45,6 +49,11 @@ class Live:
     def generation(self) -> Generation:
         """The one that new requests get."""
         return self._now
+
+    @property
+    def alive(self) -> int:
+        """Generations that are not closed yet: the one that serves, and those whose last rider is still there."""
+        return len({*self._riders, id(self._now)}) + len(self._closing)
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
@@ -64,6 +73,7 @@ class Live:
     def swap(self, generation: Generation) -> None:
         """From now on this one answers."""
         old, self._now = self._now, generation
+        self.since = time.time()
         if id(old) not in self._riders:
             self._let_go(old)
 
@@ -84,20 +94,38 @@ Content = tuple[Mapping[str, str], Mapping[str, str | None]] | str
 """What the files hold: texts and secrets; or why they cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An edit that cannot be served: what was complained of, and when (seconds since 1970). `digest`: its name, where it could be
+    read at all.
+    """
+
+    error: ConfigError
+    digest: str | None
+    at: float
+
+
 class Reload:
-    """Follows the files that `routes` begins with, while it is entered. `failed`: why their newest state is not served; None where
-    it is.
+    """Serves what the files hold that `routes` begins with, while it is entered: as they change, where the configuration says so;
+    else when it is asked to. `failed`: why their newest state is not served; None where it is.
     """
 
     def __init__(self, live: Live, routes: Path) -> None:
         self._live = live
         self._routes = routes.absolute()
         self._hint = asyncio.Event()
+        self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._tried: Content = ""
         """What they held when a generation was last made of them, or could not be."""
         self._secrets: tuple[str, ...] = ()
-        self.failed: ConfigError | None = None
+        self._digest: str | None = None
+        """Of what was tried last."""
+        self.failed: Failed | None = None
+        self.swaps = 0
+        """Edits that went live."""
+        self.failures = 0
+        """Those that could not."""
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
@@ -114,18 +142,28 @@ class Reload:
         """The folder, not the files: a rename or a link that is turned blinds a file's watch."""
         watch: Any = watchfiles
         async for _ in watch.awatch(self._routes.parent, watch_filter=None, debounce=50, step=25, ignore_permission_denied=True):
-            self._hint.set()
+            if self._follows:
+                self._hint.set()
+
+    @property
+    def _follows(self) -> bool:
+        """Whether an edit goes live by itself; an edit may change that too."""
+        return reloads(self._live.generation.server)
 
     async def _follow(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EVERY):
+                async with asyncio.timeout(EVERY if self._follows else None):
                     await self._hint.wait()
             self._hint.clear()
             await self.refresh()
 
     async def refresh(self) -> None:
         """Serve what is on disk now, if it is another than what was tried last, and can be."""
+        async with self._one:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         content = await self._settled()
         if content == self._tried:
             return
@@ -133,19 +171,23 @@ class Reload:
         try:
             generation = await asyncio.to_thread(self._made)
         except ConfigError as error:
-            self.failed = error
+            self.failed = Failed(error, self._digest, time.time())
+            self.failures += 1
             complaints = [str(complaint) for complaint in error.complaints]
             log.warning("not reloaded", extra={"fields": {"generation": self._live.generation.digest, "complaints": complaints}})
             return
         self.failed = None
         if generation is not None:
+            self.swaps += 1
             self._live.swap(generation)
             generation.start()
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
 
     def _made(self) -> Generation | None:
         """The generation of what is on disk; None where it is the one that serves."""
+        self._digest = None
         declaration = load(self._routes)
+        self._digest = declaration.digest
         self._secrets = tuple(declaration.secrets)
         self._tried = (declaration.snapshot.texts, declaration.secrets)
         now = self._live.generation

@@ -186,7 +186,9 @@ def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 async def serving(generation: Generation, follows: Path | None = None) -> AsyncGenerator[Client, None]:
     """The router on loopback, by uvicorn, as it is served for real. `follows`: the routes file whose edits go live."""
     edge = application(generation, follows)
-    config = uvicorn.Config(edge, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", server_header=False)
+    config = uvicorn.Config(
+        edge, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", server_header=False, proxy_headers=False
+    )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     while not server.started:

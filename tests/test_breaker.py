@@ -13,6 +13,7 @@ from router.config.values import Span
 from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, Unanswered
 from router.events import Event, Events, Finish, Start, Text
 from router.failover import Breaker, Candidate, Policy, Standing, failover, standing
+from router.failover.breaker import CLOSED
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 ONCE = Policy(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=Span(0.001, 0.002)), "fail")
@@ -91,8 +92,11 @@ def test_a_probe_that_came_to_nothing_makes_room(clock: Clock) -> None:
     breaker = made(clock, failures=1)
     breaker.failed()
     clock.now += 15
-    assert breaker.admit()
-    breaker.rest()
+    probe = breaker.admit()
+    assert probe is not None
+    breaker.rest(CLOSED)  # one that was let in before it opened has gone: that is no word about the probe
+    assert not breaker.admit()
+    breaker.rest(probe)
     assert breaker.admit()
 
 

@@ -34,7 +34,8 @@ from router.config.declaration import (
 )
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
-from router.server.log import Entry
+from router.server import log
+from router.server.entry import Entry
 from router.signature import Choice, Record, Scalar, Spelled, record_of
 from router.steps import STEPS
 from router.steps.prompt import compile_template
@@ -46,7 +47,13 @@ from tests.wire.readers import READERS
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^(<!-- refused -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WIRE_LINE = re.compile(r"[0-9a-z]:\{|data: \{")
-VARIABLES = {"OPENAI_API_KEY": "sk-docs", "ANTHROPIC_API_KEY": "sk-docs", "OLLAMA_URL": "http://127.0.0.1:11434"}
+VARIABLES = {
+    "OPENAI_API_KEY": "sk-docs",
+    "ANTHROPIC_API_KEY": "sk-docs",
+    "OLLAMA_URL": "http://127.0.0.1:11434",
+    "ROUTER_ADMIN_KEY": "adm-docs",
+    "OTEL_TOKEN": "docs",
+}
 SECRETS = {"secrets/openai.key": "sk-docs\n"}
 WHOLE = ("targets", "routes", "defaults", "server")
 """What a yaml block begins with that is (a part of) a routes.yaml."""
@@ -300,7 +307,7 @@ def test_every_error_code_is_documented() -> None:
 def test_every_field_of_the_log_line_is_documented(caplog: pytest.LogCaptureFixture) -> None:
     """docs/operations.md names each field, and its example has just those."""
     with caplog.at_level(logging.INFO, "router.access"):
-        Entry("req_1", "0").write()
+        Entry("req_1", "0", observers=(log.line,)).close()
     fields = cast("dict[str, object]", caplog.records[-1].__dict__["fields"])
     assert not [name for name in fields if f"`{name}`" not in page("docs/operations.md")]
     example = next(block for block in shown("json") if block.page == "docs/operations.md")

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +11,8 @@ from router.errors import ConfigError
 from router.generation import build
 from router.shared import Redis
 from tests.conftest import Workspace, routes, serving
-from tests.services import needs_redis, redis_server
+from tests.redis_cli import keys, said, until
+from tests.services import redis_server
 
 TARGET = "a: {script: [{text: Hello}]}"
 
@@ -42,14 +42,6 @@ def test_the_address_is_never_shown(workspace: Workspace) -> None:
     assert "canary" not in repr(generation)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until this becomes true."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-@needs_redis
 async def test_an_edit_elsewhere_hands_it_over_and_another_address_lets_it_go(workspace: Workspace) -> None:
     """The same connections serve on; those to a Redis that is declared no more are closed."""
     file = workspace.root / "routes.yaml"
@@ -77,27 +69,5 @@ async def test_an_edit_elsewhere_hands_it_over_and_another_address_lets_it_go(wo
             await until(lambda: moved.here and begun.closed)
             assert (await client.post(id="chat-1", messages=[{"role": "user", "content": "Hi"}])).status == 200
         assert moved.closed
-        assert "pointsman" in await dump(other.port)
-        assert await clients(one.port) == 1
-
-
-async def dump(port: int) -> str:
-    """The keys of a Redis, as one text."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"KEYS *\r\n")
-    await writer.drain()
-    async with asyncio.timeout(5):
-        found = await reader.read(65536)
-    writer.close()
-    return found.decode()
-
-
-async def clients(port: int) -> int:
-    """How many connections a Redis has, this one counted."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"CLIENT LIST\r\n")
-    async with asyncio.timeout(5):
-        size = int((await reader.readline())[1:])
-        found = await reader.readexactly(size)
-    writer.close()
-    return found.count(b" name=")
+        assert "pointsman" in "".join(await keys(other))
+        assert (await said(one, "CLIENT", "LIST")).count(" name=") == 1  # who asks this

@@ -142,7 +142,7 @@ async def test_a_bad_edit_changes_nothing(workspace: Workspace, caplog: pytest.L
             await reload.refresh()
             assert live.generation is before
             assert reload.failed is not None
-            assert "routes.yaml:6:15" in str(reload.failed)
+            assert "routes.yaml:6:15" in str(reload.failed.error)
             in_place(file, says("three"))
             await until(lambda: word(live) == "three")
             assert reload.failed is None
@@ -212,7 +212,7 @@ async def test_an_answer_ends_as_it_began(workspace: Workspace) -> None:
     async with provider(Reply(text("new"))) as new, AsyncExitStack() as stack:
         file = workspace.write("routes.yaml", routes("a: {script: [{text: slow}, {pause: 400ms}, {text: ly}]}")).root / "routes.yaml"
         client = await stack.enter_async_context(serving(build(load(file)), file))
-        asked = [asyncio.create_task(client.ask()) for _ in range(20)]
+        asked = [asyncio.create_task(client.ask()) for _ in range(50)]
         await asyncio.sleep(0.1)
         in_place(file, routes(direct_target(new.base)))
         async with asyncio.timeout(10):

@@ -11,7 +11,7 @@ import pytest
 
 from router.config.declaration import Resume
 from router.events import Finish, Start, Text
-from router.server.log import Entry
+from router.server.entry import Entry
 from router.server.recording import Recording, Recordings
 from router.wire import WIRES, Heading
 from tests.conftest import LANES, Client, Workspace, direct_target, parsed_lines, routes, serving

@@ -387,7 +387,9 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
         assert (await client.get("/readyz")).json["ready"] is True
         document = (await client.get("/openapi.json")).json
         chat = {"/api/chat", "/api/chat/{route}", "/v1/chat/completions"}
-        assert {*chat, "/api/models", "/v1/models", "/healthz", "/readyz"} == set(document["paths"])
+        operators = {"/metrics", "/admin/config", "/admin/reload", "/admin/targets", "/admin/targets/{name}", "/admin/requests"}
+        operators.add("/admin/requests/{request_id}")
+        assert {*chat, *operators, "/api/models", "/v1/models", "/healthz", "/readyz"} == set(document["paths"])
         assert (await client.get("/docs")).status == 200
         assert (await client.get("/no-such")).status == 404
         assert (await client.get("/api/chat")).status == 405

@@ -43,6 +43,9 @@ HOMES = {
     "httptools": {"targets"},
     "msgspec": {"targets"},
     "fastapi": {"server"},
+    "opentelemetry": {"server"},
+    "prometheus_client": {"server"},
+    "pydantic": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server", "commands"},
 }

@@ -9,11 +9,13 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
 from router.commands.words import counted
-from router.config import ROUTES_VARIABLE, load
+from router.config import COUNTERS, FOLDER_VARIABLE, ROUTES_VARIABLE, load
 from router.generation import Generation, build
 
 if TYPE_CHECKING:
@@ -48,8 +50,9 @@ def run(given: argparse.Namespace) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         lifespan="on",
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=10,  # what ran has been ended before: see server/shutdown.py
         timeout_keep_alive=75,
     )
     if many:
@@ -62,7 +65,7 @@ def _run_alone(config: "uvicorn.Config") -> int:
     import uvicorn  # noqa: PLC0415
 
     server = uvicorn.Server(config)
-    # uvicorn ends its streams on SIGTERM and then raises the signal again: to have been stopped is no failure.
+    # uvicorn ends on SIGTERM and then raises the signal again: to have been stopped is no failure.
     signal.signal(signal.SIGTERM, _end)
     try:
         server.run()
@@ -78,7 +81,20 @@ def _end(*_: object) -> None:
 def _run_workers(config: "uvicorn.Config") -> int:
     from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
 
-    Multiprocess(config, sockets=[config.bind_socket()]).run()
+    class Workers(Multiprocess):
+        """They are told of SIGHUP: uvicorn's own would put new ones in their place."""
+
+        def handle_hup(self) -> None:
+            for process in self.processes:
+                if process.pid is not None:
+                    os.kill(process.pid, signal.SIGHUP)
+
+    with tempfile.TemporaryDirectory(prefix="router-") as folder:
+        counters = Path(folder, COUNTERS)
+        counters.mkdir()
+        os.environ[FOLDER_VARIABLE] = folder
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters)  # read by prometheus_client when a worker imports it
+        Workers(config, sockets=[config.bind_socket()]).run()
     return 0
 
 

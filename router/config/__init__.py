@@ -7,10 +7,26 @@ from pathlib import Path
 from router.config.declaration import Declaration, Server, declare
 from router.config.snapshot import read
 
-__all__ = ["ROUTES_VARIABLE", "Declaration", "declare", "load", "read", "reloads", "routes_from_environment", "secrets"]
+__all__ = [
+    "COUNTERS",
+    "FOLDER_VARIABLE",
+    "ROUTES_VARIABLE",
+    "Declaration",
+    "declare",
+    "folder_from_environment",
+    "load",
+    "read",
+    "reloads",
+    "routes_from_environment",
+    "secrets",
+]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
 """Names the routes file to the workers of `router serve --workers`."""
+FOLDER_VARIABLE = "ROUTER_FOLDER"
+"""Names the folder in which they meet."""
+COUNTERS = "counters"
+"""The folder in that where each keeps what it counted."""
 
 
 def load(routes: Path) -> Declaration:
@@ -21,6 +37,12 @@ def load(routes: Path) -> Declaration:
 def routes_from_environment() -> Path:
     """The routes file this worker serves."""
     return Path(os.environ.get(ROUTES_VARIABLE, "routes.yaml"))
+
+
+def folder_from_environment() -> Path | None:
+    """The folder in which the workers of this server meet; None where there is one worker."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else None
 
 
 def reloads(server: Server) -> bool:

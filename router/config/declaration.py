@@ -304,6 +304,34 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """Who may see /admin, /metrics and /docs: unless a key is declared, this machine alone.
+
+    key: whoever bears it may, from anywhere, e.g. ${ROUTER_ADMIN_KEY}
+    """
+
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Otel:
+    """Where traces and metrics go, by OTLP over HTTP; needs the extra `pointsman[otel]`.
+
+    endpoint: the collector, e.g. http://127.0.0.1:4318
+    token: what it is shown, as Authorization: Bearer
+    service: under this name
+    share: of the requests whose caller does not say; a trace that a caller has begun goes on as it says
+    every: metrics are sent so often
+    """
+
+    endpoint: WebAddress
+    token: Key | None = None
+    service: str = "pointsman"
+    share: Share = 1.0
+    every: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP edge.
 
@@ -315,6 +343,9 @@ class Server:
     resume: how the answer of a chat can be found again
     reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production
     redis: where the Redis is that replicas share, e.g. ${REDIS_URL}; without it each is on its own
+    drain: on SIGTERM answers that run may go on for so long
+    admin: who may see /admin, /metrics and /docs
+    otel: where traces go; unless given, nowhere
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -325,6 +356,9 @@ class Server:
     resume: Resume = field(default_factory=Resume)
     reload: Literal["auto", "on", "off"] = "auto"
     redis: RedisAddress | None = None
+    drain: Seconds = 30.0
+    admin: Admin = field(default_factory=Admin)
+    otel: Otel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

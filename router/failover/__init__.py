@@ -8,8 +8,8 @@ folder and nowhere else.
 """
 
 from router.failover.breaker import Breaker
-from router.failover.candidate import Candidate, Pool, Standing, standing
+from router.failover.candidate import Candidate, Pool, Position, Standing, Switch, standing
 from router.failover.chain import Policy, failover
 from router.failover.load import Load
 
-__all__ = ["Breaker", "Candidate", "Load", "Policy", "Pool", "Standing", "failover", "standing"]
+__all__ = ["Breaker", "Candidate", "Load", "Policy", "Pool", "Position", "Standing", "Switch", "failover", "standing"]

@@ -3,27 +3,37 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 from router.chat import Ask
-from router.errors import TargetDenied, TargetDown, TargetError, TargetSilent
+from router.errors import Attempt, TargetDenied, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Start
 from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
 
-Note = Callable[[str, str, float], None]
-"""Remembers how a try of this target ended, after so many seconds."""
+Note = Callable[[Attempt], None]
+"""Remembers how a try ended."""
 
 
+@dataclass(slots=True, eq=False)
 class Opened:
-    """A stream whose first event is here, and whose it is. Whoever has it closes it."""
+    """A stream whose first event is here, and whose it is. Whoever has it closes it. `began`: when it was asked; `took`: seconds
+    until that event.
+    """
 
-    def __init__(self, candidate: Candidate, start: Start, first: Event, events: AsyncGenerator[Event, None]) -> None:
-        self.candidate = candidate
-        self.start = start
-        self.first = first
-        self.events = events
-        self._closed = False
+    candidate: Candidate
+    start: Start
+    first: Event
+    events: AsyncGenerator[Event, None]
+    began: float
+    took: float
+    _closed: bool = False
+
+    def ended(self, outcome: str) -> Attempt:
+        """The try that ends now."""
+        seconds = time.monotonic() - self.began
+        return Attempt(self.candidate.name, outcome, round(seconds, 3), first=round(self.took, 3), began=self.began)
 
     async def close(self) -> None:
         """Let go of the stream."""
@@ -37,10 +47,15 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     """Ask one target, up to its first event (`first_token`: seconds). The stream is closed on every other way out."""
     standing = candidate.standing
     breaker = standing.breaker
-    if not breaker.admit():
-        note(candidate.name, "breaker_open", 0)
-        raise TargetSilent(candidate.name, "breaker_open", retry_after=breaker.wait())
     began = time.monotonic()
+
+    def ended(outcome: str, wait: float | None = None) -> None:
+        seconds = time.monotonic() - began
+        note(Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began))
+
+    admission = breaker.admit() if not candidate.switch.off else None
+    if admission is None:
+        raise _left_alone(candidate, ended)
     standing.load.busy += 1
     events: AsyncGenerator[Event, None] | None = None
     opened: Opened | None = None
@@ -60,10 +75,10 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             breaker.began()
             standing.load.started(took)
             standing.pace.started(took)
-            opened = Opened(candidate, start, event, events)
+            opened = Opened(candidate, start, event, events, began, took)
             return opened
     except TargetError as error:
-        note(candidate.name, error.outcome, time.monotonic() - began)
+        ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
         if isinstance(error, TargetDenied):
             breaker.open()
         elif isinstance(error, TargetDown):
@@ -71,16 +86,24 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more.
-        took = time.monotonic() - began
-        note(candidate.name, "abandoned", took)
-        standing.pace.abandoned(took)
+        ended("abandoned")
+        standing.pace.abandoned(time.monotonic() - began)
         raise
     finally:
         if opened is None:
             standing.load.busy -= 1
-            breaker.rest()  # where nothing else was said of it: whoever asked has gone
+            breaker.rest(admission)  # where nothing else was said of it: whoever asked has gone
             if events is not None:
                 await events.aclose()
+
+
+def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], None]) -> TargetSilent:
+    """Why it may not be asked now; noted."""
+    switched = candidate.switch.off
+    wait = None if switched else candidate.standing.breaker.wait()
+    outcome = "drained" if switched else "breaker_open"
+    ended(outcome, wait)
+    return TargetSilent(candidate.name, outcome, retry_after=wait)
 
 
 def _is_empty(event: Event, ask: Ask) -> bool:

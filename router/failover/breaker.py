@@ -9,10 +9,20 @@ It knows no clock but the one it is given, and no target but by what is told to 
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 from router.config.declaration import Breaker as Declared
 
 Clock = Callable[[], float]
+State = Literal["closed", "half_open", "open"]
+
+
+class Admission:
+    """Leave to ask a target. While its breaker is half open there is one at a time: the probe's."""
+
+
+CLOSED = Admission()
+"""That of everybody, while it is closed."""
 
 
 class Breaker:
@@ -24,16 +34,23 @@ class Breaker:
         self._failed: deque[float] = deque(maxlen=declared.failures)
         self._until: float | None = None
         """When it is half open; None while it is closed."""
-        self._probing = False
+        self._probe: Admission | None = None
 
-    def admit(self) -> bool:
-        """Whether the target may be asked now. Whoever gets a yes says what came of it, or lets it `rest`."""
+    def admit(self) -> "Admission | None":
+        """Leave to ask the target now; None where it may not be asked. Whoever has it says what came of it, or lets it `rest`."""
         if self._until is None:
-            return True
-        if self._probing or self._clock() < self._until:
-            return False
-        self._probing = True
-        return True
+            return CLOSED
+        if self._probe is not None or self._clock() < self._until:
+            return None
+        self._probe = Admission()
+        return self._probe
+
+    @property
+    def state(self) -> State:
+        """How it stands: half open is one whose time is over, whether its probe runs or not."""
+        if self._until is None:
+            return "closed"
+        return "half_open" if self._probe is not None or self._clock() >= self._until else "open"
 
     def wait(self) -> float:
         """Seconds until it may be asked, as far as is known."""
@@ -42,7 +59,7 @@ class Breaker:
     def began(self) -> None:
         """It speaks: others may ask it too. Whether that was a success shows at the end."""
         self._until = None
-        self._probing = False
+        self._probe = None
 
     def succeeded(self) -> None:
         """It answered, to the end."""
@@ -54,15 +71,22 @@ class Breaker:
         now = self._clock()
         self._failed.append(now)
         many = len(self._failed) == self._declared.failures and now - self._failed[0] <= self._declared.within
-        if self._probing or many:
+        if self._probe is not None or many:
             self.open()
 
     def open(self) -> None:
         """Leave it alone, however often it failed: its key does not work."""
         self._until = self._clock() + self._declared.open
-        self._probing = False
+        self._probe = None
         self._failed.clear()
 
-    def rest(self) -> None:
+    def half_open(self) -> None:
+        """Its time is over: one request may try it."""
+        self._until = self._clock()
+        self._probe = None
+        self._failed.clear()
+
+    def rest(self, admission: "Admission") -> None:
         """Nothing came of it, good or bad: whoever asked has gone, or what was asked was at fault."""
-        self._probing = False
+        if self._probe is admission:
+            self._probe = None

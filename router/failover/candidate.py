@@ -44,6 +44,24 @@ def standing(
     return Standing(Breaker(declared, clock), Pace(declared, clock), load or Load(clock), retries)
 
 
+Position = Literal["auto", "drain", "open"]
+"""Where an operator has put a target: auto leaves it to itself; drain gives it no new question; open does as if its breaker were
+open, and afterwards one request at a time tries it, as after a failure.
+"""
+
+
+class Switch:
+    """What an operator says of a target while it serves: without an edit, and over all edits until it is said otherwise."""
+
+    def __init__(self) -> None:
+        self.position: Position = "auto"
+
+    @property
+    def off(self) -> bool:
+        """Whether no question goes to it."""
+        return self.position != "auto"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A target as the chain sees it."""
@@ -54,6 +72,12 @@ class Candidate:
     prefill: bool = False
     """Whether it goes on from the assistant's last words, if it is given any."""
     standing: Standing = field(default_factory=standing)
+    switch: Switch = field(default_factory=Switch)
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether it would not be asked now."""
+        return self.switch.off or self.standing.breaker.wait() > 0
 
 
 Balance = Literal["least_busy", "latency"]
@@ -71,7 +95,7 @@ class Pool:
         """Who is asked first this time, and who after that. One that is left alone comes last."""
         if len(self.members) == 1:
             return self.members
-        return sorted(self._chosen(chance), key=lambda one: one.standing.breaker.wait() > 0)
+        return sorted(self._chosen(chance), key=lambda one: one.left_alone)
 
     def _chosen(self, chance: random.Random) -> list[Candidate]:
         shuffled = chance.sample(self.members, len(self.members))

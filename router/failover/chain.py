@@ -83,29 +83,28 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
 
 async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -> Events:
     """What one target says, joined to what was heard before. Without a Finish at its end it broke off, which was noted."""
-    began = time.monotonic()
     event: Event | None = opened.first
     try:
         while event is not None:
             if isinstance(event, Finish):
                 if (rest := heard.rest()) is not None:
                     yield rest
-                chain.finished(opened, time.monotonic() - began)
+                chain.finished(opened)
                 yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
                 return
             if (seen := heard.see(event)) is not None:
                 yield seen
             event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
-        chain.broke(opened, "cut", time.monotonic() - began)
+        chain.broke(opened, "cut")
     except TargetError as error:
-        chain.broke(opened, error.outcome, time.monotonic() - began, error.used)
+        chain.broke(opened, error.outcome, error.used)
     except Diverged:
-        chain.note(opened.candidate.name, "diverged", time.monotonic() - began)
+        chain.note(opened.ended("diverged"))
     finally:
         await opened.close()
 
 
-BUSY = frozenset({"status_429", "breaker_open"})
+BUSY = frozenset({"status_429", "breaker_open", "drained"})
 """Outcomes after which it is worth coming back, and when."""
 
 
@@ -127,19 +126,19 @@ class Chain:
         self._used: Usage | None = None
         self.attempts: list[Attempt] = []
 
-    def note(self, target: str, outcome: str, seconds: float) -> None:
+    def note(self, attempt: Attempt) -> None:
         """Remember how a try ended."""
-        self.attempts.append(Attempt(target, outcome, round(seconds, 3)))
+        self.attempts.append(attempt)
 
-    def finished(self, opened: Opened, seconds: float) -> None:
+    def finished(self, opened: Opened) -> None:
         """A stream came to its end."""
-        self.note(opened.candidate.name, "ok", seconds)
+        self.note(opened.ended("ok"))
         opened.candidate.standing.breaker.succeeded()
         opened.candidate.standing.retries.earn()
 
-    def broke(self, opened: Opened, outcome: str, seconds: float, used: tuple[int, int] | None = None) -> None:
+    def broke(self, opened: Opened, outcome: str, used: tuple[int, int] | None = None) -> None:
         """A stream that had begun broke off. `used`: tokens it had cost, where its provider said."""
-        self.note(opened.candidate.name, outcome, seconds)
+        self.note(opened.ended(outcome))
         opened.candidate.standing.breaker.failed()
         if used is not None:
             self._used = self.total(Usage(*used))
@@ -215,7 +214,7 @@ class Chain:
             candidate = self._waiting.popleft()
             if not self._window or (await candidate.window() or 0) > self._window:
                 return candidate
-            self.note(candidate.name, "skipped_window", 0)
+            self.note(Attempt(candidate.name, "skipped_window", 0, began=time.monotonic()))
         return None
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:

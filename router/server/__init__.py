@@ -3,21 +3,33 @@
 import gc
 from pathlib import Path
 
-from router.config import load, reloads, routes_from_environment
+from router.config import COUNTERS, folder_from_environment, load, routes_from_environment
 from router.generation import Generation, build
 from router.reload import Live, Reload
+from router.server.admin import Admin
+from router.server.chat import Chat
 from router.server.edge import Edge
-from router.server.log import to_stderr
+from router.server.log import line, to_stderr
+from router.server.metrics import Metrics
 from router.server.pages import pages
+from router.server.ring import Ring
+from router.server.siblings import Siblings
+from router.server.traces import Traces
 
 __all__ = ["application", "create", "steady", "to_stderr"]
 
 
 def application(generation: Generation, routes: Path | None = None) -> Edge:
-    """The ASGI application over a generation; with the routes file it came from, it follows that file's edits."""
+    """The ASGI application over a generation; with the routes file it came from, edits of that can go live."""
     live = Live(generation)
-    reload = Reload(live, routes) if routes is not None and reloads(generation.server) else None
-    return Edge(live, pages(live), reload)
+    folder = folder_from_environment()
+    ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
+    # The ring comes last: it lets go of what it does not show.
+    chat = Chat(live, (line, metrics.count, traces.observe, ring.keep))
+    admin = Admin(live, Reload(live, routes) if routes is not None else None, chat, ring, metrics, traces)
+    if folder is not None:
+        admin.siblings = Siblings(folder, admin.answer)
+    return Edge(admin, pages(admin))
 
 
 def create() -> Edge:
@@ -35,4 +47,4 @@ def steady() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(10_000, 10, 3)

@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+import logging
 import re
 import secrets
 import time
 import uuid
-from collections.abc import Coroutine
-from contextlib import ExitStack
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from urllib.parse import parse_qs
 
@@ -19,7 +20,8 @@ from router.generation import Generation
 from router.reload import Live
 from router.server import body, protocol, question
 from router.server.body import ClientLeft
-from router.server.log import Entry, problems
+from router.server.entry import Entry, Observer
+from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
 from router.server.replica import Replicas
@@ -27,6 +29,11 @@ from router.server.reply import Collected, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+log = logging.getLogger("router.server")
+
+LAST_WORDS = 5.0
+"""Seconds in which a stream that is ended must have written its end."""
 CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
 
@@ -54,6 +61,12 @@ class Request:
         """How long its body is said to be."""
         return self._headers.get(b"content-length")
 
+    @property
+    def traceparent(self) -> str:
+        """The trace it belongs to, if it names one."""
+        given = self._headers.get(b"traceparent", b"")
+        return given.decode() if TRACEPARENT.fullmatch(given) else ""
+
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""
         return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
@@ -66,28 +79,74 @@ class Request:
 class Chat:
     """What is asked below /api/chat, and at OpenAI's address."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, observers: Sequence[Observer] = ()) -> None:
         self._live = live
+        self._observers = observers
         self._recordings = Recordings()
         self._replicas = Replicas()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self.stopping = False
+        """Whether the server is about to end: new questions are refused."""
+
+    @property
+    def running(self) -> int:
+        """Answers that are being given now."""
+        return len(self._tasks)
 
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""
         await self._recordings.close()
+        await self._replicas.end()
         await self._replicas.close()
+
+    async def drain(self) -> None:
+        """The server is about to end: nothing new is taken, and what runs may finish, for as long as is declared."""
+        self.stopping = True
+        until = time.monotonic() + self._live.generation.server.drain
+        log.info("stopping", extra={"fields": {"open": self.running}})
+        while (running := self._tasks | self._recordings.tasks) and (left := until - time.monotonic()) > 0:
+            await asyncio.wait(running, timeout=left)
+
+    async def end(self) -> None:
+        """What still runs is told that the server ends."""
+        await self._recordings.close()
+        await self._replicas.end()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+
+    @contextmanager
+    def _answering(self) -> Generator[None, None, None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            yield
+        finally:
+            self._tasks.discard(task)
+
+    def _welcome(self) -> None:
+        if self.stopping:
+            raise Stopping
+
+    def _entry(self, request: Request, generation: Generation) -> Entry:
+        return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
-        with ExitStack() as pins:
+        with self._answering(), ExitStack() as pins:
             generation = pins.enter_context(self._live.pinned())
-            entry = Entry(request.id, generation.digest)
+            entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
             sink: Streamed | Collected | None = None
             recording: Recording | None = None
             try:
+                self._welcome()
                 wanted = await _read(request, generation, reply)
                 route = generation.route(wanted.ask.model)
                 entry.route, entry.stream = route.name, wanted.stream
+                entry.granted, entry.models = route.tool_names, route.models
                 server = generation.server
                 heading = Heading(
                     request_id=entry.request_id,
@@ -127,7 +186,7 @@ class Chat:
                 await reply.refuse(RouterError())
             finally:
                 if recording is None or recording.over:
-                    entry.write()
+                    entry.close()
                 else:
                     recording.ends_alone()
 
@@ -136,8 +195,8 @@ class Chat:
         empty 200 with `?chatId=`, where AI SDK 4 asks and takes a 204 for an error.
         """
         wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
-        with self._live.pinned() as generation:
-            entry = Entry(request.id, generation.digest)
+        with self._answering(), self._live.pinned() as generation:
+            entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
             try:
                 named = request.protocol()
@@ -159,7 +218,7 @@ class Chat:
             except RouterError as error:
                 await reply.refuse(error)
             finally:
-                entry.write()
+                entry.close()
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
         """Stop the answer of a chat. 204 whether there was one or not."""
@@ -167,10 +226,10 @@ class Chat:
         replica = self._replicas.on(generation.kept.redis)
         if replica is None or not await replica.stop(key, self._recordings.find(key)):
             self._recordings.stop(key)
-        entry = Entry(request.id, generation.digest)
+        entry = self._entry(request, generation)
         entry.outcome = "stop_asked"
         await Reply(send, entry, WIRES["line"]).empty(204)
-        entry.write()
+        entry.close()
 
 
 async def _read(request: Request, generation: Generation, reply: Reply) -> Asked:

@@ -10,9 +10,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.config.declaration import Cors
-from router.reload import Live, Reload
-from router.server.chat import Chat, Request
+from router.errors import Refused
+from router.server.admin import Admin
+from router.server.chat import Request
+from router.server.entry import Entry
+from router.server.gate import enter, guarded
 from router.server.protocol import OPENAI
+from router.server.reply import Reply
+from router.server.shutdown import Shutdown
+from router.wire import WIRES
 
 CHAT = "/api/chat"
 COMPLETIONS = f"{OPENAI}chat/completions"
@@ -22,11 +28,12 @@ STREAM, STOP = "/stream", "/stop"
 class Edge:
     """The application uvicorn runs."""
 
-    def __init__(self, live: Live, pages: ASGIApp, reload: Reload | None = None) -> None:
-        self.live = live
-        self._reload = reload
+    def __init__(self, admin: Admin, pages: ASGIApp) -> None:
+        self.live = admin.live
+        self.admin = admin
         self._pages = pages
-        self._chat = Chat(live)
+        self._chat = admin.chat
+        self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._cors: tuple[Cors, ASGIApp] = (Cors(), self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +55,7 @@ class Edge:
                 allow_credentials=True,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["x-request-id", "x-router-generation", "x-router-target"],
+                expose_headers=["x-request-id", "x-router-generation", "x-router-target", "x-router-attempts"],
             )
             self._cors = (declared, wrapped)
         return self._cors[1]
@@ -64,7 +71,17 @@ class Edge:
         elif path.startswith(CHAT + "/"):
             await self._below(Request(scope, receive, path.removeprefix(CHAT + "/")), send)
         else:
-            await self._pages(scope, receive, send)
+            await self._page(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if guarded(scope["path"]):
+            try:
+                enter(scope, self.live.generation.server.admin.key)
+            except Refused as error:
+                request = Request(scope, receive)
+                await Reply(send, Entry(request.id, self.live.generation.digest), WIRES["line"]).refuse(error)
+                return
+        await self._pages(scope, receive, send)
 
     async def _below(self, request: Request, send: Send) -> None:
         """What stands below /api/chat: a route's own address, or that of a chat's answer."""
@@ -82,12 +99,19 @@ class Edge:
                 message = await receive()
                 if message["type"] == "lifespan.startup":
                     self.live.generation.start()
-                    if self._reload is not None:
-                        await following.enter_async_context(self._reload)
+                    if (redis := self.live.generation.kept.redis) is not None:
+                        await redis.looked_for()
+                    if self.admin.siblings is not None:
+                        await following.enter_async_context(self.admin.siblings)
+                        await self.admin.join()
+                    if self.admin.reload is not None:
+                        await following.enter_async_context(self.admin.reload)
+                    self._shutdown.install()
                     await send({"type": "lifespan.startup.complete"})
                 elif message["type"] == "lifespan.shutdown":
                     await following.aclose()
                     await self._chat.close()
+                    await self.admin.traces.close()
                     await self.live.close()
                     await send({"type": "lifespan.shutdown.complete"})
                     return

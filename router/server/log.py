@@ -3,17 +3,19 @@
 import json
 import logging
 import sys
+import threading
 import time
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
-from router.errors import Attempt
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, Usage
+from router.server.entry import Entry
 
 access = logging.getLogger("router.access")
 problems = logging.getLogger("router.problems")
 
+
+OURS = frozenset({"router", "uvicorn"})
+"""Loggers whose messages are shown. What a library says may be what a provider said: of that only the place is."""
 
 _dumps = json.JSONEncoder(ensure_ascii=True, default=str).encode  # json.dumps would make an encoder for each line
 
@@ -32,7 +34,7 @@ class JsonLines(logging.Formatter):
             "time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": record.getMessage() if record.name.partition(".")[0] in OURS else f"at {record.module}:{record.lineno}",
         }
         made.update(cast("dict[str, object]", getattr(record, "fields", {})))
         if record.exc_info and record.exc_info[1]:
@@ -52,76 +54,20 @@ def traced(error: BaseException) -> tuple[str, list[str]]:
 
 
 def to_stderr() -> None:
-    """Everything this process logs goes to stderr, as JSON."""
+    """Everything this process has to say goes to stderr, as JSON: warnings and what nobody caught too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     # No line says them, and finding them out for each would be a third of its cost.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio"):
+    for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio", "watchfiles"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = lambda _, error, __: problems.critical("the process ends", exc_info=error)
+    sys.unraisablehook = lambda caught: problems.error("an error nobody could raise", exc_info=caught.exc_value)
+    threading.excepthook = lambda caught: problems.error("a thread ends", exc_info=caught.exc_value)
 
 
-@dataclass(slots=True)
-class Entry:
-    """What the log will say of one request: categories, counts and times, no words of anybody."""
-
-    request_id: str
-    generation: str
-    began: float = field(default_factory=time.monotonic)
-    route: str = ""
-    stream: bool | None = None
-    """None where the body was refused before that was known."""
-    status: int = 0
-    outcome: str = ""
-    """The finish reason, or the code of what went wrong, or `client_left`."""
-    target: str = ""
-    steps: int = 0
-    tools: list[str] = field(default_factory=list[str])
-    attempts: tuple[Attempt, ...] = ()
-    usage: Usage | None = None
-    first: float | None = None
-
-    def see(self, event: Event) -> None:
-        """Note what matters of an event."""
-        match event:
-            case Text() | Thought():
-                if self.first is None:
-                    self.first = time.monotonic()
-            case Start(target, _, attempts, used):
-                self.target = target
-                self.steps += 1
-                self.attempts = attempts
-                if used is not None:
-                    self.usage = used + (self.usage or Usage())
-            case ToolCall(_, name):
-                self.tools.append(name)
-            case Finish(reason, usage, attempts):
-                self.outcome, self.usage, self.attempts = reason, usage or self.usage, attempts
-                if attempts:
-                    self.target = attempts[-1].target  # another may have gone on where the one that began broke off
-            case Failure(code, _, attempts):
-                self.outcome, self.attempts = code, attempts or self.attempts
-            case _:
-                pass
-
-    def write(self) -> None:
-        """The one line."""
-        now = time.monotonic()
-        fields: dict[str, object] = {
-            "request_id": self.request_id,
-            "generation": self.generation,
-            "route": self.route,
-            "stream": self.stream,
-            "status": self.status,
-            "outcome": self.outcome,
-            "target": self.target,
-            "steps": self.steps,
-            "tools": self.tools,
-            "attempts": [{"target": one.target, "outcome": one.outcome, "seconds": one.seconds} for one in self.attempts],
-            "input_tokens": self.usage.input_tokens if self.usage else None,
-            "output_tokens": self.usage.output_tokens if self.usage else None,
-            "first_token_seconds": round(self.first - self.began, 4) if self.first else None,
-            "seconds": round(now - self.began, 4),
-        }
-        access.info("request", extra={"fields": fields})
+def line(entry: Entry) -> None:
+    """One line for one request."""
+    access.info("request", extra={"fields": entry.explained()})

@@ -6,14 +6,18 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
 
 from router import __version__
-from router.reload import Live
+from router.server import admin as operators
 from router.server import openapi
+from router.server.admin import Admin
+from router.server.metrics import CONTENT_TYPE
 
 
-def pages(live: Live) -> FastAPI:
-    """The FastAPI application over the live generation."""
+def pages(admin: Admin) -> FastAPI:
+    """The FastAPI application."""
+    live, chat = admin.live, admin.chat
     app = FastAPI(title="Pointsman", version=__version__, redoc_url=None)
     began = int(time.time())
 
@@ -47,13 +51,19 @@ def pages(live: Live) -> FastAPI:
         """Whether the process runs."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up"}})
+    @app.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up, or about to end"}})
     def readyz(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Whether every target answers as quickly as it ever will."""
-        ready = live.generation.ready
+        """Whether new questions are welcome: every target answers as quickly as it ever will, and the server is not about to end."""
+        ready = live.generation.ready and not chat.stopping
         response.status_code = 200 if ready else 503
         return {"ready": ready, "generation": live.generation.digest}
 
+    @app.get("/metrics", tags=["admin"], response_class=PlainTextResponse)
+    async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """What was counted, and how all workers stand: Prometheus text format."""
+        return Response(admin.metrics.text(await admin.reports()), media_type=CONTENT_TYPE)
+
+    app.include_router(operators.pages(admin))
     app.openapi = _documented(app)
     return app
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from router.config.declaration import Resume
 from router.errors import RouterError, Stopped, Stopping
 from router.events import Event, Failure, Finish, Text, Thought, ToolInput
-from router.server.log import Entry
+from router.server.entry import Entry
 from router.wire import Heading, Wire
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Recording:
         self._at: dict[object, int] = {}
         """Each viewer's next event, by number."""
         self._changed: list[asyncio.Future[None]] = []
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._until = 0.0
         """When it ends, if nobody views it."""
@@ -78,7 +78,7 @@ class Recording:
 
     def start(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         """Run what delivers it, from now on, whoever views it; then tell."""
-        self._task = asyncio.create_task(self._run(delivery, ended))
+        self.task = asyncio.create_task(self._run(delivery, ended))
 
         def done(task: asyncio.Task[None]) -> None:
             if not self.over:  # it was stopped before it took its first step
@@ -89,7 +89,7 @@ class Recording:
             if not task.cancelled():
                 task.exception()  # a viewer hears of it, by `follow`
 
-        self._task.add_done_callback(done)
+        self.task.add_done_callback(done)
 
     async def _run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         try:
@@ -111,7 +111,7 @@ class Recording:
             self._tell()
             ended(self)
             if self._alone:
-                self.entry.write()
+                self.entry.close()
 
     def ends_alone(self) -> None:
         """Whoever asked has gone: what there is to log is logged at its end."""
@@ -183,8 +183,8 @@ class Recording:
                     break
                 else:
                     await self._change()
-            if not self.begun and self._task is not None:
-                await self._outcome(self._task)
+            if not self.begun and self.task is not None:
+                await self._outcome(self.task)
         finally:
             del self._at[viewer]
             self._left()
@@ -201,8 +201,8 @@ class Recording:
 
     async def ended(self) -> None:
         """Wait for its end, however it ends."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        if self.task is not None:
+            await asyncio.wait([self.task])
 
     def stop(self) -> None:
         """End it: whoever asked wants no more of it."""
@@ -213,9 +213,9 @@ class Recording:
         self._end(Failure(Stopping.code, Stopping.sentence))
 
     def _end(self, last: Finish | Failure) -> None:
-        if not self.over and self._task is not None:
+        if not self.over and self.task is not None:
             self._last = last
-            self._task.cancel()
+            self.task.cancel()
 
     def _seen(self, viewer: object, at: int) -> None:
         self._at[viewer] = at
@@ -224,12 +224,12 @@ class Recording:
 
     def _left(self) -> None:
         """A viewer is gone; nobody is left to be waited for, or there is room now."""
-        if self._at or self.over or self._task is None:
+        if self._at or self.over or self.task is None:
             self._tell()
             return
         if self._declared.grace is not None and self.whole:
             self._until = max(self._until, asyncio.get_running_loop().time() + self._declared.grace)
-        self._lapse(self._task)
+        self._lapse(self.task)
 
     def hold(self, seconds: float) -> None:
         """Somebody who is no viewer of ours waits for it: it goes on for so long at least, whoever leaves."""
@@ -318,6 +318,11 @@ class Recordings:
         """End the answer of a chat, if this caller asked for it and it still runs."""
         if (found := self._kept.get(key)) is not None:
             found.stop()
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """What still runs."""
+        return {recording.task for recording in self._running if recording.task is not None}
 
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""

@@ -15,7 +15,7 @@ from router.codec import Unreadable, decode, encode, packed
 from router.config.declaration import Resume
 from router.errors import Busy, Filtered, Overlong, ReplicaLost, RouterError, Stopped, Stopping, TimedOut, Unanswered
 from router.events import Failure, Finish
-from router.server.log import Entry
+from router.server.entry import Entry
 from router.server.recording import Key, Recording
 from router.shared import Away, Batch, Found, Logs, Redis
 from router.wire import WIRES, Heading
@@ -141,13 +141,16 @@ class Replica:
             echo.put(Failure(lost.code, lost.public))
             await echo.flush()
 
-    async def close(self) -> None:
-        """The server ends: whoever views another's answer here is told so, and what was recorded here is written to its end."""
+    async def end(self) -> None:
+        """The server ends: whoever views another's answer here is told so."""
         echoes = list(self._echoes.values())
         for echo in echoes:
             echo.fail()
         for echo in echoes:
             await echo.ended()
+
+    async def close(self) -> None:
+        """What was recorded here is written to its end."""
         await self._logs.close()
 
 
@@ -192,7 +195,12 @@ class Replicas:
             self._replicas.append(Replica(redis))
         return self._replicas[-1]
 
+    async def end(self) -> None:
+        """The server ends: viewers are told so."""
+        for one in self._replicas:
+            await one.end()
+
     async def close(self) -> None:
-        """The server ends."""
+        """What was recorded is written to its end."""
         for one in self._replicas:
             await one.close()

@@ -13,11 +13,12 @@ from typing import Protocol, Self
 from starlette.types import Receive, Send
 
 from router.chat import Ask
-from router.errors import RouterError, TimedOut
+from router.errors import RouterError, Stopping, TimedOut
 from router.events import Answer, Event, Failure
 from router.server.ahead import Ahead
 from router.server.body import ClientLeft
-from router.server.log import Entry, problems
+from router.server.entry import Entry, header
+from router.server.log import problems
 from router.server.pulse import Pulse
 from router.wire import Heading, Refusal, Wire, answered
 
@@ -65,6 +66,8 @@ class Reply:
         ]
         if self.entry.target:
             headers.append((b"x-router-target", self.entry.target.encode()))
+        if self.entry.attempts:
+            headers.append((b"x-router-attempts", header(self.entry.attempts)))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool) -> None:
@@ -90,6 +93,10 @@ class Reply:
         more: Headers = [(b"retry-after", str(max(1, round(wait))).encode())] if isinstance(wait, int | float) else []
         if error.status == 405:
             more.append((b"allow", b"POST"))
+        if error.status == 401:
+            more.append((b"www-authenticate", b"Bearer"))
+        if isinstance(error, Stopping):
+            more.append((b"connection", b"close"))  # the next request finds another process
         sentence = f"{error.public} (request {self.entry.request_id})" if error.status >= 500 else error.public
         await self._refuse(error.status, error.code, sentence, more)
 
@@ -236,9 +243,14 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
         entry.see(event)
         sink.put(event)
 
+    async def flush() -> None:
+        await sink.flush()
+        entry.waits()
+
     try:
         async with asyncio.timeout(total), aclosing(answer(ask)) as events:
-            async for event in Ahead(events, sink.flush):
+            async for event in Ahead(events, flush):
+                entry.goes_on()
                 take(event)
                 if sink.full:
                     await sink.flush()

@@ -47,6 +47,10 @@ GONE = 10.0
 """Seconds after which a log that cannot be found goes: those who are reading it come to its end."""
 ROUND = 256 * 1024
 """Bytes of one log that are written at once."""
+AT_ONCE = 32
+"""Logs that are written at once: what a Redis has missed is told to it bit by bit, and requests have their turn in between."""
+SETTLE = 3.0
+"""Seconds after Redis was away in which no replica is taken for gone: each finds its way back in its own time."""
 WAITING = 1000
 """Messages that wait in an inbox."""
 
@@ -257,6 +261,11 @@ def _read(after: int, fields: dict[bytes, bytes]) -> Batch | Ending:
     return Batch(int(first) if first.isdigit() and len(first) < 12 else after + 1, after, data)
 
 
+def _stopped(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the resume log has stopped", exc_info=error)
+
+
 class Logs:
     """The logs that this process writes and reads, as one replica among others."""
 
@@ -266,7 +275,8 @@ class Logs:
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
         self._written: dict[str, Written] = {}
-        self._dirty: set[Written] = set()
+        self._dirty: dict[Written, None] = {}
+        """What has news, in the order it came."""
         self._news = asyncio.Event()
         self._departures = 0
         self._beat_at = 0.0
@@ -290,13 +300,15 @@ class Logs:
     def wake(self, written: Written) -> None:
         """There is more of this one."""
         if not written.done:
-            self._dirty.add(written)
+            self._dirty[written] = None
             self._news.set()
 
     def _start(self) -> None:
         if not self._tasks:
             self._departures = self._redis.departures
             self._tasks = [asyncio.create_task(self._keep_writing()), asyncio.create_task(self._keep_reading())]
+            for task in self._tasks:
+                task.add_done_callback(_stopped)
 
     async def _keep_writing(self) -> None:
         loop = asyncio.get_running_loop()
@@ -323,17 +335,22 @@ class Logs:
         if now >= self._beat_at:
             await self._redis.ask("SET", key(self.id, "alive"), 1, "PX", milliseconds(LEASE))
             self._beat_at = now + BEAT
-        dirty, self._dirty = self._dirty, set()
+        # One that was told of while its last was being written is here again.
+        dirty = [one for one in self._dirty if not one.done]
+        dirty, rest = dirty[:AT_ONCE], dirty[AT_ONCE:]
+        self._dirty = dict.fromkeys(rest)
         ends = await asyncio.gather(*(one.sync(self._redis) for one in dirty), return_exceptions=True)
         for one, end in zip(dirty, ends, strict=True):
             if isinstance(end, Away):
-                self._dirty.add(one)
+                self.wake(one)
             elif isinstance(end, BaseException):
                 raise end
             elif one.done:
                 del self._written[one.id]
         if any(isinstance(end, Away) for end in ends):
             raise Away
+        if rest:
+            self._news.set()
 
     def _forget_late(self) -> None:
         """What was over for so long that it would not be found any more need not be written either."""
@@ -342,7 +359,7 @@ class Logs:
             if one.over_at is None:
                 one.over_at = now
             elif now - one.over_at > one.keep:
-                self._dirty.discard(one)
+                self._dirty.pop(one, None)
                 del self._written[one.id]
 
     # Finding and reading.
@@ -403,19 +420,21 @@ class Logs:
         return ("XADD", inbox, "MAXLEN", "~", WAITING, "*", "m", text), ("PEXPIRE", inbox, milliseconds(60))
 
     async def _keep_reading(self) -> None:
-        while not self._redis.closed:
-            try:
-                await self._look()
-                await self._read()
-            except Mismatch:
-                await self._find_wrong_ones()
-                await asyncio.sleep(LOOK)
-            except Away:
-                self._lose_patience()
-                await self._until_back(LOOK)
-                await asyncio.sleep(EVERY)
-        for follower in self._followers:
-            self._lose(follower)
+        try:
+            while not self._redis.closed:
+                try:
+                    await self._look()
+                    await self._read()
+                except Mismatch:
+                    await self._find_wrong_ones()
+                    await asyncio.sleep(LOOK)
+                except Away:
+                    self._lose_patience()
+                    await self._until_back(LOOK)
+                    await asyncio.sleep(EVERY)
+        finally:
+            for follower in self._followers:
+                self._lose(follower)
 
     async def _look(self) -> None:
         """Whether those live whose logs are read here; and tell them that they are."""
@@ -430,8 +449,8 @@ class Logs:
             for one in self._followers:
                 commands += self._message(one.replica, f"hold {one.stream.rpartition(':')[2]}")
         answers = await self._redis.ask_all(commands)
-        # Where Redis was away the others may not have come back yet.
-        gone = {replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and self._redis.here_for > LEASE}
+        settled = self._redis.departures == 0 or self._redis.here_for > SETTLE
+        gone = {replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled}
         for follower in self._followers:
             follower.doomed = follower.replica in gone
 
@@ -500,7 +519,8 @@ class Logs:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._dirty.update(self._written.values())
+        for one in self._written.values():
+            self.wake(one)
         with suppress(Away, TimeoutError):
             async with asyncio.timeout(LAST):
                 while self._dirty:

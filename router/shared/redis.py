@@ -13,6 +13,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -34,7 +35,7 @@ MOST = 0.25
 """Seconds after which it is silence all the same."""
 PROBE = 1.0
 """Seconds a probe may take. Nobody waits for it."""
-PAUSES = 0.2, 5.0
+PAUSES = 0.2, 1.0
 """Seconds before a probe: at first, and at most. It doubles each time that Redis does not stay for `STEADY`."""
 STEADY = 10.0
 AT_ONCE = 128
@@ -92,6 +93,8 @@ class Redis:
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
         self._state: Literal["new", "here", "away", "closed"] = "new"
+        self._known = asyncio.Event()
+        """Whether it is here has been found out."""
         self._changed_at = 0.0
         self._pause = PAUSES[0]
         self._holders: list[None] = []
@@ -129,6 +132,13 @@ class Redis:
     def away_for(self) -> float:
         """Seconds since it went; 0 while it is here."""
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
+
+    async def looked_for(self) -> None:
+        """Wait until it is known whether it is here: at the start of a process, so that no request waits for its first connection."""
+        self.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROBE):
+                await self._known.wait()
 
     async def back(self) -> None:
         """Wait until it is here. Away where it never will be."""
@@ -241,9 +251,9 @@ class Redis:
         """Return if it is here. The very first asker waits for it, shortly."""
         if self._state == "new":
             self.start()
-            left = self._changed_at + LIMIT - asyncio.get_running_loop().time()
-            if left > 0 and self._probe is not None:
-                await asyncio.wait([self._probe], timeout=left)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._changed_at + LIMIT):
+                    await self._known.wait()
             if self._state == "new":
                 self._leave("timeout")
         if self._state != "here":
@@ -369,6 +379,7 @@ class Redis:
         stayed = self._state == "here" and loop.time() - self._changed_at > STEADY
         self._pause = PAUSES[0] if stayed or self.departures == 0 else min(2 * self._pause, PAUSES[1])
         self._state, self._changed_at = "away", loop.time()
+        self._known.set()
         self.departures += 1
         log.warning("redis is away: local from now on", extra={"fields": {"why": why}})
         self._let_go()
@@ -410,6 +421,7 @@ class Redis:
             log.info("redis is back: shared from now on", extra={"fields": {"seconds": seconds}})
         self._state, self._changed_at = "here", asyncio.get_running_loop().time()
         self._probe = None
+        self._known.set()
         self._tell()
 
     def _tell(self) -> None:

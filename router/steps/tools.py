@@ -18,7 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from router.chat import AUTO, Ask, Call, Message, Part, Result
-from router.errors import Attempt
+from router.errors import Attempt, Unanswered
 from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolResult, Usage
 from router.toolbox import Toolbox
 
@@ -34,10 +34,14 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
             turn = Turn(theirs=frozenset(spec.name for spec in theirs))
             for count in range(1, max_steps + 1):
                 turn.begin()
-                async with aclosing(answer(ask)) as events:
-                    async for event in events:
-                        if (seen := turn.see(event)) is not None:
-                            yield seen
+                try:
+                    async with aclosing(answer(ask)) as events:
+                        async for event in events:
+                            if (seen := turn.see(event)) is not None:
+                                yield seen
+                except Unanswered as error:
+                    error.attempts = turn.attempts + error.attempts
+                    raise
                 if turn.over:
                     return
                 if not turn.calls:
@@ -76,13 +80,14 @@ class Turn:
     theirs: frozenset[str] = frozenset()
     """Tools that the caller runs."""
     usage: Usage | None = None
+    attempts: tuple[Attempt, ...] = ()
+    """Of the model calls that have ended."""
     over: bool = False
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
     _said: list[str] = field(default_factory=list[str])
     _last: Finish | None = None
     _used: Usage | None = None
-    _attempts: tuple[Attempt, ...] = ()
     _taken: set[str] = field(default_factory=set[str])
     _renamed: dict[str, str] = field(default_factory=dict[str, str])
     _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
@@ -106,15 +111,15 @@ class Turn:
                 self.calls.append(event)
             case Finish():
                 self._last = event
-                self._attempts += event.attempts
+                self.attempts += event.attempts
                 if event.usage:
                     self.usage = event.usage + (self.usage or Usage())
                 return None
             case Start():
-                return replace(event, attempts=self._attempts + event.attempts, used=self._used)
+                return replace(event, attempts=self.attempts + event.attempts, used=self._used)
             case Failure():
                 self.over = True
-                return replace(event, attempts=self._attempts + event.attempts)
+                return replace(event, attempts=self.attempts + event.attempts)
             case _:
                 pass
         return event
@@ -146,7 +151,7 @@ class Turn:
         last = self._last or Finish("unknown")
         # Its calls were run, or it made none: "tool-calls" would tell the client that something is left to do.
         reason = "stop" if last.reason == "tool-calls" else last.reason
-        return Finish(reason, self.usage, self._attempts)
+        return Finish(reason, self.usage, self.attempts)
 
     def messages(self) -> tuple[Message, Message]:
         """This model call and its results, for the next one."""

@@ -6,6 +6,7 @@ fallbacks, caches and callbacks are off: ours are in failover/, told by routes.y
 
 import asyncio
 import importlib
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -236,6 +237,8 @@ def _import() -> Library:
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
     litellm.callbacks = []
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
+        logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
     httpx: Any = importlib.import_module("httpx")
     _without_redirects(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport)
     openai: Any = importlib.import_module("openai")

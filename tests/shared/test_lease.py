@@ -8,9 +8,9 @@ import pytest
 
 from router.config.values import Secret
 from router.shared import Leases, LocalLeases, Redis, RedisLeases
-from tests.services import RedisServer, needs_redis, redis_server
+from tests.services import RedisServer, redis_server
 
-KINDS = ["local", pytest.param("redis", marks=needs_redis)]
+KINDS = ["local", "redis"]
 
 
 @asynccontextmanager
@@ -61,18 +61,17 @@ async def test_it_is_free_when_its_time_is_over(kind: str) -> None:
         assert await other.extend(taken, 60)
 
 
-@needs_redis
 async def test_without_redis_each_process_has_its_own() -> None:
     """One here, one there; and where Redis comes back, one of the two goes on."""
     async with two("redis") as (one, other, server):
         assert server is not None
-        server.kill()
+        await server.daemon.kill()
         mine, yours = await one.take("a", 60), await other.take("a", 60)
         assert mine is not None
         assert yours is not None
         assert await one.take("a", 60) is None
         assert await one.extend(mine, 60)
-        await server.start()
+        await server.daemon.start()
         async with asyncio.timeout(5):
             while (await one.extend(mine, 60)) == (await other.extend(yours, 60)):
                 await asyncio.sleep(0.02)

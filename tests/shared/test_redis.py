@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,9 +12,8 @@ import pytest
 from router.config.values import Secret
 from router.shared import Away, Mismatch, Redis
 from router.shared.redis import key
-from tests.services import RedisServer, free_port, needs_redis, redis_server
-
-pytestmark = needs_redis
+from tests.redis_cli import said, until
+from tests.services import RedisServer, free_ports, redis_server
 
 
 @asynccontextmanager
@@ -37,15 +36,6 @@ async def linked(*options: str) -> AsyncGenerator[tuple[RedisServer, Redis], Non
         yield server, redis
 
 
-async def within(seconds: float, condition: Callable[[], bool]) -> float:
-    """Wait until this becomes true; how long that took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds
-        await asyncio.sleep(0.005)
-    return time.monotonic() - began
-
-
 async def test_commands_of_one_moment_go_out_together() -> None:
     """Each gets its own answer; a few writes to the network carry them all."""
     async with linked() as (server, redis):
@@ -53,7 +43,7 @@ async def test_commands_of_one_moment_go_out_together() -> None:
         await asyncio.gather(*(redis.ask("SET", f"k{number}", number) for number in range(500)))
         assert await asyncio.gather(*(redis.ask("GET", f"k{number}") for number in range(500))) == [b"%d" % one for one in range(500)]
         assert await redis.ask_all([("GET", "k1"), ("GET", "none"), ("EXISTS", "k2")]) == [b"1", None, 1]
-        assert (await server.cli("CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
+        assert (await said(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
 
 
 async def test_a_key_of_another_kind_is_refused_alone() -> None:
@@ -70,9 +60,7 @@ async def test_a_key_of_another_kind_is_refused_alone() -> None:
 
 async def test_one_that_is_not_there_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """It is found when it comes; the log says once that it is away."""
-    server = RedisServer.__new__(RedisServer)
-    server.port = free_port()
-    async with link(f"redis://127.0.0.1:{server.port}/0") as redis:
+    async with link(f"redis://127.0.0.1:{free_ports(1)[0]}/0") as redis:
         began = time.monotonic()
         for _ in range(100):
             with pytest.raises(Away):
@@ -86,7 +74,10 @@ async def test_who_waits_when_it_goes_is_let_go(how: str, caplog: pytest.LogCapt
     """A hundred that ask at once wait for one limit together, those after them for nothing; then it is back by itself."""
     caplog.set_level(logging.INFO, "router.redis")
     async with linked() as (server, redis):
-        (server.kill if how == "killed" else server.pause)()
+        if how == "killed":
+            await server.daemon.kill()
+        else:
+            server.daemon.pause()
         waited: list[float] = []
 
         async def ask() -> None:
@@ -103,10 +94,10 @@ async def test_who_waits_when_it_goes_is_let_go(how: str, caplog: pytest.LogCapt
             await ask()
         assert sum(waited) < 0.05
         if how == "killed":
-            await server.start()
+            await server.daemon.start()
         else:
-            server.resume()
-        await within(3, lambda: redis.here)
+            server.daemon.resume()
+        await until(lambda: redis.here)
         assert await redis.ask("SET", "a", 1) is True
         assert redis.departures == 1
     told = [(record.levelname, record.message) for record in caplog.records if record.name == "router.redis"]
@@ -117,8 +108,8 @@ async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFi
     """An idle connection that has ended is made anew."""
     async with linked() as (server, redis):
         await redis.ask("SET", "a", 1)
-        server.kill()
-        await server.start()
+        await server.daemon.kill()
+        await server.daemon.start()
         assert await redis.ask("GET", "a") is None
     assert not caplog.records
 
@@ -126,24 +117,24 @@ async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFi
 async def test_full_is_away_until_there_is_room() -> None:
     """A probe is a write, so that one which only reads is not taken for one that is back."""
     async with linked() as (server, redis):
-        await server.cli("CONFIG", "SET", "maxmemory", "1")
+        await said(server, "CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(Away):
             await redis.ask("SET", "a", "b")
         assert not redis.here
         await asyncio.sleep(0.5)
         assert not redis.here
-        await server.cli("CONFIG", "SET", "maxmemory", "0")
-        await within(3, lambda: redis.here)
+        await said(server, "CONFIG", "SET", "maxmemory", "0")
+        await until(lambda: redis.here)
 
 
 async def test_read_only_is_away() -> None:
     """As after a failover: the one we know has become a replica."""
     async with linked() as (server, redis):
-        await server.cli("REPLICAOF", "127.0.0.1", str(free_port()))
+        await said(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
         with pytest.raises(Away):
             await redis.ask("SET", "a", "b")
-        await server.cli("REPLICAOF", "NO", "ONE")
-        await within(3, lambda: redis.here)
+        await said(server, "REPLICAOF", "NO", "ONE")
+        await until(lambda: redis.here)
 
 
 async def test_a_password_is_needed_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,14 +186,14 @@ async def test_a_librarys_commands_run_within_the_same_limit() -> None:
         assert sorted(made) == list(range(1, 201))
         with pytest.raises(Mismatch):
             await redis.within(lambda: client.lpush("count", "x"))
-        server.pause()
+        server.daemon.pause()
         with pytest.raises(Away):
             await redis.within(lambda: client.incr("count"))
         assert not redis.here
         with pytest.raises(Away):
             await redis.within(lambda: client.incr("count"))
-        server.resume()
-        await within(3, lambda: redis.here)
+        server.daemon.resume()
+        await until(lambda: redis.here)
 
 
 async def test_it_is_closed_with_its_last_holder() -> None:
@@ -214,7 +205,7 @@ async def test_it_is_closed_with_its_last_holder() -> None:
         await redis.back()
         await redis.release()
         assert await redis.ask("SET", "a", "b") is True
-        server.pause()
+        server.daemon.pause()
         asked = asyncio.create_task(redis.ask("GET", "a"))
         await asyncio.sleep(0)
         await redis.release()

@@ -8,9 +8,10 @@ import pytest
 
 from router.config.values import Secret
 from router.shared import LocalStore, Redis, RedisStore, Store
-from tests.services import RedisServer, needs_redis, redis_server
+from tests.redis_cli import said
+from tests.services import RedisServer, redis_server
 
-KINDS = ["local", pytest.param("redis", marks=needs_redis)]
+KINDS = ["local", "redis"]
 
 
 @asynccontextmanager
@@ -55,25 +56,23 @@ async def test_the_local_one_is_bounded_in_bytes() -> None:
     assert await held.get("d") is not None
 
 
-@needs_redis
 async def test_a_redis_that_is_away_or_holds_something_else_is_an_empty_one() -> None:
     """Neither is an error to whoever asks."""
     async with store("redis") as (held, server):
         assert server is not None
-        await server.cli("RPUSH", "pointsman:{a}:test", "x")
+        await said(server, "RPUSH", "pointsman:{a}:test", "x")
         assert await held.get("a") is None
         await held.put("a", b"over it", 60)
         assert await held.get("a") == b"over it"
-        server.kill()
+        await server.daemon.kill()
         await held.put("a", b"lost", 60)
         assert await held.get("a") is None
         await held.drop("a")
 
 
-@needs_redis
 async def test_what_is_in_redis_expires_by_itself() -> None:
     """No key is left behind for ever."""
     async with store("redis") as (held, server):
         assert server is not None
         await held.put("a", b"x", 60)
-        assert 0 < int((await server.cli("PTTL", "pointsman:{a}:test")).lstrip(":")) <= 60_000
+        assert 0 < int(await said(server, "PTTL", "pointsman:{a}:test")) <= 60_000

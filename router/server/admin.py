@@ -1,0 +1,186 @@
+"""What an operator asks a running server, and tells it: over all its workers.
+
+GET  /admin/config             the configuration that serves, and the one that cannot
+POST /admin/reload             read the files now
+GET  /admin/targets            how each target fares
+POST /admin/targets/{name}     take one out, and back
+GET  /admin/requests           what was asked last
+GET  /admin/requests/{id}      how one request went
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import BaseModel, ConfigDict
+
+from router.config.binding import did_you_mean
+from router.errors import Complaint
+from router.failover import Position
+from router.generation import Generation
+from router.reload import Live, Reload
+from router.server import report
+from router.server.chat import Chat
+from router.server.metrics import Metrics
+from router.server.report import Report
+from router.server.ring import Ring
+from router.server.siblings import Siblings, Told
+from router.server.traces import Traces
+
+
+class Placed(BaseModel):
+    """Where a target is put: drain gives it no new question, open does as if its breaker were open, auto leaves it to itself."""
+
+    model_config = ConfigDict(extra="forbid")
+    state: Position
+
+
+@dataclass(slots=True)
+class Admin:
+    """The operator's side of a process. `folder`: where the workers of one server meet; None where there is one."""
+
+    live: Live
+    reload: Reload | None
+    chat: Chat
+    ring: Ring
+    metrics: Metrics
+    traces: Traces
+    siblings: Siblings | None = None
+
+    async def answer(self, question: Told) -> Told:
+        """What this worker says to another."""
+        match question:
+            case {"ask": "report"}:
+                return cast("Told", self.report())
+            case {"ask": "request", "id": str(request_id)}:
+                return {"request": self.ring.find(request_id)}
+            case {"ask": "requests", "last": int(last)}:
+                return {"requests": self.ring.latest(last)}
+            case {"ask": "place", "target": str(name), "state": state}:
+                place(self.live.generation, name, state)
+                return {}
+            case {"ask": "positions"}:
+                return {name: switch.position for name, switch in self.live.generation.kept.switches.items()}
+            case {"ask": "reload"} if self.reload is not None:
+                await self.reload.refresh()
+                return cast("Told", self.report())
+            case _:
+                return {}
+
+    def report(self) -> Report:
+        """How this worker stands."""
+        return report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping)
+
+    async def reports(self) -> list[Report]:
+        """How each worker stands, this one first."""
+        others = await self._ask({"ask": "report"})
+        return [self.report(), *(cast("Report", one) for one in others if one)]
+
+    async def join(self) -> None:
+        """Take over what an operator told the workers that are there already."""
+        for said in await self._ask({"ask": "positions"}):
+            for name, state in said.items():
+                place(self.live.generation, name, state)
+
+    async def place(self, name: str, state: Position) -> None:
+        """Put a target out or back, in every worker."""
+        place(self.live.generation, name, state)
+        await self._ask({"ask": "place", "target": name, "state": state})
+
+    async def refresh(self) -> list[Report]:
+        """Have every worker read the files now."""
+        if self.reload is not None:
+            await self.reload.refresh()
+        others = await self._ask({"ask": "reload"})
+        return [self.report(), *(cast("Report", one) for one in others if one)]
+
+    async def request(self, request_id: str) -> dict[str, object] | None:
+        """How one request went, whichever worker answered it."""
+        if (found := self.ring.find(request_id)) is not None:
+            return found
+        told = await self._ask({"ask": "request", "id": request_id})
+        return next((one["request"] for one in told if one.get("request")), None)
+
+    async def requests(self, last: int) -> list[dict[str, Any]]:
+        """The newest requests of all workers, newest first."""
+        found: list[dict[str, Any]] = list(self.ring.latest(last))
+        for one in await self._ask({"ask": "requests", "last": last}):
+            found += one.get("requests", [])
+        return sorted(found, key=lambda entry: entry["at"], reverse=True)[:last]
+
+    async def _ask(self, question: Told) -> list[Told]:
+        return await self.siblings.ask(question) if self.siblings is not None else []
+
+
+def place(generation: Generation, name: str, state: Position) -> None:
+    """Put a target out or back in this process. One that comes back from `open` is tried by one request first."""
+    switch = generation.kept.switches.get(name)
+    if switch is None:
+        return
+    if switch.position == "open" and state == "auto":
+        for (target, *_), (_, standing) in generation.kept.standings.items():
+            if target == name:
+                standing.breaker.half_open()
+    switch.position = state
+
+
+def pages(admin: Admin) -> APIRouter:
+    """The pages. Who may see them was asked before."""
+    router = APIRouter(prefix="/admin", tags=["admin"])
+
+    @router.get("/config")
+    async def config() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """The configuration that serves; what is on disk now, where that cannot be served, and why; who runs what."""
+        live, failed = admin.live, admin.reload.failed if admin.reload else None
+        reports = await admin.reports()
+        generation = live.generation
+        return {
+            "live": {"digest": generation.digest, "since": live.since, "skipped": dict(generation.skipped)},
+            "failed": failed and {"digest": failed.digest, "at": failed.at, "errors": [complained(one) for one in failed.error.complaints]},
+            "workers": [{"pid": one["pid"], "generation": one["generation"], "stopping": one["stopping"]} for one in reports],
+        }
+
+    @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
+    async def reload() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Read the files now, whether edits go live by themselves or not. 422 with every complaint where they cannot be served."""
+        if admin.reload is None:
+            raise HTTPException(409, "this server was not started from files")
+        reports = await admin.refresh()
+        if admin.reload.failed is not None:
+            raise HTTPException(422, [complained(one) for one in admin.reload.failed.error.complaints])
+        return {"generation": admin.live.generation.digest, "workers": {str(one["pid"]): one["generation"] for one in reports}}
+
+    @router.get("/targets")
+    async def targets() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """How each target fares, over all workers."""
+        return {"targets": report.merged(await admin.reports())}
+
+    @router.post("/targets/{name:path}", responses={404: {"description": "No such target"}})
+    async def placed(name: str, wanted: Placed) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Take a target out, and back, without an edit. It stays so over edits, until it is put back or the server ends."""
+        switches = admin.live.generation.kept.switches
+        if name not in switches:
+            raise HTTPException(404, f"no route asks a target of this name{did_you_mean(name, switches)}")
+        await admin.place(name, wanted.state)
+        return {"name": name, "state": wanted.state}
+
+    @router.get("/requests")
+    async def requests(last: Annotated[int, Query(ge=1, le=1000)] = 50) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """The requests that were over last, newest first. A worker remembers 1,000."""
+        return {"requests": await admin.requests(last)}
+
+    @router.get("/requests/{request_id}", responses={404: {"description": "Not remembered"}})
+    async def request(request_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """How one request went: what was tried, and why it failed or was skipped."""
+        found = await admin.request(request_id)
+        if found is None:
+            raise HTTPException(404, "no such request is remembered: each worker keeps its last 1,000")
+        return dict(found)
+
+    return router
+
+
+def complained(complaint: Complaint) -> dict[str, Any]:
+    """A complaint, as scripts read it."""
+    place = complaint.place
+    return {"file": place.file, "line": place.line, "column": place.column, "message": complaint.message}

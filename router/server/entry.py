@@ -1,0 +1,183 @@
+"""What is remembered of one request: categories, counts and times, no words of anybody.
+
+The log line, the metrics, the admin pages and the traces are all made of it, once, when the request is over.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from router.errors import Attempt
+from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolResult, Usage
+
+MOST_PAUSES = 10_000
+"""Waits between two pieces of one answer that are remembered; more say nothing new."""
+REASONS = frozenset({*get_args(Reason), "resumed", "stop_asked", "nothing_to_resume", "stopped"})
+"""Outcomes that are no failure."""
+STRANGE = "other"
+"""The name of a tool that the route does not grant: whatever the model made up goes nowhere."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One tool call. `began`: by the clock of time.monotonic; `seconds`: None where it did not end."""
+
+    tool: str
+    call_id: str
+    began: float
+    seconds: float | None = None
+    is_error: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request, as far as it has come."""
+
+    request_id: str
+    generation: str
+    began: float = field(default_factory=time.monotonic)
+    at: float = field(default_factory=time.time)
+    """When it came: seconds since 1970."""
+    route: str = ""
+    stream: bool | None = None
+    """None where the body was refused before that was known."""
+    status: int = 0
+    outcome: str = ""
+    """The finish reason, or the code of what went wrong, or `client_left`."""
+    target: str = ""
+    steps: int = 0
+    granted: frozenset[str] = frozenset()
+    """Names of the route's own tools."""
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the route's targets are: target → its LiteLLM model name."""
+    traceparent: str = ""
+    """The trace that the client is in (W3C Trace Context); empty where it named none."""
+    tools: list[Run] = field(default_factory=list[Run])
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage | None = None
+    opened: float | None = None
+    """When the first target began to speak; as `began`."""
+    first: float | None = None
+    """When the first piece of the answer came; as `began`."""
+    ended: float = 0.0
+    pauses: list[float] = field(default_factory=list[float])
+    """Seconds waited between two pieces."""
+    observers: Sequence["Observer"] = ()
+    _rest: float | None = None
+
+    def see(self, event: Event) -> None:
+        """Note what matters of an event."""
+        match event:
+            case Text() | Thought():
+                if self.first is None:
+                    self.first = time.monotonic()
+            case Start(target, _, attempts, used):
+                if self.opened is None:
+                    self.opened = time.monotonic()
+                self.target = target
+                self.steps += 1
+                self.attempts = attempts
+                self._rest = None
+                if used is not None:
+                    self.usage = used + (self.usage or Usage())
+            case ToolCall(call_id, name):
+                self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
+            case ToolResult(call_id, _, _, is_error):
+                self._ran(call_id, is_error=is_error)
+            case Finish(reason, usage, attempts):
+                self.outcome, self.usage, self.attempts = reason, usage or self.usage, attempts
+                if attempts:
+                    self.target = attempts[-1].target  # another may have gone on where the one that began broke off
+            case Failure(code, _, attempts):
+                self.outcome, self.attempts = code, attempts or self.attempts
+            case _:
+                pass
+
+    def _ran(self, call_id: str, *, is_error: bool) -> None:
+        for run in self.tools:
+            if run.call_id == call_id and run.seconds is None:
+                run.seconds, run.is_error = time.monotonic() - run.began, is_error
+
+    def waits(self) -> None:
+        """Everything that came was passed on: from now on the next piece is waited for."""
+        self._rest = time.monotonic() if self.first is not None and len(self.pauses) < MOST_PAUSES else None
+
+    def goes_on(self) -> None:
+        """The next piece came."""
+        if self._rest is not None:
+            self.pauses.append(time.monotonic() - self._rest)
+            self._rest = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the client got something else than an answer, or half of one."""
+        return self.outcome not in REASONS
+
+    @property
+    def rescues(self) -> int:
+        """How often another target went on where one had broken off."""
+        spoke = [attempt for attempt in self.attempts if attempt.first is not None]
+        return sum(one.outcome != "ok" for one in spoke[:-1])
+
+    @property
+    def overhead(self) -> float | None:
+        """Seconds until the first target began to speak, without its own; None where others were waited for before it."""
+        first = self.attempts[0].first if self.attempts else None
+        if self.opened is None or first is None:
+            return None
+        return max(0.0, self.opened - self.began - first)
+
+    def close(self) -> None:
+        """The request is over."""
+        self.ended = time.monotonic()
+        for observe in self.observers:
+            observe(self)
+
+    def explained(self) -> dict[str, object]:
+        """All of it, for the log and the admin pages."""
+        return {
+            "request_id": self.request_id,
+            "generation": self.generation,
+            "route": self.route,
+            "stream": self.stream,
+            "status": self.status,
+            "outcome": self.outcome,
+            "target": self.target,
+            "steps": self.steps,
+            "tools": [{"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error} for run in self.tools],
+            "attempts": [tried(attempt) for attempt in self.attempts],
+            "rescues": self.rescues,
+            "input_tokens": self.usage.input_tokens if self.usage else None,
+            "output_tokens": self.usage.output_tokens if self.usage else None,
+            "first_token_seconds": rounded(self.first - self.began) if self.first else None,
+            "seconds": rounded(self.ended - self.began),
+        }
+
+
+Observer = Callable[[Entry], None]
+"""Is shown each request when it is over."""
+
+
+def tried(attempt: Attempt) -> dict[str, object]:
+    """A try, as it is logged: what it does not know is left out."""
+    made: dict[str, object] = {"target": attempt.target, "outcome": attempt.outcome, "seconds": attempt.seconds}
+    if attempt.first is not None:
+        made["first_token_seconds"] = attempt.first
+    if attempt.wait is not None:
+        made["retry_after_seconds"] = attempt.wait
+    return made
+
+
+def header(attempts: Sequence[Attempt]) -> bytes:
+    """The tries as a structured field (RFC 9651, a list): `"gpt-4o";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`."""
+    items: list[str] = []
+    for one in attempts:
+        wait = "" if one.wait is None else f";wait={one.wait:.1f}"
+        items.append(f'"{one.target}";outcome={one.outcome};seconds={one.seconds:.3f}{wait}')
+    return ", ".join(items).encode()
+
+
+def rounded(seconds: float | None) -> float | None:
+    """To a tenth of a millisecond."""
+    return None if seconds is None else round(seconds, 4)

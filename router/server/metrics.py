@@ -1,0 +1,135 @@
+"""What is counted, for Prometheus: text format, by the Prometheus client library.
+
+Counters and histograms are the library's own; with several workers its multiprocess mode keeps them in `folder`, so that any
+worker tells of all, also of those that have ended. What stands rather than counts (open streams, breakers, who runs which
+generation) is asked of every worker when it is read, and comes in as reports.
+
+Labels are bounded: routes and targets are those of the configuration, outcomes and results are small closed sets.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import prometheus_client as prometheus
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from router.server.entry import Entry
+from router.server.report import Report
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+BETWEEN = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+WHOLE = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+BREAKER = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class Metrics:
+    """The metrics of this process. `folder`: where several workers keep theirs together; None where there is one."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        # Else each counter would come with the time it was made at: as many series again, and of no use.
+        prometheus.disable_created_metrics()
+        self._registry = registry = prometheus.CollectorRegistry()
+
+        def counter(name: str, words: str, *labels: str) -> prometheus.Counter:
+            return prometheus.Counter(name, words, labels, registry=registry)
+
+        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> prometheus.Histogram:
+            return prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets)
+
+        self._requests = counter("router_requests", "Requests that are over", "route", "outcome")
+        self._seconds = histogram("router_request_seconds", "From a request's arrival to its end", WHOLE, "route")
+        self._first = histogram("router_time_to_first_token_seconds", "From a request's arrival to its first text", FIRST, "route")
+        self._between = histogram("router_time_between_tokens_seconds", "Waits between two pieces of an answer", BETWEEN, "route")
+        self._overhead = histogram("router_overhead_seconds", "What the router adds to its target's time to speak", OVERHEAD)
+        self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
+        self._rescues = counter("router_rescues", "Answers that another target went on with", "route")
+        self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
+        self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
+
+    def count(self, entry: Entry) -> None:
+        """Count a request that is over."""
+        route = entry.route
+        self._requests.labels(route, entry.outcome).inc()
+        self._seconds.labels(route).observe(entry.ended - entry.began)
+        if entry.first is not None:
+            self._first.labels(route).observe(entry.first - entry.began)
+        if entry.overhead is not None:
+            self._overhead.observe(entry.overhead)
+        if entry.pauses:
+            between = self._between.labels(route)
+            for pause in entry.pauses:
+                between.observe(pause)
+        for attempt in entry.attempts:
+            self._attempts.labels(attempt.target, attempt.outcome).inc()
+        if entry.rescues:
+            self._rescues.labels(route).inc(entry.rescues)
+        if entry.usage is not None:
+            self._tokens.labels(route, "input").inc(entry.usage.input_tokens)
+            self._tokens.labels(route, "output").inc(entry.usage.output_tokens)
+        for run in entry.tools:
+            result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
+            self._tools.labels(run.tool, result).inc()
+
+    def text(self, reports: Iterable[Report]) -> bytes:
+        """All of it, with how the workers stand."""
+        standing = _Standing(tuple(reports))
+        registry = prometheus.CollectorRegistry()
+        if self._folder is not None:
+            MultiProcessCollector(registry, str(self._folder))
+        else:
+            registry.register(_Counted(self._registry))
+        registry.register(standing)
+        return prometheus.generate_latest(registry)
+
+
+class _Counted(Collector):
+    """What this process counted."""
+
+    def __init__(self, registry: prometheus.CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._registry.collect()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+class _Standing(Collector):
+    """How the workers stand now."""
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self._reports = reports
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        reports = self._reports
+        yield GaugeMetricFamily("router_open_streams", "Answers that are being given now", sum(one["open"] for one in reports))
+        yield GaugeMetricFamily(
+            "router_generations", "Configurations that still serve somebody", sum(one["generations"] for one in reports)
+        )
+        yield GaugeMetricFamily("router_workers", "Processes that serve", len(reports))
+        generation = GaugeMetricFamily("router_generation_info", "How many workers run which configuration", labels=["generation"])
+        for digest in sorted({one["generation"] for one in reports}):
+            generation.add_metric([digest], sum(one["generation"] == digest for one in reports))
+        yield generation
+        yield CounterMetricFamily("router_reloads", "Edits that went live", sum(one["swaps"] for one in reports))
+        yield CounterMetricFamily("router_reload_failures", "Edits that could not", sum(one["failures"] for one in reports))
+        failed = any(one["failed"] for one in reports)
+        yield GaugeMetricFamily("router_reload_failed", "Whether what is on disk now cannot be served", int(failed))
+        breaker = GaugeMetricFamily("router_breaker_state", "0 closed, 1 half open, 2 open", labels=["target"])
+        busy = GaugeMetricFamily("router_target_busy", "Questions that a target is answering now", labels=["target"])
+        drained = GaugeMetricFamily("router_target_drained", "Whether an operator has taken it out", labels=["target"])
+        for name in sorted({target["name"] for one in reports for target in one["targets"]}):
+            told = [target for one in reports for target in one["targets"] if target["name"] == name]
+            breaker.add_metric([name], max(BREAKER[target["breaker"]] for target in told))
+            busy.add_metric([name], sum(target["busy"] for target in told))
+            drained.add_metric([name], int(any(target["state"] != "auto" for target in told)))
+        yield from (breaker, busy, drained)

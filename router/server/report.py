@@ -1,0 +1,96 @@
+"""How a process stands: what the admin pages and the metrics show, and what workers tell each other. Plain JSON."""
+
+import os
+from typing import Literal, TypedDict
+
+from router.failover import Position
+from router.generation import Generation
+from router.reload import Live, Reload
+
+
+class TargetReport(TypedDict):
+    """One target. `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; None where not known."""
+
+    name: str
+    state: Position
+    breaker: Literal["closed", "half_open", "open"]
+    retry_in: float | None
+    busy: int
+    first_token_p50: float | None
+    routes: list[str]
+
+
+class Report(TypedDict):
+    """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `swaps` and `failures`: edits that went live and that could not."""
+
+    pid: int
+    generation: str
+    generations: int
+    open: int
+    stopping: bool
+    swaps: int
+    failures: int
+    failed: bool
+    targets: list[TargetReport]
+
+
+ORDER = ("closed", "half_open", "open")
+
+
+def report(live: Live, reload: Reload | None, running: int, *, stopping: bool) -> Report:
+    """That of this process. `running`: answers it is giving."""
+    return {
+        "pid": os.getpid(),
+        "generation": live.generation.digest,
+        "generations": live.alive,
+        "open": running,
+        "stopping": stopping,
+        "swaps": reload.swaps if reload else 0,
+        "failures": reload.failures if reload else 0,
+        "failed": reload is not None and reload.failed is not None,
+        "targets": targets(live.generation),
+    }
+
+
+def targets(generation: Generation) -> list[TargetReport]:
+    """Every target that a route asks, in the order of its first."""
+    asked: dict[str, list[str]] = {}
+    for name, route in generation.routes.items():
+        for target in route.targets:
+            asked.setdefault(target.name, []).append(name)
+    return [_target(name, routes, generation) for name, routes in asked.items()]
+
+
+def _target(name: str, routes: list[str], generation: Generation) -> TargetReport:
+    kept = generation.kept
+    breakers = [standing.breaker for (target, *_), (_, standing) in kept.standings.items() if target == name]
+    # Routes that ask it in different ways have breakers of their own: the one that stands worst is told.
+    worst = max(breakers, key=lambda breaker: (ORDER.index(breaker.state), breaker.wait()))
+    load = kept.loads[name][1]
+    usual = load.usual(0.5)
+    return {
+        "name": name,
+        "state": kept.switches[name].position,
+        "breaker": worst.state,
+        "retry_in": round(worst.wait(), 3) if worst.state == "open" else None,
+        "busy": load.busy,
+        "first_token_p50": None if usual is None else round(usual, 4),
+        "routes": routes,
+    }
+
+
+def merged(reports: list[Report]) -> list[TargetReport]:
+    """The targets of all workers: how busy they are together, and the breaker that stands worst."""
+    found: dict[str, TargetReport] = {}
+    for one in (target for each in reports for target in each["targets"]):
+        known = found.setdefault(one["name"], one)
+        if known is one:
+            continue
+        worse = ORDER.index(one["breaker"]) > ORDER.index(known["breaker"])
+        starts = [each for each in (known["first_token_p50"], one["first_token_p50"]) if each is not None]
+        found[one["name"]] = {
+            **(one if worse else known),
+            "busy": known["busy"] + one["busy"],
+            "first_token_p50": max(starts, default=None),
+        }
+    return list(found.values())

@@ -1,0 +1,62 @@
+"""From SIGTERM to the end: new questions are refused, what runs may finish for a while, and then is told that it ends.
+
+uvicorn by itself stops listening at once and cuts streams off when its time is over. So its handler hears of the signal only when
+nothing runs any more. The same signal again cuts the while short; a third time it goes straight to uvicorn.
+"""
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], object]
+Phase = Callable[[], Coroutine[object, object, None]]
+
+
+class Shutdown:
+    """Stands before the handlers of SIGTERM and SIGINT that uvicorn has set, from `install` on. `drain` returns when nothing runs or
+    its time is over; `end` when nothing runs.
+    """
+
+    def __init__(self, drain: Phase, end: Phase) -> None:
+        self._drain = drain
+        self._end = end
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._before: dict[int, Handler] = {}
+        self._signals: list[int] = []
+        self._task: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    def install(self) -> None:
+        """Take the signals over. Not where this is not the main thread, or nobody handles SIGTERM: a program of its own runs it then."""
+        if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGTERM)):
+            return
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+            if callable(before):
+                self._before[number] = before
+                signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)
+        if self._loop is None or self._signals.count(number) > 2:
+            self._before[number](number, frame)
+        else:
+            self._loop.call_soon_threadsafe(self._heard, number)
+
+    def _heard(self, number: int) -> None:
+        if self._task is None:
+            self._draining = asyncio.create_task(self._drain())
+            self._task = asyncio.create_task(self._run(self._draining, number))
+        elif self._draining is not None and self._signals.count(number) > 1:
+            self._draining.cancel()
+        # Else it is Ctrl-C, which a terminal sends to each worker, and then the SIGTERM of the one that supervises them.
+
+    async def _run(self, draining: asyncio.Task[None], number: int) -> None:
+        await asyncio.wait([draining])
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._end()
+        self._before[number](number, None)

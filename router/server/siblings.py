@@ -1,0 +1,92 @@
+"""The other workers of this server. Each listens on a Unix socket in a folder they share, and answers what it is asked.
+
+So any worker can tell of all of them, and pass on what an operator said to one. One question is one line of JSON, and so is its
+answer; a worker that does not answer in time, or has gone, is left out.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+WITHIN = 2.0
+"""Seconds in which a worker answers."""
+LOOK = 1.0
+"""Seconds between two looks at whether anybody supervises this worker still."""
+LONGEST = 4 * 1024 * 1024
+"""Bytes of an answer."""
+
+Told = dict[str, Any]
+"""A question, or an answer to one: JSON."""
+
+
+class Siblings:
+    """The workers beside this one, while it is entered. `answer` says what this one is asked by them."""
+
+    def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]]) -> None:
+        self._own = folder / f"{os.getpid()}.sock"
+        self._answer = answer
+        self._server: asyncio.Server | None = None
+
+    async def _outlive(self) -> None:
+        """Where the process that supervises them was killed, they end as if it had told them to."""
+        parent = os.getppid()
+        while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(LOOK)
+        signal.raise_signal(signal.SIGTERM)
+
+    async def __aenter__(self) -> Self:
+        self._own.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._asked, self._own, limit=LONGEST)
+        self._outliving = asyncio.create_task(self._outlive())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._outliving.cancel()
+        self._own.unlink(missing_ok=True)
+        if self._server is not None:
+            self._server.close()
+
+    async def ask(self, question: Told) -> list[Told]:
+        """What each of the others says."""
+        others = sorted(path for path in self._own.parent.glob("*.sock") if path != self._own)
+        said = await asyncio.gather(*(_ask(path, question) for path in others))
+        return [one for one in said if one is not None]
+
+    async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Where it comes to nothing, whoever asked does without.
+        with contextlib.closing(writer), contextlib.suppress(TimeoutError, OSError, ValueError):
+            async with asyncio.timeout(WITHIN):
+                if question := await reader.readline():
+                    answer = await self._answer(json.loads(question))
+                    writer.write(json.dumps(answer).encode() + b"\n")
+                    await writer.drain()
+
+
+def _forget(path: Path) -> None:
+    """It was killed, and could not take its socket away."""
+    path.unlink(missing_ok=True)
+
+
+async def _ask(path: Path, question: Told) -> Told | None:
+    try:
+        async with asyncio.timeout(WITHIN):
+            reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
+            try:
+                writer.write(json.dumps(question).encode() + b"\n")
+                line = await reader.readline()
+                return json.loads(line) if line else None
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except ConnectionRefusedError:
+        _forget(path)
+        return None
+    except (TimeoutError, OSError, ValueError):
+        return None

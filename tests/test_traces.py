@@ -1,0 +1,169 @@
+"""OpenTelemetry: spans and measures, by the names of the GenAI conventions, at a collector that speaks OTLP."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from router.config import load
+from router.errors import ConfigError
+from router.generation import EXTRAS, build
+from tests.conftest import ROOT, Workspace, direct_target, routes, serving
+from tests.provider import Reply, calls, error, provider, text
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@dataclass
+class Collector:
+    """What was sent: spans by name, metrics by name."""
+
+    endpoint: str = ""
+    spans: list[Any] = field(default_factory=list[Any])
+    metrics: dict[str, Any] = field(default_factory=dict[str, Any])
+    raw: bytes = b""
+    tokens: set[str] = field(default_factory=set[str])
+
+    async def traces(self, request: web.Request) -> web.Response:
+        """POST /v1/traces"""
+        made = ExportTraceServiceRequest()
+        body = await request.read()
+        made.ParseFromString(body)
+        self.raw += body
+        self.tokens.add(request.headers.get("authorization", ""))
+        self.spans += [span for one in made.resource_spans for scope in one.scope_spans for span in scope.spans]
+        return web.Response()
+
+    async def measures(self, request: web.Request) -> web.Response:
+        """POST /v1/metrics"""
+        made = ExportMetricsServiceRequest()
+        body = await request.read()
+        made.ParseFromString(body)
+        self.raw += body
+        for one in made.resource_metrics:
+            for scope in one.scope_metrics:
+                self.metrics |= {metric.name: metric for metric in scope.metrics}
+        return web.Response()
+
+
+@asynccontextmanager
+async def collector() -> AsyncGenerator[Collector, None]:
+    """A collector on loopback."""
+    made = Collector()
+    app = web.Application()
+    app.router.add_post("/v1/traces", made.traces)
+    app.router.add_post("/v1/metrics", made.measures)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+def attributes(one: Any) -> dict[str, Any]:
+    """Attributes as plain values."""
+    made: dict[str, Any] = {}
+    for attribute in one.attributes:
+        kind = attribute.value.WhichOneof("value")
+        value = getattr(attribute.value, kind)
+        made[attribute.key] = [item.string_value for item in value.values] if kind == "array_value" else value
+    return made
+
+
+async def test_a_request_its_tries_and_its_tools_are_spans(workspace: Workspace) -> None:
+    """One span each, the tries and tools below the request, that below the caller's; no word that anybody wrote."""
+    async with (
+        collector() as there,
+        provider(error(500)) as down,
+        provider(Reply(calls(("call_1", "get_weather", '{"location": "Ulm"}'))), Reply(text("Sunny."))) as good,
+    ):
+        targets = direct_target(down.base) + direct_target(good.base, "b")
+        more = f"server: {{otel: {{endpoint: '{there.endpoint}', token: otel-secret, every: 1h}}}}\n"
+        route = "targets: [a, b]\n    tools: [weather]\n    retry: {attempts: 1}"
+        workspace.write("routes.yaml", routes(targets, route, more))
+        async with serving(workspace.build()) as client:
+            await client.ask("first: the packages are loaded")
+            good.script[:] = [Reply(calls(("call_1", "get_weather", '{"location": "Ulm"}'))), Reply(text("Sunny."))]
+            async with asyncio.timeout(10):
+                while client.edge.admin.traces.opening:
+                    await asyncio.sleep(0.01)
+            body = {"model": "gpt-4", "messages": [{"role": "user", "content": "canary question"}]}
+            async with client.session.post(f"{client.base}/api/chat", json=body, headers={"traceparent": PARENT}) as response:
+                assert response.status == 200
+                request_id = response.headers["x-request-id"]
+                await response.read()
+        (request,) = [span for span in there.spans if span.name == "chat chat-model"]
+        assert request.trace_id.hex() == PARENT.split("-")[1]
+        assert request.parent_span_id.hex() == PARENT.split("-")[2]
+        told = attributes(request)
+        assert (told["gen_ai.operation.name"], told["gen_ai.request.model"]) == ("chat", "chat-model")
+        assert told["gen_ai.response.finish_reasons"] == ["stop"]
+        assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (22, 6)
+        assert told["router.request_id"] == request_id
+        below = [span for span in there.spans if span.parent_span_id == request.span_id]
+        assert len(below) == len(there.spans) - 1
+        tries = [attributes(span) for span in below if span.name == "chat fake"]
+        assert [one.get("error.type") for one in tries] == ["status_500", None, "status_500", None]
+        assert {one["gen_ai.provider.name"] for one in tries} == {"openai"}
+        (tool,) = [span for span in below if span.name == "execute_tool get_weather"]
+        assert attributes(tool) == {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": "get_weather",
+            "gen_ai.tool.call.id": "call_1",
+        }
+        for span in below:
+            assert request.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano <= request.end_time_unix_nano
+        assert set(there.metrics) == {
+            "gen_ai.client.operation.duration",
+            "gen_ai.client.operation.time_to_first_chunk",
+            "gen_ai.client.token.usage",
+        } | ({"gen_ai.client.operation.time_per_output_chunk"} & set(there.metrics))
+        assert there.metrics["gen_ai.client.operation.duration"].unit == "s"
+        assert sum(point.count for point in there.metrics["gen_ai.client.operation.duration"].histogram.data_points) == 4
+        assert there.tokens == {"Bearer otel-secret"}
+        for word in (b"canary", b"Sunny", b"Ulm", b"otel-secret", b"sk-test"):
+            assert word not in there.raw
+
+
+async def test_a_collector_that_is_away_costs_no_answer(workspace: Workspace) -> None:
+    """Refused connections; and an edit that takes the collector out goes live like any other."""
+    away = "server: {otel: {endpoint: 'http://127.0.0.1:9', share: 100%}}\n"
+    file = workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=away)).root / "routes.yaml"
+    async with serving(build(load(file)), file) as client:
+        for _ in range(20):
+            assert (await client.ask()).text == "Hi"
+        async with asyncio.timeout(10):
+            while client.edge.admin.traces.opening:
+                await asyncio.sleep(0.01)
+        for _ in range(20):
+            assert (await client.ask()).text == "Hi"
+        workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}"))
+        async with client.session.post(f"{client.base}/admin/reload") as response:
+            assert response.status == 200
+        assert (await client.ask()).text == "Hi"
+
+
+async def test_nothing_is_loaded_unless_it_is_declared() -> None:
+    """The packages stay where they are."""
+    code = "import sys, router.server; print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    assert (await process.communicate())[0].strip() == b"[]"
+
+
+def test_a_package_that_is_not_there_is_a_complaint(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to install."""
+    monkeypatch.setitem(EXTRAS, "otel", "no_such_package.sdk")
+    workspace.write("routes.yaml", routes("a: {script: demo}", more="server: {otel: {endpoint: 'http://127.0.0.1:9'}}\n"))
+    with pytest.raises(ConfigError, match=r"`server.otel` needs a package that is not here: pip install 'pointsman\[otel\]'"):
+        workspace.build()
