@@ -31,7 +31,7 @@ LEASE = 1.2
 """Seconds that one of them counts."""
 LOOK = 0.25
 """Seconds between two looks at whether those are alive whose logs are read here."""
-EVERY = 0.03
+EVERY = 0.05
 """Seconds between two writes, while there is something to write."""
 HOLD = 3.0
 """Seconds that a reader elsewhere counts for whoever writes; it says so three times in them."""

@@ -228,9 +228,8 @@ class Redis:
     async def listen(self, streams: Mapping[str, str], wait: float) -> list[tuple[str, list[tuple[str, dict[bytes, bytes]]]]]:
         """The next entries of streams, each after the id it is given with: stream, id, fields. Waits so long for a first one."""
         await self._present()
-        work: Awaitable[Any] = self._client.xread(  # pyright: ignore[reportUnknownMemberType]
-            cast("dict[Any, Any]", streams), count=32, block=milliseconds(wait)
-        )
+        words: Command = ("XREAD", "COUNT", 32, "BLOCK", milliseconds(wait), "STREAMS", *streams, *streams.values())
+        work = cast("Awaitable[Any]", self._client.execute_command(*words))  # pyright: ignore[reportUnknownMemberType]
         task = asyncio.ensure_future(work)
         self._listening.add(task)
         task.add_done_callback(self._listening.discard)

@@ -10,6 +10,8 @@ from router.config.values import Secret
 from router.shared import Leases, LocalLeases, Redis, RedisLeases
 from tests.services import RedisServer, redis_server
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 KINDS = ["local", "redis"]
 
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from router.config.values import Secret
 from router.shared import Away, Mismatch, Redis
 from router.shared.redis import key
 from tests.redis_cli import said, until
-from tests.services import RedisServer, free_ports, redis_server
+from tests.services import RedisServer, free_ports, program, redis_server, run
 
 
 @asynccontextmanager
@@ -36,6 +37,7 @@ async def linked(*options: str) -> AsyncGenerator[tuple[RedisServer, Redis], Non
         yield server, redis
 
 
+@pytest.mark.usefixtures("patient")
 async def test_commands_of_one_moment_go_out_together() -> None:
     """Each gets its own answer; a few writes to the network carry them all."""
     async with linked() as (server, redis):
@@ -46,6 +48,7 @@ async def test_commands_of_one_moment_go_out_together() -> None:
         assert (await said(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_key_of_another_kind_is_refused_alone() -> None:
     """Redis stays here: the other commands of the same moment have their answers."""
     async with linked() as (_, redis):
@@ -104,6 +107,7 @@ async def test_who_waits_when_it_goes_is_let_go(how: str, caplog: pytest.LogCapt
     assert told == [("WARNING", "redis is away: local from now on"), ("INFO", "redis is back: shared from now on")]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFixture) -> None:
     """An idle connection that has ended is made anew."""
     async with linked() as (server, redis):
@@ -114,6 +118,7 @@ async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFi
     assert not caplog.records
 
 
+@pytest.mark.usefixtures("patient")
 async def test_full_is_away_until_there_is_room() -> None:
     """A probe is a write, so that one which only reads is not taken for one that is back."""
     async with linked() as (server, redis):
@@ -127,6 +132,7 @@ async def test_full_is_away_until_there_is_room() -> None:
         await until(lambda: redis.here)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_read_only_is_away() -> None:
     """As after a failover: the one we know has become a replica."""
     async with linked() as (server, redis):
@@ -137,6 +143,7 @@ async def test_read_only_is_away() -> None:
         await until(lambda: redis.here)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_password_is_needed_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     """A wrong one is a Redis that is away; the right one is used, on every connection."""
     async with redis_server("--requirepass", "sesame-canary") as server:
@@ -151,6 +158,24 @@ async def test_a_password_is_needed_and_never_shown(caplog: pytest.LogCaptureFix
     assert [vars(record)["fields"] for record in caplog.records if record.name == "router.redis"] == [{"why": "denied"}]
 
 
+@pytest.mark.usefixtures("patient")
+async def test_tls_holds_it_to_its_certificate(tmp_path: Path) -> None:
+    """With `rediss://`: one that is signed by nobody is not spoken to, unless it is the one that is named."""
+    openssl, port = program("openssl"), free_ports(1)[0]
+    key_file, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    await run(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, "-keyout", key_file, "-out", cert)
+    files = ("--tls-cert-file", cert, "--tls-key-file", key_file, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
+    async with redis_server("--tls-port", str(port), *files):
+        async with link(f"rediss://localhost:{port}/0?ssl_ca_certs={cert}") as redis:
+            await redis.looked_for()
+            assert await redis.ask("SET", "a", "b") is True
+        async with link(f"rediss://localhost:{port}/0") as redis:
+            with pytest.raises(Away):
+                await redis.ask("SET", "a", "b")
+
+
+@pytest.mark.usefixtures("patient")
 async def test_who_leaves_breaks_nothing() -> None:
     """A caller that is cancelled in the middle leaves no answer behind for the next."""
     async with linked() as (_, redis):
@@ -196,6 +221,7 @@ async def test_a_librarys_commands_run_within_the_same_limit() -> None:
         await until(lambda: redis.here)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_it_is_closed_with_its_last_holder() -> None:
     """Whoever waits is let go; nothing is left."""
     async with redis_server() as server:

@@ -11,6 +11,8 @@ from router.shared import LocalStore, Redis, RedisStore, Store
 from tests.redis_cli import said
 from tests.services import RedisServer, redis_server
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 KINDS = ["local", "redis"]
 
 
