@@ -14,6 +14,8 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 
 JsonObject = Mapping[str, Json]
 SURROGATE = re.compile("[\ud800-\udfff]")
+ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half a surrogate pair, as JSON writes it: UTF-8 has no other way to."""
 
 
 def whole(text: str) -> str:
@@ -21,6 +23,19 @@ def whole(text: str) -> str:
     if not SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def mended(value: Json) -> Json:
+    """The value with every text in it made `whole`, its keys too."""
+    match value:
+        case str():
+            return whole(value)
+        case Mapping():
+            return {whole(name): mended(inner) for name, inner in value.items()}
+        case Sequence():
+            return [mended(inner) for inner in value]
+        case _:
+            return value
 
 
 def deeper(value: object, depth: int) -> bool:
@@ -195,6 +210,8 @@ class Ask:
     """The body's other top-level fields: a template sees them as `ask.<field>`."""
     until: float = math.inf
     """When nobody waits for the answer any more, by `time.monotonic`."""
+    caller: str = ""
+    """Who asks, as `Caller.id`: what is kept or counted for one caller is kept under it. No template sees it."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
 

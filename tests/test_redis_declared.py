@@ -29,7 +29,7 @@ def test_a_package_that_is_missing_is_named(workspace: Workspace, monkeypatch: p
     with pytest.raises(ConfigError) as caught:
         declared(workspace, "redis://127.0.0.1:1/0").build()
     assert [f"{one.place}: {one.message}" for one in caught.value.complaints] == [
-        "routes.yaml:8:34: `server.redis` needs a package that is not installed: pip install 'pointsman[redis]'"
+        "routes.yaml:8:34: `server.redis` needs a package that is not here: pip install 'pointsman[redis]'"
     ]
     workspace.write("routes.yaml", routes(TARGET)).build()
 

@@ -1,9 +1,9 @@
-"""What replicas share through a Redis, where one is declared; each thing here has a local twin for when it is away."""
+"""What replicas share through a Redis, where one is declared. While it is away each is on its own."""
 
 from router.shared.lease import Lease, Leases, LocalLeases, RedisLeases
 from router.shared.logs import Batch, Ending, Found, Logs, Source, Written
 from router.shared.redis import Away, Mismatch, Redis
-from router.shared.store import LocalStore, RedisStore, Store
+from router.shared.store import RedisStore
 
 __all__ = [
     "Away",
@@ -13,13 +13,11 @@ __all__ = [
     "Lease",
     "Leases",
     "LocalLeases",
-    "LocalStore",
     "Logs",
     "Mismatch",
     "Redis",
     "RedisLeases",
     "RedisStore",
     "Source",
-    "Store",
     "Written",
 ]

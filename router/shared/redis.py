@@ -74,14 +74,14 @@ def milliseconds(seconds: float) -> int:
 class Redis:
     """One Redis, and what is known of it. Made anywhere, used on one event loop; opened when it is first asked.
 
-    `hold` and `release` count the generations it is declared in; the last one closes it.
+    `hold` and `release` count the generations it is declared in; `close` closes it once there is none.
     """
 
     def __init__(self, url: Secret) -> None:
         try:
             import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
         except ImportError:
-            raise Misfit("`server.redis` needs a package that is not installed: pip install 'pointsman[redis]'", "redis") from None
+            raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
         self.url = url
         self.departures = 0
         """How often it went away."""
@@ -165,9 +165,12 @@ class Redis:
         """It is used, until `release`. From any thread: generations are built beside the loop."""
         self._holders.append(None)
 
-    async def release(self) -> None:
-        """Close it, if nobody else holds it."""
+    def release(self) -> None:
+        """It is used no more by one who held it."""
         self._holders.pop()
+
+    async def close(self) -> None:
+        """Close it, if nobody holds it."""
         if self._holders or self.closed:
             return
         self._state = "closed"

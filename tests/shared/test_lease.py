@@ -29,7 +29,8 @@ async def two(kind: str) -> AsyncGenerator[tuple[Leases, Leases, RedisServer | N
             await link.back()
         yield RedisLeases(links[0], "test"), RedisLeases(links[1], "test"), server
         for link in links:
-            await link.release()
+            link.release()
+            await link.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -59,7 +59,8 @@ async def logs(server: RedisServer, url: str = "") -> AsyncGenerator[tuple[Logs,
         yield made, redis
     finally:
         await made.close()
-        await redis.release()
+        redis.release()
+        await redis.close()
 
 
 @asynccontextmanager

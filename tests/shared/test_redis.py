@@ -25,7 +25,8 @@ async def link(url: str) -> AsyncGenerator[Redis, None]:
     try:
         yield redis
     finally:
-        await redis.release()
+        redis.release()
+        await redis.close()
 
 
 @asynccontextmanager
@@ -229,12 +230,14 @@ async def test_it_is_closed_with_its_last_holder() -> None:
         redis.hold()
         redis.hold()
         await redis.back()
-        await redis.release()
+        redis.release()
+        await redis.close()
         assert await redis.ask("SET", "a", "b") is True
         server.daemon.pause()
         asked = asyncio.create_task(redis.ask("GET", "a"))
         await asyncio.sleep(0)
-        await redis.release()
+        redis.release()
+        await redis.close()
         with pytest.raises(Away):
             await asked
         for refused in (redis.ask("GET", "a"), redis.back()):
