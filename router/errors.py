@@ -18,6 +18,7 @@
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
     ├─ Stopped 409               whoever asked stopped it, before its first word
+    ├─ ReplicaLost 502           whoever gave the answer is gone, or the way to it is
     └─ ToolError                 told to the model as a result, not to the user as a failure
 
 The type decides what happens next; nobody looks into a message.
@@ -317,6 +318,14 @@ class Stopped(RouterError):
     code = "stopped"
     status = 409
     sentence = "The answer was stopped."
+
+
+class ReplicaLost(RouterError):
+    """The answer was another replica's, and that one is gone, or can be reached no more."""
+
+    code = "replica_lost"
+    status = 502
+    sentence = "The server that gave this answer is gone. Please try again."
 
 
 class ToolError(RouterError):

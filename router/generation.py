@@ -28,6 +28,7 @@ from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
 from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.quotas import Local, Quota, Store
+from router.shared import Redis
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target, priced
@@ -70,6 +71,8 @@ class Kept:
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
+    redis: Redis | None = None
+    """What replicas share; None where `server.redis` is not declared."""
 
 
 @dataclass(slots=True)
@@ -106,7 +109,9 @@ class Generation:
         self.prices.update({name: known[model] for name, model in models.items() if model in known and name not in self.prices})
 
     def start(self) -> None:
-        """Warm up the targets that are slow at first, and learn what they cost, in the background; the others serve meanwhile."""
+        """Warm up the targets that are slow at first, and learn what they cost, in the background; the others serve meanwhile. Look for
+        Redis, too.
+        """
         for name, declared in self.declaration.routes.targets.items():
             if declared.price is not None:
                 self.prices[str(name)] = declared.price
@@ -115,6 +120,8 @@ class Generation:
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
+        if self.kept.redis is not None:
+            self.kept.redis.start()
 
     @property
     def ready(self) -> bool:
@@ -128,11 +135,15 @@ class Generation:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.discard()
+        if self.kept.redis is not None:
+            await self.kept.redis.close()
 
     def discard(self) -> None:
         """The same, where it was never started."""
         for tool_set in self._sets:
             tool_set.close()
+        if self.kept.redis is not None:
+            self.kept.redis.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +166,8 @@ def build(declaration: Declaration, before: Kept | None = None, ground: Ground |
     if found := declaration.complaints.in_order():
         builder.close()
         raise ConfigError(found)
+    if builder.kept.redis is not None:
+        builder.kept.redis.hold()
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
@@ -178,6 +191,7 @@ class _Builder:
         self._before = before
         self.kept = Kept(before.connections, before.counts)
         self._complaints: Complaints = declaration.complaints
+        self.kept.redis = self._redis()
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
@@ -229,6 +243,19 @@ class _Builder:
         models = {target.name: target.model for target in targets}
         quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
         return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, quota, words)
+
+    def _redis(self) -> Redis | None:
+        """The Redis that is declared: the one before, where it is the same."""
+        url, before = self._declaration.routes.server.redis, self._before.redis
+        if url is None:
+            return None
+        if before is not None and before.url == url and not before.closed:
+            return before
+        try:
+            return Redis(url)
+        except Misfit as misfit:
+            self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
+            return None
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
