@@ -5,6 +5,7 @@ closes what it built. Every complaint of a load is reported at once.
 """
 
 import asyncio
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
+from router.cache import LocalStore
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
-from router.config.declaration import Declaration, Member, Retry, Route, Server, StepLine, named
+from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
 from router.config.declaration import Target as Declared
 from router.config.document import Scalar
 from router.config.values import Name
@@ -61,6 +63,8 @@ class Kept:
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
+    stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
+    """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
 
 
 @dataclass(slots=True)
@@ -169,6 +173,8 @@ class _Builder:
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
         inner += pipeline
+        if route.cache is not None:
+            inner.append(self._cache(name, route, targets, route.cache))
         if tools:
             inner.append(FROM_ROUTE["tools"](toolbox=Toolbox(tools, route.timeout.tool), max_steps=route.max_steps))
         for step in reversed(inner):
@@ -176,6 +182,27 @@ class _Builder:
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
         models = {target.name: target.model for target in targets}
         return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, words)
+
+    def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
+        store = self._before.stores.get(name)
+        if store is None or store.size != declared.size:
+            store = LocalStore(declared.size)
+        self.kept.stores[name] = store
+        scripts = frozenset(target.name for target in targets if target.lane == "script")
+        last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
+        made_by = self._made_by(name, route, targets)
+        return FROM_ROUTE["cache"](declared=declared, store=store, made_by=made_by, last_resort=last_resort)
+
+    def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
+        """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline
+        makes of a question is in the question. A key's rotation changes nothing.
+        """
+        present = {target.name for target in targets}
+        declared = self._declaration.routes.targets
+        pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
+        asked = [(one, replace(declared[one], api_key=None, optional=False)) for one in route.names if one in present]
+        tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tools]
+        return hashlib.sha256(repr((str(name), pools, asked, tools, route.max_steps)).encode()).hexdigest()
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]

@@ -16,6 +16,9 @@ FLOORS = {
     "signature": 1,
     "events": 2,
     "config": 2,
+    "broadcast": 3,
+    "cache": 3,
+    "codec": 3,
     "toolbox": 3,
     "targets": 3,
     "failover": 3,
@@ -28,6 +31,7 @@ FLOORS = {
     "__main__": 9,
 }
 HOMES = {
+    "cachetools": {"cache"},
     "yaml": {"config"},
     "jinja2": {"steps"},
     "tenacity": {"failover"},

@@ -51,6 +51,10 @@ def _shown(route: Compiled, generation: Generation) -> list[str]:
     if declared.hedge:
         after = f"{declared.hedge.after:g} s" if declared.hedge.after else "a time learned from its answers"
         shown.append(f"  hedge      the next target too after {after}; for {declared.hedge.at_most:.3g} of the questions at most")
+    if declared.cache:
+        whose = "for the caller it was made for" if declared.cache.scope == "caller" else "for everybody"
+        also = "; also where tools ran" if declared.cache.tools == "keep" else ""
+        shown.append(f"  cache      an answer is kept for {declared.cache.ttl:g} s, {whose}{also}; {declared.cache.size} bytes in all")
     shown.append("  targets, in order: the first that starts to speak")
     for count, pool in enumerate(declared.pools, 1):
         if len(pool) > 1:

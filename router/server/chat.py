@@ -7,19 +7,21 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
+from router.chat import CacheControl, Json
 from router.errors import RouterError, Stopping, WrongMethod
 from router.events import Failure
 from router.generation import Generation
 from router.reload import Live
 from router.server import body, protocol, question
 from router.server.body import ClientLeft
+from router.server.cache_control import cache_control
 from router.server.entry import Entry, Observer
 from router.server.log import problems
 from router.server.question import Asked, Surface
@@ -48,6 +50,7 @@ class Request:
         self.model = model
         self.surface: Surface = surface
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
 
     @property
     def id(self) -> str:
@@ -65,6 +68,10 @@ class Request:
         """The trace it belongs to, if it names one."""
         given = self._headers.get(b"traceparent", b"")
         return given.decode() if TRACEPARENT.fullmatch(given) else ""
+
+    def cache(self, fields: Mapping[str, Json]) -> CacheControl:
+        """What it lets a cache do. `fields`: its body's."""
+        return cache_control(self._cache_control, fields)
 
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""
@@ -152,7 +159,8 @@ class Chat:
                     min_client=server.ui.min_client,
                 )
                 total = route.declared.timeout.total
-                ask = replace(wanted.ask, model=route.name, until=time.monotonic() + total)
+                ask = replace(wanted.ask, model=route.name, caller=request.key("")[0], until=time.monotonic() + total)
+                ask = replace(ask, cache=request.cache(ask.fields))
                 sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                 async with Presence(request.receive):
                     if wanted.stream and wanted.chat_id is not None:
