@@ -55,7 +55,7 @@ class Reader:
         """Read to the end."""
         async with aclosing(self.events) as events:
             async for event in events:
-                self.seen.append(event)  # noqa: PERF401 - what came before a fault is looked at
+                self.seen.append(event)
         return self.seen
 
 

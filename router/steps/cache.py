@@ -164,17 +164,17 @@ class Keeper:
 
 
 def _written(events: Sequence[Event]) -> bytes:
-    """An answer as it is kept: when it was made, in seconds since 1970, a line break, and its events, without what was tried."""
+    """An answer as it is kept: when it was made, in milliseconds since 1970, a line break, and its events, without what was tried."""
     told = [replace(event, attempts=()) if isinstance(event, Start | Finish) else event for event in events]
-    return f"{time.time():.3f}\n".encode() + encode(told)
+    return b"%d\n" % (time.time() * 1000) + encode(told)
 
 
 def _read(value: bytes) -> Kept | None:
     """What `_written` wrote; None where this is something else."""
     made, _, data = value.partition(b"\n")
     try:
-        age, events = max(0.0, time.time() - float(made)), decode(data)
-    except ValueError:
+        age, events = max(0.0, time.time() - int(made) / 1000), decode(data)
+    except (ValueError, OverflowError):
         return None
     whole = len(events) > 1 and isinstance(events[0], Start) and isinstance(events[-1], Finish)
     return Kept(events, age) if whole else None

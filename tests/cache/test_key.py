@@ -73,7 +73,9 @@ def test_what_makes_the_answer_and_for_whom_is_in_it() -> None:
 
 def test_what_no_provider_sees_is_not_in_it() -> None:
     """Fields that no template used, the address it was asked at, when and how a cache is wanted: the same answer will do."""
-    other = replace(ask(), model="gpt-4", fields={"id": "chat-1"}, extra={"a": 1}, until=5.0, caller="me", cache=CacheControl(0, store=False))
+    other = replace(
+        ask(), model="gpt-4", fields={"id": "chat-1"}, extra={"a": 1}, until=5.0, caller="me", cache=CacheControl(0, store=False)
+    )
     assert of(other) == of(ask())
 
 
