@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test faults check format bench aborts edits profile schema lock clean clients clients-if-npm
+.PHONY: run install test faults check format bench aborts edits hits profile schema lock clean clients clients-if-npm
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -48,6 +48,9 @@ aborts: .venv-dev/.done ## ten thousand clients that leave: is everything let go
 
 edits: .venv-dev/.done  ## a thousand edits in a minute under 200 live streams: does any of them notice?
 	.venv-dev/bin/python -m bench.edits
+
+hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
+	.venv-dev/bin/python -m bench.cache
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
 	.venv-dev/bin/python -m bench.profile $(BENCH)

@@ -48,7 +48,8 @@ def decode(data: bytes) -> list[Event]:
         raise Unreadable from error
     match found:
         case [int(version), *values] if version == VERSION:
-            return [_event(value) for value in values]
+            # A hundred texts come for each of the others: they are not sent through the match below.
+            return [Text(value) if isinstance(value, str) else _event(value) for value in values]
         case _:
             raise Unreadable
 
@@ -85,8 +86,6 @@ def _counts(usage: Usage | None) -> object:
 
 def _event(value: Json) -> Event:
     match value:
-        case str(text):
-            return Text(text)
         case ["thought", str(text)]:
             return Thought(text)
         case ["input", str(call_id), str(name), str(part)]:

@@ -18,6 +18,7 @@ from router import errors
 from router.chat import Ask, Message
 from router.commands import main, parser
 from router.config.declaration import (
+    Cache,
     Cors,
     Defaults,
     Hedge,
@@ -257,7 +258,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 DECLARED = [
     record_of(kind)
-    for kind in (Target, ScriptLine, Timeout, Retry, Hedge, Member, Defaults, Route, Cors, RequestBounds, Ui, Resume, Server)
+    for kind in (Target, ScriptLine, Timeout, Retry, Hedge, Cache, Member, Defaults, Route, Cors, RequestBounds, Ui, Resume, Server)
 ]
 
 

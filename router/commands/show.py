@@ -54,7 +54,9 @@ def _shown(route: Compiled, generation: Generation) -> list[str]:
     if declared.cache:
         whose = "for the caller it was made for" if declared.cache.scope == "caller" else "for everybody"
         also = "; also where tools ran" if declared.cache.tools == "keep" else ""
-        shown.append(f"  cache      an answer is kept for {declared.cache.ttl:g} s, {whose}{also}; {declared.cache.size} bytes in all")
+        shown.append(
+            f"  cache      an answer is kept for {declared.cache.ttl:g} s, {whose}{also}; {declared.cache.size / 1024**2:g} MiB in all"
+        )
     shown.append("  targets, in order: the first that starts to speak")
     for count, pool in enumerate(declared.pools, 1):
         if len(pool) > 1:

@@ -8,6 +8,7 @@ Whoever asks while the same is being answered follows that answer, from its star
 who asked, and ends when the last of them has left. Kept are only whole answers: see `Keeper.worth_it`.
 """
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
@@ -23,6 +24,9 @@ from router.events import Answer, Cached, Event, Events, Failure, Finish, Start,
 
 MOST = 1024 * 1024
 """Bytes of one answer that are held while it is made. A longer one is not kept, and can no longer be joined."""
+
+AT_FIRST = 16
+"""Events of a kept answer that are passed on before the rest is looked at: a client sees the beginning of a long one sooner."""
 
 
 def cache(*, declared: Cache, store: Store, made_by: str, last_resort: frozenset[str]) -> Step:
@@ -106,8 +110,10 @@ class Keeper:
         if ask.cache.max_age > 0:
             how, flight = "shared", self._joined(name)
             if flight is None and (kept := await self._kept(name, ask.cache.max_age)) is not None:
-                for event in kept.told():
+                for count, event in enumerate(kept.told(), 1):
                     yield event
+                    if count == AT_FIRST:
+                        await asyncio.sleep(0)
                 return
             if flight is None:
                 flight = self._joined(name)  # another may have begun while the store was asked
