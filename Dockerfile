@@ -4,7 +4,9 @@
 #   docker run --rm -p 8000:8000 --env-file .env --read-only --cap-drop ALL --stop-timeout 40 \
 #     -v "$PWD/routes.yaml:/etc/router/routes.yaml:ro" pointsman
 #
-# Without the mount it serves the configuration shipped with it. To edit pipelines and tools too, mount a whole directory over
+# It listens at all addresses, so the configuration must say who may ask, under `server`: `auth: {keys: …}`, with what
+# `docker run --rm pointsman keys new alice` prints, or `auth: none` where nobody but your own front end reaches the port. The shipped one, which
+# it has without the mount, does not say, and start-up tells so. To edit pipelines and tools too, mount a whole directory over
 # /etc/router: a single mounted file is bound to its inode, and most editors replace the file. An edit takes a restart. The stop
 # timeout is the 30 s in which answers under way may end, and some.
 

@@ -14,6 +14,8 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 
 JsonObject = Mapping[str, Json]
 SURROGATE = re.compile("[\ud800-\udfff]")
+ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half a surrogate pair, as JSON writes it: UTF-8 has no other way to."""
 
 
 def whole(text: str) -> str:
@@ -21,6 +23,19 @@ def whole(text: str) -> str:
     if not SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def mended(value: Json) -> Json:
+    """The value with every text in it made `whole`, its keys too."""
+    match value:
+        case str():
+            return whole(value)
+        case Mapping():
+            return {whole(name): mended(inner) for name, inner in value.items()}
+        case Sequence():
+            return [mended(inner) for inner in value]
+        case _:
+            return value
 
 
 def deeper(value: object, depth: int) -> bool:

@@ -7,7 +7,9 @@ closes what it built. Every complaint of a load is reported at once.
 import asyncio
 import hashlib
 import inspect
+import random
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,18 +18,21 @@ from pathlib import Path
 from typing import cast
 
 from router.cache import LocalStore
+from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
 from router.config.declaration import Target as Declared
 from router.config.document import Scalar
+from router.config.limits import Price
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, Load, Policy, Pool, Standing, Switch, failover, standing
+from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
+from router.quotas import Local, Quota, Store
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
-from router.targets import Connections, Target, open_target
+from router.targets import Connections, Target, open_target, priced
 from router.toolbox import Tool, Toolbox, ToolSet, load
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
@@ -47,6 +52,7 @@ class Compiled:
     tool_names: frozenset[str]
     models: Mapping[str, str]
     """Target → its model's name."""
+    quota: Quota | None
     steps: tuple[str, ...]
     """The words of its pipeline, outermost first."""
 
@@ -58,8 +64,11 @@ class Kept:
     """
 
     connections: Connections = field(default_factory=Connections)
+    counts: Store = field(default_factory=Local)
+    """What was used, of every limit. One that is declared otherwise begins anew: its keys are others."""
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
     switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
+    jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
@@ -72,13 +81,18 @@ class Generation:
     """One configuration that serves. Requests hold it to their end; `close` lets go what it opened, but for what is `kept`."""
 
     digest: str
+    declaration: Declaration
     server: Server
     routes: Mapping[str, Compiled]
     aliases: Mapping[str, str]
     skipped: Mapping[str, str]
     _sets: Sequence[ToolSet] = ()
     kept: Kept = field(default_factory=Kept)
+    prices: dict[str, Price] = field(default_factory=dict[str, Price])
+    """Target → what it costs, as far as that is known by now."""
+    _learning: asyncio.Task[None] | None = None
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    callers: Callers = ANYBODY
 
     def route(self, model: str) -> Compiled:
         """The route of this id or alias. UnknownModel where there is none; the id is never repeated to the client."""
@@ -89,8 +103,19 @@ class Generation:
             raise UnknownModel
         return found
 
+    async def _learn_prices(self) -> None:
+        """What the targets cost of which nobody said, by LiteLLM's table."""
+        models = {target.name: target.model for route in self.routes.values() for target in route.targets if target.lane != "script"}
+        known = await priced({model for name, model in models.items() if name not in self.prices})
+        self.prices.update({name: known[model] for name, model in models.items() if model in known and name not in self.prices})
+
     def start(self) -> None:
-        """Warm up the targets that are slow at first, in the background; the others serve meanwhile."""
+        """Warm up the targets that are slow at first, and learn what they cost, in the background; the others serve meanwhile."""
+        for name, declared in self.declaration.routes.targets.items():
+            if declared.price is not None:
+                self.prices[str(name)] = declared.price
+        if any(target.lane != "script" and target.name not in self.prices for route in self.routes.values() for target in route.targets):
+            self._learning = asyncio.create_task(self._learn_prices())
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
@@ -102,27 +127,43 @@ class Generation:
 
     async def close(self) -> None:
         """Let go of everything that was opened."""
-        for task in self._warming:
+        tasks = {*self._warming, *([self._learning] if self._learning else [])}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._warming, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.discard()
+
+    def discard(self) -> None:
+        """The same, where it was never started."""
         for tool_set in self._sets:
             tool_set.close()
 
 
-def build(declaration: Declaration, before: Kept | None = None) -> Generation:
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides."""
+
+    open: Callable[[str, Declared, float, Connections], Target] = open_target
+    clock: Clock = time.monotonic
+    chance: Callable[[], random.Random] = random.Random
+
+
+def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
     """The generation a declaration makes, with what the one before it kept. ConfigError with every complaint, the declaration's
     own included.
     """
     _check_extras(declaration)
-    builder = _Builder(declaration, before or Kept())
+    builder = _Builder(declaration, before or Kept(), ground or Ground())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
+    known = builder.callers()
     if found := declaration.complaints.in_order():
         builder.close()
         raise ConfigError(found)
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
-    return Generation(declaration.digest, declaration.routes.server, named, aliases, declaration.skipped, sets, builder.kept)
+    server = declaration.routes.server
+    return Generation(declaration.digest, declaration, server, named, aliases, declaration.skipped, sets, builder.kept, callers=known)
 
 
 def _check_extras(declaration: Declaration) -> None:
@@ -135,10 +176,11 @@ def _check_extras(declaration: Declaration) -> None:
 class _Builder:
     """What routes share, made once each."""
 
-    def __init__(self, declaration: Declaration, before: Kept) -> None:
+    def __init__(self, declaration: Declaration, before: Kept, ground: Ground) -> None:
         self._declaration = declaration
+        self._ground = ground
         self._before = before
-        self.kept = Kept(before.connections)
+        self.kept = Kept(before.connections, before.counts)
         self._complaints: Complaints = declaration.complaints
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
@@ -152,6 +194,14 @@ class _Builder:
     def close(self) -> None:
         for made in self.sets.values():
             made.close()
+
+    def callers(self) -> Callers:
+        """Who may ask."""
+        try:
+            return callers(self._declaration.routes.server.auth, self.kept.connections.fetch, self._before.jwks, self.kept.jwks)
+        except Misfit as misfit:
+            self._complaints.add(Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
+            return ANYBODY
 
     def route(self, name: str, route: Route) -> Compiled | None:
         """One route; None where something it needs could not be made (that has been complained about)."""
@@ -168,7 +218,7 @@ class _Builder:
             return None
         candidates = {target.name: self._candidate(target, route) for target in targets}
         pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
-        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge))
+        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
         inner: list[Step] = []
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
@@ -177,11 +227,14 @@ class _Builder:
             inner.append(self._cache(name, route, targets, route.cache))
         if tools:
             inner.append(FROM_ROUTE["tools"](toolbox=Toolbox(tools, route.timeout.tool), max_steps=route.max_steps))
+        if route.max_output is not None:
+            inner.append(FROM_ROUTE["ceiling"](tokens=route.max_output))
         for step in reversed(inner):
             answer = step(answer)
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
         models = {target.name: target.model for target in targets}
-        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, words)
+        quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
+        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, quota, words)
 
     def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
         store = self._before.stores.get(name)
@@ -202,7 +255,7 @@ class _Builder:
         pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
         asked = [(one, replace(declared[one], api_key=None, optional=False)) for one in route.names if one in present]
         tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tools]
-        return hashlib.sha256(repr((str(name), pools, asked, tools, route.max_steps)).encode()).hexdigest()
+        return hashlib.sha256(repr((str(name), pools, asked, tools, route.max_steps, route.max_output)).encode()).hexdigest()
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
@@ -210,7 +263,7 @@ class _Builder:
         if key not in self.kept.standings:
             known, fared = self._before.standings.get(key, (None, None))
             if fared is None or known != declared:
-                fared = standing(route.breaker, route.retry, self._load(target.name, declared))
+                fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock)
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
         switch = self.kept.switches.setdefault(target.name, self._before.switches.get(target.name) or Switch())
@@ -222,7 +275,7 @@ class _Builder:
             known, load = kept.loads.get(name, (None, None))
             if load is not None and known == declared:
                 return load
-        return Load()
+        return Load(self._ground.clock)
 
     def _target(self, name: str, connect: float) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
@@ -230,7 +283,7 @@ class _Builder:
             return None
         if (name, connect) not in self._targets:
             try:
-                self._targets[name, connect] = open_target(str(name), declared, connect, self.kept.connections)
+                self._targets[name, connect] = self._ground.open(str(name), declared, connect, self.kept.connections)
             except Misfit as misfit:
                 place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
                 self._complaints.add(misfit.place or place, misfit.message)

@@ -20,6 +20,8 @@ from typing import Any, Self
 import watchfiles
 
 from router.config import load, read, reloads, secrets
+from router.config.declaration import Reloading
+from router.drill import drilled
 from router.errors import ConfigError
 from router.generation import Generation, build
 from router.targets import close_lanes
@@ -110,9 +112,10 @@ class Reload:
     else when it is asked to. `failed`: why their newest state is not served; None where it is.
     """
 
-    def __init__(self, live: Live, routes: Path) -> None:
+    def __init__(self, live: Live, routes: Path, host: str = "127.0.0.1") -> None:
         self._live = live
         self._routes = routes.absolute()
+        self._host = host
         self._hint = asyncio.Event()
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -186,14 +189,21 @@ class Reload:
     def _made(self) -> Generation | None:
         """The generation of what is on disk; None where it is the one that serves."""
         self._digest = None
-        declaration = load(self._routes)
+        declaration = load(self._routes, self._host)
         self._digest = declaration.digest
         self._secrets = tuple(declaration.secrets)
         self._tried = (declaration.snapshot.texts, declaration.secrets)
         now = self._live.generation
         if declaration.digest == now.digest and not declaration.complaints.found:
             return None
-        return build(declaration, now.kept)
+        generation = build(declaration, now.kept)
+        declared = declaration.routes.server.reload
+        if isinstance(declared, Reloading) and declared.drills:
+            failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
+            if failed:
+                generation.discard()
+                raise ConfigError(tuple(failed))
+        return generation
 
     async def _settled(self) -> Content:
         """What the files hold, once they hold still."""

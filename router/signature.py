@@ -38,12 +38,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """A text with a grammar of its own. `read` returns the value or raises Misfit."""
+    """A text with a grammar of its own. `read` returns the value or raises Misfit; `write` makes the one text of a
+    value that can be spelled in several ways, where it can. `kind`: the type it stands on.
+    """
 
     name: str
     read: Callable[[str], object]
     pattern: str
     example: str
+    write: Callable[[Any], str] | None = None
+    kind: object = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def shape_of(annotation: object) -> Shape:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         spelled = next((note for note in arguments[1:] if isinstance(note, Spelled)), None)
-        return spelled or shape_of(arguments[0])
+        return dataclasses.replace(spelled, kind=arguments[0]) if spelled else shape_of(arguments[0])
     if origin is Literal and all(isinstance(value, str) for value in arguments):
         return Choice(tuple(arguments))
     if origin in (Union, types.UnionType):

@@ -15,7 +15,7 @@ import uvicorn
 
 from router.config import declare, read
 from router.generation import Generation, build
-from router.server import application
+from router.server import Door, application
 from router.server.edge import Edge
 
 ROOT = Path(__file__).parent.parent
@@ -183,11 +183,20 @@ def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def serving(generation: Generation, follows: Path | None = None) -> AsyncGenerator[Client, None]:
+async def serving(generation: Generation, follows: Path | None = None, door: type[Door] = Door) -> AsyncGenerator[Client, None]:
     """The router on loopback, by uvicorn, as it is served for real. `follows`: the routes file whose edits go live."""
     edge = application(generation, follows)
     config = uvicorn.Config(
-        edge, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", server_header=False, proxy_headers=False
+        edge,
+        host="127.0.0.1",
+        port=0,
+        http=door,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())

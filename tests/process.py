@@ -64,9 +64,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def process(root: Path, *arguments: str, **variables: str) -> AsyncGenerator[Process, None]:
+async def process(root: Path, *arguments: str, port: int | None = None, **variables: str) -> AsyncGenerator[Process, None]:
     """`router serve` in this folder, once it is ready."""
-    port = free_port()
+    port = port or free_port()
     output = root / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
     command = [sys.executable, "-m", "router", "serve", "--port", str(port), *arguments]

@@ -42,7 +42,7 @@ async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, 
         head = "server: {admin: {key: '${ADMIN_KEY}'}, reload: on}\ntargets:\n" + "\n".join(lines) + "\nroutes:\n"
         workspace.write("routes.yaml", head + made + "\n")
         variables = {"PROVIDER_KEY": f"sk-{CANARY}-variable", "ADMIN_KEY": f"adm-{CANARY}"}
-        router = await stack.enter_async_context(process(workspace.root, **variables))
+        router = await stack.enter_async_context(process(workspace.root, port=None, **variables))
         emitted: list[str] = []
         asked: list[str] = []
         for name in ECHOES:

@@ -18,10 +18,12 @@ from router import errors
 from router.chat import Ask, Message
 from router.commands import main, parser
 from router.config.declaration import (
+    Auth,
     Cache,
     Cors,
     Defaults,
     Hedge,
+    Jwt,
     Member,
     RequestBounds,
     Resume,
@@ -33,6 +35,7 @@ from router.config.declaration import (
     Timeout,
     Ui,
 )
+from router.config.keys import ApiKey
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
 from router.server import log
@@ -55,8 +58,8 @@ VARIABLES = {
     "ROUTER_ADMIN_KEY": "adm-docs",
     "OTEL_TOKEN": "docs",
 }
-SECRETS = {"secrets/openai.key": "sk-docs\n"}
-WHOLE = ("targets", "routes", "defaults", "server")
+SECRETS = {"secrets/openai.key": "sk-docs\n", "secrets/keys": f"alice sha256:{'0' * 64}\n"}
+WHOLE = ("targets", "routes", "defaults", "server", "drills")
 """What a yaml block begins with that is (a part of) a routes.yaml."""
 
 
@@ -112,7 +115,8 @@ def composed(text: str) -> str:
     said = cast("dict[str, Any]", yaml.safe_load(text))
     routes = cast("dict[str, dict[str, Any]]", said.get("routes", {}))
     if "targets" not in said:
-        named = {"demo": None} | {name: None for route in routes.values() for name in _names(route["targets"])}
+        drilled = {name: None for drill in said.get("drills", ()) for name in drill["given"]}
+        named = {"demo": None} | drilled | {name: None for route in routes.values() for name in _names(route["targets"])}
         text += "targets:\n" + "".join(f"  {name}: {{script: demo}}\n" for name in named)
     if "routes" not in said:
         first = next(iter(said.get("targets", {"demo": None})))
@@ -258,7 +262,25 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 DECLARED = [
     record_of(kind)
-    for kind in (Target, ScriptLine, Timeout, Retry, Hedge, Cache, Member, Defaults, Route, Cors, RequestBounds, Ui, Resume, Server)
+    for kind in (
+        Target,
+        ScriptLine,
+        Timeout,
+        Retry,
+        Hedge,
+        Cache,
+        Member,
+        Defaults,
+        Route,
+        Cors,
+        RequestBounds,
+        Ui,
+        Resume,
+        Auth,
+        ApiKey,
+        Jwt,
+        Server,
+    )
 ]
 
 

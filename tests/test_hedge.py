@@ -11,6 +11,7 @@ from router.chat import Ask, Message
 from router.config.declaration import Hedge as Declared
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
+from router.drill import VirtualLoop
 from router.errors import Busy, TargetDown, Unanswered
 from router.events import Event, Events, Finish, Order, Start, Text
 from router.failover import Candidate, Policy, failover, standing
@@ -172,27 +173,10 @@ def test_the_delay_is_learned() -> None:
     assert Hedge(Declared(after=1.5)).delay(load) == 1.5
 
 
-class Virtual(asyncio.SelectorEventLoop):
-    """A loop whose time jumps to the next timer instead of waiting for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-
-    def time(self) -> float:
-        """Now, in seconds."""
-        return self.now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self.now = max(self.now, self._scheduled[0]._when)  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
-
-
 QUESTIONS = 10_000
 
 
-def starts(hedged: Declared | None, monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], int]:
+def starts(hedged: Declared | None) -> tuple[list[float], int]:
     """Ten thousand questions to targets of whose starts 5 % take 5 s and the others 0.2: the times to the first token, and
     how many calls they cost.
     """
@@ -210,8 +194,7 @@ def starts(hedged: Declared | None, monkeypatch: pytest.MonkeyPatch) -> tuple[li
 
     async def run() -> list[float]:
         loop = asyncio.get_running_loop()
-        monkeypatch.setattr("router.failover.attempt.time.monotonic", loop.time)
-        candidates = [Candidate(name, answer, standing=standing()) for name in "ab"]
+        candidates = [Candidate(name, answer, standing=standing(clock=loop.time)) for name in "ab"]
         asked = failover(candidates, Policy(Timeout(), Retry(), "fail", hedged))
         times: list[float] = []
         for _ in range(QUESTIONS):
@@ -225,15 +208,15 @@ def starts(hedged: Declared | None, monkeypatch: pytest.MonkeyPatch) -> tuple[li
             assert said == "one answer"
         return times
 
-    with asyncio.Runner(loop_factory=Virtual) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(run()), calls
 
 
 @pytest.mark.parametrize("after", [None, 0.5], ids=["learned", "declared"])
-def test_hedging_cuts_the_tail(after: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hedging_cuts_the_tail(after: float | None) -> None:
     """With 5 % slow starts the first token's p99 is five times better, for 5 % more calls at most; no text comes twice."""
-    alone, _ = starts(None, monkeypatch)
-    hedged, calls = starts(Declared(after=after), monkeypatch)
+    alone, _ = starts(None)
+    hedged, calls = starts(Declared(after=after))
     before, now = (statistics.quantiles(times, n=100)[98] for times in (alone, hedged))
     assert before == pytest.approx(5.0)
     assert now <= before / 5

@@ -63,6 +63,7 @@ async def test_the_totals_are_the_same_with_one_worker_and_with_four(workspace: 
                 await asyncio.sleep(0.05)
         asked = ["chat-model"] * 12 + ["broken"] * 4 + ["rescued"] * 8
         await asyncio.gather(*(router.ask("Hi", model) for model in asked))
+        told = await samples(router)
         for _ in range(workers):
             told = await samples(router)
             assert told["router_requests_total", (("outcome", "stop"), ("route", "chat-model"))] == 12

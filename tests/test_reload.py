@@ -30,7 +30,7 @@ class Closing(Generation):
 def made(workspace: Workspace, text: str) -> Closing:
     """A generation that says this."""
     generation = workspace.write("routes.yaml", routes(f"a: {{script: [{{text: {text}}}]}}")).build()
-    return Closing(generation.digest, generation.server, generation.routes, generation.aliases, generation.skipped)
+    return Closing(generation.digest, generation.declaration, generation.server, generation.routes, generation.aliases, generation.skipped)
 
 
 async def test_a_request_keeps_the_generation_it_began_with(workspace: Workspace) -> None:

@@ -40,7 +40,7 @@ async def test_headers_say_who_answered_and_keep_proxies_from_collecting(workspa
         "x-router-generation": generation.digest,
         "x-router-target": "a",
         "x-accel-buffering": "no",
-        "cache-control": "no-cache, no-transform",
+        "cache-control": "no-store, no-transform",
         "x-content-type-options": "nosniff",
     }
     assert expected.items() <= answer.headers.items()

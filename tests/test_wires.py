@@ -37,7 +37,7 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
     assert answer.status == 200
-    expected = {**HEADERS[wire], "x-router-target": "a", "x-accel-buffering": "no", "cache-control": "no-cache, no-transform"}
+    expected = {**HEADERS[wire], "x-router-target": "a", "x-accel-buffering": "no", "cache-control": "no-store, no-transform"}
     assert expected.items() <= answer.headers.items()
     heard = READERS[wire](answer.body)
     calls, heard.calls = heard.calls, []

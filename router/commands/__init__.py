@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, schema, serve, show
+from router.commands import chat, check, diff, drill, keys, schema, serve, show
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -32,16 +32,27 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: dict[str, Command] = {"serve": serve, "check": check, "show": show, "schema": schema, "chat": chat}
-ROUTELESS = {"schema"}
+COMMANDS: dict[str, Command] = {
+    "serve": serve,
+    "check": check,
+    "show": show,
+    "diff": diff,
+    "drill": drill,
+    "schema": schema,
+    "chat": chat,
+    "keys": keys,
+}
+ROUTELESS = {"schema", "diff", "keys"}
 """Those that read no routes file of their own."""
 
 EXAMPLES = """examples:
   router serve --port 8000            serve ./routes.yaml on http://127.0.0.1:8000
   router check                        every mistake in ./routes.yaml, pipelines/ and tools/; exit code 1 if there is one
   router show chat-model              what a request to chat-model goes through
+  router drill                        run the drills: faults, and what must come of them
   router schema > routes.schema.json  the JSON schema that editors complete and check routes.yaml with
   router chat chat-model "Hello"      ask from the terminal
+  router keys new alice               make an API key for a caller
 
 exit codes: 0 all is well, 1 the configuration is wrong or the answer failed, 2 the command line is wrong
 """

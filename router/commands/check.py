@@ -2,26 +2,67 @@
 
 examples:
   router check                         every mistake in ./routes.yaml, pipelines/ and tools/
+  router check --drills                that, and every drill that fails
   router check --routes new.yaml && mv new.yaml routes.yaml
+  router check --json                  for a script: {"complaints": [{"file", "line", "column", "message"}], …}
+
+exit codes:
+  0 all is well
+  1 there are mistakes
+  2 the command line is wrong
 """
 
 import argparse
-import asyncio
+import json
 
-from router.commands.words import counted
+from router.commands.words import counted, expired
 from router.config import load
-from router.generation import build
+from router.drill import drilled
+from router.errors import ConfigError
+from router.generation import Generation, build
 
 
-def options(_: argparse.ArgumentParser) -> None:
-    """What it takes: nothing of its own."""
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("--drills", action="store_true", help="run the drills too")
+    parser.add_argument("--json", action="store_true", help="print what was found as a JSON object")
 
 
 def run(given: argparse.Namespace) -> int:
     """Check, and say that all is well; a ConfigError where it is not."""
-    generation = build(load(given.routes))
-    asyncio.run(generation.close())
+    try:
+        generation = _checked(given)
+    except ConfigError as error:
+        if not given.json:
+            raise
+        print(_json({"complaints": [complaint.as_json() for complaint in error.complaints]}))
+        return 1
+    if given.json:
+        found: dict[str, object] = {
+            "complaints": [],
+            "skipped": dict(generation.skipped),
+            "routes": len(generation.routes),
+            "generation": generation.digest,
+        }
+        print(_json(found))
+        return 0
     for name, why in generation.skipped.items():
         print(f"skipped: target {name}: {why}")
+    for line in expired(generation.server):
+        print(line)
     print(f"{given.routes}: all is well. {counted(generation)}, generation {generation.digest}.")
     return 0
+
+
+def _checked(given: argparse.Namespace) -> Generation:
+    """The generation, closed again: it has shown that it can be made, and that its drills hold."""
+    declaration = load(given.routes)
+    generation = build(declaration)
+    generation.discard()
+    if given.drills and (failed := [one.complaint(given.routes.name) for one in drilled(declaration) if one.faults]):
+        raise ConfigError(tuple(failed))
+    return generation
+
+
+def _json(found: object) -> str:
+    return json.dumps(found, ensure_ascii=False, indent=2)

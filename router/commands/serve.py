@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
-from router.commands.words import counted
-from router.config import COUNTERS, FOLDER_VARIABLE, ROUTES_VARIABLE, load
+from router.commands.words import counted, expired
+from router.config import COUNTERS, FOLDER_VARIABLE, HOST_VARIABLE, ROUTES_VARIABLE, load
 from router.generation import Generation, build
 
 if TYPE_CHECKING:
@@ -24,28 +24,33 @@ if TYPE_CHECKING:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only; for others server.auth must be declared"
+    )
     parser.add_argument("--port", type=int, default=8000, help="default: 8000")
     parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
 
 
 def run(given: argparse.Namespace) -> int:
     """Serve until the process is told to end."""
-    generation = build(load(given.routes))
+    generation = build(load(given.routes, given.host))
     # Imported here: they take longer than all other commands run.
     import uvicorn  # noqa: PLC0415
 
-    from router.server import application, steady, to_stderr  # noqa: PLC0415
+    from router.server import Door, application, steady, to_stderr  # noqa: PLC0415
 
     _announce(generation, given)
     to_stderr()
     os.environ[ROUTES_VARIABLE] = str(given.routes.absolute())
+    os.environ[HOST_VARIABLE] = given.host
     many = given.workers > 1
     config = uvicorn.Config(
-        "router.server:create" if many else application(generation, given.routes),
+        "router.server:create" if many else application(generation, given.routes, given.host),
         factory=many,
         host=given.host,
         port=given.port,
+        http=Door,
+        ws="none",
         workers=given.workers,
         log_config=None,
         access_log=False,
@@ -102,5 +107,6 @@ def _announce(generation: Generation, given: argparse.Namespace) -> None:
     """Say what is served, and what is not and why: to people. Machines read the log and /readyz."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
+    said += [f"  {line}" for line in expired(generation.server)]
     said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
     print("\n".join(said), file=sys.stderr)

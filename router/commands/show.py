@@ -1,80 +1,124 @@
-"""Show what a request to a route goes through: its pipeline, its limits, its targets in order.
+"""Show what a request to a route goes through: its steps, its settings, its targets in order and why each would be asked or skipped.
+Without a route: all of them, one line each.
 
 examples:
-  router show chat-model               by its id
-  router show gpt-4                    or by an alias
+  router show                                          every route
+  router show chat-model                               one, by its id
+  router show gpt-4 --json                             or by an alias; for a script
+  router show --live http://127.0.0.1:8000 chat-model  on a running server: with breakers, questions in flight, who is taken out
+  router show --live https://router.example.com --key-file admin.key
+
+exit codes:
+  0 it was shown
+  1 the configuration is wrong, there is no such route, or the server cannot be asked
+  2 the command line is wrong
 """
 
 import argparse
-import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from typing import cast
 
-from router.config import load
-from router.config.declaration import Member, named
-from router.config.values import Name
-from router.generation import Compiled, Generation, build
+from router.chat import Json, JsonObject
+from router.commands import running
+from router.commands.running import Running
+from router.commands.seen import loaded, record, served
+from router.config.binding import did_you_mean
+from router.description import listing, table, worded
+from router.errors import UnknownModel
 
-_LANES = {
-    "anthropic": "its own wire, read directly",
-    "openai": "its own wire, read directly",
-    "litellm": "LiteLLM",
-    "script": "a script, offline",
-}
+SHARING = {"least_busy": "the least busy one first", "latency": "the one that starts soonest first", "": "by their weights"}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("route", help="a route's id or alias")
+    parser.add_argument("route", nargs="?", help="a route's id or alias; default: all")
+    running.options(parser, "show it as it is taken")
+    parser.add_argument("--json", action="store_true", help="print it as a JSON object")
 
 
 def run(given: argparse.Namespace) -> int:
-    """Show one route."""
-    generation = build(load(given.routes))
-    route = generation.route(given.route)
-    print("\n".join(_shown(route, generation)))
-    asyncio.run(generation.close())
+    """Show one route, or all."""
+    seen = served(Running(given)) if given.live else loaded(given.routes)
+    if given.route is None:
+        records = [record(name, seen) for name in seen.description.routes]
+        print(_json({"generation": seen.digest, "routes": records}) if given.json else "\n".join(_lines(records)))
+        return 0
+    name = seen.description.route_of(given.route)
+    if name is None:
+        raise UnknownModel(f"There is no route `{given.route}`{did_you_mean(given.route, seen.description.ids)}")
+    found = record(name, seen)
+    print(_json(found) if given.json else "\n".join(_page(found)))
     return 0
 
 
-def _shown(route: Compiled, generation: Generation) -> list[str]:
-    declared = route.declared
-    aliases = [alias for alias, name in generation.aliases.items() if name == route.name]
-    shown = [f"{route.name}" + (f"  (also {', '.join(aliases)})" if aliases else "") + f"   generation {generation.digest}"]
-    shown.append(f"  pipeline   {declared.pipeline}: {' → '.join(route.steps)}")
-    if route.tools:
-        shown.append(f"  tools      {', '.join(tool.spec.name for tool in route.tools)}; at most {declared.max_steps} model calls")
-    shown.append(f"  reasoning  {declared.reasoning}")
-    timeout, retry = declared.timeout, declared.retry
-    waits = f"connect {timeout.connect:g} s, first token {timeout.first_token:g} s, idle {timeout.idle:g} s"
-    shown.append(f"  timeout    {waits}, tool {timeout.tool:g} s, total {timeout.total:g} s")
-    shown.append(f"  retry      {retry.attempts} attempts, {retry.backoff.least:g} to {retry.backoff.most:g} s apart")
-    if declared.hedge:
-        after = f"{declared.hedge.after:g} s" if declared.hedge.after else "a time learned from its answers"
-        shown.append(f"  hedge      the next target too after {after}; for {declared.hedge.at_most:.3g} of the questions at most")
-    if declared.cache:
-        whose = "for the caller it was made for" if declared.cache.scope == "caller" else "for everybody"
-        also = "; also where tools ran" if declared.cache.tools == "keep" else ""
-        shown.append(
-            f"  cache      an answer is kept for {declared.cache.ttl:g} s, {whose}{also}; {declared.cache.size / 1024**2:g} MiB in all"
-        )
-    shown.append("  targets, in order: the first that starts to speak")
-    for count, pool in enumerate(declared.pools, 1):
-        if len(pool) > 1:
-            shown.append(f"    {count}. one of these, {_sharing(pool, declared.balance)}:")
-        shown += [_target(one, route, generation, "       -" if len(pool) > 1 else f"    {count}.") for one in pool]
-    return shown
+def _page(record: JsonObject) -> Iterator[str]:
+    """A route, over some lines."""
+    aliases = ", ".join(str(one) for one in listing(record["aliases"]))
+    yield f"{record['route']}" + (f"  (also {aliases})" if aliases else "") + f"   generation {record['generation']}"
+    yield f"  {'pipeline':<10} {record['pipeline']}"
+    for count, step in enumerate(listing(record["steps"])):
+        word, said = str(table(step).get("step")), _step(table(step))
+        yield f"  {'' if count else 'steps':<10} {count + 1}. {word}: {said}"
+    for key, value in table(record["settings"]).items():
+        yield f"  {key:<10} {worded(value, key)}"
+    yield "  targets, in order: the first that starts to speak answers"
+    places = [table(one) for one in listing(record["targets"])]
+    told: set[Json] = set()
+    for target in places:
+        pool = [one for one in places if one["place"] == target["place"]]
+        if len(pool) > 1 and target["place"] not in told:
+            told.add(target["place"])
+            sharing = SHARING["" if target["weight"] is not None else str(record["balance"])]
+            yield f"    {target['place']}. one of these, {sharing}:"
+        bullet = "       -" if len(pool) > 1 else f"    {target['place']}."
+        yield from (f"{bullet} {_use(target)}", f"{' ' * len(bullet)} {_nature(target)}")
 
 
-def _target(one: Name | Member, route: Compiled, generation: Generation, bullet: str) -> str:
-    name = named(one)
-    target = next((target for target in route.targets if target.name == name), None)
-    words = f"{target.model} through {_LANES[target.lane]}" if target else f"skipped: {generation.skipped[name]}"
-    window = f", reads {target.window} tokens" if target and target.window and target.lane != "script" else ""
-    weight = f" (weight {one.weight:g})" if isinstance(one, Member) else ""
-    return f"{bullet} {name}{weight}: {words}{window}"
+def _step(step: JsonObject) -> str:
+    options = step.get("options")
+    if step.get("step") == "tools":
+        tools = ", ".join(str(one) for one in listing(table(options).get("tools")))
+        return f"{tools}; at most {table(options).get('max_steps')} model calls"
+    return worded(options)
 
 
-def _sharing(pool: Sequence[Name | Member], balance: str) -> str:
-    if any(isinstance(one, Member) for one in pool):
-        return "by their weights"
-    return {"least_busy": "the least busy one first", "latency": "the one that starts soonest first"}[balance]
+def _use(target: JsonObject) -> str:
+    """Whether a target is asked, and why."""
+    weight = f" (weight {worded(target['weight'])})" if target["weight"] is not None else ""
+    return f"{target['target']}{weight}: {'' if target['asked'] else 'skipped: '}{target['why']}"
+
+
+def _nature(target: JsonObject) -> str:
+    """What a target is, and how it fares."""
+    said = f"{target['model']}, {target['why_lane']}"
+    if target["context_window"] is not None:
+        said += f"; reads {worded(target['context_window'])} tokens"
+    if "busy" in target:
+        said += f"; {worded(target['busy'])} in flight"
+        if isinstance(start := target["first_token_p50"], int | float):
+            said += f", half of its answers start within {start:.2g} s"
+    return said
+
+
+def _lines(records: Sequence[JsonObject]) -> Iterator[str]:
+    """A line for each route: id, aliases, pipeline, targets, tools."""
+    told = [_line(record) for record in records]
+    widths = [max(len(row[column]) for row in told) for column in range(3)]
+    for row in told:
+        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), *row[3:]]).rstrip()
+
+
+def _line(record: JsonObject) -> tuple[str, ...]:
+    pooled: dict[Json, list[str]] = {}
+    for target in (table(one) for one in listing(record["targets"])):
+        pooled.setdefault(target["place"], []).append(f"{target['target']}{'' if target['asked'] else ' (skipped)'}")
+    chain = " → ".join(pool[0] if len(pool) == 1 else f"[{', '.join(pool)}]" for pool in pooled.values())
+    aliases = ", ".join(str(one) for one in listing(record["aliases"]))
+    granted = [table(table(step).get("options")).get("tools") for step in listing(record["steps"]) if table(step).get("step") == "tools"]
+    tools = ", ".join(str(tool) for some in granted for tool in listing(some))
+    return str(record["route"]), aliases, str(record["pipeline"]), chain, *([f"tools {tools}"] if tools else [])
+
+
+def _json(value: object) -> str:
+    return json.dumps(cast("Json", value), ensure_ascii=False, indent=2)

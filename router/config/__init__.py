@@ -4,16 +4,20 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from router.config.declaration import Declaration, Server, declare
-from router.config.snapshot import read
+from router.config.declaration import Declaration, Reloading, Server, declare
+from router.config.snapshot import Snapshot, read
 
 __all__ = [
     "COUNTERS",
     "FOLDER_VARIABLE",
+    "HOST_VARIABLE",
     "ROUTES_VARIABLE",
     "Declaration",
+    "admin_key",
+    "as_written",
     "declare",
     "folder_from_environment",
+    "host_from_environment",
     "load",
     "read",
     "reloads",
@@ -23,20 +27,37 @@ __all__ = [
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
 """Names the routes file to the workers of `router serve --workers`."""
+HOST_VARIABLE = "ROUTER_HOST"
+"""Tells them the address they serve at."""
 FOLDER_VARIABLE = "ROUTER_FOLDER"
 """Names the folder in which they meet."""
 COUNTERS = "counters"
 """The folder in that where each keeps what it counted."""
 
 
-def load(routes: Path) -> Declaration:
-    """What is on disk now, declared with this process's environment."""
-    return declare(read(routes), os.environ)
+def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
+    """What is on disk now, declared with this process's environment. `host`: the address it is to be served at."""
+    return declare(read(routes), os.environ, host)
+
+
+def as_written(snapshot: Snapshot) -> Declaration:
+    """What a snapshot says, whatever `${…}` stands for in it: to be described, not to be built."""
+    return declare(snapshot, None)
+
+
+def admin_key() -> str:
+    """The key that operators' commands show to a running server; empty where none is set."""
+    return os.environ.get("ROUTER_ADMIN_KEY", "")
 
 
 def routes_from_environment() -> Path:
     """The routes file this worker serves."""
     return Path(os.environ.get(ROUTES_VARIABLE, "routes.yaml"))
+
+
+def host_from_environment() -> str:
+    """The address this worker serves at."""
+    return os.environ.get(HOST_VARIABLE, "127.0.0.1")
 
 
 def folder_from_environment() -> Path | None:
@@ -47,7 +68,8 @@ def folder_from_environment() -> Path | None:
 
 def reloads(server: Server) -> bool:
     """Whether an edit goes live by itself: as declared; else unless ROUTER_ENV says that this is production."""
-    return server.reload == "on" or (server.reload == "auto" and os.environ.get("ROUTER_ENV") != "production")
+    when = server.reload.when if isinstance(server.reload, Reloading) else server.reload
+    return when == "on" or (when == "auto" and os.environ.get("ROUTER_ENV") != "production")
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:

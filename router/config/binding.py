@@ -95,14 +95,21 @@ def _stand_in(shape: Shape) -> object:
     match shape:
         case Choice(values):
             return values[0]
-        case Spelled(_, read, _, example):
-            return read(example)
+        case Spelled():
+            return _example(shape)
         case Scalar(kind):
             return {"string": "unset", "boolean": False, "integer": 1, "number": 1.0, "null": None}[kind]
         case Either(options):
             return _stand_in(options[0])
         case _:
             return UNFIT
+
+
+def _example(shape: Spelled) -> object:
+    try:
+        return shape.read(shape.example)
+    except Misfit:  # the example of a secret names a variable
+        return UNFIT
 
 
 def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, what: str) -> object:
@@ -262,12 +269,14 @@ def built(
         if among is not None and misfit.field not in among:
             return UNFIT
         culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
+        if isinstance(culprit, document.Scalar) and culprit.forgiven:
+            return UNFIT  # what stands in for a value that nobody knows may be objected to
         complaints.add(misfit.place or (culprit or node).place, misfit.message)
         return UNFIT
 
 
 def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:
-    meant = [option for option in options if isinstance(node, _kinds(option))]
+    meant = [option for option in options if isinstance(node, kinds(option))]
     if not meant:
         complaints.add(node.place, f"{what} takes {_wanted(Either(options))}")
         return UNFIT
@@ -279,7 +288,8 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
     return bind(node, meant[-1], complaints, what)
 
 
-def _kinds(shape: Shape) -> tuple[type, ...]:
+def kinds(shape: Shape) -> tuple[type, ...]:
+    """The nodes that may be meant as a value of this shape."""
     match shape:
         case Scalar("null"):
             return ()  # a key that is not wanted is left out: an empty value is a slip
@@ -290,7 +300,7 @@ def _kinds(shape: Shape) -> tuple[type, ...]:
         case Record() | Table():
             return (document.Table,)
         case Either(options):
-            return tuple(kind for option in options for kind in _kinds(option))
+            return tuple(kind for option in options for kind in kinds(option))
         case Anything():
             return (document.Scalar, document.Listing, document.Table)
 

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,8 +13,28 @@ from router.config import document
 from router.config.binding import Complaints, bind_fields, did_you_mean
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
+from router.config.keys import ApiKey, KeyLines
+from router.config.limits import Limit, Price
 from router.config.snapshot import Snapshot
-from router.config.values import Backoff, ByteSize, Key, ModelName, Name, Origin, Reference, Seconds, Share, Span, WebAddress
+from router.config.values import (
+    Backoff,
+    ByteSize,
+    Deed,
+    Key,
+    KeySetSource,
+    ModelName,
+    Name,
+    Network,
+    Origin,
+    Reference,
+    Seconds,
+    Share,
+    SigningSecret,
+    Span,
+    Title,
+    WebAddress,
+    loopback,
+)
 from router.errors import Misfit, Place
 from router.signature import record_of
 
@@ -167,6 +187,7 @@ class Target:
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
     context_window: tokens this target can read; a conversation too long for another target goes here
+    price: what it costs; unless given, as LiteLLM's table says
     """
 
     model: ModelName | None = None
@@ -178,6 +199,7 @@ class Target:
     optional: bool = False
     params: Params = field(default_factory=Params)
     context_window: int | None = None
+    price: Price | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
@@ -230,6 +252,8 @@ class Route:
     hedge: ask the next target too while the first is late
     cache: keep answers, and give them again; unless given, every question is asked
     rescue: over the defaults' own
+    limit: how much may be used; unless given, as much as anybody wants
+    max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
     """
 
     pipeline: Reference
@@ -245,8 +269,12 @@ class Route:
     hedge: Hedge | None = None
     cache: Cache | None = None
     rescue: Literal["continue", "fail"] = "continue"
+    limit: Limit | None = None
+    max_output: int | None = None
 
     def __post_init__(self) -> None:
+        if self.max_output is not None and not 1 <= self.max_output <= 10_000_000:
+            raise Misfit("max_output must be from 1 to 10000000", "max_output")
         if not self.targets:
             raise Misfit("a route needs at least one target", "targets")
         if not all(self.targets):
@@ -325,6 +353,77 @@ class Resume:
     size: ByteSize = 1024 * 1024
 
 
+Algorithm = Literal[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jwt:
+    """Callers who bear a token of somebody else's making (RFC 7519). Its `sub` is the caller's name; `exp` it must have.
+
+    issuer: its `iss`, exactly
+    audience: this must be its `aud`, or among them
+    algorithms: it may be signed with, and no other
+    jwks: the public keys it may be signed with: the issuer's address of them, or a file: ${file:jwks.json}
+    secret: the one secret that it is signed with, of HS256 and its like
+    routes_claim: a claim that lists the only routes it may ask; unless given, all
+    """
+
+    issuer: str
+    audience: str
+    algorithms: tuple[Algorithm, ...]
+    jwks: KeySetSource | None = None
+    secret: SigningSecret | None = None
+    routes_claim: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.jwks is None) == (self.secret is None):
+            raise Misfit("tokens are held against either `jwks` or a `secret`", "secret" if self.jwks else None)
+        if not self.algorithms:
+            raise Misfit("name the algorithms that the issuer signs with, e.g. [RS256]", "algorithms")
+        for name in ("issuer", "audience", "routes_claim"):
+            if getattr(self, name) == "":
+                raise Misfit(f"`{name}` is empty", name)
+        symmetric = [name for name in self.algorithms if name.startswith("HS")]
+        if self.secret is None and symmetric:
+            raise Misfit(f"{symmetric[0]} goes with a `secret`: whoever has read a public key could sign with it", "algorithms")
+        if self.secret is not None:
+            if len(symmetric) < len(self.algorithms):
+                raise Misfit("only HS256, HS384 and HS512 go with a `secret`", "algorithms")
+            needed = max(int(name[2:]) // 8 for name in symmetric)
+            if len(self.secret.value) < needed:
+                raise Misfit(f"a secret of fewer than {needed} characters can be guessed: {symmetric[-1]} needs so many", "secret")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """How callers say who they are: `Authorization: Bearer`, and a key or a token. One of the two, or both.
+
+    keys: each caller's key by the caller's name; or a file of them: ${file:/run/secrets/keys}
+    jwt: tokens of an issuer
+    """
+
+    keys: dict[Reference, ApiKey] | KeyLines | None = None
+    jwt: Jwt | None = None
+
+    def __post_init__(self) -> None:
+        if self.keys is None and self.jwt is None:
+            raise Misfit("callers are known by `keys` or by `jwt`; for everybody write `auth: none`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloading:
+    """Whether an edit goes live.
+
+    when: by itself; auto: unless ROUTER_ENV is production
+    drills: true refuses an edit of which a drill fails
+    """
+
+    when: Literal["auto", "on", "off"] = "auto"
+    drills: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
     """Who may see /admin, /metrics and /docs: unless a key is declared, this machine alone.
@@ -363,10 +462,13 @@ class Server:
     ui: what AI SDK clients from 5.0 on are sent
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     resume: how the answer of a chat can be found again
-    reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production
+    reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production; or `when` that is, and whether `drills` must hold
     drain: on SIGTERM answers that run may go on for so long
     admin: who may see /admin, /metrics and /docs
     otel: where traces go; unless given, nowhere
+    max_streams: answers at one time, over all callers, in each worker; who comes then is told to come again
+    proxies: who may say for whom it asks (X-Forwarded-For): addresses and networks
+    auth: who may ask; none is everybody, and must be said where others than this machine can reach it
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -375,10 +477,77 @@ class Server:
     ui: Ui = field(default_factory=Ui)
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
-    reload: Literal["auto", "on", "off"] = "auto"
+    reload: Literal["auto", "on", "off"] | Reloading = "auto"
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
     otel: Otel | None = None
+    max_streams: int | None = None
+    proxies: tuple[Network, ...] = ()
+    auth: Literal["none"] | Auth | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_streams is not None and not 1 <= self.max_streams <= 1_000_000:
+            raise Misfit("max_streams must be from 1 to 1000000", "max_streams")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillAsk:
+    """What a drill asks.
+
+    model: a route's id or alias
+    text: what the user says
+    times: asked so often, one after the other; what is expected is expected of the last
+    every: so long after the one before; unless given, at once
+    """
+
+    model: Reference
+    text: str = "Hello"
+    times: int = 1
+    every: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.times <= 1000:
+            raise Misfit("times must be from 1 to 1000", "times")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expect:
+    """What must come of it. Unless it `fails`, the answer must be whole, with no word missing and none repeated.
+
+    served_by: the target that spoke last
+    tried: every try in order, target and outcome, e.g. gpt-4o status_503
+    events: the kinds of events, runs as one, e.g. [Start, Text, Finish]
+    within: the whole answer takes no longer
+    finish: the finish reason
+    fails: the code of the error it ends with
+    """
+
+    served_by: Reference | None = None
+    tried: tuple[str, ...] | None = None
+    events: tuple[Literal["Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolResult", "Finish", "Failure"], ...] | None = None
+    within: Seconds | None = None
+    finish: Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"] | None = None
+    fails: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.fails is not None and self.finish is not None:
+            raise Misfit("an answer that fails has no finish reason", "finish")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drill:
+    """A fault, and what must come of it: run by `router drill`, with the code that serves and a clock that jumps.
+
+    name: what it shows
+    given: target → what it does: at every try, or, as a list, try by try, the last again and again; a target that is not named answers
+    ask: what is asked
+    expect: what must come of it
+    """
+
+    name: Title
+    given: dict[Reference, Deed | tuple[Deed, ...]] = field(default_factory=dict[Reference, Deed | tuple[Deed, ...]])
+    ask: DrillAsk
+    expect: Expect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,12 +558,14 @@ class Routes:
     routes: the model ids the front end knows
     defaults: what routes share
     server: the HTTP edge
+    drills: faults, and what must come of them
     """
 
     targets: dict[Reference, Target]
     routes: dict[Reference, Route]
     defaults: Defaults = field(default_factory=Defaults)
     server: Server = field(default_factory=Server)
+    drills: tuple[Drill, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,24 +592,32 @@ class Declaration:
     """Secret files it asked for: path → text, None where it could not be read."""
     complaints: Complaints
     """None so far; whoever builds adds what only building shows."""
+    tree: Table
+    """The routes file as it is written, what it inherits not yet put in."""
 
 
-def declare(snapshot: Snapshot, variables: Mapping[str, str]) -> Declaration:
-    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`."""
+def declare(snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1") -> Declaration:
+    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. `host`: the
+    address it is to be served at. Without `variables` it is what the files say whatever `${…}` stands for: to be described, not to be
+    built.
+    """
     complaints = Complaints(snapshot.texts)
     environment = Environment(variables, snapshot.root, complaints.add)
     tree = _tree(snapshot.routes, snapshot, environment, complaints)
     skipped: dict[str, str] = {}
     routes = Routes(targets={}, routes={})
+    written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
     if isinstance(tree, Table):
-        tree = _with_defaults(_with_optional_targets(tree, skipped))
+        tree = with_defaults(_with_optional_targets(tree, skipped))
     if tree is not None:
         pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
         routes = replace(routes, **pieces)
     used = _check_references(tree, complaints)
+    _check_callers(tree, routes, complaints)
+    _check_exposure(tree, snapshot.routes, host, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
-    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints)
+    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints, written)
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
@@ -484,7 +663,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
             return replace(node, pairs=tuple((key, _forgiven(value, lacks)) for key, value in node.pairs))
 
 
-def _with_defaults(tree: Table) -> Table:
+def with_defaults(tree: Table) -> Table:
     """Each route with what it does not say taken from `defaults`."""
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
@@ -534,7 +713,65 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
             for name in words[1:]:
                 if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
                     complaints.add(name.place, f"`{name.source}` stands twice in the {word} of `{key.text}`")
+    drills = tree.get("drills") if isinstance(tree, Table) else None
+    for drill in drills.items if isinstance(drills, document.Listing) else ():
+        _check_drill(drill, known, list(taken), complaints)
     return used
+
+
+def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
+    """Targets and routes of a drill exist."""
+    if not isinstance(drill, Table):
+        return
+    given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
+    named = [key for key, _ in given.pairs] if isinstance(given, Table) else []
+    named += _words(expect, "served_by") if expect is not None else []
+    for target in named:
+        if target.text not in targets:
+            complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, targets)}")
+    for model in _words(ask, "model") if ask is not None else []:
+        if model.text not in routes:
+            complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
+
+
+def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
+    """Keys are told apart, and name routes that there are. A file of keys is complained about where it is named."""
+    auth = _at(tree, "server", "auth")
+    known = [str(name) for name in routes.routes]
+    keys = _at(auth, "keys")
+    if isinstance(keys, Table):
+        owners: dict[str, str] = {}
+        for name, key in keys.pairs:
+            for given in _words(key, "hash"):
+                if (first := owners.setdefault(given.text, name.text)) != name.text:
+                    complaints.add(given.place, f"`{name.text}` and `{first}` have the same key")
+            for route in _words(key, "routes"):
+                if route.text not in known:
+                    complaints.add(route.place, f"no route is named `{route.source}`{did_you_mean(route.text, known)}")
+    elif keys is not None and isinstance(routes.server.auth, Auth):
+        for name, key in (routes.server.auth.keys or {}).items():
+            if any(route not in known for route in key.routes or ()):
+                complaints.add(keys.place, f"the key of `{name}` names a route that there is not{did_you_mean('', known)}")
+
+
+def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:
+    """Who is told to serve others than this machine has been told whom."""
+    server = _at(tree, "server")
+    if loopback(host) or not isinstance(tree, Table) or _at(server, "auth") is not None:
+        return
+    place = server.place if server is not None else Place(file, 1, 1)
+    complaints.add(
+        place,
+        f"whoever reaches {host or 'every address of this machine'} could ask, and you would pay: write under `server` who may. "
+        "`auth: {keys: {NAME: {hash: …}}}` takes what `router keys new NAME` prints, `auth: {jwt: …}` an issuer's tokens; "
+        "where something else keeps strangers out, write `auth: none`",
+    )
+
+
+def _at(node: Node | None, *path: str) -> Node | None:
+    for name in path:
+        node = node.get(name) if isinstance(node, Table) else None
+    return node
 
 
 def _words(route: Node, name: str) -> list[document.Scalar]:

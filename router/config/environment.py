@@ -20,12 +20,16 @@ BODY = re.compile(r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<mod
 MAX_SECRET = 64 * 1024
 
 
+UNKNOWN = "nobody asked what it holds"
+
+
 class Environment:
     """The variables and secret files of one load. `used` is what it read from files, for the generation's digest; `files` each
-    file that was asked for, with None where it could not be read.
+    file that was asked for, with None where it could not be read. Without variables neither is looked at: a reference then stands for
+    any value of the right kind.
     """
 
-    def __init__(self, variables: Mapping[str, str], root: Path, complain: Callable[[Place, str], None]) -> None:
+    def __init__(self, variables: Mapping[str, str] | None, root: Path, complain: Callable[[Place, str], None]) -> None:
         self._variables = variables
         self._root = root
         self._complain = complain
@@ -53,6 +57,9 @@ class Environment:
             if body is None:
                 malformed.append("write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign")
                 return ""
+            if self._variables is None:
+                lacks.append(UNKNOWN)
+                return ""
             found, lack = self._file(body["file"]) if body["file"] else self._variable(body)
             if lack:
                 lacks.append(lack)
@@ -61,11 +68,11 @@ class Environment:
         text = REFERENCE.sub(value, node.text)
         if malformed:
             self._complain(node.place, malformed[0])  # optional target or not; and nothing more is asked of this scalar
-        return replace(node, text=text, unset="" if malformed else "; ".join(lacks), forgiven=bool(malformed))
+        return replace(node, text=text, unset="" if malformed else "; ".join(lacks), forgiven=bool(malformed) or UNKNOWN in lacks)
 
     def _variable(self, body: re.Match[str]) -> tuple[str, str]:
         name = body["name"]
-        value = self._variables.get(name)
+        value = (self._variables or {}).get(name)
         if body["mode"] == ":-":
             return value or body["rest"], ""
         if value:

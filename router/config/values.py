@@ -1,8 +1,11 @@
 """Values with a spelling of their own: durations, sizes, spans, shares, names, secrets. One reader each."""
 
+import ipaddress
+import json
 import re
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, cast
 from urllib.parse import SplitResult, urlsplit
 
 from router.errors import Misfit, Place
@@ -23,10 +26,24 @@ def _duration(text: str) -> float:
     return float(number) * SECONDS[unit]
 
 
-def _positive_duration(text: str) -> float:
+def duration(text: str) -> float:
+    """Seconds, more than none. Misfit where it is no duration."""
     if (seconds := _duration(text)) <= 0:
         raise Misfit(f"`{text}` is no time at all: it must be longer than 0s")
     return seconds
+
+
+def written_duration(seconds: float) -> str:
+    """A duration in its largest whole unit: 90 is `90s`, 300 is `5m`."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
+            return f"{seconds / SECONDS[unit]:.0f}{unit}"
+    return f"{seconds / SECONDS['ms']:.6g}ms" if seconds < 1 else f"{seconds:.10g}s"
+
+
+def _written_size(count: int) -> str:
+    unit = next(unit for unit in reversed(BYTES) if count % BYTES[unit] == 0)
+    return f"{count // BYTES[unit]}{unit}"
 
 
 def _size(text: str) -> int:
@@ -52,6 +69,14 @@ def _span(text: str) -> Span:
     if span.least > span.most:
         raise Misfit(f"`{text}` runs backwards: the shorter comes first")
     return span
+
+
+def _written_span(span: Span) -> str:
+    return f"{written_duration(span.least)}..{written_duration(span.most)}"
+
+
+def _written_share(share: float) -> str:
+    return f"{share * 100:.10g}%"
 
 
 def _share(text: str) -> float:
@@ -107,12 +132,52 @@ class Secret:
     __str__ = __repr__
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a target does when a drill asks it. `status`: an HTTP status it answers with; `after`, `retry`: seconds."""
+
+    what: str
+    status: int | None = None
+    after: float = 0.0
+    retry: float | None = None
+
+
+FAULTS = ("ok", "cut", "stall", "silent", "empty", "down", "too_long", "filtered")
+FAULT = rf"(?P<what>[a-z_]+|[45]\d\d)( after (?P<after>{DURATION}))?( retry (?P<retry>{DURATION}))?"
+
+
+def _fault(text: str) -> Fault:
+    hit = re.fullmatch(FAULT, text, re.ASCII)
+    what = hit["what"] if hit else ""
+    if hit is None or not (what.isdigit() or what in FAULTS):
+        words = ", ".join(FAULTS)
+        raise Misfit(f"`{text}` is nothing a target does: write a status such as 503, or {words}; and how late, e.g. ok after 12s")
+    if hit["retry"] and not what.isdigit():
+        raise Misfit(f"`{text}`: `retry` goes with a status, as the Retry-After of a provider, e.g. 429 retry 30s")
+    after = _duration(hit["after"]) if hit["after"] else 0.0
+    return Fault(what, int(what) if what.isdigit() else None, after, _duration(hit["retry"]) if hit["retry"] else None)
+
+
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
 
 
-def _name(text: str) -> Name:
+def name_of(text: str) -> Name:
+    """A name. Misfit where it is none."""
     if not re.fullmatch(NAME, text):
         raise Misfit(f"`{text[:40]}` is not a name: use letters, digits and . _ - : / @, 128 at most")
+    return Name(text)
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise Misfit(f"`{text}` is no address and no network: write e.g. 127.0.0.1 or 10.0.0.0/8") from None
+
+
+def _title(text: str) -> Name:
+    if not text.strip() or len(text) > 200:
+        raise Misfit("a title is a few words")
     return Name(text)
 
 
@@ -123,18 +188,61 @@ def _model(text: str) -> Name:
     return Name(text)
 
 
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The public keys that tokens are signed with: at an address, or as they stand in a file (RFC 7517)."""
+
+    url: str = ""
+    keys: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
+
+
+def _key_set(text: str) -> KeySet:
+    if text.lstrip().startswith("{"):
+        return KeySet(keys=key_set(text))
+    _web_address(text)
+    parts = urlsplit(text)
+    if parts.scheme != "https" and not loopback(parts.hostname or ""):
+        raise Misfit("whoever is on the way could change keys that come over http: write an https address")
+    return KeySet(text)
+
+
+def key_set(text: str | bytes) -> tuple[Mapping[str, object], ...]:
+    """The keys of a JSON Web Key Set. Misfit where it is none."""
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        read = None
+    listed = cast("dict[str, object]", read).get("keys") if isinstance(read, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in cast("list[object]", listed)):
+        raise Misfit('this is no JSON Web Key Set: {"keys": [{"kty": …}]} is needed')
+    return tuple(cast("list[Mapping[str, object]]", listed))
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine can be meant by it."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _secret(text: str) -> Secret:
     if not text or any(not " " < character < "\x7f" for character in text):
         raise Misfit("a key is one line of visible ASCII characters")
     return Secret(text)
 
 
-Seconds = Annotated[float, Spelled("duration", _positive_duration, f"^{DURATION}$", "10s")]
-ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB")]
-Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s")]
-Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%")]
+Seconds = Annotated[float, Spelled("duration", duration, f"^{DURATION}$", "10s", written_duration)]
+ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_size)]
+Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
+Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", _written_share)]
 Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http://localhost:3000")]
 WebAddress = Annotated[str, Spelled("web address", _web_address, r"^(https?://|\$\{)", "https://host/v1")]
-Reference = Annotated[Name, Spelled("name", _name, f"^{NAME}$", "chat")]
+Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
+Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("network", _network, r"^[0-9a-fA-F.:/]+$", "10.0.0.0/8", str)]
+Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503")]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-4o")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
+SigningSecret = Annotated[Secret, Spelled("secret", _secret, "", "as-many-characters-as-the-hash-of-the-algorithm-has-bytes:-64-do.")]
+KeySetSource = Annotated[KeySet, Spelled("key set", _key_set, r"^(https?://|\$\{|\s*\{)", "https://login.example.com/jwks.json")]

@@ -1,7 +1,6 @@
 """One try at one target: up to its first event, and then event by event."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
@@ -32,7 +31,7 @@ class Opened:
 
     def ended(self, outcome: str) -> Attempt:
         """The try that ends now."""
-        seconds = time.monotonic() - self.began
+        seconds = self.candidate.standing.clock() - self.began
         return Attempt(self.candidate.name, outcome, round(seconds, 3), first=round(self.took, 3), began=self.began)
 
     async def close(self) -> None:
@@ -47,10 +46,11 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     """Ask one target, up to its first event (`first_token`: seconds). The stream is closed on every other way out."""
     standing = candidate.standing
     breaker = standing.breaker
-    began = time.monotonic()
+    clock = standing.clock
+    began = clock()
 
     def ended(outcome: str, wait: float | None = None) -> None:
-        seconds = time.monotonic() - began
+        seconds = clock() - began
         note(Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began))
 
     admission = breaker.admit() if not candidate.switch.off else None
@@ -65,7 +65,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         left = first_token
         while True:
             event = await following(events, watch, left, candidate.name, "timeout_first_token")
-            took = time.monotonic() - began
+            took = clock() - began
             left = max(0.0, first_token - took)
             if isinstance(event, Start):
                 start = event
@@ -87,7 +87,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more.
         ended("abandoned")
-        standing.pace.abandoned(time.monotonic() - began)
+        standing.pace.abandoned(clock() - began)
         raise
     finally:
         if opened is None:

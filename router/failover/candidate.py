@@ -28,7 +28,8 @@ async def unknown() -> int | None:
 class Standing:
     """How a target has fared lately, shared by every request that asks it in the same way."""
 
-    def __init__(self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance) -> None:
+    def __init__(self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, clock: Clock = time.monotonic) -> None:
+        self.clock = clock
         self.breaker = breaker
         self.pace = pace
         self.load = load
@@ -41,7 +42,7 @@ def standing(
     """That of a target nobody has asked yet. `load` may be shared with others: it is the target's, whoever asks."""
     declared = breaker or BreakerDeclared()
     retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
-    return Standing(Breaker(declared, clock), Pace(declared, clock), load or Load(clock), retries)
+    return Standing(Breaker(declared, clock), Pace(declared, clock), load or Load(clock), retries, clock)
 
 
 Position = Literal["auto", "drain", "open"]

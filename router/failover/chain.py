@@ -1,14 +1,13 @@
 """The chain of targets: each asked in order, one of them again where that may help."""
 
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState
 
 from router.chat import Ask
 from router.config.declaration import Hedge as Declared
@@ -48,7 +47,7 @@ class Policy:
 
 def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random.Random | None = None) -> Answer:
     """The first of the targets that starts to speak; and, where it breaks off, those that can go on. `chance` says who of a
-    pool is asked first, where nothing else does.
+    pool is asked first, where nothing else does, and how long to wait before a second try.
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
     hedge = Hedge(policy.hedge) if policy.hedge else None
@@ -56,7 +55,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
 
     async def answer(ask: Ask) -> Events:
         order = [candidate for pool in pools for candidate in pool.order(chance)]
-        chain = Chain(order, policy, hedge, ask)
+        chain = Chain(order, policy, hedge, ask, chance)
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)
             try:
@@ -111,10 +110,12 @@ BUSY = frozenset({"status_429", "breaker_open", "drained"})
 class Chain:
     """One question's way through the candidates; remembers what was tried."""
 
-    def __init__(self, order: Sequence[Candidate], policy: Policy, hedge: Hedge | None, ask: Ask) -> None:
+    def __init__(self, order: Sequence[Candidate], policy: Policy, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
         # Whoever has been slow comes after all others, and is asked all the same where nobody else answers.
         self._order = sorted(order, key=lambda candidate: candidate.standing.pace.slow)
         self._waiting = deque(self._order)
+        self._clock = order[0].standing.clock
+        self._chance = chance
         self._hedge = hedge
         self.timeout = policy.timeout
         self._retry = policy.retry
@@ -214,7 +215,7 @@ class Chain:
             candidate = self._waiting.popleft()
             if not self._window or (await candidate.window() or 0) > self._window:
                 return candidate
-            self.note(Attempt(candidate.name, "skipped_window", 0, began=time.monotonic()))
+            self.note(Attempt(candidate.name, "skipped_window", 0, began=self._clock()))
         return None
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
@@ -253,7 +254,7 @@ class Chain:
         """Whether the same target may be asked again: not one that was silent, not one that wants to be left alone for long."""
         if not isinstance(error, TargetDown) or isinstance(error, TargetSilent):
             return False
-        left = self._ask.until - time.monotonic()
+        left = self._ask.until - self._clock()
         return self._retry.attempts > 1 and (error.retry_after or 0) <= min(self._retry.backoff.most, left)
 
     def _wait(self, state: RetryCallState) -> float:
@@ -262,7 +263,7 @@ class Chain:
         told = error.retry_after if isinstance(error, TargetDown) else None
         if told is not None:
             return told
-        return max(backoff.least, wait_random_exponential(multiplier=backoff.least * 2, max=backoff.most)(state))
+        return max(backoff.least, self._chance.uniform(0, min(backoff.most, backoff.least * 2**state.attempt_number)))
 
     def _verdict(self) -> Unanswered:
         attempts, failed = tuple(self.attempts), self._failed

@@ -3,11 +3,12 @@
 import gc
 from pathlib import Path
 
-from router.config import COUNTERS, folder_from_environment, load, routes_from_environment
+from router.config import COUNTERS, folder_from_environment, host_from_environment, load, routes_from_environment
 from router.generation import Generation, build
 from router.reload import Live, Reload
 from router.server.admin import Admin
 from router.server.chat import Chat
+from router.server.door import Door
 from router.server.edge import Edge
 from router.server.log import line, to_stderr
 from router.server.metrics import Metrics
@@ -16,17 +17,19 @@ from router.server.ring import Ring
 from router.server.siblings import Siblings
 from router.server.traces import Traces
 
-__all__ = ["application", "create", "steady", "to_stderr"]
+__all__ = ["Door", "application", "create", "steady", "to_stderr"]
 
 
-def application(generation: Generation, routes: Path | None = None) -> Edge:
-    """The ASGI application over a generation; with the routes file it came from, edits of that can go live."""
+def application(generation: Generation, routes: Path | None = None, host: str = "127.0.0.1") -> Edge:
+    """The ASGI application over a generation; with the routes file it came from, edits of that can go live. `host`: the address it
+    is served at.
+    """
     live = Live(generation)
     folder = folder_from_environment()
     ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
     # The ring comes last: it lets go of what it does not show.
     chat = Chat(live, (line, metrics.count, traces.observe, ring.keep))
-    admin = Admin(live, Reload(live, routes) if routes is not None else None, chat, ring, metrics, traces)
+    admin = Admin(live, Reload(live, routes, host) if routes is not None else None, chat, ring, metrics, traces)
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, pages(admin))
@@ -35,8 +38,8 @@ def application(generation: Generation, routes: Path | None = None) -> Edge:
 def create() -> Edge:
     """The application a worker process runs: it builds its own generation."""
     to_stderr()
-    routes = routes_from_environment()
-    made = application(build(load(routes)), routes)
+    routes, host = routes_from_environment(), host_from_environment()
+    made = application(build(load(routes, host)), routes, host)
     steady()
     return made
 

@@ -8,6 +8,7 @@ GET  /admin/requests           what was asked last
 GET  /admin/requests/{id}      how one request went
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -15,7 +16,7 @@ from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict
 
 from router.config.binding import did_you_mean
-from router.errors import Complaint
+from router.description import describe
 from router.failover import Position
 from router.generation import Generation
 from router.reload import Live, Reload
@@ -135,8 +136,13 @@ def pages(admin: Admin) -> APIRouter:
         reports = await admin.reports()
         generation = live.generation
         return {
-            "live": {"digest": generation.digest, "since": live.since, "skipped": dict(generation.skipped)},
-            "failed": failed and {"digest": failed.digest, "at": failed.at, "errors": [complained(one) for one in failed.error.complaints]},
+            "live": {
+                "digest": generation.digest,
+                "since": live.since,
+                "skipped": dict(generation.skipped),
+                "declared": (await asyncio.to_thread(describe, generation.declaration)).as_json(),
+            },
+            "failed": failed and {"digest": failed.digest, "at": failed.at, "errors": [one.as_json() for one in failed.error.complaints]},
             "workers": [{"pid": one["pid"], "generation": one["generation"], "stopping": one["stopping"]} for one in reports],
         }
 
@@ -147,7 +153,7 @@ def pages(admin: Admin) -> APIRouter:
             raise HTTPException(409, "this server was not started from files")
         reports = await admin.refresh()
         if admin.reload.failed is not None:
-            raise HTTPException(422, [complained(one) for one in admin.reload.failed.error.complaints])
+            raise HTTPException(422, [one.as_json() for one in admin.reload.failed.error.complaints])
         return {"generation": admin.live.generation.digest, "workers": {str(one["pid"]): one["generation"] for one in reports}}
 
     @router.get("/targets")
@@ -178,9 +184,3 @@ def pages(admin: Admin) -> APIRouter:
         return dict(found)
 
     return router
-
-
-def complained(complaint: Complaint) -> dict[str, Any]:
-    """A complaint, as scripts read it."""
-    place = complaint.place
-    return {"file": place.file, "line": place.line, "column": place.column, "message": complaint.message}

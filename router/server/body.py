@@ -6,7 +6,7 @@ from typing import cast
 
 from starlette.types import Receive
 
-from router.chat import Json, deeper
+from router.chat import ESCAPED, Json, deeper, mended
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
 
@@ -42,9 +42,10 @@ async def read(receive: Receive, declared_length: bytes | None, bounds: RequestB
 
 
 def parsed(body: bytes, depth: int) -> dict[str, Json]:
-    """The body's object: UTF-8, each key once, no NaN, nested no deeper than the bound."""
+    """The body's object: UTF-8, each key once, no NaN, nested no deeper than the bound, and no half of a character anywhere."""
     try:
-        value: object = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant)
+        text = body.decode("utf-8-sig")
+        value: object = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise BadAsk("The body is not UTF-8.") from None
     except RecursionError:
@@ -58,7 +59,8 @@ def parsed(body: bytes, depth: int) -> dict[str, Json]:
         raise BadAsk("The body must be a JSON object.")
     if deeper(cast("object", value), depth):
         raise BadAsk("The body is nested too deeply.")
-    return cast("dict[str, Json]", value)
+    fields = cast("dict[str, Json]", value)
+    return cast("dict[str, Json]", mended(fields)) if ESCAPED.search(text) else fields
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

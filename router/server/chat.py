@@ -1,7 +1,6 @@
 """The chat endpoints: one request in a straight line, and finding or stopping the answer of an earlier one."""
 
 import asyncio
-import hashlib
 import logging
 import re
 import secrets
@@ -10,14 +9,17 @@ import uuid
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
+from router.callers import Caller
 from router.chat import CacheControl, Json
-from router.errors import RouterError, Stopping, WrongMethod
+from router.errors import Crowded, RouterError, Stopping, Unauthorized, WrongMethod
 from router.events import Failure
-from router.generation import Generation
+from router.generation import Compiled, Generation
+from router.quotas import Admission, Quota
 from router.reload import Live
 from router.server import body, protocol, question
 from router.server.body import ClientLeft
@@ -26,7 +28,7 @@ from router.server.entry import Entry, Observer
 from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
-from router.server.reply import Collected, Presence, Reply, Streamed, deliver
+from router.server.reply import Collected, Headers, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -37,6 +39,11 @@ LAST_WORDS = 5.0
 """Seconds in which a stream that is ended must have written its end."""
 CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
+
+
+def borne(scope: Scope) -> list[bytes]:
+    """The `Authorization` headers of a request: one, as a rule."""
+    return [value for name, value in scope["headers"] if name == b"authorization"]
 
 
 class Request:
@@ -51,12 +58,35 @@ class Request:
         self.surface: Surface = surface
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
+        self._authorization = borne(scope)
+        self._peer = (scope.get("client") or ("", 0))[0]
+        self._forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
 
     @property
     def id(self) -> str:
         """The caller's own id for it, if it is one; else ours."""
         given = self._headers.get(b"x-request-id", b"")
         return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+    def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
+        """Who asks, by address: the peer; or, where that is one of our proxies, the last hop that it names which is none. Of an IPv6
+        address only the network counts: a household has more addresses than any limit.
+        """
+        told = b",".join(self._forwarded).decode("latin-1").split(",")
+        hops = [self._peer, *(hop.strip() for hop in reversed(told))] if self._forwarded else [self._peer]
+        address: IPv4Address | IPv6Address | None = None
+        for hop in hops:
+            try:
+                address = ip_address(hop)
+            except ValueError:
+                break  # nobody of ours wrote that
+            if isinstance(address, IPv6Address):
+                address = address.ipv4_mapped or address
+            if not any(address in network for network in proxies):
+                break
+        if isinstance(address, IPv6Address):
+            return str(IPv6Network((address, 64), strict=False))
+        return str(address)
 
     @property
     def length(self) -> bytes | None:
@@ -77,9 +107,9 @@ class Request:
         """The dialect it names; None where it names none."""
         return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
 
-    def key(self, chat: str) -> Key:
-        """Under what an answer is found again: who asks, by the credential the request bears, and the chat's id."""
-        return hashlib.sha256(self._headers.get(b"authorization", b"")).hexdigest(), chat
+    async def caller(self, generation: Generation) -> Caller:
+        """Who asks. Unauthorized where this generation knows nobody who would."""
+        return await generation.callers.caller(self._authorization)
 
 
 class Chat:
@@ -128,9 +158,12 @@ class Chat:
         finally:
             self._tasks.discard(task)
 
-    def _welcome(self) -> None:
+    def _welcome(self, most: int | None) -> None:
+        """Stopping where the server ends, Crowded where so many answers run already: at once, nobody waits in a line."""
         if self.stopping:
             raise Stopping
+        if most is not None and self.running > most:
+            raise Crowded
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
         return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
@@ -144,11 +177,15 @@ class Chat:
             sink: Streamed | Collected | None = None
             recording: Recording | None = None
             try:
-                self._welcome()
-                wanted = await _read(request, generation, reply)
+                named = _dialect(request, generation, reply)
+                self._welcome(generation.server.max_streams)
+                caller = await _known(request, generation, entry)
+                wanted = await _read(request, generation, reply, named)
                 route = generation.route(wanted.ask.model)
-                entry.route, entry.stream = route.name, wanted.stream
-                entry.granted, entry.models = route.tool_names, route.models
+                entry.stream = wanted.stream
+                entry.takes(route.name, route.tool_names, route.models, generation.prices)
+                caller.asks(route.name)
+                reply.limits = await _admitted(request, generation, route, caller, entry)
                 server = generation.server
                 heading = Heading(
                     request_id=entry.request_id,
@@ -159,14 +196,20 @@ class Chat:
                     min_client=server.ui.min_client,
                 )
                 total = route.declared.timeout.total
-                ask = replace(wanted.ask, model=route.name, caller=request.key("")[0], until=time.monotonic() + total)
-                ask = replace(ask, cache=request.cache(ask.fields))
+                ask = replace(
+                    wanted.ask,
+                    model=route.name,
+                    caller=caller.id,
+                    cache=request.cache(wanted.ask.fields),
+                    until=time.monotonic() + total,
+                )
                 sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                 async with Presence(request.receive):
                     if wanted.stream and wanted.chat_id is not None:
                         recording = Recording(entry, heading, reply.wire, server.resume)
                         delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                        self._recordings.start(request.key(wanted.chat_id), recording, delivery, server.resume.keep)
+                        key: Key = (caller.id, wanted.chat_id)
+                        self._recordings.start(key, recording, delivery, server.resume.keep)
                         await recording.follow(sink)
                     else:
                         await deliver(route.answer, ask, total, entry, sink)
@@ -199,8 +242,9 @@ class Chat:
             entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
             try:
-                named = request.protocol()
-                recording = self._recordings.find(request.key(wanted))
+                named = _dialect(request, generation, reply)
+                caller = await _known(request, generation, entry)
+                recording = self._recordings.find((caller.id, wanted))
                 if recording is None:
                     entry.outcome = "nothing_to_resume"
                     await reply.empty(200 if chat is None else 204)
@@ -219,18 +263,63 @@ class Chat:
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
         """Stop the answer of a chat. 204 whether there was one or not."""
-        self._recordings.stop(request.key(chat))
-        entry = self._entry(request, self._live.generation)
-        entry.outcome = "stop_asked"
-        await Reply(send, entry, WIRES["line"]).empty(204)
-        entry.close()
+        with self._live.pinned() as generation:
+            entry = self._entry(request, generation)
+            reply = Reply(send, entry, WIRES["line"])
+            try:
+                _dialect(request, generation, reply)
+                caller = await _known(request, generation, entry)
+                self._recordings.stop((caller.id, chat))
+                entry.outcome = "stop_asked"
+                await reply.empty(204)
+            except RouterError as error:
+                await reply.refuse(error)
+            finally:
+                entry.close()
 
 
-async def _read(request: Request, generation: Generation, reply: Reply) -> Asked:
-    """What the body asks for. The reply's wire is chosen on the way, so that an error is written in it as soon as that can be."""
-    server = generation.server
+async def _admitted(request: Request, generation: Generation, route: Compiled, caller: Caller, entry: Entry) -> Headers:
+    """Hold who asks against the limits of the route and of the caller. What they leave, as headers; settled when the request is over."""
+    quotas: list[tuple[Quota, str]] = []
+    if route.quota is not None:
+        subjects = {"ip": lambda: request.address(generation.server.proxies), "key": lambda: caller.id, "route": lambda: ""}
+        quotas.append((route.quota, subjects[route.quota.declared.per]()))
+    if caller.limit is not None:
+        quotas.append((Quota(f"caller:{caller.id}", caller.limit, generation.kept.counts), ""))
+    admissions: list[Admission] = []
+
+    def settle(entry: Entry) -> None:
+        for admission in admissions:
+            admission.settle(entry.usage, entry.cost)
+
+    if quotas:
+        entry.observers = (*entry.observers, settle)
+    for quota, subject in quotas:
+        admissions.append(await quota.admit(subject))
+    return [header for admission in admissions[-1:] for header in admission.headers]
+
+
+async def _known(request: Request, generation: Generation, entry: Entry) -> Caller:
+    """Who asks: before anything is read of the request's body, or looked up for it."""
+    try:
+        caller = await request.caller(generation)
+    except Unauthorized as error:
+        entry.caller = error.caller
+        raise
+    entry.caller = caller.name
+    return caller
+
+
+def _dialect(request: Request, generation: Generation, reply: Reply) -> str | None:
+    """The dialect that the request names, if it does. An error is written in it, or in what else is known before the body is read."""
     named = request.protocol()
-    reply.wire = protocol.chosen(named, request.path, server.protocol, {})
+    reply.wire = protocol.chosen(named, request.path, generation.server.protocol, {})
+    return named
+
+
+async def _read(request: Request, generation: Generation, reply: Reply, named: str | None) -> Asked:
+    """What the body asks for; from here on an error is written in the dialect that it gives away."""
+    server = generation.server
     if request.method != "POST":
         raise WrongMethod
     fields = body.parsed(await body.read(request.receive, request.length, server.request), server.request.depth)

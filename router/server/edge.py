@@ -7,22 +7,25 @@ hide the client's leaving.
 import contextlib
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.config.declaration import Cors
-from router.errors import Refused
+from router.errors import RouterError
+from router.server import protocol
 from router.server.admin import Admin
-from router.server.chat import Request
+from router.server.chat import Request, borne
 from router.server.entry import Entry
 from router.server.gate import enter, guarded
+from router.server.handover import handing_over
 from router.server.protocol import OPENAI
-from router.server.reply import Reply
+from router.server.reply import PRIVATE, Reply
 from router.server.shutdown import Shutdown
-from router.wire import WIRES
 
 CHAT = "/api/chat"
 COMPLETIONS = f"{OPENAI}chat/completions"
 STREAM, STOP = "/stream", "/stop"
+HEALTH = ("/healthz", "/readyz")
+"""Pages that say nothing of anybody: nobody has to say who asks for them."""
 
 
 class Edge:
@@ -62,6 +65,8 @@ class Edge:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        if self._chat.stopping:  # what it refuses from now on no model has heard
+            send = handing_over(scope, send)
         if path == COMPLETIONS:
             await self._chat.ask(Request(scope, receive, surface="completions"), send)
         elif path == CHAT and scope["method"] == "GET" and b"chatId=" in scope.get("query_string", b""):
@@ -74,14 +79,19 @@ class Edge:
             await self._page(scope, receive, send)
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if guarded(scope["path"]):
-            try:
-                enter(scope, self.live.generation.server.admin.key)
-            except Refused as error:
-                request = Request(scope, receive)
-                await Reply(send, Entry(request.id, self.live.generation.digest), WIRES["line"]).refuse(error)
-                return
-        await self._pages(scope, receive, send)
+        generation = self.live.generation
+        path: str = scope["path"]
+        try:
+            if guarded(path):
+                enter(scope, generation.server.admin.key)
+            elif path not in HEALTH:
+                scope.setdefault("state", {})["caller"] = await generation.callers.caller(borne(scope))
+        except RouterError as error:
+            request = Request(scope, receive)
+            wire = protocol.chosen(None, path, generation.server.protocol, {})
+            await Reply(send, Entry(request.id, generation.digest), wire).refuse(error)
+            return
+        await self._pages(scope, receive, _careful(send))
 
     async def _below(self, request: Request, send: Send) -> None:
         """What stands below /api/chat: a route's own address, or that of a chat's answer."""
@@ -113,3 +123,14 @@ class Edge:
                     await self.live.close()
                     await send({"type": "lifespan.shutdown.complete"})
                     return
+
+
+def _careful(send: Send) -> Send:
+    """Has a page say that nobody but its reader is to keep it, and nobody is to guess what it is."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *PRIVATE]}
+        await send(message)
+
+    return sent

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
+from router.config.limits import Price
 from router.errors import Attempt
 from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolResult, Usage
 
@@ -39,6 +40,8 @@ class Entry:
     began: float = field(default_factory=time.monotonic)
     at: float = field(default_factory=time.time)
     """When it came: seconds since 1970."""
+    caller: str = ""
+    """The name of who asked; empty where nobody said."""
     route: str = ""
     stream: bool | None = None
     """None where the body was refused before that was known."""
@@ -55,6 +58,8 @@ class Entry:
     """Names of the route's own tools."""
     models: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the route's targets are: target → its LiteLLM model name."""
+    prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
+    """What they cost, as far as that is known."""
     traceparent: str = ""
     """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
@@ -69,6 +74,10 @@ class Entry:
     """Seconds waited between two pieces."""
     observers: Sequence["Observer"] = ()
     _rest: float | None = None
+
+    def takes(self, route: str, granted: frozenset[str], models: Mapping[str, str], prices: Mapping[str, Price]) -> None:
+        """The route it takes, and what is to be known of that."""
+        self.route, self.granted, self.models, self.prices = route, granted, models, prices
 
     def see(self, event: Event) -> None:
         """Note what matters of an event."""
@@ -116,6 +125,12 @@ class Entry:
             self._rest = None
 
     @property
+    def cost(self) -> float | None:
+        """US dollars, by the price of the target that spoke last; None where its price, or what it used, is not known."""
+        price = self.prices.get(self.target)
+        return price.of(self.usage.input_tokens, self.usage.output_tokens) if price and self.usage else None
+
+    @property
     def failed(self) -> bool:
         """Whether the client got something else than an answer, or half of one."""
         return self.outcome not in REASONS
@@ -145,6 +160,7 @@ class Entry:
         return {
             "request_id": self.request_id,
             "generation": self.generation,
+            "caller": self.caller,
             "route": self.route,
             "stream": self.stream,
             "status": self.status,
@@ -157,6 +173,7 @@ class Entry:
             "rescues": self.rescues,
             "input_tokens": self.usage.input_tokens if self.usage else None,
             "output_tokens": self.usage.output_tokens if self.usage else None,
+            "cost_usd": None if self.cost is None else round(self.cost, 8),
             "first_token_seconds": rounded(self.first - self.began) if self.first else None,
             "seconds": rounded(self.ended - self.began),
         }

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
-from router.chat import Call, File, Json, JsonObject, Message, Part, Result, deeper, whole
+from router.chat import ESCAPED, Call, File, Json, JsonObject, Message, Part, Result, deeper, mended, whole
 from router.errors import BadAsk, TooLarge
 
 MAX_PARTS = 1000
@@ -335,4 +335,6 @@ def _call(value: Json, path: str) -> Call:
         given = None
     if not isinstance(given, dict) or deeper(cast("object", given), MAX_DEPTH):
         raise BadAsk(f"{path}.function.arguments: a JSON object, as a text, is needed, nested no deeper than {MAX_DEPTH} levels.")
+    if ESCAPED.search(written):
+        given = mended(cast("Json", given))
     return Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), cast("JsonObject", given))

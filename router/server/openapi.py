@@ -75,6 +75,8 @@ SCHEMAS: dict[str, Any] = {
 
 ERRORS = {
     400: "The request is malformed, or no model will take it",
+    401: "No key or token came along, or it is not good here",
+    403: "This caller may not ask this route",
     404: "No such model",
     413: "Too large",
     500: "Something went wrong here",
@@ -84,11 +86,25 @@ ERRORS = {
 }
 
 
+SECURITY: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A caller's key or token, where the server has callers."}
+}
+BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {}]
+"""What an operation wants to be sent: that, or nothing where nobody has to say who asks."""
+
+UNKNOWN: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No key or token came along, or it is not good here"},
+    503: {"description": "Who asks cannot be told just now"},
+}
+"""How a page says that it is not told who asks."""
+
+
 def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {
         "post": {
             "tags": ["chat"],
+            "security": BORNE,
             "operationId": name,
             "summary": summary,
             "parameters": parameters,

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 
 from router import __version__
+from router.callers import Caller
 from router.server import admin as operators
 from router.server import openapi
 from router.server.admin import Admin
@@ -18,12 +19,13 @@ from router.server.metrics import CONTENT_TYPE
 def pages(admin: Admin) -> FastAPI:
     """The FastAPI application."""
     live, chat = admin.live, admin.chat
-    app = FastAPI(title="Pointsman", version=__version__, redoc_url=None)
+    # No redirects to an address with or without its last slash: they would be written with whatever host a request names.
+    app = FastAPI(title="Pointsman", version=__version__, redoc_url=None, redirect_slashes=False)
     began = int(time.time())
 
-    @app.get("/api/models", tags=["models"])
-    def models() -> dict[str, list[dict[str, Any]]]:  # pyright: ignore[reportUnusedFunction]
-        """The model ids this router answers for, and their aliases."""
+    @app.get("/api/models", tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE})
+    def models(request: Request) -> dict[str, list[dict[str, Any]]]:  # pyright: ignore[reportUnusedFunction]
+        """The model ids that the caller may ask, and their aliases."""
         generation = live.generation
         aliases: dict[str, list[str]] = {name: [] for name in generation.routes}
         for alias, name in generation.aliases.items():
@@ -37,13 +39,14 @@ def pages(admin: Admin) -> FastAPI:
                     "reasoning": route.declared.reasoning,
                 }
                 for name, route in generation.routes.items()
+                if _caller(request).may_ask(name)
             ],
         }
 
-    @app.get("/v1/models", tags=["models"])
-    def models_as_openai_lists_them() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    @app.get("/v1/models", tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE})
+    def models_as_openai_lists_them(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """The same ids, as clients of the OpenAI API list them. `created` is when this process began."""
-        ids = live.generation.routes
+        ids = [name for name in live.generation.routes if _caller(request).may_ask(name)]
         return {"object": "list", "data": [{"id": one, "object": "model", "created": began, "owned_by": "router"} for one in ids]}
 
     @app.get("/healthz", tags=["health"])
@@ -68,6 +71,13 @@ def pages(admin: Admin) -> FastAPI:
     return app
 
 
+def _caller(request: Request) -> Caller:
+    """Who asks, as the edge has found."""
+    caller = request.state.caller
+    assert isinstance(caller, Caller)
+    return caller
+
+
 def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """The schema of the pages, and of the chat endpoints, which FastAPI does not serve."""
 
@@ -75,7 +85,9 @@ def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
         if not app.openapi_schema:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes)
             made["paths"] = {**openapi.PATHS, **made["paths"]}
-            made.setdefault("components", {}).setdefault("schemas", {}).update(openapi.SCHEMAS)
+            components = made.setdefault("components", {})
+            components.setdefault("schemas", {}).update(openapi.SCHEMAS)
+            components["securitySchemes"] = openapi.SECURITY
             app.openapi_schema = made
         return app.openapi_schema
 

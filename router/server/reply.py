@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from starlette.types import Receive, Send
 
 from router.chat import Ask
-from router.errors import RouterError, Stopping, TimedOut
+from router.errors import RouterError, Stopping, TimedOut, TooMany
 from router.events import Answer, Event, Failure
 from router.server.ahead import Ahead
 from router.server.body import ClientLeft
@@ -24,10 +24,13 @@ from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
 
-COMMON: Headers = [
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
+PRIVATE: Headers = [
+    (b"cache-control", b"no-store, no-transform"),
     (b"x-content-type-options", b"nosniff"),
+]
+COMMON: Headers = [
+    *PRIVATE,
+    (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
 ]
 MAX_COLLECTED = 64 * 1024
 """Bytes collected before they are written although the next event is at hand."""
@@ -51,6 +54,8 @@ class Reply:
         self.entry = entry
         self.wire = wire
         self.begun = False
+        self.limits: Headers = []
+        """What the caller's limits leave it."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send the status and headers."""
@@ -65,6 +70,7 @@ class Reply:
         ]
         if self.entry.target:
             headers.append((b"x-router-target", self.entry.target.encode()))
+        headers += self.limits
         if self.entry.attempts:
             headers.append((b"x-router-attempts", header(self.entry.attempts)))
         if self.entry.cache:
@@ -96,6 +102,8 @@ class Reply:
         more: Headers = [(b"retry-after", str(max(1, round(wait))).encode())] if isinstance(wait, int | float) else []
         if error.status == 405:
             more.append((b"allow", b"POST"))
+        if isinstance(error, TooMany):
+            self.limits = [*error.headers]
         if error.status == 401:
             more.append((b"www-authenticate", b"Bearer"))
         if isinstance(error, Stopping):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from router.events import Step
 from router.steps.cache import cache
+from router.steps.ceiling import ceiling
 from router.steps.edit import edit
 from router.steps.history import history
 from router.steps.params import params
@@ -28,5 +29,6 @@ FROM_ROUTE: dict[str, Callable[..., Step]] = {
     "tools": tools,
     "cache": cache,
     "reasoning": reasoning,
+    "ceiling": ceiling,
 }
 """Steps that a route's own keys ask for; a pipeline cannot."""

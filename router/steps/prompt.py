@@ -9,6 +9,7 @@ configuration only; what users write is data to it. It can reach nothing outside
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 
 import jinja2
 from jinja2 import meta, nodes
@@ -101,6 +102,19 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
             raise Misfit(f"there is no pipelines/{other}{did_you_mean(other, templates)}", place=_find(other, name, text))
         if other not in seen:
             _check(other, templates, environment, seen)
+
+
+def templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
+    """The template and all that it includes, as far as they are there and name what they include."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        one = todo.pop()
+        if one in templates and one not in found:
+            found.add(one)
+            with suppress(jinja2.TemplateSyntaxError, RecursionError):  # `check` complains of that
+                todo += filter(None, meta.find_referenced_templates(jinja2.Environment(autoescape=False).parse(templates[one])))  # noqa: S701
+    return frozenset(found)
 
 
 def _find(word: str, name: str, text: str) -> Place:

@@ -12,8 +12,10 @@ from router.errors import Misfit
 from router.events import Answer
 from router.targets import anthropic, litellm, openai, script, windows
 from router.targets.connections import Connections
+from router.targets.verdict import verdict as refusal
+from router.targets.windows import priced
 
-__all__ = ["Connections", "Target", "close_lanes", "open_target"]
+__all__ = ["Connections", "Target", "close_lanes", "know_windows", "lane_of", "open_target", "priced", "refusal"]
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
@@ -41,6 +43,18 @@ class Target:
         return self.window or await windows.known(self.model)
 
 
+def lane_of(declared: Declared) -> tuple[str, str]:
+    """The lane that serves a target, and why that one."""
+    if declared.model is None:
+        return "script", "a script, offline"
+    if openai.serves(declared):
+        return "openai", "read directly: the OpenAI wire"
+    if anthropic.serves(declared):
+        return "anthropic", "read directly: the Anthropic wire"
+    provider = declared.model.partition("/")[0]
+    return "litellm", f"via LiteLLM: {f'`via: {declared.via}`' if declared.via else f'nothing reads the wire of {provider}/ directly'}"
+
+
 def open_target(name: str, declared: Declared, connect: float, connections: Connections) -> Target:
     """The target as declared. `connect`: seconds a connection may take. Misfit where no lane serves it."""
     if declared.script is not None:
@@ -51,14 +65,20 @@ def open_target(name: str, declared: Declared, connect: float, connections: Conn
     litellm.check_model(declared.model)
     provider = declared.model.partition("/")[0]
     prefill = provider in PREFILL or (provider == "openai" and declared.api_base is not None)
-    if openai.serves(declared):
-        answer = openai.answer(name, declared, connect, connections)
-        return Target(name, "openai", declared.model, answer, declared.context_window, prefill)
-    if anthropic.serves(declared):
-        answer = anthropic.answer(name, declared, connect, connections)
-        return Target(name, "anthropic", declared.model, answer, declared.context_window, prefill)
-    answer = litellm.answer(name, declared, connect)
-    return Target(name, "litellm", declared.model, answer, declared.context_window, prefill, litellm.warm)
+    lane, _ = lane_of(declared)
+    match lane:
+        case "openai":
+            answer, warm = openai.answer(name, declared, connect, connections), None
+        case "anthropic":
+            answer, warm = anthropic.answer(name, declared, connect, connections), None
+        case _:
+            answer, warm = litellm.answer(name, declared, connect), litellm.warm
+    return Target(name, lane, declared.model, answer, declared.context_window, prefill, warm)
+
+
+def know_windows() -> None:
+    """Read how much each model can read now, where there is no loop that the file would hold up."""
+    windows.table()
 
 
 async def close_lanes() -> None:

@@ -24,6 +24,8 @@ KEPT = 30.0
 """Seconds that a connection is kept for the next question: less than servers keep it."""
 EYEBALLS = 0.25
 """Seconds after which the next of a host's addresses is tried too: one that swallows packets must not hide one that answers."""
+FETCH = 3.0
+"""Seconds that a connection may take to what is only fetched."""
 MOST_HEAD = 64 * 1024
 """Bytes of a response's headers."""
 MOST_WAITING = 256 * 1024
@@ -60,7 +62,7 @@ class Connections:
     def _tls(self) -> ssl.SSLContext:
         return ssl.create_default_context()
 
-    def endpoint(self, url: str, headers: Mapping[str, str], connect: float) -> Endpoint:
+    def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
         """An address. Misfit where it is none, or where a header cannot be sent."""
         try:
             parts = urlsplit(url)
@@ -83,7 +85,7 @@ class Connections:
         if any(not value.isascii() or not value.isprintable() for value in told.values()):
             raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
         lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
-        head = f"POST {path} HTTP/1.1\r\n{lines}content-length: ".encode()
+        head = f"{method} {path} HTTP/1.1\r\n{lines}content-length: ".encode()
         return Endpoint(host, port, self._tls if tls else None, connect, head)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> "Connection":
@@ -96,6 +98,23 @@ class Connections:
             connection.pool, connection.key = self, key
         connection.ask(b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body))
         return connection
+
+    async def fetch(self, url: str, most: int) -> bytes:
+        """What stands at an address. OSError where it cannot be had, is longer, or is said with another status than 200."""
+        endpoint = self.endpoint(url, {"accept": "application/json"}, FETCH, "GET")
+        response = await self.ask(endpoint, b"")
+        try:
+            await response.answered()
+            found = bytearray()
+            while response.status == 200 and len(found) <= most and (piece := await response.read()):
+                found += piece
+            if response.status != 200 or len(found) > most:
+                raise OSError("this is not what was to be fetched")
+            return bytes(found)
+        except Cut as cut:
+            raise ConnectionResetError from cut
+        finally:
+            response.release()
 
     def _waiting(self, key: tuple[str, int, bool]) -> "Connection | None":
         idle = self._idle.get(key)

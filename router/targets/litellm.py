@@ -237,6 +237,7 @@ def _import() -> Library:
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
     litellm.callbacks = []
+    litellm.disable_aiohttp_trust_env = True  # as the direct lanes: no proxy of the environment is shown a key
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
         logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
     httpx: Any = importlib.import_module("httpx")

@@ -125,7 +125,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "deep nesting": ("x: " + "[" * 20_000, "routes.yaml:1:36: nested deeper than 32 levels"),
     "nothing": ("", "routes.yaml:1:1: the file is empty"),
     "nothing but a comment": ("# later\n", "routes.yaml:1:1: the file is empty"),
-    "a list": ("- a\n", "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server"),
+    "a list": ("- a\n", "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server, drills"),
     # a variable
     "a variable that is not set": (
         target("{model: openai/x, api_key: '${NOPE}'}"),

@@ -1,0 +1,44 @@
+"""Who asks, as far as that was proved."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from router.config.limits import Limit
+from router.errors import NotAllowed
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. Made before a body is read; what is kept for one caller is kept under its `id`.
+
+    kind: anonymous where nobody has to say who asks
+    name: of the key, or the token's `sub`; empty where nobody said
+    id: another for every two callers, the same while a key is rotated; letters, digits and `. _ - : / @` only
+    routes: the only ones it may ask; None for all
+    limit: how much it may use, over all routes; None for as much as the routes let it
+    """
+
+    kind: Literal["anonymous", "key", "jwt"]
+    name: str
+    id: str
+    routes: frozenset[str] | None = None
+    limit: Limit | None = None
+
+    def may_ask(self, route: str) -> bool:
+        """Whether this route is the caller's to ask."""
+        return self.routes is None or route in self.routes
+
+    def asks(self, route: str) -> None:
+        """NotAllowed where this route is not the caller's to ask."""
+        if not self.may_ask(route):
+            raise NotAllowed
+
+
+def digest(*parts: str | bytes) -> str:
+    """What stands for these in an id: nobody can tell them from it, nor make others that give the same."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()[:32]

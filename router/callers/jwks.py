@@ -1,0 +1,92 @@
+"""An issuer's public keys, as its address has them: fetched when they are needed, kept, and looked at again now and then.
+
+An issuer that does not answer harms nobody whose key is known: what was fetched last goes on to count for a day.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from router.config.values import key_set
+from router.errors import Misfit
+
+log = logging.getLogger("router.callers")
+
+FRESH = 600.0
+"""Seconds after which the keys are fetched anew."""
+AGAIN = 30.0
+"""Seconds between two fetches, whatever tokens ask for: who makes up key ids must not make us ask the issuer for each."""
+SOON = 2.0
+"""The same, while there are none at all and nobody can be answered."""
+STALE = 86_400.0
+"""Seconds after which keys that could not be fetched anew count no more."""
+WITHIN = 5.0
+"""Seconds that a fetch may take."""
+MOST = 256 * 1024
+"""Bytes of a set of keys."""
+
+Listed = tuple[Mapping[str, object], ...]
+Fetch = Callable[[str, int], Awaitable[bytes]]
+"""An address, and the bytes there may be → what stands there. OSError where it cannot be had."""
+
+
+class Jwks:
+    """The keys at an address. `clock`: seconds, as time.monotonic."""
+
+    def __init__(self, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._fetch = fetch
+        self._clock = clock
+        self._one = asyncio.Lock()
+        self._listed: Listed = ()
+        self._got: float | None = None
+        self._tried: float | None = None
+
+    async def listed(self) -> Listed:
+        """The keys as they are known; none where they could not be fetched for too long."""
+        if not self._younger(STALE) or (not self._younger(FRESH) and not self._one.locked()):  # others do with what there is meanwhile
+            await self._refresh()
+        return self._listed if self._younger(STALE) else ()
+
+    def _younger(self, age: float) -> bool:
+        return self._got is not None and self._clock() - self._got <= age
+
+    async def newer(self, than: Listed) -> Listed:
+        """The keys, after a token named one that is not among these: fetched anew, if that was not tried a moment ago."""
+        if self._listed is than:
+            await self._refresh()
+        return self._listed
+
+    async def _refresh(self) -> None:
+        before = self._tried
+        async with self._one:
+            pause = AGAIN if self._younger(STALE) else SOON
+            if self._tried != before or (before is not None and self._clock() - before < pause):
+                return  # another request has just done it, or it is too soon
+            self._tried = self._clock()
+            try:
+                async with asyncio.timeout(WITHIN):
+                    found = key_set(await self._fetch(self._url, MOST))
+            except (OSError, Misfit) as error:
+                log.warning("keys not fetched", extra={"fields": {"why": type(error).__name__}})
+                return
+            self._listed, self._got = found, self._clock()
+
+
+class Fixed:
+    """Keys that stand in a file: an edit of it makes another generation."""
+
+    def __init__(self, listed: Listed) -> None:
+        self._listed = listed
+
+    async def listed(self) -> Listed:
+        """All of them."""
+        return self._listed
+
+    async def newer(self, than: Listed) -> Listed:
+        """There are no newer ones."""
+        return than
+
+
+Source = Jwks | Fixed

@@ -1,0 +1,80 @@
+"""API keys: how one is made, and whose a given one is.
+
+    pm_3kWn8fQz_<43 characters: 256 bits by chance><6 characters: a checksum>
+
+The beginning tells a leaked key from any other text; what stands between the two `_` may be shown, and tells which key it is;
+the checksum tells a key from a slip, without asking anybody.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from router.callers.caller import Caller
+from router.config.keys import KEY, ApiKey
+from router.errors import Unauthorized
+
+LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+SHOWN, HIDDEN, CHECK = 8, 43, 6
+"""Characters of each part; 62 to the 43rd is more than 2 to the 256th."""
+SHAPE = re.compile(rf"(?P<shown>{KEY}[0-9A-Za-z]{{{SHOWN}}})_[0-9A-Za-z]{{{HIDDEN}}}(?P<check>[0-9A-Za-z]{{{CHECK}}})")
+
+
+def new() -> str:
+    """A key nobody has."""
+    key = f"{KEY}{''.join(secrets.choice(LETTERS) for _ in range(SHOWN))}_{_spelled(secrets.randbits(256), HIDDEN)}"
+    return key + _checksum(key)
+
+
+def hashed(key: str) -> str:
+    """What is written down of a key. One round of SHA-256 is enough: nobody guesses 256 bits."""
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def shown(key: str) -> str:
+    """What may be shown of a key: its beginning. Empty where it is none."""
+    hit = SHAPE.fullmatch(key)
+    return hit["shown"] if hit and hmac.compare_digest(hit["check"], _checksum(key[:-CHECK])) else ""
+
+
+def _checksum(text: str) -> str:
+    return _spelled(zlib.crc32(text.encode()), CHECK)
+
+
+def _spelled(number: int, width: int) -> str:
+    found: list[str] = []
+    for _ in range(width):
+        number, rest = divmod(number, len(LETTERS))
+        found.append(LETTERS[rest])
+    return "".join(reversed(found))
+
+
+class Keys:
+    """The keys that are declared, found by their hashes. `now`: the clock that they expire by."""
+
+    def __init__(self, declared: Mapping[str, ApiKey], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        # A hash's beginning finds it, all of it is compared in constant time: how long that takes tells nobody anything.
+        self._known: dict[bytes, list[tuple[bytes, Caller, datetime | None]]] = {}
+        for name, key in declared.items():
+            whole = bytes.fromhex(key.hash.removeprefix("sha256:"))
+            routes = None if key.routes is None else frozenset(str(route) for route in key.routes)
+            caller = Caller("key", str(name), f"key:{name}", routes, key.limit)
+            self._known.setdefault(whole[:8], []).append((whole, caller, key.expires))
+
+    def caller(self, key: str) -> Caller:
+        """Whose key it is. Unauthorized where it is nobody's, or not any more."""
+        if not (beginning := shown(key)):
+            raise Unauthorized("This is no key of this server.")
+        given = hashlib.sha256(key.encode()).digest()
+        for whole, caller, expires in self._known.get(given[:8], ()):
+            if hmac.compare_digest(whole, given):
+                if expires is not None and self._now() >= expires:
+                    raise Unauthorized("This key has expired.", caller=caller.name)
+                return caller
+        raise Unauthorized("This is no key of this server.", caller=beginning)

@@ -1,0 +1,168 @@
+"""Tokens of an issuer (JWT, RFC 7519): whose a given one is, if it is good.
+
+What is declared decides, never what a token says of itself: the algorithms, the keys and the issuer. A `kid` picks one of the
+issuer's keys and can name nothing else; `jku`, `x5u` and `jwk` are not looked at.
+"""
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from joserfc.errors import ExpiredTokenError, InvalidKeyIdError, JoseError, UnsupportedAlgorithmError
+from joserfc.jwk import JWKRegistry, KeySet, OctKey
+from joserfc.jws import JWSRegistry
+from joserfc.jwt import JWTClaimsRegistry, decode
+
+from router.callers.caller import Caller, digest
+from router.callers.jwks import Listed, Source
+from router.config.declaration import Jwt
+from router.errors import Misfit, Unauthorized, Unverifiable
+
+MOST = 8 * 1024
+"""Characters of a token; a longer one is not even parsed."""
+MOST_HEADER = 2 * 1024
+MOST_NAME = 255
+"""Characters of a `sub`, as OpenID Connect has it."""
+LEEWAY = 30
+"""Seconds that the issuer's clock and ours may differ."""
+LEAST_RSA, MOST_RSA = 2048, 8192
+"""Bits of an RSA key. Shorter ones are broken, longer ones take long."""
+
+
+class _Rules(JWSRegistry):
+    """Which signatures count. What else a header says is passed over (RFC 7515), but for what it calls critical."""
+
+    max_header_length = MOST_HEADER
+    max_payload_length = MOST
+
+    def __init__(self, algorithms: Sequence[str]) -> None:
+        super().__init__(algorithms=algorithms, strict_check_header=False)
+        self._declared = algorithms
+
+    def check(self, token: str) -> None:
+        """ValueError where a token's header is none that is understood here. What joserfc would make of one differs from kind to kind."""
+        head = token.partition(".")[0]
+        read: object = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))) if len(head) <= MOST_HEADER else None
+        header = cast("dict[str, object]", read) if isinstance(read, dict) else {}
+        if header.get("alg") not in self._declared or "crit" in header:
+            raise ValueError
+
+    def get_alg(self, name: str) -> Any:
+        """The declared algorithm of this name; joserfc's own opinions of it are for those who declare."""
+        if name not in self._declared:
+            raise UnsupportedAlgorithmError
+        return self.algorithms[name]
+
+
+class Tokens:
+    """An issuer's tokens. `source`: its public keys; None where there is a secret. `now`: the wall clock, which tokens go by."""
+
+    def __init__(self, declared: Jwt, source: Source | None, now: Callable[[], float] = time.time) -> None:
+        self._declared = declared
+        self._source = source
+        self._rules = _Rules(declared.algorithms)
+        self._claims = JWTClaimsRegistry(
+            now=lambda: int(now()),
+            leeway=LEEWAY,
+            iss={"essential": True, "value": declared.issuer},
+            aud={"essential": True, "value": declared.audience},
+            exp={"essential": True},
+            sub={"essential": True},
+        )
+        self._listed: Listed = ()
+        self._keys: KeySet | None = None
+        self._secret = OctKey.import_key(declared.secret.value) if declared.secret is not None else None
+
+    async def caller(self, token: str) -> Caller:
+        """Whose token it is. Unauthorized where it is not good, Unverifiable where that cannot be told."""
+        if len(token) > MOST or token.count(".") != 2:
+            raise Unauthorized("This is no key and no token of this server.")
+        return self._named(await self._claimed(token))
+
+    async def _claimed(self, token: str) -> Mapping[str, Any]:
+        """What a token says, once it is known to be the issuer's, for us, and of this time."""
+        try:
+            self._rules.check(token)
+            try:
+                claims = decode(token, await self._key(), registry=self._rules).claims
+            except InvalidKeyIdError:
+                # A key we have not heard of: the issuer may have made it since.
+                claims = decode(token, await self._newer(), registry=self._rules).claims
+            self._claims.validate(claims)
+        except ExpiredTokenError:
+            raise Unauthorized("This token has expired.") from None
+        except (JoseError, ValueError, RecursionError):
+            raise Unauthorized("This token is not good here.") from None
+        return claims
+
+    def _named(self, claims: Mapping[str, Any]) -> Caller:
+        name: str = claims["sub"]
+        if len(name) > MOST_NAME:
+            raise Unauthorized("This token is not good here.")
+        routes = None if self._declared.routes_claim is None else _routes(claims.get(self._declared.routes_claim))
+        return Caller("jwt", name, f"jwt:{digest(self._declared.issuer, name)}", routes)
+
+    async def _key(self) -> KeySet | OctKey:
+        if self._secret is not None:
+            return self._secret
+        assert self._source is not None
+        return self._read(await self._source.listed())
+
+    async def _newer(self) -> KeySet:
+        assert self._source is not None
+        return self._read(await self._source.newer(self._listed))
+
+    def _read(self, listed: Listed) -> KeySet:
+        if listed is not self._listed or self._keys is None:
+            self._keys, self._listed = usable(listed), listed
+        if not self._keys:
+            raise Unverifiable
+        return self._keys
+
+
+def usable(listed: Listed) -> KeySet:
+    """Those of an issuer's keys that a signature can be held against; others are passed over (RFC 7517)."""
+    found: list[Any] = []
+    for one in listed:
+        if one.get("kty") not in ("RSA", "EC", "OKP") or one.get("use", "sig") != "sig" or not _strong(one):
+            continue
+        try:
+            found.append(JWKRegistry.import_key({name: value for name, value in one.items() if name in PUBLIC}))  # type: ignore[misc]
+        except (JoseError, ValueError, TypeError, KeyError):
+            continue
+    return KeySet(found)
+
+
+PUBLIC = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")
+"""What a public key is made of. A private one's own part is left out: it has no business here."""
+
+
+def check(listed: Listed) -> None:
+    """Misfit where none of the keys can be used."""
+    if not usable(listed):
+        raise Misfit(f"`jwks` has no key that a token can be held against: an RSA key of {LEAST_RSA} bits or more, EC or OKP, public")
+
+
+def _strong(key: Mapping[str, object]) -> bool:
+    if key["kty"] != "RSA":
+        return True
+    modulus = key.get("n")
+    try:
+        number = base64.urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4)) if isinstance(modulus, str) else b""
+    except (binascii.Error, ValueError):
+        return False
+    return LEAST_RSA <= int.from_bytes(number, "big").bit_length() <= MOST_RSA
+
+
+def _routes(claim: object) -> frozenset[str]:
+    """A claim's routes: a list, or words with spaces between them, as scopes are written. None where it is neither."""
+    match claim:
+        case str():
+            return frozenset(claim.split())
+        case list():
+            return frozenset(one for one in claim if isinstance(one, str))  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return frozenset()

@@ -1,0 +1,63 @@
+"""Say what a change of the configuration means, route by route. Values are compared, not lines; no environment is needed, and no code is run.
+
+A and B are files, or folders with a routes.yaml; B is ./routes.yaml unless given, and A is what was before. `-` is standard input. A
+routes file with no pipelines/ and no tools/ beside it is read with those of the other side. With --live, A is what a server runs.
+
+examples:
+  router diff old/routes.yaml                     what has changed since, up to ./routes.yaml
+  git show HEAD:routes.yaml | router diff -       what the edit that is not committed yet means
+  router diff staging production --json           two folders, for a script
+  router diff --live http://127.0.0.1:8000        what ./routes.yaml would change on a server that runs
+  router diff --exit-code old.yaml new.yaml       exit code 3 where it means something
+
+exit codes:
+  0 it was said what changes (with --exit-code: nothing does)
+  1 a file is wrong or cannot be read, or the server cannot be asked
+  2 the command line is wrong
+  3 something changes, and --exit-code was given
+"""
+
+import argparse
+import json
+import sys
+
+from router.commands import running, sides
+from router.commands.running import Running
+from router.description import changes, sentences
+
+CHANGED = 3
+ROUTES = "routes.yaml"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.usage = "router diff [options] A [B]\n       router diff [options] --live URL [B]"
+    parser.add_argument("paths", nargs="*", metavar="A [B]", help="before and after; with --live only what is after")
+    running.options(parser, "A is what is taken")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 3 where something changes")
+    parser.add_argument("--json", action="store_true", help="print the changes as a JSON object")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Compare, and say what it means."""
+    least, most = (0, 1) if given.live else (1, 2)
+    if not least <= len(given.paths) <= most or given.paths.count(sides.STDIN) > 1:
+        wanted = "with --live one path at most, what is after" if given.live else "one path or two, before and after; `-` once at most"
+        print(f"router diff: error: {wanted} are compared", file=sys.stderr)
+        return 2
+    if given.live:
+        served = Running(given).served()
+        before, after, same = served.declared, sides.file((given.paths or [ROUTES])[0]), False
+        for complaint in served.refused:
+            print(f"note: the server does not serve the newest edit: {complaint}", file=sys.stderr)
+    else:
+        old, new = [*given.paths, ROUTES][:2]
+        before, after, same = sides.files(old, new)
+    found = changes(before, after)
+    if given.json:
+        print(json.dumps({"changes": [change.as_json() for change in found]}, ensure_ascii=False, indent=2))
+    elif found:
+        print("\n".join(sentences(found)))
+    else:
+        print("no change: every file is the same" if same else "no change in meaning (at most comments or layout)")
+    return CHANGED if found and given.exit_code else 0

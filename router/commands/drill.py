@@ -1,0 +1,59 @@
+"""Run the drills of the configuration: faults, and what must come of them. No provider is asked, and no time passes.
+
+examples:
+  router drill                                all of them
+  router drill "chat survives OpenAI"         one
+  router drill --json | jq '.[] | select(.ok | not)'
+"""
+
+import argparse
+import json
+
+from router.config import load
+from router.drill import Drilled, drilled
+from router.errors import Complaint, ConfigError, Place
+from router.generation import build
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("name", nargs="*", help="drills to run; unless given, all")
+    parser.add_argument("--json", action="store_true", help="as JSON, for scripts")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run them; 1 where one fails."""
+    declaration = load(given.routes)
+    build(declaration).discard()  # what is wrong with it is told first
+    known = [drill.name for drill in declaration.routes.drills]
+    if unknown := [name for name in given.name if name not in known]:
+        raise ConfigError(tuple(Complaint(Place(str(given.routes), 1, 1), f"there is no drill `{name}`") for name in unknown))
+    results = drilled(declaration, given.name)
+    print(json.dumps([_record(one) for one in results], indent=2, ensure_ascii=False) if given.json else told(results))
+    return 1 if any(one.faults for one in results) else 0
+
+
+def told(results: list[Drilled]) -> str:
+    """How they went, in words."""
+    lines = [_line(one) for one in results]
+    failed = sum(bool(one.faults) for one in results)
+    lines.append(f"{len(results)} drill{'' if len(results) == 1 else 's'}, {failed or 'none'} failed.")
+    return "\n".join(lines)
+
+
+def _line(one: Drilled) -> str:
+    if not one.faults:
+        return f"ok    {one.name}  ({one.seconds:g} s)"
+    return "\n".join([f"FAIL  {one.name}", *(f"      {fault}" for fault in one.faults), f"      tried: {', '.join(one.tried) or 'nobody'}"])
+
+
+def _record(one: Drilled) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "ok": not one.faults,
+        "file": one.place.file if one.place else None,
+        "line": one.place.line if one.place else None,
+        "faults": list(one.faults),
+        "tried": list(one.tried),
+        "seconds": one.seconds,
+    }

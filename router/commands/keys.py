@@ -1,0 +1,87 @@
+"""Make an API key for a caller. It is shown this once; what is written down is its hash.
+
+examples:
+  router keys new alice                               the key on stdout, what to write into routes.yaml on stderr
+  router keys new alice --expires 90d > alice.key     a key for ninety days
+  router keys new ci --routes title-model --json      all of it as JSON
+"""
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+
+from router.callers.keys import hashed, new, shown
+from router.config.keys import moment
+from router.config.values import duration, name_of
+from router.errors import Misfit
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    deeds = parser.add_subparsers(title="what to do", required=True, metavar="new", dest="deed")
+    made = deeds.add_parser("new", help="make a key", description="Make a key.")
+    made.add_argument("name", type=_name, help="the caller's name; it is in the log")
+    made.add_argument(
+        "--expires", type=_expiry, metavar="WHEN", help="a time from now, e.g. 90d, or a day, e.g. 2027-01-31; default: never"
+    )
+    made.add_argument("--routes", type=_routes, metavar="ROUTE,…", help="the only routes it may ask; default: all")
+    made.add_argument("--json", action="store_true", help="print name, key, hash and line as one JSON object")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Make a key and print it."""
+    key = new()
+    table = {"hash": hashed(key)}
+    words = [given.name, table["hash"]]
+    if given.expires is not None:
+        table["expires"] = given.expires
+        words.append(f"expires={given.expires}")
+    if given.routes is not None:
+        table["routes"] = f"[{', '.join(given.routes)}]"
+        words.append(f"routes={','.join(given.routes)}")
+    line = f"{'  '.join(words)}  # {shown(key)}"
+    if given.json:
+        print(json.dumps({"name": given.name, "key": key, "hash": table["hash"], "line": line}, ensure_ascii=False))
+        return 0
+    print(key)
+    pairs = ", ".join(f"{name}: {value}" for name, value in table.items())
+    print(
+        f"""
+This is {given.name}'s key, to be sent as `Authorization: Bearer {shown(key)}_…`. It is shown this once.
+To let it in, write under `server:` in routes.yaml
+
+  auth:
+    keys:
+      {given.name}: {{{pairs}}}
+
+or this line into the file that `auth: {{keys: ${{file:…}}}}` names
+
+  {line}""",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _name(text: str) -> str:
+    try:
+        return name_of(text)
+    except Misfit as misfit:
+        raise argparse.ArgumentTypeError(misfit.message) from None
+
+
+def _routes(text: str) -> list[str]:
+    return [_name(one) for one in text.split(",")]
+
+
+def _expiry(text: str) -> str:
+    """The moment as it is written: in UTC, and as given where it was one."""
+    try:
+        if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
+            return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")
+        moment(text)
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"`{text}` is beyond the calendar") from None
+    except Misfit as misfit:
+        raise argparse.ArgumentTypeError(misfit.message) from None
+    return text

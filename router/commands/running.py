@@ -1,0 +1,156 @@
+"""The running server, as an operator asks it: its admin pages over HTTP.
+
+Its key goes to loopback or over https, to nobody else; no redirect is followed, no proxy asked, nothing from the environment taken.
+"""
+
+import argparse
+import ipaddress
+import json
+import threading
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import cast
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+from router.chat import JsonObject
+from router.config import admin_key
+from router.description import Description, listing, table, understood
+from router.errors import Misfit, RouterError
+
+WAIT = 10.0
+"""Seconds in which a server must have said all."""
+MOST = 64 * 1024 * 1024
+"""Bytes of a page."""
+
+
+class NoServer(RouterError):
+    """The server cannot be asked, or says nothing of use."""
+
+    code = "no_server"
+
+
+def options(parser: argparse.ArgumentParser, what: str) -> None:
+    """What a command takes that may ask a server. `what`: what it asks it for."""
+    parser.add_argument("--live", metavar="URL", help=f"{what} from a running server, e.g. http://127.0.0.1:8000")
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="the server's admin key stands in this file; default: the variable ROUTER_ADMIN_KEY"
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="ask over http also where that leaves this machine: others can read the key"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server runs. `declared`: its configuration; `skipped`: target → why; `refused`: complaints about an edit it does not serve."""
+
+    digest: str
+    since: str
+    declared: Description
+    skipped: JsonObject
+    refused: tuple[str, ...]
+
+
+class Running:
+    """A server that runs. NoServer where it cannot be asked."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        parts = urlsplit(str(given.live))
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username is not None:
+            raise NoServer("this is no address of a server: write e.g. --live http://127.0.0.1:8000")
+        if parts.scheme == "http" and not _loopback(parts.hostname) and not given.insecure:
+            raise NoServer("over http others could read the admin key: write an https address, or add --insecure")
+        self._base = str(given.live).rstrip("/")
+        self._key = _key(given.key_file)
+        self._opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.HTTPHandler(),
+            urllib.request.HTTPSHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            urllib.request.HTTPDefaultErrorHandler(),
+        ):
+            self._opener.add_handler(handler)
+
+    def served(self) -> Served:
+        """What it runs."""
+        said = self._page("/admin/config")
+        live, failed = table(said.get("live")), table(said.get("failed"))
+        try:
+            declared = understood(live.get("declared"))
+        except Misfit:
+            raise NoServer("the server does not say what it runs in a form that is known here: it is of another version") from None
+        errors = [table(one) for one in listing(failed.get("errors"))]
+        refused = tuple(f"{one.get('file')}:{one.get('line')}:{one.get('column')}: {one.get('message')}" for one in errors)
+        return Served(str(live.get("digest")), str(live.get("since")), declared, table(live.get("skipped")), refused)
+
+    def targets(self) -> dict[str, JsonObject]:
+        """How each target fares, by name."""
+        tables = [table(one) for one in listing(self._page("/admin/targets").get("targets"))]
+        return {str(one.get("name")): one for one in tables}
+
+    def _page(self, path: str) -> JsonObject:
+        headers = {"accept": "application/json", "user-agent": "pointsman"}
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
+        request = urllib.request.Request(self._base + path, headers=headers)  # noqa: S310 - its scheme was looked at
+        box: SimpleQueue[bytes | NoServer] = SimpleQueue()
+        # In a thread, for urllib's own time limit holds for each read anew: a server that trickles would never be given up.
+        threading.Thread(target=self._ask, args=(request, path, box), daemon=True).start()
+        try:
+            said = box.get(timeout=WAIT)
+        except Empty:
+            raise NoServer(f"the server does not answer within {WAIT:g} s") from None
+        if isinstance(said, NoServer):
+            raise said
+        try:
+            return table(json.loads(said))
+        except (ValueError, RecursionError):
+            raise NoServer(f"{path} is not answered as a router answers it: is this its address?") from None
+
+    def _ask(self, request: urllib.request.Request, path: str, box: "SimpleQueue[bytes | NoServer]") -> None:
+        try:
+            with cast("HTTPResponse", self._opener.open(request, timeout=WAIT)) as response:
+                body = response.read(MOST + 1)
+            box.put(body if len(body) <= MOST else NoServer(f"the answer to {path} is larger than {MOST // 1024 // 1024} MiB"))
+        except HTTPError as error:
+            error.close()
+            box.put(NoServer(_told(error.code, path)))
+        except (HTTPException, OSError, ValueError) as error:  # URLError is an OSError
+            reason = getattr(error, "reason", error)
+            why = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
+            box.put(NoServer(f"the server cannot be asked: {why}"))
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _key(file: Path | None) -> str:
+    if file is None:
+        return admin_key()
+    try:
+        key = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise NoServer(f"the key file {file} cannot be read") from None
+    if not key.isprintable() or " " in key:
+        raise NoServer(f"the key file {file} holds no key: one line of visible characters is needed")
+    return key
+
+
+def _told(status: int, path: str) -> str:
+    match status:
+        case 401:
+            return "the server takes an admin key: name its file with --key-file, or set ROUTER_ADMIN_KEY"
+        case 403:
+            return "the server shows this to its own machine alone: ask there, or declare server.admin.key"
+        case 404:
+            return f"there is no {path}: is this the address of a router?"
+        case _:
+            return f"the server answers {path} with status {status}"

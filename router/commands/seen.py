@@ -1,0 +1,136 @@
+"""A route as it would be asked now: from the files here, or as a running server has it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.chat import Json, JsonObject
+from router.commands.running import Running
+from router.config import load
+from router.config.declaration import Target
+from router.config.values import Name
+from router.description import Description, describe, listing, pools, shown, table
+from router.generation import build
+from router.targets import lane_of
+
+APART = frozenset({"pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
+"""Keys of a route that are shown in words of their own; every other that is set has a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is shown. `skipped`: target → why; `lanes`: target → its lane and why that one; `tools`: route → the names of its tools, or
+    of its tool sets where only those are known; `fares`: target → how it fares, where it runs.
+    """
+
+    digest: str
+    description: Description
+    skipped: Mapping[str, str]
+    lanes: Mapping[str, tuple[str, str]]
+    tools: Mapping[str, Sequence[str]]
+    fares: Mapping[str, JsonObject]
+
+
+def loaded(routes: Path) -> Seen:
+    """What is on disk. ConfigError where it is wrong."""
+    generation = build(load(routes))
+    lanes = {str(name): lane_of(target) for name, target in generation.declaration.routes.targets.items()}
+    tools = {name: [tool.spec.name for tool in route.tools] for name, route in generation.routes.items()}
+    asyncio.run(generation.close())
+    return Seen(generation.digest, describe(generation.declaration), generation.skipped, lanes, tools, {})
+
+
+def served(server: Running) -> Seen:
+    """What a server runs, and how its targets fare. NoServer where it cannot be asked."""
+    live = server.served()
+    description = live.declared
+    skipped = {name: str(why) for name, why in live.skipped.items()}
+    lanes = {name: _lane(target) for name, target in description.targets.items()}
+    tools = {name: [str(one) for one in listing(route.get("tools"))] for name, route in description.routes.items()}
+    return Seen(live.digest, description, skipped, lanes, tools, server.targets())
+
+
+def _lane(target: JsonObject) -> tuple[str, str]:
+    """The lane of a described target: what a variable holds is not known here."""
+    model = target.get("model")
+    if not isinstance(model, str):
+        return lane_of(Target(script="demo"))
+    if "$" in model.partition("/")[0]:
+        return "", f"its provider is in {model}"
+    return lane_of(Target(model=Name(model), via="litellm" if target.get("via") else None))
+
+
+def record(name: str, seen: Seen) -> dict[str, Json]:
+    """All there is to say of a route."""
+    route = seen.description.routes[name]
+    return {
+        "route": name,
+        "aliases": route.get("aliases"),
+        "generation": seen.digest,
+        "pipeline": route.get("pipeline"),
+        "steps": list(_steps(route, seen.tools[name], seen.description)),
+        "settings": {key: shown(value) for key, value in route.items() if key not in APART and value is not None},
+        "balance": route.get("balance"),
+        "targets": list(_targets(route, seen)),
+    }
+
+
+def _steps(route: JsonObject, tools: Sequence[str], description: Description) -> Iterator[JsonObject]:
+    """The steps that a question goes through, outermost first."""
+    if route.get("reasoning") == "hide":
+        yield {"step": "reasoning", "options": "hide"}
+    pipeline = description.pipelines.get(str(route.get("pipeline")), {})
+    yield from (table(step) for step in listing(pipeline.get("steps")))
+    if tools:
+        yield {"step": "tools", "options": {"tools": list(tools), "max_steps": route.get("max_steps")}}
+
+
+def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
+    """Each target, with what would become of it if a question came now."""
+    before: list[str] = []
+    for place, pool in enumerate(pools(route), 1):
+        asked: list[str] = []
+        for name, weight in pool:
+            target, fares = seen.description.targets.get(name, {}), seen.fares.get(name, {})
+            why_not = _why_not(name, fares, seen)
+            if not why_not:
+                asked.append(name)
+            lane, why_lane = seen.lanes.get(name, ("", "unknown"))
+            yield {
+                "target": name,
+                "place": place,
+                "weight": weight,
+                "asked": not why_not,
+                "why": why_not or _why(before, fares, route),
+                "model": target.get("model") or f"script/{target.get('script') if isinstance(target.get('script'), str) else 'lines'}",
+                "lane": lane,
+                "why_lane": why_lane,
+                "context_window": target.get("context_window"),
+                **{key: fares.get(key) for key in ("state", "breaker", "retry_in", "busy", "first_token_p50") if fares},
+            }
+        before += asked
+
+
+def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
+    """Why a target would not be asked; nothing where it would."""
+    if name in seen.skipped:
+        return seen.skipped[name]
+    if fares.get("state") == "drain":
+        return "an operator has taken it out"
+    if fares.get("state") == "open":
+        return "an operator has opened its breaker"
+    if fares.get("breaker") == "open":
+        wait = fares.get("retry_in")
+        return f"its breaker is open, for {wait:.0f} s more" if isinstance(wait, int | float) else "its breaker is open"
+    return ""
+
+
+def _why(before: Sequence[str], fares: JsonObject, route: JsonObject) -> str:
+    probing = "; by one question at a time, for its breaker is half open" if fares.get("breaker") == "half_open" else ""
+    if not before:
+        return "asked first" + probing
+    hedge = table(route.get("hedge"))
+    after = hedge.get("after") or "most of its answers take to start"
+    late = f", or later than {after}" if hedge and len(before) == 1 else ""
+    return f"asked where {' and '.join(before)} {'are' if len(before) > 1 else 'is'} silent or failed{late}{probing}"

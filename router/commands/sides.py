@@ -1,0 +1,71 @@
+"""What `router diff` compares: files, a text on standard input, a running server."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from router.config import as_written, read
+from router.config.snapshot import MAX_BYTES, Snapshot
+from router.description import Description, describe
+from router.errors import Complaint, ConfigError, Place
+
+STDIN = "-"
+
+
+def files(old: str, new: str) -> tuple[Description, Description, bool]:
+    """Two configurations, and whether every text of them is the same. One of which there is only its routes file is read with the
+    pipelines and tools of the other. ConfigError with the places of both.
+    """
+    found = [_snapshot(old), _snapshot(new)]
+    for one, other in ((0, 1), (1, 0)):
+        if len(found[one].texts) == 1 and len(found[other].texts) > 1:
+            beside = {name: text for name, text in found[other].texts.items() if name != found[other].routes}
+            found[one] = replace(found[one], texts={**found[one].texts, **beside})
+    before, after = (_described(snapshot, side) for snapshot, side in zip(found, (old, new), strict=True))
+    return before, after, _texts(found[0]) == _texts(found[1])
+
+
+def file(path: str) -> Description:
+    """One configuration."""
+    return _described(_snapshot(path), path)
+
+
+def _texts(snapshot: Snapshot) -> Mapping[str, str]:
+    return {"" if name == snapshot.routes else name: text for name, text in snapshot.texts.items()}
+
+
+def _snapshot(side: str) -> Snapshot:
+    path = Path(side)
+    if side == STDIN or path.is_fifo() or path.is_char_device():
+        return Snapshot(Path(), side, {side: _piped(side)})
+    try:
+        return read(path / "routes.yaml" if path.is_dir() else path)
+    except ConfigError as error:
+        raise _placed(error.complaints, side) from None
+
+
+def _piped(side: str) -> str:
+    with sys.stdin.buffer if side == STDIN else Path(side).open("rb") as pipe:
+        read = pipe.read(MAX_BYTES + 1)
+    try:
+        return read.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError((Complaint(Place(side, 1, 1), "this is not UTF-8"),)) from None
+
+
+def _described(snapshot: Snapshot, side: str) -> Description:
+    declaration = as_written(snapshot)
+    if found := declaration.complaints.in_order():
+        raise _placed(found, side)
+    return describe(declaration)
+
+
+def _placed(complaints: tuple[Complaint, ...], side: str) -> ConfigError:
+    """The complaints of one side, with its folder before the file: both sides may have one of the same name."""
+    folder = Path(side) if Path(side).is_dir() else Path(side).parent
+    return ConfigError(tuple(replace(one, place=_below(folder, one.place)) for one in complaints))
+
+
+def _below(folder: Path, place: Place) -> Place:
+    return replace(place, file=str(folder / place.file))

@@ -1,0 +1,113 @@
+"""The API keys that callers bear, as they are declared: in routes.yaml, or one to a line in a file of their own.
+
+    # name  hash               what else
+    alice   sha256:9b74c9897…  expires=2027-01-31  routes=chat-model,title-model
+    ci      sha256:1c8bfe8f8…
+
+Nobody can make a key of its hash, so neither file is a secret; what may change them is.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from router.config.limits import Limit
+from router.config.values import Name, Reference, name_of
+from router.errors import Misfit
+from router.signature import Spelled
+
+HASH = r"sha256:[0-9a-f]{64}"
+DAY = r"\d{4}-\d\d-\d\d"
+MOMENT = rf"{DAY}(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?"
+KEY = "pm_"
+"""What every key begins with: a key that stands where its hash should is told from a slip."""
+
+
+def _hash(text: str) -> str:
+    if KEY in text:
+        raise Misfit("this is a key, and everybody who reads this can use it now: make another, and write its hash")
+    if not re.fullmatch(HASH, text):
+        raise Misfit("a key's hash is `sha256:` and 64 hexadecimal digits, as `router keys new NAME` prints it")
+    return text
+
+
+def moment(text: str) -> datetime:
+    """A day, which is its first second in UTC, or a moment. Misfit where it is neither."""
+    try:
+        if re.fullmatch(MOMENT, text, re.ASCII):
+            made = datetime.fromisoformat(text)
+            return made if made.tzinfo else made.replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    raise Misfit(f"`{text}` is no day and no moment: write e.g. 2027-01-31, or 2027-01-31T18:00:00Z")
+
+
+KeyHash = Annotated[str, Spelled("key's hash", _hash, f"^{HASH}$", f"sha256:{'0' * 64}")]
+Moment = Annotated[datetime, Spelled("moment", moment, f"^{MOMENT}$", "2027-01-31")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """One caller's key. `router keys new NAME` makes one, and prints what to write.
+
+    hash: of the key; the key itself stands nowhere here
+    expires: from this day or moment on it is refused, e.g. 2027-01-31; a day begins in UTC
+    routes: the only routes it may ask; unless given, all
+    limit: how much it may use, over all routes
+    """
+
+    hash: KeyHash
+    expires: Moment | None = None
+    routes: tuple[Reference, ...] | None = None
+    limit: Limit | None = None
+
+    def __post_init__(self) -> None:
+        if self.routes == ():
+            raise Misfit("it could ask nothing: name the routes, or leave `routes` out for all of them", "routes")
+
+
+OPTIONS: Mapping[str, Callable[[str], object]] = {
+    "expires": moment,
+    "routes": lambda text: tuple(name_of(one) for one in text.split(",")),
+}
+"""What a line may say of a key beside its hash."""
+
+
+def lines(text: str) -> dict[Name, ApiKey]:
+    """The keys of a file. Misfit says in which line it is wrong; nothing of the line, which may hold a secret by mistake."""
+    found: dict[Name, ApiKey] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if words[0].startswith(KEY):
+            raise Misfit(f"line {number} of the keys: it begins with a key; write NAME HASH, and make another key: this one was shown")
+        if words[0] in found:
+            raise Misfit(f"line {number} of the keys: this name stands in an earlier line")
+        try:
+            found[name_of(words[0])] = _line(words[1:])
+        except Misfit as misfit:
+            told = misfit.message
+            raise Misfit(
+                f"line {number} of the keys: {told if not told.startswith('`') else 'write NAME HASH [expires=…] [routes=…]'}"
+            ) from None
+        if len({key.hash for key in found.values()}) < len(found):
+            raise Misfit(f"line {number} of the keys: this key stands in an earlier line")
+    return found
+
+
+def _line(words: list[str]) -> ApiKey:
+    if not words:
+        raise Misfit("there is no hash: write NAME HASH [expires=…] [routes=…]")
+    given: dict[str, object] = {}
+    for word in words[1:]:
+        name, equals, value = word.partition("=")
+        if not equals or name not in OPTIONS or name in given:
+            raise Misfit(f"write NAME HASH, then {', '.join(f'{one}=…' for one in OPTIONS)}, each at most once")
+        given[name] = OPTIONS[name](value)
+    return ApiKey(hash=_hash(words[0]), **given)  # type: ignore[arg-type]
+
+
+KeyLines = Annotated[dict[Name, ApiKey], Spelled("list of keys", lines, "", f"alice sha256:{'0' * 64}")]

@@ -1,0 +1,147 @@
+"""One node of a file → its canonical JSON: equal where it means the same, and nothing secret in it."""
+
+import hashlib
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from router.chat import Json, JsonObject
+from router.config import document
+from router.config.binding import LITERAL_SECRET, UNFIT, Complaints, bind, kinds
+from router.config.document import Node
+from router.config.values import Secret
+from router.signature import Anything, Either, Listing, Record, Scalar, Shape, Spelled, Table
+
+STARS = "***"
+MARKED = re.compile(r"\*\*\* \([0-9a-f]{8}\)")
+"""What stands for a secret: stars, and a mark that tells it from another. See decision 56."""
+DEFAULT = re.compile(r"(\$\{\w+:-)([^{}]*)")
+
+
+def canonical(node: Node | None, shape: Shape, default: object = None) -> Json:
+    """What a node says, in the one way there is to say it; the default where there is no node."""
+    if node is None:
+        return of_value(default, shape)
+    match shape:
+        case Record():
+            pairs = {item.name: (node.get(item.name) if isinstance(node, document.Table) else None, item) for item in shape.fields}
+            return {name: canonical(value, item.shape, item.default) for name, (value, item) in pairs.items()}
+        case Table(item):
+            return {key.text: canonical(value, item) for key, value in node.pairs} if isinstance(node, document.Table) else {}
+        case Listing(item):
+            return [canonical(one, item) for one in node.items] if isinstance(node, document.Listing) else []
+        case Either(options):
+            return canonical(node, _meant(node, options))
+        case Anything():
+            return _anything(node)
+        case _:
+            return _scalar(node, shape) if isinstance(node, document.Scalar) else None
+
+
+def of_value(value: object, shape: Shape) -> Json:
+    """The same of a value that no file says: a default."""
+    if value is None:
+        return None
+    match shape:
+        case Record(fields=fields):
+            return {item.name: of_value(getattr(value, item.name), item.shape) for item in fields}
+        case Either(options):
+            return of_value(value, next((option for option in options if _holds(option, value)), Anything()))
+        case Listing(item):
+            return [of_value(one, item) for one in cast("Sequence[object]", value)]
+        case Table(item):
+            return {key: of_value(one, item) for key, one in cast("Mapping[str, object]", value).items()}
+        case Spelled(write=write) if write is not None:
+            return write(value)
+        case _:
+            return value if isinstance(value, int | float) else str(value)
+
+
+def shown(value: Json) -> Json:
+    """A value of a description, as it may be said aloud: without the marks of secrets."""
+    if isinstance(value, str):
+        return MARKED.sub(STARS, value)
+    if isinstance(value, Mapping):
+        return {key: shown(one) for key, one in value.items()}
+    if isinstance(value, Sequence):
+        return [shown(one) for one in value]
+    return value
+
+
+def table(value: Json) -> JsonObject:
+    """The mapping that a value is; an empty one where it is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def listing(value: Json) -> Sequence[Json]:
+    """The list that a value is; an empty one where it is none."""
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
+def digest(text: str) -> str:
+    """A name for exactly this text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _scalar(node: document.Scalar, shape: Shape) -> Json:
+    secret = isinstance(shape, Spelled) and inspect.isclass(shape.kind) and issubclass(shape.kind, Secret)
+    if node.forgiven or node.unset or node.source != node.text:
+        return _reference(node.source, secret=secret)
+    if secret:
+        return _starred(node.text)
+    value = bind(node, shape, Complaints({}))
+    if value is UNFIT:
+        return node.text
+    return node.text if isinstance(shape, Spelled) and shape.write is None else of_value(value, shape)
+
+
+def _reference(source: str, *, secret: bool) -> str:
+    """A reference as it is written, with no secret that it may have as its default."""
+    if secret:
+        starred = DEFAULT.sub(lambda hit: hit[1] + (_starred(hit[2]) if hit[2] else ""), source)
+        outside = re.sub(r"\$\{[^{}]*\}", "", source)
+        return _starred(source) if outside else starred
+    masked = LITERAL_SECRET.sub(rf"\1{STARS}", source) if ":-" in source else source
+    return source if masked == source else _starred(source)
+
+
+def _starred(secret: str) -> str:
+    mark = hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), digest_size=4, person=b"pointsman").hexdigest()
+    return f"{STARS} ({mark})"
+
+
+def _meant(node: Node, options: Sequence[Shape]) -> Shape:
+    """The option that a node was meant for: the first it fits, else the last of its kind."""
+    near = [one for one in options if isinstance(node, kinds(one))]
+    for option in near[:-1]:
+        trial = Complaints({})
+        bind(node, option, trial)
+        if not trial.found:
+            return option
+    return near[-1] if near else Anything()
+
+
+def _holds(shape: Shape, value: object) -> bool:
+    """Whether a default may be of this shape."""
+    match shape:
+        case Record(build=build):
+            return type(value) is build
+        case Listing():
+            return isinstance(value, tuple | list)
+        case Table():
+            return isinstance(value, Mapping)
+        case Scalar("null"):
+            return False
+        case _:
+            return True
+
+
+def _anything(node: Node) -> Json:
+    match node:
+        case document.Table(pairs=pairs):
+            return {key.text: _anything(value) for key, value in pairs}
+        case document.Listing(items=items):
+            return [_anything(item) for item in items]
+        case document.Scalar():
+            return _scalar(node, Anything())

@@ -1,0 +1,251 @@
+"""What it means that one configuration becomes another, thing by thing. Values are compared, not lines."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+
+from router.chat import Json, JsonObject
+from router.description.canonical import listing, table
+from router.description.described import DEFAULTS, Description, names, pools
+from router.description.order import reordered
+from router.description.sentences import Change, brief, listed, worded
+
+MOST = 200
+"""Characters of a sentence that says a value and what it becomes."""
+BECOMES = {
+    "cache": ("cached from now on: {}", "no longer cached"),
+    "hedge": ("hedged from now on: {}", "no longer hedged"),
+    "limit": ("limited from now on: {}", "no longer limited"),
+    "limits": ("limited from now on: {}", "no longer limited"),
+    "otel": ("traces are sent from now on: {}", "traces are no longer sent"),
+}
+"""What it means that a whole part is there, or no longer."""
+AT_START = frozenset({"reload"})
+"""Keys of `server` that are read when the server starts."""
+ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
+"""Keys of a route that are told in words of their own."""
+
+
+def changes(before: Description, after: Description) -> list[Change]:
+    """What is another, the gravest first: ids that go, then each route, then what routes share."""
+    return [
+        *_ids(before, after),
+        *(change for name in after.routes if name in before.routes for change in _route(name, before, after)),
+        *_targets(before, after),
+        *_pipelines(before, after),
+        *_tools(before, after),
+        *_server(before, after),
+    ]
+
+
+def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Json, Json]]:
+    """Each value that differs: (its key with dots, what it was, what it is)."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in {**before, **after}:
+            yield from leaves(before.get(name), after.get(name), f"{path}.{name}" if path else name)
+    elif before != after:
+        yield path, before, after
+
+
+def _becomes(path: str, was: Json, now: Json) -> str:
+    """A value and what it becomes, in words."""
+    there, gone = BECOMES.get(path, ("", ""))
+    if gone and (was is None or now is None):
+        return there.format(worded(now)) if was is None else gone
+    if _texts(was) and _texts(now):
+        return _lists(path, listing(was), listing(now))
+    before, after = worded(was, path), worded(now, path)
+    told = f"{path} {before} → {after}"
+    sayable = before != after and len(told) <= MOST and told.isprintable()
+    return told if sayable and not any(listing(one) for one in (was, now)) else f"{path} changed"
+
+
+def _texts(value: Json) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+
+
+def _lists(what: str, was: Sequence[Json], now: Sequence[Json]) -> str:
+    came = [str(one) for one in now if one not in was]
+    went = [str(one) for one in was if one not in now]
+    said = [f"gets {what}: {', '.join(came)}"] * bool(came) + [f"loses {what}: {', '.join(went)}"] * bool(went)
+    return "; ".join(said) or f"{what} in another order: {', '.join(map(str, now))}"
+
+
+def _ids(before: Description, after: Description) -> Iterator[Change]:
+    """Which ids are asked for, and who answers them."""
+    was, now = before.ids, after.ids
+    for name in before.routes:
+        if name not in after.routes:
+            yield _route_gone(name, before, after)
+    for name, route in after.routes.items():
+        if name not in before.routes:
+            asked = ", ".join(names(pools(route)))
+            told = f"route {name} is new: pipeline {route.get('pipeline')}, targets {asked}"
+            if name in was:
+                told += f"; it was an alias of {was[name]}"
+            yield Change("route", name, "", None, {key: one for key, one in route.items() if key != "own"}, told)
+    for alias, owner in was.items():
+        if alias in before.routes or alias in after.routes:
+            continue
+        if alias not in now and owner in after.routes:
+            yield Change("alias", alias, "", owner, None, f"alias {alias} of {owner} is gone: its clients get 404")
+        elif alias in now and now[alias] != owner:
+            yield Change("alias", alias, "", owner, now[alias], f"alias {alias} moves from {owner} to {now[alias]}")
+    for alias, owner in now.items():
+        if alias not in was and alias not in after.routes:
+            yield Change("alias", alias, "", None, owner, f"alias {alias} is new: it asks {owner}")
+    if before.first != after.first:
+        told = f"a request that names no model is answered by {after.first}, no longer by {before.first}"
+        yield Change("route", after.first, "", before.first, after.first, told)
+
+
+def _route_gone(name: str, before: Description, after: Description) -> Change:
+    now = after.ids
+    orphans = [alias for alias, owner in before.ids.items() if owner == name and alias != name and alias not in now]
+    if name in now:
+        told = f"route {name} is gone: it is an alias of {now[name]} now"
+        if orphans:
+            told += f"; clients of its aliases {listed(orphans)} get 404"
+    elif orphans:
+        told = f"route {name} is gone: its clients get 404, and so do those of its alias{'es' * (len(orphans) > 1)} {listed(orphans)}"
+    else:
+        told = f"route {name} is gone: its clients get 404"
+    twin = next((one for one in after.routes if one not in before.routes and _alike(before.routes[name], after.routes[one])), None)
+    if twin and name not in now:
+        told += f" ({twin} is declared as it was)"
+    return Change("route", name, "", {key: one for key, one in before.routes[name].items() if key != "own"}, None, told)
+
+
+def _alike(one: JsonObject, other: JsonObject) -> bool:
+    return all(one.get(key) == other.get(key) for key in {**one, **other} if key not in ("aliases", "own"))
+
+
+def _route(name: str, before: Description, after: Description) -> Iterator[Change]:
+    was, now = before.routes[name], after.routes[name]
+    for words in reordered(pools(was), pools(now)):
+        yield Change("route", name, "targets", was.get("targets"), now.get("targets"), words)
+    if was.get("tools") != now.get("tools"):
+        old, new = was.get("tools"), now.get("tools")
+        yield Change("route", name, "tools", old, new, _lists("tools", listing(old), listing(new)))
+    rest = [leaf for key in {**was, **now} if key not in ELSEWHERE for leaf in leaves(was.get(key), now.get(key), key)]
+    policies = [path for path, _, _ in rest if path.startswith(("breaker", "retry"))]
+    last = policies[-1] if policies and _asked_anew(name, before, after) else None
+    for path, old, new in rest:
+        then = "the breakers of its targets start anew" if path == last else ""
+        yield Change("route", name, path, old, new, _becomes(path, old, new) + _inherited(path, was, now), then)
+
+
+def _asked_anew(name: str, before: Description, after: Description) -> bool:
+    """Whether a target that the route goes on asking is asked under a policy under which nobody asked it before: what is known of a
+    target is kept with that, see Kept in router/generation.py.
+    """
+    now = after.routes[name]
+    policies = {
+        target: [(route.get("breaker"), route.get("retry")) for route in before.routes.values() if target in names(pools(route))]
+        for target in names(pools(before.routes[name]))
+    }
+    return any((now.get("breaker"), now.get("retry")) not in policies.get(target, ()) for target in names(pools(now)) if target in policies)
+
+
+def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
+    """Whether a value comes from `defaults`, where it may."""
+    if path.partition(".")[0] not in DEFAULTS or path in listing(now.get("own")):
+        return ""
+    return " (from now on from defaults)" if path in listing(was.get("own")) else " (from defaults)"
+
+
+def _targets(before: Description, after: Description) -> Iterator[Change]:
+    gone = {name: target for name, target in before.targets.items() if name not in after.targets}
+    came = {name: target for name, target in after.targets.items() if name not in before.targets}
+    called = {old: next((new for new, one in came.items() if one == target), None) for old, target in gone.items()}
+    for name, target in gone.items():
+        now = called[name]
+        told = f"target {name} is called {now} now: what is known of it is forgotten" if now else f"target {name} is gone"
+        yield Change("target", name, "", target, None, told)
+    for name, target in came.items():
+        if name not in called.values():
+            yield Change("target", name, "", None, target, f"target {name} is new: {_called(target)}{_asked(name, after)}")
+    for name in before.targets:
+        if name in after.targets:
+            yield from _target(name, before, after)
+
+
+def _target(name: str, before: Description, after: Description) -> Iterator[Change]:
+    was, now = before.targets[name], after.targets[name]
+    known = before.asking(name) and after.asking(name)
+    found = list(leaves(was, now))
+    for count, (path, old, new) in enumerate(found, 1):
+        then = "its breaker and its load start anew" if known and count == len(found) else ""
+        yield Change("target", name, path, old, new, _becomes(path, old, new) + _asked(name, after), then)
+    if before.asking(name) and not after.asking(name):
+        yield Change("target", name, "", list(before.asking(name)), [], f"no route asks target {name} any more")
+
+
+def _asked(target: str, after: Description) -> str:
+    asking = after.asking(target)
+    return f" (asked by {listed(asking)})" if asking else " (no route asks it)"
+
+
+def _called(target: JsonObject) -> str:
+    model = target.get("model")
+    return worded(model) if model is not None else "a script"
+
+
+def _pipelines(before: Description, after: Description) -> Iterator[Change]:
+    for name, now in after.pipelines.items():
+        if name not in before.pipelines:
+            continue
+        was = before.pipelines[name]
+        used = f" (used by {listed([route for route, one in after.routes.items() if one.get('pipeline') == name])})"
+        for path, old, new, words in (*_steps(was, now), *_templates(was, now)):
+            yield Change("pipeline", name, path, old, new, f"{words}{used}")
+
+
+Steps = list[tuple[str, Json]]
+
+
+def _steps(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Json, str]]:
+    old, new = _named(was), _named(now)
+    before, after = [word for word, _ in old], [word for word, _ in new]
+    if before != after and sorted(before) == sorted(after):
+        yield "steps", list(before), list(after), f"steps in another order: {', '.join(after)}"
+        old.sort(key=lambda one: after.index(one[0]))
+        new.sort(key=lambda one: after.index(one[0]))
+        before = after = [word for word, _ in new]
+    for _, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if before[i:j] == after[k:m]:
+            for (word, options), (_, others) in zip(old[i:j], new[k:m], strict=True):
+                yield from ((path, one, other, _becomes(path, one, other)) for path, one, other in leaves(options, others, word))
+            continue
+        for word, options in old[i:j]:
+            yield "steps", {word: options}, None, f"loses the step {_step(word, options)}"
+        for word, options in new[k:m]:
+            yield "steps", None, {word: options}, f"gets the step {_step(word, options)}"
+
+
+def _named(pipeline: JsonObject) -> Steps:
+    return [(str(table(one).get("step")), table(one).get("options")) for one in listing(pipeline.get("steps"))]
+
+
+def _step(word: str, options: Json) -> str:
+    told = brief(options)
+    return f"{word} ({told})" if told else word
+
+
+def _templates(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Json, str]]:
+    old, new = table(was.get("texts")), table(now.get("texts"))
+    for name in old:
+        if name in new and old[name] != new[name]:
+            yield name, old[name], new[name], f"{name} changed"
+
+
+def _tools(before: Description, after: Description) -> Iterator[Change]:
+    for name, now in after.tools.items():
+        if name in before.tools and before.tools[name] != now:
+            used = listed([route for route, one in after.routes.items() if name in listing(one.get("tools"))])
+            yield Change("tools", name, "file", before.tools[name], now, f"tools/{name}.py changed (used by {used})")
+
+
+def _server(before: Description, after: Description) -> Iterator[Change]:
+    for path, was, now in leaves(before.server, after.server):
+        then = "read when the server starts" if path.partition(".")[0] in AT_START else ""
+        yield Change("server", "", path, was, now, _becomes(path, was, now), then)

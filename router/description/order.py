@@ -1,0 +1,64 @@
+"""What it means for a route that its targets are others, or in another order."""
+
+from router.description.described import Pool, names
+
+Pools = tuple[Pool, ...]
+
+
+def reordered(before: Pools, after: Pools) -> list[str]:
+    """A sentence for each thing that changed; at least one, unless they are the same."""
+    if before == after:
+        return []
+    said: list[str] = []
+    old, new = names(before), names(after)
+    came = [name for name in new if name not in old]
+    went = [name for name in old if name not in new]
+    first = _said(before[0]) != _said(after[0])
+    if first:
+        said.append(f"first target {_said(before[0])} → {_said(after[0])}")
+    head = names(after[:1]) if first else ()
+    said += [f"target {name} added{_where(name, after)}" for name in came if name not in head]
+    said += [f"target {name} removed" for name in went]
+    said += _weighed(before, after)
+    # What was said may not be all: whoever knows only that must be able to tell the new order from the old.
+    if not said or not _follows(before, after, came, first=first):
+        said.append(f"targets in order now: {', '.join(_said(pool) for pool in after)}")
+    return said
+
+
+def _said(pool: Pool) -> str:
+    plain = [name for name, _ in pool]
+    return plain[0] if len(plain) == 1 else f"[{', '.join(plain)}]"
+
+
+def _where(name: str, after: Pools) -> str:
+    place = next(index for index, pool in enumerate(after) if name in names((pool,)))
+    others = [one for one in names((after[place],)) if one != name]
+    if others:
+        return f" to the pool of {' and '.join(others)}"
+    if place == len(after) - 1:
+        return " last"
+    return f" after {_said(after[place - 1])}" if place else " first"
+
+
+def _weighed(before: Pools, after: Pools) -> list[str]:
+    old = {name: weight for pool in before for name, weight in pool}
+    new = {name: weight for pool in after for name, weight in pool}
+    both = [(name, old[name], weight) for name, weight in new.items() if name in old and old[name] != weight]
+    return [f"weight of {name} {_weight(was)} → {_weight(now)}" for name, was, now in both]
+
+
+def _weight(weight: float | None) -> str:
+    return "none" if weight is None else f"{weight:g}"
+
+
+def _follows(before: Pools, after: Pools, came: list[str], *, first: bool) -> bool:
+    """Whether the new order is the old one with what was added, without what was removed, and with the new first one in front."""
+    new = names(after)
+    kept = [tuple(name for name in names((pool,)) if name in new) for pool in before]
+    there = [tuple(name for name in names((pool,)) if name not in came) for pool in after]
+    if first:
+        head = names(after[:1])
+        kept = [tuple(name for name in pool if name not in head) for pool in kept]
+        there = [tuple(name for name in pool if name not in head) for pool in there]
+    return [pool for pool in kept if pool] == [pool for pool in there if pool]

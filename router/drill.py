@@ -1,0 +1,247 @@
+"""Drills: configuration as tested code.
+
+    - name: chat survives OpenAI
+      given: {gpt-4o: [503, 503], claude: ok}
+      ask: {model: chat-model, text: hi}
+      expect: {served_by: claude, within: 3s}
+
+A drill is run with the generation that serves: its pipelines, its failover, its policies. Only the targets are played, and time does
+not pass: the loop's clock jumps to the next timer. Every drill begins with breakers that are closed and targets of which nothing is
+known. Targets that are optional and lack a variable are played like the others.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+from router.chat import Ask, CacheControl, Message
+from router.config.declaration import Declaration, Drill
+from router.config.declaration import Target as Declared
+from router.config.values import Fault
+from router.errors import Attempt, Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
+from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
+from router.failover import Clock
+from router.generation import Compiled, Ground, Kept, build
+from router.targets import Connections, Target, know_windows, open_target, refusal
+
+WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
+PACE = 0.05
+"""Seconds between two words."""
+FOREVER = 86_400.0
+"""Seconds that a silent target says nothing."""
+PAST_THE_CACHE = CacheControl(max_age=0.0, store=False)
+"""A drill is of what targets do: each of its questions is asked."""
+LOST = Attempt("nobody", "none", 0)
+
+PLAYED: dict[str, Callable[[str], TargetError]] = {
+    "down": lambda name: TargetDown(name, "connection"),
+    "too_long": lambda name: ContextTooLong(name, "context_too_long"),
+    "filtered": lambda name: ContentFiltered(name, "content_filter"),
+}
+"""Faults that are an error and no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drilled:
+    """How a drill went. `faults`: what came otherwise than expected; `seconds`: of the answer, by its own clock."""
+
+    name: str
+    place: Place | None
+    faults: tuple[str, ...]
+    tried: tuple[str, ...]
+    seconds: float
+
+    def complaint(self, file: str) -> Complaint:
+        """A drill that failed, as what is wrong with the configuration."""
+        tried = f" (tried: {', '.join(self.tried)})" if self.tried else ""
+        return Complaint(self.place or Place(file, 1, 1), f"the drill `{self.name}` fails: {'; '.join(self.faults)}{tried}")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose time jumps to the next timer instead of waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 1000.0
+
+    def time(self) -> float:
+        """Now, in seconds."""
+        return self._now
+
+    def _run_once(self) -> None:
+        if not self._ready:  # type: ignore[attr-defined]
+            # Those that were cancelled are dropped only after this: whoever jumped to one would wait for the next in earnest.
+            timers = cast("list[asyncio.TimerHandle]", self._scheduled)  # type: ignore[attr-defined]
+            due = [timer.when() for timer in timers if not timer.cancelled()]
+            self._now = max(self._now, min(due, default=0.0))
+        super()._run_once()  # type: ignore[misc]
+
+
+def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled]:
+    """Run the drills of a configuration (those of these names, where any are given). ConfigError where it cannot be built."""
+    chosen = [drill for drill in declaration.routes.drills if not names or drill.name in names]
+    if any(fault.what == "too_long" for drill in chosen for faults in drill.given.values() for fault in _list(faults)):
+        know_windows()  # a thread that reads it would take no time by this clock, and all of it
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_all(declaration, chosen))
+
+
+@dataclass(slots=True)
+class _Came:
+    """What came of one question."""
+
+    events: list[Event]
+    error: str = ""
+    tried: tuple[Attempt, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, Text))
+
+
+async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drilled]:
+    connections, results = Connections(), list[Drilled]()
+    whole: dict[str, str] = {}
+    """Route → what it says where nothing goes wrong."""
+    for drill in drills:
+        alone = _alone(declaration, drill)
+        name = str(next(iter(alone.routes.routes)))
+        if name not in whole:
+            whole[name] = (await _ask(*_made(alone, {}, connections), drill)).text
+        results.append(await _run(alone, drill, connections, whole[name]))
+    return results
+
+
+def _alone(declaration: Declaration, drill: Drill) -> Declaration:
+    """Only the route that is asked, with what it needs, and no target left out."""
+    all_of_it = declaration.routes
+    name = next((name for name, route in all_of_it.routes.items() if drill.ask.model in (name, *route.aliases)), drill.ask.model)
+    route = all_of_it.routes[name]
+    routes = replace(all_of_it, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
+    pipelines = {route.pipeline: declaration.pipelines[route.pipeline]}
+    tools = {one: declaration.tools[one] for one in route.tools}
+    return replace(declaration, routes=routes, pipelines=pipelines, tools=tools, skipped={})
+
+
+async def _run(declaration: Declaration, drill: Drill, connections: Connections, whole: str) -> Drilled:
+    given = {str(target): _list(faults) for target, faults in drill.given.items()}
+    route, clock = _made(declaration, given, connections)
+    came = _Came([])
+    for number in range(drill.ask.times):
+        if number and drill.ask.every:
+            await asyncio.sleep(drill.ask.every)
+        came = await _ask(route, clock, drill)
+    return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, whole)), _said(came.tried), round(came.seconds, 3))
+
+
+def _made(declaration: Declaration, given: dict[str, Sequence[Fault]], connections: Connections) -> tuple[Compiled, Clock]:
+    """The one route of this declaration, its targets played."""
+    clock = asyncio.get_running_loop().time
+    ground = Ground(partial(_opened, given), clock, partial(random.Random, 0))
+    generation = build(declaration, Kept(connections), ground)
+    return next(iter(generation.routes.values())), clock
+
+
+def _opened(given: dict[str, Sequence[Fault]], name: str, declared: Declared, connect: float, connections: Connections) -> Target:
+    """A target that is what it is declared to be, but for its answers."""
+    try:
+        real = open_target(name, declared, connect, connections)
+    except Misfit:  # it lacks what an optional target may lack
+        real = Target(name, "script", str(declared.model), _played(name, "", ()), declared.context_window)
+    return replace(real, answer=_played(name, real.model, given.get(name) or (Fault("ok"),)), warm=None)
+
+
+def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:
+    return (faults,) if isinstance(faults, Fault) else faults
+
+
+def _played(name: str, model: str, faults: Sequence[Fault]) -> Answer:
+    left = list(faults)
+
+    async def played(ask: Ask) -> Events:
+        fault = left.pop(0) if len(left) > 1 else left[0]
+        await asyncio.sleep(fault.after)
+        if fault.status is not None:
+            raise refusal(name, fault.status, headers={} if fault.retry is None else {"retry-after": str(fault.retry)})
+        if fault.what in PLAYED:
+            raise PLAYED[fault.what](name)
+        if fault.what == "silent":
+            await asyncio.sleep(FOREVER)
+        yield Start(name, model)
+        words = [] if fault.what == "empty" else _rest(ask).split(" ")
+        for number, word in enumerate(words):
+            if number >= len(words) / 2 and fault.what in ("cut", "stall"):
+                await asyncio.sleep(FOREVER if fault.what == "stall" else 0)
+                raise TargetDown(name, "cut")
+            yield Text(word if number == len(words) - 1 else f"{word} ")
+            await asyncio.sleep(PACE)
+        yield Finish("stop", Usage(1, len(words)))
+
+    return played
+
+
+def _rest(ask: Ask) -> str:
+    """What is left to say: all of it, or what comes after that with which another began."""
+    said = next((message.text for message in reversed(ask.messages) if message.role == "assistant"), "")
+    return WORDS.removeprefix(said).lstrip() if said and WORDS.startswith(said) else WORDS
+
+
+async def _ask(route: Compiled, clock: Clock, drill: Drill) -> _Came:
+    """Ask once."""
+    began = clock()
+    total = route.declared.timeout.total
+    asked = (Message("user", (drill.ask.text,)),)
+    ask = Ask(model=route.name, messages=asked, until=began + total, cache=PAST_THE_CACHE)
+    came, order = _Came([]), Order()
+    try:
+        async with asyncio.timeout(total), aclosing(route.answer(ask)) as events:
+            async for event in events:
+                came.events.append(order.see(event))
+                if isinstance(event, Start | Finish | Failure):
+                    came.tried = event.attempts or came.tried
+        order.end()
+    except TimeoutError:
+        came.error = TimedOut.code
+    except RouterError as error:
+        came.error, came.tried = error.code, error.attempts
+    if came.events and isinstance(last := came.events[-1], Failure):
+        came.error = last.code
+    came.seconds = clock() - began
+    return came
+
+
+def _faults(drill: Drill, came: _Came, whole: str) -> list[str]:
+    """What came otherwise than expected."""
+    expect, found = drill.expect, list[str]()
+
+    def compare(words: str, expected: object, got: object) -> None:
+        if expected is not None and expected != got:
+            found.append(f"{words} {expected} was expected, it was {got}")
+
+    if came.error != (expect.fails or ""):
+        found.append(f"it ended with {came.error or 'an answer'}" + (f", {expect.fails} was expected" if expect.fails else ""))
+    elif not came.error and came.text != whole:
+        found.append(f"the answer is not whole: {came.text!r}")
+    compare("served by", expect.served_by, (came.tried or (LOST,))[-1].target)
+    compare("tried", expect.tried and list(expect.tried), list(_said(came.tried)))
+    compare("events", expect.events and list(expect.events), _kinds(came.events))
+    finish = came.events[-1].reason if came.events and isinstance(came.events[-1], Finish) else "none"
+    compare("finish", expect.finish, finish)
+    if expect.within is not None and came.seconds > expect.within:
+        found.append(f"it took {came.seconds:.2f} s, {expect.within:g} s were expected at most")
+    return found
+
+
+def _said(tried: Sequence[Attempt]) -> tuple[str, ...]:
+    return tuple(f"{attempt.target} {attempt.outcome}" for attempt in tried)
+
+
+def _kinds(events: Sequence[Event]) -> list[str]:
+    """The kinds of events, runs as one."""
+    kinds = [type(event).__name__ for event in events]
+    return [kind for number, kind in enumerate(kinds) if number == 0 or kinds[number - 1] != kind]

@@ -1,0 +1,235 @@
+"""The door: a connection, bounded in bytes and in time.
+
+uvicorn's own protocol bounds neither the headers, nor how long a request may take to come, nor how long a client may take to read.
+This one does, where nothing else could: it counts what comes until something comes of it, and one timer for each connection looks at
+what is late. A request that comes in one piece costs it a few comparisons, a piece of an answer nothing.
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+import socket
+import struct
+from http import HTTPStatus
+from typing import Any, Literal, cast
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+MOST_UNSENT = 128 * 1024
+"""Bytes that the kernel takes for a client before it says that there is no room: it would take megabytes, and keep them as long as a
+slow client likes."""
+
+SENTENCES = {
+    400: ("bad_request", "This is not HTTP."),
+    408: ("timeout", "The request did not come in time."),
+    431: ("too_large", "The request's headers are too large."),
+}
+
+
+class _Refused(Exception):
+    """A request that is not passed on. httptools hears of it as of any other mistake of the client's."""
+
+
+class Door(HttpToolsProtocol):
+    """One connection.
+
+    FIRST: seconds until the headers are whole, from the connection's beginning or the first byte of a later request
+    BODY: seconds until the body is whole, from there; longer than router/server/body.py waits, which has an answer for it
+    SENT: seconds in which a client must have taken what waits for it
+    MOST_HEAD: bytes of the request line and the headers; also of trailers, and of anything else that nothing comes of
+    MOST_AHEAD: requests that wait on one connection while another is answered
+    MOST_AFTER: bytes of a body that still come when its answer is over
+    """
+
+    FIRST = 10.0
+    BODY = 35.0
+    SENT = 30.0
+    MOST_HEAD = 16 * 1024
+    MOST_AHEAD = 16
+    MOST_AFTER = 1024 * 1024
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._at: Literal["idle", "head", "body"] = "idle"
+        """What is being read: nothing of a request yet, its headers, or its body."""
+        self._turns = 0
+        """How often that has changed."""
+        self._loose = 0
+        """Bytes that came since something last came of them."""
+        self._after = 0
+        self._read_by = math.inf
+        """When what is being read must be whole."""
+        self._sent_by = math.inf
+        """When there must be room for more again."""
+        self._left = False
+        """Whether something was left to be sent when all had been said, at the last look."""
+        self._status = 400
+        self._timer: asyncio.TimerHandle | None = None
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """It stands; the first request is waited for."""
+        super().connection_made(transport)
+        with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such option
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
+        self._read_by = self.loop.time() + self.FIRST
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """A read."""
+        turns, size = self._turns, len(data)
+        self._loose += size
+        if self._at == "body" and self._said:
+            self._after += size
+        super().data_received(data)
+        if self._loose > self.MOST_HEAD:
+            self._refuse(431)
+        elif self._after > self.MOST_AFTER:
+            self.transport.abort()
+        elif turns != self._turns:
+            self._turned()
+        elif self._at == "idle" and self._read_by == math.inf:
+            self._read_within(self.FIRST)  # line breaks before a request, which keep uvicorn from closing the connection
+
+    def pause_writing(self) -> None:
+        """There is no room for more until the client has read some of it."""
+        super().pause_writing()
+        self._sent_by = self.loop.time() + self.SENT
+        self._wait()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        super().resume_writing()
+        self._sent_by = math.inf
+
+    # What the parser finds in it.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._turn("head")
+
+    def on_headers_complete(self) -> None:
+        """The headers are whole: the request is passed on."""
+        if self._loose > self.MOST_HEAD and self._head > self.MOST_HEAD:  # else it came with what is not the head, or is not that long
+            self._status = 431
+            raise _Refused
+        if len(self.pipeline) >= self.MOST_AHEAD:
+            raise _Refused
+        super().on_headers_complete()
+        self._loose = self._after = 0
+        self._turn("body")
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        super().on_body(body)
+        self._loose = 0
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        super().on_message_complete()
+        self._loose = 0
+        self._turn("idle")
+
+    @property
+    def _head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _turn(self, to: Literal["idle", "head", "body"]) -> None:
+        self._at = to
+        self._turns += 1
+
+    def _turned(self) -> None:
+        """What is read is another than before this read."""
+        if self._at == "idle":
+            self._read_by = math.inf
+        else:
+            self._read_within(self.FIRST if self._at == "head" else self.BODY)
+
+    # What is late.
+
+    def _read_within(self, seconds: float) -> None:
+        self._read_by = self.loop.time() + seconds
+        self._wait()
+
+    def _wait(self) -> None:
+        """Look again when the first of what is waited for is late."""
+        until = min(self._read_by, self._sent_by, self.loop.time() + self.SENT)
+        if self._timer is None or self._timer.when() > until:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self.loop.call_at(until, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        left = (self._said or self.transport.is_closing()) and self.transport.get_write_buffer_size() > 0
+        if now >= self._sent_by or (left and self._left):
+            self._drop()
+            return
+        self._left = left
+        if now >= self._read_by:
+            # Where we do not read just now, the client is not to blame.
+            self._read_by = now + self.BODY if self.flow.read_paused else math.inf
+            if not self.flow.read_paused:
+                self._refuse(408)
+        self._wait()
+
+    def _drop(self) -> None:
+        """Reset the connection: a close would wait for the client to read what it does not read, here and then in the kernel."""
+        with contextlib.suppress(OSError, AttributeError):  # it is gone, or no socket
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    # What is said to a client that is not let in.
+
+    @property
+    def _answering(self) -> RequestResponseCycle | None:
+        return cast("RequestResponseCycle | None", self.cycle)
+
+    @property
+    def _said(self) -> bool:
+        """Whether all has been said that was asked for."""
+        return self._answering is None or self._answering.response_complete
+
+    def _refuse(self, status: int) -> None:
+        """Say why, where that can be understood, and close."""
+        self._status = status
+        if (self._at == "idle" and self._loose == 0) or (self._at == "body" and self._said):
+            self.transport.close()  # nothing was asked, or it has been answered
+        else:
+            self.send_400_response(SENTENCES[status][1])
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
+        """What uvicorn calls for what is not HTTP, too. In the middle of an answer it would be taken for a part of that."""
+        if self.transport.is_closing():
+            return
+        answering = self._answering
+        if self.pipeline or (answering and not self._said and (answering.response_started or self._at != "body")):
+            self.transport.abort()
+            return
+        code, sentence = SENTENCES[self._status]
+        body = json.dumps({"type": "error", "error": sentence, "code": code}, separators=(",", ":")).encode()
+        lines = [
+            f"HTTP/1.1 {self._status} {HTTPStatus(self._status).phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            "cache-control: no-store",
+            "x-content-type-options: nosniff",
+            "connection: close",
+        ]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+        self.transport.close()

@@ -1,0 +1,189 @@
+"""An issuer's keys at its address: fetched when they are needed, no more often than that, and done without for a while."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from router.callers.jwks import AGAIN, FRESH, MOST, SOON, STALE, Jwks
+from router.targets import Connections
+
+ONE = {"keys": [{"kty": "RSA", "kid": "one"}]}
+TWO = {"keys": [{"kty": "RSA", "kid": "two"}]}
+
+
+@dataclass
+class Issuer:
+    """Says what it is told to, and counts how often it is asked."""
+
+    says: object = field(default_factory=lambda: ONE)
+    asked: int = 0
+    hold: asyncio.Event | None = None
+
+    async def fetch(self, _: str, most: int) -> bytes:
+        """What stands there."""
+        self.asked += 1
+        if self.hold is not None:
+            await self.hold.wait()
+        if isinstance(self.says, OSError):
+            raise self.says
+        data = self.says if isinstance(self.says, bytes) else json.dumps(self.says).encode()
+        assert len(data) <= most
+        return data
+
+
+@dataclass
+class Known:
+    """An issuer, its keys, and a clock."""
+
+    issuer: Issuer = field(default_factory=Issuer)
+    now: float = 1000.0
+
+    def __post_init__(self) -> None:
+        self.jwks = Jwks("https://login.example.com/jwks.json", self.issuer.fetch, lambda: self.now)
+
+    async def kids(self) -> list[object]:
+        """The ids of the keys as they are known."""
+        return [one["kid"] for one in await self.jwks.listed()]
+
+    async def newer(self) -> list[object]:
+        """The ids of the keys after one was not among them."""
+        return [one["kid"] for one in await self.jwks.newer(await self.jwks.listed())]
+
+
+async def test_keys_are_fetched_once_and_kept() -> None:
+    """A hundred requests at once, and a hundred later: one fetch."""
+    known = Known(Issuer(hold=asyncio.Event()))
+    waiting = [asyncio.create_task(known.kids()) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert known.issuer.hold is not None
+    known.issuer.hold.set()
+    assert await asyncio.gather(*waiting) == [["one"]] * 100
+    known.now += FRESH - 1
+    assert await known.kids() == ["one"]
+    assert known.issuer.asked == 1
+
+
+async def test_old_keys_are_fetched_anew_while_others_do_with_them() -> None:
+    """One request waits for the fetch; those beside it are answered by what is known."""
+    known = Known()
+    await known.kids()
+    known.now += FRESH + 1
+    known.issuer.says, known.issuer.hold = TWO, asyncio.Event()
+    first = asyncio.create_task(known.kids())
+    await asyncio.sleep(0)
+    assert await known.kids() == ["one"]
+    known.issuer.hold.set()
+    assert await first == ["two"]
+    assert await known.kids() == ["two"]
+    assert known.issuer.asked == 2
+
+
+async def test_an_unknown_key_is_looked_for_and_not_too_often() -> None:
+    """An issuer that has made a new key is asked at once; who makes up key ids makes us ask every half minute at most."""
+    known = Known()
+    await known.kids()
+    known.issuer.says = TWO
+    assert await known.newer() == ["one"]
+    known.now += AGAIN + 1
+    assert await asyncio.gather(*(known.newer() for _ in range(50))) == [["two"]] * 50
+    for _ in range(100):
+        await known.newer()
+    assert known.issuer.asked == 2
+
+
+@pytest.mark.parametrize("says", [OSError("no"), b"<html>", b'{"keys": 5}', b"[" * 5000, b"\xff", {"keys": [5]}])
+async def test_an_issuer_that_cannot_answer_harms_nobody_whose_key_is_known(says: object) -> None:
+    """The keys go on to count for a day; then nobody can tell any more."""
+    known = Known()
+    await known.kids()
+    known.issuer.says = says
+    known.now += FRESH + 1
+    assert await known.kids() == ["one"]
+    assert await known.kids() == ["one"]
+    assert known.issuer.asked == 2
+    known.now += STALE
+    assert await known.kids() == []
+    known.issuer.says = TWO
+    known.now += SOON + 1
+    assert await known.kids() == ["two"]
+
+
+async def test_an_issuer_that_is_away_at_first_is_asked_again_soon() -> None:
+    """Nobody can be answered without its keys, so it is asked every two seconds, whoever asks us how often."""
+    known = Known(Issuer(OSError("no")))
+    for _ in range(100):
+        assert await known.kids() == []
+    assert known.issuer.asked == 1
+    known.issuer.says = ONE
+    known.now += SOON + 0.1
+    assert await known.kids() == ["one"]
+
+
+async def test_a_request_that_leaves_takes_nobody_along() -> None:
+    """The fetch it waited for ends with it; the next one may be made after the pause."""
+    known = Known(Issuer(hold=asyncio.Event()))
+    first = asyncio.create_task(known.kids())
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    known.issuer.hold = None
+    known.now += SOON + 0.1
+    assert await known.kids() == ["one"]
+
+
+@asynccontextmanager
+async def address(answer: bytes, *, hold: bool = False) -> AsyncGenerator[str, None]:
+    """An address that gives these bytes. `hold`: and then nothing more, and no end."""
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        if hold:
+            await gone.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks.json"
+        gone.set()
+
+
+def whole(body: bytes, status: str = "200 OK", more: str = "") -> bytes:
+    """An HTTP response."""
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
+
+
+UNFIT = {
+    "a redirect": whole(b"", "302 Found", "location: http://169.254.169.254/\r\n"),
+    "an error": whole(json.dumps(ONE).encode(), "500 Oops"),
+    "too much": whole(b" " * (MOST + 1)),
+    "too much, without a length": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + b" " * (MOST + 1),
+    "half of it": b'HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"keys"',
+    "no HTTP": b"hello\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+async def test_what_is_fetched_is_bounded_and_goes_where_it_is_told(case: str) -> None:
+    """No redirect is followed, no error taken for keys, no more is read than keys can be."""
+    connections = Connections()
+    async with address(UNFIT[case]) as url:
+        assert await Jwks(url, connections.fetch).listed() == ()
+    await connections.close()
+
+
+async def test_keys_are_fetched_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand there; and an issuer that says nothing is waited for no longer than is declared."""
+    connections = Connections()
+    async with address(whole(json.dumps(ONE).encode())) as url:
+        assert [one["kid"] for one in await Jwks(url, connections.fetch).listed()] == ["one"]
+    monkeypatch.setattr("router.callers.jwks.WITHIN", 0.1)
+    async with address(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{", hold=True) as url:
+        assert await Jwks(url, connections.fetch).listed() == ()
+    await connections.close()

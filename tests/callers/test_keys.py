@@ -1,0 +1,91 @@
+"""API keys: how they are made, and whose one is."""
+
+import hmac
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.callers.caller import Caller
+from router.callers.keys import Keys, hashed, new, shown
+from router.config.keys import ApiKey
+from router.config.values import Name
+from router.errors import NotAllowed, Unauthorized
+
+NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
+
+
+def test_a_key_is_256_bits_by_chance_and_knows_itself() -> None:
+    """A thousand keys: all different, of one shape, each with a checksum that holds."""
+    made = {new() for _ in range(1000)}
+    assert len(made) == 1000
+    assert all(re.fullmatch(r"pm_[0-9A-Za-z]{8}_[0-9A-Za-z]{49}", key) for key in made)
+    assert all(shown(key) == key[:11] for key in made)
+    assert 62**43 > 2**256
+
+
+@given(st.integers(0, 60), st.sampled_from("0aZ_ é"))
+def test_a_slip_of_one_letter_is_no_key(place: int, letter: str) -> None:
+    """The checksum tells."""
+    key = new()
+    slipped = key[:place] + letter + key[place + 1 :]
+    assert shown(slipped) == (key[:11] if slipped == key else "")
+
+
+def test_only_the_hash_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is declared and held is the key's SHA-256; it is compared with hmac.compare_digest, over its whole length."""
+    key, other = new(), new()
+    keys = Keys({"alice": ApiKey(hash=hashed(key)), "bob": ApiKey(hash=hashed(other))})
+    held = repr(vars(keys))
+    assert key not in held
+    assert key[12:40] not in held
+    compared: list[tuple[int, int]] = []
+
+    def noted(one: bytes, two: bytes) -> bool:
+        compared.append((len(one), len(two)))
+        return one == two
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
+    assert keys.caller(key) == Caller("key", "alice", "key:alice")
+    assert (32, 32) in compared
+
+
+def test_whose_key_it_is() -> None:
+    """Its owner's, with what the owner may ask; of one that nobody has only the beginning is told, to the log."""
+    key = new()
+    keys = Keys({"alice": ApiKey(hash=hashed(key), routes=(Name("title-model"),))})
+    alice = keys.caller(key)
+    alice.asks("title-model")
+    with pytest.raises(NotAllowed):
+        alice.asks("chat-model")
+    stranger = new()
+    with pytest.raises(Unauthorized) as refused:
+        keys.caller(stranger)
+    assert refused.value.caller == stranger[:11]
+    assert stranger[:11] not in refused.value.public
+    for text in ("", "pm_", "sk-" + "a" * 40, key[:-1], key + "a", key.swapcase()):
+        with pytest.raises(Unauthorized) as refused:
+            keys.caller(text)
+        assert refused.value.caller == ""
+
+
+def test_a_key_expires_at_its_moment() -> None:
+    """Until then it counts, from then on it does not; the log has its owner's name."""
+    key = new()
+    clock = [NOON - timedelta(seconds=1)]
+    keys = Keys({"alice": ApiKey(hash=hashed(key), expires=NOON)}, lambda: clock[0])
+    assert keys.caller(key).name == "alice"
+    clock[0] = NOON
+    with pytest.raises(Unauthorized, match="expired") as refused:
+        keys.caller(key)
+    assert refused.value.caller == "alice"
+
+
+def test_a_rotated_key_is_the_same_caller() -> None:
+    """What is kept for a caller is kept under the name, so it outlives the key."""
+    first, second = new(), new()
+    before = Keys({"alice": ApiKey(hash=hashed(first))}).caller(first)
+    after = Keys({"alice": ApiKey(hash=hashed(second))}).caller(second)
+    assert before.id == after.id == "key:alice"

@@ -1,0 +1,255 @@
+"""Tokens: what is declared decides, whatever they say of themselves."""
+
+import base64
+import json
+import warnings
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
+
+from router.callers.jwks import Fixed, Listed
+from router.callers.tokens import MOST, Tokens, usable
+from router.config.declaration import Jwt
+from router.config.values import KeySet, Secret
+from router.errors import Misfit, Unauthorized, Unverifiable
+
+NOW = 1_800_000_000
+ISSUER, AUDIENCE = "https://login.example.com/", "pointsman"
+SECRET = "0123456789abcdef0123456789abcdef"
+RSA = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"}, auto_kid=False)
+OTHER = RSAKey.generate_key(2048, {"kid": "two"})
+GOOD: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "sub": "user-1", "exp": NOW + 600}
+
+
+def public(*keys: Key) -> Listed:
+    """Keys as an issuer publishes them."""
+    return tuple(cast("dict[str, object]", key.as_dict(private=False)) for key in keys)
+
+
+def issuer(*keys: Key, algorithms: tuple[str, ...] = ("RS256",), **more: Any) -> Tokens:
+    """An issuer's tokens, held against these public keys."""
+    declared = Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=cast("Any", algorithms), jwks=KeySet(keys=public(*keys)), **more)
+    return Tokens(declared, Fixed(public(*keys)), lambda: NOW)
+
+
+def secret(algorithm: str = "HS256", text: str = SECRET) -> Tokens:
+    """Tokens held against a secret."""
+    return Tokens(Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=cast("Any", (algorithm,)), secret=Secret(text)), None, lambda: NOW)
+
+
+def signed(claims: dict[str, Any], key: Key = RSA, algorithm: str = "RS256", **header: Any) -> str:
+    """A token."""
+    rules = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        return jwt.encode(
+            {"alg": algorithm, "kid": key.kid, **header} if key.kid else {"alg": algorithm, **header}, claims, key, registry=rules
+        )
+
+
+def segment(value: object) -> str:
+    """A part of a token that is written by hand."""
+    data = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+async def test_a_good_token_names_its_caller() -> None:
+    """Its `sub` is the name; the id is of the issuer and the name, and says neither."""
+    caller = await issuer(RSA).caller(signed(GOOD))
+    assert (caller.kind, caller.name, caller.routes) == ("jwt", "user-1", None)
+    assert caller.id.startswith("jwt:")
+    assert "user-1" not in caller.id
+    other = await issuer(RSA).caller(signed({**GOOD, "sub": "user-2"}))
+    assert other.id != caller.id
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256", "ES256", "EdDSA", "Ed25519"])
+async def test_every_kind_of_key_signs(algorithm: str) -> None:
+    """RSA in both paddings, elliptic curves, Edwards curves."""
+    key = {"E": lambda: ECKey.generate_key("P-256"), "R": lambda: RSA, "P": lambda: RSA}[algorithm[0]]()
+    if algorithm.startswith("Ed"):
+        key = OKPKey.generate_key("Ed25519")
+    assert (await issuer(key, algorithms=(algorithm,)).caller(signed(GOOD, key, algorithm))).name == "user-1"
+
+
+async def test_a_secret_signs() -> None:
+    """With HS256, where that is declared."""
+    assert (await secret().caller(signed(GOOD, OctKey.import_key(SECRET), "HS256"))).name == "user-1"
+
+
+CLAIMS: dict[str, dict[str, Any]] = {
+    "another issuer": {**GOOD, "iss": "https://login.example.com"},
+    "no issuer": {name: value for name, value in GOOD.items() if name != "iss"},
+    "another audience": {**GOOD, "aud": "somebody-else"},
+    "other audiences": {**GOOD, "aud": ["a", "b"]},
+    "an audience that is no text": {**GOOD, "aud": {"pointsman": 1}},
+    "no audience": {name: value for name, value in GOOD.items() if name != "aud"},
+    "expired": {**GOOD, "exp": NOW - 31},
+    "no expiry": {name: value for name, value in GOOD.items() if name != "exp"},
+    "an expiry that is a text": {**GOOD, "exp": str(NOW + 600)},
+    "an expiry that is a truth": {**GOOD, "exp": True},
+    "an expiry that is no number": {**GOOD, "exp": float("nan")},
+    "not yet": {**GOOD, "nbf": NOW + 31},
+    "a beginning that is a text": {**GOOD, "nbf": "0"},
+    "made in the future": {**GOOD, "iat": NOW + 3600},
+    "nobody": {name: value for name, value in GOOD.items() if name != "sub"},
+    "an empty name": {**GOOD, "sub": ""},
+    "a name that is a number": {**GOOD, "sub": 1},
+    "a name that is too long": {**GOOD, "sub": "x" * 256},
+}
+
+
+@pytest.mark.parametrize("case", CLAIMS)
+async def test_a_token_of_another_place_or_time_is_refused(case: str) -> None:
+    """iss, aud, exp and sub must be there and right; nbf and iat must be past. A clock may be wrong by half a minute."""
+    with pytest.raises(Unauthorized):
+        await issuer(RSA).caller(signed(CLAIMS[case]))
+
+
+@pytest.mark.parametrize("claims", [{"aud": ["x", AUDIENCE]}, {"exp": NOW - 29}, {"nbf": NOW + 29}, {"iat": NOW - 60}])
+async def test_what_is_near_enough_is_taken(claims: dict[str, Any]) -> None:
+    """One of several audiences; the leeway."""
+    assert (await issuer(RSA).caller(signed({**GOOD, **claims}))).name == "user-1"
+
+
+def forged() -> dict[str, str]:
+    """Tokens whose headers say what should be believed."""
+    head, payload, mark = signed(GOOD).split(".")
+    pem = RSA.as_pem(private=False)
+    as_secret = OctKey(pem, pem)  # what a verifier that goes by the token's own `alg` would hold it against
+    own = RSAKey.generate_key(2048, {"kid": "one"})
+    return {
+        "no algorithm": f"{segment({'alg': 'none', 'kid': 'one'})}.{payload}.",
+        "no algorithm, in other letters": f"{segment({'alg': 'nOnE', 'kid': 'one'})}.{payload}.",
+        "no algorithm, and a signature": f"{segment({'alg': 'none'})}.{payload}.{mark}",
+        "no signature": f"{head}.{payload}.",
+        "a header without an algorithm": f"{segment({'kid': 'one'})}.{payload}.{mark}",
+        "an algorithm that is a list": f"{segment({'alg': ['RS256'], 'kid': 'one'})}.{payload}.{mark}",
+        "an algorithm that is not declared": signed(GOOD, RSA, "RS512"),
+        "the public key as a secret": signed(GOOD, as_secret, "HS256", kid="one"),
+        "another's key under a known id": signed(GOOD, own),
+        "a key that it brings along": signed(GOOD, own, jwk=own.as_dict(private=False)),
+        "an address of keys that it brings along": signed(GOOD, own, jku="https://evil.example/jwks.json"),
+        "a certificate that it brings along": signed(GOOD, own, x5u="https://evil.example/cert.pem"),
+        "an id that is a path": signed(GOOD, own, kid="../../../../dev/null"),
+        "an id that is a query": signed(GOOD, own, kid="one' UNION SELECT 'key"),
+        "an id that is no text": f"{segment({'alg': 'RS256', 'kid': {'$ne': ''}})}.{payload}.{mark}",
+        "an id that nobody knows": signed(GOOD, OTHER),
+        "something critical": f"{segment({'alg': 'RS256', 'kid': 'one', 'crit': ['exp'], 'exp': 1})}.{payload}.{mark}",
+        "a payload that is not encoded": f"{segment({'alg': 'RS256', 'kid': 'one', 'b64': False, 'crit': ['b64']})}.{payload}.{mark}",
+        "another payload": f"{head}.{segment({**GOOD, 'sub': 'admin'})}.{mark}",
+        "a header that is a list": f"{segment(['alg'])}.{payload}.{mark}",
+        "a header that is a text": f"{segment('alg and kid')}.{payload}.{mark}",
+        "a header that is a number": f"{segment(5)}.{payload}.{mark}",
+        "a deep header": f"{segment(b'[' * 900)}.{payload}.{mark}",
+        "a header that is too long": signed(GOOD, RSA, more="x" * 4000),
+        "encrypted": f"{segment({'alg': 'dir', 'enc': 'A128GCM'})}..{payload}.{mark}.{mark}",
+        "two tokens": f"{head}.{payload}.{mark}.{head}",
+        "nothing": "..",
+        "no base64": f"{head}.{payload}.!!!",
+    }
+
+
+FORGED = forged()
+
+
+@pytest.mark.parametrize("case", FORGED)
+async def test_a_forged_token_is_refused(case: str) -> None:
+    """Nothing in its header can choose the algorithm, the key or the rules. The one beside it is good."""
+    tokens = issuer(RSA)
+    with pytest.raises(Unauthorized):
+        await tokens.caller(FORGED[case])
+    assert (await tokens.caller(signed(GOOD))).name == "user-1"
+
+
+async def test_a_key_of_the_wrong_kind_is_not_used() -> None:
+    """A token that names an RSA key's id and is signed by a curve, where both algorithms are declared."""
+    curve = ECKey.generate_key("P-256", {"kid": "one"})
+    with pytest.raises(Unauthorized):
+        await issuer(RSA, algorithms=("RS256", "ES256")).caller(signed(GOOD, curve, "ES256"))
+
+
+async def test_a_huge_token_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused by its length, before anything is decoded."""
+    tokens = issuer(RSA)
+    monkeypatch.setattr("router.callers.tokens.decode", None)
+    with pytest.raises(Unauthorized):
+        await tokens.caller(signed({**GOOD, "more": "x" * MOST}))
+
+
+def test_weak_keys_are_refused_when_they_are_declared() -> None:
+    """A secret shorter than its hash; an RSA key under 2048 bits; a symmetric key among public ones; a public key with HS256."""
+    for text, algorithm in (("short", "HS256"), ("x" * 31, "HS256"), ("x" * 47, "HS384"), ("x" * 63, "HS512")):
+        with pytest.raises(Misfit, match="can be guessed"):
+            secret(algorithm, text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        weak = RSAKey.generate_key(1024, {"kid": "weak"})
+    symmetric = {"kty": "oct", "k": segment(SECRET.encode()), "kid": "one"}
+    assert not usable((*public(weak), symmetric, {"kty": "RSA"}, {"kty": "EC", "crv": "P-256", "x": "!", "y": "!"}, {"kty": "new"}, {}))
+    with pytest.raises(Misfit, match="goes with a `secret`"):
+        issuer(RSA, algorithms=("RS256", "HS256"))
+    with pytest.raises(Misfit, match="only HS256"):
+        Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=("HS256", "RS256"), secret=Secret(SECRET))
+
+
+async def test_keys_that_cannot_be_used_do_not_hide_those_that_can() -> None:
+    """A set may hold keys of kinds to come, and keys that encrypt."""
+    listed: Listed = ({"kty": "AKP", "alg": "ML-DSA-44"}, {**public(OTHER)[0], "use": "enc"}, {"kty": "RSA", "n": 5}, *public(RSA))
+    declared = Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=("RS256",), jwks=KeySet(keys=listed))
+    assert (await Tokens(declared, Fixed(listed), lambda: NOW).caller(signed(GOOD))).name == "user-1"
+
+
+async def test_without_any_key_nobody_can_tell() -> None:
+    """That is not the caller's fault: 503, and nobody is let in."""
+    with pytest.raises(Unverifiable):
+        await issuer().caller(signed(GOOD))
+
+
+CLAIMED: list[tuple[object, set[str]]] = [
+    (["chat-model", "title-model"], {"chat-model", "title-model"}),
+    ("chat-model title-model", {"chat-model", "title-model"}),
+    ("", set()),
+    ([], set()),
+    (["chat-model", 5, None], {"chat-model"}),
+    ({"chat-model": True}, set()),
+    (True, set()),
+    (None, set()),
+]
+
+
+@pytest.mark.parametrize(("claim", "routes"), CLAIMED)
+async def test_a_claim_says_what_its_caller_may_ask(claim: object, routes: set[str]) -> None:
+    """Where a claim is declared, what it does not list is not allowed; without it nothing is."""
+    tokens = issuer(RSA, routes_claim="https://pointsman/routes")
+    claims = GOOD if claim is None else {**GOOD, "https://pointsman/routes": claim}
+    assert (await tokens.caller(signed(claims))).routes == routes
+
+
+PART = st.one_of(
+    st.text("eyJ-_ABC09.", max_size=60),
+    st.binary(max_size=60).map(segment),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda x: (
+            st.lists(x, max_size=3)
+            | st.dictionaries(st.sampled_from(["alg", "kid", "b64", "crit", "typ", "x5c", "jwk", "exp", "iss"]), x, max_size=4)
+        ),
+        max_leaves=8,
+    ).map(segment),
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.tuples(PART, PART, PART).map(".".join))
+async def test_whatever_is_sent_is_refused_and_nothing_breaks(token: str) -> None:
+    """No token made up by chance is taken, and none ends in anything but a refusal."""
+    for tokens in (issuer(RSA), secret()):
+        with pytest.raises(Unauthorized):
+            await tokens.caller(token)

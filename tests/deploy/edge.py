@@ -1,0 +1,113 @@
+"""The shipped nginx configuration, run for real: on free loopback ports, with a certificate of its own, before any upstreams."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.services import Nginx, free_ports, nginx, program, run
+
+PATIENCE = 10
+"""Seconds for a connection. It takes milliseconds; a stream that is held back would take for ever."""
+DEPLOY = ROOT / "deploy"
+
+
+@asynccontextmanager
+async def connected(port: int, trust: ssl.SSLContext | None = None) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to this machine, closed at the end, and for no longer than PATIENCE."""
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()  # no farewell: TLS would wait for the other side's, half a minute if need be
+            with suppress(ConnectionError):  # the other side's own abortion
+                await writer.wait_closed()
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A running nginx with the shipped configuration."""
+
+    http: int
+    https: int
+    trust: ssl.SSLContext
+    nginx: Nginx
+
+    @property
+    def base(self) -> str:
+        """Its address."""
+        return f"https://localhost:{self.https}"
+
+    def route_to(self, *ports: int, down: int = -1) -> None:
+        """Write the list of routers anew; a reload makes it true. `down`: the place of one that is to get no new questions."""
+        (self.nginx.folder / "upstream.conf").write_text(upstreams(*ports, down=down), encoding="utf-8")
+
+    @asynccontextmanager
+    async def request(self, head: str, body: bytes = b"", *more: str) -> AsyncGenerator[asyncio.StreamReader]:
+        """Send a request over TLS, to read its answer as it comes."""
+        async with connected(self.https, self.trust) as (reader, writer):
+            writer.write(f"{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n".encode())
+            writer.write(b"Accept-Encoding: gzip\r\nX-Forwarded-For: 192.0.2.1\r\nX-Request-Id: from-the-browser\r\n")
+            writer.write("".join(f"{line}\r\n" for line in more).encode() + b"\r\n" + body)
+            yield reader
+
+    async def answer(self, head: str, body: bytes = b"", *more: str) -> bytes:
+        """Send a request and read its whole answer."""
+        async with self.request(head, body, *more) as reader:
+            return await reader.read()
+
+
+@asynccontextmanager
+async def edge(*ports: int, changes: Mapping[str, str] | None = None) -> AsyncGenerator[Edge, None]:
+    """An edge before the routers at these ports. `changes`: what stands once in nginx.conf → what is to stand there."""
+    http, https = free_ports(2)
+    openssl = program("openssl")
+
+    def configuration(folder: Path) -> str:
+        (folder / "upstream.conf").write_text(upstreams(*ports), encoding="utf-8")
+        return _adapted(folder, http, https, changes or {})
+
+    async def certified(folder: Path) -> None:
+        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(folder / "tls.key")]
+        await run(openssl, "req", "-x509", "-days", "1", *key, *subject, "-out", str(folder / "tls.crt"))
+
+    async with nginx(configuration, https, certified) as running:
+        yield Edge(http, https, ssl.create_default_context(cafile=running.folder / "tls.crt"), running)
+
+
+def upstreams(*ports: int, down: int = -1) -> str:
+    """The shipped upstream.conf with these ports in place of its own; its other lines stay."""
+    lines = (DEPLOY / "upstream.conf").read_text(encoding="utf-8").splitlines()
+    servers = [line for line in lines if line.strip().startswith("server ")]
+    assert len(servers) == 2
+    made = [servers[0].replace(":8000 ", f":{port} ") for port in ports]
+    assert all(f":{port} " in line for port, line in zip(ports, made, strict=True))
+    if down >= 0:
+        made[down] = made[down].replace(";", " down;")
+    at = lines.index(servers[0])
+    return "\n".join([*lines[:at], *made, *(line for line in lines[at:] if line not in servers)])
+
+
+def _adapted(folder: Path, http: int, https: int, changes: Mapping[str, str]) -> str:
+    """The shipped configuration with this test's ports and paths; each of them must stand in it, exactly so often."""
+    text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    scratch = "".join(f"    {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    for old, new, times in [
+        ("worker_processes auto;", "worker_processes 2;", 1),
+        ("pid /run/nginx.pid;", f"pid {folder}/nginx.pid;", 1),
+        ("/var/log/nginx/", f"{folder}/", 2),
+        ("\nhttp {\n", f"\nhttp {{\n{scratch}", 1),
+        ("include upstream.conf;", f"include {folder}/upstream.conf;", 1),
+        ("listen 80;", f"listen 127.0.0.1:{http};", 1),
+        ("listen 443 ssl http2;", f"listen 127.0.0.1:{https} ssl http2;", 1),
+        (" /etc/nginx/tls/tls.", f" {folder}/tls.", 2),
+        *((old, new, 1) for old, new in changes.items()),
+    ]:
+        assert text.count(old) == times, old
+        text = text.replace(old, new)
+    return text

@@ -1,0 +1,188 @@
+"""The shipped nginx configuration, run for real before one small upstream: what it lets through, and as what."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.deploy.edge import Edge, connected, edge
+
+FIRST = b'0:{"type":"text-delta","textDelta":"one"}\n'
+SECOND = b'd:{"type":"finish","finishReason":"stop"}\n'
+
+HIDDEN = [
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/redoc",
+    "/openapi.json",
+    "/metrics",
+    "/admin",
+    "/admin/reload",
+    "//docs",
+    "/%64ocs",
+    "/api/../docs",
+]
+
+
+@dataclass
+class Upstream:
+    """A server that writes one line of its answer, and the second only when it is told that the first arrived."""
+
+    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
+    heads: list[str] = field(default_factory=list[str])
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request of a connection."""
+        try:
+            self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+            writer.write(_chunk(FIRST))
+            await writer.drain()
+            await self.confirmed.wait()
+            writer.write(_chunk(SECOND) + _chunk(b""))
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # nginx went away: the test that wanted more says so itself
+        finally:
+            writer.close()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running edge, and what is behind it."""
+
+    edge: Edge
+    upstream: Upstream
+    server: asyncio.Server
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """The edge before one small upstream."""
+    upstream = Upstream()
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    try:
+        async with edge(server.sockets[0].getsockname()[1]) as running:
+            yield Site(running, upstream, server)
+    finally:
+        upstream.confirmed.set()
+        server.close()
+        await server.wait_closed()
+
+
+async def test_a_line_arrives_before_the_next_is_written(site: Site) -> None:
+    async with site.edge.request("POST /api/chat", b"{}") as reader:
+        await reader.readuntil(FIRST)
+        site.upstream.confirmed.set()
+        await reader.readuntil(SECOND)
+
+
+async def test_a_stream_is_not_compressed(site: Site) -> None:
+    """The client takes gzip; a compressed stream would be held back until a block is full."""
+    site.upstream.confirmed.set()
+    answer = await site.edge.answer("POST /api/chat", b"{}")
+    assert b"content-encoding" not in answer.lower()
+    assert FIRST in answer
+
+
+@pytest.mark.parametrize("path", HIDDEN)
+async def test_what_is_for_operators_stays_inside(site: Site, path: str) -> None:
+    answer = await site.edge.answer(f"GET {path}")
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert site.upstream.heads == []
+
+
+async def test_the_router_learns_who_asks(site: Site) -> None:
+    site.upstream.confirmed.set()
+    await site.edge.answer("POST /api/chat", b"{}")
+    [head] = site.upstream.heads
+    assert "X-Forwarded-For: 127.0.0.1\r\n" in head  # not what the client made up
+    assert "X-Forwarded-Proto: https\r\n" in head
+    assert "X-Request-Id: from-the-browser\r\n" in head
+
+
+async def test_what_a_client_says_in_a_proxys_name_is_not_passed_on(site: Site) -> None:
+    site.upstream.confirmed.set()
+    await site.edge.answer("POST /api/chat", b"{}", "Forwarded: for=192.0.2.1", "X-Real-IP: 192.0.2.1", "X-Router-Handover: no")
+    [head] = site.upstream.heads
+    assert "192.0.2.1" not in head
+    assert [line for line in head.split("\r\n") if line.lower().startswith("x-router-handover")] == ["X-Router-Handover: yes"]
+
+
+async def test_answers_bear_the_security_headers(site: Site) -> None:
+    site.upstream.confirmed.set()
+    for path in ("/api/models", "/docs"):
+        head = (await site.edge.answer(f"GET {path}")).partition(b"\r\n\r\n")[0].lower()
+        for name in (b"strict-transport-security", b"x-content-type-options", b"x-frame-options", b"referrer-policy"):
+            assert head.count(b"\r\n" + name + b":") == 1
+
+
+async def test_a_question_too_large_does_not_reach_the_router(site: Site) -> None:
+    async with connected(site.edge.https, site.edge.trust) as (reader, writer):
+        writer.write(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1048577\r\n\r\n")
+        answer = await reader.readuntil(b"}")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'{"type":"error","error":"The request is too large."' in answer
+    assert site.upstream.heads == []
+
+
+async def test_nor_does_one_that_does_not_say_how_long_it_is(site: Site) -> None:
+    async with connected(site.edge.https, site.edge.trust) as (reader, writer):
+        writer.write(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(17):
+            writer.write(_chunk(b"x" * 65536))
+        answer = await reader.readuntil(b"}")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert site.upstream.heads == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "begun"),
+    [
+        ("client_header_timeout", b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nX-Slow: "),
+        ("client_body_timeout", b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"),
+    ],
+)
+async def test_a_client_that_dawdles_is_put_out_and_never_reaches_the_router(limit: str, begun: bytes) -> None:
+    """The shipped 10 s, made 200 ms here."""
+    upstream = Upstream()
+    async with await asyncio.start_server(upstream.serve, "127.0.0.1", 0) as server:
+        port: int = server.sockets[0].getsockname()[1]
+        async with edge(port, changes={f"{limit} 10s;": f"{limit} 200ms;"}) as running, connected(running.https, running.trust) as pair:
+            reader, writer = pair
+            writer.write(begun)
+            try:
+                said = await reader.read()
+            except ConnectionError:  # reset_timedout_connection
+                said = b""
+    assert said == b"" or said.startswith(b"HTTP/1.1 408 ")
+    assert upstream.heads == []
+
+
+async def test_http_2_is_offered(site: Site) -> None:
+    site.edge.trust.set_alpn_protocols(["h2", "http/1.1"])
+    async with connected(site.edge.https, site.edge.trust) as (_, writer):
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+
+
+async def test_plain_http_is_sent_to_https(site: Site) -> None:
+    async with connected(site.edge.http) as (reader, writer):
+        writer.write(b"POST /api/chat?protocol=line HTTP/1.1\r\nHost: chat.example\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 308 ")
+    assert b"Location: https://chat.example/api/chat?protocol=line\r\n" in answer
+
+
+async def test_a_router_that_is_away_is_said_in_the_routers_form(site: Site) -> None:
+    site.server.close()
+    answer = await site.edge.answer("POST /api/chat", b"{}")
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'{"type":"error","error":"The service is not available. Please try again."' in answer
+    assert b'"requestId":"from-the-browser"}' in answer
+    assert answer.count(b"\r\nRetry-After: 1\r\n") == 1
+
+
+def _chunk(data: bytes) -> bytes:
+    """A piece of a chunked body; an empty one ends it."""
+    return b"%x\r\n%s\r\n" % (len(data), data)

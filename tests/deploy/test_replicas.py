@@ -1,0 +1,276 @@
+"""nginx before two real routers: streams through a reload, through a router that ends, and one that is killed.
+
+The routers are processes of their own. Who answered is told by `x-router-generation`: the two configurations differ in a comment.
+"""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.conftest import Answered, parsed_lines
+from tests.deploy.edge import Edge, edge
+from tests.process import Process, process
+from tests.provider import Provider, Reply, provider, text
+from tests.services import program
+
+ROUTES = """
+targets:
+  model: {{model: openai/fake, api_base: '{base}', api_key: sk-test}}
+  paused: {{script: [{{text: one}}, {{pause: 1500ms}}, {{text: two}}]}}
+  endless: {{script: [{{text: one}}, {{pause: 50s}}, {{text: two}}]}}
+defaults: {{timeout: {{first_token: 50s, idle: 55s}}, retry: {{attempts: 1}}}}
+routes:
+  chat-model: {{pipeline: chat, targets: [model]}}
+  paused: {{pipeline: chat, targets: [paused]}}
+  endless: {{pipeline: chat, targets: [endless]}}
+server: {{drain: {drain}}}
+"""
+HOLDS = Reply(frames=text("one")[:2], hold=True)
+MUTE = Reply(hold=True)
+
+
+@dataclass(frozen=True)
+class Site:
+    """nginx, two routers, and the model that both of them ask."""
+
+    edge: Edge
+    routers: tuple[Process, Process]
+    generations: tuple[str, str]
+    model: Provider
+    session: aiohttp.ClientSession
+
+    @asynccontextmanager
+    async def stream(self, model: str = "chat-model", **headers: str) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """An answer as it comes."""
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+        async with self.session.post(f"{self.edge.base}/api/chat", json=body, headers=headers) as response:
+            yield response
+
+    async def ask(self, model: str = "chat-model") -> Answered:
+        """A whole answer. Raises where it breaks off."""
+        async with self.stream(model) as response:
+            return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+
+    async def begun(self, model: str, count: int) -> list["Begun"]:
+        """So many streams of which the first line is here. Both routers give some of them."""
+        made = await asyncio.gather(*(Begun.of(self, model) for _ in range(count)))
+        assert {one.router for one in made} == {0, 1}
+        return list(made)
+
+    def who(self, answer: Answered) -> int:
+        """Which router gave it."""
+        return self.generations.index(answer.headers["x-router-generation"])
+
+    async def until_refusing(self, router: int) -> None:
+        """Wait until a router that was told to end takes nothing new."""
+        async with asyncio.timeout(10):
+            while (await self.routers[router].get("/readyz"))[0] != 503:
+                await asyncio.sleep(0.01)
+
+
+@dataclass
+class Begun:
+    """A stream whose first line is here."""
+
+    router: int
+    first: bytes
+    rest: "asyncio.Task[bytes]"
+
+    @classmethod
+    async def of(cls, site: Site, model: str) -> "Begun":
+        """Ask, and wait for the first line."""
+        stack = AsyncExitStack()
+        response = await stack.enter_async_context(site.stream(model))
+        assert response.status == 200
+        first = await response.content.readuntil(b"\n")
+
+        async def rest() -> bytes:
+            async with stack:
+                return await response.content.read()
+
+        return cls(site.generations.index(response.headers["x-router-generation"]), first, asyncio.create_task(rest()))
+
+    async def whole(self) -> str:
+        """Its text, once it has ended as it should."""
+        lines = parsed_lines(self.first + await self.rest)
+        assert lines[-1][1]["finishReason"] == "stop"
+        return "".join(value["textDelta"] for code, value in lines if code == "0")
+
+
+@asynccontextmanager
+async def site(folder: Path, *script: Reply, drain: str = "30s") -> AsyncGenerator[Site, None]:
+    """Two routers behind nginx."""
+    async with AsyncExitStack() as stack:
+        program("nginx")
+        model = await stack.enter_async_context(provider(*(script or (Reply(frames=text("Hi")),))))
+        roots = [folder / name for name in ("a", "b")]
+        for root in roots:
+            (root / "pipelines").mkdir(parents=True)
+            (root / "pipelines" / "chat.yaml").write_text("steps:\n  - history: {keep: 40}\n")
+            (root / "routes.yaml").write_text(f"# {root.name}\n{ROUTES.format(base=model.base, drain=drain)}")
+        one, two = await asyncio.gather(*(stack.enter_async_context(process(root)) for root in roots))
+        running = await stack.enter_async_context(edge(*(int(router.base.rpartition(":")[2]) for router in (one, two))))
+        generations = [(await router.get("/readyz"))[1]["generation"] for router in (one, two)]
+        connector = aiohttp.TCPConnector(ssl=running.trust, limit=0, force_close=True)
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        yield Site(running, (one, two), (generations[0], generations[1]), model, session)
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Site]:
+    """Two routers behind nginx, before a model that answers at once."""
+    async with site(tmp_path) as made:
+        yield made
+
+
+async def test_the_first_line_is_here_while_the_model_still_holds_the_rest(tmp_path: Path) -> None:
+    """And when the client then leaves, the model's stream is closed: nobody pays for what nobody reads."""
+    async with site(tmp_path, HOLDS) as made:
+        body = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+        async with made.edge.request("POST /api/chat", body) as reader:
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"content-encoding" not in head.lower()
+            await reader.readuntil(b'0:{"type":"text-delta","textDelta":"one"}\n')
+            assert made.model.closed == 0
+        await made.model.until(lambda: made.model.closed == 1)
+
+
+async def test_the_routers_share_what_is_asked(running: Site) -> None:
+    answers = await asyncio.gather(*(running.ask() for _ in range(20)))
+    assert {answer.text for answer in answers} == {"Hi"}
+    assert {running.who(answer) for answer in answers} == {0, 1}
+    assert len(running.model.requests) == 20
+
+
+async def test_a_reload_harms_no_stream(running: Site) -> None:
+    """One router is taken out by it: what it was saying is said to the end, what is asked from then on goes to the other."""
+    streams = await running.begun("paused", 20)
+    ports = [int(router.base.rpartition(":")[2]) for router in running.routers]
+    running.edge.route_to(*ports, down=0)
+    running.edge.nginx.reload()
+    async with asyncio.timeout(10):
+        while {running.who(answer) for answer in await asyncio.gather(*(running.ask() for _ in range(4)))} != {1}:
+            await asyncio.sleep(0.01)
+    assert not any(one.rest.done() for one in streams)
+    assert {await one.whole() for one in streams} == {"onetwo"}
+    assert {running.who(await running.ask()) for _ in range(10)} == {1}
+    assert "[emerg]" not in running.edge.nginx.errors()
+
+
+async def test_a_router_that_is_told_to_end_loses_nothing(running: Site) -> None:
+    """What it was saying is said to the end; what is asked meanwhile the other answers, and no model hears it twice."""
+    streams = await running.begun("paused", 20)
+    asked = len(running.model.requests)
+    running.routers[0].process.send_signal(signal.SIGTERM)
+    await running.until_refusing(0)
+    answers = await asyncio.gather(*(running.ask() for _ in range(40)))
+    assert {(answer.status, running.who(answer)) for answer in answers} == {(200, 1)}
+    assert not any("x-accel-redirect" in answer.headers for answer in answers)
+    assert len(running.model.requests) - asked == 40
+    assert {await one.whole() for one in streams} == {"onetwo"}
+    assert await running.routers[0].process.wait() == 0
+    after = [await running.ask() for _ in range(10)]
+    assert {(answer.status, running.who(answer)) for answer in after} == {(200, 1)}
+
+
+async def test_what_is_beyond_the_drain_ends_with_an_error_that_a_client_can_read(tmp_path: Path) -> None:
+    async with site(tmp_path, drain="300ms") as made:
+        streams = await made.begun("endless", 10)
+        made.routers[0].process.send_signal(signal.SIGTERM)
+        for one in [one for one in streams if one.router == 0]:
+            lines = parsed_lines(one.first + await one.rest)
+            assert [code for code, _ in lines] == ["0", "3", "d"]
+            assert lines[-1][1]["finishReason"] == "error"
+        assert await made.routers[0].process.wait() == 0
+        assert not any(one.rest.done() for one in streams if one.router == 1)
+        for one in streams:
+            one.rest.cancel()
+
+
+async def test_where_all_are_about_to_end_the_refusal_is_theirs(running: Site) -> None:
+    streams = await running.begun("paused", 8)
+    for number, router in enumerate(running.routers):
+        router.process.send_signal(signal.SIGTERM)
+        await running.until_refusing(number)
+    answer = await running.ask()
+    assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "stopping", "1")
+    assert "x-accel-redirect" not in answer.headers
+    assert {await one.whole() for one in streams} == {"onetwo"}
+
+
+async def test_a_router_that_is_killed_breaks_its_streams_visibly_and_harms_no_others(running: Site) -> None:
+    """Its streams never look complete; the other's go on; within a second all that is asked is answered, by the other."""
+    streams = await running.begun("paused", 20)
+    await running.routers[0].ended(signal.SIGKILL)
+    began = time.monotonic()
+    answers = await asyncio.gather(*(running.ask() for _ in range(40)))
+    assert time.monotonic() - began < 1
+    assert {(answer.status, running.who(answer)) for answer in answers} == {(200, 1)}
+    assert len(running.model.requests) == 40
+    for one in streams:
+        if one.router == 0:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await one.rest
+        else:
+            assert await one.whole() == "onetwo"
+
+
+async def test_a_question_that_a_killed_router_had_heard_is_not_asked_again(tmp_path: Path) -> None:
+    """The model was asked, and had not said a word: the client hears that the service is away, and the model nothing more."""
+    async with site(tmp_path, MUTE) as made:
+        asked = [asyncio.create_task(made.ask()) for _ in range(8)]
+        await made.model.until(lambda: made.model.open == 8)
+        made.routers[0].process.kill()
+        made.routers[1].process.kill()
+        for answer in await asyncio.gather(*asked):
+            assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "unavailable", "1")
+        assert len(made.model.requests) == 8
+
+
+async def test_a_router_that_comes_back_is_asked_again(running: Site, tmp_path: Path) -> None:
+    """Within the two seconds for which one that refused is left alone."""
+    port = int(running.routers[0].base.rpartition(":")[2])
+    await running.routers[0].ended(signal.SIGKILL)
+    assert {running.who(await running.ask()) for _ in range(5)} == {1}
+    async with process(tmp_path / "a", port=port) as back, asyncio.timeout(20):
+        assert (await back.get("/readyz"))[1]["generation"] == running.generations[0]
+        while running.who(await running.ask()) != 0:
+            await asyncio.sleep(0.05)
+
+
+async def test_over_http_2_a_killed_routers_stream_is_reset(running: Site) -> None:
+    """Curl speaks it: a stream that ended as it should is exit code 0, one that was reset or cut is not."""
+    curl = program("curl")
+    if "HTTP2" not in (await _output(curl, "--version"))[1]:
+        pytest.skip("this curl does not speak HTTP/2")
+    await running.routers[0].ended(signal.SIGKILL)
+    command = [curl, "-sN", "--http2", "--cacert", str(running.edge.nginx.folder / "tls.crt"), f"{running.edge.base}/api/chat"]
+    body = ["-w", "\n%{http_version}", "-H", "content-type: application/json", "-d"]
+    code, said = await _output(*command, *body, '{"model": "paused", "messages": [{"role": "user", "content": "Hi"}]}')
+    assert (code, said.rpartition("\n")[2]) == (0, "2")
+    assert parsed_lines(said.rpartition("\n")[0].encode())[-1][0] == "d"
+
+    cut = asyncio.create_task(_output(*command, *body, '{"model": "endless", "messages": [{"role": "user", "content": "Hi"}]}'))
+    async with asyncio.timeout(10):
+        while "router_open_streams 1.0" not in (await running.routers[1].get("/metrics"))[1]:
+            await asyncio.sleep(0.02)
+    running.routers[1].process.kill()
+    code, said = await cut
+    assert code != 0
+    assert "\nd:" not in said
+
+
+async def _output(*command: str) -> tuple[int, str]:
+    """A command's exit code and what it wrote."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()

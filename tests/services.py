@@ -1,0 +1,224 @@
+"""Redis and nginx, the real ones: processes of a test's own, on ports of its own, in a folder that goes with them.
+
+A machine without the program skips the test and says so; `make test` installs both where it may (tests/services.sh).
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+PATIENCE = 10
+"""Seconds for what takes milliseconds: a start, an end, a connection."""
+
+
+def program(name: str) -> str:
+    """The program's path, also from where only root's PATH leads; without it the test is skipped."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
+    return found or pytest.skip(f"{name} is not installed here: tests/services.sh installs it, as root")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, all different."""
+    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in taken]
+    for one in taken:
+        one.close()
+    return ports
+
+
+async def run(*command: str) -> str:
+    """Run a command to its end, which must be a good one: what it said."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+class Asks(Protocol):
+    """One look at whether a daemon serves; OSError means not yet."""
+
+    async def __call__(self) -> bool:
+        """True once it does."""
+        ...
+
+
+@dataclass
+class Daemon:
+    """A program that runs until it is told to end. Signals go to its process alone: it is found by pid, never by name."""
+
+    command: tuple[str, ...]
+    serves: Asks
+    log: Path
+    """What it says, both streams, over all of its starts."""
+    environment: dict[str, str] | None = None
+    process: asyncio.subprocess.Process | None = field(default=None, init=False)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self.process is not None
+        return self.process.pid
+
+    async def start(self) -> None:
+        """Start it, and return when it serves."""
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(*self.command, stdout=log, stderr=log, env=self.environment)
+        async with asyncio.timeout(PATIENCE * 3):
+            while not await self._serves():
+                assert self.process.returncode is None, f"{self.command[0]} ended:\n{self.log.read_text()}"
+                await asyncio.sleep(0.01)
+
+    async def _serves(self) -> bool:
+        try:
+            return await self.serves()
+        except OSError:
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal."""
+        os.kill(self.pid, number)
+
+    def pause(self) -> None:
+        """Stop its clock (SIGSTOP): connections stay open, and nothing is answered."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT)."""
+        self.signal(signal.SIGCONT)
+
+    async def ended(self) -> int:
+        """Wait for its end: the exit code, negative where a signal ended it."""
+        assert self.process is not None
+        async with asyncio.timeout(PATIENCE * 4):
+            return await self.process.wait()
+
+    async def stop(self) -> int:
+        """Ask it to end (SIGTERM), and wait."""
+        self.signal(signal.SIGTERM)
+        return await self.ended()
+
+    async def kill(self) -> None:
+        """End it as a power cut would (SIGKILL)."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+
+@asynccontextmanager
+async def daemon(
+    command: tuple[str, ...], serves: Asks, folder: Path, environment: dict[str, str] | None = None
+) -> AsyncGenerator[Daemon, None]:
+    """A running daemon; at the end it is killed, whatever state it is in."""
+    made = Daemon(command, serves, folder / "log", environment)
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.kill()
+
+
+def listens(port: int) -> Asks:
+    """Whether a port of this machine takes connections."""
+
+    async def look() -> bool:
+        async with asyncio.timeout(PATIENCE):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.transport.abort()
+        return True
+
+    return look
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A running Redis. `daemon` pauses, kills and starts it again, on the same port."""
+
+    port: int
+    daemon: Daemon
+
+    @property
+    def url(self) -> str:
+        """Its address, for `server.redis`."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+def _pongs(port: int) -> Asks:
+    """Whether a Redis answers, be it only that it wants a password."""
+
+    async def look() -> bool:
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"PING\r\n")
+                return (await reader.readline()).startswith((b"+PONG", b"-NOAUTH"))
+            finally:
+                writer.transport.abort()
+
+    return look
+
+
+@asynccontextmanager
+async def redis_server(*options: str, port: int | None = None) -> AsyncGenerator[RedisServer, None]:
+    """A Redis of one's own that keeps nothing on disk. `options`: as on its command line, e.g. "--maxmemory", "2mb"."""
+    found = program("redis-server")
+    [own] = [port] if port else free_ports(1)
+    with tempfile.TemporaryDirectory(prefix="pointsman-redis-") as name:
+        place = ("--port", str(own), "--bind", "127.0.0.1", "--dir", name)
+        command = (found, *place, "--save", "", "--appendonly", "no", "--daemonize", "no", *options)
+        async with daemon(command, _pongs(own), Path(name)) as running:
+            yield RedisServer(own, running)
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx: its master's process, its folder, the configuration it reads."""
+
+    folder: Path
+    configuration: Path
+    daemon: Daemon
+
+    def errors(self) -> str:
+        """What its error log says so far."""
+        return (self.folder / "error.log").read_text(encoding="utf-8")
+
+    def reload(self) -> None:
+        """Have it read its configuration again, as `nginx -s reload` does: new workers take over, the old ones end with their last answer."""
+        self.daemon.signal(signal.SIGHUP)
+
+
+async def _nothing(_: Path) -> None:
+    """What most configurations need beside them."""
+
+
+@asynccontextmanager
+async def nginx(
+    configuration: Callable[[Path], str], port: int, prepare: Callable[[Path], Awaitable[None]] = _nothing
+) -> AsyncGenerator[Nginx, None]:
+    """An nginx of one's own. `configuration` is given the folder for all it writes, and returns its file; `port` is where it will
+    listen; `prepare` puts into that folder what the file names.
+    """
+    found = program("nginx")
+    with tempfile.TemporaryDirectory(prefix="pointsman-nginx-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # started by root its workers are somebody else
+        file = folder / "nginx.conf"
+        file.write_text(configuration(folder), encoding="utf-8")
+        await prepare(folder)
+        await run(found, "-t", "-q", "-p", name, "-c", str(file))
+        async with daemon((found, "-p", name, "-c", str(file), "-g", "daemon off;"), listens(port), folder) as running:
+            try:
+                yield Nginx(folder, file, running)
+            finally:
+                if running.process is not None and running.process.returncode is None:
+                    running.resume()
+                    await running.stop()  # a killed master would leave its workers behind

@@ -1,0 +1,61 @@
+"""The real Redis of the tests: it comes, stops its clock, dies and comes back, and nothing of it stays."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.services import RedisServer, redis_server
+
+
+async def said(server: RedisServer, *command: str) -> bytes:
+    """One command, in Redis's own form, and the first line of its answer."""
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            writer.write(b"".join([b"*%d\r\n" % len(command), *(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in command)]))
+            return await reader.readline()
+        finally:
+            writer.transport.abort()
+
+
+async def test_it_answers_and_keeps_nothing_over_a_restart() -> None:
+    async with redis_server() as server:
+        assert await said(server, "SET", "a", "1") == b"+OK\r\n"
+        await server.daemon.kill()
+        with pytest.raises(ConnectionRefusedError):
+            await said(server, "PING")
+        await server.daemon.start()
+        assert await said(server, "GET", "a") == b"$-1\r\n"
+
+
+async def test_paused_it_is_silent_and_then_goes_on() -> None:
+    async with redis_server() as server:
+        server.daemon.pause()
+        answer = asyncio.create_task(said(server, "PING"))
+        done, _ = await asyncio.wait({answer}, timeout=0.1)
+        assert not done
+        server.daemon.resume()
+        assert await answer == b"+PONG\r\n"
+
+
+async def test_options_are_redis_own() -> None:
+    async with redis_server("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
+        assert (await said(server, "SET", "a", "x" * 2_000_000)).startswith(b"-OOM")
+
+
+async def test_nothing_stays_after_a_test_that_fails() -> None:
+    async def fails() -> None:
+        async with redis_server() as server:
+            seen.append((server.daemon.pid, server.daemon.log.parent))
+            server.daemon.pause()
+            raise ZeroDivisionError
+
+    seen: list[tuple[int, Path]] = []
+    with pytest.raises(ZeroDivisionError):
+        await fails()
+    [(pid, folder)] = seen
+    assert not folder.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
