@@ -1,6 +1,6 @@
 """Events as bytes, for what is kept outside of this process: JSON, with a version, read as strictly as a stranger's.
 
-    [1, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3], [["a", "ok", 0.31, 0.12, null, 0]]]]
+    [1, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3], [["a", "ok", 0.31, 0.12, null, 0]], ""]]
 
 The version first, then the events in their order: a Text as a bare string, any other as its word and its fields. Replicas of two
 releases may read the same Redis: what another version wrote is `Unreadable`, and whoever reads goes on as if it were not there.
@@ -12,10 +12,11 @@ from typing import assert_never, cast, get_args
 
 from router.chat import Json
 from router.errors import Attempt
-from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 
 VERSION = 1
 REASONS: tuple[str, ...] = get_args(Reason)
+CACHED: tuple[str, ...] = get_args(Cached)
 
 
 class Unreadable(ValueError):
@@ -47,7 +48,8 @@ def decode(data: bytes) -> list[Event]:
         raise Unreadable from error
     match found:
         case [int(version), *values] if version == VERSION:
-            return [_event(value) for value in values]
+            # A hundred texts come for each of the others: they are not sent through the match below.
+            return [Text(value) if isinstance(value, str) else _event(value) for value in values]
         case _:
             raise Unreadable
 
@@ -64,10 +66,10 @@ def _plain(event: Event) -> object:
             return ["call", call_id, name, arguments, malformed]
         case ToolResult(call_id, name, result, is_error):
             return ["result", call_id, name, result, is_error]
-        case Start(target, model, attempts, used):
-            return ["start", target, model, _tries(attempts), _counts(used)]
-        case Finish(reason, usage, attempts):
-            return ["finish", reason, _counts(usage), _tries(attempts)]
+        case Start(target, model, attempts, used, cache, age):
+            return ["start", target, model, _tries(attempts), _counts(used), cache, age]
+        case Finish(reason, usage, attempts, cache):
+            return ["finish", reason, _counts(usage), _tries(attempts), cache]
         case Failure(code, public, attempts):
             return ["failure", code, public, _tries(attempts)]
         case _:
@@ -84,8 +86,6 @@ def _counts(usage: Usage | None) -> object:
 
 def _event(value: Json) -> Event:
     match value:
-        case str(text):
-            return Text(text)
         case ["thought", str(text)]:
             return Thought(text)
         case ["input", str(call_id), str(name), str(part)]:
@@ -94,10 +94,10 @@ def _event(value: Json) -> Event:
             return ToolCall(call_id, name, arguments, malformed)
         case ["result", str(call_id), str(name), result, bool(is_error)]:
             return ToolResult(call_id, name, result, is_error)
-        case ["start", str(target), str(model), [*attempts], used]:
-            return Start(target, model, _attempts(attempts), _usage(used))
-        case ["finish", str(reason), usage, [*attempts]] if reason in REASONS:
-            return Finish(cast("Reason", reason), _usage(usage), _attempts(attempts))
+        case ["start", str(target), str(model), [*attempts], used, str(cache), None | int() | float() as age] if cache in CACHED:
+            return Start(target, model, _attempts(attempts), _usage(used), cast("Cached", cache), age)
+        case ["finish", str(reason), usage, [*attempts], str(cache)] if reason in REASONS and cache in CACHED:
+            return Finish(cast("Reason", reason), _usage(usage), _attempts(attempts), cast("Cached", cache))
         case ["failure", str(code), str(public), [*attempts]]:
             return Failure(code, public, _attempts(attempts))
         case _:

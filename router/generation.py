@@ -5,6 +5,7 @@ closes what it built. Every complaint of a load is reported at once.
 """
 
 import asyncio
+import hashlib
 import inspect
 import random
 import re
@@ -16,10 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
+from router.cache import LocalStore
 from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
-from router.config.declaration import Declaration, Member, Retry, Route, Server, StepLine, named
+from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
 from router.config.declaration import Target as Declared
 from router.config.document import Scalar
 from router.config.limits import Price
@@ -73,6 +75,8 @@ class Kept:
     )
     redis: Redis | None = None
     """What replicas share; None where `server.redis` is not declared."""
+    stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
+    """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
 
 
 @dataclass(slots=True)
@@ -233,6 +237,8 @@ class _Builder:
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
         inner += pipeline
+        if route.cache is not None:
+            inner.append(self._cache(name, route, targets, route.cache))
         if tools:
             inner.append(FROM_ROUTE["tools"](toolbox=Toolbox(tools, route.timeout.tool), max_steps=route.max_steps))
         if route.max_output is not None:
@@ -256,6 +262,27 @@ class _Builder:
         except Misfit as misfit:
             self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
             return None
+
+    def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
+        store = self._before.stores.get(name)
+        if store is None or store.size != declared.size:
+            store = LocalStore(declared.size)
+        self.kept.stores[name] = store
+        scripts = frozenset(target.name for target in targets if target.lane == "script")
+        last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
+        made_by = self._made_by(name, route, targets)
+        return FROM_ROUTE["cache"](declared=declared, store=store, made_by=made_by, last_resort=last_resort)
+
+    def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
+        """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline
+        makes of a question is in the question. A key's rotation changes nothing.
+        """
+        present = {target.name for target in targets}
+        declared = self._declaration.routes.targets
+        pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
+        asked = [(one, replace(declared[one], api_key=None, optional=False)) for one in route.names if one in present]
+        tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tools]
+        return hashlib.sha256(repr((str(name), pools, asked, tools, route.max_steps, route.max_output)).encode()).hexdigest()
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]

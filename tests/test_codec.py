@@ -24,6 +24,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "arguments": st.dictionaries(TEXTS, JSON, max_size=3),
     "result": JSON,
+    "age": st.none() | st.floats(allow_nan=False),
     "attempts": st.deferred(lambda: st.lists(built(Attempt), max_size=2).map(tuple)),
     "seconds": st.floats(allow_nan=False),
     "began": st.floats(allow_nan=False),
@@ -61,7 +62,7 @@ def test_any_bytes_are_events_or_unreadable(data: bytes) -> None:
 def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: Any) -> None:
     """A field that does not fit is no event with a wrong field in it: it could be written again as it was read."""
     for word in ("thought", "input", "call", "result", "start", "finish", "failure"):
-        for count in range(5):
+        for count in range(7):
             try:
                 read = decode(json.dumps([1, [word, *[value] * count]]).encode())
             except Unreadable:
@@ -70,7 +71,18 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
 
 
 @pytest.mark.parametrize(
-    "data", [b'[2,"Hi"]', b"[]", b"{}", b"null", b'[1,["unknown"]]', b"[1,5]", b'[1,["finish","never",null,[]]]', b"[" * 9999]
+    "data",
+    [
+        b'[2,"Hi"]',
+        b"[]",
+        b"{}",
+        b"null",
+        b'[1,["unknown"]]',
+        b"[1,5]",
+        b'[1,["finish","never",null,[],""]]',
+        b'[1,["finish","stop",null,[],"lost"]]',
+        b"[" * 9999,
+    ],
 )
 def test_another_release_is_unreadable(data: bytes) -> None:
     """As are what is no list, a word that is none, and what is nested without end."""

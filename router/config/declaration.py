@@ -109,6 +109,26 @@ class Hedge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """Answers are kept, and given again to whoever asks the same.
+
+    ttl: for so long
+    size: bytes of them in one process; beyond it those used longest ago go first
+    scope: who may be given an answer: the caller whom it was made for, or everybody who asks this route
+    tools: whether an answer for which tools ran is kept: keep, or skip; the tools do not run again for whoever is given it
+    """
+
+    ttl: Seconds
+    size: ByteSize = 64 * 1024 * 1024
+    scope: Literal["caller", "route"] = "caller"
+    tools: Literal["skip", "keep"] = "skip"
+
+    def __post_init__(self) -> None:
+        if self.size < 64 * 1024:
+            raise Misfit("size must be at least 64KiB: few answers would fit", "size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """One target of a pool.
 
@@ -231,6 +251,7 @@ class Route:
     breaker: over the defaults' own
     balance: over the defaults' own
     hedge: ask the next target too while the first is late
+    cache: keep answers, and give them again; unless given, every question is asked
     rescue: over the defaults' own
     limit: how much may be used; unless given, as much as anybody wants
     max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
@@ -247,6 +268,7 @@ class Route:
     breaker: Breaker = field(default_factory=Breaker)
     balance: Literal["least_busy", "latency"] = "least_busy"
     hedge: Hedge | None = None
+    cache: Cache | None = None
     rescue: Literal["continue", "fail"] = "continue"
     limit: Limit | None = None
     max_output: int | None = None

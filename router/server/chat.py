@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller
+from router.chat import CacheControl, Json
 from router.errors import Crowded, RouterError, Stopping, Unauthorized, WrongMethod
 from router.events import Failure
 from router.generation import Compiled, Generation
@@ -22,6 +23,7 @@ from router.quotas import Admission, Quota
 from router.reload import Live
 from router.server import body, protocol, question
 from router.server.body import ClientLeft
+from router.server.cache_control import cache_control
 from router.server.entry import Entry, Observer
 from router.server.log import problems
 from router.server.question import Asked, Surface
@@ -56,6 +58,7 @@ class Request:
         self.model = model
         self.surface: Surface = surface
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
         self._authorization = borne(scope)
         self._peer = (scope.get("client") or ("", 0))[0]
         self._forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
@@ -96,6 +99,10 @@ class Request:
         """The trace it belongs to, if it names one."""
         given = self._headers.get(b"traceparent", b"")
         return given.decode() if TRACEPARENT.fullmatch(given) else ""
+
+    def cache(self, fields: Mapping[str, Json]) -> CacheControl:
+        """What it lets a cache do. `fields`: its body's."""
+        return cache_control(self._cache_control, fields)
 
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""
@@ -203,7 +210,13 @@ class Chat:
                     min_client=server.ui.min_client,
                 )
                 total = route.declared.timeout.total
-                ask = replace(wanted.ask, model=route.name, caller=caller.id, until=time.monotonic() + total)
+                ask = replace(
+                    wanted.ask,
+                    model=route.name,
+                    caller=caller.id,
+                    cache=request.cache(wanted.ask.fields),
+                    until=time.monotonic() + total,
+                )
                 sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                 async with Presence(request.receive):
                     if wanted.stream and wanted.chat_id is not None:

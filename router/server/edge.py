@@ -58,7 +58,7 @@ class Edge:
                 allow_credentials=True,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["x-request-id", "x-router-generation", "x-router-target", "x-router-attempts"],
+                expose_headers=["x-request-id", "x-router-generation", "x-router-target", "x-router-attempts", "x-router-cache", "age"],
             )
             self._cors = (declared, wrapped)
         return self._cors[1]

@@ -457,6 +457,18 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         route("{pipeline: chat, targets: [a], aliases: [m]}"),
         "routes.yaml:4:47: `m` is taken: line 4 names it already",
     ),
+    "a cache without a time": (
+        route("{pipeline: chat, targets: [a], cache: {size: 1MiB}}"),
+        "routes.yaml:4:44: `cache` lacks `ttl`",
+    ),
+    "a cache without room": (
+        route("{pipeline: chat, targets: [a], cache: {ttl: 1h, size: 63KiB}}"),
+        "routes.yaml:4:60: size must be at least 64KiB: few answers would fit",
+    ),
+    "a cache for nobody": (
+        route("{pipeline: chat, targets: [a], cache: {ttl: 1h, scope: user}}"),
+        "routes.yaml:4:61: `user` is not one of caller, route",
+    ),
     "a route with a name that is none": (
         TARGETS + "routes:\n  'm m': {pipeline: chat, targets: [a]}\n",
         "routes.yaml:4:3: `m m` is not a name: use letters, digits and . _ - : / @, 128 at most",
