@@ -122,7 +122,8 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
     all_of_it = declaration.routes
     name = next((name for name, route in all_of_it.routes.items() if drill.ask.model in (name, *route.aliases)), drill.ask.model)
     route = all_of_it.routes[name]
-    routes = replace(all_of_it, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
+    server = replace(all_of_it.server, redis=None)  # what replicas share is theirs
+    routes = replace(all_of_it, server=server, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
     pipelines = {route.pipeline: declaration.pipelines[route.pipeline]}
     tools = {one: declaration.tools[one] for one in route.tools}
     return replace(declaration, routes=routes, pipelines=pipelines, tools=tools, skipped={})

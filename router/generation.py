@@ -17,7 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from router.cache import LocalStore
+from router.cache import LocalStore, Nearest
+from router.cache import Store as AnswerStore
 from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
@@ -29,8 +30,8 @@ from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
 from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
-from router.quotas import Local, Quota, Store
-from router.shared import Redis
+from router.quotas import Local, Quota, RedisCounts, Store
+from router.shared import Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target, priced
@@ -65,8 +66,10 @@ class Kept:
     """
 
     connections: Connections = field(default_factory=Connections)
-    counts: Store = field(default_factory=Local)
-    """What was used, of every limit. One that is declared otherwise begins anew: its keys are others."""
+    local: Local = field(default_factory=Local)
+    """What was used, of every limit, as far as it is counted here. One that is declared otherwise begins anew: its keys are others."""
+    shared: RedisCounts | None = None
+    """The same, where replicas share it."""
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
     switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
     jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
@@ -77,6 +80,11 @@ class Kept:
     """What replicas share; None where `server.redis` is not declared."""
     stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
     """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
+
+    @property
+    def counts(self) -> Store:
+        """Where limits are counted."""
+        return self.shared or self.local
 
 
 @dataclass(slots=True)
@@ -193,9 +201,12 @@ class _Builder:
         self._declaration = declaration
         self._ground = ground
         self._before = before
-        self.kept = Kept(before.connections, before.counts)
+        self.kept = Kept(before.connections, before.local)
         self._complaints: Complaints = declaration.complaints
         self.kept.redis = self._redis()
+        if self.kept.redis is not None:
+            same = self.kept.redis is before.redis
+            self.kept.shared = before.shared if same and before.shared else RedisCounts(self.kept.redis, before.local)
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
@@ -271,7 +282,8 @@ class _Builder:
         scripts = frozenset(target.name for target in targets if target.lane == "script")
         last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
         made_by = self._made_by(name, route, targets)
-        return FROM_ROUTE["cache"](declared=declared, store=store, made_by=made_by, last_resort=last_resort)
+        near: AnswerStore = store if self.kept.redis is None else Nearest((store, RedisStore(self.kept.redis, f"cache:{name}")))
+        return FROM_ROUTE["cache"](declared=declared, store=near, made_by=made_by, last_resort=last_resort)
 
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
         """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline

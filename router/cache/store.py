@@ -1,7 +1,7 @@
 """Where answers are kept: bytes under a key, for a while."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,6 +28,25 @@ class Store(Protocol):
 class _Held:
     value: bytes
     ttl: float
+
+
+class Nearest:
+    """Several, the nearest first: what is kept is kept in all, and what is asked for is looked for in one after the other."""
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self._stores = stores
+
+    async def get(self, name: str) -> bytes | None:
+        """What the first has that has it."""
+        for store in self._stores:
+            if (value := await store.get(name)) is not None:
+                return value
+        return None
+
+    async def put(self, name: str, value: bytes, ttl: float) -> None:
+        """Keep it in each."""
+        for store in self._stores:
+            await store.put(name, value, ttl)
 
 
 class LocalStore:

@@ -11,6 +11,7 @@ the quota as before.
 
 from router.quotas.local import Local
 from router.quotas.quota import Admission, Quota
+from router.quotas.redis import RedisCounts
 from router.quotas.store import Store, Taken
 
-__all__ = ["Admission", "Local", "Quota", "Store", "Taken"]
+__all__ = ["Admission", "Local", "Quota", "RedisCounts", "Store", "Taken"]

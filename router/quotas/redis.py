@@ -1,0 +1,170 @@
+"""Counts that replicas share, in a Redis; in this process while that is away.
+
+Each operation is one script, so that it is atomic: of a thousand that ask at once, of however many replicas, exactly as many pass as may.
+The scripts go by Redis' own clock, which is the same for all.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
+
+from router.quotas.local import Local
+from router.quotas.store import Taken
+from router.shared import Away, Redis
+from router.shared.redis import key as named
+from router.shared.redis import milliseconds
+
+NOW = "local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000); "
+TAKE = (
+    NOW
+    + """
+local key, most, window, member = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+local count, allowed = redis.call('ZCARD', key), 0
+if count < most then
+  redis.call('ZADD', key, now, member)
+  redis.call('PEXPIRE', key, window)
+  count, allowed = count + 1, 1
+end
+local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+return {allowed, most - count, first[2] + window - now}
+"""
+)
+SPENT = (
+    NOW
+    + """
+local window = tonumber(ARGV[1])
+local number = math.floor(now / window)
+local before = redis.call('HGET', KEYS[1], tostring(number - 1)) or '0'
+local current = redis.call('HGET', KEYS[1], tostring(number)) or '0'
+return tostring(before * (1 - (now % window) / window) + current)
+"""
+)
+SPEND = (
+    NOW
+    + """
+local window = tonumber(ARGV[1])
+local number = math.floor(now / window)
+redis.call('HINCRBYFLOAT', KEYS[1], tostring(number), ARGV[2])
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if tonumber(field) < number - 1 then redis.call('HDEL', KEYS[1], field) end
+end
+redis.call('PEXPIRE', KEYS[1], 2 * window)
+return 1
+"""
+)
+ENTER = (
+    NOW
+    + """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+)
+STAY = (
+    NOW
+    + """
+if redis.call('ZADD', KEYS[1], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 0 then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+)
+LASTS = 2.0
+"""Seconds after which the place of a replica that is gone is free."""
+EVERY = 0.5
+"""Seconds between two words that its places are still taken."""
+
+
+class RedisCounts:
+    """A store that all replicas see; `local` counts while it is away."""
+
+    def __init__(self, redis: Redis, local: Local) -> None:
+        self._redis = redis
+        self._local = local
+        self._places: dict[str, list[str]] = {}
+        """Whoever is at it, from this process, in Redis: key → tokens. Whoever entered here alone has an empty one."""
+        self._staying: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def take(self, key: str, most: int, seconds: float) -> Taken:
+        """One of so many in any so many seconds."""
+        with suppress(Away):
+            answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), secrets.token_hex(8))
+            match answer:
+                case [int(allowed), int(left), int(reset)]:
+                    if allowed:
+                        await self._local.take(key, most, seconds)  # should it go away, what was let through here is known here
+                    return Taken(allowed == 1, left, reset / 1000)
+                case _:
+                    pass
+        return await self._local.take(key, most, seconds)
+
+    async def spent(self, key: str, seconds: float) -> float:
+        """What was spent in the last so many seconds, there and here: what was spent while Redis was away counts too."""
+        spent = await self._local.spent(key, seconds)
+        with suppress(Away):
+            answer = await self._redis.ask("EVAL", SPENT, 1, _key(key), milliseconds(seconds))
+            if isinstance(answer, bytes):
+                spent += float(answer)
+        return spent
+
+    def spend(self, key: str, amount: float, seconds: float) -> None:
+        """So much was spent now."""
+        self._tell(self._spend(key, amount, seconds))
+
+    async def _spend(self, key: str, amount: float, seconds: float) -> None:
+        try:
+            await self._redis.ask("EVAL", SPEND, 1, _key(key), milliseconds(seconds), repr(amount))
+        except Away:
+            self._local.spend(key, amount, seconds)
+
+    async def enter(self, key: str, most: int) -> bool:
+        """Whether one more may be at it."""
+        token = secrets.token_hex(8)
+        try:
+            entered = await self._redis.ask("EVAL", ENTER, 1, _key(key), most, token, milliseconds(LASTS)) == 1
+        except Away:
+            token, entered = "", await self._local.enter(key, most)
+        if entered:
+            self._places.setdefault(key, []).append(token)
+            if token and self._staying is None:
+                self._staying = asyncio.create_task(self._stay())
+        return entered
+
+    def leave(self, key: str) -> None:
+        """Whoever entered has left."""
+        if not (places := self._places.get(key)):
+            return
+        token = places.pop()
+        if not places:
+            del self._places[key]
+        if token:
+            self._tell(self._left(key, token))
+        else:
+            self._local.leave(key)
+
+    async def _left(self, key: str, token: str) -> None:
+        with suppress(Away):
+            await self._redis.ask("ZREM", _key(key), token)
+
+    async def _stay(self) -> None:
+        """Say that the places of this process are still taken, for as long as there are any."""
+        try:
+            while held := [(key, token) for key, tokens in self._places.items() for token in tokens if token]:
+                await asyncio.sleep(EVERY)
+                with suppress(Away):
+                    await self._redis.ask_all([("EVAL", STAY, 1, _key(key), token, milliseconds(LASTS)) for key, token in held])
+        finally:
+            self._staying = None
+
+    def _tell(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+
+def _key(key: str) -> str:
+    return named(key, "quota")

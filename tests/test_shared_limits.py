@@ -1,0 +1,140 @@
+"""Limits and caches that replicas share, over a real Redis."""
+
+import asyncio
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from router.config.values import Secret
+from router.quotas import Local, RedisCounts
+from router.shared import Redis
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.process import Process, process
+from tests.provider import Reply, provider, text
+from tests.services import redis_server
+
+HI = "a: {script: [{text: Hello}]}"
+
+
+def limited(url: str, limit: str) -> str:
+    """One route with this limit, counted in this Redis."""
+    return routes(HI, f"targets: [a]\n    limit: {{{limit}}}", f"server: {{redis: '{url}'}}\n")
+
+
+async def statuses(routers: list[Process], count: int) -> list[int]:
+    """What so many requests at once are answered, spread over these."""
+    asked = [routers[number % len(routers)].ask("Hi", "gpt-4") for number in range(count)]
+    return [status for status, _, _ in await asyncio.gather(*asked)]
+
+
+@pytest.mark.parametrize(("replicas", "workers"), [(1, 4), (2, 1)], ids=["four workers", "two replicas"])
+async def test_of_a_thousand_at_once_exactly_a_hundred_pass(workspace: Workspace, replicas: int, workers: int) -> None:
+    """However many processes they are spread over. On a machine so busy that a process took Redis for gone, it is tried again."""
+    for _ in range(4):
+        async with redis_server() as redis, AsyncExitStack() as stack:
+            workspace.write("routes.yaml", limited(redis.url, "requests: 100/hour"))
+            folders = [workspace.root] if replicas == 1 else [copied(workspace, str(number)) for number in range(replicas)]
+            running = [await stack.enter_async_context(process(folder, "--workers", str(workers))) for folder in folders]
+            found = await statuses(running, 1000)
+            if not any("redis is away" in router.said for router in running):
+                assert (found.count(200), found.count(429)) == (100, 900)
+                return
+            assert 100 <= found.count(200) <= 100 * workers * replicas
+    pytest.fail("Redis was taken for gone each time")
+
+
+def copied(workspace: Workspace, name: str) -> Path:
+    """The same configuration in a folder of its own: what a process says stands there."""
+    folder = workspace.root / name
+    shutil.copytree(workspace.root, folder, ignore=shutil.ignore_patterns("[0-9]", "output.txt"), dirs_exist_ok=True)
+    return folder
+
+
+async def test_what_one_replica_spent_stops_the_other(workspace: Workspace) -> None:
+    """Tokens; and places of answers at one time, which are free two seconds after their replica was killed."""
+    async with redis_server() as redis, provider(Reply(text("All of it."))) as good:
+        target = direct_target(good.base)
+        more = f"server: {{redis: '{redis.url}'}}\n"
+        workspace.write("routes.yaml", routes(target, "targets: [a]\n    limit: {tokens: 10/hour}", more))
+        async with serving(workspace.build()) as one, serving(workspace.build()) as other:
+            assert (await one.ask()).status == 200
+            async with asyncio.timeout(5):
+                while (await other.ask()).status != 429:
+                    await asyncio.sleep(0.01)
+            assert (await one.ask()).status == 429
+
+
+async def test_a_place_is_free_when_its_replica_is_killed(workspace: Workspace) -> None:
+    """Nobody has to wait for an answer's longest time."""
+    slow = "a: {script: [{text: So}, {pause: 60s}, {text: ' long'}]}"
+    async with redis_server() as redis:
+        text_ = routes(slow, "targets: [a]\n    limit: {concurrent: 1}\n    timeout: {idle: 90s}", f"server: {{redis: '{redis.url}'}}\n")
+        workspace.write("routes.yaml", text_)
+        async with process(workspace.root) as first, process(workspace.root) as second:
+            held = asyncio.create_task(first.ask())
+            async with asyncio.timeout(10):
+                while "router_open_streams 1.0" not in (await first.get("/metrics"))[1]:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(3)  # longer than a place lasts that nobody says is taken
+            assert (await second.ask())[0] == 429
+            first.process.kill()
+            await asyncio.gather(held, return_exceptions=True)
+            freed = asyncio.create_task(_free(second))
+            async with asyncio.timeout(4):
+                await freed
+
+
+async def _free(router: Process) -> None:
+    """Wait until a question is let in."""
+    while True:
+        body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+        async with router.session.post(f"{router.base}/api/chat", json=body) as response:
+            if response.status == 200:
+                return
+        await asyncio.sleep(0.05)
+
+
+async def test_while_redis_is_away_each_counts_for_itself() -> None:
+    """What it let through before is known, and what was spent meanwhile counts."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        counts = RedisCounts(redis, Local())
+        await redis.looked_for()
+        assert (await counts.take("k", 2, 60)).left == 1
+        await server.daemon.stop()
+        assert [(await counts.take("k", 2, 60)).allowed for _ in range(3)] == [True, False, False]
+        assert await counts.enter("e", 1)
+        assert not await counts.enter("e", 1)
+        counts.leave("e")
+        assert await counts.enter("e", 1)
+        counts.spend("s", 5, 60)
+        async with asyncio.timeout(5):
+            while await counts.spent("s", 60) != 5:
+                await asyncio.sleep(0.01)
+        await redis.close()
+
+
+async def test_an_answer_that_one_replica_kept_is_the_others_too(workspace: Workspace) -> None:
+    """One provider call for two replicas; and while Redis is away each has its own."""
+    async with redis_server() as redis, provider(Reply(text("Kept."))) as good:
+        more = f"server: {{redis: '{redis.url}'}}\n"
+        workspace.write("routes.yaml", routes(direct_target(good.base), "targets: [a]\n    cache: {ttl: 1h}", more))
+        async with serving(workspace.build()) as one, serving(workspace.build()) as other:
+            assert (await one.ask()).headers["x-router-cache"] == "miss"
+            again = await hit(other)
+            assert again == "Kept."
+            assert len(good.requests) == 1
+            await redis.daemon.stop()
+            assert (await one.ask()).headers["x-router-cache"] == "hit"
+            assert (await one.ask("Another")).headers["x-router-cache"] == "miss"
+            assert (await one.ask("Another")).headers["x-router-cache"] == "hit"
+
+
+async def hit(client: Client) -> str:
+    """The answer, once it is one that was kept: it is put there after its end."""
+    async with asyncio.timeout(5):
+        while (answer := await client.ask()).headers["x-router-cache"] != "hit":
+            await asyncio.sleep(0.01)
+    return answer.text
