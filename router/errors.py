@@ -4,7 +4,7 @@
     ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
     ├─ Refused                   the caller's doing, before the stream
     │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  ├─ WrongMethod 405
-    │   └─ Unauthorized 401  └─ NotAllowed 403
+    │   └─ Unauthorized 401  ├─ NotAllowed 403  └─ TooMany 429
     ├─ TargetError               one target did not answer; names it, never what it said
     │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
     │   │   └─ TargetSilent      late: worth another target, not the same one again
@@ -15,6 +15,7 @@
     ├─ Unanswered 502            no target of the route answered
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Unverifiable 503          nobody can tell just now who asks
+    ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
     ├─ Stopped 409               whoever asked stopped it, before its first word
     └─ ToolError                 told to the model as a result, not to the user as a failure
@@ -22,6 +23,7 @@
 The type decides what happens next; nobody looks into a message.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -175,6 +177,22 @@ class NotAllowed(Refused):
     sentence = "This key may not ask for that."
 
 
+class TooMany(Refused):
+    """Who asks has used as much as it may. `limit`: requests, tokens, spend or concurrent; `retry_after` in seconds; `headers` say how
+    much that is.
+    """
+
+    code = "rate_limited"
+    status = 429
+    sentence = "That is more than may be asked here for now. Please try again later."
+
+    def __init__(self, limit: str, retry_after: float, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__()
+        self.limit = limit
+        self.retry_after = retry_after
+        self.headers = headers
+
+
 class TargetError(RouterError):
     """One target did not answer. `outcome` is categorical: it goes to logs and metrics as it is."""
 
@@ -272,6 +290,15 @@ class TimedOut(Unanswered):
     code = "timeout"
     status = 504
     sentence = "The answer took too long. Please try again."
+
+
+class Crowded(RouterError):
+    """The server gives as many answers as it may at one time."""
+
+    code = "overloaded"
+    status = 503
+    sentence = "The server is busy just now. Please try again in a moment."
+    retry_after = 1.0
 
 
 class Stopping(RouterError):

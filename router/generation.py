@@ -22,13 +22,15 @@ from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Declaration, Member, Retry, Route, Server, StepLine, named
 from router.config.declaration import Target as Declared
 from router.config.document import Scalar
+from router.config.limits import Price
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
 from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
+from router.quotas import Local, Quota, Store
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
-from router.targets import Connections, Target, open_target
+from router.targets import Connections, Target, open_target, priced
 from router.toolbox import Tool, Toolbox, ToolSet, load
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
@@ -48,6 +50,7 @@ class Compiled:
     tool_names: frozenset[str]
     models: Mapping[str, str]
     """Target → its model's name."""
+    quota: Quota | None
     steps: tuple[str, ...]
     """The words of its pipeline, outermost first."""
 
@@ -59,6 +62,8 @@ class Kept:
     """
 
     connections: Connections = field(default_factory=Connections)
+    counts: Store = field(default_factory=Local)
+    """What was used, of every limit. One that is declared otherwise begins anew: its keys are others."""
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
     switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
     jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
@@ -79,6 +84,9 @@ class Generation:
     skipped: Mapping[str, str]
     _sets: Sequence[ToolSet] = ()
     kept: Kept = field(default_factory=Kept)
+    prices: dict[str, Price] = field(default_factory=dict[str, Price])
+    """Target → what it costs, as far as that is known by now."""
+    _learning: asyncio.Task[None] | None = None
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
 
@@ -91,8 +99,19 @@ class Generation:
             raise UnknownModel
         return found
 
+    async def _learn_prices(self) -> None:
+        """What the targets cost of which nobody said, by LiteLLM's table."""
+        models = {target.name: target.model for route in self.routes.values() for target in route.targets if target.lane != "script"}
+        known = await priced({model for name, model in models.items() if name not in self.prices})
+        self.prices.update({name: known[model] for name, model in models.items() if model in known and name not in self.prices})
+
     def start(self) -> None:
-        """Warm up the targets that are slow at first, in the background; the others serve meanwhile."""
+        """Warm up the targets that are slow at first, and learn what they cost, in the background; the others serve meanwhile."""
+        for name, declared in self.declaration.routes.targets.items():
+            if declared.price is not None:
+                self.prices[str(name)] = declared.price
+        if any(target.lane != "script" and target.name not in self.prices for route in self.routes.values() for target in route.targets):
+            self._learning = asyncio.create_task(self._learn_prices())
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
@@ -104,9 +123,10 @@ class Generation:
 
     async def close(self) -> None:
         """Let go of everything that was opened."""
-        for task in self._warming:
+        tasks = {*self._warming, *([self._learning] if self._learning else [])}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._warming, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.discard()
 
     def discard(self) -> None:
@@ -156,7 +176,7 @@ class _Builder:
         self._declaration = declaration
         self._ground = ground
         self._before = before
-        self.kept = Kept(before.connections)
+        self.kept = Kept(before.connections, before.counts)
         self._complaints: Complaints = declaration.complaints
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
@@ -201,11 +221,14 @@ class _Builder:
         inner += pipeline
         if tools:
             inner.append(FROM_ROUTE["tools"](toolbox=Toolbox(tools, route.timeout.tool), max_steps=route.max_steps))
+        if route.max_output is not None:
+            inner.append(FROM_ROUTE["ceiling"](tokens=route.max_output))
         for step in reversed(inner):
             answer = step(answer)
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
         models = {target.name: target.model for target in targets}
-        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, words)
+        quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
+        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, quota, words)
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]

@@ -22,6 +22,7 @@ from router.errors import ConfigError
 from router.generation import build
 from router.reload import Live, Reload
 from tests.conftest import Answered, Client, Workspace, routes, serving
+from tests.process import process
 from tests.provider import Reply, provider, text
 from tests.raw import connected, parsed, request, said, until_closed
 
@@ -425,6 +426,7 @@ FILES: list[tuple[str, str]] = [
     (f"{ALICE} {hashed(ALICE)}", "line 1 of the keys: it begins with a key"),
     (f"alice {ALICE}", "line 1 of the keys: this is a key"),
     (f"alice {hashed(ALICE)}\nalice {hashed(BOB)}", "line 2 of the keys: this name stands in an earlier line"),
+    (f"alice {hashed(ALICE)}\n# c\nbob {hashed(ALICE)}", "line 3 of the keys: this key stands in an earlier line"),
     (f"alice {hashed(ALICE)} expire=2027-01-01", "line 1 of the keys: write NAME HASH, then expires=…, routes=…"),
     (f"alice {hashed(ALICE)} expires=soon", "line 1 of the keys: write NAME HASH"),
     (f"alice {hashed(ALICE)} routes=", "line 1 of the keys: write NAME HASH"),
@@ -480,6 +482,19 @@ async def test_an_edit_cannot_open_the_door(workspace: Workspace) -> None:
     assert "`auth: none`" in str(reload.failed.error)
     assert isinstance(live.generation.server.auth, Auth)
     await live.close()
+
+
+async def test_workers_hold_to_the_address_they_serve_at(workspace: Workspace) -> None:
+    """Real processes at every address of this machine: they serve with keys, and an edit that takes these out is not served."""
+    workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
+    async with process(workspace.root, "--host", EVERYWHERE, "--workers", "2", ROUTER_ENV="staging") as router:
+        workspace.write("routes.yaml", routes(HI, more=MORE))
+        async with asyncio.timeout(20):
+            while router.said.count("not reloaded") < 2:
+                await asyncio.sleep(0.05)
+        assert (await router.ask())[0] == 401
+        assert (await router.post("/api/chat", ASK, authorization=f"Bearer {ALICE}"))[0] == 200
+        assert "`auth: none`" in router.said
 
 
 def test_serve_says_what_to_write(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -547,3 +562,27 @@ async def test_a_connection_is_of_use_after_a_refusal(workspace: Workspace) -> N
         data = await until_closed(reader)
     assert parsed(data).status == 401
     assert b'"content":"Hi"' in data
+
+
+async def test_the_documentation_says_how_to_say_who_asks(workspace: Workspace) -> None:
+    """A scheme, the operations that take it, and what they answer without it."""
+    async with guarded(workspace) as client:
+        told = cast("Any", client.edge._pages).openapi()
+    assert told["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    for path, method in (("/api/chat", "post"), ("/v1/chat/completions", "post"), ("/api/models", "get"), ("/v1/models", "get")):
+        operation = told["paths"][path][method]
+        assert {"bearer": []} in operation["security"]
+        assert {"401", "503"} <= set(operation["responses"])
+    assert "security" not in told["paths"]["/healthz"]["get"]
+
+
+def test_a_change_of_who_may_ask_is_told_in_words(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff` says it, without what variables and files hold; two keys that it cannot see are two."""
+    before = workspace.write("routes.yaml", routes(HI, more=MORE + KEYS)).root / "routes.yaml"
+    unseen = "server: {auth: {keys: {a: {hash: '${A}'}, b: {hash: '${B}'}}, jwt: {issuer: x, audience: y, algorithms: [HS512], secret: '${S}'}}}\n"
+    after = workspace.write("after.yaml", routes(HI, more=MORE + unseen)).root / "after.yaml"
+    assert main(["diff", str(before), str(after)]) in (0, 3)
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert "server: auth.keys.alice hash" in told.out
+    assert "secret ${S}" in told.out

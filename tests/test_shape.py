@@ -19,6 +19,7 @@ FLOORS = {
     "toolbox": 3,
     "targets": 3,
     "failover": 3,
+    "quotas": 3,
     "wire": 3,
     "callers": 3,
     "steps": 4,

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from router.config.limits import Limit
 from router.errors import NotAllowed
 
 
@@ -15,12 +16,14 @@ class Caller:
     name: of the key, or the token's `sub`; empty where nobody said
     id: another for every two callers, the same while a key is rotated; letters, digits and `. _ - : / @` only
     routes: the only ones it may ask; None for all
+    limit: how much it may use, over all routes; None for as much as the routes let it
     """
 
     kind: Literal["anonymous", "key", "jwt"]
     name: str
     id: str
     routes: frozenset[str] | None = None
+    limit: Limit | None = None
 
     def may_ask(self, route: str) -> bool:
         """Whether this route is the caller's to ask."""

@@ -14,6 +14,7 @@ from router.config.binding import Complaints, bind_fields, did_you_mean
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
 from router.config.keys import ApiKey, KeyLines
+from router.config.limits import Limit, Price
 from router.config.snapshot import Snapshot
 from router.config.values import (
     Backoff,
@@ -23,10 +24,12 @@ from router.config.values import (
     KeySetSource,
     ModelName,
     Name,
+    Network,
     Origin,
     Reference,
     Seconds,
     Share,
+    SigningSecret,
     Span,
     Title,
     WebAddress,
@@ -164,6 +167,7 @@ class Target:
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
     context_window: tokens this target can read; a conversation too long for another target goes here
+    price: what it costs; unless given, as LiteLLM's table says
     """
 
     model: ModelName | None = None
@@ -175,6 +179,7 @@ class Target:
     optional: bool = False
     params: Params = field(default_factory=Params)
     context_window: int | None = None
+    price: Price | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
@@ -226,6 +231,8 @@ class Route:
     balance: over the defaults' own
     hedge: ask the next target too while the first is late
     rescue: over the defaults' own
+    limit: how much may be used; unless given, as much as anybody wants
+    max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
     """
 
     pipeline: Reference
@@ -240,8 +247,12 @@ class Route:
     balance: Literal["least_busy", "latency"] = "least_busy"
     hedge: Hedge | None = None
     rescue: Literal["continue", "fail"] = "continue"
+    limit: Limit | None = None
+    max_output: int | None = None
 
     def __post_init__(self) -> None:
+        if self.max_output is not None and not 1 <= self.max_output <= 10_000_000:
+            raise Misfit("max_output must be from 1 to 10000000", "max_output")
         if not self.targets:
             raise Misfit("a route needs at least one target", "targets")
         if not all(self.targets):
@@ -341,7 +352,7 @@ class Jwt:
     audience: str
     algorithms: tuple[Algorithm, ...]
     jwks: KeySetSource | None = None
-    secret: Key | None = None
+    secret: SigningSecret | None = None
     routes_claim: str | None = None
 
     def __post_init__(self) -> None:
@@ -377,10 +388,6 @@ class Auth:
     def __post_init__(self) -> None:
         if self.keys is None and self.jwt is None:
             raise Misfit("callers are known by `keys` or by `jwt`; for everybody write `auth: none`")
-        owners: dict[str, Name] = {}
-        for name, key in (self.keys or {}).items():
-            if name != (first := owners.setdefault(key.hash, name)):
-                raise Misfit(f"`{name}` and `{first}` have the same key", "keys")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -437,6 +444,8 @@ class Server:
     drain: on SIGTERM answers that run may go on for so long
     admin: who may see /admin, /metrics and /docs
     otel: where traces go; unless given, nowhere
+    max_streams: answers at one time, over all callers, in each worker; who comes then is told to come again
+    proxies: who may say for whom it asks (X-Forwarded-For): addresses and networks
     auth: who may ask; none is everybody, and must be said where others than this machine can reach it
     """
 
@@ -450,7 +459,13 @@ class Server:
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
     otel: Otel | None = None
+    max_streams: int | None = None
+    proxies: tuple[Network, ...] = ()
     auth: Literal["none"] | Auth | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_streams is not None and not 1 <= self.max_streams <= 1_000_000:
+            raise Misfit("max_streams must be from 1 to 1000000", "max_streams")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -698,12 +713,16 @@ def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], com
 
 
 def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
-    """Keys name routes that there are. A file of keys is complained about where it is named."""
+    """Keys are told apart, and name routes that there are. A file of keys is complained about where it is named."""
     auth = _at(tree, "server", "auth")
     known = [str(name) for name in routes.routes]
     keys = _at(auth, "keys")
     if isinstance(keys, Table):
-        for _, key in keys.pairs:
+        owners: dict[str, str] = {}
+        for name, key in keys.pairs:
+            for given in _words(key, "hash"):
+                if (first := owners.setdefault(given.text, name.text)) != name.text:
+                    complaints.add(given.place, f"`{name.text}` and `{first}` have the same key")
             for route in _words(key, "routes"):
                 if route.text not in known:
                     complaints.add(route.place, f"no route is named `{route.source}`{did_you_mean(route.text, known)}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
+from router.config.limits import Limit
 from router.config.values import Name, Reference, name_of
 from router.errors import Misfit
 from router.signature import Spelled
@@ -54,11 +55,13 @@ class ApiKey:
     hash: of the key; the key itself stands nowhere here
     expires: from this day or moment on it is refused, e.g. 2027-01-31; a day begins in UTC
     routes: the only routes it may ask; unless given, all
+    limit: how much it may use, over all routes
     """
 
     hash: KeyHash
     expires: Moment | None = None
     routes: tuple[Reference, ...] | None = None
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         if self.routes == ():
@@ -90,6 +93,8 @@ def lines(text: str) -> dict[Name, ApiKey]:
             raise Misfit(
                 f"line {number} of the keys: {told if not told.startswith('`') else 'write NAME HASH [expires=…] [routes=…]'}"
             ) from None
+        if len({key.hash for key in found.values()}) < len(found):
+            raise Misfit(f"line {number} of the keys: this key stands in an earlier line")
     return found
 
 
@@ -105,4 +110,4 @@ def _line(words: list[str]) -> ApiKey:
     return ApiKey(hash=_hash(words[0]), **given)  # type: ignore[arg-type]
 
 
-KeyLines = Annotated[dict[Name, ApiKey], Spelled("list of keys", lines, "", "${file:/run/secrets/keys}")]
+KeyLines = Annotated[dict[Name, ApiKey], Spelled("list of keys", lines, "", f"alice sha256:{'0' * 64}")]

@@ -168,6 +168,13 @@ def name_of(text: str) -> Name:
     return Name(text)
 
 
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise Misfit(f"`{text}` is no address and no network: write e.g. 127.0.0.1 or 10.0.0.0/8") from None
+
+
 def _title(text: str) -> Name:
     if not text.strip() or len(text) > 200:
         raise Misfit("a title is a few words")
@@ -233,7 +240,9 @@ Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http:/
 WebAddress = Annotated[str, Spelled("web address", _web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
 Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("network", _network, r"^[0-9a-fA-F.:/]+$", "10.0.0.0/8", str)]
 Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503")]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-4o")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
+SigningSecret = Annotated[Secret, Spelled("secret", _secret, "", "as-many-characters-as-the-hash-of-the-algorithm-has-bytes:-64-do.")]
 KeySetSource = Annotated[KeySet, Spelled("key set", _key_set, r"^(https?://|\$\{|\s*\{)", "https://login.example.com/jwks.json")]

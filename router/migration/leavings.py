@@ -7,6 +7,7 @@ from router.config.foreign import Said
 from router.migration import verdicts
 from router.migration.models import Models
 from router.migration.page import UNSPOKEN, Page, Section
+from router.migration.policy import MOST_AT_ONCE
 from router.migration.settings import FALLBACKS, STORES, Settings
 from router.migration.targets import losses
 from router.migration.variables import Variables
@@ -20,9 +21,7 @@ SHARED = frozenset(
 )
 """Settings that the plan takes up."""
 CALLBACKS = ("callbacks", "success_callback", "failure_callback")
-SERVER = frozenset(
-    {"global_max_parallel_requests", "max_parallel_requests", "max_request_size_mb", "allowed_ips", "allowed_routes", "custom_auth"}
-)
+SERVER = frozenset({"max_parallel_requests", "max_request_size_mb", "allowed_ips", "allowed_routes", "custom_auth"})
 """general_settings that would stand under `server`."""
 KNOWN = frozenset(
     {"model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables", "credential_list", "include"}
@@ -81,16 +80,18 @@ def _cache(page: Page, settings: Settings, variables: Variables) -> None:
 
 def _general(page: Page, settings: Settings, models: Models) -> None:
     general = settings.general
+    most = settings.source.number(general.get("global_max_parallel_requests"), "global_max_parallel_requests")
+    if most and most >= 1:
+        page.server.keys["max_streams"] = int(min(most, MOST_AT_ONCE))
     carried = {"master_key"} | ({"completion_model"} if settings.first in models.groups else set[str]())
     if general.get("master_key") is not None:
         page.server.lose("general_settings.master_key: callers' keys are declared under `server.auth`; `router keys new NAME` makes one")
     losses(page.server, {key: one for key, one in general.items() if key in SERVER}, frozenset(), SERVED, "general_settings.")
-    losses(page.rest, general, frozenset(carried) | SERVER, verdicts.GENERAL, "general_settings.")
+    losses(page.rest, general, frozenset(carried) | SERVER | {"global_max_parallel_requests"}, verdicts.GENERAL, "general_settings.")
 
 
 SERVED = {
     **verdicts.GENERAL,
-    "global_max_parallel_requests": "write `limit: {concurrent: …}` on the routes",
     "max_parallel_requests": "write `limit: {concurrent: …}` on the routes",
 }
 

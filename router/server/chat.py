@@ -9,14 +9,16 @@ import uuid
 from collections.abc import Coroutine, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller
-from router.errors import RouterError, Stopping, Unauthorized, WrongMethod
+from router.errors import Crowded, RouterError, Stopping, Unauthorized, WrongMethod
 from router.events import Failure
-from router.generation import Generation
+from router.generation import Compiled, Generation
+from router.quotas import Admission, Quota
 from router.reload import Live
 from router.server import body, protocol, question
 from router.server.body import ClientLeft
@@ -24,7 +26,7 @@ from router.server.entry import Entry, Observer
 from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
-from router.server.reply import Collected, Presence, Reply, Streamed, deliver
+from router.server.reply import Collected, Headers, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -54,12 +56,34 @@ class Request:
         self.surface: Surface = surface
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._authorization = borne(scope)
+        self._peer = (scope.get("client") or ("", 0))[0]
+        self._forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
 
     @property
     def id(self) -> str:
         """The caller's own id for it, if it is one; else ours."""
         given = self._headers.get(b"x-request-id", b"")
         return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+    def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
+        """Who asks, by address: the peer; or, where that is one of our proxies, the last hop that it names which is none. Of an IPv6
+        address only the network counts: a household has more addresses than any limit.
+        """
+        told = b",".join(self._forwarded).decode("latin-1").split(",")
+        hops = [self._peer, *(hop.strip() for hop in reversed(told))] if self._forwarded else [self._peer]
+        address: IPv4Address | IPv6Address | None = None
+        for hop in hops:
+            try:
+                address = ip_address(hop)
+            except ValueError:
+                break  # nobody of ours wrote that
+            if isinstance(address, IPv6Address):
+                address = address.ipv4_mapped or address
+            if not any(address in network for network in proxies):
+                break
+        if isinstance(address, IPv6Address):
+            return str(IPv6Network((address, 64), strict=False))
+        return str(address)
 
     @property
     def length(self) -> bytes | None:
@@ -127,9 +151,12 @@ class Chat:
         finally:
             self._tasks.discard(task)
 
-    def _welcome(self) -> None:
+    def _welcome(self, most: int | None) -> None:
+        """Stopping where the server ends, Crowded where so many answers run already: at once, nobody waits in a line."""
         if self.stopping:
             raise Stopping
+        if most is not None and self.running > most:
+            raise Crowded
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
         return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
@@ -144,13 +171,14 @@ class Chat:
             recording: Recording | None = None
             try:
                 named = _dialect(request, generation, reply)
-                self._welcome()
+                self._welcome(generation.server.max_streams)
                 caller = await _known(request, generation, entry)
                 wanted = await _read(request, generation, reply, named)
                 route = generation.route(wanted.ask.model)
-                entry.route, entry.stream = route.name, wanted.stream
-                entry.granted, entry.models = route.tool_names, route.models
+                entry.stream = wanted.stream
+                entry.takes(route.name, route.tool_names, route.models, generation.prices)
                 caller.asks(route.name)
+                reply.limits = await _admitted(request, generation, route, caller, entry)
                 server = generation.server
                 heading = Heading(
                     request_id=entry.request_id,
@@ -235,6 +263,27 @@ class Chat:
                 await reply.refuse(error)
             finally:
                 entry.close()
+
+
+async def _admitted(request: Request, generation: Generation, route: Compiled, caller: Caller, entry: Entry) -> Headers:
+    """Hold who asks against the limits of the route and of the caller. What they leave, as headers; settled when the request is over."""
+    quotas: list[tuple[Quota, str]] = []
+    if route.quota is not None:
+        subjects = {"ip": lambda: request.address(generation.server.proxies), "key": lambda: caller.id, "route": lambda: ""}
+        quotas.append((route.quota, subjects[route.quota.declared.per]()))
+    if caller.limit is not None:
+        quotas.append((Quota(f"caller:{caller.id}", caller.limit, generation.kept.counts), ""))
+    admissions: list[Admission] = []
+
+    def settle(entry: Entry) -> None:
+        for admission in admissions:
+            admission.settle(entry.usage, entry.cost)
+
+    if quotas:
+        entry.observers = (*entry.observers, settle)
+    for quota, subject in quotas:
+        admissions.append(await quota.admit(subject))
+    return [header for admission in admissions[-1:] for header in admission.headers]
 
 
 async def _known(request: Request, generation: Generation, entry: Entry) -> Caller:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
+from router.config.limits import Price
 from router.errors import Attempt
 from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolResult, Usage
 
@@ -53,6 +54,8 @@ class Entry:
     """Names of the route's own tools."""
     models: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the route's targets are: target → its LiteLLM model name."""
+    prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
+    """What they cost, as far as that is known."""
     traceparent: str = ""
     """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
@@ -67,6 +70,10 @@ class Entry:
     """Seconds waited between two pieces."""
     observers: Sequence["Observer"] = ()
     _rest: float | None = None
+
+    def takes(self, route: str, granted: frozenset[str], models: Mapping[str, str], prices: Mapping[str, Price]) -> None:
+        """The route it takes, and what is to be known of that."""
+        self.route, self.granted, self.models, self.prices = route, granted, models, prices
 
     def see(self, event: Event) -> None:
         """Note what matters of an event."""
@@ -112,6 +119,12 @@ class Entry:
             self._rest = None
 
     @property
+    def cost(self) -> float | None:
+        """US dollars, by the price of the target that spoke last; None where its price, or what it used, is not known."""
+        price = self.prices.get(self.target)
+        return price.of(self.usage.input_tokens, self.usage.output_tokens) if price and self.usage else None
+
+    @property
     def failed(self) -> bool:
         """Whether the client got something else than an answer, or half of one."""
         return self.outcome not in REASONS
@@ -153,6 +166,7 @@ class Entry:
             "rescues": self.rescues,
             "input_tokens": self.usage.input_tokens if self.usage else None,
             "output_tokens": self.usage.output_tokens if self.usage else None,
+            "cost_usd": None if self.cost is None else round(self.cost, 8),
             "first_token_seconds": rounded(self.first - self.began) if self.first else None,
             "seconds": rounded(self.ended - self.began),
         }

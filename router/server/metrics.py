@@ -49,6 +49,7 @@ class Metrics:
         self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
         self._rescues = counter("router_rescues", "Answers that another target went on with", "route")
         self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
+        self._cost = counter("router_cost_usd", "What answers cost, in US dollars, as far as that is known", "route")
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
 
     def count(self, entry: Entry) -> None:
@@ -71,6 +72,8 @@ class Metrics:
         if entry.usage is not None:
             self._tokens.labels(route, "input").inc(entry.usage.input_tokens)
             self._tokens.labels(route, "output").inc(entry.usage.output_tokens)
+        if entry.cost:
+            self._cost.labels(route).inc(entry.cost)
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
             self._tools.labels(run.tool, result).inc()

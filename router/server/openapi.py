@@ -86,11 +86,25 @@ ERRORS = {
 }
 
 
+SECURITY: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A caller's key or token, where the server has callers."}
+}
+BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {}]
+"""What an operation wants to be sent: that, or nothing where nobody has to say who asks."""
+
+UNKNOWN: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No key or token came along, or it is not good here"},
+    503: {"description": "Who asks cannot be told just now"},
+}
+"""How a page says that it is not told who asks."""
+
+
 def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {
         "post": {
             "tags": ["chat"],
+            "security": BORNE,
             "operationId": name,
             "summary": summary,
             "parameters": parameters,

@@ -23,7 +23,7 @@ def pages(admin: Admin) -> FastAPI:
     app = FastAPI(title="Pointsman", version=__version__, redoc_url=None, redirect_slashes=False)
     began = int(time.time())
 
-    @app.get("/api/models", tags=["models"])
+    @app.get("/api/models", tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE})
     def models(request: Request) -> dict[str, list[dict[str, Any]]]:  # pyright: ignore[reportUnusedFunction]
         """The model ids that the caller may ask, and their aliases."""
         generation = live.generation
@@ -43,7 +43,7 @@ def pages(admin: Admin) -> FastAPI:
             ],
         }
 
-    @app.get("/v1/models", tags=["models"])
+    @app.get("/v1/models", tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE})
     def models_as_openai_lists_them(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """The same ids, as clients of the OpenAI API list them. `created` is when this process began."""
         ids = [name for name in live.generation.routes if _caller(request).may_ask(name)]
@@ -85,7 +85,9 @@ def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
         if not app.openapi_schema:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes)
             made["paths"] = {**openapi.PATHS, **made["paths"]}
-            made.setdefault("components", {}).setdefault("schemas", {}).update(openapi.SCHEMAS)
+            components = made.setdefault("components", {})
+            components.setdefault("schemas", {}).update(openapi.SCHEMAS)
+            components["securitySchemes"] = openapi.SECURITY
             app.openapi_schema = made
         return app.openapi_schema
 

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from starlette.types import Receive, Send
 
 from router.chat import Ask
-from router.errors import RouterError, Stopping, TimedOut
+from router.errors import RouterError, Stopping, TimedOut, TooMany
 from router.events import Answer, Event, Failure
 from router.server.ahead import Ahead
 from router.server.body import ClientLeft
@@ -54,6 +54,8 @@ class Reply:
         self.entry = entry
         self.wire = wire
         self.begun = False
+        self.limits: Headers = []
+        """What the caller's limits leave it."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send the status and headers."""
@@ -68,6 +70,7 @@ class Reply:
         ]
         if self.entry.target:
             headers.append((b"x-router-target", self.entry.target.encode()))
+        headers += self.limits
         if self.entry.attempts:
             headers.append((b"x-router-attempts", header(self.entry.attempts)))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -95,6 +98,8 @@ class Reply:
         more: Headers = [(b"retry-after", str(max(1, round(wait))).encode())] if isinstance(wait, int | float) else []
         if error.status == 405:
             more.append((b"allow", b"POST"))
+        if isinstance(error, TooMany):
+            self.limits = [*error.headers]
         if error.status == 401:
             more.append((b"www-authenticate", b"Bearer"))
         if isinstance(error, Stopping):

@@ -7,6 +7,7 @@ A positional-only parameter is the word's value itself (`- prompt: chat.j2`), ot
 from collections.abc import Callable
 
 from router.events import Step
+from router.steps.ceiling import ceiling
 from router.steps.edit import edit
 from router.steps.history import history
 from router.steps.params import params
@@ -26,5 +27,6 @@ STEPS: dict[str, Callable[..., Step]] = {
 FROM_ROUTE: dict[str, Callable[..., Step]] = {
     "tools": tools,
     "reasoning": reasoning,
+    "ceiling": ceiling,
 }
 """Steps that a route's own keys ask for; a pipeline cannot."""

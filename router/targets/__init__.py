@@ -13,8 +13,9 @@ from router.events import Answer
 from router.targets import anthropic, litellm, openai, script, windows
 from router.targets.connections import Connections
 from router.targets.verdict import verdict as refusal
+from router.targets.windows import priced
 
-__all__ = ["Connections", "Target", "close_lanes", "know_windows", "lane_of", "open_target", "refusal"]
+__all__ = ["Connections", "Target", "close_lanes", "know_windows", "lane_of", "open_target", "priced", "refusal"]
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})

@@ -136,6 +136,7 @@ TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_
 """Status → `type`; invalid_request_error for other 4xx, server_error for 5xx."""
 CODES: dict[str, tuple[str, str | None]] = {
     "unauthorized": ("invalid_api_key", None),
+    "rate_limited": ("rate_limit_exceeded", None),
     "unknown_model": ("model_not_found", "model"),
     "context_too_long": ("context_length_exceeded", "messages"),
 }

@@ -299,7 +299,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
         deployments(
             "a model: openai/x, rpm: 10", "a model: openai/y, rpm: 20", more="router_settings: {routing_strategy: usage-based-routing-v2}"
         ),
-        {"a": {"targets": [["a-x", "a-y"]]}},
+        {"a": {"targets": [["a-x", "a-y"]], "limit": {"requests": "30/minute", "per": "route"}}},
     ),
     "the model of those who name none comes first": (
         deployments("a model: openai/a", "b model: openai/b", more="general_settings: {completion_model: b}"),
@@ -395,6 +395,10 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "the Responses API": ("model: openai/responses/gpt-5", {"model": "openai/gpt-5"}),
     "a server of one's own": ("model: ollama_chat/llama3.2", {"model": "ollama_chat/llama3.2", "api_key": None}),
+    "a price": (
+        "model: openai/m, input_cost_per_token: 0.0000025, output_cost_per_token: 1e-05",
+        {"price": {"input": 2.5, "output": 10}},
+    ),
     "sampling": (
         "model: openai/m, temperature: '0.2', max_completion_tokens: 99, stop: END, seed: 7, reasoning_effort: low",
         {"params": {"temperature": 0.2, "max_tokens": 99, "stop": ["END"], "seed": 7, "reasoning_effort": "low"}},
@@ -498,6 +502,8 @@ TOLD = {
     ONE + "litellm_settings: {cache: true}": "cache: {ttl: 1h, scope: route}",
     ONE + "litellm_settings: {callbacks: [langfuse]}": "# not carried over: litellm_settings.callbacks langfuse: nothing is sent there",
     ONE + "general_settings: {master_key: sk-canary}": "# not carried over: general_settings.master_key: callers' keys",
+    ONE + "general_settings: {global_max_parallel_requests: 90}": "server:\n  max_streams: 90\n",
+    deployments("a model: openai/a, input_cost_per_token: 1e-6"): "# not carried over: a price of one kind of token",
     ONE + "router_settings: {redis_host: h}": "redis: ${REDIS_URL}",
     deployments(
         "a model: openai/a, rpm: 5", more="router_settings: {enable_pre_call_checks: true}"

@@ -1,0 +1,57 @@
+"""How much may be used: as a route, or a caller's key, declares it."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from router.config.rates import Rate, rate, spend, written_rate, written_spend
+from router.errors import Misfit
+from router.signature import Spelled
+
+UNIT = "(second|minute|hour|day)"
+Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute", written_rate)]
+Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5USD/day", written_spend)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model costs, in US dollars for a million tokens.
+
+    input: of those it reads
+    output: of those it writes
+    """
+
+    input: float
+    output: float
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output"):
+            if not 0 <= getattr(self, name) <= 1_000_000:
+                raise Misfit("a price is dollars for a million tokens, 0 or more", name)
+
+    def of(self, tokens_in: int, tokens_out: int) -> float:
+        """What so many tokens cost, in dollars."""
+        return (tokens_in * self.input + tokens_out * self.output) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How much may be used. What is spent is known when an answer is over: it stops the next one.
+
+    requests: so many in any such time, e.g. 10/minute
+    tokens: read and written, as the providers count
+    spend: in US dollars, by the prices of the targets
+    concurrent: answers at one time
+    per: whom it counts together: everybody behind one address (ip), one caller (key), or all who ask the route
+    """
+
+    requests: Count | None = None
+    tokens: Count | None = None
+    spend: Money | None = None
+    concurrent: int | None = None
+    per: Literal["ip", "key", "route"] = "route"
+
+    def __post_init__(self) -> None:
+        if self.requests is None and self.tokens is None and self.spend is None and self.concurrent is None:
+            raise Misfit("a limit limits something: requests, tokens, spend or concurrent")
+        if self.concurrent is not None and not 1 <= self.concurrent <= 1_000_000:
+            raise Misfit("concurrent must be from 1 to 1000000", "concurrent")

@@ -1,0 +1,121 @@
+"""Counts in this process. By a clock that never jumps; bounded: what is of no account any more is swept out now and then.
+
+The library `limits` could count here too; its store in memory looks through every key at every hit, each in a thread, and goes by the
+wall clock: a flood of addresses would stop the process (decision 70).
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from router.quotas.store import Taken
+
+SWEEP = 1024
+"""Keys are looked through when so many have come since the last time."""
+
+
+@dataclass(slots=True)
+class _Window:
+    """When those were taken that still count, oldest first."""
+
+    seconds: float
+    times: deque[float] = field(default_factory=deque[float])
+
+    def drop(self, now: float) -> None:
+        while self.times and self.times[0] <= now - self.seconds:
+            self.times.popleft()
+
+
+@dataclass(slots=True)
+class _Counter:
+    """What was spent in this window, which has a number, and in the one before."""
+
+    seconds: float
+    number: int = 0
+    now: float = 0.0
+    before: float = 0.0
+
+    def turn(self, now: float) -> float:
+        """Go to the window of this moment; how much of it has gone by, as a share."""
+        number, gone = divmod(now, self.seconds)
+        if number != self.number:
+            self.before = self.now if number == self.number + 1 else 0.0
+            self.number, self.now = int(number), 0.0
+        return gone / self.seconds
+
+
+class Local:
+    """A store in this process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: dict[str, _Window] = {}
+        self._counters: dict[str, _Counter] = {}
+        self._inside: dict[str, int] = {}
+        self._new = 0
+
+    def __len__(self) -> int:
+        return len(self._windows) + len(self._counters) + len(self._inside)
+
+    async def take(self, key: str, most: int, seconds: float) -> Taken:
+        """One of so many in any so many seconds."""
+        now = self._clock()
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window(seconds)
+            self._came(now)
+        window.drop(now)
+        times = window.times
+        allowed = len(times) < most
+        if allowed:
+            times.append(now)
+        return Taken(allowed, most - len(times), times[0] + seconds - now)
+
+    async def spent(self, key: str, seconds: float) -> float:  # noqa: ARG002 - a counter here knows how long its window is
+        """What was spent in the last so many seconds."""
+        counter = self._counters.get(key)
+        if counter is None:
+            return 0.0
+        gone = counter.turn(self._clock())
+        return counter.before * (1 - gone) + counter.now
+
+    def spend(self, key: str, amount: float, seconds: float) -> None:
+        """So much was spent now."""
+        now = self._clock()
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = _Counter(seconds)
+            self._came(now)
+        counter.turn(now)
+        counter.now += amount
+
+    async def enter(self, key: str, most: int) -> bool:
+        """Whether one more may be at it."""
+        inside = self._inside.get(key, 0)
+        if inside >= most:
+            return False
+        self._inside[key] = inside + 1
+        return True
+
+    def leave(self, key: str) -> None:
+        """Whoever entered has left."""
+        if (inside := self._inside.get(key, 0)) > 1:
+            self._inside[key] = inside - 1
+        else:
+            self._inside.pop(key, None)
+
+    def _came(self, now: float) -> None:
+        """Another key. Now and then those that are of no account are dropped: at most as many stay as come in the longest window, and a few."""
+        self._new += 1
+        if self._new < max(SWEEP, (len(self._windows) + len(self._counters)) // 2):
+            return
+        self._new = 0
+        for key, window in list(self._windows.items()):
+            window.drop(now)
+            if not window.times:
+                del self._windows[key]
+        for key, counter in list(self._counters.items()):
+            counter.turn(now)
+            if not counter.now and not counter.before:
+                del self._counters[key]

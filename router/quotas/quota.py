@@ -1,0 +1,80 @@
+"""One declared limit, held against whoever asks."""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+
+from router.config.limits import Limit
+from router.errors import TooMany
+from router.events import Usage
+from router.quotas.store import Store
+
+Headers = list[tuple[bytes, bytes]]
+AGAIN = 1.0
+"""Seconds after which somebody who gives one answer fewer may be welcome: nobody knows how long an answer takes."""
+
+
+@dataclass(slots=True)
+class Admission:
+    """Leave to be answered once. Whoever has it settles it. `headers` say what is left (draft-ietf-httpapi-ratelimit-headers)."""
+
+    quota: "Quota"
+    key: str
+    headers: Headers = field(default_factory=Headers)
+    entered: bool = False
+
+    def settle(self, usage: Usage | None, cost: float | None) -> None:
+        """The answer is over: it took so many tokens and so many dollars, as far as anybody knows."""
+        declared, store = self.quota.declared, self.quota.store
+        if self.entered:
+            self.entered = False
+            store.leave(f"{self.key}:concurrent")
+        if declared.tokens is not None and usage is not None:
+            store.spend(f"{self.key}:tokens", usage.input_tokens + usage.output_tokens, declared.tokens.seconds)
+        if declared.spend is not None and cost is not None:
+            store.spend(f"{self.key}:spend", cost, declared.spend.seconds)
+
+
+class Quota:
+    """A limit, and where it is counted. `name`: of the route or caller whose it is."""
+
+    def __init__(self, name: str, declared: Limit, store: Store) -> None:
+        self.name = name
+        self.declared = declared
+        self.store = store
+
+    async def admit(self, subject: str) -> Admission:
+        """Leave for this subject to be answered once; TooMany where that would be too much."""
+        # What a subject is called (an address, a name) stands in no key; and a limit that is declared otherwise counts anew.
+        key = hashlib.sha256(f"{self.name}\n{self.declared}\n{subject}".encode()).hexdigest()[:32]
+        admission = Admission(self, key)
+        await self._spendable(admission)
+        if self.declared.concurrent is not None:
+            admission.entered = await self.store.enter(f"{key}:concurrent", self.declared.concurrent)
+            if not admission.entered:
+                raise TooMany("concurrent", AGAIN)
+        if self.declared.requests is not None:
+            rate = self.declared.requests
+            taken = await self.store.take(f"{key}:requests", int(rate.count), rate.seconds)
+            admission.headers = _headers("requests", rate.count, rate.seconds, taken.left, taken.reset)
+            if not taken.allowed:
+                admission.settle(None, None)
+                raise TooMany("requests", taken.reset, headers=admission.headers)
+        return admission
+
+    async def _spendable(self, admission: Admission) -> None:
+        """What was spent stops the next answer, not the one that spends it."""
+        for name, rate in (("tokens", self.declared.tokens), ("spend", self.declared.spend)):
+            if rate is None:
+                continue
+            spent = await self.store.spent(f"{admission.key}:{name}", rate.seconds)
+            if spent >= rate.count:
+                # The share of an older window fades evenly: so long until there is room again, at the longest a whole one.
+                wait = min(rate.seconds, max(AGAIN, rate.seconds * (1 - rate.count / spent)))
+                raise TooMany(name, wait, headers=_headers(name, rate.count, rate.seconds, 0, wait))
+
+
+def _headers(name: str, quota: float, seconds: float, left: float, reset: float) -> Headers:
+    policy = f'"{name}";q={math.floor(quota)};w={math.ceil(seconds)}'
+    now = f'"{name}";r={max(0, math.floor(left))};t={max(0, math.ceil(reset))}'
+    return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", now.encode())]

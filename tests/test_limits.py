@@ -1,0 +1,246 @@
+"""Limits over HTTP: exactly as many as may, for whom they count together, in every dialect, over edits."""
+
+import asyncio
+import hashlib
+import json
+import re
+import time
+
+import aiohttp
+import pytest
+
+from router.callers.keys import new
+from router.config import load
+from router.generation import build
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.provider import Reply, chunk, error, provider, text
+
+HI = "a: {script: [{text: Hello}]}"
+
+
+def limited(limit: str, more: str = "", targets: str = HI) -> str:
+    """One route with this limit."""
+    return routes(targets, f"targets: [a]\n    limit: {{{limit}}}", more)
+
+
+async def asked(client: Client, headers: dict[str, str] | None = None, path: str = "/api/chat") -> tuple[int, dict[str, str], bytes]:
+    """Ask once: status, headers, body."""
+    body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+    async with client.session.post(client.base + path, json=body, headers=headers) as response:
+        return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
+
+
+async def test_of_a_thousand_at_once_a_hundred_are_answered(workspace: Workspace) -> None:
+    """Exactly; the others hear when to come back."""
+    workspace.write("routes.yaml", limited("requests: 100/hour"))
+    async with serving(workspace.build()) as client:
+        answers = await asyncio.gather(*(asked(client) for _ in range(1000)))
+        assert sorted(status for status, _, _ in answers) == [200] * 100 + [429] * 900
+        _, headers, body = next(one for one in answers if one[0] == 429)
+        assert json.loads(body)["code"] == "rate_limited"
+        assert 3500 < int(headers["retry-after"]) <= 3600
+        assert headers["ratelimit-policy"] == '"requests";q=100;w=3600'
+        assert headers["ratelimit"].startswith('"requests";r=0;t=')
+        left = {one[1]["ratelimit"].split(";")[1] for one in answers if one[0] == 200}
+        assert left == {f"r={number}" for number in range(100)}
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/api/chat?protocol=data-stream", "rate_limited"),
+        ("/api/chat?protocol=ui-message-stream", "rate_limited"),
+        ("/v1/chat/completions", "rate_limit_exceeded"),
+    ],
+)
+async def test_a_refusal_has_each_dialects_shape(workspace: Workspace, path: str, code: str) -> None:
+    """429, and a body that its client reads."""
+    workspace.write("routes.yaml", limited("requests: 1/hour"))
+    async with serving(workspace.build()) as client:
+        await asked(client)
+        status, headers, body = await asked(client, path=path)
+        assert (status, "retry-after" in headers) == (429, True)
+        assert code in body.decode() or "more than may be asked" in body.decode()
+
+
+async def test_whom_a_limit_counts_together(workspace: Workspace) -> None:
+    """An address, a caller, or all."""
+    for per, statuses in (("ip", [200, 429, 200, 200]), ("route", [200, 429, 429, 429])):
+        workspace.write("routes.yaml", limited(f"requests: 1/hour, per: {per}", "server: {proxies: [127.0.0.1]}\n"))
+        async with serving(workspace.build()) as client:
+            addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1"]
+            found = [(await asked(client, {"x-forwarded-for": address}))[0] for address in addresses]
+            assert found == statuses
+    workspace.write("routes.yaml", limited("requests: 1/hour, per: key"))
+    async with serving(workspace.build()) as client:
+        found = [(await asked(client, {"authorization": f"Bearer {name}"}))[0] for name in ("one", "one", "two")]
+        assert found == [200, 429, 200]
+
+
+async def test_nobody_gets_round_a_limit_by_what_it_says_of_itself(workspace: Workspace) -> None:
+    """Forwarding headers count from our proxies alone, and there only what the nearest of them that is none of ours adds; an IPv6 network is one."""
+    workspace.write("routes.yaml", limited("requests: 1/hour, per: ip"))
+    async with serving(workspace.build()) as client:
+        assert (await asked(client, {"x-forwarded-for": "192.0.2.1"}))[0] == 200
+        for header in ("x-forwarded-for", "x-real-ip", "forwarded"):
+            assert (await asked(client, {header: "192.0.2.77"}))[0] == 429
+    workspace.write("routes.yaml", limited("requests: 1/hour, per: ip", "server: {proxies: [127.0.0.0/8, 10.0.0.0/8]}\n"))
+    async with serving(workspace.build()) as client:
+        assert (await asked(client, {"x-forwarded-for": "192.0.2.1"}))[0] == 200
+        for forged in ("198.51.100.9, 192.0.2.1", "1.1.1.1,2.2.2.2, 192.0.2.1", "192.0.2.1, 10.1.1.1", "::ffff:192.0.2.1", "x, 192.0.2.1"):
+            assert (await asked(client, {"x-forwarded-for": forged}))[0] == 429, forged
+        assert (await asked(client, {"x-forwarded-for": "2001:db8:1:2::1"}))[0] == 200
+        assert (await asked(client, {"x-forwarded-for": "2001:db8:1:2:ffff::7"}))[0] == 429
+
+
+async def test_a_callers_own_limit_holds_over_all_routes(workspace: Workspace) -> None:
+    """Beside those of the routes."""
+    key = new()
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    auth = f"server: {{auth: {{keys: {{alice: {{hash: 'sha256:{digest}', limit: {{requests: 2/hour}}}}}}}}}}\n"
+    other = "  title-model: {pipeline: chat, targets: [a]}\n"
+    workspace.write("routes.yaml", routes(HI) + other + auth)
+    async with serving(workspace.build()) as client:
+        headers = {"authorization": f"Bearer {key}"}
+        assert (await asked(client, headers))[0] == 200
+        assert (await asked(client, headers, "/api/chat/title-model"))[0] == 200
+        assert (await asked(client, headers))[0] == 429
+
+
+async def test_tokens_and_money_stop_the_next_request_not_the_running_one(workspace: Workspace) -> None:
+    """The answer that goes over its limit is whole."""
+    async with provider(Reply(text("All ", "of it."))) as good:  # 11 + 3 tokens
+        for limit in ("tokens: 10/hour", "spend: 0.00001USD/hour"):
+            target = direct_target(good.base).replace("}", ", price: {input: 1, output: 2}}")
+            workspace.write("routes.yaml", limited(limit, targets=target))
+            async with serving(workspace.build()) as client:
+                first = await client.ask()
+                assert (first.status, first.text) == (200, "All of it.")
+                assert (await client.ask()).status == 429
+                told = (await client.get(f"/admin/requests/{first.headers['x-request-id']}")).json
+                assert told["cost_usd"] == pytest.approx((11 * 1 + 3 * 2) / 1_000_000)
+                page = (await client.get("/metrics")).body.decode()
+                assert 'router_cost_usd_total{route="chat-model"} 1.7e-05' in page
+
+
+async def test_a_place_is_given_back_however_an_answer_ends(workspace: Workspace) -> None:
+    """Two hundred clients that leave before the first event, in mid-answer, or belong to a chat: none holds its place."""
+    async with provider(Reply((chunk({"content": "So "}),), hold=True)) as holding:
+        workspace.write("routes.yaml", limited("concurrent: 5", targets=direct_target(holding.base)))
+        async with serving(workspace.build()) as client:
+            chats = [{}, {"id": "c"}]
+            for number in range(40):
+                body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], **chats[number % 2]}
+                async with aiohttp.ClientSession() as session:
+                    tasks = [asyncio.create_task(_left(session, client.base, {**body, "id": f"{number}-{one}"})) for one in range(5)]
+                    await asyncio.gather(*tasks)
+                async with asyncio.timeout(10):
+                    while client.edge.admin.chat.running or len(client.edge.live.generation.kept.counts):  # type: ignore[arg-type]
+                        await asyncio.sleep(0.005)
+
+
+async def _left(session: aiohttp.ClientSession, base: str, body: dict[str, object]) -> None:
+    """Ask, read the beginning, and leave."""
+    async with session.post(f"{base}/api/chat", json=body) as response:
+        assert response.status == 200
+        await response.content.readany()
+        response.close()
+
+
+async def test_a_count_survives_an_edit_elsewhere(workspace: Workspace) -> None:
+    """And begins anew where the limit itself is another."""
+    file = workspace.write("routes.yaml", limited("requests: 2/hour")).root / "routes.yaml"
+    async with serving(build(load(file)), file) as client:
+
+        async def edited(text: str) -> None:
+            workspace.write("routes.yaml", text)
+            async with client.session.post(f"{client.base}/admin/reload") as response:
+                assert response.status == 200
+
+        assert (await asked(client))[1]["ratelimit"].startswith('"requests";r=1;')
+        await edited(limited("requests: 2/hour", "server: {keep_alive: 9s}\n"))
+        assert (await asked(client))[1]["ratelimit"].startswith('"requests";r=0;')
+        assert (await asked(client))[0] == 429
+        await edited(limited("requests: 3/hour"))
+        assert (await asked(client))[0] == 200
+
+
+async def test_a_crowd_is_told_at_once(workspace: Workspace) -> None:
+    """Beyond `max_streams`: 503, when to come again, and nobody waits in a line; the others are answered."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hel}, {pause: 500ms}, {text: lo}]}", more="server: {max_streams: 50}\n"))
+    async with serving(workspace.build()) as client:
+        times: list[float] = []
+
+        async def one() -> int:
+            began = time.monotonic()
+            status, headers, body = await asked(client)
+            if status == 503:
+                times.append(time.monotonic() - began)
+                assert (headers["retry-after"], json.loads(body)["code"]) == ("1", "overloaded")
+            return status
+
+        found = await asyncio.gather(*(one() for _ in range(1000)))
+        assert (found.count(200), found.count(503)) == (50, 950)
+        assert (await asked(client))[0] == 200
+
+
+async def test_where_every_breaker_is_open_nobody_waits(workspace: Workspace) -> None:
+    """503 with the time of the first that may be tried again."""
+    async with provider(error(500)) as down:
+        targets = direct_target(down.base) + direct_target(down.base, "b")
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    breaker: {failures: 1, open: 30s}\n    retry: {attempts: 1}"))
+        async with serving(workspace.build()) as client:
+            await client.ask()
+            requests = len(down.requests)
+            refused = await client.ask()
+            assert (refused.status, len(down.requests)) == (503, requests)
+            assert 25 <= int(refused.headers["retry-after"]) <= 30
+            told = (await client.get(f"/admin/requests/{refused.headers['x-request-id']}")).json
+            assert told["seconds"] < 0.5
+
+
+async def test_an_answer_without_end_is_cut_off(workspace: Workspace) -> None:
+    """`max_output`: the model is asked for no more; one that goes on all the same is stopped with the reason `length`."""
+    endless = Reply(tuple(chunk({"content": "word " * 50}) for _ in range(400)), hold=True)
+    async with provider(endless) as running:
+        workspace.write("routes.yaml", routes(direct_target(running.base), "targets: [a]\n    max_output: 100"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask(max_tokens=5000)
+            assert answer.lines[-1][1]["finishReason"] == "length"
+            assert len(answer.text) <= 100 * 16 + 1024
+            assert running.requests[0].get("max_tokens", running.requests[0].get("max_completion_tokens")) == 100
+            await running.until(lambda: not running.open)
+
+
+async def test_what_a_model_costs_is_known_from_the_table(workspace: Workspace) -> None:
+    """LiteLLM's, where the target does not say; read without importing LiteLLM."""
+    workspace.write(
+        "routes.yaml", routes("a: {model: openai/gpt-4o, api_key: sk-x}\nb: {model: openai/none-such, api_key: sk-x}", "targets: [a, b]")
+    )
+    generation = workspace.build()
+    generation.start()
+    async with asyncio.timeout(20):
+        while "a" not in generation.prices:
+            await asyncio.sleep(0.01)
+    assert (generation.prices["a"].input, generation.prices["a"].output) == (2.5, 10.0)
+    assert "b" not in generation.prices
+    await generation.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "complaint"),
+    [
+        ("requests: 10", "`10` is not a rate: write a whole number and second, minute, hour or day, e.g. 10/minute"),
+        ("requests: 0/minute", "`0/minute` is not a rate"),
+        ("spend: 5/day", "`5/day` is not a sum in a time: write US dollars and second, minute, hour or day, e.g. 5USD/day"),
+        ("spend: 0USD/day", "`0USD/day` is not a sum in a time"),
+        ("per: ip", "a limit limits something: requests, tokens, spend or concurrent"),
+        ("concurrent: 0", "concurrent must be from 1 to 1000000"),
+        ("request: 1/minute", "unknown key `request`"),
+    ],
+)
+def test_a_limit_that_is_none_is_a_mistake(workspace: Workspace, limit: str, complaint: str) -> None:
+    """Said when it is loaded."""
+    workspace.write("routes.yaml", limited(limit))
+    with pytest.raises(Exception, match=re.escape(complaint)):
+        workspace.build()
