@@ -108,6 +108,7 @@ def test_every_key_of_the_original_is_carried_over_or_told_of(name: str) -> None
             "routing_strategy",
         ),
         *("fallbacks", "context_window_fallbacks", "default_fallbacks", "model_group_alias", "cache", "cache_params", "completion_model"),
+        "global_max_parallel_requests",
     }
     for section in ("router_settings", "litellm_settings", "general_settings"):
         for key in set(config.get(section, {})) - quiet - carried:
