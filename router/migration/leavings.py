@@ -16,7 +16,7 @@ SHARED = frozenset(
     {
         *FALLBACKS,
         *("num_retries", "timeout", "stream_timeout", "retry_after", "allowed_fails", "cooldown_time", "disable_cooldowns"),
-        *("routing_strategy", "model_group_alias", "model_alias_map", "default_fallbacks"),
+        *("routing_strategy", "model_group_alias", "model_alias_map", "default_fallbacks", "max_fallbacks"),
     }
 )
 """Settings that the plan takes up."""

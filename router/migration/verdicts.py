@@ -95,7 +95,6 @@ ROUTER = {
     "redis_db": "what is shared between processes goes by `server.redis`",
     "cache_responses": "write `cache` on the routes whose answers may be given again",
     "caching_groups": "each route has answers of its own",
-    "max_fallbacks": "whoever stands in a route's list may be asked",
     "default_max_parallel_requests": "there is no limit for one target; `limit` on the route is the nearest",
     "default_litellm_params": "write `params` on the targets",
     "alerting_config": NO_ALERTS,

@@ -246,6 +246,20 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {"a": {"targets": ["a", "b", "d", "c"]}, "b": {"targets": ["b", "d", "c", "a"]}, "c": {"targets": ["c"]}},
     ),
+    "fallbacks of fallbacks, to a depth": (
+        deployments(
+            *(f"{name} model: openai/{name}" for name in "abcdefgh"),
+            more="router_settings: {fallbacks: [{a: [b]}, {b: [c]}, {c: [d]}, {d: [e]}, {e: [f]}, {f: [g]}, {g: [h]}]}",
+        ),
+        {"a": {"targets": ["a", "b", "c", "d", "e", "f"]}, "c": {"targets": ["c", "d", "e", "f", "g", "h"]}},
+    ),
+    "a depth of its own": (
+        deployments(
+            *(f"{name} model: openai/{name}" for name in "abcd"),
+            more="router_settings: {max_fallbacks: 1, fallbacks: [{a: [b, d]}, {b: [c]}]}",
+        ),
+        {"a": {"targets": ["a", "b", "d"]}},
+    ),
     "the router's fallbacks hold": (
         deployments(
             *(f"{name} model: openai/{name}" for name in "abc"),
