@@ -4,6 +4,11 @@ examples:
   router import litellm config.yaml                        print it
   router import litellm config.yaml -o routes.yaml         write it, and the pipeline it needs beside it
   router import litellm config.yaml -o routes.yaml && router check
+
+exit codes:
+  0 it was turned; what was not carried over stands on stderr, and in the file
+  1 it cannot be read, or the file is there already
+  2 the command line is wrong
 """
 
 import argparse

@@ -3,6 +3,11 @@
 examples:
   router init gateway                       with a line for a provider, to be filled in
   router init gateway --provider anthropic  with that provider's: once its key is set, it answers
+
+exit codes:
+  0 it was written
+  1 one of its files is there already, and nothing was
+  2 the command line is wrong
 """
 
 import argparse
