@@ -11,7 +11,7 @@ from router.config.document import DOUBTFUL, NULLS, NUMBER, TRUTHS
 Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
 LOST = "not carried over: "
 WIDTH = 120
-UNSPOKEN: frozenset[str] = frozenset({"cache", "redis"})
+UNSPOKEN: frozenset[str] = frozenset({"cache"})
 """Keys that routes.yaml does not know yet: they are written as comments. One that it knows leaves this set, and is written as a
 key: nothing else is to be changed."""
 

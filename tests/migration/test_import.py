@@ -41,10 +41,17 @@ def imported(folder: Path, config: str) -> tuple[dict[str, Any], Imported]:
 
 def accepted(made: Imported) -> Declaration:
     """It is built as `router check` builds it, with just the variables that it says are needed."""
-    variables = {name: "http://127.0.0.1:1" if name.endswith(("BASE", "URL")) else "sk-test" for name in made.variables}
+    variables = {name: stand_in(name) for name in made.variables}
     declaration = declare(Snapshot(Path.cwd(), "routes.yaml", {"routes.yaml": made.text, **made.files}), variables)
     build(declaration)
     return declaration
+
+
+def stand_in(variable: str) -> str:
+    """A value that such a variable may have."""
+    if variable == "REDIS_URL":
+        return "redis://127.0.0.1:1"
+    return "http://127.0.0.1:1" if variable.endswith(("BASE", "URL")) else "sk-test"
 
 
 def deployments(*entries: str, more: str = "") -> str:
@@ -69,14 +76,14 @@ def test_what_is_written_is_accepted_by_check(
     assert told.startswith(f"carried over: {len(yaml.safe_load(text)['routes'])} routes, {len(yaml.safe_load(text)['targets'])} targets")
     needed = re.findall(r"^  ([A-Z]\w*)  \(", told, re.MULTILINE)
     for one in needed:
-        monkeypatch.setenv(one, "http://127.0.0.1:1" if one.endswith("BASE") else "sk-test")
+        monkeypatch.setenv(one, stand_in(one))
     assert main(["check", "--routes", str(output)]) == 0
     checked = capsys.readouterr().out
     assert "skipped" not in checked
     for one in needed:
         monkeypatch.delenv(one)
         assert main(["check", "--routes", str(output)]) == 1  # it is needed indeed
-        monkeypatch.setenv(one, "http://127.0.0.1:1" if one.endswith("BASE") else "sk-test")
+        monkeypatch.setenv(one, stand_in(one))
 
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
