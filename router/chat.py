@@ -196,6 +196,21 @@ class Choice:
 AUTO = Choice()
 
 
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """What the caller lets a cache do (RFC 9111, of a request).
+
+    max_age: an answer that was made fewer seconds ago will do; with 0 none will
+    store: whether the answer may be kept
+    """
+
+    max_age: float = math.inf
+    store: bool = True
+
+
+ANY_AGE = CacheControl()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One question: which route, the conversation, the tools granted, how to sample."""
@@ -214,6 +229,7 @@ class Ask:
     """Who asks, as `Caller.id`: what is kept or counted for one caller is kept under it. No template sees it."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
+    cache: CacheControl = ANY_AGE
 
     def with_messages(self, *messages: Message) -> Self:
         """The same question over another conversation."""

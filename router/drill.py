@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-from router.chat import Ask, Message
+from router.chat import Ask, CacheControl, Message
 from router.config.declaration import Declaration, Drill
 from router.config.declaration import Target as Declared
 from router.config.values import Fault
@@ -33,6 +33,8 @@ PACE = 0.05
 """Seconds between two words."""
 FOREVER = 86_400.0
 """Seconds that a silent target says nothing."""
+PAST_THE_CACHE = CacheControl(max_age=0.0, store=False)
+"""A drill is of what targets do: each of its questions is asked."""
 LOST = Attempt("nobody", "none", 0)
 
 PLAYED: dict[str, Callable[[str], TargetError]] = {
@@ -193,7 +195,8 @@ async def _ask(route: Compiled, clock: Clock, drill: Drill) -> _Came:
     """Ask once."""
     began = clock()
     total = route.declared.timeout.total
-    ask = Ask(model=route.name, messages=(Message("user", (drill.ask.text,)),), until=began + total)
+    asked = (Message("user", (drill.ask.text,)),)
+    ask = Ask(model=route.name, messages=asked, until=began + total, cache=PAST_THE_CACHE)
     came, order = _Came([]), Order()
     try:
         async with asyncio.timeout(total), aclosing(route.answer(ask)) as events:

@@ -18,6 +18,8 @@
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
     ├─ Stopped 409               whoever asked stopped it, before its first word
+    ├─ ReplicaLost 502           whoever gave the answer is gone, or the way to it is
+    ├─ Overtaken 503             whoever reads an answer that others read too is too far behind
     └─ ToolError                 told to the model as a result, not to the user as a failure
 
 The type decides what happens next; nobody looks into a message.
@@ -25,7 +27,7 @@ The type decides what happens next; nobody looks into a message.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,13 @@ class RouterError(Exception):
         self.public = public or self.sentence
         self.attempts = attempts
         super().__init__(self.public)
+
+    def for_another(self) -> Self:
+        """The same, for a request that had no part in what was tried."""
+        made = type(self).__new__(type(self), *self.args)
+        made.__dict__.update(self.__dict__)
+        made.attempts = ()
+        return made
 
 
 class ConfigError(RouterError):
@@ -317,6 +326,22 @@ class Stopped(RouterError):
     code = "stopped"
     status = 409
     sentence = "The answer was stopped."
+
+
+class ReplicaLost(RouterError):
+    """The answer was another replica's, and that one is gone, or can be reached no more."""
+
+    code = "replica_lost"
+    status = 502
+    sentence = "The server that gave this answer is gone. Please try again."
+
+
+class Overtaken(RouterError):
+    """An answer is made for several, and this one reads too slowly for the others to wait."""
+
+    code = "overtaken"
+    status = 503
+    sentence = "The answer could not be kept for so slow a reader. Please try again."
 
 
 class ToolError(RouterError):

@@ -14,6 +14,12 @@ from router.chat import Ask, Json, JsonObject
 from router.errors import Attempt
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
+Cached = Literal["", "hit", "miss", "shared", "bypass"]
+"""Where the answer of a route with a cache comes from: it was kept; it is made for this request; it is made for another one as
+well, that began before; it is made for this request, which wanted no other. Empty where the route has no cache.
+"""
+FREE: frozenset[Cached] = frozenset({"hit", "shared"})
+"""Answers for which nothing was asked, run or spent that is not told to somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +37,16 @@ class Usage:
 class Start:
     """A model call begins: who speaks from here on, and what was tried before.
 
-    `used` is what the model call before this one used; None where there was none, or its provider did not say.
+    `used` is what the model call before this one used; None where there was none, or its provider did not say. `age`: seconds
+    since a kept answer was made; None for one that is being made.
     """
 
     target: str
     model: str
     attempts: tuple[Attempt, ...] = ()
     used: Usage | None = None
+    cache: Cached = ""
+    age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +94,20 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer is whole. `usage` is summed over its model calls, None where no provider said."""
+    """The answer is whole. `usage` is summed over its model calls, None where no provider said.
+
+    `cache` says whether that was spent for this request: of several who share an answer, the first to come to its end is told so.
+    """
 
     reason: Reason
     usage: Usage | None = None
     attempts: tuple[Attempt, ...] = ()
+    cache: Cached = ""
+
+    @property
+    def spent(self) -> Usage | None:
+        """What was used for this request, and is told to nobody else."""
+        return None if self.cache in FREE else self.usage
 
 
 @dataclass(frozen=True, slots=True)

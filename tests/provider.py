@@ -76,6 +76,8 @@ class Reply:
     hold: bool = False
     drop: bool = False
     """Break the connection after the last frame, without an end."""
+    gate: asyncio.Event | None = None
+    """Say no more than the first frame until it is set."""
 
 
 class Provider:
@@ -131,6 +133,8 @@ class Provider:
             for one in reply.frames:
                 writer.write(b"%x\r\n%s\r\n" % (len(one), one))
                 await writer.drain()
+                if reply.gate is not None:
+                    await reply.gate.wait()
             await self._note()
             if reply.hold:
                 await reader.read(1)

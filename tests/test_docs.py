@@ -19,6 +19,7 @@ from router.chat import Ask, Message
 from router.commands import COMMANDS, main, parser
 from router.config.declaration import (
     Auth,
+    Cache,
     Cors,
     Defaults,
     Hedge,
@@ -278,6 +279,7 @@ DECLARED = [
         Timeout,
         Retry,
         Hedge,
+        Cache,
         Member,
         Defaults,
         Route,

@@ -16,6 +16,10 @@ FLOORS = {
     "signature": 1,
     "events": 2,
     "config": 2,
+    "broadcast": 3,
+    "cache": 3,
+    "codec": 3,
+    "shared": 3,
     "toolbox": 3,
     "targets": 3,
     "failover": 3,
@@ -33,6 +37,7 @@ FLOORS = {
     "__main__": 10,
 }
 HOMES = {
+    "cachetools": {"cache"},
     "yaml": {"config"},
     "jinja2": {"steps"},
     "tenacity": {"failover"},
@@ -40,6 +45,7 @@ HOMES = {
     "openai": {"targets"},
     "httpx": {"targets"},
     "aiohttp": {"targets"},
+    "redis": {"shared"},
     "watchfiles": {"reload"},
     "aiohappyeyeballs": {"targets"},
     "httptools": {"targets"},

@@ -143,8 +143,9 @@ def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> o
         return UNFIT
     if isinstance(value, Name):
         value.place = node.place
-    if isinstance(value, Secret) and node.source != node.text and ":-" not in node.source:  # a default is a key written out
-        return Secret(value.value, node.source)
+    if isinstance(value, Secret):
+        named = node.source != node.text and ":-" not in node.source  # a default is a key written out
+        return Secret(value.value, node.source if named else value.source, node.place)
     return value
 
 

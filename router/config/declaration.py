@@ -26,6 +26,7 @@ from router.config.values import (
     Name,
     Network,
     Origin,
+    RedisAddress,
     Reference,
     Seconds,
     Share,
@@ -105,6 +106,26 @@ class Hedge:
 
     after: Seconds | None = None
     at_most: Share = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """Answers are kept, and given again to whoever asks the same.
+
+    ttl: for so long
+    size: bytes of them in one process; beyond it those used longest ago go first
+    scope: who may be given an answer: the caller whom it was made for, or everybody who asks this route
+    tools: whether an answer for which tools ran is kept: keep, or skip; the tools do not run again for whoever is given it
+    """
+
+    ttl: Seconds
+    size: ByteSize = 64 * 1024 * 1024
+    scope: Literal["caller", "route"] = "caller"
+    tools: Literal["skip", "keep"] = "skip"
+
+    def __post_init__(self) -> None:
+        if self.size < 64 * 1024:
+            raise Misfit("size must be at least 64KiB: few answers would fit", "size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +251,7 @@ class Route:
     breaker: over the defaults' own
     balance: over the defaults' own
     hedge: ask the next target too while the first is late
+    cache: keep answers, and give them again; unless given, every question is asked
     rescue: over the defaults' own
     limit: how much may be used; unless given, as much as anybody wants
     max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
@@ -246,6 +268,7 @@ class Route:
     breaker: Breaker = field(default_factory=Breaker)
     balance: Literal["least_busy", "latency"] = "least_busy"
     hedge: Hedge | None = None
+    cache: Cache | None = None
     rescue: Literal["continue", "fail"] = "continue"
     limit: Limit | None = None
     max_output: int | None = None
@@ -441,6 +464,7 @@ class Server:
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     resume: how the answer of a chat can be found again
     reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production; or `when` that is, and whether `drills` must hold
+    redis: where the Redis is that replicas share, e.g. ${REDIS_URL}; without it each is on its own
     drain: on SIGTERM answers that run may go on for so long
     admin: who may see /admin, /metrics and /docs
     otel: where traces go; unless given, nowhere
@@ -456,6 +480,7 @@ class Server:
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
     reload: Literal["auto", "on", "off"] | Reloading = "auto"
+    redis: RedisAddress | None = None
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
     otel: Otel | None = None

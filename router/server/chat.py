@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller
+from router.chat import CacheControl, Json
 from router.errors import Crowded, RouterError, Stopping, Unauthorized, WrongMethod
 from router.events import Failure
 from router.generation import Compiled, Generation
@@ -22,10 +23,12 @@ from router.quotas import Admission, Quota
 from router.reload import Live
 from router.server import body, protocol, question
 from router.server.body import ClientLeft
+from router.server.cache_control import cache_control
 from router.server.entry import Entry, Observer
 from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
+from router.server.replica import Replicas
 from router.server.reply import Collected, Headers, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
@@ -55,6 +58,7 @@ class Request:
         self.model = model
         self.surface: Surface = surface
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
         self._authorization = borne(scope)
         self._peer = (scope.get("client") or ("", 0))[0]
         self._forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
@@ -96,6 +100,10 @@ class Request:
         given = self._headers.get(b"traceparent", b"")
         return given.decode() if TRACEPARENT.fullmatch(given) else ""
 
+    def cache(self, fields: Mapping[str, Json]) -> CacheControl:
+        """What it lets a cache do. `fields`: its body's."""
+        return cache_control(self._cache_control, fields)
+
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""
         return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
@@ -112,6 +120,7 @@ class Chat:
         self._live = live
         self._observers = observers
         self._recordings = Recordings()
+        self._replicas = Replicas()
         self._tasks: set[asyncio.Task[object]] = set()
         self.stopping = False
         """Whether the server is about to end: new questions are refused."""
@@ -124,6 +133,8 @@ class Chat:
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""
         await self._recordings.close()
+        await self._replicas.end()
+        await self._replicas.close()
 
     async def drain(self) -> None:
         """The server is about to end: nothing new is taken, and what runs may finish, for as long as is declared."""
@@ -136,6 +147,7 @@ class Chat:
     async def end(self) -> None:
         """What still runs is told that the server ends."""
         await self._recordings.close()
+        await self._replicas.end()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -160,6 +172,15 @@ class Chat:
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
         return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
+
+    def _record(
+        self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
+    ) -> None:
+        """Run an answer that can be found again, here and at other replicas."""
+        keep = generation.server.resume.keep
+        self._recordings.start(key, recording, delivery, keep)
+        if replica := self._replicas.on(generation.kept.redis):
+            replica.publish(key, recording, total, keep)
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
@@ -189,14 +210,19 @@ class Chat:
                     min_client=server.ui.min_client,
                 )
                 total = route.declared.timeout.total
-                ask = replace(wanted.ask, model=route.name, caller=caller.id, until=time.monotonic() + total)
+                ask = replace(
+                    wanted.ask,
+                    model=route.name,
+                    caller=caller.id,
+                    cache=request.cache(wanted.ask.fields),
+                    until=time.monotonic() + total,
+                )
                 sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                 async with Presence(request.receive):
                     if wanted.stream and wanted.chat_id is not None:
                         recording = Recording(entry, heading, reply.wire, server.resume)
                         delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                        key: Key = (caller.id, wanted.chat_id)
-                        self._recordings.start(key, recording, delivery, server.resume.keep)
+                        self._record((caller.id, wanted.chat_id), recording, delivery, total, generation)
                         await recording.follow(sink)
                     else:
                         await deliver(route.answer, ask, total, entry, sink)
@@ -231,7 +257,10 @@ class Chat:
             try:
                 named = _dialect(request, generation, reply)
                 caller = await _known(request, generation, entry)
-                recording = self._recordings.find((caller.id, wanted))
+                key: Key = (caller.id, wanted)
+                recording = self._recordings.find(key)
+                if replica := self._replicas.on(generation.kept.redis):
+                    recording = await replica.find(key, recording, generation.server.resume)
                 if recording is None:
                     entry.outcome = "nothing_to_resume"
                     await reply.empty(200 if chat is None else 204)
@@ -256,7 +285,10 @@ class Chat:
             try:
                 _dialect(request, generation, reply)
                 caller = await _known(request, generation, entry)
-                self._recordings.stop((caller.id, chat))
+                key: Key = (caller.id, chat)
+                replica = self._replicas.on(generation.kept.redis)
+                if replica is None or not await replica.stop(key, self._recordings.find(key)):
+                    self._recordings.stop(key)
                 entry.outcome = "stop_asked"
                 await reply.empty(204)
             except RouterError as error:

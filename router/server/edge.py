@@ -58,7 +58,7 @@ class Edge:
                 allow_credentials=True,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["x-request-id", "x-router-generation", "x-router-target", "x-router-attempts"],
+                expose_headers=["x-request-id", "x-router-generation", "x-router-target", "x-router-attempts", "x-router-cache", "age"],
             )
             self._cors = (declared, wrapped)
         return self._cors[1]
@@ -109,6 +109,8 @@ class Edge:
                 message = await receive()
                 if message["type"] == "lifespan.startup":
                     self.live.generation.start()
+                    if (redis := self.live.generation.kept.redis) is not None:
+                        await redis.looked_for()
                     if self.admin.siblings is not None:
                         await following.enter_async_context(self.admin.siblings)
                         await self.admin.join()

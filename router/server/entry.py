@@ -10,7 +10,7 @@ from typing import get_args
 
 from router.config.limits import Price
 from router.errors import Attempt
-from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolResult, Usage
+from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolResult, Usage
 
 MOST_PAUSES = 10_000
 """Waits between two pieces of one answer that are remembered; more say nothing new."""
@@ -49,6 +49,10 @@ class Entry:
     outcome: str = ""
     """The finish reason, or the code of what went wrong, or `client_left`."""
     target: str = ""
+    cache: Cached = ""
+    """Where the answer came from, where the route has a cache."""
+    age: float | None = None
+    """Seconds since a kept answer was made."""
     steps: int = 0
     granted: frozenset[str] = frozenset()
     """Names of the route's own tools."""
@@ -81,21 +85,23 @@ class Entry:
             case Text() | Thought():
                 if self.first is None:
                     self.first = time.monotonic()
-            case Start(target, _, attempts, used):
+            case Start(target, _, attempts, used, cache, age):
+                self.target, self.cache, self.age = target, cache, age
+                if cache in FREE:
+                    return  # nobody was asked for this request
                 if self.opened is None:
                     self.opened = time.monotonic()
-                self.target = target
                 self.steps += 1
                 self.attempts = attempts
                 self._rest = None
                 if used is not None:
                     self.usage = used + (self.usage or Usage())
-            case ToolCall(call_id, name):
+            case ToolCall(call_id, name) if self.cache not in FREE:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
                 self._ran(call_id, is_error=is_error)
-            case Finish(reason, usage, attempts):
-                self.outcome, self.usage, self.attempts = reason, usage or self.usage, attempts
+            case Finish(reason, _, attempts):
+                self.outcome, self.usage, self.attempts = reason, event.spent or self.usage, attempts
                 if attempts:
                     self.target = attempts[-1].target  # another may have gone on where the one that began broke off
             case Failure(code, _, attempts):
@@ -160,6 +166,7 @@ class Entry:
             "status": self.status,
             "outcome": self.outcome,
             "target": self.target,
+            "cache": self.cache or None,
             "steps": self.steps,
             "tools": [{"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error} for run in self.tools],
             "attempts": [tried(attempt) for attempt in self.attempts],

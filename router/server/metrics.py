@@ -48,6 +48,7 @@ class Metrics:
         self._overhead = histogram("router_overhead_seconds", "What the router adds to its target's time to speak", OVERHEAD)
         self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
         self._rescues = counter("router_rescues", "Answers that another target went on with", "route")
+        self._cache = counter("router_cache", "Answers of routes with a cache, by where they came from", "route", "result")
         self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
         self._cost = counter("router_cost_usd", "What answers cost, in US dollars, as far as that is known", "route")
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
@@ -69,6 +70,8 @@ class Metrics:
             self._attempts.labels(attempt.target, attempt.outcome).inc()
         if entry.rescues:
             self._rescues.labels(route).inc(entry.rescues)
+        if entry.cache:
+            self._cache.labels(route, entry.cache).inc()
         if entry.usage is not None:
             self._tokens.labels(route, "input").inc(entry.usage.input_tokens)
             self._tokens.labels(route, "output").inc(entry.usage.output_tokens)

@@ -41,6 +41,7 @@ STATUS = {
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,
+    "replica_lost": 502,
     "stopping": 503,
 }
 """Failure code → status, where an answer that failed is not streamed; 500 for all others."""
@@ -73,6 +74,10 @@ class Reply:
         headers += self.limits
         if self.entry.attempts:
             headers.append((b"x-router-attempts", header(self.entry.attempts)))
+        if self.entry.cache:
+            headers.append((b"x-router-cache", self.entry.cache.encode()))
+        if self.entry.age is not None:
+            headers.append((b"age", b"%d" % self.entry.age))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool) -> None:

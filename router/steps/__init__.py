@@ -7,6 +7,7 @@ A positional-only parameter is the word's value itself (`- prompt: chat.j2`), ot
 from collections.abc import Callable
 
 from router.events import Step
+from router.steps.cache import cache
 from router.steps.ceiling import ceiling
 from router.steps.edit import edit
 from router.steps.history import history
@@ -26,6 +27,7 @@ STEPS: dict[str, Callable[..., Step]] = {
 
 FROM_ROUTE: dict[str, Callable[..., Step]] = {
     "tools": tools,
+    "cache": cache,
     "reasoning": reasoning,
     "ceiling": ceiling,
 }

@@ -305,6 +305,26 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         target("{model: openai/x, api_base: 'https://h/v1?api_key=k'}"),
         "routes.yaml:2:34: a secret does not belong in an address, where logs and errors show it: use `api_key`",
     ),
+    "a Redis without its scheme": (
+        more("server: {redis: 'localhost:6379'}"),
+        "routes.yaml:5:17: this is not the address of a Redis: write redis://:password@host:6379/0, rediss:// with TLS, or unix:///path",
+    ),
+    "a Redis on no port": (
+        more("server: {redis: 'redis://host:0'}"),
+        "routes.yaml:5:17: this is not the address of a Redis: write redis://:password@host:6379/0, rediss:// with TLS, or unix:///path",
+    ),
+    "a Redis whose database has a name": (
+        more("server: {redis: 'redis://host/cache'}"),
+        "routes.yaml:5:17: a Redis database is a number: redis://host:6379/0",
+    ),
+    "a Redis with an option of its client": (
+        more("server: {redis: 'redis://host/0?socket_timeout=9&db=1'}"),
+        "routes.yaml:5:17: the address of a Redis takes no options but db, ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_cert_reqs",
+    ),
+    "a Redis with an option that cannot be read": (
+        more("server: {redis: 'rediss://host?db=first'}"),
+        "routes.yaml:5:17: the options of this Redis address cannot be read: db is a number",
+    ),
     "a key with a space": (target("{model: openai/x, api_key: 'a b'}"), "routes.yaml:2:33: a key is one line of visible ASCII characters"),
     "yes": (target("{script: demo, optional: yes}"), "routes.yaml:2:31: `optional` takes true or false, not `yes`; did you mean `true`?"),
     "Off": (target("{script: demo, optional: Off}"), "routes.yaml:2:31: `optional` takes true or false, not `Off`; did you mean `false`?"),
@@ -436,6 +456,18 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "a route with its own name as alias": (
         route("{pipeline: chat, targets: [a], aliases: [m]}"),
         "routes.yaml:4:47: `m` is taken: line 4 names it already",
+    ),
+    "a cache without a time": (
+        route("{pipeline: chat, targets: [a], cache: {size: 1MiB}}"),
+        "routes.yaml:4:44: `cache` lacks `ttl`",
+    ),
+    "a cache without room": (
+        route("{pipeline: chat, targets: [a], cache: {ttl: 1h, size: 63KiB}}"),
+        "routes.yaml:4:60: size must be at least 64KiB: few answers would fit",
+    ),
+    "a cache for nobody": (
+        route("{pipeline: chat, targets: [a], cache: {ttl: 1h, scope: user}}"),
+        "routes.yaml:4:61: `user` is not one of caller, route",
     ),
     "a route with a name that is none": (
         TARGETS + "routes:\n  'm m': {pipeline: chat, targets: [a]}\n",
@@ -743,6 +775,7 @@ LITERALS = {
     "as a password in an address": target("{model: openai/x, api_base: 'https://me:sk-HIDDEN@host/v1'}"),
     "as a password in an origin": more("server: {cors: {origins: ['https://me:sk-HIDDEN@host/']}}"),
     "as a parameter of an address": target("{model: openai/x, api_base: 'https://host/v1?api_key=sk-HIDDEN'}"),
+    "as a password of a Redis": more("server: {redis: 'redis://:sk-HIDDEN@host/x'}"),
     "in a file that is not YAML": target("{model: openai/x, api_key: sk-HIDDEN"),
 }
 
@@ -771,6 +804,7 @@ VARIABLES = {
     "an origin": more("server: {cors: {origins: ['${V}']}}"),
     "a size": more("server: {request: {body: '${V}'}}"),
     "a duration": more("defaults: {timeout: {connect: '${V}'}}"),
+    "a Redis": more("server: {redis: '${V}'}"),
     "half a span": more("defaults: {retry: {backoff: '${V}..4s'}}"),
 }
 

@@ -1,0 +1,38 @@
+"""Under what an answer is kept: everything that it depends on, and nothing else.
+
+A question is looked at where it leaves the pipeline, so what counts is what a provider would be told. Fields of the body that no
+template used do not, nor in which order an object's keys came. Whatever could be taken for something else (a text for a file, two
+parts for one, the number 1 for the text "1") has another form.
+"""
+
+import hashlib
+import json
+
+from router.chat import Ask, Call, File, Json, Part
+
+_dumps = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
+
+
+def key(ask: Ask, made_by: str, caller: str) -> str:
+    """The SHA-256 of it, in hex. `made_by`: what makes the answer, as a digest; `caller`: for whom alone, empty for everybody."""
+    made: Json = {
+        "by": made_by,
+        "for": caller,
+        "messages": [[message.role, [_part(part) for part in message.parts]] for message in ask.messages],
+        "params": ask.params.given,
+        "tools": [[tool.name, tool.description, tool.parameters] for tool in ask.tools],
+        "choice": [ask.choice.kind, ask.choice.name],
+    }
+    return hashlib.sha256(_dumps(made).encode()).hexdigest()
+
+
+def _part(part: Part) -> Json:
+    match part:
+        case str():
+            return part
+        case File(kind, url, name):
+            return ["file", kind, url, name]
+        case Call(call_id, name, arguments):
+            return ["call", call_id, name, arguments]
+        case _:
+            return ["result", part.call_id, part.name, part.value, part.is_error]

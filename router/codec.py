@@ -1,0 +1,133 @@
+"""Events as bytes, for what is kept outside of this process: JSON, with a version, read as strictly as a stranger's.
+
+    [1, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3], [["a", "ok", 0.31, 0.12, null, 0]], ""]]
+
+The version first, then the events in their order: a Text as a bare string, any other as its word and its fields. Replicas of two
+releases may read the same Redis: what another version wrote is `Unreadable`, and whoever reads goes on as if it were not there.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import assert_never, cast, get_args
+
+from router.chat import Json
+from router.errors import Attempt
+from router.events import Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+
+VERSION = 1
+REASONS: tuple[str, ...] = get_args(Reason)
+CACHED: tuple[str, ...] = get_args(Cached)
+
+
+class Unreadable(ValueError):
+    """These bytes are no events, or another release's."""
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
+_dumps_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=dict).encode
+
+
+def packed(value: object) -> bytes:
+    """A JSON value as bytes; half a surrogate pair in it is kept, as an escape."""
+    try:
+        return _dumps(value).encode()
+    except UnicodeEncodeError:
+        return _dumps_ascii(value).encode()
+
+
+def encode(events: Sequence[Event]) -> bytes:
+    """The events as bytes."""
+    return packed([VERSION, *(_plain(event) for event in events)])
+
+
+def decode(data: bytes) -> list[Event]:
+    """The events that these bytes are. Unreadable where they are none."""
+    try:
+        found = cast("Json", json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable from error
+    match found:
+        case [int(version), *values] if version == VERSION:
+            # A hundred texts come for each of the others: they are not sent through the match below.
+            return [Text(value) if isinstance(value, str) else _event(value) for value in values]
+        case _:
+            raise Unreadable
+
+
+def _plain(event: Event) -> object:
+    match event:
+        case Text(text):
+            return text
+        case Thought(text):
+            return ["thought", text]
+        case ToolInput(call_id, name, part):
+            return ["input", call_id, name, part]
+        case ToolCall(call_id, name, arguments, malformed):
+            return ["call", call_id, name, arguments, malformed]
+        case ToolResult(call_id, name, result, is_error):
+            return ["result", call_id, name, result, is_error]
+        case Start(target, model, attempts, used, cache, age):
+            return ["start", target, model, _tries(attempts), _counts(used), cache, age]
+        case Finish(reason, usage, attempts, cache):
+            return ["finish", reason, _counts(usage), _tries(attempts), cache]
+        case Failure(code, public, attempts):
+            return ["failure", code, public, _tries(attempts)]
+        case _:
+            assert_never(event)
+
+
+def _tries(attempts: Sequence[Attempt]) -> object:
+    return [[one.target, one.outcome, one.seconds, one.first, one.wait, one.began] for one in attempts]
+
+
+def _counts(usage: Usage | None) -> object:
+    return None if usage is None else [usage.input_tokens, usage.output_tokens]
+
+
+def _event(value: Json) -> Event:
+    match value:
+        case ["thought", str(text)]:
+            return Thought(text)
+        case ["input", str(call_id), str(name), str(part)]:
+            return ToolInput(call_id, name, part)
+        case ["call", str(call_id), str(name), dict(arguments), None | str() as malformed]:
+            return ToolCall(call_id, name, arguments, malformed)
+        case ["result", str(call_id), str(name), result, bool(is_error)]:
+            return ToolResult(call_id, name, result, is_error)
+        case ["start", str(target), str(model), [*attempts], used, str(cache), None | int() | float() as age] if cache in CACHED:
+            return Start(target, model, _attempts(attempts), _usage(used), cast("Cached", cache), age)
+        case ["finish", str(reason), usage, [*attempts], str(cache)] if reason in REASONS and cache in CACHED:
+            return Finish(cast("Reason", reason), _usage(usage), _attempts(attempts), cast("Cached", cache))
+        case ["failure", str(code), str(public), [*attempts]]:
+            return Failure(code, public, _attempts(attempts))
+        case _:
+            raise Unreadable
+
+
+def _attempts(values: Sequence[Json]) -> tuple[Attempt, ...]:
+    return tuple(_attempt(value) for value in values)
+
+
+def _attempt(value: Json) -> Attempt:
+    match value:
+        case [
+            str(target),
+            str(outcome),
+            int() | float() as seconds,
+            None | int() | float() as first,
+            None | int() | float() as wait,
+            int() | float() as began,
+        ]:
+            return Attempt(target, outcome, seconds, first, wait, began)
+        case _:
+            raise Unreadable
+
+
+def _usage(value: Json) -> Usage | None:
+    match value:
+        case None:
+            return None
+        case [int(read), int(written)]:
+            return Usage(read, written)
+        case _:
+            raise Unreadable

@@ -1,0 +1,111 @@
+"""The key of a question: the same for the same, another for anything that an answer depends on."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.cache import key
+from router.chat import Ask, CacheControl, Call, Choice, File, Message, Params, Part, Result, ToolSpec
+
+TEXT = "What is the weather?"
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}
+
+
+def ask(*messages: Message, **more: Any) -> Ask:
+    """A question."""
+    return Ask(model="chat-model", messages=messages or (Message("user", (TEXT,)),), **more)
+
+
+def of(one: Ask, made_by: str = "m", caller: str = "") -> str:
+    """Its key."""
+    return key(one, made_by, caller)
+
+
+def with_part(part: Part) -> Ask:
+    """A question of one message of one part."""
+    return ask(Message("assistant", (part,)))
+
+
+PROBES: dict[str, tuple[Ask, Ask]] = {
+    "another text": (ask(), ask(Message("user", (TEXT + " ",)))),
+    "another role": (ask(), ask(Message("system", (TEXT,)))),
+    "a text cut elsewhere": (ask(Message("user", ("ab", "c"))), ask(Message("user", ("a", "bc")))),
+    "two messages for one": (ask(Message("user", ("a", "b"))), ask(Message("user", ("a",)), Message("user", ("b",)))),
+    "another order": (
+        ask(Message("user", ("a",)), Message("user", ("b",))),
+        ask(Message("user", ("b",)), Message("user", ("a",))),
+    ),
+    "a text that looks like a file": (with_part('["file","image/png","u",""]'), with_part(File("image/png", "u"))),
+    "a file's name for its kind": (with_part(File("a", "u", "b")), with_part(File("b", "u", "a"))),
+    "a call for a result": (with_part(Call("c", "t", {})), with_part(Result("c", "t", {}))),
+    "an error for a result": (with_part(Result("c", "t", 1)), with_part(Result("c", "t", 1, is_error=True))),
+    "a text for a number": (with_part(Result("c", "t", "1")), with_part(Result("c", "t", 1))),
+    "true for one": (with_part(Result("c", "t", True)), with_part(Result("c", "t", 1))),
+    "none for its name": (with_part(Result("c", "t", None)), with_part(Result("c", "t", "null"))),
+    "half a pair for its escape": (with_part("\ud800"), with_part("\\ud800")),
+    "half a pair for its replacement": (with_part("\ud800"), with_part("\ufffd")),
+    "a parameter": (ask(), ask(params=Params(temperature=0))),
+    "another parameter's value": (ask(params=Params(top_p=1)), ask(params=Params(temperature=1))),
+    "a tool": (ask(), ask(tools=(ToolSpec("t", "d", SCHEMA),))),
+    "a tool's words": (ask(tools=(ToolSpec("t", "d", SCHEMA),)), ask(tools=(ToolSpec("t", "e", SCHEMA),))),
+    "a tool's schema": (ask(tools=(ToolSpec("t", "d", SCHEMA),)), ask(tools=(ToolSpec("t", "d", {"type": "object"}),))),
+    "a choice": (ask(), ask(choice=Choice("none"))),
+    "a tool that is chosen": (ask(choice=Choice("named", "a")), ask(choice=Choice("named", "b"))),
+}
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_what_differs_has_another_key(name: str) -> None:
+    """Nothing that a provider would see otherwise can be taken for something else."""
+    one, other = PROBES[name]
+    assert of(one) != of(other)
+
+
+def test_what_makes_the_answer_and_for_whom_is_in_it() -> None:
+    """Another route's, another configuration's or another caller's answer is under another key; no two of these can be mixed up."""
+    keys = {of(ask(), made_by, caller) for made_by in ("a", "b", "") for caller in ("a", "b", "")}
+    assert len(keys) == 9
+
+
+def test_what_no_provider_sees_is_not_in_it() -> None:
+    """Fields that no template used, the address it was asked at, when and how a cache is wanted: the same answer will do."""
+    other = replace(
+        ask(), model="gpt-4", fields={"id": "chat-1"}, extra={"a": 1}, until=5.0, caller="me", cache=CacheControl(0, store=False)
+    )
+    assert of(other) == of(ask())
+
+
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab\ud800", max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def turned(value: Any) -> Any:
+    """The value with every object's keys in the opposite order."""
+    if isinstance(value, dict):
+        return {name: turned(inner) for name, inner in reversed(value.items())}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return [turned(inner) for inner in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
+
+
+@given(st.dictionaries(st.text("ab", max_size=2), VALUES, max_size=4))
+def test_the_order_of_keys_is_nothing(value: dict[str, Any]) -> None:
+    """In arguments, results and schemas."""
+
+    def asking(one: dict[str, Any]) -> Ask:
+        parts = (Call("c", "t", one), Result("c", "t", one))
+        return ask(Message("assistant", parts), tools=(ToolSpec("t", "d", one),))
+
+    assert of(asking(value)) == of(asking(turned(value)))
+
+
+@given(VALUES, VALUES)
+def test_two_values_have_one_key_only_if_they_are_one(one: Any, other: Any) -> None:
+    """As JSON tells them apart: true is not 1."""
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (of(with_part(Result("c", "t", one))) == of(with_part(Result("c", "t", other)))) == same

@@ -1,0 +1,48 @@
+"""Where answers are kept: for their time, within the bound."""
+
+from router.cache import LocalStore
+from router.cache.store import ENTRY
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """What it shows."""
+        return self.now
+
+
+async def test_a_value_is_there_until_its_time_is_over() -> None:
+    """Each for its own time, counted from when it was put."""
+    clock = Clock()
+    store = LocalStore(10_000, clock)
+    await store.put("short", b"1", 10)
+    await store.put("long", b"2", 60)
+    clock.now += 9.9
+    assert (await store.get("short"), await store.get("long")) == (b"1", b"2")
+    clock.now += 0.2
+    assert (await store.get("short"), await store.get("long")) == (None, b"2")
+    await store.put("short", b"3", 10)
+    assert await store.get("short") == b"3"
+
+
+async def test_what_was_used_longest_ago_goes_first() -> None:
+    """To have been read is to have been used."""
+    store = LocalStore(3 * (ENTRY + 100))
+    for name in "abc":
+        await store.put(name, b"x" * 100, 60)
+    await store.get("a")
+    await store.put("d", b"x" * 100, 60)
+    assert [name for name in "abcd" if await store.get(name)] == ["a", "c", "d"]
+
+
+async def test_what_is_larger_than_the_room_is_not_kept() -> None:
+    """And drives nothing else out."""
+    store = LocalStore(10_000)
+    await store.put("small", b"x", 60)
+    await store.put("large", b"x" * 10_000, 60)
+    assert await store.get("large") is None
+    assert await store.get("small") == b"x"

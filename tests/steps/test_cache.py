@@ -1,0 +1,403 @@
+"""The cache of a route: what is given again, to whom, and what never is; one call for all who ask at once."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from router.cache import LocalStore, Store
+from router.chat import Ask, CacheControl, Message
+from router.config.declaration import Cache
+from router.errors import Attempt, RouterError, TargetDown, Unanswered
+from router.events import Answer, Event, Events, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.steps.cache import cache
+
+ASK = Ask(model="m", messages=(Message("user", ("?",)),))
+OK = Attempt("a", "ok", 0.2, first=0.1)
+WHOLE: tuple[Event, ...] = (Start("a", "x/a", (OK,)), Thought("Hm."), Text("One "), Text("two"), Finish("stop", Usage(11, 3), (OK,)))
+TOOLS: tuple[Event, ...] = (
+    Start("a", "x/a"),
+    ToolInput("c", "t", "{}"),
+    ToolCall("c", "t", {}),
+    ToolResult("c", "t", {"celsius": 25}),
+    Start("a", "x/a", used=Usage(5, 1)),
+    Text("Done."),
+    Finish("stop", Usage(16, 4)),
+)
+
+
+class Model:
+    """Something that answers, and counts how often it was asked. `hold`: it is silent after its first event until it is let go."""
+
+    def __init__(self, *events: Event | RouterError) -> None:
+        self.events: Sequence[Event | RouterError] = events or WHOLE
+        self.asked = 0
+        self.closed = 0
+        self.hold: asyncio.Event | None = None
+        self.speaks = asyncio.Event()
+
+    async def answer(self, _: Ask) -> Events:
+        """The answer."""
+        self.asked += 1
+        try:
+            for event in self.events:
+                if isinstance(event, RouterError):
+                    raise event
+                yield event
+                if self.hold is not None:
+                    self.speaks.set()
+                    await self.hold.wait()
+        finally:
+            self.closed += 1
+
+
+def kept(
+    model: Model,
+    store: Store | None = None,
+    *,
+    made_by: str = "m",
+    last_resort: frozenset[str] = frozenset(),
+    declared: Cache | None = None,
+) -> Answer:
+    """The model behind a cache."""
+    store = store or LocalStore(1_000_000)
+    return cache(declared=declared or Cache(ttl=60), store=store, made_by=made_by, last_resort=last_resort)(model.answer)
+
+
+async def read(answer: Answer, ask: Ask = ASK) -> list[Event]:
+    """All of an answer."""
+    async with asyncio.timeout(5), aclosing(answer(ask)) as events:
+        return [event async for event in events]
+
+
+def bare(events: Sequence[Event]) -> list[Event]:
+    """The events without what tells where they come from, and what was tried for them."""
+    made: list[Event] = []
+    for event in events:
+        match event:
+            case Start():
+                made.append(replace(event, cache="", age=None, attempts=()))
+            case Finish():
+                made.append(replace(event, cache="", attempts=()))
+            case _:
+                made.append(event)
+    return made
+
+
+def how(events: Sequence[Event]) -> str:
+    """Where an answer came from."""
+    (told,) = {event.cache for event in events if isinstance(event, Start)}
+    return told
+
+
+def asking(**more: object) -> Ask:
+    """The question, asked with these wishes."""
+    return replace(ASK, cache=CacheControl(**more))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_what_was_answered_is_given_again() -> None:
+    """Event for event; nobody is asked, nothing was tried or spent for it, and it says how old it is."""
+    model = Model()
+    answer = kept(model)
+    first, second = await read(answer), await read(answer)
+    assert (how(first), how(second), model.asked) == ("miss", "hit", 1)
+    assert bare(second) == bare(WHOLE)
+    assert first[-1] == replace(WHOLE[-1], cache="miss")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    start, finish = second[0], second[-1]
+    assert isinstance(start, Start)
+    assert isinstance(finish, Finish)
+    assert start.attempts == finish.attempts == ()
+    assert start.age is not None
+    assert 0 <= start.age < 5
+    assert (finish.usage, finish.spent) == (Usage(11, 3), None)
+
+
+async def test_another_question_is_asked() -> None:
+    """As is the same one on a route whose answers are made in another way, and for another caller, unless all share them."""
+    store, model = LocalStore(1_000_000), Model()
+    await read(kept(model, store))
+    assert how(await read(kept(model, store), ASK.with_messages(Message("user", ("!",))))) == "miss"
+    assert how(await read(kept(model, store, made_by="n"))) == "miss"
+    assert how(await read(kept(model, store), replace(ASK, caller="other"))) == "miss"
+    assert how(await read(kept(model, store))) == "hit"
+
+
+async def test_scope_route_is_for_every_caller() -> None:
+    """What one caller was told is told to the next."""
+    answer = kept(Model(), declared=Cache(ttl=60, scope="route"))
+    assert [how(await read(answer, replace(ASK, caller=caller))) for caller in ("one", "two", "")] == ["miss", "hit", "hit"]
+
+
+def ended(*events: Event, reason: str = "stop", attempts: tuple[Attempt, ...] = (OK,)) -> tuple[Event, ...]:
+    """An answer of one model call."""
+    return (Start("a", "x/a"), *events, Finish(reason, Usage(1, 1), attempts))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+CUT = Attempt("a", "cut", 1.0, first=0.1)
+NOT_KEPT: dict[str, tuple[Event | RouterError, ...]] = {
+    "a failure": (Start("a", "x/a"), Text("Half"), Failure("no_answer", "It broke off.")),
+    "an error after its first words": (Start("a", "x/a"), Text("Half"), TargetDown("a", "cut")),
+    "an error before them": (Unanswered(),),
+    "cut at max_tokens": ended(Text("Half"), reason="length"),
+    "filtered": ended(Text("Half"), reason="content-filter"),
+    "stopped at max_steps": ended(Text("Half"), reason="tool-calls"),
+    "another end": ended(Text("Half"), reason="other"),
+    "an end that nobody said": ended(Text("Half"), reason="unknown"),
+    "rescued": ended(Text("One two"), attempts=(CUT, Attempt("b", "ok", 1.0, first=0.1))),
+    "tools ran": TOOLS,
+    "a call that is the caller's": ended(ToolCall("c", "t", {})),
+    "of last resort": (Start("demo", "script/demo"), Text("Hello"), Finish("stop")),
+    "of last resort, in its second half": ended(Text("One"), attempts=(Attempt("demo", "ok", 1.0, first=0.1),)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_KEPT)
+async def test_what_is_no_whole_answer_is_never_given_again(name: str) -> None:
+    """Each is asked anew; what came of it the first time is in nobody's answer."""
+    model = Model(*NOT_KEPT[name])
+    answer = kept(model, last_resort=frozenset({"demo"}))
+    if any(isinstance(event, RouterError) for event in NOT_KEPT[name]):
+        with pytest.raises(RouterError):
+            await read(answer)
+    else:
+        assert how(await read(answer)) == "miss"
+    model.events = WHOLE
+    again = await read(answer)
+    assert how(again) == "miss"
+    assert bare(again) == bare(WHOLE)
+    assert model.asked == 2
+
+
+async def test_tools_may_be_kept() -> None:
+    """Their calls and results are given again with the rest; but not where one failed, or where a call is left to the caller."""
+    declared = Cache(ttl=60, tools="keep")
+    answer = kept(Model(*TOOLS), declared=declared)
+    assert how(await read(answer)) == "miss"
+    again = await read(answer)
+    assert how(again) == "hit"
+    assert bare(again) == bare(TOOLS)
+    failed = [replace(event, is_error=True) if isinstance(event, ToolResult) else event for event in TOOLS]
+    left = ended(ToolCall("c", "t", {}))
+    for events in (failed, left):
+        answer = kept(Model(*events), declared=declared)
+        assert [how(await read(answer)) for _ in range(2)] == ["miss", "miss"]
+
+
+async def test_a_target_that_failed_before_its_first_word_does_no_harm() -> None:
+    """Nor does one that was overtaken: nothing of theirs is in the answer."""
+    tried = (Attempt("a", "status_429", 0.1), Attempt("b", "abandoned", 0.3), OK)
+    answer = kept(Model(*ended(Text("One"), attempts=tried)))
+    assert [how(await read(answer)) for _ in range(2)] == ["miss", "hit"]
+
+
+async def test_an_answer_that_is_left_half_way_is_never_given_again() -> None:
+    """Its call is stopped before the leaving returns."""
+    model = Model()
+    model.hold = asyncio.Event()
+    answer = kept(model)
+    async with aclosing(answer(ASK)) as events:
+        await anext(events)
+    assert model.closed == 1
+    model.hold = None
+    assert how(await read(answer)) == "miss"
+    assert model.asked == 2
+
+
+async def test_all_who_ask_at_once_share_one_call() -> None:
+    """Each gets all of it; what was tried and spent for it is told to one of them."""
+    model = Model()
+    model.hold = asyncio.Event()
+    answer = kept(model)
+    reading = [asyncio.create_task(read(answer)) for _ in range(50)]
+    await model.speaks.wait()
+    reading += [asyncio.create_task(read(answer)) for _ in range(50)]
+    await asyncio.sleep(0)
+    model.hold.set()
+    answers = await asyncio.gather(*reading)
+    assert model.asked == 1
+    assert [how(one) for one in answers] == ["miss"] + ["shared"] * 99
+    assert all(bare(one) == bare(WHOLE) for one in answers)
+    ends = [one[-1] for one in answers]
+    assert [end.spent for end in ends if isinstance(end, Finish) and end.spent is not None] == [Usage(11, 3)]
+    assert [end.attempts for end in ends if isinstance(end, Finish) and end.attempts] == [(OK,)]
+
+
+async def test_what_was_spent_is_told_although_who_began_has_left() -> None:
+    """Somebody pays for every call that comes to its end: to ask, be joined and leave is not free of charge for both."""
+    model = Model()
+    model.hold = asyncio.Event()
+    answer = kept(model)
+    async with aclosing(answer(ASK)) as events:
+        await anext(events)
+        joined = asyncio.create_task(read(answer))
+        await asyncio.sleep(0)
+    model.hold.set()
+    whole = await joined
+    assert model.asked == 1
+    assert bare(whole) == bare(WHOLE)
+    finish = whole[-1]
+    assert isinstance(finish, Finish)
+    assert (finish.spent, finish.attempts) == (Usage(11, 3), (OK,))
+
+
+async def test_an_error_is_everybodys() -> None:
+    """Of the same kind, with the attempts told once; the next question is asked again."""
+    model = Model(Unanswered(attempts=(Attempt("a", "status_503", 0.1),)))
+    answer = kept(model)
+    faults = await asyncio.gather(*(read(answer) for _ in range(5)), return_exceptions=True)
+    assert all(type(fault) is Unanswered for fault in faults)
+    assert [len(fault.attempts) for fault in faults if isinstance(fault, Unanswered)] == [1, 0, 0, 0, 0]
+    assert model.asked == 1
+    model.events = WHOLE
+    assert how(await read(answer)) == "miss"
+
+
+async def test_callers_do_not_share_a_call() -> None:
+    """Unless the route's scope says so."""
+    asked: list[int] = []
+    for scope in ("caller", "route"):
+        model = Model()
+        answer = kept(model, declared=Cache(ttl=60, scope=scope))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await asyncio.gather(*(read(answer, replace(ASK, caller=str(number))) for number in range(3)))
+        asked.append(model.asked)
+    assert asked == [3, 1]
+
+
+async def test_no_cache_asks_anew_and_is_kept() -> None:
+    """Neither what is kept nor what is under way will do; what comes of it takes the place of what was kept."""
+    model = Model()
+    answer = kept(model)
+    await read(answer)
+    model.events = ended(Text("Other"))
+    renewed = await read(answer, asking(max_age=0.0))
+    assert how(renewed) == "bypass"
+    again = await read(answer)
+    assert how(again) == "hit"
+    assert bare(again) == bare(renewed) == bare(ended(Text("Other")))
+    await asyncio.gather(read(answer, asking(max_age=0.0)), read(answer, asking(max_age=0.0)))
+    assert model.asked == 4
+
+
+async def test_no_store_keeps_nothing_and_shares_nothing_of_its_own() -> None:
+    """What is kept already may be given to it."""
+    model = Model()
+    answer = kept(model)
+    quiet = asking(store=False)
+    assert [how(one) for one in await asyncio.gather(read(answer, quiet), read(answer))] == ["miss", "miss"]
+    assert model.asked == 2
+    assert how(await read(answer, quiet)) == "hit"
+    model = Model()
+    answer = kept(model)
+    assert [how(await read(answer, one)) for one in (quiet, quiet, ASK, quiet)] == ["miss", "miss", "miss", "hit"]
+
+
+async def test_max_age_and_an_edited_ttl_are_held_against_the_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is counted by the clock of the world: another machine may have made it."""
+    store, now = LocalStore(1_000_000), time.time()
+    await read(kept(Model(), store))
+    monkeypatch.setattr(time, "time", lambda: now + 30)
+    aged = await read(kept(Model(), store))
+    assert isinstance(aged[0], Start)
+    assert aged[0].age == pytest.approx(30, abs=2)
+    assert how(await read(kept(Model(), store), asking(max_age=40.0, store=False))) == "hit"
+    assert how(await read(kept(Model(), store), asking(max_age=20.0, store=False))) == "miss"
+    assert how(await read(kept(Model(), store, declared=Cache(ttl=20)), asking(store=False))) == "miss"
+    monkeypatch.setattr(time, "time", lambda: now - 30)  # a clock that was put back
+    early = await read(kept(Model(), store))
+    assert isinstance(early[0], Start)
+    assert early[0].age == 0
+
+
+class Shelf:
+    """A store that may hold anything, and takes its time."""
+
+    def __init__(self, value: bytes | None = None) -> None:
+        self.value = value
+
+    async def get(self, name: str) -> bytes | None:
+        """What it holds, whatever is asked for."""
+        del name
+        await asyncio.sleep(0)
+        return self.value
+
+    async def put(self, name: str, value: bytes, ttl: float) -> None:
+        """Hold this."""
+        del name, ttl
+        await asyncio.sleep(0)
+        self.value = value
+
+
+async def test_what_cannot_be_read_is_not_there() -> None:
+    """Another release's, a stranger's, half an answer: it is asked anew, and what came takes its place."""
+    shelf = Shelf()
+
+    async def asked() -> str:
+        told = how(await read(kept(Model(), shelf)))
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)  # what was read is put down
+        return told
+
+    await asked()
+    good = shelf.value
+    assert good is not None
+    stamp = good.partition(b"\n")[0]
+    for value in (
+        b"",
+        b"\n",
+        b"x\n[1]",
+        b"9" * 400 + good[len(stamp) :],
+        stamp,
+        stamp + b"\n[1]",
+        stamp + b'\n[1,"Hi"]',
+        stamp + b"\n[9]",
+        b"nan" + good[len(stamp) :],
+        good[:-2],
+    ):
+        shelf.value = value
+        assert await asked() == "miss", value
+        assert await asked() == "hit"
+
+
+async def test_a_slow_store_makes_no_second_call() -> None:
+    """All who wait for it find the one that was begun first."""
+    model = Model()
+    answer = kept(model, Shelf())
+    answers = await asyncio.gather(*(read(answer) for _ in range(20)))
+    assert model.asked == 1
+    assert sorted(how(one) for one in answers) == ["miss"] + ["shared"] * 19
+
+
+async def test_an_answer_that_is_too_long_is_not_kept() -> None:
+    """It is given whole all the same; and who asks meanwhile and comes too late for its start asks anew."""
+    pieces = [Text("x" * 10_000)] * 200
+    model = Model(*ended(*pieces))
+    answer = kept(model, LocalStore(100_000_000))
+    async with aclosing(answer(ASK)) as events:
+        seen = [await anext(events) for _ in range(150)]
+        late = await read(answer)
+        seen += [event async for event in events]
+    assert bare(seen) == bare(late) == bare(ended(*pieces))
+    assert how(late) == "miss"
+    assert model.asked == 2
+    assert how(await read(answer)) == "miss"
+
+
+@pytest.mark.parametrize("leave", [lambda: asyncio.timeout(0.01), lambda: asyncio.timeout(0)])
+async def test_who_is_cancelled_leaves_nothing_behind(leave: Callable[[], asyncio.Timeout]) -> None:
+    """Neither a task nor an open call, whenever it comes."""
+    model = Model()
+    model.hold = asyncio.Event()
+    answer = kept(model)
+
+    async def leaving() -> None:
+        async with leave(), aclosing(answer(ASK)) as events:
+            async for _ in events:
+                pass
+
+    with pytest.raises(TimeoutError):
+        await leaving()
+    assert model.closed == model.asked
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

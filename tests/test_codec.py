@@ -1,0 +1,101 @@
+"""Events as bytes and back: whatever they hold, and whatever else the bytes may be."""
+
+import json
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any, cast, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.codec import Unreadable, decode, encode
+from router.errors import Attempt
+from router.events import Event, Text, ToolResult
+
+TEXTS = st.text(st.characters())  # half surrogate pairs too: a tool may return one
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "arguments": st.dictionaries(TEXTS, JSON, max_size=3),
+    "result": JSON,
+    "age": st.none() | st.floats(allow_nan=False),
+    "attempts": st.deferred(lambda: st.lists(built(Attempt), max_size=2).map(tuple)),
+    "seconds": st.floats(allow_nan=False),
+    "began": st.floats(allow_nan=False),
+    "first": st.none() | st.floats(allow_nan=False),
+    "wait": st.none() | st.floats(allow_nan=False),
+}
+"""What the fields of these names hold; what all others hold, their types say."""
+
+
+def built(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Values of this type, every field given: one that is added to it is tried, too."""
+    held: dict[str, Any] = {}
+    for one in fields(kind):
+        held[one.name] = FIELDS[one.name] if one.name in FIELDS else st.from_type(cast("type", one.type))
+    return st.builds(kind, **held)
+
+
+EVENTS: st.SearchStrategy[Event] = st.one_of(*(built(kind) for kind in get_args(Event)))
+
+
+@given(st.lists(EVENTS, max_size=6))
+def test_what_goes_in_comes_out(given_events: list[Event]) -> None:
+    """Each event equal to the one that went in, in their order."""
+    assert decode(encode(given_events)) == given_events
+
+
+@given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_events_or_unreadable(data: bytes) -> None:
+    """Nothing else is raised, whatever lies there."""
+    with suppress(Unreadable):
+        decode(data)
+
+
+@given(JSON)
+def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: Any) -> None:
+    """A field that does not fit is no event with a wrong field in it: it could be written again as it was read."""
+    for word in ("thought", "input", "call", "result", "start", "finish", "failure"):
+        for count in range(7):
+            try:
+                read = decode(json.dumps([1, [word, *[value] * count]]).encode())
+            except Unreadable:
+                continue
+            assert decode(encode(read)) == read
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'[2,"Hi"]',
+        b"[]",
+        b"{}",
+        b"null",
+        b'[1,["unknown"]]',
+        b"[1,5]",
+        b'[1,["finish","never",null,[],""]]',
+        b'[1,["finish","stop",null,[],"lost"]]',
+        b"[" * 9999,
+    ],
+)
+def test_another_release_is_unreadable(data: bytes) -> None:
+    """As are what is no list, a word that is none, and what is nested without end."""
+    with pytest.raises(Unreadable):
+        decode(data)
+
+
+def test_half_a_surrogate_pair_is_kept() -> None:
+    """A tool may return one; it is for the wires to mend."""
+    result = ToolResult("c", "t", {"\ud83d": ["\udc00 北京"]})
+    assert decode(encode([result, Text("北京")])) == [result, Text("北京")]
+
+
+def test_text_is_written_as_it_is() -> None:
+    """A character outside of ASCII takes its bytes, not an escape of six."""
+    assert encode([Text("北京")]) == '[1,"北京"]'.encode()
