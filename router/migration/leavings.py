@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from router.config.foreign import Said
 from router.migration import verdicts
 from router.migration.models import Models
-from router.migration.page import UNSPOKEN, Page, Section
+from router.migration.page import Page, Section
 from router.migration.policy import MOST_AT_ONCE
 from router.migration.settings import FALLBACKS, STORES, Settings
 from router.migration.targets import losses
@@ -42,7 +42,6 @@ def leavings(page: Page, settings: Settings, models: Models, variables: Variable
             f"environment_variables ({told}): set those that are needed where the router runs; their values are not repeated here"
         )
     losses(page.rest, settings.source.sections, KNOWN, verdicts.SECTIONS)
-    _unspoken(page)
 
 
 def _callbacks(library: Mapping[str, Said], made: Section) -> None:
@@ -72,10 +71,8 @@ def _cache(page: Page, settings: Settings, variables: Variables) -> None:
             "litellm_settings.cache: it is not for every chat; a route keeps its answers or does not: write `cache` where it should"
         )
     if (on and store.startswith("redis")) or any(key.startswith("redis_") for key in settings.router):
-        page.server.keys["redis"] = "${REDIS_URL}"
-        page.server.note("redis: the original's host, port and password are one address here: set REDIS_URL to redis://:PASSWORD@HOST:PORT")
-        if "redis" not in UNSPOKEN:
-            variables.variable("REDIS_URL")
+        page.server.keys["redis"] = variables.variable("REDIS_URL", "redis://:PASSWORD@HOST:PORT")
+        page.server.note("redis: the original's host, port and password are one address here: in REDIS_URL")
 
 
 def _general(page: Page, settings: Settings, models: Models) -> None:
@@ -94,9 +91,3 @@ SERVED = {
     **verdicts.GENERAL,
     "max_parallel_requests": "write `limit: {concurrent: …}` on the routes",
 }
-
-
-def _unspoken(page: Page) -> None:
-    sections = [*page.routes.values(), page.server]
-    if written := sorted({key for section in sections for key in section.keys if key in UNSPOKEN}):
-        page.rest.lose(f"{', '.join(written)}: routes.yaml does not know this yet; the lines are there, as comments")

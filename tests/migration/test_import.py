@@ -522,7 +522,7 @@ TOLD = {
     + "litellm_settings: {cache: true, cache_params: {mode: default_off}}": "# not carried over: litellm_settings.cache: it is not for every chat",
     ONE + "litellm_settings: {cache: true, cache_params: {type: local, ttl: 90}}": "cache: {ttl: 90s, scope: route}",
     ONE + "litellm_settings: {cache: true}": "cache: {ttl: 1h, scope: route}",
-    ONE + "litellm_settings: {callbacks: [langfuse]}": "# not carried over: litellm_settings.callbacks langfuse: nothing is sent there",
+    ONE + "litellm_settings: {callbacks: [langfuse]}": "\n\n# not carried over: litellm_settings.callbacks langfuse: nothing is sent there",
     ONE + "general_settings: {master_key: sk-canary}": "# not carried over: general_settings.master_key: callers' keys",
     ONE + "general_settings: {global_max_parallel_requests: 90}": "server:\n  max_streams: 90\n",
     deployments("a model: openai/a, input_cost_per_token: 1e-6"): "# not carried over: a price of one kind of token",
