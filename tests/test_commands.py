@@ -140,6 +140,30 @@ def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers
     assert f"http://127.0.0.1:{port}/api/chat" in said
 
 
+def test_an_edit_is_one_entry_of_the_log(workspace: Workspace) -> None:
+    """What is written beside is none: no library says that it saw something."""
+    workspace.write("routes.yaml", routes(HI))
+    port = _free_port()
+    command = [sys.executable, "-m", "router", "serve", "--port", str(port)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=workspace.root, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _answered(process, port)
+            workspace.write("beside.txt", "nothing of ours")
+            workspace.write("routes.yaml", routes(HI, "targets: [a]\n    max_steps: 3"))
+            assert process.stderr is not None
+            seen = ""
+            while '"reloaded"' not in seen:
+                line = process.stderr.readline()
+                assert line, seen
+                seen += line
+            process.send_signal(signal.SIGTERM)
+            _, rest = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert "watchfiles" not in seen + rest
+
+
 def _answered(process: subprocess.Popen[str], port: int) -> str:
     """Wait until it serves, and ask it something; what it said on starting."""
     said = ""

@@ -161,6 +161,17 @@ def test_what_is_refused_is_refused_as_shown(
     assert capsys.readouterr().err == following.text
 
 
+def test_the_mistake_of_the_readme_is_the_shipped_files(shipped: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The slip in the shipped routes.yaml that the README shows, at the line where it would be made."""
+    block = next(block for block in shown("text") if "cluade" in block.text)
+    place, written = block.text.splitlines()[:2]
+    lines = page("routes.yaml").splitlines()
+    lines[int(place.split(":")[1]) - 1] = written.removeprefix("    ")
+    shipped.write("routes.yaml", "\n".join(lines) + "\n")
+    assert main(["check", "--routes", str(shipped.root / "routes.yaml")]) == 1
+    assert capsys.readouterr().err == block.text + "\n1 mistake in the configuration.\n"
+
+
 @pytest.mark.parametrize("block", [block for block in shown("python") if "-> Step" not in block.text], ids=str)
 def test_a_tool_set_shown_is_one(block: Block) -> None:
     """Every python block that is no step loads as a tool set does."""

@@ -12,9 +12,11 @@ exit codes:
 
 import argparse
 import shlex
+import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from shutil import which
 
 from router.commands.files import refuse, write
 
@@ -72,7 +74,9 @@ def run(given: argparse.Namespace) -> int:
         texts = {path: _provided(text, PROVIDERS[given.provider]) for path, text in texts.items()}
     write(texts)
     there = shlex.quote(str(folder))
-    print(f"Written to {folder}: {', '.join(NAMES)}. Next:\n\n  cd {there} && router check\n  cd {there} && router serve")
+    # A router in an environment that is not active is no command yet.
+    router = "router" if which("router") else f"{shlex.quote(sys.executable)} -m router"
+    print(f"Written to {folder}: {', '.join(NAMES)}. Next:\n\n  cd {there} && {router} check\n  cd {there} && {router} serve")
     return 0
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from router.config.foreign import Said
 from router.migration import verdicts
 from router.migration.models import Models
-from router.migration.page import UNSPOKEN, Page, Section
+from router.migration.page import Page, Section
+from router.migration.policy import MOST_AT_ONCE
 from router.migration.settings import FALLBACKS, STORES, Settings
 from router.migration.targets import losses
 from router.migration.variables import Variables
@@ -15,14 +16,12 @@ SHARED = frozenset(
     {
         *FALLBACKS,
         *("num_retries", "timeout", "stream_timeout", "retry_after", "allowed_fails", "cooldown_time", "disable_cooldowns"),
-        *("routing_strategy", "model_group_alias", "model_alias_map", "default_fallbacks"),
+        *("routing_strategy", "model_group_alias", "model_alias_map", "default_fallbacks", "max_fallbacks"),
     }
 )
 """Settings that the plan takes up."""
 CALLBACKS = ("callbacks", "success_callback", "failure_callback")
-SERVER = frozenset(
-    {"global_max_parallel_requests", "max_parallel_requests", "max_request_size_mb", "allowed_ips", "allowed_routes", "custom_auth"}
-)
+SERVER = frozenset({"max_parallel_requests", "max_request_size_mb", "allowed_ips", "allowed_routes", "custom_auth"})
 """general_settings that would stand under `server`."""
 KNOWN = frozenset(
     {"model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables", "credential_list", "include"}
@@ -43,7 +42,6 @@ def leavings(page: Page, settings: Settings, models: Models, variables: Variable
             f"environment_variables ({told}): set those that are needed where the router runs; their values are not repeated here"
         )
     losses(page.rest, settings.source.sections, KNOWN, verdicts.SECTIONS)
-    _unspoken(page)
 
 
 def _callbacks(library: Mapping[str, Said], made: Section) -> None:
@@ -73,29 +71,23 @@ def _cache(page: Page, settings: Settings, variables: Variables) -> None:
             "litellm_settings.cache: it is not for every chat; a route keeps its answers or does not: write `cache` where it should"
         )
     if (on and store.startswith("redis")) or any(key.startswith("redis_") for key in settings.router):
-        page.server.keys["redis"] = "${REDIS_URL}"
-        page.server.note("redis: the original's host, port and password are one address here: set REDIS_URL to redis://:PASSWORD@HOST:PORT")
-        if "redis" not in UNSPOKEN:
-            variables.variable("REDIS_URL")
+        page.server.keys["redis"] = variables.variable("REDIS_URL", "redis://:PASSWORD@HOST:PORT")
+        page.server.note("redis: the original's host, port and password are one address here: in REDIS_URL")
 
 
 def _general(page: Page, settings: Settings, models: Models) -> None:
     general = settings.general
+    most = settings.source.number(general.get("global_max_parallel_requests"), "global_max_parallel_requests")
+    if most and most >= 1:
+        page.server.keys["max_streams"] = int(min(most, MOST_AT_ONCE))
     carried = {"master_key"} | ({"completion_model"} if settings.first in models.groups else set[str]())
     if general.get("master_key") is not None:
         page.server.lose("general_settings.master_key: callers' keys are declared under `server.auth`; `router keys new NAME` makes one")
     losses(page.server, {key: one for key, one in general.items() if key in SERVER}, frozenset(), SERVED, "general_settings.")
-    losses(page.rest, general, frozenset(carried) | SERVER, verdicts.GENERAL, "general_settings.")
+    losses(page.rest, general, frozenset(carried) | SERVER | {"global_max_parallel_requests"}, verdicts.GENERAL, "general_settings.")
 
 
 SERVED = {
     **verdicts.GENERAL,
-    "global_max_parallel_requests": "write `limit: {concurrent: …}` on the routes",
     "max_parallel_requests": "write `limit: {concurrent: …}` on the routes",
 }
-
-
-def _unspoken(page: Page) -> None:
-    sections = [*page.routes.values(), page.server]
-    if written := sorted({key for section in sections for key in section.keys if key in UNSPOKEN}):
-        page.rest.lose(f"{', '.join(written)}: routes.yaml does not know this yet; the lines are there, as comments")

@@ -11,9 +11,6 @@ from router.config.document import DOUBTFUL, NULLS, NUMBER, TRUTHS
 Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
 LOST = "not carried over: "
 WIDTH = 120
-UNSPOKEN: frozenset[str] = frozenset({"cache", "limit", "redis"})
-"""Keys that routes.yaml does not know yet: they are written as comments. One that it knows leaves this set, and is written as a
-key: nothing else is to be changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +47,12 @@ class Section:
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
         """It, as YAML. Its remarks stand in it, for they are about its keys; before it where it is a comment itself."""
-        silent = self.dropped or UNSPOKEN.issuperset(self.keys)
-        first = f"{indent}# " if silent else indent
+        first = f"{indent}# " if self.dropped else indent
         title = [f"{first}{scalar(name)}:"] if self.keys else []
-        remarks = [f"{indent}{'' if silent else '  '}{remark.line}" for remark in self.remarks]
-        yield from [*remarks, *title] if silent else [*title, *remarks]
+        remarks = [f"{indent}{'  ' if self.keys and not self.dropped else ''}{remark.line}" for remark in self.remarks]
+        yield from [*remarks, *title] if self.dropped else [*title, *remarks]
         for key, value in self.keys.items():
-            lead = f"{first}  " + ("# " if key in UNSPOKEN and not silent else "")
+            lead = f"{first}  "
             note = f"  # {self.notes[key]}" if key in self.notes else ""
             flow = f"{lead}{key}: {flowing(value, bare=True)}{note}"
             if len(flow) <= WIDTH or not isinstance(value, Sequence) or isinstance(value, str):

@@ -24,6 +24,8 @@ HEAVIEST = 1_000_000
 """The greatest weight that routes.yaml takes."""
 LIGHTEST = 1e-6
 """A weight below is none."""
+DEEPEST = 5
+"""How many fallbacks of fallbacks LiteLLM follows where nobody says."""
 Share = tuple[str, float | None]
 """A target in a pool, and its weight where it has one."""
 
@@ -155,18 +157,20 @@ class Plan:
     def _chain(self, name: str, kind: str, made: Section | None = None) -> list[Group]:
         """The groups that this one falls back to, and those that they fall back to, each once, as LiteLLM would come to them."""
         found: dict[str, Group] = {}
+        deepest = self.settings.number("max_fallbacks")
 
-        def follow(asking: str, others: Sequence[Said]) -> None:
-            for other in others:
+        def follow(asking: str, others: Sequence[Said], depth: int) -> None:
+            # As it counts: one that was tried before counts for those that are tried from the next.
+            for tried, other in enumerate(others if depth < (DEEPEST if deepest is None else deepest) else (), depth + 1):
                 group = self._meant(str(other.value))
                 if group is None:
                     if made is not None:
                         made.lose(f"{kind}: {other.value}, which is no model of this file")
                 elif group.name not in (*found, asking, name):
                     found[group.name] = group
-                    follow(group.name, self._told(group.name, kind))
+                    follow(group.name, self._told(group.name, kind), tried)
 
-        follow(name, self._told(name, kind) or self.chains[kind].get("*", ()))
+        follow(name, self._told(name, kind) or self.chains[kind].get("*", ()), 0)
         return list(found.values())
 
     def _told(self, name: str, kind: str) -> tuple[Said, ...]:

@@ -19,6 +19,8 @@ MOST = 10
 """Attempts that routes.yaml takes."""
 TOTAL = 300.0
 """Seconds: `timeout.total` where nobody says."""
+MOST_AT_ONCE = 1_000_000
+"""Answers at one time that a limit may say."""
 SHORTEST = 0.001
 """Seconds. What is shorter is a way of saying none."""
 
@@ -127,7 +129,7 @@ class Policy:
             if self.settings.holds_limits and (most := self._sum(members, name)):
                 limit[key] = f"{most}/minute"
         if concurrent := self._sum(members, "max_parallel_requests"):
-            limit["concurrent"] = concurrent
+            limit["concurrent"] = min(concurrent, MOST_AT_ONCE)
         if limit:
             made.keys["limit"] = {**limit, "per": "route"}
             made.note("limit: beyond it the original goes on to the fallbacks; here the caller is told to wait")

@@ -21,12 +21,15 @@ from router.targets.providers import PROVIDERS, variable
 NUMBERS = {"temperature": float, "top_p": float, "max_tokens": int, "seed": int, "presence_penalty": float, "frequency_penalty": float}
 SAMPLING = {item.name: item.name for item in record_of(Params).fields} | {"max_completion_tokens": "max_tokens"}
 """Key of litellm_params → ours in `params`."""
+COSTS = {"input_cost_per_token": "input", "output_cost_per_token": "output"}
+"""Dollars for one token → ours for a million, in `price`."""
 CARRIED = frozenset(SAMPLING) | {
     *("model", "custom_llm_provider", "litellm_credential_name", "api_key", "api_base", "base_url", "api_version"),
+    *COSTS,
     *("timeout", "stream_timeout", "max_retries", "num_retries", "weight", "order", "rpm", "tpm", "max_parallel_requests"),
 }
 """Keys of litellm_params that a target or its route takes up."""
-TOLD = frozenset({"id", "mode", "base_model", "max_input_tokens"}) | verdicts.TOLD_ONLY
+TOLD = frozenset({"id", "mode", "base_model", "max_input_tokens", *COSTS}) | verdicts.TOLD_ONLY
 COHERE = "https://api.cohere.ai/compatibility/v1"
 ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "client_id", "client_secret"})
 
@@ -48,6 +51,7 @@ class Workshop:
         self._version(one, made)
         self._params(one, made)
         self._window(one, made)
+        self._price(one, made)
         losses(made, one.params, CARRIED, verdicts.PARAMS)
         losses(made, one.info, TOLD | {key for key in one.info if key.startswith("supports_")}, verdicts.INFO, "model_info.")
         if why := self._unfit(name, one, made):
@@ -161,6 +165,16 @@ class Workshop:
                 made.notes["context_window"] = "its base_model's"
             else:
                 made.lose("model_info.base_model: nobody knows how much it reads; write `context_window`")
+
+    def _price(self, one: Deployment, made: Section) -> None:
+        """What a token costs, where both kinds are said."""
+        number = self.source.number
+        costs = {name: number(one.params.get(key) or one.info.get(key), key) for key, name in COSTS.items()}
+        known = {name: round(cost * 1_000_000, 6) for name, cost in costs.items() if cost is not None}
+        if len(known) == len(COSTS):
+            made.keys["price"] = known
+        elif known:
+            made.lose("a price of one kind of token: `price` has both, for a million")
 
     def _unfit(self, name: str, one: Deployment, made: Section) -> str:
         """Why this target could not be served, in one sentence; empty where it could be."""

@@ -47,9 +47,9 @@ class Variables:
         self.needed.setdefault(name, "written out in the original")
         return f"${{{name}}}", "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
 
-    def variable(self, name: str) -> str:
-        """A reference to the variable that LiteLLM reads by itself."""
-        self.needed.setdefault(name, "LiteLLM read it by itself")
+    def variable(self, name: str, why: str = "LiteLLM read it by itself") -> str:
+        """A reference to a variable that the original does not name."""
+        self.needed.setdefault(name, why)
         self.taken.add(name)
         return f"${{{name}}}"
 

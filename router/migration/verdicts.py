@@ -22,7 +22,6 @@ AS_HERE = frozenset(
 )
 
 NO_HEADERS = "a target has no headers of its own"
-NO_PRICES = "prices are not a target's"
 NO_TAGS = "there is no routing by tags: a route for each of them"
 NO_TEAMS = "there are no teams: a route for each of them"
 NO_DATABASE = "there is no database: keys and models stand in files"
@@ -59,8 +58,6 @@ PARAMS = {
     "vertex_project": OF_GOOGLE + ": VERTEXAI_PROJECT",
     "vertex_location": OF_GOOGLE + ": VERTEXAI_LOCATION",
     "vertex_credentials": OF_GOOGLE + ": GOOGLE_APPLICATION_CREDENTIALS",
-    "input_cost_per_token": NO_PRICES,
-    "output_cost_per_token": NO_PRICES,
     "api_version": "only azure/ has one",
     "merge_reasoning_content_in_choices": "thoughts are told apart from the answer; `reasoning: show` on the route shows them",
     "cache_control_injection_points": "what a provider is to keep is not marked",
@@ -72,8 +69,6 @@ INFO = {
     "access_groups": NO_TEAMS,
     "team_id": NO_TEAMS,
     "team_public_model_name": NO_TEAMS,
-    "input_cost_per_token": NO_PRICES,
-    "output_cost_per_token": NO_PRICES,
     "tier": NO_TAGS,
     "max_tokens": "write `max_tokens` in `params` where it is meant as a limit",
     "max_output_tokens": "write `max_tokens` in `params` where it is meant as a limit",
@@ -92,7 +87,7 @@ ROUTER = {
     "model_group_retry_policy": "the kind of error decides: 408, 429, 5xx and lost connections are tried again, silence and refusals are not",
     "allowed_fails_policy": "any failure counts for the breaker, but for a question that was at fault; a wrong key opens it at once",
     "routing_strategy_args": "how the busy and the slow are known is fixed",
-    "provider_budget_config": "no provider has a budget",
+    "provider_budget_config": "no provider has a budget; `limit: {spend: …}` on the route is the nearest",
     "redis_host": "what is shared between processes goes by `server.redis`",
     "redis_port": "what is shared between processes goes by `server.redis`",
     "redis_password": "what is shared between processes goes by `server.redis`",
@@ -100,7 +95,6 @@ ROUTER = {
     "redis_db": "what is shared between processes goes by `server.redis`",
     "cache_responses": "write `cache` on the routes whose answers may be given again",
     "caching_groups": "each route has answers of its own",
-    "max_fallbacks": "whoever stands in a route's list may be asked",
     "default_max_parallel_requests": "there is no limit for one target; `limit` on the route is the nearest",
     "default_litellm_params": "write `params` on the targets",
     "alerting_config": NO_ALERTS,
@@ -118,8 +112,8 @@ LIBRARY = {
     "force_ipv4": "the addresses of a name are tried side by side",
     "ssl_verify": "certificates are always verified",
     "default_team_settings": NO_TEAMS,
-    "max_budget": "nobody has a budget in money yet",
-    "budget_duration": "nobody has a budget in money yet",
+    "max_budget": "write `limit: {spend: …}` on the routes, or on a caller's key",
+    "budget_duration": "write `limit: {spend: …}` on the routes, or on a caller's key",
     "key_generation_settings": NO_ADMIN,
     "default_internal_user_params": NO_TEAMS,
     "upperbound_key_generate_params": NO_ADMIN,

@@ -41,10 +41,17 @@ def imported(folder: Path, config: str) -> tuple[dict[str, Any], Imported]:
 
 def accepted(made: Imported) -> Declaration:
     """It is built as `router check` builds it, with just the variables that it says are needed."""
-    variables = {name: "http://127.0.0.1:1" if name.endswith(("BASE", "URL")) else "sk-test" for name in made.variables}
+    variables = {name: stand_in(name) for name in made.variables}
     declaration = declare(Snapshot(Path.cwd(), "routes.yaml", {"routes.yaml": made.text, **made.files}), variables)
     build(declaration)
     return declaration
+
+
+def stand_in(variable: str) -> str:
+    """A value that such a variable may have."""
+    if variable == "REDIS_URL":
+        return "redis://127.0.0.1:1"
+    return "http://127.0.0.1:1" if variable.endswith(("BASE", "URL")) else "sk-test"
 
 
 def deployments(*entries: str, more: str = "") -> str:
@@ -69,14 +76,14 @@ def test_what_is_written_is_accepted_by_check(
     assert told.startswith(f"carried over: {len(yaml.safe_load(text)['routes'])} routes, {len(yaml.safe_load(text)['targets'])} targets")
     needed = re.findall(r"^  ([A-Z]\w*)  \(", told, re.MULTILINE)
     for one in needed:
-        monkeypatch.setenv(one, "http://127.0.0.1:1" if one.endswith("BASE") else "sk-test")
+        monkeypatch.setenv(one, stand_in(one))
     assert main(["check", "--routes", str(output)]) == 0
     checked = capsys.readouterr().out
     assert "skipped" not in checked
     for one in needed:
         monkeypatch.delenv(one)
         assert main(["check", "--routes", str(output)]) == 1  # it is needed indeed
-        monkeypatch.setenv(one, "http://127.0.0.1:1" if one.endswith("BASE") else "sk-test")
+        monkeypatch.setenv(one, stand_in(one))
 
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
@@ -108,6 +115,7 @@ def test_every_key_of_the_original_is_carried_over_or_told_of(name: str) -> None
             "routing_strategy",
         ),
         *("fallbacks", "context_window_fallbacks", "default_fallbacks", "model_group_alias", "cache", "cache_params", "completion_model"),
+        "global_max_parallel_requests",
     }
     for section in ("router_settings", "litellm_settings", "general_settings"):
         for key in set(config.get(section, {})) - quiet - carried:
@@ -245,6 +253,20 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {"a": {"targets": ["a", "b", "d", "c"]}, "b": {"targets": ["b", "d", "c", "a"]}, "c": {"targets": ["c"]}},
     ),
+    "fallbacks of fallbacks, to a depth": (
+        deployments(
+            *(f"{name} model: openai/{name}" for name in "abcdefgh"),
+            more="router_settings: {fallbacks: [{a: [b]}, {b: [c]}, {c: [d]}, {d: [e]}, {e: [f]}, {f: [g]}, {g: [h]}]}",
+        ),
+        {"a": {"targets": ["a", "b", "c", "d", "e", "f"]}, "c": {"targets": ["c", "d", "e", "f", "g", "h"]}},
+    ),
+    "a depth of its own": (
+        deployments(
+            *(f"{name} model: openai/{name}" for name in "abcd"),
+            more="router_settings: {max_fallbacks: 1, fallbacks: [{a: [b, d]}, {b: [c]}]}",
+        ),
+        {"a": {"targets": ["a", "b", "d"]}},
+    ),
     "the router's fallbacks hold": (
         deployments(
             *(f"{name} model: openai/{name}" for name in "abc"),
@@ -299,7 +321,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
         deployments(
             "a model: openai/x, rpm: 10", "a model: openai/y, rpm: 20", more="router_settings: {routing_strategy: usage-based-routing-v2}"
         ),
-        {"a": {"targets": [["a-x", "a-y"]]}},
+        {"a": {"targets": [["a-x", "a-y"]], "limit": {"requests": "30/minute", "per": "route"}}},
     ),
     "the model of those who name none comes first": (
         deployments("a model: openai/a", "b model: openai/b", more="general_settings: {completion_model: b}"),
@@ -395,6 +417,10 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "the Responses API": ("model: openai/responses/gpt-5", {"model": "openai/gpt-5"}),
     "a server of one's own": ("model: ollama_chat/llama3.2", {"model": "ollama_chat/llama3.2", "api_key": None}),
+    "a price": (
+        "model: openai/m, input_cost_per_token: 0.0000025, output_cost_per_token: 1e-05",
+        {"price": {"input": 2.5, "output": 10}},
+    ),
     "sampling": (
         "model: openai/m, temperature: '0.2', max_completion_tokens: 99, stop: END, seed: 7, reasoning_effort: low",
         {"params": {"temperature": 0.2, "max_tokens": 99, "stop": ["END"], "seed": 7, "reasoning_effort": "low"}},
@@ -496,8 +522,10 @@ TOLD = {
     + "litellm_settings: {cache: true, cache_params: {mode: default_off}}": "# not carried over: litellm_settings.cache: it is not for every chat",
     ONE + "litellm_settings: {cache: true, cache_params: {type: local, ttl: 90}}": "cache: {ttl: 90s, scope: route}",
     ONE + "litellm_settings: {cache: true}": "cache: {ttl: 1h, scope: route}",
-    ONE + "litellm_settings: {callbacks: [langfuse]}": "# not carried over: litellm_settings.callbacks langfuse: nothing is sent there",
+    ONE + "litellm_settings: {callbacks: [langfuse]}": "\n\n# not carried over: litellm_settings.callbacks langfuse: nothing is sent there",
     ONE + "general_settings: {master_key: sk-canary}": "# not carried over: general_settings.master_key: callers' keys",
+    ONE + "general_settings: {global_max_parallel_requests: 90}": "server:\n  max_streams: 90\n",
+    deployments("a model: openai/a, input_cost_per_token: 1e-6"): "# not carried over: a price of one kind of token",
     ONE + "router_settings: {redis_host: h}": "redis: ${REDIS_URL}",
     deployments(
         "a model: openai/a, rpm: 5", more="router_settings: {enable_pre_call_checks: true}"

@@ -24,6 +24,7 @@ from router.migration import from_litellm
 from tests.conftest import ROOT
 from tests.migration.cast import cast, question
 from tests.migration.original import whole
+from tests.migration.test_import import stand_in
 
 CONFIGS = Path(__file__).parent / "configs"
 Faults = Mapping[str, int | str]
@@ -105,7 +106,7 @@ def ours(name: str, base: str, folder: Path) -> Generation:
     for path, text in {"routes.yaml": imported.text, **imported.files}.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
-    variables = {one: "http://127.0.0.1:1" if one.endswith("BASE") else "sk-test" for one in imported.variables}
+    variables = {one: stand_in(one) for one in imported.variables}
     declaration = declare(read(folder / "routes.yaml"), variables)
     at = labels(CASES[name])
     moved = {
