@@ -23,6 +23,7 @@ FLOORS = {
     "wire": 3,
     "callers": 3,
     "steps": 4,
+    "migration": 4,
     "description": 5,
     "generation": 5,
     "drill": 6,

@@ -269,10 +269,21 @@ def built(
         if among is not None and misfit.field not in among:
             return UNFIT
         culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
-        if isinstance(culprit, document.Scalar) and culprit.forgiven:
+        if culprit is not None and _is_guessed(culprit):
             return UNFIT  # what stands in for a value that nobody knows may be objected to
         complaints.add(misfit.place or (culprit or node).place, misfit.message)
         return UNFIT
+
+
+def _is_guessed(node: Node) -> bool:
+    """Whether something in it stands for a value that nobody knows."""
+    match node:
+        case document.Scalar():
+            return node.forgiven
+        case document.Listing():
+            return any(_is_guessed(item) for item in node.items)
+        case document.Table():
+            return any(_is_guessed(value) for _, value in node.pairs)
 
 
 def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:

@@ -16,7 +16,7 @@ from router.config.values import Backoff, ByteSize, Origin, Seconds, Secret, Spa
 from router.errors import Complaint, ConfigError, Misfit, Place
 from router.generation import build
 from router.signature import check, shape_of
-from tests.conftest import CHAT, ROOT, WEATHER, Workspace
+from tests.conftest import CHAT, ROOT, WEATHER, Workspace, routes
 
 TARGETS = "targets:\n  a: {script: demo}\n"
 ROUTES = "routes:\n  m: {pipeline: chat, targets: [a]}\n"
@@ -1058,3 +1058,22 @@ def test_any_template_loads_or_is_complained_about(text: str) -> None:
     """Whatever stands in it."""
     files: dict[str, str] = {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": text}
     assert all(map(stands_somewhere, found(TARGETS + ROUTES, **files)))
+
+
+def test_what_a_file_says_is_known_without_an_environment(workspace: Workspace) -> None:
+    """No variable, no secret file is looked at; each reference stands for a value of the right kind, and other mistakes are still found."""
+    target = (
+        "a: {model: openai/x, api_key: '${A}', api_base: '${B}', context_window: '${C}', params: {temperature: '${D}'}, optional: '${E}'}"
+    )
+    route = "targets: [a]\n    retry: {attempts: '${F}', backoff: '${G}', budget: '${H}'}\n    tools: ['${I}']"
+    jwt = "{issuer: '${L}', audience: '${M}', algorithms: [HS512], secret: '${N}'}"
+    auth = f"{{keys: {{one: {{hash: '${{O}}'}}, two: {{hash: '${{P}}', expires: '${{Q}}'}}}}, jwt: {jwt}}}"
+    more = f"server: {{admin: {{key: '${{file:/no/such/file}}'}}, otel: {{endpoint: '${{J}}', token: '${{K:-x}}'}}, auth: {auth}}}\n"
+    snapshot = read(workspace.write("routes.yaml", routes(target, route, more)).root / "routes.yaml")
+    assert declare(snapshot, None).complaints.in_order() == ()
+    assert len(declare(snapshot, {}).complaints.in_order()) >= 10
+    workspace.write("routes.yaml", routes(target, "targets: [b]", "server: {drain: '${}'}\n"))
+    assert [one.message for one in declare(read(workspace.root / "routes.yaml"), None).complaints.in_order()] == [
+        "no target is named `b`; there is `a`",
+        "write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
+    ]
