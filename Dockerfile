@@ -1,14 +1,14 @@
 # The router, in an image without a compiler, a package installer's cache or a secret.
 #
 #   docker build -t pointsman .
-#   docker run --rm -p 8000:8000 --env-file .env --read-only --cap-drop ALL --stop-timeout 40 \
+#   docker run --rm -p 8000:8000 --env-file .env --read-only --tmpfs /tmp --cap-drop ALL --stop-timeout 60 \
 #     -v "$PWD/routes.yaml:/etc/router/routes.yaml:ro" pointsman
 #
 # It listens at all addresses, so the configuration must say who may ask, under `server`: `auth: {keys: …}`, with what
 # `docker run --rm pointsman keys new alice` prints, or `auth: none` where nobody but your own front end reaches the port. The shipped one, which
 # it has without the mount, does not say, and start-up tells so. To edit pipelines and tools too, mount a whole directory over
-# /etc/router: a single mounted file is bound to its inode, and most editors replace the file. An edit takes a restart. The stop
-# timeout is the 30 s in which answers under way may end, and some.
+# /etc/router, and edits go live: a single mounted file is bound to its inode, and most editors replace the file. The stop timeout is the
+# 30 s in which answers under way may end, and some. What workers share, where there are several, lies in /tmp.
 
 FROM python:3.12-slim AS build
 

@@ -34,11 +34,11 @@ CALLER = "pm_2uvLjzMQ_3tqE9xxeCXDTXPpLRxdrsLDLpvUlMoaM9fuVmwN62H71yB2zo"
 
 
 def secrets_in(folder: Path) -> Callable[[str], str]:
-    """Puts the keys that a pod finds in SECRETS into a folder, and turns a routes.yaml to it."""
+    """Puts the keys that a pod finds in SECRETS into a folder, and turns a routes.yaml to it; one that lets nobody in yet, to its caller."""
     folder.mkdir(exist_ok=True)
     for name, text in KEYS.items():
         (folder / name).write_text(text)
-    return lambda text: text.replace(SECRETS, str(folder))
+    return lambda text: text.replace("{keys: {}}", f'{{keys: "${{file:{SECRETS}/CALLERS}}"}}').replace(SECRETS, str(folder))
 
 
 def linter(name: str) -> str:

@@ -167,6 +167,7 @@ async def test_the_directory_that_a_pod_sees_is_served_and_an_edit_goes_live(man
             while (await router.get("/readyz"))[1]["generation"] == before:
                 await asyncio.sleep(0.05)
         body = {"model": "gpt-new", "messages": [{"role": "user", "content": "Hi"}]}
+        assert (await router.post("/api/chat", body))[0] == 401
         status, said = await router.post("/api/chat?protocol=line", body, authorization=f"Bearer {CALLER}")
         assert (status, '"finishReason":"stop"' in said) == (200, True)
 

@@ -32,7 +32,8 @@ routes:
   chat-model: {{pipeline: chat, targets: [model]}}
   paused: {{pipeline: chat, targets: [paused]}}
   endless: {{pipeline: chat, targets: [endless]}}
-server: {{drain: {drain}}}
+  counted: {{pipeline: chat, targets: [model], limit: {{requests: 3/hour, per: ip}}}}
+server: {{drain: {drain}, proxies: [127.0.0.1]}}
 """
 HOLDS = Reply(frames=text("one")[:2], hold=True)
 MUTE = Reply(hold=True)
@@ -159,6 +160,16 @@ async def test_the_routers_share_what_is_asked(running: Site) -> None:
     assert {answer.text for answer in answers} == {"Hi"}
     assert {running.who(answer) for answer in answers} == {0, 1}
     assert len(running.model.requests) == 20
+
+
+async def test_who_asks_is_told_by_nginx_and_not_by_who_asks(running: Site) -> None:
+    """security.md 31: three questions an hour from each address, and in each router; to name another address each time is no way round."""
+    statuses: list[int] = []
+    for number in range(12):
+        forged = {"x-forwarded-for": f"192.0.2.{number}", "forwarded": f"for=192.0.2.{number}", "x-real-ip": f"192.0.2.{number}"}
+        async with running.stream("counted", **forged) as response:
+            statuses.append(response.status)
+    assert sorted(statuses) == [200] * 6 + [429] * 6
 
 
 async def test_a_reload_harms_no_stream(running: Site) -> None:
