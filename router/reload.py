@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import load, read, reloads, secrets
+from router.config import keep_live, load, read, reloads, secrets
 from router.config.declaration import Reloading
 from router.drill import drilled
 from router.errors import ConfigError
@@ -182,6 +182,7 @@ class Reload:
         self.failed = None
         if generation is not None:
             self.swaps += 1
+            await asyncio.to_thread(keep_live, generation.declaration)
             self._live.swap(generation)
             generation.start()
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})

@@ -91,6 +91,25 @@ async def test_the_totals_are_the_same_with_one_worker_and_with_four(workspace: 
                 }
 
 
+async def test_a_worker_that_takes_anothers_place_serves_what_the_others_do(workspace: Workspace) -> None:
+    """Also while what is on disk is broken, or is not to go live yet."""
+    workspace.write("routes.yaml", routes(TARGETS, more="server: {reload: off}\n"))
+    async with process(workspace.root, "--workers", "2") as router:
+        async with asyncio.timeout(20):
+            while len(await serving_pids(router)) < 2:
+                await asyncio.sleep(0.05)
+        live = (await router.get("/admin/config"))[1]["live"]["digest"]
+        for written in (routes(TARGETS, "targets: [nobody]"), routes(TARGETS, more="server: {reload: off, keep_alive: 9s}\n")):
+            workspace.write("routes.yaml", written)
+            died = (await serving_pids(router))[0]
+            os.kill(died, signal.SIGKILL)
+            async with asyncio.timeout(30):
+                while died in (pids := await serving_pids(router)) or len(pids) < 2:
+                    await asyncio.sleep(0.1)
+            assert {one["generation"] for one in (await router.get("/admin/config"))[1]["workers"]} == {live}
+            assert (await router.ask())[0] == 200
+
+
 async def test_what_stands_is_told(workspace: Workspace) -> None:
     """Open streams, busy targets, breakers, what an operator took out."""
     async with provider(error(401)) as denied, provider(Reply((*text("a")[:2],), hold=True)) as holding:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from router import __version__
 from router.commands.words import counted, expired
-from router.config import COUNTERS, FOLDER_VARIABLE, HOST_VARIABLE, ROUTES_VARIABLE, load
+from router.config import COUNTERS, FOLDER_VARIABLE, HOST_VARIABLE, ROUTES_VARIABLE, Declaration, keep_live, load
 from router.generation import Generation, build
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
         timeout_keep_alive=75,
     )
     if many:
-        return _run_workers(config)
+        return _run_workers(config, generation.declaration)
     steady()
     return _run_alone(config)
 
@@ -88,7 +88,7 @@ def _end(*_: object) -> None:
     sys.exit(0)
 
 
-def _run_workers(config: "uvicorn.Config") -> int:
+def _run_workers(config: "uvicorn.Config", declaration: Declaration) -> int:
     from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
 
     class Workers(Multiprocess):
@@ -103,6 +103,7 @@ def _run_workers(config: "uvicorn.Config") -> int:
         counters = Path(folder, COUNTERS)
         counters.mkdir()
         os.environ[FOLDER_VARIABLE] = folder
+        keep_live(declaration)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters)  # read by prometheus_client when a worker imports it
         Workers(config, sockets=[config.bind_socket()]).run()
     return 0

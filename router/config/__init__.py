@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from router.config.declaration import Declaration, Reloading, Server, declare
-from router.config.snapshot import Snapshot, read
+from router.config.snapshot import Snapshot, keep, kept, read
 
 __all__ = [
     "COUNTERS",
@@ -18,7 +18,9 @@ __all__ = [
     "declare",
     "folder_from_environment",
     "host_from_environment",
+    "keep_live",
     "load",
+    "load_live",
     "read",
     "reloads",
     "routes_from_environment",
@@ -33,11 +35,28 @@ FOLDER_VARIABLE = "ROUTER_FOLDER"
 """Names the folder in which they meet."""
 COUNTERS = "counters"
 """The folder in that where each keeps what it counted."""
+LIVE = "live.json"
+"""The file in it with the configuration that they serve."""
 
 
 def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
     """What is on disk now, declared with this process's environment. `host`: the address it is to be served at."""
     return declare(read(routes), os.environ, host)
+
+
+def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
+    """What the workers of this server serve; where there are none yet, what is on disk. A worker that takes the place of one that
+    died does as the others do, whatever has been written since: it may be broken, or not to go live yet.
+    """
+    folder = folder_from_environment()
+    live = kept(folder / LIVE) if folder is not None else None
+    return declare(live or read(routes), os.environ, host)
+
+
+def keep_live(declaration: Declaration) -> None:
+    """This is served from now on, and by workers that are still to come."""
+    if (folder := folder_from_environment()) is not None:
+        keep(declaration.snapshot, folder / LIVE)
 
 
 def as_written(snapshot: Snapshot) -> Declaration:

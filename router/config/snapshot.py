@@ -1,6 +1,7 @@
 """Everything a configuration is made of, read once: one consistent picture, named by its hash."""
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,22 @@ def read(routes: Path) -> Snapshot:
     if complaints:
         raise ConfigError(tuple(complaints))
     return Snapshot(root, routes.name, texts)
+
+
+def keep(snapshot: Snapshot, path: Path) -> None:
+    """Write it down, for a process that comes later and is to serve the same, whatever the files hold by then."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps({"root": str(snapshot.root), "routes": snapshot.routes, "texts": dict(snapshot.texts)}), encoding="utf-8")
+    beside.rename(path)
+
+
+def kept(path: Path) -> Snapshot | None:
+    """What was written down there; None where nothing was."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    return Snapshot(Path(found["root"]), found["routes"], found["texts"])
 
 
 def _beside(root: Path) -> list[Path]:

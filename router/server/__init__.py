@@ -3,7 +3,7 @@
 import gc
 from pathlib import Path
 
-from router.config import COUNTERS, folder_from_environment, host_from_environment, load, routes_from_environment
+from router.config import COUNTERS, folder_from_environment, host_from_environment, load_live, routes_from_environment
 from router.generation import Generation, build
 from router.reload import Live, Reload
 from router.server.admin import Admin
@@ -39,7 +39,7 @@ def create() -> Edge:
     """The application a worker process runs: it builds its own generation."""
     to_stderr()
     routes, host = routes_from_environment(), host_from_environment()
-    made = application(build(load(routes, host)), routes, host)
+    made = application(build(load_live(routes, host)), routes, host)
     steady()
     return made
 
