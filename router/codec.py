@@ -1,6 +1,6 @@
 """Events as bytes, for what is kept outside of this process: JSON, with a version, read as strictly as a stranger's.
 
-    [1, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3], [["a", "ok", 0.31]], ""]]
+    [1, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3], [["a", "ok", 0.31, 0.12, null, 0]], ""]]
 
 The version first, then the events in their order: a Text as a bare string, any other as its word and its fields. Replicas of two
 releases may read the same Redis: what another version wrote is `Unreadable`, and whoever reads goes on as if it were not there.
@@ -77,7 +77,7 @@ def _plain(event: Event) -> object:
 
 
 def _tries(attempts: Sequence[Attempt]) -> object:
-    return [[one.target, one.outcome, one.seconds] for one in attempts]
+    return [[one.target, one.outcome, one.seconds, one.first, one.wait, one.began] for one in attempts]
 
 
 def _counts(usage: Usage | None) -> object:
@@ -110,8 +110,15 @@ def _attempts(values: Sequence[Json]) -> tuple[Attempt, ...]:
 
 def _attempt(value: Json) -> Attempt:
     match value:
-        case [str(target), str(outcome), int() | float() as seconds]:
-            return Attempt(target, outcome, seconds)
+        case [
+            str(target),
+            str(outcome),
+            int() | float() as seconds,
+            None | int() | float() as first,
+            None | int() | float() as wait,
+            int() | float() as began,
+        ]:
+            return Attempt(target, outcome, seconds, first, wait, began)
         case _:
             raise Unreadable
 

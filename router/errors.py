@@ -19,6 +19,7 @@
     ├─ Stopping 503              the server ends before the answer does
     ├─ Stopped 409               whoever asked stopped it, before its first word
     ├─ Overtaken 503             whoever reads an answer that others read too is too far behind
+    ├─ ReplicaLost 502           whoever gave the answer is gone, or the way to it is
     └─ ToolError                 told to the model as a result, not to the user as a failure
 
 The type decides what happens next; nobody looks into a message.
@@ -333,6 +334,14 @@ class Overtaken(RouterError):
     code = "overtaken"
     status = 503
     sentence = "The answer could not be kept for so slow a reader. Please try again."
+
+
+class ReplicaLost(RouterError):
+    """The answer was another replica's, and that one is gone, or can be reached no more."""
+
+    code = "replica_lost"
+    status = 502
+    sentence = "The server that gave this answer is gone. Please try again."
 
 
 class ToolError(RouterError):

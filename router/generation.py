@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from router.cache import LocalStore
+from router.cache import LocalStore, SharedStore
 from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
@@ -30,6 +30,7 @@ from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
 from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.quotas import Local, Quota, Store
+from router.shared import Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target, priced
@@ -74,6 +75,8 @@ class Kept:
     )
     stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
     """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
+    redis: Redis | None = None
+    """What replicas share; None where `server.redis` is not declared."""
 
 
 @dataclass(slots=True)
@@ -110,7 +113,9 @@ class Generation:
         self.prices.update({name: known[model] for name, model in models.items() if model in known and name not in self.prices})
 
     def start(self) -> None:
-        """Warm up the targets that are slow at first, and learn what they cost, in the background; the others serve meanwhile."""
+        """Warm up the targets that are slow at first, and learn what they cost, in the background; the others serve meanwhile. Look for
+        Redis, too.
+        """
         for name, declared in self.declaration.routes.targets.items():
             if declared.price is not None:
                 self.prices[str(name)] = declared.price
@@ -119,6 +124,8 @@ class Generation:
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
+        if self.kept.redis is not None:
+            self.kept.redis.start()
 
     @property
     def ready(self) -> bool:
@@ -132,11 +139,15 @@ class Generation:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.discard()
+        if self.kept.redis is not None:
+            await self.kept.redis.close()
 
     def discard(self) -> None:
         """The same, where it was never started."""
         for tool_set in self._sets:
             tool_set.close()
+        if self.kept.redis is not None:
+            self.kept.redis.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,8 @@ def build(declaration: Declaration, before: Kept | None = None, ground: Ground |
     if found := declaration.complaints.in_order():
         builder.close()
         raise ConfigError(found)
+    if builder.kept.redis is not None:
+        builder.kept.redis.hold()
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
@@ -182,6 +195,7 @@ class _Builder:
         self._before = before
         self.kept = Kept(before.connections, before.counts)
         self._complaints: Complaints = declaration.complaints
+        self.kept.redis = self._redis()
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
@@ -241,10 +255,12 @@ class _Builder:
         if store is None or store.size != declared.size:
             store = LocalStore(declared.size)
         self.kept.stores[name] = store
+        redis = self.kept.redis
+        anywhere = store if redis is None else SharedStore(RedisStore(redis, "cache"), store)
         scripts = frozenset(target.name for target in targets if target.lane == "script")
         last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
         made_by = self._made_by(name, route, targets)
-        return FROM_ROUTE["cache"](declared=declared, store=store, made_by=made_by, last_resort=last_resort)
+        return FROM_ROUTE["cache"](declared=declared, store=anywhere, made_by=made_by, last_resort=last_resort)
 
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
         """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline
@@ -256,6 +272,19 @@ class _Builder:
         asked = [(one, replace(declared[one], api_key=None, optional=False)) for one in route.names if one in present]
         tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tools]
         return hashlib.sha256(repr((str(name), pools, asked, tools, route.max_steps, route.max_output)).encode()).hexdigest()
+
+    def _redis(self) -> Redis | None:
+        """The Redis that is declared: the one before, where it is the same."""
+        url, before = self._declaration.routes.server.redis, self._before.redis
+        if url is None:
+            return None
+        if before is not None and before.url == url and not before.closed:
+            return before
+        try:
+            return Redis(url)
+        except Misfit as misfit:
+            self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
+            return None
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]

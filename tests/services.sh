@@ -21,7 +21,7 @@ skipped() { say "$1: without$missing the tests that need them are skipped, and s
 command -v apt-get >/dev/null || skipped "no apt-get"
 
 # Debian's packages start their services when they are installed, unless this file forbids it.
-policy=/usr/sbin/policy-rc.d
+policy="${POLICY_RC_D:-/usr/sbin/policy-rc.d}"
 if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
   trap 'exit 0' HUP INT TERM

@@ -21,18 +21,21 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-TRIES = st.lists(st.builds(Attempt, TEXTS, TEXTS, st.floats(allow_nan=False)), max_size=2).map(tuple)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "arguments": st.dictionaries(TEXTS, JSON, max_size=3),
     "result": JSON,
-    "attempts": TRIES,
+    "attempts": st.deferred(lambda: st.lists(built(Attempt), max_size=2).map(tuple)),
+    "seconds": st.floats(allow_nan=False),
+    "began": st.floats(allow_nan=False),
+    "first": st.none() | st.floats(allow_nan=False),
+    "wait": st.none() | st.floats(allow_nan=False),
     "age": st.none() | st.floats(allow_nan=False),
 }
 """What the fields of these names hold; what all others hold, their types say."""
 
 
-def built(kind: type[Event]) -> st.SearchStrategy[Event]:
-    """Events of this type, every field given: one that is added to it is tried, too."""
+def built(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Values of this type, every field given: one that is added to it is tried, too."""
     held: dict[str, Any] = {}
     for one in fields(kind):
         held[one.name] = FIELDS[one.name] if one.name in FIELDS else st.from_type(cast("type", one.type))

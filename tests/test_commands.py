@@ -48,6 +48,21 @@ def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
     assert done.stderr.endswith("3 mistakes in the configuration.\n")
 
 
+def test_check_has_records_for_scripts(workspace: Workspace) -> None:
+    """--json: each complaint with its file, line, column and message; what is skipped where all is well. The exit codes are the same."""
+    targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
+    workspace.write("routes.yaml", routes(targets, "targets: [b, aa]"))
+    done = router("check", "--json", cwd=workspace.root)
+    assert (done.returncode, done.stderr) == (1, "")
+    message = "no target is named `aa`; did you mean `a`?"
+    assert json.loads(done.stdout) == {"complaints": [{"file": "routes.yaml", "line": 8, "column": 18, "message": message}]}
+    workspace.write("routes.yaml", routes(targets, "targets: [b, a]"))
+    done = router("check", "--json", cwd=workspace.root)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["complaints"], found["routes"]) == (0, [], 1)
+    assert found["skipped"] == {"b": "the environment variable SOME_KEY is not set"}
+
+
 def test_check_never_imports_litellm(workspace: Workspace) -> None:
     """It takes the same path as serving, and that takes no library of a provider, nor a web server."""
     workspace.write("routes.yaml", routes(litellm_target("http://127.0.0.1:1/v1")))
@@ -68,9 +83,9 @@ def test_show_tells_what_a_request_goes_through(workspace: Workspace) -> None:
     assert "chat-model  (also gpt-4)" in shown
     assert "get_weather; at most 5 model calls" in shown
     assert "1. b: skipped: the environment variable SOME_KEY is not set" in shown
-    assert "2. a: script/lines through a script, offline\n" in shown
+    assert "2. a: asked first\n       script/lines, a script, offline\n" in shown
     keyed = router("show", "gpt-4", cwd=workspace.root, SOME_KEY="sk-canary").stdout
-    assert "1. b: openai/gpt-4o through its own wire, read directly" in keyed
+    assert "1. b: asked first\n       openai/gpt-4o, read directly: the OpenAI wire\n" in keyed
     assert "canary" not in keyed
     assert router("show", "no-such", cwd=workspace.root).returncode == 1
 

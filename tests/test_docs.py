@@ -16,7 +16,7 @@ import yaml
 
 from router import errors
 from router.chat import Ask, Message
-from router.commands import main, parser
+from router.commands import COMMANDS, main, parser
 from router.config.declaration import (
     Auth,
     Cache,
@@ -314,6 +314,42 @@ def every(kind: type[RouterError]) -> Iterator[type[RouterError]]:
     yield kind
     for below in kind.__subclasses__():
         yield from every(below)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_reference(name: str) -> None:
+    """docs/commands.md has a heading for each, an example below it, its exit codes, and each of its options."""
+    section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", page("docs/commands.md"), re.DOTALL | re.MULTILINE)
+    assert section, f"docs/commands.md has no heading for `{name}`"
+    assert re.search(rf"^(.*\| )?router {name}\b", section[1], re.MULTILINE)
+    assert "Exit codes: 0 " in section[1]
+    options = [word for word in _options(name) if word not in ("--help", "--routes")]
+    assert not [word for word in options if f"`{word}" not in section[1]]
+
+
+def _options(command: str) -> list[str]:
+    """Those of a command, as they are written out."""
+    root: Any = parser()
+    made = next(action for action in root._actions if action.dest == "command").choices[command]
+    return [word for action in made._actions for word in action.option_strings if word.startswith("--")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_helps(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it does, examples that are understood, and its exit codes; no line wider than a page."""
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    told = capsys.readouterr().out
+    assert "\nexamples:\n" in told
+    assert "\nexit codes:\n  0 " in told
+    assert max(len(line) for line in told.splitlines()) <= 140
+    examples = told.partition("\nexamples:\n")[2].partition("\nexit codes:\n")[0]
+    lines = [line.strip() for line in examples.splitlines() if line.strip()]
+    assert lines
+    for line in lines:
+        words = shlex.split(re.split(r"\s{2,}|\s(?:\||&&|\d?>)", re.sub(r"^git .* \| ", "", line))[0])
+        assert words[:2] == ["router", name], line
+        parser().parse_args(words[1:])
 
 
 def test_every_error_code_is_documented() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import RedisServer, redis_server
+from tests.services import RedisServer, program, redis_server, run
 
 
 async def said(server: RedisServer, *command: str) -> bytes:
@@ -59,3 +59,30 @@ async def test_nothing_stays_after_a_test_that_fails() -> None:
     assert not folder.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_where_it_may_not_install_it_says_what_is_missing_and_fails_nothing(tmp_path: Path) -> None:
+    """`make test` goes on: not root, no apt-get, an apt-get without a network."""
+    script = str(Path(__file__).with_name("services.sh"))
+    for name in ("mktemp", "timeout", "tail", "rm", "chmod"):
+        (tmp_path / name).symlink_to(program(name))
+
+    async def script_says(user: str, apt: str | None = None) -> str:
+        _stub(tmp_path / "id", f"echo {user}")
+        if apt is not None:
+            _stub(tmp_path / "apt-get", apt)
+        arguments = [program("env"), "-i", f"PATH={tmp_path}", f"POLICY_RC_D={tmp_path}/policy-rc.d", program("sh"), script]
+        return await run(*arguments)
+
+    assert "not root: without redis-server" in await script_says("1000")
+    assert "no apt-get: without redis-server" in await script_says("0")
+    said = await script_says("0", "echo 'E: Unable to fetch'; exit 100")
+    assert "installing redis-server" in said
+    assert "E: Unable to fetch" in said
+    assert "apt-get failed: without redis-server" in said
+    assert not (tmp_path / "policy-rc.d").exists()
+
+
+def _stub(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)

@@ -6,13 +6,14 @@ takes, `run` does it and returns the exit code.
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, diff, drill, keys, schema, serve, show
+from router.commands import chat, check, diff, drill, imports, init, keys, schema, serve, show
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -41,8 +42,10 @@ COMMANDS: dict[str, Command] = {
     "schema": schema,
     "chat": chat,
     "keys": keys,
+    "init": init,
+    "import": imports,
 }
-ROUTELESS = {"schema", "diff", "keys"}
+ROUTELESS = {"schema", "diff", "keys", "init", "import"}
 """Those that read no routes file of their own."""
 
 EXAMPLES = """examples:
@@ -52,9 +55,13 @@ EXAMPLES = """examples:
   router drill                        run the drills: faults, and what must come of them
   router schema > routes.schema.json  the JSON schema that editors complete and check routes.yaml with
   router chat chat-model "Hello"      ask from the terminal
+  router diff old/routes.yaml         what an edit means
   router keys new alice               make an API key for a caller
+  router init gateway                 a fresh workspace, to begin with
+  router import litellm config.yaml   a routes.yaml from LiteLLM's configuration
 
-exit codes: 0 all is well, 1 the configuration is wrong or the answer failed, 2 the command line is wrong
+exit codes: 0 all is well, 1 the configuration is wrong or it could not be done, 2 the command line is wrong, 130 interrupted.
+`router COMMAND --help` says what each of them means there.
 """
 
 
@@ -91,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         words, _, more = (command.__doc__ or "").strip().partition("\n\n")
         raw = argparse.RawDescriptionHelpFormatter
-        made = commands.add_parser(name, help=words.partition(". ")[0].rstrip("."), description=words, epilog=more, formatter_class=raw)
+        made = commands.add_parser(name, help=re.split(r"[.:]\s", f"{words} ")[0], description=words, epilog=more, formatter_class=raw)
         if name not in ROUTELESS:
             made.add_argument("--routes", type=Path, default=Path("routes.yaml"), metavar="FILE", help="default: ./routes.yaml")
         command.options(made)

@@ -3,6 +3,11 @@
 examples:
   router chat chat-model "Hello"
   router chat title-model "How do I prune an apple tree?" 2>/dev/null | pbcopy
+
+exit codes:
+  0 it was answered
+  1 the configuration is wrong, there is no such route, or the answer failed
+  2 the command line is wrong
 """
 
 import argparse

@@ -33,7 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.usage = "router diff [options] A [B]\n       router diff [options] --live URL [B]"
     parser.add_argument("paths", nargs="*", metavar="A [B]", help="before and after; with --live only what is after")
-    running.options(parser, "A is what is taken")
+    running.options(parser, "A is what this server runs")
     parser.add_argument("--exit-code", action="store_true", help="exit with 3 where something changes")
     parser.add_argument("--json", action="store_true", help="print the changes as a JSON object")
 

@@ -4,6 +4,11 @@ examples:
   router drill                                all of them
   router drill "chat survives OpenAI"         one
   router drill --json | jq '.[] | select(.ok | not)'
+
+exit codes:
+  0 every drill that was run holds
+  1 one fails, there is no such drill, or the configuration is wrong
+  2 the command line is wrong
 """
 
 import argparse

@@ -4,6 +4,10 @@ examples:
   router keys new alice                               the key on stdout, what to write into routes.yaml on stderr
   router keys new alice --expires 90d > alice.key     a key for ninety days
   router keys new ci --routes title-model --json      all of it as JSON
+
+exit codes:
+  0 it was made
+  2 the command line is wrong
 """
 
 import argparse

@@ -4,7 +4,6 @@ Its key goes to loopback or over https, to nobody else; no redirect is followed,
 """
 
 import argparse
-import ipaddress
 import json
 import threading
 import urllib.request
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from router.chat import JsonObject
 from router.config import admin_key
+from router.config.values import loopback
 from router.description import Description, listing, table, understood
 from router.errors import Misfit, RouterError
 
@@ -34,8 +34,8 @@ class NoServer(RouterError):
 
 
 def options(parser: argparse.ArgumentParser, what: str) -> None:
-    """What a command takes that may ask a server. `what`: what it asks it for."""
-    parser.add_argument("--live", metavar="URL", help=f"{what} from a running server, e.g. http://127.0.0.1:8000")
+    """What a command takes that may ask a server. `what`: what it does with --live."""
+    parser.add_argument("--live", metavar="URL", help=f"{what}, e.g. http://127.0.0.1:8000")
     parser.add_argument(
         "--key-file", type=Path, metavar="FILE", help="the server's admin key stands in this file; default: the variable ROUTER_ADMIN_KEY"
     )
@@ -59,10 +59,8 @@ class Running:
     """A server that runs. NoServer where it cannot be asked."""
 
     def __init__(self, given: argparse.Namespace) -> None:
-        parts = urlsplit(str(given.live))
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username is not None:
-            raise NoServer("this is no address of a server: write e.g. --live http://127.0.0.1:8000")
-        if parts.scheme == "http" and not _loopback(parts.hostname) and not given.insecure:
+        scheme, host = _address(str(given.live))
+        if scheme == "http" and not loopback(host) and not given.insecure:
             raise NoServer("over http others could read the admin key: write an https address, or add --insecure")
         self._base = str(given.live).rstrip("/")
         self._key = _key(given.key_file)
@@ -125,11 +123,16 @@ class Running:
             box.put(NoServer(f"the server cannot be asked: {why}"))
 
 
-def _loopback(host: str) -> bool:
+def _address(url: str) -> tuple[str, str]:
+    """Scheme and host of a server's address. Nothing of it is repeated where it is wrong: a password may stand in it."""
     try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+        parts = urlsplit(url)
+        whole = parts.port != 0 and bool(parts.hostname)
     except ValueError:
-        return False
+        whole, parts = False, urlsplit("")
+    if not whole or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username is not None:
+        raise NoServer("this is no address of a server: write e.g. --live http://127.0.0.1:8000")
+    return parts.scheme, str(parts.hostname)
 
 
 def _key(file: Path | None) -> str:

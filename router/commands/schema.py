@@ -2,6 +2,10 @@
 
 examples:
   router schema > routes.schema.json
+
+exit codes:
+  0 it was printed
+  2 the command line is wrong
 """
 
 import argparse

@@ -3,6 +3,11 @@
 examples:
   router serve                                      ./routes.yaml on http://127.0.0.1:8000
   router serve --routes prod.yaml --port 80 --workers 4
+
+exit codes:
+  0 it was told to end, and did
+  1 the configuration is wrong, or it could not start (the port is taken)
+  2 the command line is wrong
 """
 
 import argparse

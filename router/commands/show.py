@@ -33,7 +33,7 @@ SHARING = {"least_busy": "the least busy one first", "latency": "the one that st
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument("route", nargs="?", help="a route's id or alias; default: all")
-    running.options(parser, "show it as it is taken")
+    running.options(parser, "show what this server runs")
     parser.add_argument("--json", action="store_true", help="print it as a JSON object")
 
 

@@ -143,8 +143,9 @@ def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> o
         return UNFIT
     if isinstance(value, Name):
         value.place = node.place
-    if isinstance(value, Secret) and node.source != node.text and ":-" not in node.source:  # a default is a key written out
-        return Secret(value.value, node.source)
+    if isinstance(value, Secret):
+        named = node.source != node.text and ":-" not in node.source  # a default is a key written out
+        return Secret(value.value, node.source if named else value.source, node.place)
     return value
 
 
@@ -269,10 +270,21 @@ def built(
         if among is not None and misfit.field not in among:
             return UNFIT
         culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
-        if isinstance(culprit, document.Scalar) and culprit.forgiven:
+        if culprit is not None and _is_guessed(culprit):
             return UNFIT  # what stands in for a value that nobody knows may be objected to
         complaints.add(misfit.place or (culprit or node).place, misfit.message)
         return UNFIT
+
+
+def _is_guessed(node: Node) -> bool:
+    """Whether something in it stands for a value that nobody knows."""
+    match node:
+        case document.Scalar():
+            return node.forgiven
+        case document.Listing():
+            return any(_is_guessed(item) for item in node.items)
+        case document.Table():
+            return any(_is_guessed(value) for _, value in node.pairs)
 
 
 def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:

@@ -26,6 +26,7 @@ from router.config.values import (
     Name,
     Network,
     Origin,
+    RedisAddress,
     Reference,
     Seconds,
     Share,
@@ -463,6 +464,7 @@ class Server:
     keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
     resume: how the answer of a chat can be found again
     reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production; or `when` that is, and whether `drills` must hold
+    redis: where the Redis is that replicas share, e.g. ${REDIS_URL}; without it each is on its own
     drain: on SIGTERM answers that run may go on for so long
     admin: who may see /admin, /metrics and /docs
     otel: where traces go; unless given, nowhere
@@ -478,6 +480,7 @@ class Server:
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
     reload: Literal["auto", "on", "off"] | Reloading = "auto"
+    redis: RedisAddress | None = None
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
     otel: Otel | None = None

@@ -72,18 +72,23 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
     try:
         events = yaml.parse(text, Loader=yaml.CSafeLoader)
         return reader.document(events)
-    except yaml.MarkedYAMLError as error:
+    except yaml.YAMLError as error:
+        raise unreadable(error, text, file) from None
+
+
+def unreadable(error: yaml.YAMLError, text: str, file: str) -> Unreadable:
+    """What is not YAML about a text, as the one complaint."""
+    if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
         line = next(iter(text.splitlines()[place.line - 1 :]), "")
         advice = "indent with spaces, not tabs" if line[place.column - 1 : place.column] == "\t" else ""
-        raise Unreadable(Complaint(place, "this is not YAML: " + (advice or error.problem or "syntax error"))) from None
-    except yaml.reader.ReaderError as error:
+        return Unreadable(Complaint(place, "this is not YAML: " + (advice or error.problem or "syntax error")))
+    if isinstance(error, yaml.reader.ReaderError):
         before = text.encode()[: error.position].decode()
         place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        raise Unreadable(Complaint(place, f"this is not YAML: {error.reason}")) from None
-    except yaml.YAMLError as error:
-        raise Unreadable(Complaint(Place(file, 1, 1), f"this is not YAML: {error}")) from None
+        return Unreadable(Complaint(place, f"this is not YAML: {error.reason}"))
+    return Unreadable(Complaint(Place(file, 1, 1), f"this is not YAML: {error}"))
 
 
 class _Reader:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from router.errors import Misfit, Place
 from router.signature import Spelled
@@ -125,6 +125,7 @@ class Secret:
 
     value: str
     source: str = "***"
+    place: Place | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return self.source
@@ -232,6 +233,23 @@ def _secret(text: str) -> Secret:
     return Secret(text)
 
 
+REDIS_OPTIONS = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+"""What the address of a Redis may say behind its `?`. Time limits and the like are the router's own."""
+
+
+def _redis_address(text: str) -> Secret:
+    # Nothing of the text is repeated: there is a password in it.
+    parts = urlsplit(_secret(text).value)
+    where = parts.path if parts.scheme == "unix" else parts.hostname
+    if parts.scheme not in ("redis", "rediss", "unix") or not where or not _has_port(parts) or parts.fragment:
+        raise Misfit("this is not the address of a Redis: write redis://:password@host:6379/0, rediss:// with TLS, or unix:///path")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path, re.ASCII):
+        raise Misfit("a Redis database is a number: redis://host:6379/0")
+    if any(name not in REDIS_OPTIONS for name in parse_qs(parts.query, keep_blank_values=True)):
+        raise Misfit(f"the address of a Redis takes no options but {', '.join(REDIS_OPTIONS)}")
+    return Secret(text)
+
+
 Seconds = Annotated[float, Spelled("duration", duration, f"^{DURATION}$", "10s", written_duration)]
 ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_size)]
 Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
@@ -244,5 +262,6 @@ Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("netw
 Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503")]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-4o")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
+RedisAddress = Annotated[Secret, Spelled("Redis address", _redis_address, "", "${REDIS_URL}")]
 SigningSecret = Annotated[Secret, Spelled("secret", _secret, "", "as-many-characters-as-the-hash-of-the-algorithm-has-bytes:-64-do.")]
 KeySetSource = Annotated[KeySet, Spelled("key set", _key_set, r"^(https?://|\$\{|\s*\{)", "https://login.example.com/jwks.json")]

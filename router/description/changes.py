@@ -1,7 +1,6 @@
 """What it means that one configuration becomes another, thing by thing. Values are compared, not lines."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 
 from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
@@ -13,13 +12,14 @@ MOST = 200
 """Characters of a sentence that says a value and what it becomes."""
 BECOMES = {
     "cache": ("cached from now on: {}", "no longer cached"),
+    "balance": ("pools are balanced by {} from now on", "there is no pool to balance any more"),
     "hedge": ("hedged from now on: {}", "no longer hedged"),
     "limit": ("limited from now on: {}", "no longer limited"),
     "limits": ("limited from now on: {}", "no longer limited"),
     "otel": ("traces are sent from now on: {}", "traces are no longer sent"),
 }
 """What it means that a whole part is there, or no longer."""
-AT_START = frozenset({"reload"})
+AT_START = frozenset({"reload.when"})
 """Keys of `server` that are read when the server starts."""
 ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
 """Keys of a route that are told in words of their own."""
@@ -34,6 +34,7 @@ def changes(before: Description, after: Description) -> list[Change]:
         *_pipelines(before, after),
         *_tools(before, after),
         *_server(before, after),
+        *_drills(before, after),
     ]
 
 
@@ -150,7 +151,7 @@ def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
     """Whether a value comes from `defaults`, where it may."""
     if path.partition(".")[0] not in DEFAULTS or path in listing(now.get("own")):
         return ""
-    return " (from now on from defaults)" if path in listing(was.get("own")) else " (from defaults)"
+    return " (from defaults from now on)" if path in listing(was.get("own")) else " (from defaults)"
 
 
 def _targets(before: Description, after: Description) -> Iterator[Change]:
@@ -200,30 +201,34 @@ def _pipelines(before: Description, after: Description) -> Iterator[Change]:
             yield Change("pipeline", name, path, old, new, f"{words}{used}")
 
 
-Steps = list[tuple[str, Json]]
+Steps = dict[tuple[str, int], Json]
+"""The steps of a pipeline in order: (word, which of that word) → its options."""
 
 
 def _steps(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Json, str]]:
-    old, new = _named(was), _named(now)
-    before, after = [word for word, _ in old], [word for word, _ in new]
-    if before != after and sorted(before) == sorted(after):
-        yield "steps", list(before), list(after), f"steps in another order: {', '.join(after)}"
-        old.sort(key=lambda one: after.index(one[0]))
-        new.sort(key=lambda one: after.index(one[0]))
-        before = after = [word for word, _ in new]
-    for _, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if before[i:j] == after[k:m]:
-            for (word, options), (_, others) in zip(old[i:j], new[k:m], strict=True):
-                yield from ((path, one, other, _becomes(path, one, other)) for path, one, other in leaves(options, others, word))
-            continue
-        for word, options in old[i:j]:
+    old, new = _numbered(was), _numbered(now)
+    for (word, count), options in old.items():
+        if (word, count) not in new:
             yield "steps", {word: options}, None, f"loses the step {_step(word, options)}"
-        for word, options in new[k:m]:
-            yield "steps", None, {word: options}, f"gets the step {_step(word, options)}"
+    for step, options in new.items():
+        if step in old:
+            yield from ((path, one, other, _becomes(path, one, other)) for path, one, other in leaves(old[step], options, step[0]))
+    before = ""
+    for (word, count), options in new.items():
+        if (word, count) not in old:
+            place = f"after {before}" if before else "as its first"
+            yield "steps", None, {word: options}, f"gets the step {_step(word, options)} {place}"
+        before = word
+    if [step for step in old if step in new] != [step for step in new if step in old]:
+        yield "steps", [word for word, _ in old], [word for word, _ in new], f"steps in order now: {', '.join(word for word, _ in new)}"
 
 
-def _named(pipeline: JsonObject) -> Steps:
-    return [(str(table(one).get("step")), table(one).get("options")) for one in listing(pipeline.get("steps"))]
+def _numbered(pipeline: JsonObject) -> Steps:
+    found: Steps = {}
+    for one in listing(pipeline.get("steps")):
+        word = str(table(one).get("step"))
+        found[word, sum(known == word for known, _ in found)] = table(one).get("options")
+    return found
 
 
 def _step(word: str, options: Json) -> str:
@@ -247,5 +252,16 @@ def _tools(before: Description, after: Description) -> Iterator[Change]:
 
 def _server(before: Description, after: Description) -> Iterator[Change]:
     for path, was, now in leaves(before.server, after.server):
-        then = "read when the server starts" if path.partition(".")[0] in AT_START else ""
+        then = "read when the server starts" if path in AT_START else ""
         yield Change("server", "", path, was, now, _becomes(path, was, now), then)
+
+
+def _drills(before: Description, after: Description) -> Iterator[Change]:
+    for name, drill in before.drills.items():
+        if name not in after.drills:
+            yield Change("drill", name, "", drill, None, f"drill {name} is gone")
+    for name, now in after.drills.items():
+        if name not in before.drills:
+            yield Change("drill", name, "", None, now, f"drill {name} is new")
+        for path, was, is_now in leaves(before.drills.get(name, now), now):
+            yield Change("drill", name, path, was, is_now, _becomes(path, was, is_now))

@@ -6,18 +6,20 @@ Pools = tuple[Pool, ...]
 
 
 def reordered(before: Pools, after: Pools) -> list[str]:
-    """A sentence for each thing that changed; at least one, unless they are the same."""
+    """A sentence for each thing that changed; at least one, unless they are the same. Within a pool the order means nothing."""
+    before, after = (tuple(tuple(sorted(pool)) for pool in pools) for pools in (before, after))
     if before == after:
         return []
     said: list[str] = []
     old, new = names(before), names(after)
     came = [name for name in new if name not in old]
     went = [name for name in old if name not in new]
-    first = _said(before[0]) != _said(after[0])
+    first = names(before[:1]) != names(after[:1])
     if first:
         said.append(f"first target {_said(before[0])} → {_said(after[0])}")
     head = names(after[:1]) if first else ()
-    said += [f"target {name} added{_where(name, after)}" for name in came if name not in head]
+    weights = {name: weight for pool in after for name, weight in pool}
+    said += [f"target {_named(name, weights[name])} added{_where(name, after)}" for name in came if name not in head]
     said += [f"target {name} removed" for name in went]
     said += _weighed(before, after)
     # What was said may not be all: whoever knows only that must be able to tell the new order from the old.
@@ -27,8 +29,12 @@ def reordered(before: Pools, after: Pools) -> list[str]:
 
 
 def _said(pool: Pool) -> str:
-    plain = [name for name, _ in pool]
-    return plain[0] if len(plain) == 1 else f"[{', '.join(plain)}]"
+    told = [_named(name, weight) for name, weight in pool]
+    return told[0] if len(told) == 1 else f"[{', '.join(told)}]"
+
+
+def _named(name: str, weight: float | None) -> str:
+    return name if weight is None else f"{name} (weight {weight:g})"
 
 
 def _where(name: str, after: Pools) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 from router.chat import Json, JsonObject
 from router.description.canonical import STARS, listing, shown
 
-About = Literal["route", "alias", "target", "pipeline", "tools", "server"]
+About = Literal["route", "alias", "target", "pipeline", "tools", "server", "drill"]
 
 UNSAID = {
     "slow": "never",
@@ -80,7 +80,7 @@ def worded(value: Json, key: str = "") -> str:
         case str(text):
             return "a key that is written out" if text == STARS else text
         case Mapping() as pairs:
-            return ", ".join(f"{name} {worded(one, name)}" for name, one in pairs.items() if one is not None)
+            return ", ".join(f"{name} {worded(one, name)}" for name, one in pairs.items() if one is not None or name in UNSAID)
         case other:
             return f"[{', '.join(worded(one) for one in listing(other))}]"
 

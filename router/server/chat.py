@@ -28,6 +28,7 @@ from router.server.entry import Entry, Observer
 from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
+from router.server.replica import Replicas
 from router.server.reply import Collected, Headers, Presence, Reply, Streamed, deliver
 from router.wire import WIRES, Heading
 
@@ -119,6 +120,7 @@ class Chat:
         self._live = live
         self._observers = observers
         self._recordings = Recordings()
+        self._replicas = Replicas()
         self._tasks: set[asyncio.Task[object]] = set()
         self.stopping = False
         """Whether the server is about to end: new questions are refused."""
@@ -131,6 +133,8 @@ class Chat:
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""
         await self._recordings.close()
+        await self._replicas.end()
+        await self._replicas.close()
 
     async def drain(self) -> None:
         """The server is about to end: nothing new is taken, and what runs may finish, for as long as is declared."""
@@ -143,6 +147,7 @@ class Chat:
     async def end(self) -> None:
         """What still runs is told that the server ends."""
         await self._recordings.close()
+        await self._replicas.end()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -167,6 +172,15 @@ class Chat:
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
         return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
+
+    def _record(
+        self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
+    ) -> None:
+        """Run an answer that can be found again, here and at other replicas."""
+        keep = generation.server.resume.keep
+        self._recordings.start(key, recording, delivery, keep)
+        if replica := self._replicas.on(generation.kept.redis):
+            replica.publish(key, recording, total, keep)
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
@@ -208,8 +222,7 @@ class Chat:
                     if wanted.stream and wanted.chat_id is not None:
                         recording = Recording(entry, heading, reply.wire, server.resume)
                         delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                        key: Key = (caller.id, wanted.chat_id)
-                        self._recordings.start(key, recording, delivery, server.resume.keep)
+                        self._record((caller.id, wanted.chat_id), recording, delivery, total, generation)
                         await recording.follow(sink)
                     else:
                         await deliver(route.answer, ask, total, entry, sink)
@@ -244,7 +257,10 @@ class Chat:
             try:
                 named = _dialect(request, generation, reply)
                 caller = await _known(request, generation, entry)
-                recording = self._recordings.find((caller.id, wanted))
+                key: Key = (caller.id, wanted)
+                recording = self._recordings.find(key)
+                if replica := self._replicas.on(generation.kept.redis):
+                    recording = await replica.find(key, recording, generation.server.resume)
                 if recording is None:
                     entry.outcome = "nothing_to_resume"
                     await reply.empty(200 if chat is None else 204)
@@ -269,7 +285,10 @@ class Chat:
             try:
                 _dialect(request, generation, reply)
                 caller = await _known(request, generation, entry)
-                self._recordings.stop((caller.id, chat))
+                key: Key = (caller.id, chat)
+                replica = self._replicas.on(generation.kept.redis)
+                if replica is None or not await replica.stop(key, self._recordings.find(key)):
+                    self._recordings.stop(key)
                 entry.outcome = "stop_asked"
                 await reply.empty(204)
             except RouterError as error:

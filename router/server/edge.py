@@ -109,6 +109,8 @@ class Edge:
                 message = await receive()
                 if message["type"] == "lifespan.startup":
                     self.live.generation.start()
+                    if (redis := self.live.generation.kept.redis) is not None:
+                        await redis.looked_for()
                     if self.admin.siblings is not None:
                         await following.enter_async_context(self.admin.siblings)
                         await self.admin.join()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from router.config.declaration import Resume
-from router.errors import Stopped, Stopping
+from router.errors import RouterError, Stopped, Stopping
 from router.events import Event, Failure, Finish, Text, Thought, ToolInput
 from router.server.entry import Entry
 from router.wire import Heading, Wire
@@ -37,6 +37,10 @@ def weight(event: Event) -> int:
             return FRAME + 2 * len(repr(event))
 
 
+def _nobody() -> None:
+    """Nobody is told."""
+
+
 class Recording:
     """One answer, as far as it has come: a sink for what delivers it, and what its viewers follow."""
 
@@ -48,7 +52,13 @@ class Recording:
         self.whole = True
         """Whether it is all there, from the start."""
         self.over = False
+        self.refused = ""
+        """The code of what went wrong before its first event."""
         self.size = 0
+        self.log = ""
+        """Its id among all replicas' recordings, where there are any."""
+        self.news: Callable[[], None] = _nobody
+        """Told whenever its viewers are."""
         self._untold = 0
         self._declared = declared
         self._events: list[Event] = []
@@ -59,6 +69,8 @@ class Recording:
         self._changed: list[asyncio.Future[None]] = []
         self.task: asyncio.Task[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
+        self._until = 0.0
+        """When it ends, if nobody views it."""
         self._last: Finish | Failure | None = None
         self._alone = False
         self.expiry: asyncio.TimerHandle | None = None
@@ -82,6 +94,9 @@ class Recording:
     async def _run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         try:
             await delivery
+        except RouterError as error:
+            self.refused = error.code
+            raise
         except asyncio.CancelledError:
             if self._last is None:
                 self.whole = False  # nobody waited for it: half of it is nothing to find again
@@ -113,6 +128,11 @@ class Recording:
     def full(self) -> bool:
         """Whether its viewers should be told now, or more should not be taken."""
         return self._untold > UNTOLD or self.size > self._declared.size
+
+    def since(self, number: int) -> tuple[int, list[Event]]:
+        """The events from this one on, or from the first that is still here; and the number of the first of them."""
+        first = max(number, self._first)
+        return first, self._events[first - self._first :]
 
     def put(self, event: Event) -> None:
         """Take an event."""
@@ -206,10 +226,22 @@ class Recording:
         """A viewer is gone; nobody is left to be waited for, or there is room now."""
         if self._at or self.over or self.task is None:
             self._tell()
-        elif self._declared.grace is not None and self.whole:
-            self._grace = asyncio.get_running_loop().call_later(self._declared.grace, self.task.cancel)
+            return
+        if self._declared.grace is not None and self.whole:
+            self._until = max(self._until, asyncio.get_running_loop().time() + self._declared.grace)
+        self._lapse(self.task)
+
+    def hold(self, seconds: float) -> None:
+        """Somebody who is no viewer of ours waits for it: it goes on for so long at least, whoever leaves."""
+        self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
+
+    def _lapse(self, task: "asyncio.Task[None]") -> None:
+        """Nobody views it: it ends, if that is so for long enough."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._until:
+            self._grace = loop.call_at(self._until, self._lapse, task)
         else:
-            self.task.cancel()
+            task.cancel()
 
     async def _change(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -218,6 +250,7 @@ class Recording:
 
     def _tell(self) -> None:
         self._untold = 0
+        self.news()
         changed, self._changed = self._changed, []
         for future in changed:
             if not future.done():

@@ -41,6 +41,7 @@ STATUS = {
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,
+    "replica_lost": 502,
     "stopping": 503,
 }
 """Failure code → status, where an answer that failed is not streamed; 500 for all others."""

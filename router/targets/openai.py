@@ -17,7 +17,7 @@ from router.errors import Misfit, TargetDown, TargetError
 from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.connections import Connections
-from router.targets.providers import PROVIDERS, Provider
+from router.targets.providers import PROVIDERS, Provider, variable
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
 
@@ -108,8 +108,7 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
     provider = PROVIDERS[prefix]
     url = _azure(declared, model) if prefix == "azure" else _address(declared, provider, prefix)
     if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
-        variable = provider.key or f"{prefix.upper().removesuffix('_AI')}_API_KEY"
-        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable}}}`", "model")
+        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable(prefix)}}}`", "model")
     bearer = "Bearer " if provider.header == "authorization" else ""
     headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
     endpoint = connections.endpoint(url, headers, connect)

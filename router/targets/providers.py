@@ -59,3 +59,9 @@ PROVIDERS = {
     "xai": Provider("https://api.x.ai/v1"),
     "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
 }
+
+
+def variable(prefix: str) -> str:
+    """The variable that commonly holds the key of the provider of this prefix."""
+    provider = PROVIDERS.get(prefix)
+    return (provider and provider.key) or f"{prefix.upper().replace('-', '_').removesuffix('_AI')}_API_KEY"

@@ -16,7 +16,7 @@ from router.config.values import Backoff, ByteSize, Origin, Seconds, Secret, Spa
 from router.errors import Complaint, ConfigError, Misfit, Place
 from router.generation import build
 from router.signature import check, shape_of
-from tests.conftest import CHAT, ROOT, WEATHER, Workspace
+from tests.conftest import CHAT, ROOT, WEATHER, Workspace, routes
 
 TARGETS = "targets:\n  a: {script: demo}\n"
 ROUTES = "routes:\n  m: {pipeline: chat, targets: [a]}\n"
@@ -304,6 +304,26 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "an address with a key": (
         target("{model: openai/x, api_base: 'https://h/v1?api_key=k'}"),
         "routes.yaml:2:34: a secret does not belong in an address, where logs and errors show it: use `api_key`",
+    ),
+    "a Redis without its scheme": (
+        more("server: {redis: 'localhost:6379'}"),
+        "routes.yaml:5:17: this is not the address of a Redis: write redis://:password@host:6379/0, rediss:// with TLS, or unix:///path",
+    ),
+    "a Redis on no port": (
+        more("server: {redis: 'redis://host:0'}"),
+        "routes.yaml:5:17: this is not the address of a Redis: write redis://:password@host:6379/0, rediss:// with TLS, or unix:///path",
+    ),
+    "a Redis whose database has a name": (
+        more("server: {redis: 'redis://host/cache'}"),
+        "routes.yaml:5:17: a Redis database is a number: redis://host:6379/0",
+    ),
+    "a Redis with an option of its client": (
+        more("server: {redis: 'redis://host/0?socket_timeout=9&db=1'}"),
+        "routes.yaml:5:17: the address of a Redis takes no options but db, ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_cert_reqs",
+    ),
+    "a Redis with an option that cannot be read": (
+        more("server: {redis: 'rediss://host?db=first'}"),
+        "routes.yaml:5:17: the options of this Redis address cannot be read: db is a number",
     ),
     "a key with a space": (target("{model: openai/x, api_key: 'a b'}"), "routes.yaml:2:33: a key is one line of visible ASCII characters"),
     "yes": (target("{script: demo, optional: yes}"), "routes.yaml:2:31: `optional` takes true or false, not `yes`; did you mean `true`?"),
@@ -755,6 +775,7 @@ LITERALS = {
     "as a password in an address": target("{model: openai/x, api_base: 'https://me:sk-HIDDEN@host/v1'}"),
     "as a password in an origin": more("server: {cors: {origins: ['https://me:sk-HIDDEN@host/']}}"),
     "as a parameter of an address": target("{model: openai/x, api_base: 'https://host/v1?api_key=sk-HIDDEN'}"),
+    "as a password of a Redis": more("server: {redis: 'redis://:sk-HIDDEN@host/x'}"),
     "in a file that is not YAML": target("{model: openai/x, api_key: sk-HIDDEN"),
 }
 
@@ -783,6 +804,7 @@ VARIABLES = {
     "an origin": more("server: {cors: {origins: ['${V}']}}"),
     "a size": more("server: {request: {body: '${V}'}}"),
     "a duration": more("defaults: {timeout: {connect: '${V}'}}"),
+    "a Redis": more("server: {redis: '${V}'}"),
     "half a span": more("defaults: {retry: {backoff: '${V}..4s'}}"),
 }
 
@@ -1070,3 +1092,22 @@ def test_any_template_loads_or_is_complained_about(text: str) -> None:
     """Whatever stands in it."""
     files: dict[str, str] = {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": text}
     assert all(map(stands_somewhere, found(TARGETS + ROUTES, **files)))
+
+
+def test_what_a_file_says_is_known_without_an_environment(workspace: Workspace) -> None:
+    """No variable, no secret file is looked at; each reference stands for a value of the right kind, and other mistakes are still found."""
+    target = (
+        "a: {model: openai/x, api_key: '${A}', api_base: '${B}', context_window: '${C}', params: {temperature: '${D}'}, optional: '${E}'}"
+    )
+    route = "targets: [a]\n    retry: {attempts: '${F}', backoff: '${G}', budget: '${H}'}\n    tools: ['${I}']"
+    jwt = "{issuer: '${L}', audience: '${M}', algorithms: [HS512], secret: '${N}'}"
+    auth = f"{{keys: {{one: {{hash: '${{O}}'}}, two: {{hash: '${{P}}', expires: '${{Q}}'}}}}, jwt: {jwt}}}"
+    more = f"server: {{admin: {{key: '${{file:/no/such/file}}'}}, otel: {{endpoint: '${{J}}', token: '${{K:-x}}'}}, auth: {auth}}}\n"
+    snapshot = read(workspace.write("routes.yaml", routes(target, route, more)).root / "routes.yaml")
+    assert declare(snapshot, None).complaints.in_order() == ()
+    assert len(declare(snapshot, {}).complaints.in_order()) >= 10
+    workspace.write("routes.yaml", routes(target, "targets: [b]", "server: {drain: '${}'}\n"))
+    assert [one.message for one in declare(read(workspace.root / "routes.yaml"), None).complaints.in_order()] == [
+        "no target is named `b`; there is `a`",
+        "write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
+    ]

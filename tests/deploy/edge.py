@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +42,9 @@ class Edge:
         """Its address."""
         return f"https://localhost:{self.https}"
 
-    def route_to(self, *ports: int, down: int = -1) -> None:
-        """Write the list of routers anew; a reload makes it true. `down`: the place of one that is to get no new questions."""
-        (self.nginx.folder / "upstream.conf").write_text(upstreams(*ports, down=down), encoding="utf-8")
+    def route_to(self, *ports: int) -> None:
+        """Write the list of routers anew; a reload makes it true."""
+        (self.nginx.folder / "upstream.conf").write_text(upstreams(*here(ports)), encoding="utf-8")
 
     @asynccontextmanager
     async def request(self, head: str, body: bytes = b"", *more: str) -> AsyncGenerator[asyncio.StreamReader]:
@@ -68,7 +68,7 @@ async def edge(*ports: int, changes: Mapping[str, str] | None = None) -> AsyncGe
     openssl = program("openssl")
 
     def configuration(folder: Path) -> str:
-        (folder / "upstream.conf").write_text(upstreams(*ports), encoding="utf-8")
+        (folder / "upstream.conf").write_text(upstreams(*here(ports)), encoding="utf-8")
         return _adapted(folder, http, https, changes or {})
 
     async def certified(folder: Path) -> None:
@@ -80,17 +80,21 @@ async def edge(*ports: int, changes: Mapping[str, str] | None = None) -> AsyncGe
         yield Edge(http, https, ssl.create_default_context(cafile=running.folder / "tls.crt"), running)
 
 
-def upstreams(*ports: int, down: int = -1) -> str:
-    """The shipped upstream.conf with these ports in place of its own; its other lines stay."""
-    lines = (DEPLOY / "upstream.conf").read_text(encoding="utf-8").splitlines()
-    servers = [line for line in lines if line.strip().startswith("server ")]
-    assert len(servers) == 2
-    made = [servers[0].replace(":8000 ", f":{port} ") for port in ports]
-    assert all(f":{port} " in line for port, line in zip(ports, made, strict=True))
-    if down >= 0:
-        made[down] = made[down].replace(";", " down;")
-    at = lines.index(servers[0])
-    return "\n".join([*lines[:at], *made, *(line for line in lines[at:] if line not in servers)])
+def upstreams(*addresses: str) -> str:
+    """The shipped upstream.conf with these addresses in place of its own; its other lines stay, and so does their order."""
+    made: list[str] = []
+    for line in (DEPLOY / "upstream.conf").read_text(encoding="utf-8").splitlines():
+        assert line.count("127.0.0.1:") == line.strip().startswith("server ")
+        if "127.0.0.1:8000 " in line:
+            made += [line.replace("127.0.0.1:8000", address) for address in addresses]
+        elif "127.0.0.1:8001 " not in line:
+            made.append(line)
+    return "\n".join(made)
+
+
+def here(ports: Sequence[int]) -> list[str]:
+    """Addresses of this machine."""
+    return [f"127.0.0.1:{port}" for port in ports]
 
 
 def _adapted(folder: Path, http: int, https: int, changes: Mapping[str, str]) -> str:

@@ -1,9 +1,17 @@
-"""The image's recipe, read and linted."""
+"""The image's recipe, read and linted. No container is built here: that takes a daemon and a registry."""
 
+import json
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-from tests.conftest import ROOT
+import pytest
+
+from router.commands import parser
+from tests.conftest import ROOT, Workspace, routes, serving
+from tests.deploy.linters import linter, said
+from tests.services import run
 
 
 def test_every_copied_path_exists_and_is_sent_to_the_builder() -> None:
@@ -23,6 +31,78 @@ def test_the_image_ends_without_root() -> None:
     assert [instruction for instruction, _ in final].index("USER") > max(
         i for i, (instruction, _) in enumerate(final) if instruction == "COPY"
     )
+
+
+def test_hadolint_finds_nothing_to_say(tmp_path: Path) -> None:
+    """And it would: with an `ADD` of an address and a moving tag it does."""
+    hadolint = linter("hadolint")
+    said(hadolint, "--failure-threshold", "style", str(ROOT / "Dockerfile"))
+    (tmp_path / "Dockerfile").write_text("FROM python:latest\nRUN apt-get install curl\n")
+    with pytest.raises(AssertionError, match="DL3007"):
+        said(hadolint, "--failure-threshold", "style", str(tmp_path / "Dockerfile"))
+
+
+def test_what_builds_it_stays_behind() -> None:
+    """Two stages; the last has no installer run in it, and takes from the first the environment alone."""
+    stages = _stages()
+    assert len(stages) == 2
+    last = stages[1]
+    assert [rest for instruction, rest in last if instruction == "RUN" and re.search(r"\b(pip|uv|apt-get|apk|curl|wget)\b", rest)] == []
+    assert [rest.split() for instruction, rest in last if instruction == "COPY" and "--from" in rest] == [
+        ["--from=build", "/opt/router", "/opt/router"]
+    ]
+
+
+def test_no_secret_can_get_into_a_layer() -> None:
+    """security.md 43: no ARG and no ENV that holds one, nothing copied but what .dockerignore lists, installs by hash alone."""
+    for instruction, rest in _instructions():
+        assert instruction != "ARG"
+        if instruction in {"ENV", "LABEL"}:
+            assert not re.search(r"(?i)key|token|secret|password|credential", rest)
+        if instruction == "RUN" and " install " in rest:
+            # The wheel of this very source is the one exception.
+            assert all("--require-hashes" in one or "/dist/*.whl" in one for one in re.findall(r"(?:pip|uv pip) install[^&]*", rest))
+        assert instruction != "ADD"
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert "*" in ignored
+    assert "**/.env*" in ignored
+
+
+def test_it_is_told_to_end_as_the_router_understands_it() -> None:
+    """SIGTERM, to the router itself: through a shell it would not arrive."""
+    last = dict(_stages()[1])
+    assert last["STOPSIGNAL"] == "SIGTERM"
+    assert json.loads(last["ENTRYPOINT"]) == ["router"]
+    given = parser().parse_args(json.loads(last["CMD"]))
+    assert last["EXPOSE"] == str(given.port)
+
+
+async def test_its_health_check_is_true_when_the_router_is_ready_and_false_when_it_is_not(workspace: Workspace) -> None:
+    """The very command, run against a router; with nobody there it fails."""
+    check = dict(_stages()[1])["HEALTHCHECK"].partition("CMD ")[2]
+    name, *arguments = json.loads(check)
+    assert name == "python"
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}"))
+    async with serving(workspace.build()) as client:
+        port = client.base.rpartition(":")[2]
+        command = [sys.executable, *(one.replace(":8000/", f":{port}/") for one in arguments)]
+        assert command[1:] != arguments
+        await run(*command)
+        client.edge.admin.chat.stopping = True
+        with pytest.raises(AssertionError, match="503"):
+            await run(*command)
+    with pytest.raises(AssertionError, match="refused"):
+        await run(*command)
+
+
+def _stages() -> list[list[tuple[str, str]]]:
+    """The instructions, stage by stage."""
+    made: list[list[tuple[str, str]]] = []
+    for instruction, rest in _instructions():
+        if instruction == "FROM":
+            made.append([])
+        made[-1].append((instruction, rest))
+    return made
 
 
 def _instructions() -> Iterator[tuple[str, str]]:

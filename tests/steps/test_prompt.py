@@ -9,7 +9,7 @@ from router.chat import Ask, Json, Message, Params
 from router.config.values import Name
 from router.errors import BadAsk, Misfit, RouterError, TooLarge
 from router.events import Events, Finish, Start
-from router.steps.prompt import compile_template, prompt, render
+from router.steps.prompt import compile_template, prompt, render, templates_of
 
 
 def rendered(template: str, ask: Ask | None = None, **fields: Json) -> str:
@@ -170,3 +170,16 @@ def test_a_template_that_is_wrong_is_wrong_at_a_place(template: str) -> None:
     with pytest.raises(Misfit) as caught:
         rendered(template)
     assert str(caught.value.place) == f"pipelines/{BROKEN[template]}"
+
+
+def test_the_templates_of_a_template_are_those_it_includes() -> None:
+    """And those that they include, however: those that are there, each once; a computed name is not known, a broken one has none."""
+    templates = {
+        "a.j2": "{% extends 'b.j2' %}{% include ['c.j2', 'none.j2'] %}",
+        "b.j2": "{% from 'd.j2' import x %}{% include params.kind ~ '.j2' %}",
+        "c.j2": "{% include 'a.j2' %}",
+        "d.j2": "{% if %}",
+        "e.j2": "",
+    }
+    assert templates_of("a.j2", templates) == {"a.j2", "b.j2", "c.j2", "d.j2"}
+    assert templates_of("none.j2", templates) == set()

@@ -13,6 +13,9 @@ from router.config.values import Name
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall
 from router.targets import demo, script
+from tests.conftest import Workspace, routes, serving
+from tests.provider import Reply, error, provider
+from tests.provider import text as said
 
 TOOLS = tuple(ToolSpec(name, "", {}) for name in ("get_weather", "get_time", "calculate"))
 
@@ -129,3 +132,18 @@ def test_a_line_does_one_thing(line: dict[str, object]) -> None:
     """Not none, not two."""
     with pytest.raises(Misfit):
         ScriptLine(**line)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("model", ["openai/fake", "anthropic/fake"])
+async def test_a_tool_that_a_script_asked_for_is_told_to_a_provider(model: str, workspace: Workspace) -> None:
+    """A provider that was down comes back between two rounds: it is sent what the script began."""
+    async with provider(error(503), Reply(said("Sunny."))) as one:
+        base = one.base if model.startswith("openai/") else one.base.removesuffix("/v1")
+        targets = f"a: {{model: {model}, api_base: '{base}', api_key: sk-test}}\nb: {{script: demo}}"
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    tools: [weather]\n    retry: {attempts: 1}"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask("What is the weather in Beijing?")
+    assert len(one.requests) == 2
+    assert "get_weather" in str(one.requests[1]["messages"])
+    assert answer.codes.startswith("9a0")
+    assert answer.codes.endswith("0d")

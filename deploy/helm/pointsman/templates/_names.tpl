@@ -22,7 +22,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{/* The ConfigMap's keys → where each goes below /etc/router. A key has no `/`. */}}
 {{- define "pointsman.keys" -}}
 {{- if .Values.config.existingConfigMap }}
-{{- toYaml (required "config.keys says where the keys of config.existingConfigMap go" .Values.config.keys) }}
+{{- if not .Values.config.keys }}{{ fail "config.keys says where the keys of config.existingConfigMap go" }}{{ end }}
+{{- toYaml .Values.config.keys }}
 {{- else }}
 routes.yaml: routes.yaml
 {{- range $folder := list "pipelines" "tools" }}

@@ -1,0 +1,29 @@
+"""Files that a command writes: never over others."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from router.errors import RouterError
+
+
+class Unwritten(RouterError):
+    """Files that were not written, and why."""
+
+    code = "unwritten"
+
+
+def write(texts: Mapping[Path, str]) -> None:
+    """Write them, and the folders they stand in. Unwritten where one cannot be."""
+    for path, text in texts.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Unwritten(f"{path} cannot be written: {error.strerror}") from None
+
+
+def refuse(paths: Iterable[Path], advice: str) -> None:
+    """Unwritten where one of them is there already."""
+    if there := [str(path) for path in paths if os.path.lexists(path)]:
+        raise Unwritten(f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already; {advice}")

@@ -1,0 +1,64 @@
+"""Turn another gateway's configuration into a routes.yaml, with a comment at each thing that has no equal here.
+
+examples:
+  router import litellm config.yaml                        print it
+  router import litellm config.yaml -o routes.yaml         write it, and the pipeline it needs beside it
+  router import litellm config.yaml -o routes.yaml && router check
+
+exit codes:
+  0 it was turned; what was not carried over stands on stderr, and in the file
+  1 it cannot be read, or the file is there already
+  2 the command line is wrong
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from router.commands.files import refuse, write
+from router.migration import Imported, from_litellm
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("origin", choices=["litellm"], help="whose configuration it is")
+    parser.add_argument("config", type=Path, help="LiteLLM's config.yaml")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write this file; without it, print to stdout")
+    parser.add_argument("--force", action="store_true", help="write it where there is one already")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Import it; a ConfigError where it cannot be read, Unwritten where that would overwrite something."""
+    imported = from_litellm(given.config)
+    if given.output is None:
+        print(imported.text, end="")
+    else:
+        texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}
+        if not given.force:
+            refuse([path for path, text in texts.items() if not _same(path, text)], "--force overwrites")
+        write(texts)
+    print("\n".join(_told(imported, given.output)), file=sys.stderr)
+    return 0
+
+
+def _same(path: Path, text: str) -> bool:
+    """Whether this is what stands there."""
+    return path.is_file() and path.read_bytes() == text.encode()
+
+
+def _told(imported: Imported, output: Path | None) -> list[str]:
+    counts = [f"{count} {_plural(name, count)}" for name, count in imported.carried.items() if count]
+    said = [f"carried over: {', '.join(counts)}"]
+    if imported.lost:
+        said.append(f"not carried over: {imported.lost} {_plural('thing', imported.lost)}; a comment tells of each where it belongs")
+    if imported.variables:
+        said += ["variables to set:", *(f"  {name}  ({why})" for name, why in imported.variables.items())]
+    if output is None:
+        said += [f"beside it: {name}" for name in imported.files]
+    return said
+
+
+def _plural(name: str, count: int) -> str:
+    if count == 1:
+        return name
+    return f"{name}es" if name.endswith("s") else f"{name}s"

@@ -1,0 +1,100 @@
+"""Another program's YAML → values that know where they stand.
+
+Read as such programs read it, with PyYAML: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. What is ours
+is read more strictly, see document.py.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import yaml
+
+from router.config.document import MAX_BYTES, MAX_DEPTH, Unreadable, unreadable
+from router.errors import Complaint, Place
+
+Plain: TypeAlias = "str | int | float | bool | None"
+TYPED = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+"""What is more than a text. A date is none of it: nobody calculates with one."""
+MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A value and where it stands: a scalar, a list or a mapping of texts."""
+
+    place: Place
+    value: "Plain | tuple[Said, ...] | Mapping[str, Said]"
+
+    @property
+    def table(self) -> "Mapping[str, Said]":
+        """The mapping that it is; empty where it is none."""
+        return self.value if isinstance(self.value, Mapping) else {}
+
+    @property
+    def items(self) -> "tuple[Said, ...]":
+        """The list that it is; empty where it is none."""
+        return self.value if isinstance(self.value, tuple) else ()
+
+
+def understood(text: str, file: str) -> Said | None:
+    """What a document says; None where there is nothing in it. Unreadable where it is not YAML."""
+    if len(text) > MAX_BYTES:
+        raise Unreadable(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
+    try:
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise unreadable(error, text, file) from None
+    return None if root is None else _Reader(file).said(root, 0)
+
+
+class _Reader:
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._known: dict[int, Said] = {}
+        """Nodes that were read already: an alias is the same node again, however often it stands there."""
+        self._constructor = yaml.constructor.SafeConstructor()
+
+    def said(self, node: yaml.Node, depth: int) -> Said:
+        if depth > MAX_DEPTH:
+            raise Unreadable(Complaint(self._place(node), f"nested deeper than {MAX_DEPTH} levels"))
+        if (known := self._known.get(id(node))) is not None:
+            return known
+        place = self._place(node)
+        match node:
+            case yaml.MappingNode():
+                made = Said(place, dict(self._pairs(node, depth)))
+            case yaml.SequenceNode():
+                made = Said(place, tuple(self.said(item, depth + 1) for item in node.value))
+            case _:
+                made = Said(place, self._scalar(node))
+        self._known[id(node)] = made
+        return made
+
+    def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Said]]:
+        """Its keys and values, those that `<<` brings first: the mapping's own come after them and win."""
+        for key, value in node.value:
+            if key.tag == MERGE:
+                merged = reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]
+                for one in merged:
+                    if not isinstance(one, yaml.MappingNode):
+                        raise Unreadable(Complaint(self._place(one), "`<<` takes a mapping, or a list of them"))
+                    yield from self.said(one, depth + 1).table.items()
+        for key, value in node.value:
+            if key.tag != MERGE:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise Unreadable(Complaint(self._place(key), "a key must be a plain word"))
+                yield key.value, self.said(value, depth + 1)
+
+    def _scalar(self, node: yaml.Node) -> Plain:
+        text: str = node.value
+        if node.tag not in TYPED:
+            return text
+        try:
+            value: object = self._constructor.construct_object(node)  # pyright: ignore[reportUnknownMemberType] - the stubs do not say
+        except (ValueError, OverflowError):
+            return text
+        return value if isinstance(value, bool | int | float) else None
+
+    def _place(self, node: yaml.Node) -> Place:
+        return Place(self._file, node.start_mark.line + 1, node.start_mark.column + 1)

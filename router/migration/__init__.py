@@ -1,0 +1,83 @@
+"""Another gateway's configuration as one of ours: LiteLLM's proxy config → routes.yaml, with a comment at each thing that has no
+equal here. It never imports litellm.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.errors import ConfigError
+from router.migration.leavings import leavings
+from router.migration.models import models
+from router.migration.page import Page
+from router.migration.plan import PIPELINE, Plan
+from router.migration.settings import Settings
+from router.migration.source import Source, in_environment, read
+from router.migration.targets import Workshop
+from router.migration.variables import Variables
+from router.targets import Connections
+
+__all__ = ["Imported", "from_litellm"]
+
+PIPELINES = {f"pipelines/{PIPELINE}.yaml": "# The model is asked just what the client sent, as LiteLLM would.\nsteps: []\n"}
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of a config: the text of routes.yaml, the files it needs beside it, and what to tell the operator."""
+
+    text: str
+    files: Mapping[str, str]
+    carried: Mapping[str, int]
+    """What of → how many."""
+    lost: int
+    """Remarks that begin with `not carried over`."""
+    variables: Mapping[str, str]
+    """Each that must be set → why."""
+
+
+def from_litellm(config: Path) -> Imported:
+    """A LiteLLM proxy config. ConfigError where it is none, with file, line and column."""
+    source = read(config)
+    found = models(source)
+    settings = Settings(source, *(source.section(name) for name in ("router_settings", "litellm_settings", "general_settings")))
+    variables = Variables(source.section("environment_variables"), _names(source))
+    page = Page(_head(config))
+    Plan(found, settings, page, Workshop(source, variables, Connections())).draw()
+    leavings(page, settings, found, variables)
+    if source.complaints.found:
+        raise ConfigError(source.complaints.in_order())
+    return Imported(
+        page.text(), PIPELINES, _carried(page), sum(remark.lost for remark in page.remarks()), dict(sorted(variables.needed.items()))
+    )
+
+
+def _head(config: Path) -> list[str]:
+    return [
+        f"From LiteLLM's {config.name}, by `router import litellm`.",
+        "A comment that begins with `not carried over` tells of something that has no equal here.",
+    ]
+
+
+def _carried(page: Page) -> Mapping[str, int]:
+    """What of → how many."""
+    targets = [section for section in page.targets.values() if not section.dropped]
+    routes = [section for section in page.routes.values() if section.keys and not section.dropped]
+    counts = {"route": len(routes), "target": len(targets)}
+    counts["alias"] = sum(len(found) for route in routes if isinstance(found := route.keys.get("aliases"), list))
+    return counts
+
+
+def _names(source: Source) -> set[str]:
+    """Every variable that the original names."""
+    found: set[str] = set(source.section("environment_variables"))
+    todo = list(source.sections.values())
+    seen: set[int] = set()
+    while todo:
+        said = todo.pop()
+        if id(said) not in seen:
+            seen.add(id(said))
+            todo += [*said.items, *said.table.values()]
+            if in_environment(said):
+                found.add(str(said.value).removeprefix("os.environ/"))
+    return found

@@ -1,0 +1,241 @@
+"""The models of a LiteLLM config: its deployments, in groups by the name that clients ask for."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from router.config.foreign import Said
+from router.errors import Place
+from router.migration import verdicts
+from router.migration.source import Source, in_environment
+from router.targets import windows
+
+PREFIXES = {
+    "vertex_ai-language-models": "vertex_ai",
+    "vertex_ai-text-models": "vertex_ai",
+    "bedrock_converse": "bedrock",
+    "text-completion-openai": "text-completion-openai",
+}
+"""How the table names a provider → how a model is prefixed, where that differs."""
+FAMILIES = (
+    (re.compile(r"(gpt-|chatgpt-|o[1-9](-|$)|ft:gpt-).*"), "openai"),
+    (re.compile(r"claude-.*"), "anthropic"),
+    (re.compile(r"gemini-.*"), "vertex_ai"),
+)
+"""Models that came after the table, or left it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One entry of the model_list. `model` has its provider before it, where that is known."""
+
+    group: str
+    place: Place
+    params: Mapping[str, Said]
+    info: Mapping[str, Said]
+    model: str
+
+    @property
+    def provider(self) -> str:
+        """LiteLLM's name for who serves it."""
+        return self.model.partition("/")[0]
+
+    @property
+    def id(self) -> str:
+        """What `model_info` calls it; empty where it has no name of its own."""
+        said = self.info.get("id")
+        return str(said.value) if said is not None and isinstance(said.value, str | int) and not isinstance(said.value, bool) else ""
+
+    @property
+    def mode(self) -> str:
+        """What it is for: chat, embedding, …; empty where nobody knows."""
+        said = self.info.get("mode")
+        return str(said.value) if said is not None and said.value else windows.about(self.model).mode
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The deployments that share a name."""
+
+    name: str
+    deployments: tuple[Deployment, ...]
+
+
+@dataclass(slots=True)
+class Models:
+    """Every model of the config. `wildcards` are groups whose name is a pattern."""
+
+    groups: dict[str, Group]
+    wildcards: dict[str, Group]
+    others: list[tuple[Deployment, str]] = field(default_factory=list[tuple[Deployment, str]])
+    """Entries that nobody can ask here, and why."""
+
+    def group(self, name: str) -> Group | None:
+        """The group of a name; one that is a wildcard's is made here, by its name. None where nobody serves it."""
+        if name not in self.groups and (made := self._matched(name)) is not None:
+            self.groups[name] = made
+        return self.groups.get(name)
+
+    def deployment(self, name: str) -> Deployment | None:
+        """The deployment of this id."""
+        return next((one for group in self.groups.values() for one in group.deployments if one.id == name), None)
+
+    def _matched(self, name: str) -> Group | None:
+        """The longest pattern is the closest; a name without its provider is tried with it."""
+        for asked in (name, prefixed(name)):
+            for pattern in sorted(self.wildcards, key=len, reverse=True):
+                hit = re.match(re.escape(pattern).replace(r"\*", "(.*)"), asked)
+                if hit:
+                    made = [
+                        replace(one, group=name, model=prefixed(_filled(one.model, hit))) for one in self.wildcards[pattern].deployments
+                    ]
+                    return Group(name, tuple(made))
+        return None
+
+
+def _filled(model: str, hit: re.Match[str]) -> str:
+    if "*" not in model:
+        return model
+    if len(hit.groups()) > model.count("*"):
+        return hit.string
+    for segment in hit.groups():
+        model = model.replace("*", segment, 1)
+    return model
+
+
+def prefixed(model: str, provider: str = "") -> str:
+    """The model with its provider before it, as routes.yaml wants it; as it is where nobody knows its provider."""
+    if provider:
+        return model if model.startswith(f"{provider}/") else f"{provider}/{model}"
+    if "/" in model or model == "*":
+        return model
+    told = windows.about(model).provider
+    told = PREFIXES.get(told, told) or next((name for pattern, name in FAMILIES if pattern.fullmatch(model)), "")
+    return f"{told}/{model}" if told else model
+
+
+def models(source: Source) -> Models:
+    """Those of the config. What is malformed is complained about."""
+    made = Models({}, {})
+    said = source.sections.get("model_list")
+    if said is None or not isinstance(said.value, tuple):
+        if said is not None:
+            source.complaints.add(said.place, "`model_list` takes a list of models")
+        return made
+    known = _credentials(source)
+    for entry in said.items:
+        deployment = _deployment(entry, source, known)
+        if deployment is None:
+            continue
+        team = deployment.info.get("team_id")
+        if deployment.mode not in ("", "chat", "completion", "responses"):
+            made.others.append((deployment, f"only chats are answered here, and this is for {deployment.mode}"))
+            continue
+        if team is not None and team.value:
+            made.others.append((deployment, f"it is there for one team alone, and {verdicts.NO_TEAMS}"))
+            continue
+        groups = made.wildcards if "*" in deployment.group else made.groups
+        before = groups.get(deployment.group, Group(deployment.group, ()))
+        groups[deployment.group] = Group(deployment.group, (*before.deployments, deployment))
+    return made
+
+
+def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Said]]) -> Deployment | None:
+    name, params, info = (entry.table.get(key) for key in ("model_name", "litellm_params", "model_info"))
+    add = source.complaints.add
+    if name is None or not isinstance(name.value, str) or not name.value:
+        add((name or entry).place, "an entry of `model_list` needs a `model_name`")
+        return None
+    if params is None or not isinstance(params.value, Mapping):
+        add((params or entry).place, f"`{name.value}` lacks its `litellm_params`, a mapping")
+        return None
+    if info is not None and info.value is not None and not isinstance(info.value, Mapping):
+        add(info.place, "`model_info` takes a mapping")
+    model = params.table.get("model")
+    if model is None or not isinstance(model.value, str) or not model.value:
+        add((model or params).place, f"the litellm_params of `{name.value}` lack their `model`, e.g. openai/gpt-4o")
+        return None
+    given = params.table
+    credential = given.get("litellm_credential_name")
+    if credential is not None:
+        values = known.get(str(credential.value))
+        if values is None:
+            add(credential.place, f"no credential is named `{credential.value}`")
+        given = {**(values or {}), **given}
+    provider = given.get("custom_llm_provider")
+    whole = prefixed(model.value, str(provider.value) if provider is not None and isinstance(provider.value, str) else "")
+    return Deployment(name.value, name.place, given, info.table if info else {}, whole)
+
+
+def _credentials(source: Source) -> Mapping[str, Mapping[str, Said]]:
+    said = source.sections.get("credential_list")
+    found: dict[str, Mapping[str, Said]] = {}
+    for entry in said.items if said else ():
+        name, values = entry.table.get("credential_name"), entry.table.get("credential_values")
+        if name is not None and values is not None:
+            found[str(name.value)] = values.table
+    return found
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
+
+
+def slug(name: str, otherwise: str = "model") -> str:
+    """A name that routes.yaml takes, as near to this one as may be."""
+    if NAME.fullmatch(name):
+        return name
+    return re.sub(r"[^A-Za-z0-9._:/@-]+", "-", name).strip("-._:/@")[:100] or otherwise
+
+
+def names(group: Group) -> Mapping[int, str]:
+    """What to call the targets of a group, by their place in it: as it is called, and what tells them apart."""
+    whole = slug(group.name)
+    count = len(group.deployments)
+    if count == 1:
+        return {0: whole}
+    ids = [slug(one.id, "") for one in group.deployments]
+    if all(ids) and len(set(ids)) == count:
+        return dict(enumerate(ids))
+    providers = sorted({one.provider for one in group.deployments})
+    made: dict[int, str] = {}
+    for provider in providers:
+        places = [place for place, one in enumerate(group.deployments) if one.provider == provider]
+        head = f"{whole}-{slug(provider)}" if len(providers) > 1 else whole
+        labels = _labels([group.deployments[place] for place in places], whole)
+        made |= {place: f"{head}-{label}".rstrip("-") for place, label in zip(places, labels, strict=True)}
+    return made
+
+
+def _labels(deployments: Sequence[Deployment], group: str) -> Sequence[str]:
+    """What tells them apart: words of their models, their addresses or their keys' names; or numbers."""
+    if len(deployments) == 1:
+        return [""]
+    for words in zip(*(list(_words(one)) for one in deployments), strict=True):
+        common = set(words[0]).intersection(*words[1:])
+        ignored = common | {*_split(group), *_split(deployments[0].provider), "api", "base", "key", "url", "endpoint"}
+        labels = ["-".join(word for word in one if word not in ignored) for one in words]
+        if len(set(labels)) == len(labels) and sum(not label for label in labels) <= 1 and max(map(len, labels)) <= 30:
+            return labels
+    return [str(number) for number in range(1, len(deployments) + 1)]
+
+
+def _words(deployment: Deployment) -> Iterator[Sequence[str]]:
+    yield _split(deployment.model.partition("/")[2])
+    for name in ("api_base", "api_key"):
+        said = deployment.params.get(name)
+        text = str(said.value) if said is not None and said.value else ""
+        if said is not None and in_environment(said):
+            yield _split(text.removeprefix("os.environ/"))
+        elif name == "api_base":
+            try:
+                host = urlsplit(text).hostname or ""
+            except ValueError:
+                host = ""
+            yield _split(host if re.fullmatch(r"[\d.:]+", host) else host.partition(".")[0])
+        else:
+            yield []  # a key that is written out names nobody
+
+
+def _split(text: str) -> Sequence[str]:
+    return [slug(word, "") for word in re.split(r"[^A-Za-z0-9.]+", text.lower()) if word]

@@ -1,0 +1,144 @@
+"""A routes.yaml as it is being written: its sections, and the remarks that belong to each."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from router.config.document import DOUBTFUL, NULLS, NUMBER, TRUTHS
+
+Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
+LOST = "not carried over: "
+WIDTH = 120
+UNSPOKEN: frozenset[str] = frozenset({"cache", "limit", "redis"})
+"""Keys that routes.yaml does not know yet: they are written as comments. One that it knows leaves this set, and is written as a
+key: nothing else is to be changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A comment. `lost`: it tells of something that has no equal here."""
+
+    text: str
+    lost: bool = False
+
+    @property
+    def line(self) -> str:
+        """It, on one line: whatever it repeats from the original cannot end the comment."""
+        return "# " + (LOST if self.lost else "") + " ".join(re.sub(r"[^\x20-\x7e\xa0-\ud7ff\uf900-\ufffd]+", " ", self.text).split())
+
+
+@dataclass(slots=True)
+class Section:
+    """A mapping with its remarks. Without keys it is written as its remarks alone."""
+
+    keys: dict[str, Value] = field(default_factory=dict[str, Value])
+    remarks: list[Remark] = field(default_factory=list[Remark])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+    """Key → a short comment behind its value."""
+    dropped: bool = False
+    """Whether its keys cannot be served: they are written as comments too."""
+
+    def note(self, text: str) -> None:
+        """Say something of what is there."""
+        self.remarks.append(Remark(text))
+
+    def lose(self, text: str) -> None:
+        """Say that something is not there."""
+        self.remarks.append(Remark(text, lost=True))
+
+    def lines(self, name: str, indent: str) -> Iterator[str]:
+        """It, as YAML. Its remarks stand in it, for they are about its keys; before it where it is a comment itself."""
+        silent = self.dropped or UNSPOKEN.issuperset(self.keys)
+        first = f"{indent}# " if silent else indent
+        title = [f"{first}{scalar(name)}:"] if self.keys else []
+        remarks = [f"{indent}{'' if silent else '  '}{remark.line}" for remark in self.remarks]
+        yield from [*remarks, *title] if silent else [*title, *remarks]
+        for key, value in self.keys.items():
+            lead = f"{first}  " + ("# " if key in UNSPOKEN and not silent else "")
+            note = f"  # {self.notes[key]}" if key in self.notes else ""
+            flow = f"{lead}{key}: {flowing(value, bare=True)}{note}"
+            if len(flow) <= WIDTH or not isinstance(value, Sequence) or isinstance(value, str):
+                yield flow
+            else:
+                yield f"{lead}{key}:{note}"
+                yield from (f"{lead}  - {flowing(one, bare=True)}" for one in value)
+
+
+@dataclass(slots=True)
+class Page:
+    """The file."""
+
+    head: list[str]
+    targets: dict[str, Section] = field(default_factory=dict[str, Section])
+    defaults: Section = field(default_factory=Section)
+    routes: dict[str, Section] = field(default_factory=dict[str, Section])
+    unrouted: Section = field(default_factory=Section)
+    """Remarks on models that no route answers for."""
+    server: Section = field(default_factory=Section)
+    rest: Section = field(default_factory=Section)
+    """Remarks that belong to no key of ours."""
+
+    def text(self) -> str:
+        """It, as YAML."""
+        parts = [
+            [f"# {line}".rstrip() for line in self.head],
+            _blocks("targets", self.targets),
+            list(self.defaults.lines("defaults", "")),
+            [*_blocks("routes", self.routes), *self.unrouted.lines("", "  ")],
+            list(self.server.lines("server", "")),
+            list(self.rest.lines("", "")),
+        ]
+        return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+    def remarks(self) -> list[Remark]:
+        """All of them."""
+        sections = [*self.targets.values(), self.defaults, *self.routes.values(), self.unrouted, self.server, self.rest]
+        return [remark for section in sections for remark in section.remarks]
+
+
+def _blocks(name: str, sections: Mapping[str, Section]) -> list[str]:
+    served = any(section.keys and not section.dropped for section in sections.values())
+    return [f"{name}:" if served else f"{name}: {{}}", *(line for key, section in sections.items() for line in section.lines(key, "  "))]
+
+
+PLAIN = re.compile(r"[A-Za-z0-9_/.+-](?:[A-Za-z0-9_/.+@:-]*[A-Za-z0-9_/.+@-])?")
+BARE = re.compile(r"[A-Za-z0-9_/.+$-](?:[A-Za-z0-9_/.+@:${}-]*[A-Za-z0-9_/.+@${}-])?")
+"""Outside of brackets a reference needs no quotes."""
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
+"""YAML 1.1's readers make a date of it."""
+UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def scalar(value: str | float, *, bare: bool = True) -> str:
+    """A scalar that every reader takes for the same."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(int(value)) if float(value).is_integer() else f"{value:.6f}".rstrip("0").rstrip(".")
+    doubtful = DOUBTFUL.fullmatch(value) or DATE.fullmatch(value) or NUMBER.fullmatch(value) or value in NULLS or value in TRUTHS
+    if (BARE if bare else PLAIN).fullmatch(value) and not doubtful and not value.startswith(("-", "---")):
+        return value
+    return UNPRINTABLE.sub(lambda hit: f"\\u{ord(hit[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
+def flowing(value: Value, *, bare: bool = False) -> str:
+    """A value on one line."""
+    match value:
+        case str() | bool() | int() | float():
+            return scalar(value, bare=bare)
+        case Mapping():
+            return "{" + ", ".join(f"{scalar(key, bare=False)}: {flowing(one)}" for key, one in value.items()) + "}"
+        case _:
+            return "[" + ", ".join(flowing(one) for one in value) + "]"
+
+
+def spelled(seconds: float) -> str:
+    """A duration as routes.yaml writes it."""
+    for unit, length in (("h", 3600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.0f}{unit}"
+    if seconds < 1:
+        return f"{seconds * 1000:.6g}ms"
+    return f"{seconds:.10g}s"

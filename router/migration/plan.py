@@ -1,0 +1,253 @@
+"""What the original's groups and fallbacks are as routes.
+
+A route asks its own group first, the deployments of one order after the other, then the groups it falls back to, depth first as
+LiteLLM goes through them, then those for conversations that are too long.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from router.config.foreign import Said
+from router.migration import verdicts
+from router.migration.models import Deployment, Group, Models, names, prefixed, slug
+from router.migration.page import Page, Section, Value
+from router.migration.policy import Policy
+from router.migration.settings import FALLBACKS, Chains, Settings
+from router.migration.targets import Workshop
+from router.targets import windows
+
+PIPELINE = "plain"
+WINDOW = 1_000_000
+"""Tokens that a target is said to read, to which the original goes with what is too long, where nobody knows."""
+HEAVIEST = 1_000_000
+"""The greatest weight that routes.yaml takes."""
+LIGHTEST = 1e-6
+"""A weight below is none."""
+Share = tuple[str, float | None]
+"""A target in a pool, and its weight where it has one."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """The way from the original's models to a page."""
+
+    models: Models
+    settings: Settings
+    page: Page
+    workshop: Workshop
+    policy: Policy = field(init=False)
+    chains: dict[str, Chains] = field(init=False)
+    """Kind of fallback → its chains."""
+    called: dict[int, str] = field(default_factory=dict[int, str])
+    """Deployment, by its identity → the target that it is."""
+
+    def __post_init__(self) -> None:
+        self.policy = Policy(self.settings)
+        self.chains = {kind: self.settings.chains(kind) for kind in FALLBACKS}
+
+    def draw(self) -> None:
+        """Fill the page."""
+        aliases = self._aliases()
+        self._invite()
+        groups = self.models.groups
+        for group in list(groups.values()):
+            self._make_targets(group)
+        self.policy.defaults(self.page.defaults)
+        own = {alias: group for alias, group in aliases.items() if alias in groups or any(alias in known for known in self.chains.values())}
+        """Those that are a route by themselves: they have fallbacks of their own, or hide the group of their name."""
+        for name in sorted([*groups, *(alias for alias in own if alias not in groups)], key=lambda name: name != self.settings.first):
+            meant = groups[own.get(name, name)]
+            self._route(name, meant, [alias for alias, group in aliases.items() if group == name and alias not in own])
+        self._unserved()
+
+    def _aliases(self) -> dict[str, str]:
+        """Alias → group. One that names no model is told of."""
+        made: dict[str, str] = {}
+        for section, name in ((self.settings.router, "model_group_alias"), (self.settings.library, "model_alias_map")):
+            said = section.get(name)
+            for alias, meant in said.table.items() if said else ():
+                target = meant.table.get("model", meant)
+                if isinstance(target.value, str) and self.models.group(target.value):
+                    made[alias] = target.value
+                else:
+                    self.page.unrouted.lose(f"{name} {alias}: it means no model of this file")
+        return made
+
+    def _invite(self) -> None:
+        """Groups that are only named elsewhere, and served by a pattern, are made: it is enough to look them up."""
+        named = [self.settings.first]
+        for chains in self.chains.values():
+            named += [one for name, others in chains.items() for one in (name, *(str(other.value) for other in others))]
+        for one in named:
+            if one not in ("", "*") and self.models.deployment(one) is None:
+                self.models.group(one)
+
+    def _make_targets(self, group: Group) -> None:
+        for place, name in sorted(names(group).items()):
+            unique, number = name, 1
+            while unique in self.page.targets:
+                number += 1
+                unique = f"{name}-{number}"
+            one = group.deployments[place]
+            self.page.targets[unique] = self.workshop.target(unique, one)
+            self.called[id(one)] = unique
+
+    def _target(self, one: Deployment) -> Section:
+        return self.page.targets[self.called[id(one)]]
+
+    def _served(self, group: Group) -> list[Deployment]:
+        return [one for one in group.deployments if not self._target(one).dropped]
+
+    def _route(self, name: str, group: Group, aliases: Sequence[str]) -> None:
+        """One route. `name` is what is asked for, and what fallbacks go by."""
+        made = self.page.routes[slug(name)] = Section()
+        if slug(name) != name:
+            made.lose(f"the name {name}: clients ask for {slug(name)}")
+        if name != group.name:
+            made.note(f"in the original an alias of {group.name}, with fallbacks of its own")
+        for alias in aliases:
+            if slug(alias) != alias:
+                made.lose(f"the alias {alias}: clients ask for {slug(alias)}")
+        pools = self._pools(group, made)
+        if not pools:
+            made.lose(f"{slug(name)}: none of its own targets can be served")
+        first = len(pools[0]) if pools else 1
+        behind = self._chain(name, "fallbacks", made)
+        pools += [pool for other in behind for pool in self._pools(other)]
+        pools += self._too_long(name, group, behind, pools, made)
+        self._filtered(name, made)
+        listed = _once(pools)
+        if not listed:
+            return
+        if aliases:
+            made.keys["aliases"] = list(dict.fromkeys(map(slug, aliases)))
+        made.keys["pipeline"] = PIPELINE
+        made.keys["targets"] = [_written(pool) for pool in listed]
+        self.policy.route(group.name, self._served(group) or group.deployments, first, sum(map(len, listed)), made)
+
+    def _pools(self, group: Group, remarks: Section | None = None) -> list[list[Share]]:
+        """The deployments of a group: those of the lowest order first. Where some have weights, the others come after them."""
+        number = self.settings.source.number
+        orders: dict[float, list[Deployment]] = {}
+        for one in self._served(group):
+            order = number(one.params.get("order") or one.info.get("order"), "order", -1e9)
+            orders.setdefault(math.inf if order is None else order, []).append(one)
+        if len(orders) > 1 and math.inf in orders and remarks is not None:
+            remarks.note("those without an order come last; the original does not ask them at all")
+        return [pool for order in sorted(orders) for pool in self._shares(orders[order])]
+
+    def _shares(self, members: Sequence[Deployment]) -> list[list[Share]]:
+        """A pool as the original shares it; one without a weight where others have one is asked only after them."""
+        called = [self.called[id(one)] for one in members]
+        if self.settings.strategy != "simple-shuffle":
+            return [[(name, None) for name in called]]
+        metric = self.policy.weighed(members)
+        weights = [self.settings.source.number(one.params.get(metric), metric) or 0.0 for one in members]
+        if not any(weights):
+            return [[(name, 1) for name in called]]
+        while max(weights) > HEAVIEST:
+            weights = [weight / 1000 for weight in weights]
+        shared: list[Share] = [(name, weight) for name, weight in zip(called, weights, strict=True) if weight >= LIGHTEST]
+        spare: list[Share] = [(name, None) for name, weight in zip(called, weights, strict=True) if weight < LIGHTEST]
+        return [pool for pool in (shared, spare) if pool]
+
+    def _chain(self, name: str, kind: str, made: Section | None = None) -> list[Group]:
+        """The groups that this one falls back to, and those that they fall back to, each once, as LiteLLM would come to them."""
+        found: dict[str, Group] = {}
+
+        def follow(asking: str, others: Sequence[Said]) -> None:
+            for other in others:
+                group = self._meant(str(other.value))
+                if group is None:
+                    if made is not None:
+                        made.lose(f"{kind}: {other.value}, which is no model of this file")
+                elif group.name not in (*found, asking, name):
+                    found[group.name] = group
+                    follow(group.name, self._told(group.name, kind))
+
+        follow(name, self._told(name, kind) or self.chains[kind].get("*", ()))
+        return list(found.values())
+
+    def _told(self, name: str, kind: str) -> tuple[Said, ...]:
+        """What is said of this group; by its name with its provider or without, too."""
+        chains = self.chains[kind]
+        return next((chains[one] for one in (name, prefixed(name), name.partition("/")[2]) if one in chains), ())
+
+    def _meant(self, name: str) -> Group | None:
+        """The group of a name, or the one deployment of an id."""
+        if (group := self.models.groups.get(name)) is not None:
+            return group
+        one = self.models.deployment(name)
+        return Group(name, (one,)) if one else None
+
+    def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
+        """Those for conversations that are too long: they stand at the end, and are said to read more."""
+        larger = {
+            one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")
+        }
+        larger.pop(name, None)
+        before = {target for pool in pools for target, _ in pool}
+        more = [pool for other in larger.values() for pool in self._pools(other)]
+        new = dict.fromkeys(target for pool in more for target, _ in pool if target not in before)
+        if not new:
+            return []
+        own = self._window(group)
+        for other in larger.values():
+            self._widen(other, own)
+        made.note(f"{', '.join(new)}: for conversations too long for the others; where all others fail, asked too")
+        nearer = self._chain(name, "context_window_fallbacks") and next(
+            (other.name for other in behind if other.name not in larger and self._window(other) > own > 0), ""
+        )
+        if nearer:
+            made.lose(f"{next(iter(new))} first for a conversation that is too long: {nearer} stands before it, and reads more too")
+        return more
+
+    def _widen(self, group: Group, own: int) -> None:
+        """The windows of those that the original goes to with what is too long, where nobody knows them."""
+        for one in group.deployments:
+            if self._reads(one) == 0:
+                target = self._target(one)
+                target.keys["context_window"] = max(WINDOW, own + 1)
+                target.notes["context_window"] = "assumed, for the original goes here with what is too long: write how much it reads"
+
+    def _window(self, group: Group) -> int:
+        return max((self._reads(one) for one in group.deployments), default=0)
+
+    def _reads(self, one: Deployment) -> int:
+        """Tokens that a deployment reads; 0 where nobody knows."""
+        declared = self._target(one).keys.get("context_window")
+        return declared if isinstance(declared, int) else windows.about(one.model).window or 0
+
+    def _filtered(self, name: str, made: Section) -> None:
+        kind = "content_policy_fallbacks"
+        if others := self._told(name, kind) or self.chains[kind].get("*", ()):
+            told = ", ".join(str(other.value) for other in others)
+            made.lose(f"{kind} to {told}: {verdicts.LIBRARY[kind]}")
+
+    def _unserved(self) -> None:
+        """Patterns, and models that nobody can ask here."""
+        made = self.page.unrouted
+        for pattern, group in self.models.wildcards.items():
+            model = group.deployments[0].model
+            made.lose(f"{pattern}: a route has a name, not a pattern: each model that is asked for wants a target ({model}) and a route")
+        for one, why in self.models.others:
+            made.lose(f"{one.group} ({one.model}): {why}")
+
+
+def _once(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
+    """Each target where it stands first."""
+    seen: set[str] = set()
+    made: list[list[Share]] = []
+    for pool in pools:
+        if left := [share for share in pool if share[0] not in seen]:
+            seen |= {name for name, _ in left}
+            made.append(left)
+    return made
+
+
+def _written(pool: Sequence[Share]) -> Value:
+    """One entry of a route's targets. Who stands alone needs no weight."""
+    if len(pool) == 1:
+        return pool[0][0]
+    return [name if weight is None else {"use": name, "weight": weight} for name, weight in pool]

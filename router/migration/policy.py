@@ -1,0 +1,149 @@
+"""How long, how often, when somebody is left alone, what is kept and what is let through: for all routes, and for each."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from router.config.foreign import Said
+from router.migration.models import Deployment
+from router.migration.page import Section, Value, spelled
+from router.migration.settings import Settings
+
+STRATEGIES = {"simple-shuffle": "", "least-busy": "", "latency-based-routing": "latency"}
+"""How the original chooses → `balance`, where that is not what it is anyway."""
+RETRIED = ("RateLimitErrorRetries", "InternalServerErrorRetries", "ServiceUnavailableErrorRetries", "DefaultRetries")
+"""Errors after which a target of ours is asked again, as LiteLLM names them."""
+RETRIES = 2
+"""What LiteLLM does where nobody says."""
+MOST = 10
+"""Attempts that routes.yaml takes."""
+TOTAL = 300.0
+"""Seconds: `timeout.total` where nobody says."""
+SHORTEST = 0.001
+"""Seconds. What is shorter is a way of saying none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The original's policy as ours."""
+
+    settings: Settings
+
+    def defaults(self, made: Section) -> None:
+        """What holds for every route."""
+        told = self._silence({})
+        if told is None:
+            made.note("timeout: the original waits for as long as it takes; here 10s for the first word, and 15s for the next")
+        else:
+            made.keys["timeout"] = {"first_token": spelled(told), "idle": spelled(told)}
+        made.keys["retry"] = self._retry(self._tries({}, ""), 1)
+        if breaker := self._breaker(made):
+            made.keys["breaker"] = breaker
+        strategy = self.settings.strategy
+        if balance := STRATEGIES.get(strategy, ""):
+            made.keys["balance"] = balance
+        if strategy not in STRATEGIES:
+            made.lose(f"routing_strategy {strategy}: the least busy of a pool is asked first")
+
+    def route(self, group: str, members: Sequence[Deployment], first: int, count: int, made: Section) -> None:
+        """What one route says otherwise: of the group that it asks first, how many of those come first, of how many in all."""
+        if timeout := self._timeout(members, count, made):
+            made.keys["timeout"] = timeout
+        tries = max((self._tries(one.params, group) for one in members), default=1)
+        if (attempts := self._retry(tries, first)["attempts"]) != self._retry(self._tries({}, ""), 1)["attempts"]:
+            made.keys["retry"] = {"attempts": attempts}
+        if self.settings.keeps_answers:
+            ttl = self.settings.source.number(self.settings.cache.get("ttl"), "ttl")
+            made.keys["cache"] = {"ttl": spelled(ttl) if ttl and ttl >= SHORTEST else "1h", "scope": "route"}
+        self._limit(members, made)
+
+    def _timeout(self, members: Sequence[Deployment], count: int, made: Section) -> dict[str, Value]:
+        """A route has one silence that it bears, and time enough for each of its targets to be silent."""
+        silences = sorted({seconds for one in members if (seconds := self._silence(one.params)) is not None})
+        general = self._silence({})
+        longest = silences[-1] if silences else general or 0
+        timeout: dict[str, Value] = {}
+        if silences and longest != general:
+            timeout = {"first_token": spelled(longest), "idle": spelled(longest)}
+        if len(silences) > 1:
+            told = ", ".join(map(spelled, silences))
+            made.lose(f"a timeout for each deployment ({told}): a route has one, the longest")
+        if longest * (count + 1) > TOTAL:
+            timeout["total"] = spelled(float(math.ceil(longest * (count + 1))))
+        return timeout
+
+    def _silence(self, params: Mapping[str, Said]) -> float | None:
+        """How long the original waits for a word in a stream, in seconds; None where it does not say."""
+        router, number = self.settings.router, self.settings.source.number
+        request = self.settings.library.get("request_timeout")
+        order = (
+            (params.get("stream_timeout"), "stream_timeout"),
+            (router.get("stream_timeout"), "stream_timeout"),
+            (request if number(router.get("timeout"), "timeout") else None, "request_timeout"),
+            (params.get("timeout"), "timeout"),
+            (router.get("timeout"), "timeout"),
+            (request, "request_timeout"),
+        )
+        return next((seconds for said, name in order if (seconds := number(said, name)) and seconds >= SHORTEST), None)
+
+    def _tries(self, params: Mapping[str, Said], group: str) -> int:
+        """How many calls the original makes of a group's deployments, the first included."""
+        router, number = self.settings.router, self.settings.source.number
+        policies = router.get("model_group_retry_policy")
+        policy = (policies.table.get(group) if policies else None) or router.get("retry_policy")
+        told = [number(policy.table.get(name), name) for name in RETRIED] if policy else []
+        retries = max((one for one in told if one is not None), default=None)
+        if retries is None:
+            retries = number(params.get("num_retries"), "num_retries")
+        if retries is None:
+            retries = self.settings.number("num_retries")
+        again = number(params.get("max_retries"), "max_retries") or 0
+        return int((1 + min(RETRIES if retries is None else retries, 100)) * (1 + min(again, 100)))
+
+    def _retry(self, calls: int, members: int) -> dict[str, Value]:
+        """The calls, shared among the members of the pool that is asked first."""
+        made: dict[str, Value] = {"attempts": max(1, min(MOST, math.ceil(calls / members)))}
+        wait = self.settings.number("retry_after")
+        if wait and wait >= SHORTEST:
+            made["backoff"] = f"{spelled(wait)}..{spelled(max(4.0, wait))}"
+        return made
+
+    def _breaker(self, remarks: Section) -> dict[str, Value]:
+        if self.settings.source.truth(self.settings.said("disable_cooldowns")):
+            remarks.note("disable_cooldowns: a thousand failures within a second are never; a wrong key is still left alone")
+            return {"failures": 1000, "within": "1s"}
+        made: dict[str, Value] = {}
+        fails, cool = self.settings.number("allowed_fails"), self.settings.number("cooldown_time")
+        if fails is not None:
+            made |= {"failures": int(min(1000, fails + 1)), "within": "1m"}
+        if cool and cool >= SHORTEST:
+            made["open"] = spelled(cool)
+        return made
+
+    def _limit(self, members: Sequence[Deployment], made: Section) -> None:
+        """What the original lets through to a group, where it holds its deployments to it, as a limit of the route."""
+        limit: dict[str, Value] = {}
+        for key, name in (("requests", "rpm"), ("tokens", "tpm")):
+            if self.settings.holds_limits and (most := self._sum(members, name)):
+                limit[key] = f"{most}/minute"
+        if concurrent := self._sum(members, "max_parallel_requests"):
+            limit["concurrent"] = concurrent
+        if limit:
+            made.keys["limit"] = {**limit, "per": "route"}
+            made.note("limit: beyond it the original goes on to the fallbacks; here the caller is told to wait")
+        weighed = self.weighed(members)
+        unused = [name for name in ("rpm", "tpm") if name != weighed and any(name in one.params for one in members)]
+        if unused and not self.settings.holds_limits:
+            made.note(f"{', '.join(unused)}: the original neither holds its deployments to it, nor shares by it")
+
+    def weighed(self, members: Sequence[Deployment]) -> str:
+        """What deployments share by: weight, or rpm where nobody has one, or tpm; empty where they share alike."""
+        if self.settings.strategy != "simple-shuffle" or len(members) < 2:
+            return ""
+        number = self.settings.source.number
+        return next((name for name in ("weight", "rpm", "tpm") if any(number(one.params.get(name), name) for one in members)), "")
+
+    def _sum(self, members: Sequence[Deployment], name: str) -> int:
+        """What all have of it together; 0 where one has none, for then there is no bound."""
+        told = [self.settings.source.number(one.params.get(name), name) or 0 for one in members]
+        return int(sum(told)) if told and all(told) else 0

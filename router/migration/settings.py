@@ -1,0 +1,92 @@
+"""The settings of the original that say who is asked, how often, and for how long."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from router.config.foreign import Said
+from router.migration.source import Source
+
+FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+BY_USAGE = ("usage-based-routing", "usage-based-routing-v2")
+STORES = ("local", "redis", "redis-cluster")
+"""Where the original may keep answers so that ours keeps them too."""
+Chains = Mapping[str, tuple[Said, ...]]
+"""Group → those it falls back to; `*` for every other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """router_settings over litellm_settings: what both may say, the router's holds. `general` is its server's."""
+
+    source: Source
+    router: Mapping[str, Said]
+    library: Mapping[str, Said]
+    general: Mapping[str, Said]
+
+    def said(self, name: str) -> Said | None:
+        """What holds; None where neither says it, or says nothing."""
+        for section in (self.router, self.library):
+            said = section.get(name)
+            if said is not None and said.value not in (None, (), {}):
+                return said
+        return None
+
+    def number(self, name: str) -> float | None:
+        """A number; None where there is none."""
+        return self.source.number(self.said(name), name)
+
+    @property
+    def strategy(self) -> str:
+        """How the original chooses among the deployments of a group."""
+        said = self.said("routing_strategy")
+        return str(said.value) if said else "simple-shuffle"
+
+    @property
+    def holds_limits(self) -> bool:
+        """Whether rpm and tpm are limits in the original, and not weights alone."""
+        checks = self.said("optional_pre_call_checks")
+        named = {str(one.value) for one in checks.items} if checks else set[str]()
+        before = self.source.truth(self.said("enable_pre_call_checks")) or "enforce_model_rate_limits" in named
+        return before or self.strategy in BY_USAGE
+
+    @property
+    def first(self) -> str:
+        """The model of a request that names none; empty where the original does not say."""
+        said = self.general.get("completion_model")
+        return str(said.value) if said is not None and isinstance(said.value, str) else ""
+
+    def chains(self, name: str) -> Chains:
+        """Fallbacks of one kind."""
+        made: dict[str, tuple[Said, ...]] = {}
+        default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
+        if default:
+            made["*"] = default
+        said = self.said(name)
+        if said is None:
+            return made
+        add = self.source.complaints.add
+        if not isinstance(said.value, tuple):
+            add(said.place, f"`{name}` takes a list, e.g. [{{gpt-4o: [claude]}}]")
+        for entry in said.items:
+            if isinstance(entry.value, str):
+                made["*"] = (*made.get("*", ()), entry)  # a plain list of names is for every group
+            elif len(entry.table) != 1:
+                add(entry.place, f"an entry of `{name}` is one group and a list, e.g. {{gpt-4o: [claude]}}")
+            for group, others in entry.table.items():
+                made[group] = self.source.texts(others, name)
+        return made
+
+    @property
+    def cache(self) -> Mapping[str, Said]:
+        """What is said of the cache."""
+        said = self.library.get("cache_params")
+        return said.table if said else {}
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether the original gives answers again, to everybody and in a way that is ours too."""
+        kind, mode, calls = (self.cache.get(name) for name in ("type", "mode", "supported_call_types"))
+        if not self.source.truth(self.library.get("cache")) or (kind and kind.value not in STORES):
+            return False
+        chats = calls is None or bool({"acompletion", "completion"} & {str(one.value) for one in calls.items})
+        return chats and not (mode and mode.value == "default_off")

@@ -1,0 +1,153 @@
+"""LiteLLM's config.yaml, read whole: the file and those that it includes, as one mapping.
+
+Everything that affects how its format is read stands here; what comes of it, in plan.py.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from router.config.binding import Complaints
+from router.config.document import Unreadable
+from router.config.foreign import Said, understood
+from router.errors import ConfigError, Place
+
+MAX_FILES = 100
+"""Files that a config may include, all told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The config's sections, its `include`s merged in, and a place to complain."""
+
+    root: Path
+    """The folder it stands in."""
+    sections: Mapping[str, Said]
+    complaints: Complaints
+
+    def section(self, name: str) -> Mapping[str, Said]:
+        """One of its mappings; empty where it is not there."""
+        said = self.sections.get(name)
+        if said is not None and said.value is not None and not isinstance(said.value, Mapping):
+            self.complaints.add(said.place, f"`{name}` takes a mapping")
+        return said.table if said else {}
+
+    def number(self, said: Said | None, name: str, least: float = 0) -> float | None:
+        """A number, written as one or as a text; None where there is none, or where it stands in the environment."""
+        if said is None or said.value is None or in_environment(said):
+            return None
+        try:
+            value = float(said.value) if isinstance(said.value, int | float | str) and not isinstance(said.value, bool) else -1.0
+        except ValueError:
+            value = -1.0
+        if not least <= value < 1e12:
+            self.complaints.add(
+                said.place, f"`{name}` takes a number" + (", not less than zero" if least == 0 else f", at least {least:g}")
+            )
+            return None
+        return value
+
+    def truth(self, said: Said | None) -> bool:
+        """Whether it is switched on."""
+        return said is not None and (said.value is True or str(said.value).lower() == "true")
+
+    def texts(self, said: Said | None, name: str) -> tuple[Said, ...]:
+        """A list of texts; one alone is a list of one."""
+        if said is None or said.value is None:
+            return ()
+        found = said.items if isinstance(said.value, tuple) else (said,)
+        for one in found:
+            if not isinstance(one.value, str):
+                self.complaints.add(one.place, f"`{name}` takes a list of names")
+        return tuple(one for one in found if isinstance(one.value, str))
+
+
+def in_environment(said: Said) -> bool:
+    """Whether it names a variable that holds the value, as `os.environ/NAME`."""
+    return isinstance(said.value, str) and said.value.startswith("os.environ/")
+
+
+def read(path: Path) -> Source:
+    """The config as it is on disk now. ConfigError where a file cannot be read, or is no config."""
+    texts: dict[str, str] = {}
+    complaints = Complaints(texts)
+    reader = _Reader(complaints, texts)
+    sections = reader.whole(path)
+    if not complaints.found and sections.get("model_list") is None:
+        complaints.add(
+            Place(str(path), 1, 1), "this is no LiteLLM config: it has no `model_list` (models kept in a database are not in it)"
+        )
+    if complaints.found:
+        raise ConfigError(complaints.in_order())
+    return Source(path.parent, sections, complaints)
+
+
+@dataclass(slots=True)
+class _Reader:
+    complaints: Complaints
+    texts: dict[str, str]
+    seen: set[Path] = field(default_factory=set[Path])
+
+    def whole(self, path: Path) -> Mapping[str, Said]:
+        """A file with its includes, and theirs: lists are joined, of other values the included one holds."""
+        sections = self._one(path, lambda message: self.complaints.add(Place(str(path), 1, 1), message))
+        pending = [(one, path) for one in self._includes(sections)]
+        self.seen.add(path.resolve())
+        while pending:
+            entry, declared_in = pending.pop(0)
+            beside, root = declared_in.parent / str(entry.value), path.parent / str(entry.value)
+            included = root if root.exists() and not beside.exists() else beside
+            if included.resolve() in self.seen:
+                continue
+            self.seen.add(included.resolve())
+            if len(self.seen) > MAX_FILES:
+                self.complaints.add(entry.place, f"more than {MAX_FILES} files are included")
+                break
+            more = self._one(included, self._at(entry.place))
+            pending += [(one, included) for one in self._includes(more)]
+            sections = _merged(sections, more)
+        return sections
+
+    def _at(self, place: Place) -> Callable[[str], None]:
+        return lambda message: self.complaints.add(place, message)
+
+    def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Said]:
+        """One file. What cannot be read is complained about where it was asked for, a mistake in it where that stands."""
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            unread(f"{path} cannot be read: {error.strerror}")
+            return {}
+        except UnicodeDecodeError:
+            unread(f"{path} is not UTF-8")
+            return {}
+        self.texts[str(path)] = text
+        try:
+            said = understood(text, str(path))
+        except Unreadable as unreadable:
+            self.complaints.add(unreadable.complaint.place, unreadable.complaint.message)
+            return {}
+        if said is None or not isinstance(said.value, Mapping):
+            self.complaints.add(
+                Place(str(path), 1, 1), "the file is empty" if said is None else "a config is a mapping: `model_list:` and so on"
+            )
+            return {}
+        return said.value
+
+    def _includes(self, sections: Mapping[str, Said]) -> tuple[Said, ...]:
+        said = sections.get("include")
+        if said is None:
+            return ()
+        if not isinstance(said.value, tuple) or not all(isinstance(one.value, str) for one in said.value):
+            self.complaints.add(said.place, "`include` takes a list of files")
+            return ()
+        return said.value
+
+
+def _merged(base: Mapping[str, Said], included: Mapping[str, Said]) -> Mapping[str, Said]:
+    made = {**base, **included}
+    for name, said in included.items():
+        before = base.get(name)
+        if before and isinstance(said.value, tuple) and isinstance(before.value, tuple):
+            made[name] = Said(before.place, (*before.value, *said.value))
+    return made

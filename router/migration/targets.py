@@ -1,0 +1,195 @@
+"""A deployment of the original as a target of ours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from router.chat import Params
+from router.config import declare
+from router.config.foreign import Said
+from router.config.snapshot import Snapshot
+from router.errors import Misfit
+from router.migration import verdicts
+from router.migration.models import Deployment
+from router.migration.page import Section, Value
+from router.migration.source import Source, in_environment
+from router.migration.variables import Variables, written
+from router.signature import record_of
+from router.targets import Connections, open_target, windows
+from router.targets.providers import PROVIDERS, variable
+
+NUMBERS = {"temperature": float, "top_p": float, "max_tokens": int, "seed": int, "presence_penalty": float, "frequency_penalty": float}
+SAMPLING = {item.name: item.name for item in record_of(Params).fields} | {"max_completion_tokens": "max_tokens"}
+"""Key of litellm_params → ours in `params`."""
+CARRIED = frozenset(SAMPLING) | {
+    *("model", "custom_llm_provider", "litellm_credential_name", "api_key", "api_base", "base_url", "api_version"),
+    *("timeout", "stream_timeout", "max_retries", "num_retries", "weight", "order", "rpm", "tpm", "max_parallel_requests"),
+}
+"""Keys of litellm_params that a target or its route takes up."""
+TOLD = frozenset({"id", "mode", "base_model", "max_input_tokens"}) | verdicts.TOLD_ONLY
+COHERE = "https://api.cohere.ai/compatibility/v1"
+ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "client_id", "client_secret"})
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Where deployments become targets."""
+
+    source: Source
+    variables: Variables
+    connections: Connections
+
+    def target(self, name: str, one: Deployment) -> Section:
+        """The target, with a remark for each thing it could not take over. `dropped` where it could not be served."""
+        made = Section()
+        self._model(one, made)
+        self._address(one, made)
+        self._key(name, one, made)
+        self._version(one, made)
+        self._params(one, made)
+        self._window(one, made)
+        losses(made, one.params, CARRIED, verdicts.PARAMS)
+        losses(made, one.info, TOLD | {key for key in one.info if key.startswith("supports_")}, verdicts.INFO, "model_info.")
+        if why := self._unfit(name, one, made):
+            made.dropped = True
+            made.lose(f"{name}: {why}")
+        return made
+
+    def _model(self, one: Deployment, made: Section) -> None:
+        said = one.params["model"]
+        provider, _, model = one.model.partition("/")
+        if in_environment(said):
+            made.keys["model"] = self.variables.reference(said) or written(one.model)
+        elif provider in ("cohere", "cohere_chat"):
+            made.keys["model"] = written(f"openai/{model}")
+            made.keys["api_base"] = COHERE
+            made.note("Cohere, by its OpenAI surface: LiteLLM cannot stream from its own")
+        else:
+            made.keys["model"] = written(f"{provider}/{model.removeprefix('responses/')}" if model else one.model)
+
+    def _address(self, one: Deployment, made: Section) -> None:
+        said = one.params.get("api_base") or one.params.get("base_url")
+        if said is None or not said.value:
+            if one.provider == "azure":
+                made.keys["api_base"] = self.variables.variable("AZURE_API_BASE")
+            return
+        if in_environment(said):
+            if (reference := self.variables.reference(said)) is None:
+                made.lose("api_base: no variable can have this name")
+            else:
+                made.keys["api_base"] = reference
+            return
+        try:
+            parts = urlsplit(str(said.value))
+            bare = _bare(parts)
+        except ValueError:
+            made.lose("api_base: it is no address")
+            return
+        if bare != str(said.value):
+            made.lose("a part of api_base: a user, a password or a query may be a secret, which belongs into `api_key`")
+        made.keys["api_base"] = written(bare)
+
+    def _key(self, name: str, one: Deployment, made: Section) -> None:
+        said = one.params.get("api_key")
+        usual = "COHERE_API_KEY" if one.provider.startswith("cohere") else variable(one.provider)
+        if said is not None and said.value is not None:
+            reference, remark = self.variables.key(said, usual, f"{name}_API_KEY")
+            if remark:
+                made.note(remark)
+            if reference is not None:
+                made.keys["api_key"] = reference
+        elif not ENTRA.isdisjoint(one.params):
+            made.keys["via"] = "litellm"
+        elif (
+            one.provider.startswith("cohere")
+            or one.provider == "anthropic"
+            or ((known := PROVIDERS.get(one.provider)) and not known.keyless)
+        ):
+            made.keys["api_key"] = self.variables.variable(usual)
+
+    def _version(self, one: Deployment, made: Section) -> None:
+        said = one.params.get("api_version")
+        if said is None or said.value is None:
+            return
+        if one.provider != "azure":
+            made.lose(f"api_version: {verdicts.PARAMS['api_version']}")
+        elif not in_environment(said):
+            made.keys["api_version"] = written(str(said.value))
+        elif (reference := self.variables.reference(said)) is not None:
+            made.keys["api_version"] = reference
+
+    def _params(self, one: Deployment, made: Section) -> None:
+        params: dict[str, Value] = {}
+        for key, name in SAMPLING.items():
+            said = one.params.get(key)
+            if said is None or said.value is None or name in params:
+                continue
+            try:
+                params[name] = self._param(name, said)
+            except Misfit as misfit:
+                made.lose(f"{key}: {misfit.message}")
+        if params:
+            made.keys["params"] = params
+
+    def _param(self, name: str, said: Said) -> Value:
+        """One sampling parameter. Misfit where routes.yaml would not take it."""
+        if in_environment(said):
+            raise Misfit("its value stands in the environment, and only texts are read from there")
+        if name == "stop":
+            stops = tuple(str(one.value) for one in said.items) or (str(said.value),)
+            return [written(one) for one in Params(stop=stops).stop or ()]
+        if name == "reasoning_effort":
+            if said.value not in ("none", "minimal", "low", "medium", "high"):
+                raise Misfit("it is none, minimal, low, medium or high")
+            return str(said.value)
+        number = self.source.number(said, name, -1e9)
+        if number is None:
+            raise Misfit("it is no number")
+        value = NUMBERS[name](number)
+        Params(**{name: value})  # pyright: ignore[reportArgumentType] - it objects to what is out of range
+        return value
+
+    def _window(self, one: Deployment, made: Section) -> None:
+        """What the original says of how much it reads; of what it says of another model, what the table says of that."""
+        tokens = self.source.number(one.info.get("max_input_tokens"), "max_input_tokens", 1)
+        base = one.info.get("base_model")
+        if tokens is not None:
+            made.keys["context_window"] = int(tokens)
+        elif base is not None and isinstance(base.value, str) and windows.about(one.model).window is None:
+            if (window := windows.about(base.value).window) is not None:
+                made.keys["context_window"] = window
+                made.notes["context_window"] = "its base_model's"
+            else:
+                made.lose("model_info.base_model: nobody knows how much it reads; write `context_window`")
+
+    def _unfit(self, name: str, one: Deployment, made: Section) -> str:
+        """Why this target could not be served, in one sentence; empty where it could be."""
+        tried = Section({**made.keys, "optional": True})
+        text = "\n".join(["targets:", *tried.lines(name, "  "), "routes: {}", ""])
+        declaration = declare(Snapshot(self.source.root, "routes.yaml", {"routes.yaml": text}), {})
+        if complaints := declaration.complaints.in_order():
+            return complaints[0].message
+        try:
+            if not in_environment(one.params["model"]):
+                open_target(name, next(iter(declaration.routes.targets.values())), 3.0, self.connections)
+        except Misfit as misfit:
+            return misfit.message
+        return ""
+
+
+def _bare(parts: SplitResult) -> str:
+    """An address without what may be a secret in it."""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    plain = parts.username is None and parts.password is None
+    return parts._replace(netloc=parts.netloc if plain else host + port, query="", fragment="").geturl()
+
+
+def losses(made: Section, said: Mapping[str, Said], carried: frozenset[str], known: Mapping[str, str], prefix: str = "") -> None:
+    """A remark for each key that nobody took up; those with the same reason in one."""
+    reasons: dict[str, list[str]] = {}
+    for key, one in said.items():
+        if key not in carried and key not in verdicts.AS_HERE and one.value not in (None, False, (), {}):
+            reasons.setdefault(known.get(key, verdicts.OTHERWISE), []).append(prefix + key)
+    for why, keys in reasons.items():
+        made.lose(f"{', '.join(keys)}: {why}")

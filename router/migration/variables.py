@@ -1,0 +1,76 @@
+"""What the original keeps in the environment, or writes out and should not have: as references.
+
+No key that is written out gets past here: each becomes `${NAME}`, and the operator is told which variable to set.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from router.config.foreign import Said
+from router.migration.source import in_environment
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SECRET = re.compile(r"(?i)key|secret|token|password|credential|auth")
+"""A variable whose value is not to be repeated."""
+PLACEHOLDERS = frozenset(
+    {"", "none", "null", "no-key", "not-needed", "dummy", "fake", "fake-key", "empty", "anything", "sk-no-key-required"}
+)
+"""What is written where a server wants no key."""
+
+
+@dataclass(slots=True)
+class Variables:
+    """Each reference that was made, and each variable to set."""
+
+    values: Mapping[str, Said]
+    """`environment_variables` of the original: what it sets for itself."""
+    taken: set[str]
+    """Names the original uses already: no name is made up that is one of them."""
+    needed: dict[str, str] = field(default_factory=dict[str, str])
+    """Variable → what for: as the original has it, or what it was made for."""
+    made: dict[str, str] = field(default_factory=dict[str, str])
+    """Key written out → the variable that stands for it now. Never shown."""
+
+    def key(self, said: Said, *names: str) -> tuple[str | None, str]:
+        """A reference to a key, and a remark where it was written out. None for one that says that there is none."""
+        text = "" if said.value is None else str(said.value)
+        if in_environment(said):
+            return self.reference(said), ""
+        if text.strip().lower() in PLACEHOLDERS:
+            return None, ""
+        known = text in self.made
+        if not known:
+            self.made[text] = next(name for name in self._candidates(names) if name not in self.taken)
+            self.taken.add(self.made[text])
+        name = self.made[text]
+        self.needed.setdefault(name, "written out in the original")
+        return f"${{{name}}}", "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
+
+    def variable(self, name: str) -> str:
+        """A reference to the variable that LiteLLM reads by itself."""
+        self.needed.setdefault(name, "LiteLLM read it by itself")
+        self.taken.add(name)
+        return f"${{{name}}}"
+
+    def reference(self, said: Said) -> str | None:
+        """`os.environ/NAME` as `${NAME}`, with what the original sets it to unless that is a secret. None for no name."""
+        name = str(said.value).removeprefix("os.environ/")
+        if not NAME.fullmatch(name):
+            return None
+        given = self.values.get(name)
+        plain = given is not None and isinstance(given.value, str) and not in_environment(given)
+        if plain and not SECRET.search(name) and re.fullmatch(r"[^${}\s@?]+", str(given.value if given else "")):
+            return f"${{{name}:-{given.value if given else ''}}}"
+        self.needed.setdefault(name, "as in the original")
+        return f"${{{name}}}"
+
+    def _candidates(self, names: tuple[str, ...]) -> list[str]:
+        words = [re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") for name in names]
+        words = [f"K_{word}" if word[:1].isdigit() else word for word in words if word]
+        return words + [f"{words[-1]}_{number}" for number in range(2, len(self.taken) + 3)]
+
+
+def written(text: str) -> str:
+    """A text as routes.yaml holds it: a dollar sign there begins a reference."""
+    return text.replace("$", "$$")

@@ -1,0 +1,179 @@
+"""What LiteLLM's keys are worth here where they are not carried over: why, or what to do instead.
+
+Key → a sentence. A key that no table knows has no equal either; `AS_HERE` are those that say what is always so here.
+"""
+
+AS_HERE = frozenset(
+    {
+        "drop_params",  # a parameter that a provider does not know is always left out
+        "json_logs",
+        "turn_off_message_logging",
+        "redact_messages_in_exceptions",
+        "redact_user_api_key_info",
+        "telemetry",
+        "suppress_debug_info",
+        "request_timeout",
+        "stream",
+        "hidden",
+        "disable_spend_logs",
+        "disable_master_key_return",
+        "disable_adding_master_key_hash_to_db",
+    }
+)
+
+NO_HEADERS = "a target has no headers of its own"
+NO_PRICES = "prices are not a target's"
+NO_TAGS = "there is no routing by tags: a route for each of them"
+NO_TEAMS = "there are no teams: a route for each of them"
+NO_DATABASE = "there is no database: keys and models stand in files"
+NO_ALERTS = "nobody is alerted from here: alert on the metrics, or on the log"
+NO_ADMIN = "there is no page to administrate from: what is to be changed stands in the files"
+ENTRA = "LiteLLM signs in with what it finds in the environment"
+OF_AWS = "set it in the environment, for the whole process"
+OF_GOOGLE = "LiteLLM takes it from the environment, and needs Google's libraries"
+
+PARAMS = {
+    "organization": NO_HEADERS + ": use a key of that organization",
+    "extra_headers": NO_HEADERS,
+    "headers": NO_HEADERS,
+    "extra_body": "a request holds what routes.yaml has a name for",
+    "thinking": "write `reasoning_effort` in `params`",
+    "response_format": "a request holds what routes.yaml has a name for",
+    "n": "an answer is one",
+    "tags": NO_TAGS,
+    "tpm": "there is no limit for one target; `limit` on the route is the nearest",
+    "rpm": "there is no limit for one target; `limit` on the route is the nearest",
+    "mock_response": "write a target with a `script`",
+    "api_type": "the model's prefix says it",
+    "azure_ad_token": ENTRA,
+    "azure_ad_token_provider": ENTRA,
+    "tenant_id": ENTRA + ": AZURE_TENANT_ID",
+    "client_id": ENTRA + ": AZURE_CLIENT_ID",
+    "client_secret": ENTRA + ": AZURE_CLIENT_SECRET",
+    "aws_region_name": OF_AWS + ": AWS_REGION",
+    "aws_access_key_id": OF_AWS + ": AWS_ACCESS_KEY_ID",
+    "aws_secret_access_key": OF_AWS + ": AWS_SECRET_ACCESS_KEY",
+    "aws_session_token": OF_AWS + ": AWS_SESSION_TOKEN",
+    "aws_profile_name": OF_AWS + ": AWS_PROFILE",
+    "aws_role_name": OF_AWS,
+    "vertex_project": OF_GOOGLE + ": VERTEXAI_PROJECT",
+    "vertex_location": OF_GOOGLE + ": VERTEXAI_LOCATION",
+    "vertex_credentials": OF_GOOGLE + ": GOOGLE_APPLICATION_CREDENTIALS",
+    "input_cost_per_token": NO_PRICES,
+    "output_cost_per_token": NO_PRICES,
+    "api_version": "only azure/ has one",
+    "merge_reasoning_content_in_choices": "thoughts are told apart from the answer; `reasoning: show` on the route shows them",
+    "cache_control_injection_points": "what a provider is to keep is not marked",
+    "configurable_clientside_auth_params": "a client's address or key is never used",
+    "use_in_pass_through": "there are no pass-through addresses",
+    "region_name": NO_TAGS,
+}
+INFO = {
+    "access_groups": NO_TEAMS,
+    "team_id": NO_TEAMS,
+    "team_public_model_name": NO_TEAMS,
+    "input_cost_per_token": NO_PRICES,
+    "output_cost_per_token": NO_PRICES,
+    "tier": NO_TAGS,
+    "max_tokens": "write `max_tokens` in `params` where it is meant as a limit",
+    "max_output_tokens": "write `max_tokens` in `params` where it is meant as a limit",
+}
+TOLD_ONLY = frozenset(
+    {"description", "metadata", "version", "created_at", "created_by", "updated_at", "updated_by", "db_model", "litellm_provider"}
+)
+"""Keys of model_info that only tell, and change nothing."""
+
+ROUTER = {
+    "enable_pre_call_checks": "nobody counts tokens before the call: a conversation too long for a target goes to one that reads more once it says so",
+    "optional_pre_call_checks": "nothing is looked at before the call but who is left alone, and who is busy",
+    "enable_tag_filtering": NO_TAGS,
+    "tag_filtering_match_any": NO_TAGS,
+    "retry_policy": "the kind of error decides: 408, 429, 5xx and lost connections are tried again, silence and refusals are not",
+    "model_group_retry_policy": "the kind of error decides: 408, 429, 5xx and lost connections are tried again, silence and refusals are not",
+    "allowed_fails_policy": "any failure counts for the breaker, but for a question that was at fault; a wrong key opens it at once",
+    "routing_strategy_args": "how the busy and the slow are known is fixed",
+    "provider_budget_config": "no provider has a budget",
+    "redis_host": "what is shared between processes goes by `server.redis`",
+    "redis_port": "what is shared between processes goes by `server.redis`",
+    "redis_password": "what is shared between processes goes by `server.redis`",
+    "redis_url": "what is shared between processes goes by `server.redis`",
+    "redis_db": "what is shared between processes goes by `server.redis`",
+    "cache_responses": "write `cache` on the routes whose answers may be given again",
+    "caching_groups": "each route has answers of its own",
+    "max_fallbacks": "whoever stands in a route's list may be asked",
+    "default_max_parallel_requests": "there is no limit for one target; `limit` on the route is the nearest",
+    "default_litellm_params": "write `params` on the targets",
+    "alerting_config": NO_ALERTS,
+    "set_verbose": "the log has one line for each request, whatever is set",
+    "debug_level": "the log has one line for each request, whatever is set",
+    "client_ttl": "connections are kept by the process",
+    "model_group_affinity_config": "nobody is bound to a target",
+}
+LIBRARY = {
+    "set_verbose": "the log has one line for each request, whatever is set",
+    "modify_params": "a conversation is put as each provider wants it; more is not changed",
+    "content_policy_fallbacks": "where a content filter refuses, nobody else is asked, and the client is told",
+    "service_callbacks": NO_ALERTS,
+    "callback_settings": "no callbacks: see `GET /metrics` and the log",
+    "force_ipv4": "the addresses of a name are tried side by side",
+    "ssl_verify": "certificates are always verified",
+    "default_team_settings": NO_TEAMS,
+    "max_budget": "nobody has a budget in money yet",
+    "budget_duration": "nobody has a budget in money yet",
+    "key_generation_settings": NO_ADMIN,
+    "default_internal_user_params": NO_TEAMS,
+    "upperbound_key_generate_params": NO_ADMIN,
+    "mcp_aliases": "tools are typed functions in tools/",
+    "guardrails": "write a step of your own",
+    "disable_end_user_cost_tracking": NO_DATABASE,
+    "public_model_groups": NO_ADMIN,
+}
+GENERAL = {
+    "database_url": NO_DATABASE,
+    "database_connection_pool_limit": NO_DATABASE,
+    "database_connection_timeout": NO_DATABASE,
+    "store_model_in_db": NO_DATABASE,
+    "store_prompts_in_spend_logs": "nobody's words are kept",
+    "allow_requests_on_db_unavailable": NO_DATABASE,
+    "proxy_batch_write_at": NO_DATABASE,
+    "use_redis_transaction_buffer": NO_DATABASE,
+    "salt_key": NO_DATABASE,
+    "alerting": NO_ALERTS,
+    "alerting_threshold": NO_ALERTS,
+    "alerting_args": NO_ALERTS,
+    "alert_types": NO_ALERTS,
+    "alert_to_webhook_url": NO_ALERTS,
+    "slack_webhook_url": NO_ALERTS,
+    "ui_access_mode": NO_ADMIN,
+    "custom_auth": "who may call is not decided by code of your own; put that in front",
+    "background_health_checks": "no target is asked unless a user asks; the breaker tries those that failed",
+    "health_check_interval": "no target is asked unless a user asks; the breaker tries those that failed",
+    "max_request_size_mb": "write `server.request.body`",
+    "max_response_size_mb": "an answer is bounded by its time, and by `max_tokens`",
+    "infer_model_from_keys": "each model is named",
+    "forward_client_headers_to_llm_api": "a client's headers go no further",
+    "pass_through_endpoints": "there are no pass-through addresses",
+    "key_management_system": "a key is `${NAME}` or `${file:/path}`",
+    "key_management_settings": "a key is `${NAME}` or `${file:/path}`",
+    "allowed_routes": "an address is not taken away by a key: nginx can do that",
+    "allowed_ips": "nginx can do that",
+}
+SECTIONS = {
+    "callback_settings": "no callbacks: see `GET /metrics` and the log",
+    "guardrails": "write a step of your own",
+    "mcp_servers": "tools are typed functions in tools/",
+    "mcp_tools": "tools are typed functions in tools/",
+    "prompts": "prompts are the templates of a pipeline",
+    "vector_store_registry": "a tool can search",
+    "files_settings": "files go with the messages",
+    "finetune_settings": "only chats are answered here",
+    "assistant_settings": "only chats are answered here",
+    "default_vertex_config": OF_GOOGLE,
+    "search_tools": "tools are typed functions in tools/",
+}
+CALLBACKS = {
+    "prometheus": "see `GET /metrics`",
+    "otel": "install the extra `pointsman[otel]` for traces",
+    "opentelemetry": "install the extra `pointsman[otel]` for traces",
+}
+OTHERWISE = "no equal here"

@@ -1,0 +1,206 @@
+"""One replica among others: what is recorded here is found there, and the other way round.
+
+A recording of another replica is one here, too: what delivers it is the log, and its viewers follow it as they do any other.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import asdict, replace
+from typing import cast
+
+from router.chat import JsonObject
+from router.codec import Unreadable, decode, encode, packed
+from router.config.declaration import Resume
+from router.errors import Busy, Filtered, Overlong, ReplicaLost, RouterError, Stopped, Stopping, TimedOut, Unanswered
+from router.events import Failure, Finish
+from router.server.entry import Entry
+from router.server.recording import Key, Recording
+from router.shared import Away, Batch, Found, Logs, Redis
+from router.wire import WIRES, Heading
+
+BATCH = 32
+"""Events that are written together."""
+VERSION = 1
+REFUSALS: dict[str, type[RouterError]] = {
+    one.code: one for one in (Unanswered, Overlong, Filtered, Busy, TimedOut, Stopping, Stopped, ReplicaLost)
+}
+"""What may end an answer before its first event, by its code. Of anything else a viewer elsewhere hears that nobody answered."""
+
+
+class _Published:
+    """A recording of this replica, as its log sees it."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.head = _head(recording)
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no more."""
+        return self._recording.over
+
+    @property
+    def findable(self) -> bool:
+        """Whether it may be read from its start."""
+        return self._recording.whole and (self._recording.begun or not self._recording.over)
+
+    @property
+    def ending(self) -> str:
+        """How it ended, where no event says so."""
+        _, last = self._recording.since(0)
+        if last and isinstance(last[-1], Finish | Failure):
+            return ""
+        return self._recording.refused or Stopped.code
+
+    def batches(self, start: int) -> Sequence[Batch]:
+        """The events from this one on, as bytes."""
+        first, events = self._recording.since(start)
+        return [
+            Batch(first + at, first + at + len(some), encode(some))
+            for at in range(0, len(events), BATCH)
+            if (some := events[at : at + BATCH])
+        ]
+
+    def hold(self, seconds: float) -> None:
+        """Somebody reads it elsewhere."""
+        self._recording.hold(seconds)
+
+    def stop(self) -> None:
+        """Whoever asked for it wants no more of it."""
+        self._recording.stop()
+
+
+class Replica:
+    """The recordings of all replicas that share a Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._logs = Logs(redis)
+        self._echoes: dict[str, Recording] = {}
+        """Recordings of others that are viewed here, by their ids."""
+
+    def publish(self, key: Key, recording: Recording, lasts: float, keep: float) -> None:
+        """Have it found by the others as well, until so many seconds after its end. It takes `lasts` at most."""
+        written = self._logs.write(_name(key), _Published(recording), lasts=lasts + keep, keep=keep)
+        recording.log, recording.news = written.id, written.news
+
+    async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
+        """The recording of a chat, whoever gave the last answer; `own` is what there is here. Where Redis is away, that."""
+        try:
+            found = await self._logs.find(_name(key))
+        except Away:
+            return own
+        if found is None or (own is not None and own.log == found.id):
+            return own
+        if (echo := self._echoes.get(found.id)) is not None and echo.whole:
+            return echo
+        try:
+            echo = _recorded(found, resume)
+        except Unreadable:
+            return own
+        self._echoes[found.id] = echo
+        echo.start(self._echo(found, echo), self._ended)
+        return echo
+
+    def _ended(self, echo: Recording) -> None:
+        if self._echoes.get(echo.log) is echo:
+            del self._echoes[echo.log]
+
+    async def stop(self, key: Key, own: Recording | None) -> bool:
+        """End the answer of a chat, if it is another replica's. Whether it is."""
+        try:
+            found = await self._logs.find(_name(key))
+            if found is None or (own is not None and own.log == found.id):
+                return False
+            await self._logs.stop(found)
+        except Away:
+            return False
+        return True
+
+    async def _echo(self, found: Found, echo: Recording) -> None:
+        """Deliver what another replica records."""
+        try:
+            async with aclosing(self._logs.read(found)) as batches:
+                count = 0
+                async for batch in batches:
+                    if not isinstance(batch, Batch):
+                        raise REFUSALS.get(batch.code, Unanswered)
+                    events = decode(batch.data)
+                    for event in events[count - batch.first :]:
+                        echo.put(event)
+                    count = max(count, batch.after)
+                    await echo.flush()
+                    if events and isinstance(events[-1], Finish | Failure):
+                        return
+        except (RouterError, Unreadable) as error:
+            lost = error if isinstance(error, RouterError) else ReplicaLost()
+            if not echo.begun:
+                raise lost from None
+            echo.put(Failure(lost.code, lost.public))
+            await echo.flush()
+
+    async def end(self) -> None:
+        """The server ends: whoever views another's answer here is told so."""
+        echoes = list(self._echoes.values())
+        for echo in echoes:
+            echo.fail()
+        for echo in echoes:
+            await echo.ended()
+
+    async def close(self) -> None:
+        """What was recorded here is written to its end."""
+        await self._logs.close()
+
+
+def _name(key: Key) -> str:
+    """A caller's chat, as Redis is told: neither can be read from it."""
+    caller, chat = key
+    return hashlib.sha256(f"{caller}\0{chat}".encode()).hexdigest()[:40]
+
+
+def _head(recording: Recording) -> bytes:
+    told: JsonObject = asdict(recording.heading)
+    return packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, told])
+
+
+def _recorded(found: Found, resume: Resume) -> Recording:
+    """A recording that is another replica's, before its first event. Unreadable where another release wrote it."""
+    try:
+        version, wire, route, generation, told = json.loads(found.head)
+        if version != VERSION:
+            raise Unreadable
+        heading = Heading(**cast("dict[str, str]", told))  # type: ignore[arg-type]
+        entry = Entry(heading.request_id, generation, route=route)
+        echo = Recording(entry, heading, WIRES[wire], replace(resume, grace=None))
+    except (ValueError, TypeError, KeyError) as error:
+        raise Unreadable from error
+    echo.log = found.id
+    return echo
+
+
+class Replicas:
+    """What this process is to each Redis it was told of: one, as a rule, and another after an edit that names another."""
+
+    def __init__(self) -> None:
+        self._replicas: list[Replica] = []
+
+    def on(self, redis: Redis | None) -> Replica | None:
+        """This process, as a replica; None where nothing is shared."""
+        if redis is None:
+            return None
+        if not self._replicas or self._replicas[-1].redis is not redis:
+            self._replicas = [one for one in self._replicas if not one.redis.closed]
+            self._replicas.append(Replica(redis))
+        return self._replicas[-1]
+
+    async def end(self) -> None:
+        """The server ends: viewers are told so."""
+        for one in self._replicas:
+            await one.end()
+
+    async def close(self) -> None:
+        """What was recorded is written to its end."""
+        for one in self._replicas:
+            await one.close()

@@ -1,0 +1,23 @@
+"""What replicas share through a Redis, where one is declared. While it is away each is on its own."""
+
+from router.shared.lease import Lease, Leases, LocalLeases, RedisLeases
+from router.shared.logs import Batch, Ending, Found, Logs, Source, Written
+from router.shared.redis import Away, Mismatch, Redis
+from router.shared.store import RedisStore
+
+__all__ = [
+    "Away",
+    "Batch",
+    "Ending",
+    "Found",
+    "Lease",
+    "Leases",
+    "LocalLeases",
+    "Logs",
+    "Mismatch",
+    "Redis",
+    "RedisLeases",
+    "RedisStore",
+    "Source",
+    "Written",
+]

@@ -1,0 +1,529 @@
+"""The resume log: what one replica writes as it comes, any other reads from its start and follows.
+
+    pointsman:{<name>}:now          the id of what was last begun under this name
+    pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts what was written up to its end
+    pointsman:{<replica>}:alive     there while this replica is
+    pointsman:{<replica>}:inbox     a stream: what other replicas want of it
+
+Nobody waits for a write. What is to be written stays with its source until Redis has it; a batch's number says how far it goes, so
+after a break the stream itself tells where to go on, and nothing is in it twice. One read waits for all streams that are followed.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from router.errors import ReplicaLost
+from router.shared.lease import FREE
+from router.shared.redis import Away, Command, Mismatch, Redis, key, milliseconds
+
+log = logging.getLogger("router.redis")
+
+BEAT = 0.3
+"""Seconds between two signs of life of a replica."""
+LEASE = 1.2
+"""Seconds that one of them counts."""
+LOOK = 0.25
+"""Seconds between two looks at whether those are alive whose logs are read here."""
+EVERY = 0.05
+"""Seconds between two writes, while there is something to write."""
+HOLD = 3.0
+"""Seconds that a reader elsewhere counts for whoever writes; it says so three times in them."""
+PATIENCE = 5.0
+"""Seconds that a reader waits for a Redis that is away."""
+LAST = 0.5
+"""Seconds that a replica which ends gives its last writes."""
+ROOM = 64
+"""Batches that wait for their reader; then no more are read."""
+WINDOW = 256
+"""Batches that are kept of a log which is no longer whole: for those who are reading it."""
+GONE = 10.0
+"""Seconds after which a log that cannot be found goes: those who are reading it come to its end."""
+ROUND = 256 * 1024
+"""Bytes of one log that are written at once."""
+AT_ONCE = 32
+"""Logs that are written at once: what a Redis has missed is told to it bit by bit, and requests have their turn in between."""
+SETTLE = 3.0
+"""Seconds after Redis was away in which no replica is taken for gone: each finds its way back in its own time."""
+WAITING = 1000
+"""Messages that wait in an inbox."""
+
+POINT = """
+local now = redis.call('GET', KEYS[1])
+if now and now > ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""This is what was last begun, unless something was begun later: ids are in the order of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events `first` to `after`, counted from 0, as bytes."""
+
+    first: int
+    after: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """It has ended, and no event says how: its code."""
+
+    code: str
+
+
+class Source(Protocol):
+    """What is written to a log."""
+
+    @property
+    def head(self) -> bytes:
+        """What is known before its first event."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no more."""
+        ...
+
+    @property
+    def findable(self) -> bool:
+        """Whether it may be read from its start."""
+        ...
+
+    @property
+    def ending(self) -> str:
+        """Once it is over, how it ended where no event says so; else nothing."""
+        ...
+
+    def batches(self, start: int) -> Sequence[Batch]:
+        """What there is from this event on."""
+        ...
+
+    def hold(self, seconds: float) -> None:
+        """Somebody reads it elsewhere: it goes on for so long."""
+        ...
+
+    def stop(self) -> None:
+        """Whoever asked for it wants no more of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A log that can be read: under which name, whose it is, and its head."""
+
+    name: str
+    id: str
+    replica: str
+    head: bytes
+
+
+class Written:
+    """A log that is written here. `news` whenever its source has more, or is over."""
+
+    def __init__(self, logs: "Logs", name: str, source: Source, *, lasts: float, keep: float) -> None:
+        # In the order of time, over all replicas, as far as their clocks agree; then different.
+        self.id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+        self.name = name
+        self.source = source
+        self.keep = keep
+        self.done = False
+        """All of it is in Redis, or never will be."""
+        self.over_at: float | None = None
+        self._lasts = lasts
+        self._logs = logs
+        self._stream = key(name, self.id)
+        self._pointer = key(name, "now")
+        self._count = 0
+        """Events that are in Redis."""
+        self._headed = False
+        self._pointed = False
+        self._ended = False
+        self._doubt = False
+        """Whether it has to be looked up what is in Redis."""
+        self._refusals = 0
+
+    def news(self) -> None:
+        """There is more to write."""
+        self._logs.wake(self)
+
+    def doubt(self) -> None:
+        """Redis may have forgotten it."""
+        self._doubt = True
+        self.news()
+
+    async def sync(self, redis: Redis) -> None:
+        """Write what is not yet there. Away where that is not sure."""
+        if self._doubt:
+            await self._look_up(redis)
+        over = self.source.over  # before what there is: what comes after that is for the next time
+        commands = self._opening()
+        count, size, more = self._count, 0, False
+        for batch in self.source.batches(self._count):
+            if more := size > ROUND:
+                break
+            commands.append(self._append(f"{batch.after}-0", "f", batch.first, "e", batch.data))
+            count, size = batch.after, size + len(batch.data)
+        if over and not more:
+            commands += self._closing(count)
+        elif self._pointed and not self.source.findable:
+            commands.append(self._unpoint())
+        self._doubt = True
+        answers = await redis.ask_all(commands)
+        # No answer to one that appends: its stream is gone.
+        self._doubt = any(answer is None or isinstance(answer, Mismatch) for answer in answers)
+        if self._doubt:
+            self._refused()
+            return
+        self._refusals = 0
+        self._count, self._headed, self.done = count, True, over and not more
+        if more:
+            self.news()
+
+    def _opening(self) -> list[Command]:
+        if self._headed:
+            return []
+        made: list[Command] = [
+            ("XADD", self._stream, "0-1", "h", self.source.head, "r", self._logs.id),
+            ("PEXPIRE", self._stream, milliseconds(self._lasts)),
+        ]
+        if self.source.findable:
+            self._pointed = True
+            made.append(("EVAL", POINT, 1, self._pointer, self.id, milliseconds(self._lasts)))
+        return made
+
+    def _append(self, number: str, *fields: str | bytes | int) -> Command:
+        bound = () if self.source.findable or self.source.over else ("MAXLEN", "~", WINDOW)
+        return ("XADD", self._stream, "NOMKSTREAM", *bound, number, *fields)
+
+    def _closing(self, count: int) -> list[Command]:
+        made: list[Command] = []
+        if (code := self.source.ending) and not self._ended:
+            made.append(self._append(f"{count}-2", "x", code))
+        if self.source.findable:
+            made.append(("EVAL", POINT, 1, self._pointer, self.id, milliseconds(self.keep)))
+            made.append(("PEXPIRE", self._stream, milliseconds(self.keep)))
+        else:
+            made.append(self._unpoint())
+            made.append(("PEXPIRE", self._stream, milliseconds(GONE)))
+        return made
+
+    def _unpoint(self) -> Command:
+        self._pointed = False
+        return ("EVAL", FREE, 1, self._pointer, self.id)
+
+    async def _look_up(self, redis: Redis) -> None:
+        """How far Redis has it."""
+        try:
+            found = cast("list[tuple[bytes, object]]", await redis.ask("XREVRANGE", self._stream, "+", "-", "COUNT", 1))
+        except Mismatch:
+            self._refused()
+            found = []
+        last, _, kind = found[0][0].decode().partition("-") if found else ("0", "", "")
+        self._count, self._headed, self._ended = int(last), bool(found), kind == "2"
+
+    def _refused(self) -> None:
+        """Once may be a Redis that has forgotten it; again and again is one that will not have it."""
+        self._refusals += 1
+        if self._refusals < 3:
+            self.news()
+            return
+        self.done = True
+        log.warning("an answer is not shared: redis refuses it", extra={"fields": {"needs": "Redis 6.2 or newer, and its own keys"}})
+
+
+@dataclass(slots=True, eq=False)
+class _Follower:
+    """Somebody here who reads a log of another replica."""
+
+    stream: str
+    replica: str
+    last: tuple[int, int] = (0, 1)
+    waiting: deque[Batch | Ending] = field(default_factory=deque[Batch | Ending])
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    doomed: bool = False
+    """Whoever wrote it is gone: what there is now is all."""
+    lost: bool = False
+
+
+def _read(after: int, fields: dict[bytes, bytes]) -> Batch | Ending:
+    """What an entry says. One that says nothing is a batch that leaves something out."""
+    if (code := fields.get(b"x")) is not None:
+        return Ending(code.decode("ascii", "replace"))
+    first, data = fields.get(b"f", b""), fields.get(b"e", b"")
+    return Batch(int(first) if first.isdigit() and len(first) < 12 else after + 1, after, data)
+
+
+def _stopped(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the resume log has stopped", exc_info=error)
+
+
+class Logs:
+    """The logs that this process writes and reads, as one replica among others."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.id = secrets.token_hex(8)
+        """Another for each process, and each time it starts."""
+        self._redis = redis
+        self._tasks: list[asyncio.Task[None]] = []
+        self._written: dict[str, Written] = {}
+        self._dirty: dict[Written, None] = {}
+        """What has news, in the order it came."""
+        self._news = asyncio.Event()
+        self._departures = 0
+        self._beat_at = 0.0
+        self._followers: list[_Follower] = []
+        self._inbox_last = "0-0"
+        self._look_at = 0.0
+        self._hold_at = 0.0
+
+    # Writing.
+
+    def write(self, name: str, source: Source, *, lasts: float, keep: float) -> Written:
+        """Write it from now on, under this name; what was there before is found no more. `lasts`: seconds it can take at most, and
+        be found if this replica is lost; `keep`: seconds it is found after its end.
+        """
+        self._start()
+        made = Written(self, name, source, lasts=lasts, keep=keep)
+        self._written[made.id] = made
+        self.wake(made)
+        return made
+
+    def wake(self, written: Written) -> None:
+        """There is more of this one."""
+        if not written.done:
+            self._dirty[written] = None
+            self._news.set()
+
+    def _start(self) -> None:
+        if not self._tasks:
+            self._departures = self._redis.departures
+            self._tasks = [asyncio.create_task(self._keep_writing()), asyncio.create_task(self._keep_reading())]
+            for task in self._tasks:
+                task.add_done_callback(_stopped)
+
+    async def _keep_writing(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._redis.closed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._beat_at):
+                    await self._news.wait()
+            self._news.clear()
+            try:
+                await self._round()
+            except Away:
+                self._beat_at = loop.time() + BEAT
+                await self._until_back(BEAT)
+            self._forget_late()
+            await asyncio.sleep(EVERY)
+
+    async def _round(self) -> None:
+        """Say that this replica lives, and write what there is to be written."""
+        now = asyncio.get_running_loop().time()
+        if self._departures != self._redis.departures:
+            self._departures, self._beat_at = self._redis.departures, now
+            for one in self._written.values():
+                one.doubt()
+        if now >= self._beat_at:
+            await self._redis.ask("SET", key(self.id, "alive"), 1, "PX", milliseconds(LEASE))
+            self._beat_at = now + BEAT
+        # One that was told of while its last was being written is here again.
+        dirty = [one for one in self._dirty if not one.done]
+        dirty, rest = dirty[:AT_ONCE], dirty[AT_ONCE:]
+        self._dirty = dict.fromkeys(rest)
+        ends = await asyncio.gather(*(one.sync(self._redis) for one in dirty), return_exceptions=True)
+        for one, end in zip(dirty, ends, strict=True):
+            if isinstance(end, Away):
+                self.wake(one)
+            elif isinstance(end, BaseException):
+                raise end
+            elif one.done:
+                del self._written[one.id]
+        if any(isinstance(end, Away) for end in ends):
+            raise Away
+        if rest:
+            self._news.set()
+
+    def _forget_late(self) -> None:
+        """What was over for so long that it would not be found any more need not be written either."""
+        now = asyncio.get_running_loop().time()
+        for one in [one for one in self._written.values() if one.source.over]:
+            if one.over_at is None:
+                one.over_at = now
+            elif now - one.over_at > one.keep:
+                self._dirty.pop(one, None)
+                del self._written[one.id]
+
+    # Finding and reading.
+
+    async def find(self, name: str) -> Found | None:
+        """What was last begun under this name, by whichever replica. Away where that cannot be known."""
+        self._start()
+        number = await self._redis.ask("GET", key(name, "now"))
+        if not isinstance(number, bytes):
+            return None
+        found = number.decode("ascii", "replace")
+        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await self._redis.ask("XRANGE", key(name, found), "0-1", "0-1"))
+        fields = entries[0][1] if entries else {}
+        if b"h" not in fields or b"r" not in fields:
+            return None
+        return Found(name, found, fields[b"r"].decode("ascii", "replace"), fields[b"h"])
+
+    async def read(self, found: Found) -> AsyncGenerator[Batch | Ending, None]:
+        """All of it, from its start and going on; a batch may begin with what came before, none leaves out anything. ReplicaLost where
+        there will be no more though it has no end: whoever wrote it is gone, or Redis is.
+        """
+        follower = _Follower(key(found.name, found.id), found.replica)
+        self._followers.append(follower)
+        count = 0
+        try:
+            await self._tell([*self._message(self.id, ""), *self._message(found.replica, f"hold {found.id}")])
+            while True:
+                while follower.waiting:
+                    batch = follower.waiting.popleft()
+                    if len(follower.waiting) == ROOM - 1:
+                        await self._turn()
+                    if isinstance(batch, Batch):
+                        if batch.first > count:
+                            raise ReplicaLost
+                        count = max(count, batch.after)
+                    yield batch
+                if follower.lost:
+                    raise ReplicaLost
+                follower.news.clear()
+                await follower.news.wait()
+        finally:
+            self._followers.remove(follower)
+
+    async def stop(self, found: Found) -> None:
+        """Ask whoever writes it to stop."""
+        await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
+
+    async def _turn(self) -> None:
+        """Have the one read begin anew, with other streams."""
+        await self._tell(self._message(self.id, ""))
+
+    async def _tell(self, messages: Sequence[Command]) -> None:
+        with suppress(Away):
+            await self._redis.ask_all(messages)
+
+    def _message(self, replica: str, text: str) -> tuple[Command, Command]:
+        inbox = key(replica, "inbox")
+        return ("XADD", inbox, "MAXLEN", "~", WAITING, "*", "m", text), ("PEXPIRE", inbox, milliseconds(60))
+
+    async def _keep_reading(self) -> None:
+        try:
+            while not self._redis.closed:
+                try:
+                    await self._look()
+                    await self._read()
+                except Mismatch:
+                    await self._find_wrong_ones()
+                    await asyncio.sleep(LOOK)
+                except Away:
+                    self._lose_patience()
+                    await self._until_back(LOOK)
+                    await asyncio.sleep(EVERY)
+        finally:
+            for follower in self._followers:
+                self._lose(follower)
+
+    async def _look(self) -> None:
+        """Whether those live whose logs are read here; and tell them that they are."""
+        now = asyncio.get_running_loop().time()
+        if not self._followers or now < self._look_at:
+            return
+        self._look_at = now + LOOK
+        replicas = list(dict.fromkeys(follower.replica for follower in self._followers))
+        commands: list[Command] = [("EXISTS", key(replica, "alive")) for replica in replicas]
+        if now >= self._hold_at:
+            self._hold_at = now + HOLD / 3
+            for one in self._followers:
+                commands += self._message(one.replica, f"hold {one.stream.rpartition(':')[2]}")
+        answers = await self._redis.ask_all(commands)
+        settled = self._redis.departures == 0 or self._redis.here_for > SETTLE
+        gone = {replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled}
+        for follower in self._followers:
+            follower.doomed = follower.replica in gone
+
+    async def _read(self) -> None:
+        """What has come, in all streams that have readers, and for this replica."""
+        inbox = key(self.id, "inbox")
+        reading = [one for one in self._followers if len(one.waiting) < ROOM]
+        streams: dict[str, tuple[int, int]] = {}
+        for one in reading:
+            streams[one.stream] = min(one.last, streams.get(one.stream, one.last))
+        asked = {stream: f"{count}-{kind}" for stream, (count, kind) in streams.items()}
+        wait = 0.001 if any(one.doomed for one in reading) else LOOK if self._followers else 2 * BEAT
+        found = dict(await self._redis.listen({inbox: self._inbox_last, **asked}, wait))
+        for number, fields in found.pop(inbox, ()):
+            self._inbox_last = number
+            self._obey(fields.get(b"m", b"").decode("ascii", "replace"))
+        for one in reading:
+            for number, fields in found.get(one.stream, ()):
+                count, _, kind = number.partition("-")
+                if (place := (int(count), int(kind))) > one.last:
+                    one.last = place
+                    one.waiting.append(_read(place[0], fields))
+                    one.news.set()
+            if one.doomed and one.stream not in found:
+                self._lose(one)
+
+    def _obey(self, message: str) -> None:
+        """What another replica wants."""
+        word, _, number = message.partition(" ")
+        written = self._written.get(number)
+        if written is None:
+            return
+        if word == "stop":
+            written.source.stop()
+        elif word == "hold":
+            written.source.hold(HOLD)
+
+    def _lose_patience(self) -> None:
+        if self._redis.away_for > PATIENCE:
+            for follower in self._followers:
+                self._lose(follower)
+
+    def _lose(self, follower: _Follower) -> None:
+        follower.lost = True
+        follower.news.set()
+
+    async def _find_wrong_ones(self) -> None:
+        """One of the streams is none: whoever reads it is told, and an inbox that is none is put away."""
+        with suppress(Away):
+            inbox, *others = await self._redis.ask_all(
+                [("XLEN", key(self.id, "inbox")), *(("XLEN", one.stream) for one in self._followers)]
+            )
+            for follower, answer in zip(list(self._followers), others, strict=False):
+                if isinstance(answer, Mismatch):
+                    self._lose(follower)
+            if isinstance(inbox, Mismatch):
+                await self._redis.ask("DEL", key(self.id, "inbox"))
+
+    async def _until_back(self, seconds: float) -> None:
+        with suppress(TimeoutError, Away):
+            async with asyncio.timeout(seconds):
+                await self._redis.back()
+
+    async def close(self) -> None:
+        """This replica ends: write the rest, for a moment at most."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for one in self._written.values():
+            self.wake(one)
+        with suppress(Away, TimeoutError):
+            async with asyncio.timeout(LAST):
+                while self._dirty:
+                    await self._round()
+                if self._tasks:
+                    await self._redis.ask("DEL", key(self.id, "alive"), key(self.id, "inbox"))

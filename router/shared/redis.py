@@ -1,0 +1,449 @@
+"""A Redis that may be away: nobody waits for it longer than once and shortly, and it comes back by itself.
+
+What goes to Redis goes through here. While something is asked and nothing at all is answered for `LIMIT`, not even a PING, or where
+an answer says that Redis cannot be used (full, read-only, loading, no permission), it is away: whoever waits is let go with `Away`, whoever asks
+from then on hears so at once, and a probe in the background writes a key until one write has gone through. The limit is one of
+silence, not of each command: a burst that takes this process long to get through is no Redis that has gone.
+
+Commands that are asked at the same time go out together, on one connection: a hundred cost as much as a few.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from router.config.values import Secret
+from router.errors import Misfit
+
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
+    from redis.asyncio import Redis as Driver
+
+log = logging.getLogger("router.redis")
+
+LIMIT = 0.05
+"""Seconds of silence after which Redis is away: what its being gone costs a request, once."""
+TICK = 0.005
+"""Seconds between two looks at whether there is silence. Where one comes late this process was held up, and what Redis said may lie
+there unread: the time beyond is not counted as silence."""
+MOST = 0.25
+"""Seconds after which it is silence all the same."""
+PROBE = 1.0
+"""Seconds a probe may take. Nobody waits for it."""
+PAUSES = 0.2, 1.0
+"""Seconds before a probe: at first, and at most. It doubles each time that Redis does not stay for `STEADY`."""
+STEADY = 10.0
+AT_ONCE = 128
+"""Commands that go out together."""
+LINES = 16
+"""Connections for libraries' own commands, which wait for each other there."""
+OWN = 4
+"""Connections for ours: one for commands, one for the probe, one to listen; and one that is being closed."""
+PREFIX = "pointsman:"
+"""What every key begins with."""
+
+T = TypeVar("T")
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+
+
+class Away(Exception):
+    """Redis cannot be asked just now: go on without it."""
+
+
+class Mismatch(Away):
+    """It refused this one command, whose key holds a value of another kind; it is there for others."""
+
+
+def key(*parts: str) -> str:
+    """A key of ours. The first part decides where a cluster puts it, so that keys which are used together are together."""
+    first, *others = parts
+    return ":".join((f"{PREFIX}{{{first}}}", *others))
+
+
+def milliseconds(seconds: float) -> int:
+    """As Redis takes times; never none at all."""
+    return max(1, round(seconds * 1000))
+
+
+class Redis:
+    """One Redis, and what is known of it. Made anywhere, used on one event loop; opened when it is first asked.
+
+    `hold` and `release` count the generations it is declared in; `close` closes it once there is none.
+    """
+
+    def __init__(self, url: Secret) -> None:
+        try:
+            import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
+        except ImportError:
+            raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
+        self.url = url
+        self.departures = 0
+        """How often it went away."""
+        self._driver = driver
+        try:
+            self.pool = self._pool(LINES)
+            """Connections for a library that brings commands of its own: run those `within` the limit."""
+            self._own = self._pool(OWN)
+        except ValueError:
+            raise Misfit("the options of this Redis address cannot be read: db is a number") from None
+        self._state: Literal["new", "here", "away", "closed"] = "new"
+        self._known = asyncio.Event()
+        """Whether it is here has been found out."""
+        self._changed_at = 0.0
+        self._pause = PAUSES[0]
+        self._holders: list[None] = []
+        self._waiting: deque[tuple[Command, asyncio.Future[object]]] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._probe: asyncio.Task[None] | None = None
+        self._under_way: dict[asyncio.Future[Any], float] = {}
+        """What waits for an answer, in the order it began, and since when."""
+        self._listening: set[asyncio.Future[Any]] = set()
+        self._heard = 0.0
+        """When the last answer came."""
+        self._quiet = 0.0
+        """Seconds of silence that count."""
+        self._look: asyncio.TimerHandle | None = None
+        self._back: set[asyncio.Future[None]] = set()
+
+    # What is known of it.
+
+    @property
+    def here(self) -> bool:
+        """Whether it can be asked."""
+        return self._state == "here"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of the past: nothing declares it any more."""
+        return self._state == "closed"
+
+    @property
+    def here_for(self) -> float:
+        """Seconds since it came; 0 while it is away."""
+        return asyncio.get_running_loop().time() - self._changed_at if self.here else 0.0
+
+    @property
+    def away_for(self) -> float:
+        """Seconds since it went; 0 while it is here."""
+        return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
+
+    async def looked_for(self) -> None:
+        """Wait until it is known whether it is here: at the start of a process, so that no request waits for its first connection."""
+        self.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROBE):
+                await self._known.wait()
+
+    async def back(self) -> None:
+        """Wait until it is here. Away where it never will be."""
+        while not self.here:
+            if self.closed:
+                raise Away
+            self.start()
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._back.add(future)
+            try:
+                await future
+            finally:
+                self._back.discard(future)
+
+    # Its life.
+
+    def start(self) -> None:
+        """Look for it, in the background, so that nobody has to wait for the first connection."""
+        if self._state == "new" and self._probe is None:
+            self._changed_at = asyncio.get_running_loop().time()
+            self._probe = asyncio.create_task(self._return(0.0))
+
+    def hold(self) -> None:
+        """It is used, until `release`. From any thread: generations are built beside the loop."""
+        self._holders.append(None)
+
+    def release(self) -> None:
+        """It is used no more by one who held it."""
+        self._holders.pop()
+
+    async def close(self) -> None:
+        """Close it, if nobody holds it."""
+        if self._holders or self.closed:
+            return
+        self._state = "closed"
+        tasks = [task for task in (self._probe, self._pump) if task is not None]
+        self._let_go()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for pool in (self.pool, self._own):
+            await pool.disconnect()
+
+    def _pool(self, lines: int) -> "ConnectionPool":
+        # Nothing is tried twice, no wait is limited there, and nothing beyond the oldest protocol is asked for: all that is here.
+        pool = self._driver.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+            self.url.value,
+            max_connections=lines,
+            timeout=None,
+            socket_timeout=None,
+            socket_connect_timeout=PROBE,
+            retry=_never_again(),
+            protocol=2,
+        )
+        return cast("ConnectionPool", pool)
+
+    @cached_property
+    def _client(self) -> "Driver":
+        return self._driver.Redis(connection_pool=self._own)
+
+    # Asking.
+
+    async def ask(self, *command: Argument) -> object:
+        """The answer to a command: None, int, bytes, or lists of them. Away where there is none to be had, Mismatch where it objects."""
+        (answer,) = await self.ask_all([command])
+        if isinstance(answer, Mismatch):
+            raise answer
+        return answer
+
+    async def ask_all(self, commands: Sequence[Command]) -> list[object]:
+        """The answers to commands that go out in this order. One that was refused is a Mismatch. Away where they are not had: what
+        became of each is then not known.
+        """
+        await self._present()
+        loop = asyncio.get_running_loop()
+        turns = [(command, cast("asyncio.Future[object]", loop.create_future())) for command in commands]
+        self._waiting.extend(turns)
+        self._sent()
+        return [await future for _, future in turns] if len(turns) == 1 else list(await asyncio.gather(*(one for _, one in turns)))
+
+    def _sent(self) -> None:
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._send())
+
+    async def within(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What a library's own commands, on connections of the `pool`, come to. Away, Mismatch as for `ask`."""
+        await self._present()
+        return await self._watched(work())
+
+    async def listen(self, streams: Mapping[str, str], wait: float) -> list[tuple[str, list[tuple[str, dict[bytes, bytes]]]]]:
+        """The next entries of streams, each after the id it is given with: stream, id, fields. Waits so long for a first one."""
+        await self._present()
+        words: Command = ("XREAD", "COUNT", 32, "BLOCK", milliseconds(wait), "STREAMS", *streams, *streams.values())
+        work = cast("Awaitable[Any]", self._client.execute_command(*words))  # pyright: ignore[reportUnknownMemberType]
+        task = asyncio.ensure_future(work)
+        self._listening.add(task)
+        task.add_done_callback(self._listening.discard)
+        try:
+            async with asyncio.timeout(wait + PROBE):
+                found = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", await task)
+        except TimeoutError:
+            raise Away from None
+        except asyncio.CancelledError:
+            if _given_up(task):
+                raise Away from None
+            raise
+        except (self._driver.RedisError, OSError) as error:
+            raise self._judged(error) from None
+        return [(name.decode(), [(number.decode(), fields) for number, fields in entries]) for name, entries in found or ()]
+
+    async def _present(self) -> None:
+        """Return if it is here. The very first asker waits for it, shortly."""
+        if self._state == "new":
+            self.start()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._changed_at + LIMIT):
+                    await self._known.wait()
+            if self._state == "new":
+                self._leave("timeout")
+        if self._state != "here":
+            raise Away
+
+    async def _send(self) -> None:
+        """Send what waits, all that there is at once, until nothing does."""
+        try:
+            while self._waiting:
+                turns = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+                try:
+                    answers = await self._watched(self._pipeline([command for command, _ in turns]))
+                except Away as away:
+                    answers = [away] * len(turns)
+                why = next((why for answer in answers if isinstance(answer, Exception) and (why := self._why(answer))), None)
+                for (_, future), answer in zip(turns, answers, strict=True):
+                    self._settle(future, answer, why)
+                if why is not None:
+                    self._leave(why)
+        finally:
+            self._pump = None
+            for _, future in self._waiting:
+                self._settle(future, Away(), None)
+            self._waiting.clear()
+
+    def _settle(self, future: "asyncio.Future[object]", answer: object, why: str | None) -> None:
+        if future.done():
+            return  # nobody waits for it any more
+        if why is not None or (isinstance(answer, Away) and not isinstance(answer, Mismatch)):
+            future.set_exception(Away())
+        else:
+            future.set_result(Mismatch() if isinstance(answer, Exception) else answer)
+
+    async def _pipeline(self, commands: Sequence[Command]) -> list[object]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]
+            return await pipeline.execute(raise_on_error=False)
+
+    # Its silence.
+
+    async def _watched(self, work: Awaitable[T]) -> T:
+        """What this comes to, while there are signs of Redis. It goes on where its asker leaves: a connection is not cut in mid-answer."""
+        task = asyncio.ensure_future(work)
+        self._under_way[task] = asyncio.get_running_loop().time()
+        task.add_done_callback(self._done)
+        self._watch()
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if _given_up(task):
+                raise Away from None
+            raise
+        except (self._driver.RedisError, OSError) as error:
+            raise self._judged(error) from None
+
+    def _done(self, task: "asyncio.Future[Any]") -> None:
+        self._under_way.pop(task, None)
+        if not task.cancelled():
+            self._heard, self._quiet = asyncio.get_running_loop().time(), 0.0
+            task.exception()  # whoever asked may have left
+
+    def _watch(self) -> None:
+        if self._look is None:
+            self._quiet = 0.0
+            self._tick()
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(TICK, self._looked, loop.time())
+
+    def _looked(self, last: float) -> None:
+        """Whether there is silence for too long."""
+        self._look = None
+        if not self._under_way:
+            return
+        now, before = asyncio.get_running_loop().time(), self._quiet
+        self._quiet += min(now - last, 2 * TICK)
+        if self._quiet >= LIMIT or now - max(self._heard, next(iter(self._under_way.values()))) > MOST:
+            self._leave("timeout")
+            return
+        if before < LIMIT / 2 <= self._quiet:
+            # What is asked may be slow, or wait for its connection. Whether Redis is there, a word of ours tells.
+            nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            nobody.cancel()
+            self._waiting.append((("PING",), nobody))
+            self._sent()
+        self._tick()
+
+    # Its going and its coming back.
+
+    def _judged(self, error: Exception) -> Away:
+        """What an error means to whoever asked."""
+        why = self._why(error)
+        if why is None:
+            return Mismatch()
+        self._leave(why)
+        return Away()
+
+    def _why(self, error: Exception) -> str | None:
+        """Why Redis is away, if that is what this error says; None where it objects to one command."""
+        faults = self._driver
+        table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+            (faults.BusyLoadingError, "loading"),
+            (faults.AuthenticationError, "denied"),
+            (TimeoutError, "timeout"),
+            (faults.TimeoutError, "timeout"),
+            ((faults.ConnectionError, OSError, faults.InvalidResponse), "connection"),
+            (faults.OutOfMemoryError, "full"),
+            (faults.ReadOnlyError, "read_only"),
+        )
+        for kinds, why in table:
+            if isinstance(error, kinds):
+                return why
+        code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
+        return "unusable" if code in UNUSABLE else None
+
+    def _leave(self, why: str) -> None:
+        """It is away: from now on nobody waits for it."""
+        if self._state in ("away", "closed"):
+            return
+        loop = asyncio.get_running_loop()
+        stayed = self._state == "here" and loop.time() - self._changed_at > STEADY
+        self._pause = PAUSES[0] if stayed or self.departures == 0 else min(2 * self._pause, PAUSES[1])
+        self._state, self._changed_at = "away", loop.time()
+        self._known.set()
+        self.departures += 1
+        log.warning("redis is away: local from now on", extra={"fields": {"why": why}})
+        self._let_go()
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._return(self._pause))
+
+    def _let_go(self) -> None:
+        """Whoever waits for an answer goes on without."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        for task in (*self._under_way, *self._listening):
+            task.cancel()
+        self._under_way.clear()
+        for _, future in self._waiting:
+            self._settle(future, Away(), None)
+        self._waiting.clear()
+        if self.closed:
+            self._tell()
+
+    async def _return(self, pause: float) -> None:
+        """Try a write, until one goes through."""
+        began = asyncio.get_running_loop().time()
+        while True:
+            if pause:
+                for pool in (self.pool, self._own):
+                    await pool.disconnect(inuse_connections=False)
+                await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that replicas do not come all at once
+            try:
+                async with asyncio.timeout(PROBE):
+                    await self._client.set(f"{PREFIX}probe", b"1", px=1000)  # pyright: ignore[reportUnknownMemberType]
+                break
+            except (self._driver.RedisError, OSError) as error:
+                if self._state == "new":
+                    self._leave(self._why(error) or "unusable")
+                pause = self._pause
+        if self._state == "away":
+            seconds = round(asyncio.get_running_loop().time() - began, 3)
+            log.info("redis is back: shared from now on", extra={"fields": {"seconds": seconds}})
+        self._state, self._changed_at = "here", asyncio.get_running_loop().time()
+        self._probe = None
+        self._known.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        for future in self._back:
+            if not future.done():
+                future.set_result(None)
+
+
+UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVED", "NOPERM", "NOREPLICAS", "TRYAGAIN"})
+"""Codes of answers that do not concern one key: whatever is asked, it would be refused."""
+
+
+def _given_up(task: "asyncio.Future[Any]") -> bool:
+    """Whether it is this that was cancelled, and not whoever waits for it."""
+    current = asyncio.current_task()
+    return task.cancelled() and (current is None or not current.cancelling())
+
+
+def _never_again() -> Any:
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 - with its room's package
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
+    return Retry(NoBackoff(), 0)

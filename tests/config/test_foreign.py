@@ -1,0 +1,75 @@
+"""YAML as other programs read it: what PyYAML would make of it, with places, and within bounds."""
+
+from collections.abc import Mapping
+
+import pytest
+import yaml
+
+from router.config.document import Unreadable
+from router.config.foreign import Said, understood
+from router.errors import Place
+
+
+def plain(said: Said) -> object:
+    """Without the places."""
+    if isinstance(said.value, Mapping):
+        return {key: plain(one) for key, one in said.value.items()}
+    return [plain(one) for one in said.value] if isinstance(said.value, tuple) else said.value
+
+
+TEXTS = [
+    "a: yes\nb: off\nc: ~\nd: 1_000\ne: 012\nf: 1.5\ng: 1e3\nh: .inf\ni: 'yes'\nj: 0x1f\n",
+    "a: &x {k: 1, l: 2}\nb: {<<: *x, l: 3}\nc: {l: 4, <<: *x}\n",
+    "a: &x {k: 1}\nb: &y {k: 2, l: 2}\nc: {<<: [*x, *y]}\nd: [*x, *y]\n",
+    "a: 1\na: 2\n",
+    "a: |\n  one\n  two\nb: >-\n  one\n  two\n",
+    "- a\n- [b, {c: d}]\n",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_is_read_as_pyyaml_reads_it(text: str) -> None:
+    """Booleans and numbers of YAML 1.1, merge keys with their precedence, the last of equal keys."""
+    said = understood(text, "f")
+    assert said is not None
+    assert plain(said) == yaml.safe_load(text)
+
+
+def test_a_date_stays_a_text() -> None:
+    """Nobody calculates with it: it is the version of something."""
+    said = understood("v: 2024-10-21\nw: 2001-12-14t21:59:43.10-05:00", "f")
+    assert said is not None
+    assert plain(said) == {"v": "2024-10-21", "w": "2001-12-14t21:59:43.10-05:00"}
+
+
+def test_each_value_knows_its_place() -> None:
+    """Where it was written, also where an alias or a merge brings it."""
+    said = understood("a: &x\n  k: 1\nb: {<<: *x}\nc: *x\n", "f.yaml")
+    assert said is not None
+    assert [said.table[key].table["k"].place for key in "abc"] == [Place("f.yaml", 2, 6)] * 3
+
+
+def test_nothing_is_none() -> None:
+    """An empty document, and one of comments."""
+    assert understood("", "f") is None
+    assert understood("# nothing\n", "f") is None
+
+
+REFUSED = {
+    "a: [1": "f:2:1: this is not YAML",
+    "a: 1\n---\nb: 2\n": "f:2:1: this is not YAML: but found another document",
+    "a: &a {b: *a}": "f:1:4: nested deeper than 32 levels",
+    "[" * 40 + "]" * 40: "f:1:34: nested deeper than 32 levels",
+    "<<: [1]": "f:1:6: `<<` takes a mapping, or a list of them",
+    "{a: 1}: b": "f:1:1: a key must be a plain word",
+    "a: *b": "f:1:4: this is not YAML: found undefined alias",
+    "a: \x01": "f:1:4: this is not YAML",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_cannot_be_read_is_refused_with_its_place(text: str) -> None:
+    """One complaint, and no more."""
+    with pytest.raises(Unreadable) as raised:
+        understood(text, "f")
+    assert str(raised.value.complaint).startswith(REFUSED[text])

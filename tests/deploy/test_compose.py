@@ -1,0 +1,125 @@
+"""compose.yaml: it fits the specification, what it names exists, and the nginx in it is the one that is tested, with its addresses."""
+
+import re
+import shutil
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from router import __version__
+from router.commands import parser
+from router.config import declare, read
+from router.config.declaration import Auth
+from router.generation import build
+from tests.deploy.edge import upstreams
+from tests.deploy.linters import DEPLOY, SECRETS, linter, said, secrets_in
+from tests.services import program, run
+
+ENDING = 15
+"""Seconds after `drain` in which a router may still be ending."""
+
+
+def compose() -> dict[str, Any]:
+    """The file, its anchors filled in."""
+    return cast("dict[str, Any]", yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
+
+
+def routers() -> dict[str, dict[str, Any]]:
+    """The routers in it."""
+    return {name: service for name, service in compose()["services"].items() if name.startswith("router-")}
+
+
+def seconds(written: str) -> int:
+    """A duration as compose.yaml has it."""
+    return int(written.removesuffix("s"))
+
+
+def test_it_fits_the_specification(tmp_path: Path) -> None:
+    """And the schema is worth something: a misspelt key is found."""
+    schema = (linter("check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
+    said(*schema, str(DEPLOY / "compose.yaml"))
+    (tmp_path / "compose.yaml").write_text((DEPLOY / "compose.yaml").read_text().replace("stop_grace_period:", "stop_grace:"))
+    with pytest.raises(AssertionError, match="stop_grace"):
+        said(*schema, str(tmp_path / "compose.yaml"))
+
+
+def test_every_service_may_do_nothing_it_need_not() -> None:
+    """security.md 43. nginx alone keeps what it takes to listen below 1024 and to become somebody else."""
+    for name, service in compose()["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not {"privileged", "network_mode", "pid", "devices"} & service.keys(), name
+        assert service["logging"] == {"driver": "local"}, name
+        assert all(volume.endswith(":ro") for volume in service.get("volumes", ())), name
+        assert re.search(r":\d[\w.-]*$", service["image"]), name  # one version, not whatever is newest
+    assert {name for name, service in compose()["services"].items() if "cap_add" in service or "ports" in service} == {"nginx"}
+    assert compose()["networks"]["store"]["internal"] is True
+
+
+def test_what_is_mounted_exists_and_is_a_directory_where_it_is_edited() -> None:
+    for service in routers().values():
+        assert service["volumes"][0] == "./config:/etc/router:ro"
+    assert (DEPLOY / "config" / "routes.yaml").is_file()
+    mounts = [volume.partition(":")[0] for volume in compose()["services"]["nginx"]["volumes"]]
+    assert mounts == ["./nginx.conf", "./tls"]
+    assert (DEPLOY / "nginx.conf").is_file()
+    assert {"deploy/tls/", "deploy/secrets/"} <= set((DEPLOY.parent / ".gitignore").read_text().split())
+
+
+def test_the_routers_are_started_as_the_command_line_takes_it_and_are_this_version() -> None:
+    for service in routers().values():
+        given = parser().parse_args(service["command"])
+        assert (given.command, str(given.routes), given.port) == ("serve", "/etc/router/routes.yaml", 8000)
+        assert service["image"] == f"pointsman:{__version__}"
+
+
+async def test_what_they_serve_is_declared_for_others_than_this_machine_and_ends_in_time(tmp_path: Path) -> None:
+    """With the keys that must be there, and without those of providers: their targets are skipped, and the rest is served."""
+    shutil.copytree(DEPLOY / "config", tmp_path / "etc")
+    routes = tmp_path / "etc" / "routes.yaml"
+    routes.write_text(secrets_in(tmp_path / "secrets")(routes.read_text()))
+    declared = declare(read(routes), {}, "0.0.0.0")  # noqa: S104
+    assert declared.complaints.in_order() == ()
+    assert set(declared.skipped) == {"gpt-4o", "claude"}
+    server = declared.routes.server
+    assert isinstance(server.auth, Auth)
+    assert [str(proxy) for proxy in server.proxies] == [f"{compose()['services']['nginx']['networks']['front']['ipv4_address']}/32"]
+    generation = build(declared)
+    assert set(generation.routes) == {"chat-model", "title-model"}
+    await generation.close()
+    for service in routers().values():
+        assert f"./secrets:{SECRETS}:ro" in service["volumes"]
+        assert seconds(service["stop_grace_period"]) >= server.drain + ENDING
+
+
+def test_nginx_waits_for_its_last_stream() -> None:
+    conf = (DEPLOY / "nginx.conf").read_text()
+    [ends] = re.findall(r"worker_shutdown_timeout (\d+)s;", conf)
+    [reads] = re.findall(r"proxy_read_timeout (\d+)s;", conf)
+    assert int(reads) < int(ends) < seconds(compose()["services"]["nginx"]["stop_grace_period"])
+
+
+def test_its_list_of_routers_is_upstream_conf_with_the_routers_addresses() -> None:
+    """Line by line, but for comments; and the addresses lie in the network they are given in."""
+
+    def bare(text: str) -> list[str]:
+        return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+    addresses = [service["networks"]["front"]["ipv4_address"] for service in routers().values()]
+    shipped = upstreams(*(f"{address}:8000" for address in addresses))
+    assert bare(compose()["configs"]["upstream"]["content"]) == bare(shipped)
+    network = ip_network(compose()["networks"]["front"]["ipam"]["config"][0]["subnet"])
+    assert all(ip_address(address) in network for address in addresses)
+
+
+async def test_nginx_takes_it(tmp_path: Path) -> None:
+    """The list alone, in the smallest configuration around it."""
+    nginx = program("nginx")
+    (tmp_path / "upstream.conf").write_text(compose()["configs"]["upstream"]["content"])
+    conf = f"pid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n  access_log off;\n  include upstream.conf;\n}}\n"
+    (tmp_path / "nginx.conf").write_text(conf)
+    await run(nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"))

@@ -1,0 +1,287 @@
+"""What is sent to a cluster, by kustomize and by Helm: it fits the cluster's schemas, is confined, ends in time, and is served live."""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from router import __version__
+from router.commands import parser
+from router.config import declare, read
+from tests.deploy.linters import CALLER, CHART, DEPLOY, SECRETS, documents, helm, kustomized, misfits, one, rendered, secrets_in
+from tests.process import process
+
+OLDEST, NEWEST = "1.30.0", "1.37.0"
+ALL_OF_IT: dict[str, Any] = {
+    "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": [{"name": "registry"}]},
+    "config": {"tools": {"clock.py": "def now() -> str:\n    return ''\n"}},
+    "secrets": {"existingSecret": "router-secrets"},
+    "env": [{"name": "TZ", "value": "UTC"}],
+    "autoscaling": {"enabled": True},
+    "networkPolicy": {"egress": [{"to": [{"podSelector": {"matchLabels": {"app": "ollama"}}}]}]},
+    "service": {"annotations": {"a": "b"}},
+    "ingress": {"enabled": True, "className": "nginx", "annotations": {"a": "b"}, "tlsSecret": "tls"},
+    "podAnnotations": {"a": "b"},
+    "nodeSelector": {"a": "b"},
+    "tolerations": [{"key": "a", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "high",
+}
+WAYS: dict[str, Callable[[], str]] = {"kustomize": kustomized, "helm": rendered, "helm, all of it": lambda: rendered(**ALL_OF_IT)}
+ENDING = 15
+"""Seconds after `drain` in which a router may still be ending: see serve.py and LAST_WORDS in server/chat.py."""
+
+
+@pytest.fixture(params=WAYS)
+def manifests(request: pytest.FixtureRequest) -> str:
+    """What is sent to the cluster, by each way."""
+    return WAYS[request.param]()
+
+
+def pod(manifests: str) -> dict[str, Any]:
+    """The pod of the deployment."""
+    return one("Deployment", manifests)["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_each_object_fits_the_schema(manifests: str, version: str) -> None:
+    """Strictly: a key that the cluster does not know is a mistake."""
+    assert misfits(manifests, version) == []
+
+
+def test_the_schema_finds_a_mistake() -> None:
+    """The schema is worth something: a misspelt key is found, a missing one, and a wrong type."""
+    text = (DEPLOY / "kubernetes" / "deployment.yaml").read_text()
+    assert misfits(text, NEWEST) == []
+    for old, new in [("readinessProbe:", "readyProbe:"), ("containerPort: 8000", "name2: x"), ("Seconds: 60", 'Seconds: "60"')]:
+        assert old in text
+        assert misfits(text.replace(old, new), NEWEST)
+
+
+def test_each_selector_means_these_pods_and_no_others(manifests: str) -> None:
+    """An empty one would mean all pods of the namespace."""
+    deployment = one("Deployment", manifests)
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    selectors = [
+        deployment["spec"]["selector"]["matchLabels"],
+        deployment["spec"]["template"]["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+        one("Service", manifests)["spec"]["selector"],
+        one("PodDisruptionBudget", manifests)["spec"]["selector"]["matchLabels"],
+        one("NetworkPolicy", manifests)["spec"]["podSelector"]["matchLabels"],
+    ]
+    assert {tuple(sorted(selector.items())) for selector in selectors} == {tuple(sorted(labels.items()))}
+    names = {document["metadata"]["name"] for document in documents(manifests) if document["kind"] != "ConfigMap"}
+    assert len(names) == 1
+    assert pod(manifests)["serviceAccountName"] in names
+
+
+def test_the_pod_may_do_nothing_it_need_not(manifests: str) -> None:
+    """security.md 43: not root, a file system it cannot write, no capability, no token, the runtime's seccomp profile."""
+    spec = pod(manifests)
+    [container] = spec["containers"]
+    assert spec["securityContext"] | {"fsGroup": 0} == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 0,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert spec["automountServiceAccountToken"] is False
+    assert one("ServiceAccount", manifests)["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert {kind for volume in spec["volumes"] for kind in volume if kind != "name"} <= {"configMap", "secret", "emptyDir"}
+    assert all(mount.get("readOnly") for mount in container["volumeMounts"] if mount["name"] != "tmp")
+    assert not [mount for mount in container["volumeMounts"] if "subPath" in mount]  # it would not see an edit
+    assert container["resources"]["limits"]["memory"]
+
+
+def test_a_cloud_and_the_cluster_are_out_of_a_routers_reach(manifests: str) -> None:
+    """What a provider's address could be turned to: the metadata service, the cluster's own addresses."""
+    spec = one("NetworkPolicy", manifests)["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert all("from" in rule for rule in spec["ingress"])
+    [wide] = [rule for rule in spec["egress"] if any("ipBlock" in to for to in rule["to"])]
+    assert wide["ports"] == [{"protocol": "TCP", "port": 443}]
+    four = next(to["ipBlock"] for to in wide["to"] if "." in to["ipBlock"]["cidr"])
+    assert {"169.254.0.0/16", "10.0.0.0/8"} <= set(four["except"])
+
+
+def test_it_has_the_time_that_its_end_takes(manifests: str, tmp_path: Path) -> None:
+    """preStop, the `drain` that is declared, and what comes after it, before the cluster kills it."""
+    spec = pod(manifests)
+    [container] = spec["containers"]
+    laid_out(manifests, tmp_path / "etc", {"routes.yaml": secrets_in(tmp_path / "secrets")})
+    declared = declare(read(tmp_path / "etc" / "routes.yaml"), {}, "0.0.0.0")  # noqa: S104
+    assert declared.complaints.in_order() == ()
+    drain = declared.routes.server.drain
+    assert spec["terminationGracePeriodSeconds"] >= container["lifecycle"]["preStop"]["sleep"]["seconds"] + drain + ENDING
+
+
+def test_it_is_started_as_the_command_line_takes_it(manifests: str) -> None:
+    [container] = pod(manifests)["containers"]
+    given = parser().parse_args(container["args"])
+    assert (given.command, str(given.routes), given.host) == ("serve", "/etc/router/routes.yaml", "0.0.0.0")  # noqa: S104
+    assert [port["containerPort"] for port in container["ports"]] == [given.port]
+    assert "/etc/router" in [mount["mountPath"] for mount in container["volumeMounts"]]
+
+
+def test_the_keys_that_the_configuration_names_are_where_it_looks_for_them() -> None:
+    """As files of a Secret, which go live; not as variables, which would not."""
+    manifests = kustomized()
+    [container] = pod(manifests)["containers"]
+    assert not {"env", "envFrom"} & container.keys()
+    assert SECRETS in [mount["mountPath"] for mount in container["volumeMounts"]]
+    named = re.findall(r"\$\{([^}]*)\}", one("ConfigMap", manifests)["data"]["routes.yaml"])
+    assert named
+    assert all(name.startswith(f"file:{SECRETS}/") for name in named)
+
+
+def test_the_image_is_this_version(manifests: str) -> None:
+    [container] = pod(manifests)["containers"]
+    assert container["image"] in (f"pointsman:{__version__}", "pointsman@sha256:" + "0" * 64)
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == __version__
+
+
+async def test_the_directory_that_a_pod_sees_is_served_and_an_edit_goes_live(manifests: str, tmp_path: Path) -> None:
+    """As the kubelet lays it out and turns it: the probes are true, and what answers afterwards is the edited configuration."""
+    [container] = pod(manifests)["containers"]
+    here = secrets_in(tmp_path / "secrets")
+    laid_out(manifests, tmp_path / "etc", {"routes.yaml": here})
+    async with process(tmp_path / "etc") as router:
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert (await router.get(container[probe]["httpGet"]["path"]))[0] == 200
+        before = (await router.get("/readyz"))[1]["generation"]
+        laid_out(manifests, tmp_path / "etc", {"routes.yaml": lambda text: here(text).replace("[gpt-4]", "[gpt-4, gpt-new]")})
+        async with asyncio.timeout(10):
+            while (await router.get("/readyz"))[1]["generation"] == before:
+                await asyncio.sleep(0.05)
+        body = {"model": "gpt-new", "messages": [{"role": "user", "content": "Hi"}]}
+        status, said = await router.post("/api/chat?protocol=line", body, authorization=f"Bearer {CALLER}")
+        assert (status, '"finishReason":"stop"' in said) == (200, True)
+
+
+def test_each_file_of_the_configuration_is_in_the_config_map_and_each_key_is_mounted() -> None:
+    """A file that was added and forgotten would be missing in the cluster alone."""
+    files = [path.relative_to(DEPLOY / "config").as_posix() for path in sorted((DEPLOY / "config").rglob("*")) if path.is_file()]
+    files.remove("kustomization.yaml")
+    manifests = kustomized()
+    items = _items(manifests)
+    data = one("ConfigMap", manifests)["data"]
+    assert sorted(items.values()) == files
+    assert items.keys() == data.keys()
+    assert all(data[key] == (DEPLOY / "config" / path).read_text() for key, path in items.items())
+
+
+def test_helm_and_kustomize_send_the_same_pod() -> None:
+    """But for names, and for what the chart leaves to its values."""
+    chart = rendered(secrets={"existingSecret": "router-secrets"}, autoscaling={"enabled": True})
+
+    def shape(manifests: str) -> dict[str, Any]:
+        spec = pod(manifests)
+        [container] = spec["containers"]
+        del container["imagePullPolicy" if "imagePullPolicy" in container else "image"]
+        del spec["serviceAccountName"], spec["topologySpreadConstraints"][0]["labelSelector"]
+        return {"pod": spec, "strategy": one("Deployment", manifests)["spec"]["strategy"]}
+
+    ours, charts = shape(kustomized()), shape(chart)
+    for made in (ours, charts):
+        [container] = made["pod"]["containers"]
+        container.pop("image", None)
+        for volume in made["pod"]["volumes"]:
+            volume.get("configMap", {}).clear()
+    assert charts == ours
+    for kind in ("HorizontalPodAutoscaler", "NetworkPolicy"):
+        spec_of = [one(kind, manifests)["spec"] for manifests in (kustomized(), chart)]
+        for spec in spec_of:
+            spec.pop("podSelector", None)
+            spec.pop("scaleTargetRef", None)
+        assert spec_of[0] == spec_of[1]
+
+
+def test_helm_finds_nothing_to_say() -> None:
+    assert helm("lint", {}) == {"errors": []}
+    assert helm("lint", ALL_OF_IT) == {"errors": []}
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"replica": 3}, "replica"),
+        ({"config": {"routes": ""}}, "routes"),
+        ({"config": {"pipelines": {"a/b.yaml": ""}}}, "a/b.yaml"),
+        ({"shutdown": {"drain": "30s"}}, "drain"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"config": {"existingConfigMap": "mine"}}, "config.keys says where"),
+        ({"config": {"existingConfigMap": "mine", "keys": {"a": "../a"}}}, "keys"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(values: dict[str, Any], why: str) -> None:
+    made = helm("render", values)
+    assert why in made["refused"]
+
+
+def test_a_config_map_of_ones_own_is_mounted_as_one_says() -> None:
+    keys = {"routes.yaml": "routes.yaml", "chat": "pipelines/chat.yaml"}
+    manifests = rendered(config={"existingConfigMap": "mine", "keys": keys})
+    assert _items(manifests) == keys
+    assert "ConfigMap" not in [document["kind"] for document in documents(manifests)]
+
+
+def test_each_value_is_in_the_schema_and_explained() -> None:
+    """A value without a word about it says by its name what Kubernetes has under the same name."""
+    text = (CHART / "values.yaml").read_text()
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load(text)
+    assert values.keys() == schema["properties"].keys() - {"global"}
+    for name, value in values.items():
+        if inner := schema["properties"][name].get("properties"):
+            assert value.keys() == inner.keys(), name
+    for name in (
+        "routes",
+        "pipelines",
+        "tools",
+        "keys",
+        "existingConfigMap",
+        "existingSecret",
+        "openStreams",
+        "from",
+        "drain",
+        "tag",
+        "digest",
+    ):
+        at = text.index(f"  {name}:")
+        above = text[:at].rstrip().splitlines()[-1].strip()
+        assert above.startswith("#") or name == "drain", name
+
+
+def _items(manifests: str) -> dict[str, str]:
+    [volume] = [volume for volume in pod(manifests)["volumes"] if volume["name"] == "config"]
+    return {item["key"]: item["path"] for item in volume["configMap"]["items"]}
+
+
+def laid_out(manifests: str, folder: Path, edits: Mapping[str, Callable[[str], str]] | None = None) -> None:
+    """The ConfigMap in a folder as the kubelet writes it: a new folder beside, then one turn of the link `..data`."""
+    data = one("ConfigMap", manifests)["data"]
+    items = _items(manifests)
+    folder.mkdir(exist_ok=True)
+    fresh = folder / f"..{len(list(folder.iterdir()))}"
+    for key, path in items.items():
+        file = fresh / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text((edits or {}).get(key, str)(data[key]))
+        top = folder / Path(path).parts[0]
+        if not top.is_symlink():
+            top.symlink_to(Path("..data", Path(path).parts[0]))
+    (folder / "..turning").symlink_to(fresh.name)
+    os.rename(folder / "..turning", folder / "..data")  # noqa: PTH104

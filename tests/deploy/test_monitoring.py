@@ -1,0 +1,139 @@
+"""Alerts, dashboard and scraping, read by promtool and held against the metrics of a router that runs."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from tests.conftest import Workspace, routes, serving
+from tests.deploy.linters import DEPLOY, HERE, kustomized, one, said
+from tests.services import program
+
+ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
+NAME = re.compile(r"\brouter_[a-z_]+\b")
+PARTS = ("_bucket", "_sum", "_count")
+AWAITED = {"router_cache_total"}
+"""What the cache counts: not yet in every build."""
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard."""
+    return cast("dict[str, Any]", json.loads((DEPLOY / "grafana" / "pointsman.json").read_text()))
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """What the dashboard asks Prometheus: where, and in PromQL, its variables filled in."""
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", ()):
+            filled = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*").replace("$route", ".*")
+            yield f"{panel['title']} {target['refId']}", filled
+
+
+async def metrics(workspace: Workspace) -> str:
+    """What a router tells after it has answered."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}, {text: there}]}"))
+    async with serving(workspace.build()) as client:
+        assert (await client.ask()).status == 200
+        return (await client.get("/metrics")).body.decode()
+
+
+async def test_each_metric_that_is_named_exists_with_its_labels(workspace: Workspace) -> None:
+    """In alerts, dashboard, autoscaler and adapter: a name that no router tells would be an alert that never fires."""
+    told = await metrics(workspace)
+    families = {line.split()[2] for line in told.splitlines() if line.startswith("# TYPE ")} | AWAITED
+    texts = [ALERTS.read_text(), (DEPLOY / "grafana" / "pointsman.json").read_text(), kustomized()]
+    texts.append((DEPLOY / "prometheus" / "adapter.yaml").read_text())
+    for text in texts:
+        names = {name.removesuffix(part) for name in NAME.findall(text) for part in PARTS if name.endswith(part)}
+        names |= {name for name in NAME.findall(text) if not name.endswith(PARTS)}
+        assert names, text
+        assert names <= families
+
+
+async def test_the_metrics_are_as_prometheus_wants_them(workspace: Workspace, tmp_path: Path) -> None:
+    promtool = program("promtool")
+    assert said(promtool, "check", "metrics", given=await metrics(workspace)) == ""
+
+
+def test_the_alerts_are_rules() -> None:
+    assert "SUCCESS" in said(program("promtool"), "check", "rules", str(ALERTS))
+
+
+def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Path) -> None:
+    promtool = program("promtool")
+    text = (HERE / "alerts_test.yaml").read_text()
+    tested = tmp_path / "alerts_test.yaml"
+    tested.write_text(text.replace("[RULES]", f"[{ALERTS}]"))
+    said(promtool, "test", "rules", str(tested))
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        for rule in group["rules"]:
+            assert rule["alert"] in text, "an alert without a test"
+            assert rule["labels"]["severity"] in ("page", "ticket")
+            assert rule["annotations"]["summary"]
+
+
+def test_the_alerts_test_can_fail(tmp_path: Path) -> None:
+    """With another threshold in one rule it does."""
+    promtool = program("promtool")
+    (tmp_path / "alerts.yaml").write_text(ALERTS.read_text().replace("> 0.05\n        for: 5m", "> 0.5\n        for: 5m"))
+    (tmp_path / "test.yaml").write_text((HERE / "alerts_test.yaml").read_text().replace("[RULES]", f"[{tmp_path / 'alerts.yaml'}]"))
+    with pytest.raises(AssertionError, match="RouterAnswersFail"):
+        said(promtool, "test", "rules", str(tmp_path / "test.yaml"))
+
+
+def test_prometheus_takes_how_it_finds_the_routers() -> None:
+    promtool = program("promtool")
+    said(promtool, "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yaml"))
+    scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"][0]
+    assert f'up{{job="{scrape["job_name"]}"}}' in ALERTS.read_text()
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    addresses = [service["networks"]["front"]["ipv4_address"] for name, service in compose["services"].items() if "router" in name]
+    assert scrape["static_configs"][0]["targets"] == [f"{address}:8000" for address in addresses]
+
+
+def test_the_autoscaler_asks_for_what_the_adapter_makes() -> None:
+    [rule] = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yaml").read_text())["rules"]["custom"]
+    metric = one("HorizontalPodAutoscaler", kustomized())["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    assert rule["name"]["as"] == metric
+    assert rule["seriesQuery"].startswith(f"{metric}{{")
+
+
+def test_each_question_of_the_dashboard_is_promql(tmp_path: Path) -> None:
+    promtool = program("promtool")
+    rules = [{"record": f"panel:{number}", "expr": expression} for number, (_, expression) in enumerate(expressions())]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in said(promtool, "check", "rules", str(tmp_path / "rules.yaml"))
+
+
+def test_the_dashboard_can_be_imported_anywhere() -> None:
+    """Its data source is a variable; no id stands twice; panels neither overlap nor stand out; each says what it shows."""
+    found = dashboard()
+    panels = found["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert "id" not in found  # given by the Grafana it is imported into
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        if panel["type"] != "row":
+            assert panel["description"]
+            assert panel["fieldConfig"]["defaults"]["unit"]
+            assert {target["datasource"]["uid"] for target in panel["targets"]} == {"${datasource}"}
+            assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    variables = {variable["name"] for variable in found["templating"]["list"]}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(found))) - {"__rate_interval", "__all"}
+    assert used <= variables
+
+
+def test_each_label_in_a_legend_is_one_that_its_question_keeps() -> None:
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", ()):
+            kept = {label.strip() for group in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in group.split(",")}
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= kept, panel["title"]

@@ -1,0 +1,87 @@
+"""Where packages come from: locked by hash, from no named place, nothing that runs by itself, and a list of what is served.
+
+security.md 44. A package that was stolen once put a `.pth` file into site-packages: Python runs its lines at every start.
+"""
+
+import json
+import re
+import site
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.deploy.linters import linter, said
+
+LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(ROOT / "tests").glob("*/requirements.txt")])
+ENTRY = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^ ;\\]+)")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+KNOWN = {"distutils-precedence.pth", "_virtualenv.pth", "a1_coverage.pth"}
+"""Of setuptools, of virtualenv, of coverage: none of them is in the run lock."""
+
+
+def entries(lock: Path) -> dict[str, list[str]]:
+    """Each package of a lock, with its version, and its hashes."""
+    made: dict[str, list[str]] = {}
+    for entry in lock.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        if entry.strip() and not entry.startswith("#"):
+            found = ENTRY.match(entry)
+            assert found, f"{lock.name}: {entry[:60]} is not locked to a version"
+            made[f"{found['name']}=={found['version']}"] = HASH.findall(entry)
+    return made
+
+
+def test_the_locks_are_all_here() -> None:
+    names = {lock.relative_to(ROOT).as_posix() for lock in LOCKS}
+    own = {f"requirements/{name}.txt" for name in ("build", "dev", "run")}
+    assert names == own | {"tests/clients/requirements.txt", "tests/deploy/requirements.txt"}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.relative_to(ROOT).as_posix())
+def test_a_lock_names_each_file_by_its_hash_and_no_place(lock: Path) -> None:
+    """Whoever installs decides where from; what arrives is what was locked, or nothing."""
+    found = entries(lock)
+    assert found
+    assert [name for name, hashes in found.items() if not hashes] == []
+    text = lock.read_text(encoding="utf-8")
+    assert "://" not in text
+    assert not re.search(r"(?m)^\s*(-i|--index-url|--extra-index-url|--find-links|-f|--trusted-host|-e|--editable)\b", text)
+
+
+def test_the_npm_lock_names_no_place_either() -> None:
+    text = (ROOT / "tests" / "clients" / "package-lock.json").read_text(encoding="utf-8")
+    packages = json.loads(text)["packages"]
+    assert [name for name, one in packages.items() if name and "integrity" not in one and not one.get("link")] == []
+    assert [name for name, one in packages.items() if "resolved" in one] == []
+
+
+def test_nothing_in_this_environment_runs_by_itself() -> None:
+    """No `.pth` file with a line of code, but those that are known; none from a package that does not own it."""
+    found = [path for folder in site.getsitepackages() for path in Path(folder).glob("*.pth")]
+    owned = {Path(str(file.locate())).name for one in distributions() for file in one.files or () if file.suffix == ".pth"}
+    for path in found:
+        runs = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(("import ", "import\t"))]
+        assert not runs or path.name in KNOWN, f"{path.name} runs code whenever Python starts: {runs}"
+        assert path.name in owned or path.name in KNOWN, f"{path.name} belongs to no package"
+
+
+def test_a_stolen_packages_pth_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "litellm_init.pth").write_text("import os; os.system('true')\n")
+    monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
+    with pytest.raises(AssertionError, match=r"litellm_init\.pth runs code"):
+        test_nothing_in_this_environment_runs_by_itself()
+
+
+def test_what_is_served_can_be_listed(tmp_path: Path) -> None:
+    """`make sbom`: each package of the run lock, with its version and its hashes; offline."""
+    made = tmp_path / "sbom.json"
+    command = [linter("cyclonedx-py"), "requirements", "--output-reproducible", "--of", "JSON", "-o", str(made)]
+    said(*command, str(ROOT / "requirements" / "run.txt"))
+    sbom = json.loads(made.read_text(encoding="utf-8"))
+    listed = {
+        f"{one['name']}=={one['version']}": sum(len(reference["hashes"]) for reference in one["externalReferences"])
+        for one in sbom["components"]
+    }
+    assert listed == {name: len(hashes) for name, hashes in entries(ROOT / "requirements" / "run.txt").items()}
+    assert "cyclonedx-py requirements" in (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -1,0 +1,80 @@
+"""LiteLLM's own router over proxy configs, for comparison: run as a process of its own.
+
+    python -m tests.migration.original < jobs.json > answers.json
+
+A job is `{"config": …, "base": …, "questions": [{"model": …, "text": …, "times": 1}, …]}`. Each deployment is taken for one of the
+cast at the base: the first part of its path is its place in the model_list. Answers are the labels that came, null where none did.
+The router leaves nobody alone after failures: each question is as the first one.
+"""
+
+import asyncio
+import copy
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "INITIAL_RETRY_DELAY": "0.01", "MAX_RETRY_DELAY": "0.02", "JITTER": "0.01"}
+
+import litellm
+import yaml
+
+LIBRARY = ("num_retries", "request_timeout", "fallbacks", "context_window_fallbacks", "default_fallbacks", "allowed_fails", "drop_params")
+DEFAULTS = {key: getattr(litellm, key) for key in LIBRARY}
+LEFT_OUT = ("litellm_credential_name", "organization", "max_retries")
+"""Parameters that do not say who is asked: keys, and a client's own waits."""
+ELSEWHERE = ("redis_", "optional_pre_call_checks", "enable_pre_call_checks", "enable_tag_filtering")
+"""Settings of the router that are not about who is asked next."""
+
+
+def whole(path: Path) -> dict[str, Any]:
+    """A config with what it includes."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name in config.pop("include", []):
+        for key, value in whole(path.parent / name).items():
+            config[key] = [*config.get(key, []), *value] if isinstance(value, list) else value
+    return config
+
+
+def router(config: dict[str, Any], base: str) -> Any:
+    """The router as the proxy would make it, but for where the deployments are."""
+    models: list[dict[str, Any]] = []
+    for place, entry in enumerate(config["model_list"]):
+        params = {key: value for key, value in entry["litellm_params"].items() if key not in LEFT_OUT}
+        params |= {
+            "api_base": f"{base}/d{place}" + ("" if "claude" in params["model"] or "anthropic" in params["model"] else "/v1"),
+            "api_key": "sk-test",
+        }
+        models.append({**entry, "litellm_params": params, "model_info": {"id": f"d{place}", **entry.get("model_info", {})}})
+    settings = {key: value for key, value in config.get("router_settings", {}).items() if not key.startswith(ELSEWHERE)}
+    settings["disable_cooldowns"] = True
+    made: Any = litellm
+    return made.Router(model_list=models, ignore_invalid_deployments=True, **settings)
+
+
+async def answers(job: dict[str, Any]) -> list[list[str | None]]:
+    """What comes of each question, each time it is asked."""
+    config = whole(Path(job["config"]))
+    for key in LIBRARY:
+        setattr(litellm, key, copy.deepcopy(config.get("litellm_settings", {}).get(key, DEFAULTS[key])))
+    made = router(config, job["base"])
+    return [[await answer(made, one["model"], one["text"]) for _ in range(one["times"])] for one in job["questions"]]
+
+
+async def answer(made: Any, model: str, text: str) -> str | None:
+    """One answer."""
+    try:
+        stream = await made.acompletion(model=model, messages=[{"role": "user", "content": text}], stream=True)
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+    except Exception:  # noqa: BLE001 - whatever it raises: nobody answered
+        return None
+
+
+async def all_answers(jobs: list[dict[str, Any]]) -> list[list[list[str | None]]]:
+    """Those of each job."""
+    return [await answers(job) for job in jobs]
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(all_answers(json.load(sys.stdin)))))

@@ -1,0 +1,235 @@
+"""An imported config routes as the original says: asked the same questions, with the same deployments failing, LiteLLM's own router
+and ours put them to the same groups in the same order.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, replace
+from itertools import count, groupby
+from pathlib import Path
+
+import pytest
+
+from router.chat import Ask, Message
+from router.config import declare, read
+from router.config.values import Span
+from router.errors import Unanswered
+from router.events import Text
+from router.generation import Generation, build
+from router.migration import from_litellm
+from tests.conftest import ROOT
+from tests.migration.cast import cast, question
+from tests.migration.original import whole
+
+CONFIGS = Path(__file__).parent / "configs"
+Faults = Mapping[str, int | str]
+TIMES = 200
+"""Questions that are counted for the shares."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A config. `targets`: ours, in the order of its model_list; `invited`: those of a pattern, and the pattern's place."""
+
+    targets: Sequence[str]
+    chains: Mapping[str, Sequence[str]]
+    """Model asked for → the groups that LiteLLM comes to, each when all before it fail."""
+    too_long: Mapping[str, str]
+    """Model → the group that answers what is too long for all others."""
+    invited: Mapping[str, int]
+    shares: Mapping[str, Mapping[str, float]]
+    """Model → target → its share of the questions."""
+    last: Mapping[str, Sequence[str]]
+    """Model → the group that ours comes to yet, when all of the chain fail: the one for what is too long."""
+
+
+CASES = {
+    "team": Case(
+        ["gpt-4o-azure-eu", "gpt-4o-azure-team-us", "gpt-4o-openai", "gpt-4o-mini"],
+        {"gpt-4o": ["gpt-4o", "gpt-4o-mini"], "gpt-4o-mini": ["gpt-4o-mini"]},
+        {},
+        {},
+        {"gpt-4o": {"gpt-4o-azure-eu": 0.6, "gpt-4o-azure-team-us": 0.3, "gpt-4o-openai": 0.1}},
+        {},
+    ),
+    "product": Case(
+        ["smart", "claude", "fast-openai", "fast-groq", "house", "long", "archive", ""],
+        {
+            "smart": ["smart", "claude", "house", "fast"],
+            "claude": ["claude", "house"],
+            "fast": ["fast", "house"],
+            "house": ["house", "fast"],
+            "long": ["long", "fast", "house"],
+        },
+        {"fast": "long"},
+        {},
+        {},
+        {"smart": ["archive"], "claude": ["archive"], "fast": ["long"], "house": ["archive"]},
+    ),
+    "enterprise": Case(
+        ["ptu", "paygo-a", "paygo-b", "spare", "", "chat-mistral", "chat-deepseek", "claude-haiku"],
+        {
+            "gpt-4o": ["ptu", "paygo", "anthropic/*"],
+            "chat": ["chat", "ptu", "paygo", "anthropic/*", "claude-haiku"],
+            "claude-haiku": ["claude-haiku"],
+        },
+        {},
+        {"openai/gpt-4.1": 4, "anthropic/claude-sonnet-4-5": 8},
+        {"chat": {"chat-mistral": 0.9, "chat-deepseek": 0.1}},
+        {"gpt-4o": ["openai/*"], "chat": ["openai/*"]},
+    ),
+}
+
+
+def labels(case: Case) -> dict[str, str]:
+    """Our target → the label of its deployment."""
+    return {name: f"d{place}" for place, name in enumerate(case.targets) if name} | {name: f"d{at}" for name, at in case.invited.items()}
+
+
+def groups(name: str) -> dict[str, str]:
+    """Label → the group of its deployment; each order is one of its own."""
+    made: dict[str, str] = {}
+    for place, entry in enumerate(whole(CONFIGS / f"{name}.yaml")["model_list"]):
+        order = entry["litellm_params"].get("order")
+        made[f"d{place}"] = {1: "ptu", 2: "paygo"}[order] if order else entry["model_name"]
+    return made
+
+
+def ours(name: str, base: str, folder: Path) -> Generation:
+    """The imported config, its targets at the cast."""
+    imported = from_litellm(CONFIGS / f"{name}.yaml")
+    for path, text in {"routes.yaml": imported.text, **imported.files}.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    variables = {one: "http://127.0.0.1:1" if one.endswith("BASE") else "sk-test" for one in imported.variables}
+    declaration = declare(read(folder / "routes.yaml"), variables)
+    at = labels(CASES[name])
+    moved = {
+        one: replace(target, api_base=f"{base}/{at[one]}" + ("" if str(target.model).startswith("anthropic/") else "/v1"))
+        for one, target in declaration.routes.targets.items()
+        if one in at
+    }
+    quick = {
+        one: replace(route, retry=replace(route.retry, backoff=Span(0.001, 0.002)), rescue="fail")
+        for one, route in declaration.routes.routes.items()
+    }
+    targets = {**declaration.routes.targets, **moved}
+    return build(replace(declaration, routes=replace(declaration.routes, targets=targets, routes=quick)))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One question. `expected`: the groups it comes to."""
+
+    number: int
+    model: str
+    faults: Faults
+    expected: Sequence[str]
+    times: int = 1
+
+    @property
+    def text(self) -> str:
+        """The question, as it is put."""
+        return question(self.number, self.faults)
+
+
+def scenarios(name: str) -> list[Scenario]:
+    """Nobody fails, then the first group, then the first two, to the end of the chain; what is too long; and many alike."""
+    case, known, number = CASES[name], groups(name), count()
+    made: list[Scenario] = []
+    for model, chain in case.chains.items():
+        for failing in range(len(chain) + 1):
+            down: Faults = {label: 500 for label, group in known.items() if group in chain[:failing]}
+            made.append(Scenario(next(number), model, down, chain[: failing + 1]))
+    for model, last in case.too_long.items():
+        long: Faults = {label: "long" for label, group in known.items() if group != last}
+        made.append(Scenario(next(number), model, long, [model, last]))
+    return [*made, *(Scenario(next(number), model, {}, [model], TIMES) for model in case.shares)]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of a scenario: who was asked, each where it came first, and who answered, each time."""
+
+    order: Sequence[str]
+    answers: Sequence[str | None]
+
+
+async def theirs() -> dict[str, list[Told]]:
+    """What LiteLLM's router makes of every scenario. It takes seconds to start, so one process does it all."""
+    async with AsyncExitStack() as stack:
+        casts = {name: await stack.enter_async_context(cast()) for name in CASES}
+        jobs = [
+            {
+                "config": str(CONFIGS / f"{name}.yaml"),
+                "base": casts[name].base,
+                "questions": [{"model": one.model, "text": one.text, "times": one.times} for one in scenarios(name)],
+            }
+            for name in CASES
+        ]
+        command = [sys.executable, "-W", "ignore", "-m", "tests.migration.original"]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdin=-1, stdout=-1, stderr=-1)
+        said, complained = await process.communicate(json.dumps(jobs).encode())
+        assert process.returncode == 0, complained.decode()[-2000:]
+        answers = dict(zip(CASES, json.loads(said.decode().splitlines()[-1]), strict=True))
+        return {
+            name: [Told(casts[name].order(one.number), said) for one, said in zip(scenarios(name), answers[name], strict=True)]
+            for name in CASES
+        }
+
+
+@pytest.fixture(scope="module")
+def original() -> dict[str, list[Told]]:
+    """Config → what LiteLLM made of each of its scenarios."""
+    return asyncio.run(theirs())
+
+
+async def answered(generation: Generation, model: str, text: str) -> str | None:
+    """What ours answers; None where nobody does."""
+    ask = Ask(model=model, messages=(Message("user", (text,)),))
+    try:
+        async with aclosing(generation.route(model).answer(ask)) as events:
+            return "".join([event.text async for event in events if isinstance(event, Text)])
+    except Unanswered:
+        return None
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_the_same_groups_are_asked_in_the_same_order(name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path) -> None:
+    """In every scenario, by LiteLLM's router and by ours: those that the config names, and the same group answers."""
+    known = groups(name)
+    async with cast() as server:
+        for scenario, their in zip(scenarios(name), original[name], strict=True):
+            if scenario.times > 1:
+                continue
+            generation = ours(name, server.base, tmp_path)  # another each time: a breaker remembers who failed
+            said = await answered(generation, scenario.model, scenario.text)
+            our = Told(server.order(scenario.number), [said])
+            await generation.close()
+            last: Sequence[str] = CASES[name].last.get(scenario.model, ()) if their.answers == [None] else ()
+            for who, told, more in (("LiteLLM", their, ()), ("Pointsman", our, last)):
+                asked = [group for group, _ in groupby(known[label] for label in told.order)]
+                assert asked == [*scenario.expected, *more], (who, scenario)
+            assert known.get(our.answers[0] or "") == (last[0] if last else known.get(their.answers[0] or ""))
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.shares])
+async def test_deployments_share_as_the_original_shares(name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path) -> None:
+    """By the weights, or the rpm where there are none: both within five standard deviations of what the config says."""
+    at = labels(CASES[name])
+    async with cast() as server:
+        generation = ours(name, server.base, tmp_path)
+        for scenario, their in zip(scenarios(name), original[name], strict=True):
+            if scenario.times == 1:
+                continue
+            our = [await answered(generation, scenario.model, scenario.text) for _ in range(scenario.times)]
+            for target, share in CASES[name].shares[scenario.model].items():
+                away = 5 * (TIMES * share * (1 - share)) ** 0.5
+                for answers in (their.answers, our):
+                    assert abs(answers.count(at[target]) - TIMES * share) < away, (scenario.model, target)
+        await generation.close()

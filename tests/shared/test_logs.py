@@ -1,0 +1,289 @@
+"""The resume log: what one replica writes, another reads; against a real Redis, whatever happens to it meanwhile."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+
+import pytest
+
+from router.config.values import Secret
+from router.errors import ReplicaLost
+from router.shared import Batch, Ending, Found, Logs, Redis
+from router.shared.redis import key
+from tests.redis_cli import keys, said, until
+from tests.services import RedisServer, redis_server
+
+pytestmark = pytest.mark.usefixtures("patient")
+
+
+class Counting:
+    """A source that says the numbers from 0, one byte-string each."""
+
+    head = b"head"
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = 0
+        """What is no longer there has gone from its start."""
+        self.over = False
+        self.findable = True
+        self.ending = ""
+        self.held: list[float] = []
+        self.stopped = False
+
+    def batches(self, start: int) -> Sequence[Batch]:
+        """All that there is, in threes."""
+        first = max(start, self.first)
+        return [
+            Batch(at, after := min(at + 3, self.count), b" ".join(b"%d" % one for one in range(at, after)))
+            for at in range(first, self.count, 3)
+        ]
+
+    def hold(self, seconds: float) -> None:
+        """Note it."""
+        self.held.append(seconds)
+
+    def stop(self) -> None:
+        """Note it."""
+        self.stopped = True
+
+
+@asynccontextmanager
+async def logs(server: RedisServer, url: str = "") -> AsyncGenerator[tuple[Logs, Redis], None]:
+    """One replica."""
+    redis = Redis(Secret(url or server.url))
+    redis.hold()
+    await redis.looked_for()
+    made = Logs(redis)
+    try:
+        yield made, redis
+    finally:
+        await made.close()
+        redis.release()
+        await redis.close()
+
+
+@asynccontextmanager
+async def two() -> AsyncGenerator[tuple[RedisServer, Logs, Logs], None]:
+    """Two replicas and their Redis."""
+    async with AsyncExitStack() as open_ones:
+        server = await open_ones.enter_async_context(redis_server())
+        one, _ = await open_ones.enter_async_context(logs(server))
+        other, _ = await open_ones.enter_async_context(logs(server))
+        yield server, one, other
+
+
+async def found(where: Logs, name: str = "n") -> Found:
+    """A log, as soon as it is there."""
+    async with asyncio.timeout(5):
+        while (one := await where.find(name)) is None:
+            await asyncio.sleep(0.01)
+    return one
+
+
+async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
+    """The numbers, until there are so many, each checked to come once."""
+    numbers: list[int] = []
+    async with asyncio.timeout(10), aclosing(where.read(what)) as batches:
+        async for batch in batches:
+            if isinstance(batch, Ending):
+                break
+            assert batch.first <= len(numbers)
+            numbers += [int(one) for one in batch.data.split()][len(numbers) - batch.first :]
+            assert len(numbers) == batch.after
+            if len(numbers) >= most:
+                break
+    return numbers
+
+
+async def test_what_is_written_is_read_in_order_and_once() -> None:
+    """From its start, also where it has begun long before, and to its end."""
+    async with two() as (_, one, other):
+        source = Counting()
+        written = one.write("n", source, lasts=60, keep=60)
+        log = await found(other)
+        assert log.head == b"head"
+        early = asyncio.create_task(read(other, log))
+        for _ in range(200):
+            source.count += 7
+            written.news()
+            if source.count % 70 == 0:
+                await asyncio.sleep(0.01)
+        source.over, source.ending = True, "stopped"
+        written.news()
+        assert await early == await read(other, log) == list(range(1400))
+
+
+async def test_news_while_the_last_is_written_stop_nothing() -> None:
+    """A source may tell of its end more than once: other logs are written on."""
+    async with two() as (_, one, other):
+        for number in range(30):
+            source = Counting()
+            source.count, source.over, source.ending = 5, True, "stopped"
+            written = one.write(f"n{number}", source, lasts=60, keep=60)
+            for _ in range(20):
+                written.news()
+                await asyncio.sleep(0.001)
+        assert await read(other, await found(other, "n29")) == list(range(5))
+
+
+async def test_what_was_begun_last_is_found() -> None:
+    """Whoever began it, and in whatever order Redis is told."""
+    async with two() as (server, one, other):
+        first = one.write("n", Counting(), lasts=60, keep=60)
+        await found(other)
+        await asyncio.sleep(0.002)
+        second = other.write("n", Counting(), lasts=60, keep=60)
+        async with asyncio.timeout(5):
+            while (await found(one)).id != second.id:
+                await asyncio.sleep(0.01)
+        await server.daemon.kill()
+        await server.daemon.start()
+        for written in (second, first):
+            written.doubt()
+        async with asyncio.timeout(5):
+            while len([name for name in await keys(server) if first.id in name or second.id in name]) < 2:
+                await asyncio.sleep(0.01)
+        assert (await found(one)).id == second.id
+
+
+@pytest.mark.parametrize("what", ["restarted", "paused", "full", "key deleted"])
+async def test_whatever_happens_to_redis_a_reader_misses_nothing(what: str) -> None:
+    """And has nothing twice: what is there tells where to go on."""
+    async with two() as (server, one, other):
+        source = Counting()
+        written = one.write("n", source, lasts=60, keep=60)
+        log = await found(other)
+        reading = asyncio.create_task(read(other, log, 3000))
+        for number in range(300):
+            source.count += 10
+            written.news()
+            await asyncio.sleep(0.005)
+            if number == 100:
+                match what:
+                    case "restarted":
+                        await server.daemon.kill()
+                        await server.daemon.start()
+                    case "paused":
+                        server.daemon.pause()
+                    case "full":
+                        await said(server, "CONFIG", "SET", "maxmemory", "1")
+                    case _:
+                        await said(server, "DEL", key("n", written.id))
+            elif number == 200:
+                server.daemon.resume()
+                await said(server, "CONFIG", "SET", "maxmemory", "0")
+        assert await reading == list(range(3000))
+
+
+async def test_a_replica_that_is_gone_is_lost_once_all_is_read() -> None:
+    """What it had written comes first."""
+    async with redis_server() as server, logs(server) as (other, _):
+        async with logs(server) as (one, _):
+            source = Counting()
+            written = one.write("n", source, lasts=60, keep=60)
+            log = await found(other)
+            assert log.replica == one.id
+            source.count = 5000
+            written.news()
+            reading = asyncio.create_task(read(other, log))
+            await asyncio.sleep(0)
+        with pytest.raises(ReplicaLost):
+            await reading
+
+
+async def test_a_gap_is_no_answer() -> None:
+    """Where its start is gone, or it leaves something out, or is no such log at all: lost, not cut short."""
+    async with two() as (server, one, other):
+        source = Counting()
+        source.count, source.first, source.findable = 30, 9, True
+        one.write("n", source, lasts=60, keep=60)
+        with pytest.raises(ReplicaLost):
+            await read(other, await found(other))
+        await said(server, "XADD", key("x", "0"), "3-0", "f", "zero", "e", "?")
+        with pytest.raises(ReplicaLost):
+            await read(other, Found("x", "0", one.id, b""))
+        await said(server, "SET", key("y", "0"), "no stream")
+        still = asyncio.create_task(read(other, await found(other), 0))
+        with pytest.raises(ReplicaLost):
+            await read(other, Found("y", "0", one.id, b""))
+        with pytest.raises(ReplicaLost):
+            await still
+
+
+async def test_a_log_that_is_no_longer_whole_is_not_found_but_read_on() -> None:
+    """Who reads it goes on; Redis keeps a window of it."""
+    async with two() as (server, one, other):
+        source = Counting()
+        written = one.write("n", source, lasts=60, keep=60)
+        log = await found(other)
+        reading = asyncio.create_task(read(other, log))
+        source.findable = False
+        for _ in range(100):
+            source.count += 30
+            written.news()
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            while await other.find("n") is not None:
+                await asyncio.sleep(0.01)
+        assert int(await said(server, "XLEN", key("n", written.id))) < 1000
+        source.over, source.ending = True, "stopped"
+        written.news()
+        assert await reading == list(range(3000))
+        await until(lambda: written.done)
+        assert 0 < int(await said(server, "PTTL", key("n", written.id))) <= 10_000
+
+
+async def test_a_reader_is_told_of_and_a_stop_arrives() -> None:
+    """To the source itself, wherever it is."""
+    async with two() as (_, one, other):
+        source = Counting()
+        one.write("n", source, lasts=60, keep=60)
+        log = await found(other)
+        reading = asyncio.create_task(read(other, log))
+        await until(lambda: bool(source.held))
+        await other.stop(log)
+        await until(lambda: source.stopped)
+        source.over, source.ending = True, "stopped"
+        reading.cancel()
+
+
+async def test_keys_that_another_holds_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be written is given up, and said once; other logs are written on."""
+    async with two() as (server, one, other):
+        source = Counting()
+        source.count = 5
+        written = one.write("n", source, lasts=60, keep=60)
+        await until(lambda: not one._dirty)
+        await said(server, "DEL", key("n", written.id))
+        await said(server, "SET", key("n", written.id), "mine")
+        source.count = 10
+        written.news()
+        await until(lambda: written.done)
+        assert await said(server, "GET", key("n", written.id)) == "mine"
+        right = Counting()
+        right.count, right.over, right.ending = 5, True, "stopped"
+        one.write("m", right, lasts=60, keep=60)
+        assert await read(other, await found(other, "m")) == list(range(5))
+    assert [record.message for record in caplog.records] == ["an answer is not shared: redis refuses it"]
+
+
+async def test_a_user_with_the_rights_that_are_documented_is_enough() -> None:
+    """docs/redis.md says which."""
+    async with redis_server() as server:
+        rights = ("~pointsman:*", "+@read", "+@write", "+@connection", "+@scripting")
+        await said(server, "ACL", "SETUSER", "app", "on", ">word", *rights)
+        url = server.url.replace("redis://", "redis://app:word@")
+        async with logs(server, url) as (one, _), logs(server, url) as (other, redis):
+            source = Counting()
+            source.count = 5
+            written = one.write("n", source, lasts=60, keep=60)
+            log = await found(other)
+            reading = asyncio.create_task(read(other, log))
+            await other.stop(log)
+            await until(lambda: source.stopped)
+            source.over, source.ending = True, "stopped"
+            written.news()
+            assert await reading == list(range(5))
+            await until(lambda: written.done)
+            assert redis.departures == 0

@@ -1,0 +1,252 @@
+"""A Redis that may be away: who waits for it, how long, and how it comes back. Against a real one."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.config.values import Secret
+from router.shared import Away, Mismatch, Redis
+from router.shared.redis import key
+from tests.redis_cli import said, until
+from tests.services import RedisServer, free_ports, program, redis_server, run
+
+
+@asynccontextmanager
+async def link(url: str) -> AsyncGenerator[Redis, None]:
+    """A way to this Redis, closed in the end."""
+    redis = Redis(Secret(url))
+    redis.hold()
+    try:
+        yield redis
+    finally:
+        redis.release()
+        await redis.close()
+
+
+@asynccontextmanager
+async def linked(*options: str) -> AsyncGenerator[tuple[RedisServer, Redis], None]:
+    """A Redis and a way to it that is open."""
+    async with redis_server(*options) as server, link(server.url) as redis:
+        async with asyncio.timeout(5):
+            await redis.back()
+        yield server, redis
+
+
+@pytest.mark.usefixtures("patient")
+async def test_commands_of_one_moment_go_out_together() -> None:
+    """Each gets its own answer; a few writes to the network carry them all."""
+    async with linked() as (server, redis):
+        await redis.ask("CONFIG", "RESETSTAT")
+        await asyncio.gather(*(redis.ask("SET", f"k{number}", number) for number in range(500)))
+        assert await asyncio.gather(*(redis.ask("GET", f"k{number}") for number in range(500))) == [b"%d" % one for one in range(500)]
+        assert await redis.ask_all([("GET", "k1"), ("GET", "none"), ("EXISTS", "k2")]) == [b"1", None, 1]
+        assert (await said(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_key_of_another_kind_is_refused_alone() -> None:
+    """Redis stays here: the other commands of the same moment have their answers."""
+    async with linked() as (_, redis):
+        await redis.ask("RPUSH", "list", "x")
+        wrong, right = await redis.ask_all([("GET", "list"), ("SET", "a", 1)])
+        assert isinstance(wrong, Mismatch)
+        assert right is True
+        with pytest.raises(Mismatch):
+            await redis.ask("XADD", "list", "*", "a", "b")
+        assert redis.here
+
+
+async def test_one_that_is_not_there_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It is found when it comes; the log says once that it is away."""
+    async with link(f"redis://127.0.0.1:{free_ports(1)[0]}/0") as redis:
+        began = time.monotonic()
+        for _ in range(100):
+            with pytest.raises(Away):
+                await redis.ask("GET", "a")
+        assert time.monotonic() - began < 0.5
+    assert [record.message for record in caplog.records if record.name == "router.redis"] == ["redis is away: local from now on"]
+
+
+@pytest.mark.parametrize("how", ["killed", "paused"])
+async def test_who_waits_when_it_goes_is_let_go(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A hundred that ask at once wait for one limit together, those after them for nothing; then it is back by itself."""
+    caplog.set_level(logging.INFO, "router.redis")
+    async with linked() as (server, redis):
+        if how == "killed":
+            await server.daemon.kill()
+        else:
+            server.daemon.pause()
+        waited: list[float] = []
+
+        async def ask() -> None:
+            began = time.monotonic()
+            with pytest.raises(Away):
+                await redis.ask("GET", "a")
+            waited.append(time.monotonic() - began)
+
+        await asyncio.gather(*(ask() for _ in range(100)))
+        assert max(waited) < 0.2  # 0.05 and what a busy machine adds
+        assert not redis.here
+        waited.clear()
+        for _ in range(100):
+            await ask()
+        assert sum(waited) < 0.05
+        if how == "killed":
+            await server.daemon.start()
+        else:
+            server.daemon.resume()
+        await until(lambda: redis.here)
+        assert await redis.ask("SET", "a", 1) is True
+        assert redis.departures == 1
+    told = [(record.levelname, record.message) for record in caplog.records if record.name == "router.redis"]
+    assert told == [("WARNING", "redis is away: local from now on"), ("INFO", "redis is back: shared from now on")]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """An idle connection that has ended is made anew."""
+    async with linked() as (server, redis):
+        await redis.ask("SET", "a", 1)
+        await server.daemon.kill()
+        await server.daemon.start()
+        assert await redis.ask("GET", "a") is None
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("patient")
+async def test_full_is_away_until_there_is_room() -> None:
+    """A probe is a write, so that one which only reads is not taken for one that is back."""
+    async with linked() as (server, redis):
+        await said(server, "CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(Away):
+            await redis.ask("SET", "a", "b")
+        assert not redis.here
+        await asyncio.sleep(0.5)
+        assert not redis.here
+        await said(server, "CONFIG", "SET", "maxmemory", "0")
+        await until(lambda: redis.here)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_read_only_is_away() -> None:
+    """As after a failover: the one we know has become a replica."""
+    async with linked() as (server, redis):
+        await said(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
+        with pytest.raises(Away):
+            await redis.ask("SET", "a", "b")
+        await said(server, "REPLICAOF", "NO", "ONE")
+        await until(lambda: redis.here)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_password_is_needed_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong one is a Redis that is away; the right one is used, on every connection."""
+    async with redis_server("--requirepass", "sesame-canary") as server:
+        wrong = server.url.replace("redis://", "redis://:mistaken-canary@")
+        async with link(wrong) as redis:
+            with pytest.raises(Away):
+                await redis.ask("GET", "a")
+            assert "canary" not in repr(redis.url)
+        async with link(server.url.replace("redis://", "redis://:sesame-canary@")) as redis:
+            assert await redis.ask("SET", "a", "b") is True
+    assert "canary" not in caplog.text
+    assert [vars(record)["fields"] for record in caplog.records if record.name == "router.redis"] == [{"why": "denied"}]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_tls_holds_it_to_its_certificate(tmp_path: Path) -> None:
+    """With `rediss://`: one that is signed by nobody is not spoken to, unless it is the one that is named."""
+    openssl, port = program("openssl"), free_ports(1)[0]
+    key_file, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    await run(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, "-keyout", key_file, "-out", cert)
+    files = ("--tls-cert-file", cert, "--tls-key-file", key_file, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
+    async with redis_server("--tls-port", str(port), *files):
+        async with link(f"rediss://localhost:{port}/0?ssl_ca_certs={cert}") as redis:
+            await redis.looked_for()
+            assert await redis.ask("SET", "a", "b") is True
+        async with link(f"rediss://localhost:{port}/0") as redis:
+            with pytest.raises(Away):
+                await redis.ask("SET", "a", "b")
+
+
+@pytest.mark.usefixtures("patient")
+async def test_who_leaves_breaks_nothing() -> None:
+    """A caller that is cancelled in the middle leaves no answer behind for the next."""
+    async with linked() as (_, redis):
+        for number in range(200):
+            asked = asyncio.create_task(redis.ask("SET", "a", number))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert await redis.ask("ECHO", f"mine {number}") == f"mine {number}".encode()
+        assert redis.here
+
+
+async def test_a_busy_process_is_no_silent_redis() -> None:
+    """While this process is held up nothing is read: that is not Redis's silence."""
+    async with linked() as (_, redis):
+        for _ in range(5):
+            asked = asyncio.create_task(redis.ask("GET", "a"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            time.sleep(0.12)
+            assert await asked is None
+        assert redis.departures == 0
+
+
+async def test_a_librarys_commands_run_within_the_same_limit() -> None:
+    """On the same connections: what limits.aio does."""
+    async with linked() as (server, redis):
+        driver = pytest.importorskip("redis.asyncio")
+        client: Any = driver.Redis(connection_pool=redis.pool)
+        made: list[int] = await asyncio.gather(*(redis.within(lambda: client.incr("count")) for _ in range(200)))
+        assert sorted(made) == list(range(1, 201))
+        with pytest.raises(Mismatch):
+            await redis.within(lambda: client.lpush("count", "x"))
+        server.daemon.pause()
+        with pytest.raises(Away):
+            await redis.within(lambda: client.incr("count"))
+        assert not redis.here
+        with pytest.raises(Away):
+            await redis.within(lambda: client.incr("count"))
+        server.daemon.resume()
+        await until(lambda: redis.here)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_it_is_closed_with_its_last_holder() -> None:
+    """Whoever waits is let go; nothing is left."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        redis.hold()
+        redis.hold()
+        await redis.back()
+        redis.release()
+        await redis.close()
+        assert await redis.ask("SET", "a", "b") is True
+        server.daemon.pause()
+        asked = asyncio.create_task(redis.ask("GET", "a"))
+        await asyncio.sleep(0)
+        redis.release()
+        await redis.close()
+        with pytest.raises(Away):
+            await asked
+        for refused in (redis.ask("GET", "a"), redis.back()):
+            with pytest.raises(Away):
+                await refused
+        assert len(asyncio.all_tasks()) == 1
+
+
+def test_keys_are_ours() -> None:
+    """Each begins with our name; the part that decides its place stands in braces."""
+    assert key("abc", "log") == "pointsman:{abc}:log"
+    assert key("abc") == "pointsman:{abc}"

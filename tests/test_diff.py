@@ -1,0 +1,411 @@
+"""`router diff`: what a change means, in words that are compared to the letter; and what it must never say."""
+
+import asyncio
+import io
+import json
+import os
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from router.chat import JsonObject
+from router.commands import main, running
+from router.config import as_written, declare, read
+from router.config.snapshot import Snapshot
+from router.config.values import Seconds, Secret, written_duration
+from router.description import Description, changes, describe, sentences, understood
+from router.description.order import Pools, reordered
+from router.errors import Misfit
+from router.generation import build
+from router.signature import Spelled, shape_of
+from tests.conftest import CHAT, ROOT, Workspace, routes, serving
+
+GOLDEN = sorted((ROOT / "tests/golden/diff").iterdir())
+HI = "a: {script: [{text: Hello}]}\nb: {script: demo}"
+
+
+def described(text: str, **beside: str) -> Description:
+    """The description of a routes.yaml with the pipeline `chat`."""
+    declaration = as_written(Snapshot(Path(), "routes.yaml", {"routes.yaml": text, "pipelines/chat.yaml": CHAT, **beside}))
+    assert not declaration.complaints.found
+    return describe(declaration)
+
+
+def said(before: str, after: str) -> list[str]:
+    """What it means that one routes.yaml becomes the other."""
+    return sentences(changes(described(before), described(after)))
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
+def test_a_change_is_told_in_these_words(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Golden words: ten pairs of folders, each with what is printed for them."""
+    assert len(GOLDEN) == 10
+    assert main(["diff", str(case / "a"), str(case / "b")]) == 0
+    assert capsys.readouterr() == ((case / "expected.txt").read_text(encoding="utf-8"), "")
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
+def test_a_script_gets_the_same(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json has a record for each change, and its sentence is what is printed for it alone."""
+    expected = (case / "expected.txt").read_text(encoding="utf-8").splitlines()
+    changed = not expected[0].startswith("no change")
+    assert main(["diff", str(case / "a"), str(case / "b"), "--json", "--exit-code"]) == (3 if changed else 0)
+    records = json.loads(capsys.readouterr().out)["changes"]
+    assert bool(records) == changed
+    for record in records:
+        assert set(record) == {"about", "name", "what", "before", "after", "sentence"}
+        assert any(record["sentence"].rpartition(": ")[2] in line for line in expected)
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_nothing_means_nothing(case: Path, side: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A configuration against itself: no change. Nor against its own description, read again from JSON."""
+    assert main(["diff", str(case / side), str(case / side), "--exit-code"]) == 0
+    assert capsys.readouterr().out == "no change: every file is the same\n"
+    description = describe(as_written(read(case / side / "routes.yaml")))
+    again = understood(json.loads(json.dumps(description.as_json())))
+    assert changes(description, again) == []
+
+
+def test_no_secret_is_in_a_description_and_none_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Written out, as a default, in another's place: neither in the words, nor in the records, nor in what /admin/config serves."""
+    case = ROOT / "tests/golden/diff/08-secrets"
+    assert "canary" in (case / "a/routes.yaml").read_text(encoding="utf-8")
+    for more in ([], ["--json"]):
+        main(["diff", str(case / "a"), str(case / "b"), *more])
+        assert "canary" not in capsys.readouterr().out
+    for side in ("a", "b"):
+        assert "canary" not in json.dumps(describe(as_written(read(case / side / "routes.yaml"))).as_json())
+
+
+def test_what_a_variable_holds_is_not_in_a_description(workspace: Workspace) -> None:
+    """Not where it was looked up either, secret or not: `${VAR}` stays `${VAR}`, so that both sides of a wire describe alike."""
+    targets = "a: {model: 'openai/${NAME}', api_key: 'x${KEY}', api_base: '${BASE:-https://u:canary@h/v1}'}\nb: {script: demo}"
+    workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    max_steps: ${STEPS}"))
+    snapshot = read(workspace.root / "routes.yaml")
+    set_up = declare(snapshot, {"NAME": "canary", "KEY": "canary", "BASE": "https://canary/v1", "STEPS": "7"})
+    assert not set_up.complaints.found
+    description = describe(set_up)
+    assert "canary" not in json.dumps(description.as_json())
+    assert description.targets["a"]["model"] == "openai/${NAME}"
+    assert description.routes["chat-model"]["max_steps"] == "${STEPS}"
+    assert changes(description, describe(as_written(snapshot))) == []
+
+
+def test_every_kind_of_secret_is_masked() -> None:
+    """Whatever key is declared as a Secret, now or later: the type decides, nobody has to think of it."""
+    text = "targets: {a: {model: openai/x, api_key: canary-1}}\nroutes: {r: {pipeline: chat, targets: [a]}}\n"
+    text += "server: {admin: {key: canary-2}, otel: {endpoint: 'http://h:1', token: canary-3}}\n"
+    description = described(text)
+    assert "canary" not in json.dumps(description.as_json())
+    assert "canary" not in repr(Secret("canary"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("first_token: 300s", "first_token: 5m"),
+        ("first_token: 1.50s", "first_token: 1500ms"),
+        ("total: 300s", ""),
+    ],
+)
+def test_two_spellings_of_a_value_mean_the_same(before: str, after: str) -> None:
+    """And so does a default that is written down."""
+    old, new = (routes(HI, f"targets: [a]\n    timeout: {{{one}}}") for one in (before, after))
+    assert said(old, new) == []
+
+
+MANY = "\n".join(f"  r{count}: {{pipeline: chat, targets: [a]}}" for count in range(100))
+
+
+def test_a_change_of_a_target_that_many_ask_is_one_line() -> None:
+    """Who asks it is named, a few of many."""
+    old, new = (f"targets: {{a: {{script: [{{text: {word}}}]}}}}\nroutes:\n{MANY}\n" for word in ("x", "y"))
+    told = "target a: script changed (asked by r0, r1, r2, r3 and 96 more); its breaker and its load start anew"
+    assert said(old, new) == [told]
+
+
+def test_a_default_that_changes_is_one_line_for_all_who_have_it() -> None:
+    """A hundred routes make one sentence and a hundred records."""
+    old, new = (f"defaults: {{rescue: {word}}}\ntargets: {{a: {{script: demo}}}}\nroutes:\n{MANY}\n" for word in ("fail", "continue"))
+    found = changes(described(old), described(new))
+    assert len(found) == 100
+    assert sentences(found) == ["r0, r1, r2, r3 and 96 more: rescue fail → continue (from defaults)"]
+
+
+def test_what_is_known_of_a_target_is_said_to_be_lost_only_where_it_is(workspace: Workspace) -> None:
+    """The words about breakers against the generation that is really built: the standing is another object, or it is the same."""
+    edits = {
+        "breaker: {failures: 2}": True,
+        "breaker: {failures: 5}": False,  # the default, written down
+        "retry: {attempts: 1}": True,
+        "timeout: {total: 9s}": False,
+        "rescue: fail": False,
+    }
+    old = routes(HI, "targets: [a]")
+    before = workspace.write("routes.yaml", old).build()
+    standing = next(one for (name, *_), (_, one) in before.kept.standings.items() if name == "a")
+    for edit, anew in edits.items():
+        new = routes(HI, f"targets: [a]\n    {edit}")
+        after = build(declare(read(workspace.write("routes.yaml", new).root / "routes.yaml"), {}), before.kept)
+        kept = any(one is standing for _, one in after.kept.standings.values())
+        assert kept is not anew
+        assert any("start anew" in line for line in said(old, new)) is anew
+
+
+weights = some.sampled_from([None, 1.0, 3.0])
+pools: some.SearchStrategy[Pools] = some.lists(
+    some.tuples(some.sampled_from("abcdef"), some.booleans(), weights), min_size=1, max_size=6
+).map(lambda drawn: _cut(list({name: (name, cut, weight) for name, cut, weight in drawn}.values())))
+
+
+def _cut(drawn: list[tuple[str, bool, float | None]]) -> Pools:
+    """Pools as a description has them: either each of a pool has a weight, or nobody has, and nobody who stands alone."""
+    found: list[list[tuple[str, float | None]]] = [[]]
+    for name, cut, weight in drawn:
+        if cut and found[-1]:
+            found.append([])
+        found[-1].append((name, weight))
+    return tuple(tuple(sorted((name, _shared(weight, pool)) for name, weight in pool)) for pool in found)
+
+
+def _shared(weight: float | None, pool: list[tuple[str, float | None]]) -> float | None:
+    weighted = len(pool) > 1 and any(each is not None for _, each in pool)
+    return (weight or 1.0) if weighted else None
+
+
+@settings(max_examples=200, deadline=None)
+@given(pools, pools, pools)
+def test_another_order_of_targets_is_always_told_and_told_apart(before: Pools, one: Pools, other: Pools) -> None:
+    """No change goes unsaid, nothing is said of none; and what is said of two different outcomes is not the same."""
+    assert bool(reordered(before, one)) == (before != one)
+    if one != other:
+        assert reordered(before, one) != reordered(before, other)
+
+
+def test_the_order_within_a_pool_means_nothing() -> None:
+    """Its targets share the questions."""
+    assert said(routes(HI, "targets: [[a, b]]"), routes(HI, "targets: [[b, a]]")) == []
+
+
+@given(some.integers(1, 10**7).map(lambda count: count / 1000))
+def test_a_duration_is_written_so_that_it_is_read_as_itself(seconds: float) -> None:
+    """In whole milliseconds, up to hours."""
+    shape = shape_of(Seconds)
+    assert isinstance(shape, Spelled)
+    assert shape.read(written_duration(seconds)) == pytest.approx(seconds, rel=1e-9)
+
+
+def test_a_lone_file_is_read_with_what_stands_beside_the_other(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older copy somewhere else, standard input, a pipe: B is ./routes.yaml."""
+    workspace.write("routes.yaml", routes(HI, "targets: [b, a]\n    tools: [weather]"))
+    old = tmp_path_factory.mktemp("old") / "routes.yaml"
+    old.write_text(routes(HI, "targets: [a, b]\n    tools: [weather]"), encoding="utf-8")
+    monkeypatch.chdir(workspace.root)
+    assert main(["diff", str(old)]) == 0
+    assert capsys.readouterr().out == "chat-model: first target a → b\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(old.read_bytes())))
+    assert main(["diff", "-"]) == 0
+    assert capsys.readouterr().out == "chat-model: first target a → b\n"
+    ours, theirs = os.pipe()
+    os.write(theirs, old.read_bytes())
+    os.close(theirs)
+    assert main(["diff", f"/dev/fd/{ours}"]) == 0
+    os.close(ours)
+    assert capsys.readouterr().out == "chat-model: first target a → b\n"
+
+
+def test_it_needs_no_key_and_runs_no_code(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable that is not set is no mistake here; a tool file that would end the process is read, not run."""
+    target = "a: {model: openai/x, api_key: '${NOBODY_SET_THIS}', api_base: '${NOR_THIS}', context_window: '${NOR_THAT}'}"
+    workspace.write("tools/weather.py", "import os\nos._exit(9)\n")
+    workspace.write("routes.yaml", routes(target, "targets: [a]\n    tools: [weather]"))
+    workspace.write("new.yaml", routes(target, "targets: [a]"))
+    assert main(["diff", str(workspace.root), str(workspace.root / "new.yaml")]) == 0
+    assert capsys.readouterr().out == "chat-model: loses tools: weather\n"
+
+
+def test_a_mistake_is_told_with_the_side_it_is_on(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, and the folder before the file; --exit-code does not hide it."""
+    workspace.write("routes.yaml", routes(HI)).write("new/routes.yaml", "targets: {a: {scrpt: demo}}\nroutes: {}\n")
+    assert main(["diff", str(workspace.root), str(workspace.root / "new"), "--exit-code"]) == 1
+    assert f"{workspace.root}/new/routes.yaml:1:15: unknown key `scrpt`" in capsys.readouterr().err
+    assert main(["diff", str(workspace.root), str(workspace.root / "none.yaml")]) == 1
+    assert "none.yaml:1:1: the file cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b", "c"], ["-", "-"], ["--live", "http://127.0.0.1:1", "a", "b"]])
+def test_a_wrong_command_line_is_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Too few paths or too many, and standard input twice."""
+    assert main(["diff", *words]) == 2
+    assert "compared" in capsys.readouterr().err
+
+
+async def live(base: str, *words: str) -> int:
+    """The command, beside a server that runs in this loop."""
+    return await asyncio.to_thread(main, ["diff", "--live", base, *words])
+
+
+async def test_a_running_server_is_compared_with_the_file_here(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it serves against what stands in ./routes.yaml; the key from a file or from the variable, and never shown."""
+    admin = "server: {admin: {key: adm-canary}}\n"
+    workspace.write("routes.yaml", routes(HI, "targets: [a, b]", admin))
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.delenv("ROUTER_ADMIN_KEY", raising=False)
+    async with serving(workspace.build()) as client:
+        assert await live(client.base) == 1
+        assert "the server takes an admin key: name its file with --key-file" in capsys.readouterr().err
+        key = workspace.write("admin.key", "adm-canary\n").root / "admin.key"
+        assert await live(client.base, "--key-file", str(key), "--exit-code") == 0
+        assert capsys.readouterr().out == "no change in meaning (at most comments or layout)\n"
+        workspace.write("routes.yaml", routes(HI, "targets: [b, a]", admin.replace("adm-canary", "adm-canary-2")))
+        monkeypatch.setenv("ROUTER_ADMIN_KEY", "adm-canary")
+        assert await live(client.base, "--exit-code") == 3
+        assert capsys.readouterr() == ("chat-model: first target a → b\nserver: admin.key changed\n", "")
+
+
+async def test_an_edit_that_the_server_refused_is_mentioned(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is compared is what it serves; that it was told to serve another is said beside."""
+    file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).root / "routes.yaml"
+    workspace.write("here.yaml", routes(HI, "targets: [b]"))
+    monkeypatch.chdir(workspace.root)
+    async with serving(workspace.build(), file) as client:
+        workspace.write("routes.yaml", routes(HI, "targets: [c]"))
+        async with client.session.post(f"{client.base}/admin/reload") as response:
+            assert response.status == 422
+        assert await live(client.base, "here.yaml") == 0
+        told = capsys.readouterr()
+        assert told.out == "chat-model: first target a → b\nchat-model: target a removed\nno route asks target a any more\n"
+        assert told.err.startswith("note: the server does not serve the newest edit: routes.yaml:8:15: no target is named `c`")
+
+
+class Odd(BaseHTTPRequestHandler):
+    """A server that is no router."""
+
+    asked: list[tuple[str, str | None]]
+    status, headers_, body = 200, dict[str, str](), b"{}"
+    hold: threading.Event | None = None
+
+    def do_GET(self) -> None:
+        """Answer as it was set up."""
+        self.asked.append((self.path, self.headers.get("authorization")))
+        if self.hold is not None:
+            self.hold.wait(10)
+        self.send_response(self.status)
+        for name, value in self.headers_.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@contextmanager
+def odd(**odds: Any) -> Generator[tuple[str, list[tuple[str, str | None]]]]:
+    """Such a server on loopback, and what it was asked."""
+    asked: list[tuple[str, str | None]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), cast("Any", type("Odds", (Odd,), {"asked": asked, **odds})))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("odds", "sentence"),
+    [
+        ({"status": 302, "headers_": {"location": "/elsewhere"}}, "the server answers /admin/config with status 302"),
+        ({"status": 403}, "the server shows this to its own machine alone"),
+        ({"status": 404}, "there is no /admin/config: is this the address of a router?"),
+        ({"body": b"<html>"}, "/admin/config is not answered as a router answers it"),
+        ({"body": b"[" * 100_000}, "/admin/config is not answered as a router answers it"),
+        ({"body": b'{"live": {"digest": "x", "declared": {"first": "a"}}}'}, "it is of another version"),
+        ({"body": b'{"live": null, "failed": []}'}, "it is of another version"),
+    ],
+)
+def test_a_server_that_is_no_router_is_one_clear_sentence(
+    odds: dict[str, Any], sentence: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, exit code 1; a redirect is not followed, for the key would go with it."""
+    workspace.write("routes.yaml", routes(HI))
+    with odd(**odds) as (base, asked):
+        assert main(["diff", "--live", base, str(workspace.root)]) == 1
+    assert sentence in capsys.readouterr().err
+    assert [path for path, _ in asked] == ["/admin/config"]
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a time; and one that is not there, at once."""
+    monkeypatch.setattr(running, "WAIT", 0.2)
+    workspace.write("routes.yaml", routes(HI))
+    hold = threading.Event()
+    with odd(hold=hold) as (base, _):
+        assert main(["diff", "--live", base, str(workspace.root)]) == 1
+        hold.set()
+    assert "the server" in capsys.readouterr().err
+    assert main(["diff", "--live", base, str(workspace.root)]) == 1
+    assert "the server cannot be asked: Connection refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("http://router.example:8000", "over http others could read the admin key"),
+        ("http://127.0.0.1.example", "over http others could read the admin key"),
+        ("file:///etc/passwd", "this is no address of a server"),
+        ("127.0.0.1:8000", "this is no address of a server"),
+        ("http://user:canary@127.0.0.1", "this is no address of a server"),
+        ("http://[canary", "this is no address of a server"),
+        ("http://127.0.0.1:canary", "this is no address of a server"),
+    ],
+)
+def test_a_key_goes_nowhere_it_could_be_read(address: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Loopback or https, unless it is insisted; nothing else is asked at all."""
+    assert main(["show", "--live", address]) == 1
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert "canary" not in told
+
+
+def test_a_key_file_holds_one_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is in it is sent as it is; a file of another kind is refused before anybody is asked."""
+    workspace.write("admin.key", "adm-1\n").write("two.key", "adm-canary\nadm-2\n").write("ü.key", "ü")
+    with odd(status=404) as (base, asked):
+        main(["show", "--live", base, "--key-file", str(workspace.root / "admin.key")])
+        assert asked == [("/admin/config", "Bearer adm-1")]
+        for name in ("two.key", "ü.key", "none.key"):
+            assert main(["show", "--live", base, "--key-file", str(workspace.root / name)]) == 1
+        assert len(asked) == 1
+    assert "canary" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], {"first": 1}, {"first": "", "routes": {"r": 1}, "targets": {}, "pipelines": {}, "tools": {}, "server": {}}]
+)
+def test_what_is_no_description_is_not_understood(value: JsonObject) -> None:
+    """Another version may have written it: it is refused as a whole."""
+    with pytest.raises(Misfit):
+        understood(value)

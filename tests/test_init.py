@@ -1,0 +1,102 @@
+"""`router init`: a fresh workspace that answers at once, and what ships it."""
+
+import asyncio
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from router.commands import main
+from router.commands.init import NAMES, PROVIDERS
+from router.targets import windows
+from tests.conftest import ROOT, Workspace, serving
+
+
+async def test_a_fresh_workspace_is_checked_and_answers_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Into a folder that is not there yet; the tool runs, the system prompt is its own."""
+    folder = tmp_path / "made" / "gateway"
+    assert await asyncio.to_thread(main, ["init", str(folder)]) == 0
+    assert capsys.readouterr().out.endswith(f"  cd {folder} && router check\n  cd {folder} && router serve\n")
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == sorted(NAMES)
+    assert await asyncio.to_thread(main, ["check", "--routes", str(folder / "routes.yaml")]) == 0
+    assert "all is well. 1 route," in capsys.readouterr().out
+    generation = Workspace(folder).build()
+    assert not generation.skipped
+    async with serving(generation) as client:
+        hello = await client.ask("Hello", model="gpt-4")
+        assert hello.text.startswith("Hello! This is the offline demo")
+        time = await client.ask("What time is it in Tokyo?", model="gpt-4")
+        assert time.codes == "9a0d"
+        assert "(Asia/Tokyo)" in time.text
+        nowhere = await client.ask("What time is it in Nowhere?", model="gpt-4")
+        assert "No time zone is known for Nowhere" in nowhere.text
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_a_provider_answers_once_its_variable_is_set(name: str, tmp_path: Path) -> None:
+    """Until then it is skipped; `.env.example` names the variable; nothing of another provider is left."""
+    provider = PROVIDERS[name]
+    assert await asyncio.to_thread(main, ["init", str(tmp_path), "--provider", name]) == 0
+    generation = Workspace(tmp_path).build()
+    assert generation.skipped == {provider.target: f"the environment variable {provider.variable} is not set"}
+    await generation.close()
+    generation = Workspace(tmp_path).build(**{provider.variable: "http://127.0.0.1:1"})
+    assert [target.model for target in generation.routes["chat-model"].targets] == [provider.model, "script/demo"]
+    await generation.close()
+    assert f"\n{provider.variable}=\n" in (tmp_path / ".env.example").read_text(encoding="utf-8")
+    said = (tmp_path / "routes.yaml").read_text(encoding="utf-8")
+    assert ("OPENAI_API_KEY" in said) == (name == "openai")
+
+
+def test_the_models_are_ones_that_are_there() -> None:
+    """By LiteLLM's table, where it lists a provider's models."""
+    known = {name: windows.about(provider.model).mode for name, provider in PROVIDERS.items() if name != "ollama"}
+    assert set(known.values()) == {"chat"}
+
+
+async def test_the_line_that_is_shown_works_once_it_is_one(tmp_path: Path) -> None:
+    """Without a provider there is a comment: uncommented, and named among the targets, it is a target."""
+    assert await asyncio.to_thread(main, ["init", str(tmp_path)]) == 0
+    text = (tmp_path / "routes.yaml").read_text(encoding="utf-8").replace("  # gpt-4o:", "  gpt-4o:").replace("[demo] ", "[gpt-4o, demo] ")
+    generation = Workspace(tmp_path).write("routes.yaml", text).build(OPENAI_API_KEY="sk-test")
+    assert [target.name for target in generation.routes["chat-model"].targets] == ["gpt-4o", "demo"]
+    await generation.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_written_where_one_of_its_files_is(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says which; what was there stays as it was, and nothing comes to it. A dangling link is a file too."""
+    theirs = tmp_path / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.symlink_to("nowhere") if name == ".gitignore" else theirs.write_text("mine", encoding="utf-8")
+    assert main(["init", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {theirs} is there already; nothing was written [unwritten]\n"
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [theirs]
+
+
+def test_other_files_of_the_folder_are_left_alone(tmp_path: Path) -> None:
+    """A folder that is used for something else may have a workspace too."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/mine.py").write_text("", encoding="utf-8")
+    assert main(["init", str(tmp_path)]) == 0
+    assert (tmp_path / "tools/mine.py").read_text(encoding="utf-8") == ""
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback: which file, and why."""
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    assert main(["init", str(tmp_path / "taken")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_templates_are_in_the_wheel(tmp_path: Path) -> None:
+    """A wheel built from here holds every one of them, as it is."""
+    build = (
+        "import sys; from hatchling.builders.wheel import WheelBuilder; print(next(WheelBuilder(sys.argv[1]).build(directory=sys.argv[2])))"
+    )
+    done = subprocess.run([sys.executable, "-c", build, str(ROOT), str(tmp_path)], capture_output=True, text=True, timeout=60, check=True)
+    with zipfile.ZipFile(done.stdout.strip()) as wheel:
+        for kept in NAMES.values():
+            assert wheel.read(f"router/commands/workspace/{kept}") == (ROOT / "router/commands/workspace" / kept).read_bytes()
