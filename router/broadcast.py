@@ -158,7 +158,6 @@ class Broadcast:
 
     async def _left(self) -> None:
         """One follower fewer. Whoever is the last to leave an answer that goes on stops it, and stays until that is done."""
-        self._make_room()
         if not self._next and not self.ended and self._task is not None:
             self._stopped = True
             self._task.cancel()

@@ -17,8 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from router.cache import LocalStore, Nearest
-from router.cache import Store as AnswerStore
+from router.cache import LocalStore, SharedStore
 from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
@@ -261,6 +260,29 @@ class _Builder:
         quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
         return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, quota, words)
 
+    def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
+        store = self._before.stores.get(name)
+        if store is None or store.size != declared.size:
+            store = LocalStore(declared.size)
+        self.kept.stores[name] = store
+        redis = self.kept.redis
+        anywhere = store if redis is None else SharedStore(RedisStore(redis, "cache"), store)
+        scripts = frozenset(target.name for target in targets if target.lane == "script")
+        last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
+        made_by = self._made_by(name, route, targets)
+        return FROM_ROUTE["cache"](declared=declared, store=anywhere, made_by=made_by, last_resort=last_resort)
+
+    def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
+        """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline
+        makes of a question is in the question. A key's rotation changes nothing.
+        """
+        present = {target.name for target in targets}
+        declared = self._declaration.routes.targets
+        pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
+        asked = [(one, replace(declared[one], api_key=None, optional=False)) for one in route.names if one in present]
+        tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tools]
+        return hashlib.sha256(repr((str(name), pools, asked, tools, route.max_steps, route.max_output)).encode()).hexdigest()
+
     def _redis(self) -> Redis | None:
         """The Redis that is declared: the one before, where it is the same."""
         url, before = self._declaration.routes.server.redis, self._before.redis
@@ -273,28 +295,6 @@ class _Builder:
         except Misfit as misfit:
             self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
             return None
-
-    def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
-        store = self._before.stores.get(name)
-        if store is None or store.size != declared.size:
-            store = LocalStore(declared.size)
-        self.kept.stores[name] = store
-        scripts = frozenset(target.name for target in targets if target.lane == "script")
-        last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
-        made_by = self._made_by(name, route, targets)
-        near: AnswerStore = store if self.kept.redis is None else Nearest((store, RedisStore(self.kept.redis, f"cache:{name}")))
-        return FROM_ROUTE["cache"](declared=declared, store=near, made_by=made_by, last_resort=last_resort)
-
-    def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
-        """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline
-        makes of a question is in the question. A key's rotation changes nothing.
-        """
-        present = {target.name for target in targets}
-        declared = self._declaration.routes.targets
-        pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
-        asked = [(one, replace(declared[one], api_key=None, optional=False)) for one in route.names if one in present]
-        tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tools]
-        return hashlib.sha256(repr((str(name), pools, asked, tools, route.max_steps, route.max_output)).encode()).hexdigest()
 
     def _candidate(self, target: Target, route: Route) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]

@@ -174,8 +174,8 @@ async def test_where_all_are_slow_the_answer_waits(readers: int) -> None:
         assert [len(seen) for seen in await asyncio.gather(*(reader.rest() for reader in all_of_them))] == [202] * readers
 
 
-async def test_who_waits_for_room_hears_of_a_leaving() -> None:
-    """A slow reader that goes holds up nobody any more."""
+async def test_one_that_leaves_holds_up_nobody() -> None:
+    """However far it was behind."""
     async with running(5 * weight(PIECE)) as (source, broadcast):
         slow, other = Reader(broadcast), Reader(broadcast)
         source.give(Start("a", "m"), *[PIECE] * 50, Finish("stop"))

@@ -19,6 +19,8 @@ from router.server.cache_control import cache_control
 from router.wire import WIRES
 from tests.conftest import Answered, Client, Workspace, direct_target, routes, serving
 from tests.provider import Provider, Reply, calls, chunk, error, provider, text
+from tests.redis_cli import keys, said
+from tests.services import RedisServer, redis_server
 from tests.wire.readers import READERS
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}], "model": "chat-model"}
@@ -401,3 +403,57 @@ def test_an_unknown_word_of_a_cache_is_complained_about(workspace: Workspace) ->
     workspace.write("routes.yaml", routes("a: {script: demo}", "targets: [a]\n    cache: {ttl: 1h, sise: 1MiB}"))
     with pytest.raises(ConfigError, match="did you mean `size`"):
         workspace.build()
+
+
+@asynccontextmanager
+async def replicas(workspace: Workspace, server: RedisServer, base: str) -> AsyncGenerator[list[Client], None]:
+    """Two routers of one configuration over one Redis."""
+    workspace.write("routes.yaml", routes(direct_target(base), CACHED, f"server: {{redis: '{server.url}'}}\n"))
+    async with serving(workspace.build()) as one, serving(workspace.build()) as other:
+        yield [one, other]
+
+
+async def test_replicas_give_each_others_answers(workspace: Workspace) -> None:
+    """In whatever dialect, to the same caller alone; what one asks anew is what the other gives from then on."""
+    script = [Reply(text("First")), Reply(text("Second")), Reply(text("Third"))]
+    async with provider(*script) as fake, redis_server() as server, replicas(workspace, server, fake.base) as (one, other):
+        first = await asked(one)
+        await kept_in(server, 1)
+        there = await asked(other, "/api/chat?protocol=ui-message-stream")
+        assert (first.text, how(there), READERS["ui-message-stream"](there.body).text) == ("First", "hit", "First")
+        renewed = await asked(other, cache_control="no-cache")
+        assert (how(renewed), renewed.text) == ("bypass", "Second")
+        async with asyncio.timeout(5):
+            while (again := await asked(one)).text != "Second":
+                await asyncio.sleep(0.01)
+        assert how(again) == "hit"
+        assert how(await asked(one, authorization="Bearer other")) == "miss"
+        assert len(fake.requests) == 3
+        for name in await answers(server):
+            assert re.fullmatch(r"pointsman:\{[0-9a-f]{64}\}:cache", name)
+            assert 3_500_000 < int(await said(server, "PTTL", name)) <= 3_600_000
+
+
+async def answers(server: RedisServer) -> list[str]:
+    """Under what answers are kept in Redis."""
+    return [name for name in await keys(server) if name.endswith(":cache")]
+
+
+async def kept_in(server: RedisServer, count: int) -> None:
+    """Wait until so many answers are in Redis: nobody waits for that who asked."""
+    async with asyncio.timeout(5):
+        while len(await answers(server)) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_without_its_redis_a_replica_gives_its_own(workspace: Workspace) -> None:
+    """What it answered itself, before Redis went or since; nothing fails for it."""
+    async with provider(Reply(text("Hi"))) as fake, redis_server() as server, replicas(workspace, server, fake.base) as (one, other):
+        assert how(await asked(one)) == "miss"
+        await kept_in(server, 1)
+        server.daemon.pause()
+        try:
+            assert [how(await asked(one)) for _ in range(2)] == ["hit", "hit"]
+            assert [how(await asked(other)) for _ in range(2)] == ["miss", "hit"]
+        finally:
+            server.daemon.resume()

@@ -1,7 +1,7 @@
 """Where answers are kept: bytes under a key, for a while."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,25 +30,6 @@ class _Held:
     ttl: float
 
 
-class Nearest:
-    """Several, the nearest first: what is kept is kept in all, and what is asked for is looked for in one after the other."""
-
-    def __init__(self, stores: Sequence[Store]) -> None:
-        self._stores = stores
-
-    async def get(self, name: str) -> bytes | None:
-        """What the first has that has it."""
-        for store in self._stores:
-            if (value := await store.get(name)) is not None:
-                return value
-        return None
-
-    async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep it in each."""
-        for store in self._stores:
-            await store.put(name, value, ttl)
-
-
 class LocalStore:
     """In this process. `size`: bytes of all that is kept; beyond it, what was used longest ago goes first."""
 
@@ -67,3 +48,23 @@ class LocalStore:
         """Keep it. What is larger than all the room is not kept."""
         with suppress(ValueError):  # cachetools: "value too large"
             self._held[name] = _Held(value, ttl)
+
+
+class SharedStore:
+    """In one that other processes see, and in one of our own for when that cannot be asked. What the others see counts: they may have
+    made it anew.
+    """
+
+    def __init__(self, theirs: Store, ours: Store) -> None:
+        self._theirs = theirs
+        self._ours = ours
+
+    async def get(self, name: str) -> bytes | None:
+        """What is kept under this name, by any of them."""
+        value = await self._theirs.get(name)
+        return value if value is not None else await self._ours.get(name)
+
+    async def put(self, name: str, value: bytes, ttl: float) -> None:
+        """Keep it in both."""
+        await self._ours.put(name, value, ttl)
+        await self._theirs.put(name, value, ttl)

@@ -591,12 +591,12 @@ class Declaration:
     """Optional target → why it is skipped."""
     snapshot: Snapshot
     digest: str
-    secrets: Mapping[str, str | None]
+    secrets: Mapping[str, str | None] = field(repr=False)
     """Secret files it asked for: path → text, None where it could not be read."""
     complaints: Complaints
     """None so far; whoever builds adds what only building shows."""
-    tree: Table
-    """The routes file as it is written, what it inherits not yet put in."""
+    tree: Table = field(repr=False)
+    """The routes file as it is written, what it inherits not yet put in. Its scalars are resolved: secrets stand in it."""
 
 
 def declare(snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1") -> Declaration:

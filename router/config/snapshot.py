@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.errors import Complaint, ConfigError, Place
@@ -21,7 +21,7 @@ class Snapshot:
     root: Path
     routes: str
     """The name of the routes file."""
-    texts: Mapping[str, str]
+    texts: Mapping[str, str] = field(repr=False)
     """Path relative to the root, with `/`, → text. The routes file comes first."""
 
     def digest(self, secrets: Mapping[str, str]) -> str:
