@@ -13,6 +13,7 @@ from router.config import load
 from router.generation import Generation, build
 from router.reload import Live, Reload
 from tests.conftest import Workspace, direct_target, routes, serving
+from tests.process import process
 from tests.provider import Reply, error, provider, text
 
 
@@ -249,3 +250,24 @@ async def test_what_is_declared_as_before_is_handed_over(workspace: Workspace) -
             client.edge.live.swap(build(load(file), second.kept))
             assert (await client.ask()).status == 502
             assert len(down.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "declared", "goes_live"), [("--no-reload", "on", False), ("--reload", "off", True), ("", "auto", False)], ids=str
+)
+async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: str, declared: str, *, goes_live: bool) -> None:
+    """Over what is declared; and in production, where nothing is said, an edit waits to be asked for."""
+    script = "a: {{script: [{{text: {}}}]}}"
+    more = f"server: {{reload: '{declared}'}}\n"
+    workspace.write("routes.yaml", routes(script.format("old"), more=more))
+    async with process(workspace.root, *([flag] if flag else []), ROUTER_ENV="production") as router:
+        workspace.write("routes.yaml", routes(script.format("new"), more=more))
+        if goes_live:
+            async with asyncio.timeout(10):
+                while b"new" not in (await router.ask())[2]:
+                    await asyncio.sleep(0.05)
+        else:
+            await asyncio.sleep(0.5)  # ten times what an edit takes to go live where it does
+            assert b"old" in (await router.ask())[2]
+            assert (await router.post("/admin/reload"))[0] == 200
+            assert b"new" in (await router.ask())[2]

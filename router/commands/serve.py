@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from router import __version__
 from router.commands.words import counted, expired
-from router.config import COUNTERS, FOLDER_VARIABLE, HOST_VARIABLE, ROUTES_VARIABLE, Declaration, keep_live, load
+from router.config import COUNTERS, FOLDER_VARIABLE, HOST_VARIABLE, RELOAD_VARIABLE, ROUTES_VARIABLE, Declaration, keep_live, load
 from router.generation import Generation, build
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, default=8000, help="default: 8000")
     parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
+    parser.add_argument(
+        "--reload", action=argparse.BooleanOptionalAction, help="whether edits go live by themselves; default: as server.reload says"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -48,6 +51,7 @@ def run(given: argparse.Namespace) -> int:
     to_stderr()
     os.environ[ROUTES_VARIABLE] = str(given.routes.absolute())
     os.environ[HOST_VARIABLE] = given.host
+    os.environ[RELOAD_VARIABLE] = {True: "on", False: "off", None: ""}[given.reload]
     many = given.workers > 1
     config = uvicorn.Config(
         "router.server:create" if many else application(generation, given.routes, given.host),

@@ -11,6 +11,7 @@ __all__ = [
     "COUNTERS",
     "FOLDER_VARIABLE",
     "HOST_VARIABLE",
+    "RELOAD_VARIABLE",
     "ROUTES_VARIABLE",
     "Declaration",
     "admin_key",
@@ -31,6 +32,8 @@ ROUTES_VARIABLE = "ROUTER_ROUTES"
 """Names the routes file to the workers of `router serve --workers`."""
 HOST_VARIABLE = "ROUTER_HOST"
 """Tells them the address they serve at."""
+RELOAD_VARIABLE = "ROUTER_RELOAD"
+"""Tells them what the command line says of edits: on or off; empty where it says nothing."""
 FOLDER_VARIABLE = "ROUTER_FOLDER"
 """Names the folder in which they meet."""
 COUNTERS = "counters"
@@ -86,8 +89,9 @@ def folder_from_environment() -> Path | None:
 
 
 def reloads(server: Server) -> bool:
-    """Whether an edit goes live by itself: as declared; else unless ROUTER_ENV says that this is production."""
-    when = server.reload.when if isinstance(server.reload, Reloading) else server.reload
+    """Whether an edit goes live by itself: as the command line says; else as declared; else unless ROUTER_ENV says that this is production."""
+    declared = server.reload.when if isinstance(server.reload, Reloading) else server.reload
+    when = os.environ.get(RELOAD_VARIABLE) or declared
     return when == "on" or (when == "auto" and os.environ.get("ROUTER_ENV") != "production")
 
 
