@@ -9,7 +9,7 @@ GET  /admin/requests/{id}      how one request went
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, HTTPException, Query
@@ -27,6 +27,7 @@ from router.server.report import Report
 from router.server.ring import Ring
 from router.server.siblings import Siblings, Told
 from router.server.traces import Traces
+from router.server.watchdog import Watchdog
 
 
 class Placed(BaseModel):
@@ -47,6 +48,7 @@ class Admin:
     metrics: Metrics
     traces: Traces
     siblings: Siblings | None = None
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def answer(self, question: Told) -> Told:
         """What this worker says to another."""
@@ -70,7 +72,7 @@ class Admin:
 
     def report(self) -> Report:
         """How this worker stands."""
-        return report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping)
+        return report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping, stalls=self.watchdog.stalls)
 
     async def reports(self) -> list[Report]:
         """How each worker stands, this one first."""

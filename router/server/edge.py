@@ -116,6 +116,7 @@ class Edge:
                         await self.admin.join()
                     if self.admin.reload is not None:
                         await following.enter_async_context(self.admin.reload)
+                    following.enter_context(self.admin.watchdog)
                     self._shutdown.install()
                     await send({"type": "lifespan.startup.complete"})
                 elif message["type"] == "lifespan.shutdown":

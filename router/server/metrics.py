@@ -126,6 +126,7 @@ class _Standing(Collector):
         for digest in sorted({one["generation"] for one in reports}):
             generation.add_metric([digest], sum(one["generation"] == digest for one in reports))
         yield generation
+        yield CounterMetricFamily("router_loop_stalls", "Times that an event loop stood still", sum(one["stalls"] for one in reports))
         yield CounterMetricFamily("router_reloads", "Edits that went live", sum(one["swaps"] for one in reports))
         yield CounterMetricFamily("router_reload_failures", "Edits that could not", sum(one["failures"] for one in reports))
         failed = any(one["failed"] for one in reports)

@@ -21,13 +21,14 @@ class TargetReport(TypedDict):
 
 
 class Report(TypedDict):
-    """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `swaps` and `failures`: edits that went live and that could not."""
+    """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood still; `swaps` and `failures`: edits that went live and that could not."""
 
     pid: int
     generation: str
     generations: int
     open: int
     stopping: bool
+    stalls: int
     swaps: int
     failures: int
     failed: bool
@@ -37,7 +38,7 @@ class Report(TypedDict):
 ORDER = ("closed", "half_open", "open")
 
 
-def report(live: Live, reload: Reload | None, running: int, *, stopping: bool) -> Report:
+def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
     """That of this process. `running`: answers it is giving."""
     return {
         "pid": os.getpid(),
@@ -45,6 +46,7 @@ def report(live: Live, reload: Reload | None, running: int, *, stopping: bool) -
         "generations": live.alive,
         "open": running,
         "stopping": stopping,
+        "stalls": stalls,
         "swaps": reload.swaps if reload else 0,
         "failures": reload.failures if reload else 0,
         "failed": reload is not None and reload.failed is not None,

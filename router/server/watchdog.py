@@ -1,0 +1,72 @@
+"""Tells when the event loop stood still: how long, and where.
+
+Nothing is answered meanwhile, by nobody's fault that a log could show: a tool that computes on the loop, a library that waits in it.
+A thread looks at a heartbeat of the loop; where that is late, it says where the loop is just then: files, lines and functions, no values.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Self
+
+log = logging.getLogger("router.server")
+
+LATE = 1.0
+"""Seconds that the loop may stand still before it is told."""
+BEAT = 0.25
+DEEP = 24
+"""Places of a stack that are told, the innermost."""
+
+
+class Watchdog:
+    """Watches the loop that enters it. `stalls`: how often it stood still."""
+
+    def __init__(self, late: float = LATE) -> None:
+        self._late = late
+        self._beat = 0.0
+        self._over = threading.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._thread: threading.Thread | None = None
+        self._watched = 0
+        self.stalls = 0
+
+    def __enter__(self) -> Self:
+        self._watched = threading.get_ident()
+        self._pulse()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(self._late)
+
+    def _pulse(self) -> None:
+        self._beat = time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(BEAT, self._pulse)
+
+    def _watch(self) -> None:
+        told = 0.0
+        while not self._over.wait(BEAT):
+            beat = self._beat
+            if beat != told and time.monotonic() - beat > self._late + BEAT:
+                told = beat  # once for each time
+                self.stalls += 1
+                where = places(sys._current_frames().get(self._watched))  # noqa: SLF001 - the only way to ask
+                log.error("the event loop stands still", extra={"fields": {"seconds": round(time.monotonic() - beat, 1), "at": where}})
+
+
+def places(frame: FrameType | None) -> list[str]:
+    """Where a thread is, the innermost last."""
+    found: list[str] = []
+    while frame is not None and len(found) < DEEP:
+        code = frame.f_code
+        found.append(f"{code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {code.co_name}")
+        frame = frame.f_back
+    return found[::-1]
