@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test services faults check audit sbom format bench aborts edits hits redis-faults profile schema lock clean clients clients-if-npm linters-if-any
+.PHONY: run install test services faults check audit sbom format bench aborts edits hits fuzz redis-faults profile schema lock clean clients clients-if-npm linters-if-any
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -68,6 +68,9 @@ redis-faults: .venv-dev/.done ## a Redis that is killed, paused, filled and rest
 
 hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 	.venv-dev/bin/python -m bench.cache
+
+fuzz: .venv-dev/.done   ## schemathesis over every address, for minutes rather than seconds
+	POINTSMAN_EXAMPLES=1000 .venv-dev/bin/python -m pytest -q --timeout 1800 tests/test_openapi.py
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
 	.venv-dev/bin/python -m bench.profile $(BENCH)

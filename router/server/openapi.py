@@ -61,6 +61,39 @@ SCHEMAS: dict[str, Any] = {
             },
         },
     },
+    "Completion": {
+        "type": "object",
+        "required": ["id", "object", "created", "model", "choices"],
+        "properties": {
+            "id": {"type": "string"},
+            "object": {"const": "chat.completion"},
+            "created": {"type": "integer"},
+            "model": {"type": "string"},
+            "choices": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": 1},
+            "usage": {"type": ["object", "null"]},
+        },
+    },
+    "SurfaceError": {
+        "type": "object",
+        "required": ["code", "message", "cause"],
+        "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "cause": {"type": "string"}},
+    },
+    "OpenAIError": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": ["string", "null"]},
+                },
+            }
+        },
+    },
     "Error": {
         "type": "object",
         "required": ["type", "error", "code", "requestId"],
@@ -78,7 +111,11 @@ ERRORS = {
     401: "No key or token came along, or it is not good here",
     403: "This caller may not ask this route",
     404: "No such model",
+    408: "The body came too slowly",
+    409: "The answer was stopped before its first word",
     413: "Too large",
+    429: "This caller has used as much as it may; `Retry-After` says when there is more",
+    431: "The headers are too large",
     500: "Something went wrong here",
     502: "No target answered",
     503: "Every target is overloaded",
@@ -99,8 +136,18 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
 """How a page says that it is not told who asks."""
 
 
+def _schemas(*names: str) -> list[dict[str, str]]:
+    return [{"$ref": f"#/components/schemas/{name}"} for name in names]
+
+
+REFUSED: dict[str, Any] = {
+    "application/json": {"schema": {"anyOf": _schemas("Error", "SurfaceError", "OpenAIError")}},
+    "text/plain": {"schema": {"type": "string"}},
+}
+"""An error before the first event: in the shape of the dialect that was chosen."""
+
+
 def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {
         "post": {
             "tags": ["chat"],
@@ -117,22 +164,39 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
                     "description": "The answer: a stream in the dialect that was chosen, or one object where `stream` is false. "
                     "The object shown is that of the dialect `line`.",
                     "content": {
-                        **{kind: {"schema": {"type": "string"}} for kind in TYPES},
-                        "application/json": {"schema": {"$ref": "#/components/schemas/ChatAnswer"}},
+                        **{kind: {} for kind in TYPES},
+                        "application/json": {"schema": {"anyOf": _schemas("ChatAnswer", "Completion")}},
                     },
                 },
-                **{str(status): {"description": words, "content": error} for status, words in ERRORS.items()},
+                **{str(status): {"description": words, "content": REFUSED} for status, words in ERRORS.items()},
             },
         },
     }
+
+
+def _found(method: str, name: str, summary: str) -> dict[str, Any]:
+    parameters = [CHAT, PROTOCOL, STREAM_PROTOCOL]
+    streamed = {
+        "description": "The answer, from its start and going on",
+        "content": {kind: {"schema": {"type": "string"}} for kind in TYPES},
+    }
+    answered: dict[str, Any] = {"200": streamed} if method == "get" else {}
+    nothing = {"204": {"description": "There is none" if method == "get" else "It is stopped, or there was none"}}
+    refused = {str(status): {"description": ERRORS[status], "content": REFUSED} for status in (400, 401, 409, 502, 503)}
+    operation = {"tags": ["chat"], "security": BORNE, "operationId": name, "summary": summary, "parameters": parameters}
+    return {method: {**operation, "responses": {**answered, **nothing, **refused}}}
 
 
 ROUTE = {"name": "route", "in": "path", "required": True, "schema": {"type": "string"}, "description": "A route's id or alias."}
 PROTOCOL = {"name": "protocol", "in": "query", "schema": DIALECTS, "description": "The dialect of the answer."}
 STREAM_PROTOCOL = {"name": "X-Stream-Protocol", "in": "header", "schema": DIALECTS, "description": "The same, as a header."}
 
+CHAT = {"name": "chat", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}, "description": "The chat's id."}
+
 PATHS: dict[str, Any] = {
     "/api/chat": _operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL]),
     "/api/chat/{route}": _operation("chat_with_route", "Ask the model that the path names.", [ROUTE, PROTOCOL, STREAM_PROTOCOL]),
+    "/api/chat/{chat}/stream": _found("get", "stream_of_chat", "Find the answer of a chat again."),
+    "/api/chat/{chat}/stop": _found("post", "stop_chat", "Stop the answer of a chat."),
     "/v1/chat/completions": _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", []),
 }
