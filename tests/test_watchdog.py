@@ -18,7 +18,7 @@ def stand_still(secret: str) -> None:
 
 async def test_it_tells_once_for_each_time_and_where(caplog: pytest.LogCaptureFixture) -> None:
     """Files, lines and functions; no value of anything."""
-    caplog.set_level(logging.ERROR, "router.server")
+    caplog.set_level(logging.WARNING, "router.server")
     with Watchdog(late=0.2) as watchdog:
         for _ in range(2):
             await asyncio.sleep(0.3)

@@ -59,7 +59,7 @@ class Watchdog:
                 told = beat  # once for each time
                 self.stalls += 1
                 where = places(sys._current_frames().get(self._watched))  # noqa: SLF001 - the only way to ask
-                log.error("the event loop stands still", extra={"fields": {"seconds": round(time.monotonic() - beat, 1), "at": where}})
+                log.warning("the event loop stands still", extra={"fields": {"seconds": round(time.monotonic() - beat, 1), "at": where}})
 
 
 def places(frame: FrameType | None) -> list[str]:
