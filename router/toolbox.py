@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from router.chat import Json, JsonObject, ToolSpec
+from router.chat import Json, JsonObject, ToolSpec, whole
 from router.errors import Misfit, Place, ToolError
 from router.signature import Record, arguments, record_of, schema
 
@@ -177,13 +177,13 @@ def _raise(future: asyncio.Future[object], error: object) -> None:
 
 def _bounded(value: object) -> tuple[Json, bool]:
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
         return "The tool failed: its result is not JSON.", True
     if len(text) <= MAX_RESULT:
         return cast("Json", json.loads(text)), False
     if isinstance(value, str):
-        return value[:MAX_RESULT] + " … (cut: the result was longer)", False
+        return whole(value[:MAX_RESULT]) + " … (cut: the result was longer)", False
     return "The tool failed: its result is too large.", True
 
 

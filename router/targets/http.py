@@ -129,6 +129,8 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
+    except RecursionError:
+        return None
     try:
         # Half a surrogate pair, which this decoder refuses and the standard library's lets through.
         return msgspec.convert(json.loads(data), decoder.type)

@@ -18,7 +18,7 @@ from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.connections import Connections
 from router.targets.providers import PROVIDERS, Provider, variable
-from router.targets.speech import Speech
+from router.targets.speech import Speech, tokens
 from router.targets.verdict import verdict
 
 DONE = b"[DONE]"
@@ -74,8 +74,8 @@ class Counted(msgspec.Struct):
 
     def output(self) -> int:
         """What the answer cost, its reasoning included."""
-        asked, answered = int(self.prompt_tokens or 0), int(self.completion_tokens or 0)
-        thought = int((self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0)
+        asked, answered = tokens(self.prompt_tokens), tokens(self.completion_tokens)
+        thought = tokens(self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens)
         return answered + (thought if self.total_tokens == asked + answered + thought else 0)
 
 
@@ -202,7 +202,7 @@ class Reader:
         speech = self.speech
         counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if counted is not None and counted.prompt_tokens is not None:
-            speech.usage(int(counted.prompt_tokens), counted.output())
+            speech.usage(counted.prompt_tokens, counted.output())
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # another candidate

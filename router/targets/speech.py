@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-from router.chat import JsonObject, deeper, whole
+from router.chat import ESCAPED, Json, JsonObject, deeper, mended, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
 
@@ -37,6 +37,15 @@ MAX_DEPTH = 100
 """Levels of nesting in one call's arguments: what can just be read can no longer be written, not in calls of Python's own."""
 MAX_ARGUMENTS = 1024 * 1024
 """Characters of one call's arguments. A model that writes more is not calling a tool any more."""
+
+
+MOST_TOKENS = 1_000_000_000
+"""More than any model reads or writes at once: whoever counts them counts something else."""
+
+
+def tokens(count: float | None) -> int:
+    """A provider's count; none where it is no number of tokens (infinite, below nothing, not there)."""
+    return int(count) if count is not None and 0 <= count <= MOST_TOKENS else 0
 
 
 class Joined:
@@ -189,6 +198,7 @@ class Speech:
         """
         if self._opening is not None:
             self._settled(self._opening)
+        call_id, name = whole(call_id), whole(name)
         pending = self._pending(index, call_id, name, part)
         if name and not pending.name:
             pending.name = name
@@ -235,9 +245,9 @@ class Speech:
         self._reason = self._reason or reason
         self.finished = True
 
-    def usage(self, input_tokens: int, output_tokens: int) -> None:
+    def usage(self, input_tokens: float, output_tokens: float) -> None:
         """The provider says what it used. The last word stands: some count as they go."""
-        self._usage = Usage(input_tokens, output_tokens)
+        self._usage = Usage(tokens(input_tokens), tokens(output_tokens))
 
     def end(self) -> Iterator[Event]:
         """The rest, and the Finish. TargetDown where the provider stopped without an end."""
@@ -278,6 +288,8 @@ def _called(pending: Pending) -> ToolCall:
         value = None
     if not isinstance(value, dict) or deeper(cast("object", value), MAX_DEPTH):
         return ToolCall(pending.call_id, pending.name, {}, written)
+    if ESCAPED.search(written):
+        value = mended(cast("Json", value))
     return ToolCall(pending.call_id, pending.name, cast("JsonObject", value))
 
 

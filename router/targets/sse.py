@@ -6,6 +6,9 @@ No I/O, no object per event but its data. By the standard: LF, CRLF or CR end a 
 
 MAX_EVENT = 10 * 1024 * 1024
 """Bytes of one event: what is larger is no answer any more."""
+CR = 0x0D
+LINE = 48
+"""Bytes that a line takes beside its own."""
 
 
 class Oversize(ValueError):
@@ -16,46 +19,63 @@ class Events:
     """The reader of one body."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        """The line that has not ended."""
         self._data: list[bytes] = []
+        """The lines of the event that has not ended."""
+        self._size = 0
+        """What those take."""
         self._begun = False
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of every event that this piece completes."""
-        text = self._rest + piece
-        if text.startswith(b"data: ") and text.endswith(b"\n\n") and not self._data:
+        if self._rest:
+            if self._begun and b"\n" not in piece and b"\r" not in piece and self._rest[-1] != CR:
+                self._rest += piece  # a long line in many pieces is looked through once
+                self._bound()
+                return []
+            piece = bytes(self._rest + piece)
+            self._rest.clear()
+        if piece.startswith(b"data: ") and piece.endswith(b"\n\n") and not self._data:
             # Nearly every read of nearly every provider: whole events, each of one line. No other line, if the ends of lines are as many.
-            found = text[6:-2].split(b"\n\ndata: ")
-            if text.count(b"\n") == 2 * len(found) and b"\r" not in text:
-                self._begun, self._rest = True, b""
+            found = piece[6:-2].split(b"\n\ndata: ")
+            if piece.count(b"\n") == 2 * len(found) and b"\r" not in piece:
+                self._begun = True
                 return found
         if not self._begun:
-            if len(text) < 3 and b"\xef\xbb\xbf".startswith(text):
-                self._rest = text
+            if len(piece) < 3 and b"\xef\xbb\xbf".startswith(piece):
+                self._rest += piece
                 return []
             self._begun = True
-            text = text.removeprefix(b"\xef\xbb\xbf")
-        if b"\r" in text:
+            piece = piece.removeprefix(b"\xef\xbb\xbf")
+        if b"\r" in piece:
             # A CR at the very end may be half of a CRLF: it waits.
-            held = b"\r" if text.endswith(b"\r") else b""
-            text = text.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
-        *lines, self._rest = text.split(b"\n")
-        if len(self._rest) + sum(map(len, self._data)) > MAX_EVENT:
-            raise Oversize
-        return self._events(lines)
+            held = b"\r" if piece.endswith(b"\r") else b""
+            piece = piece.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
+        *lines, rest = piece.split(b"\n")
+        self._rest += rest
+        found = self._events(lines)
+        self._bound()
+        return found
 
     def end(self) -> list[bytes]:
         """The body is over: what was not ended by a blank line is an event all the same."""
-        lines = [self._rest.removesuffix(b"\r"), b""]
-        self._rest = b""
+        lines = [bytes(self._rest).removesuffix(b"\r"), b""]
+        self._rest.clear()
         return self._events(lines)
+
+    def _bound(self) -> None:
+        if len(self._rest) + self._size > MAX_EVENT:
+            raise Oversize
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
         found: list[bytes] = []
         for line in lines:
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._size += len(line) + LINE
             elif not line and self._data:
                 found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
                 self._data.clear()
+                self._size = 0
         return found
