@@ -20,6 +20,13 @@ class TargetReport(TypedDict):
     routes: list[str]
 
 
+class RedisReport(TypedDict):
+    """The Redis that is shared. `departures`: how often it went away."""
+
+    here: bool
+    departures: int
+
+
 class Report(TypedDict):
     """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `swaps` and `failures`: edits that went live and that could not."""
 
@@ -31,6 +38,7 @@ class Report(TypedDict):
     swaps: int
     failures: int
     failed: bool
+    redis: RedisReport | None
     targets: list[TargetReport]
 
 
@@ -39,6 +47,7 @@ ORDER = ("closed", "half_open", "open")
 
 def report(live: Live, reload: Reload | None, running: int, *, stopping: bool) -> Report:
     """That of this process. `running`: answers it is giving."""
+    redis = live.generation.kept.redis
     return {
         "pid": os.getpid(),
         "generation": live.generation.digest,
@@ -48,6 +57,7 @@ def report(live: Live, reload: Reload | None, running: int, *, stopping: bool) -
         "swaps": reload.swaps if reload else 0,
         "failures": reload.failures if reload else 0,
         "failed": reload is not None and reload.failed is not None,
+        "redis": {"here": redis.here, "departures": redis.departures} if redis else None,
         "targets": targets(live.generation),
     }
 
