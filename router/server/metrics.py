@@ -131,6 +131,12 @@ class _Standing(Collector):
         yield CounterMetricFamily("router_reload_failures", "Edits that could not", sum(one["failures"] for one in reports))
         failed = any(one["failed"] for one in reports)
         yield GaugeMetricFamily("router_reload_failed", "Whether what is on disk now cannot be served", int(failed))
+        if shared := [one["redis"] for one in reports if one["redis"] is not None]:
+            yield GaugeMetricFamily(
+                "router_redis_up", "Whether every worker can ask the shared Redis", int(all(one["here"] for one in shared))
+            )
+            departures = sum(one["departures"] for one in shared)
+            yield CounterMetricFamily("router_redis_departures", "How often a worker found the shared Redis away", departures)
         breaker = GaugeMetricFamily("router_breaker_state", "0 closed, 1 half open, 2 open", labels=["target"])
         busy = GaugeMetricFamily("router_target_busy", "Questions that a target is answering now", labels=["target"])
         drained = GaugeMetricFamily("router_target_drained", "Whether an operator has taken it out", labels=["target"])

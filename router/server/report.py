@@ -20,6 +20,13 @@ class TargetReport(TypedDict):
     routes: list[str]
 
 
+class RedisReport(TypedDict):
+    """The Redis that is shared. `departures`: how often it went away."""
+
+    here: bool
+    departures: int
+
+
 class Report(TypedDict):
     """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood still; `swaps` and `failures`: edits that went live and that could not."""
 
@@ -32,6 +39,7 @@ class Report(TypedDict):
     swaps: int
     failures: int
     failed: bool
+    redis: RedisReport | None
     targets: list[TargetReport]
 
 
@@ -40,6 +48,7 @@ ORDER = ("closed", "half_open", "open")
 
 def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
     """That of this process. `running`: answers it is giving."""
+    redis = live.generation.kept.redis
     return {
         "pid": os.getpid(),
         "generation": live.generation.digest,
@@ -50,6 +59,7 @@ def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, s
         "swaps": reload.swaps if reload else 0,
         "failures": reload.failures if reload else 0,
         "failed": reload is not None and reload.failed is not None,
+        "redis": {"here": redis.here, "departures": redis.departures} if redis else None,
         "targets": targets(live.generation),
     }
 

@@ -50,7 +50,7 @@ ROUND = 256 * 1024
 AT_ONCE = 32
 """Logs that are written at once: what a Redis has missed is told to it bit by bit, and requests have their turn in between."""
 SETTLE = 3.0
-"""Seconds after Redis was away in which no replica is taken for gone: each finds its way back in its own time."""
+"""Seconds after Redis forgot our sign of life in which no other is missed: each finds its way back in its own time."""
 WAITING = 1000
 """Messages that wait in an inbox."""
 
@@ -280,6 +280,7 @@ class Logs:
         self._news = asyncio.Event()
         self._departures = 0
         self._beat_at = 0.0
+        self._settled_at = 0.0
         self._followers: list[_Follower] = []
         self._inbox_last = "0-0"
         self._look_at = 0.0
@@ -329,7 +330,10 @@ class Logs:
         """Say that this replica lives, and write what there is to be written."""
         now = asyncio.get_running_loop().time()
         if self._departures != self._redis.departures:
-            self._departures, self._beat_at = self._redis.departures, now
+            departures = self._redis.departures
+            if not await self._redis.ask("EXISTS", key(self.id, "alive")):
+                self._settled_at = now + SETTLE
+            self._departures, self._beat_at = departures, now
             for one in self._written.values():
                 one.doubt()
         if now >= self._beat_at:
@@ -449,7 +453,7 @@ class Logs:
             for one in self._followers:
                 commands += self._message(one.replica, f"hold {one.stream.rpartition(':')[2]}")
         answers = await self._redis.ask_all(commands)
-        settled = self._redis.departures == 0 or self._redis.here_for > SETTLE
+        settled = now > self._settled_at and self._departures == self._redis.departures
         gone = {replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled}
         for follower in self._followers:
             follower.doomed = follower.replica in gone

@@ -124,11 +124,6 @@ class Redis:
         return self._state == "closed"
 
     @property
-    def here_for(self) -> float:
-        """Seconds since it came; 0 while it is away."""
-        return asyncio.get_running_loop().time() - self._changed_at if self.here else 0.0
-
-    @property
     def away_for(self) -> float:
         """Seconds since it went; 0 while it is here."""
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
@@ -404,7 +399,6 @@ class Redis:
 
     async def _return(self, pause: float) -> None:
         """Try a write, until one goes through."""
-        began = asyncio.get_running_loop().time()
         while True:
             if pause:
                 for pool in (self.pool, self._own):
@@ -419,8 +413,7 @@ class Redis:
                     self._leave(self._why(error) or "unusable")
                 pause = self._pause
         if self._state == "away":
-            seconds = round(asyncio.get_running_loop().time() - began, 3)
-            log.info("redis is back: shared from now on", extra={"fields": {"seconds": seconds}})
+            log.info("redis is back: shared from now on", extra={"fields": {"seconds": round(self.away_for, 3)}})
         self._state, self._changed_at = "here", asyncio.get_running_loop().time()
         self._probe = None
         self._known.set()
