@@ -350,7 +350,7 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
     while (now := time.monotonic() - began) < seconds:
         samples.append((now / 3600, machine.rss([rig.process.pid]) * MIB))
         print(f"{now:6.0f} s   {samples[-1][1]:7.2f} MiB   {len(seen.running):4} at once", flush=True)
-        await asyncio.sleep(SAMPLE - (time.monotonic() - began) % SAMPLE)
+        await asyncio.sleep(began + len(samples) * SAMPLE - time.monotonic())
     busy = (machine.cpu([rig.process.pid]) - used) / (time.monotonic() - began)
     editing.cancel()
     await loading
