@@ -8,6 +8,7 @@ begins with another seed, which is said with what was found, and repeats it: --s
 
 import argparse
 import concurrent.futures
+import functools
 import random
 import resource
 import subprocess
@@ -34,10 +35,15 @@ def rounds(reader: str, seconds: float, first: int) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
     fuzzer = FUZZERS[reader]
     until = time.monotonic() + seconds
-    count, held, number = 0, 0.0, first
+    count, held, now, number = 0, 0.0, 0.0, first
     while count == 0 or time.monotonic() < until:
         number = first + count
-        usual = settings(max_examples=ROUND, deadline=SLOW, database=None, suppress_health_check=list(HealthCheck))
+        usual = settings(
+            max_examples=ROUND,
+            deadline=SLOW,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+        )
         try:
             seed(number)(usual(fuzzer))()
         except BaseException:
@@ -70,7 +76,7 @@ def main() -> int:
     if arguments.alone:
         return rounds(readers[0], seconds, arguments.seed)
     with concurrent.futures.ThreadPoolExecutor(arguments.at_once) as pool:
-        codes = list(pool.map(lambda reader: apart(reader, seconds, arguments.seed), readers))
+        codes = list(pool.map(functools.partial(apart, seconds=seconds, first=arguments.seed), readers))
     broken = [reader for reader, code in zip(readers, codes, strict=True) if code]
     print(f"broken: {', '.join(broken) or 'none'}")
     return 1 if broken else 0

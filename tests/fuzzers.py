@@ -67,6 +67,7 @@ from tests.conftest import ROOT
 from tests.wire.readers import HEADING, READERS
 
 Fuzzer = Callable[[], None]
+Made = st.SearchStrategy[Any]
 
 
 def json_of(keys: list[str], *words: str, leaves: int = 12) -> st.SearchStrategy[Any]:
@@ -139,11 +140,11 @@ def piece_of_openai(delta: Any, finish: Any, usage: Any) -> Any:
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": usage}
 
 
-TOKENS = st.none() | st.integers() | st.floats() | st.sampled_from([10**400, "9"])
-ARGUMENTS = st.sampled_from(["", "{", "}", '{"a": 1}', '"\\ud83d', "null", "[]", '{"a":"\\ud800"}', "NaN"]) | st.dictionaries(
+TOKENS: Made = st.none() | st.integers() | st.floats() | st.sampled_from([10**400, "9"])
+ARGUMENTS: Made = st.sampled_from(["", "{", "}", '{"a": 1}', '"\\ud83d', "null", "[]", '{"a":"\\ud800"}', "NaN"]) | st.dictionaries(
     st.text(max_size=2), st.text(max_size=2)
 )
-CALL = st.fixed_dictionaries(
+CALL: Made = st.fixed_dictionaries(
     {},
     optional={
         "index": st.none() | st.integers(-1, 3),
@@ -154,10 +155,10 @@ CALL = st.fixed_dictionaries(
     },
 )
 WORDS = st.sampled_from(["Hi", "<think>", "</thi", "nk>", "\ud83d", "\ude00", " ", "😀", "\u2028"]) | st.text(st.characters(), max_size=5)
-DELTA = st.fixed_dictionaries(
+DELTA: Made = st.fixed_dictionaries(
     {}, optional={"content": WORDS, "reasoning_content": WORDS, "tool_calls": st.lists(CALL, max_size=3), "refusal": WORDS}
 )
-CHUNK = st.builds(
+CHUNK: Made = st.builds(
     piece_of_openai,
     DELTA,
     st.sampled_from([None, None, None, "stop", "tool_calls", "length", "content_filter", "made up"]),
@@ -183,7 +184,7 @@ ANTHROPIC_DELTA = st.fixed_dictionaries(
         "stop_reason": st.sampled_from([None, "end_turn", "tool_use", "refusal", "pause_turn", ""]),
     },
 )
-BLOCK = st.fixed_dictionaries(
+BLOCK: Made = st.fixed_dictionaries(
     {"type": st.sampled_from(["text", "thinking", "tool_use", "server_tool_use", ""])},
     optional={
         "id": st.sampled_from(["c1", "c2", "", "\ud800"]),
@@ -193,8 +194,8 @@ BLOCK = st.fixed_dictionaries(
         "input": OPENAI,
     },
 )
-COUNTED = st.fixed_dictionaries({}, optional={"input_tokens": TOKENS, "output_tokens": TOKENS, "cache_read_input_tokens": TOKENS})
-ANTHROPIC = st.fixed_dictionaries(
+COUNTED: Made = st.fixed_dictionaries({}, optional={"input_tokens": TOKENS, "output_tokens": TOKENS, "cache_read_input_tokens": TOKENS})
+ANTHROPIC: Made = st.fixed_dictionaries(
     {
         "type": st.sampled_from(
             [
@@ -227,7 +228,7 @@ def answers_of_anthropic(frames: list[bytes]) -> None:
     _heard(speech, anthropic.Reader("a", speech), frames)
 
 
-MESSAGE = st.fixed_dictionaries(
+MESSAGE: Made = st.fixed_dictionaries(
     {}, optional={"content": st.lists(BLOCK, max_size=3), "stop_reason": WORDS, "usage": COUNTED, "error": OPENAI}
 )
 
@@ -265,7 +266,7 @@ PROVIDERS = (Target(model=Name("openai/x")), Target(model=Name("anthropic/x")))
 def _told(events: list[Event]) -> None:
     """What a provider said is said to every client, kept, and said to every provider again."""
     order = Order()
-    said = [order.see(Start("a", "m")), *(order.see(event) for event in events)]
+    said: list[Event] = [order.see(Start("a", "m")), *(order.see(event) for event in events)]
     calls = [event for event in said if isinstance(event, ToolCall)]
     said = [event for event in said if not isinstance(event, Finish)]
     said += [ToolResult(call.call_id, call.name, call.malformed or call.arguments) for call in calls]
@@ -413,7 +414,7 @@ BODY_KEYS = [
 ]
 ROLES = ("user", "assistant", "system", "tool", "tool-x", "text", "tool-invocation", "dynamic-tool", "output-available", "steering-message")
 PARTS = json_of(BODY_KEYS, *ROLES, "data:text/plain;base64,aGk=", "data:text/plain,%ff", "data:image/png,", "http://x", "file", "function")
-SAID = st.fixed_dictionaries(
+SAID: Made = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "tool", "system"])},
     optional={
         "content": WORDS | st.lists(PARTS, max_size=3),
@@ -428,7 +429,7 @@ SAID = st.fixed_dictionaries(
         "toolInvocations": st.lists(PARTS, max_size=2),
     },
 )
-ASKED = st.fixed_dictionaries(
+ASKED: Made = st.fixed_dictionaries(
     {"messages": st.lists(SAID, max_size=3)},
     optional=dict.fromkeys(
         ("model", "stream", "params", "tools", "tool_choice", "stop", "temperature", "max_tokens", "id", "top_p"), PARTS
@@ -632,8 +633,26 @@ def _responses(written: bytes) -> None:
 
 # What operators write.
 
-SPELLED = [Backoff, ByteSize, Count, Deed, Key, KeySetSource, ModelName, Money, Moment, Network, Origin, RedisAddress, Reference, Seconds]
-SPELLED += [Share, Title, WebAddress, KeyLines]
+SPELLED: list[Any] = [
+    Backoff,
+    ByteSize,
+    Count,
+    Deed,
+    Key,
+    KeySetSource,
+    ModelName,
+    Money,
+    Moment,
+    Network,
+    Origin,
+    RedisAddress,
+    Reference,
+    Seconds,
+    Share,
+    Title,
+    WebAddress,
+    KeyLines,
+]
 VALUES = st.lists(
     st.sampled_from(
         [

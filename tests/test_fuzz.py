@@ -9,7 +9,12 @@ from hypothesis import HealthCheck, settings
 from router.targets import sse
 from tests.fuzzers import FUZZERS
 
-BRIEFLY = settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+BRIEFLY = settings(
+    max_examples=200,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
 
 
 @pytest.mark.parametrize("reader", FUZZERS)
