@@ -14,6 +14,7 @@ import asyncio
 import itertools
 import json
 import math
+import os
 import random
 import re
 import subprocess
@@ -350,7 +351,7 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
     while (now := time.monotonic() - began) < seconds:
         samples.append((now / 3600, machine.rss([rig.process.pid]) * MIB))
         print(f"{now:6.0f} s   {samples[-1][1]:7.2f} MiB   {len(seen.running):4} at once", flush=True)
-        await asyncio.sleep(SAMPLE - (time.monotonic() - began) % SAMPLE)
+        await asyncio.sleep(began + len(samples) * SAMPLE - time.monotonic())
     busy = (machine.cpu([rig.process.pid]) - used) / (time.monotonic() - began)
     editing.cancel()
     await loading
@@ -413,7 +414,8 @@ async def soak(arguments: argparse.Namespace) -> bool:
         (folder / "routes.yaml").write_text(routes(0, upstream), encoding="utf-8")
         served = ["serve", "--routes", str(folder / "routes.yaml"), "--port", str(port)]
         command = [sys.executable, "-m", "bench.watched", str(folder / "tasks"), *served]
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+        core = machine.SUBJECT
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, core))  # noqa: PLW1509
         try:
             await ready(port)
             return await under_load(Rig(folder, port, upstream, process, connections), arguments)
@@ -430,6 +432,7 @@ def main() -> int:
     parser.add_argument("--warm", type=float, default=3.0, help="minutes after whose end memory is held against itself")
     parser.add_argument("--share", type=float, default=0.7, help="of what the router can do")
     arguments = parser.parse_args()
+    os.sched_setaffinity(0, machine.OTHERS)
     kept: list[bool] = []
 
     async def all_of_it() -> None:

@@ -1,0 +1,86 @@
+"""Everything that reads bytes of others, shown what they may write, for minutes.
+
+    python -m bench.fuzz [--minutes 5] [--at-once 2] [READER …]
+
+Each reader (tests/fuzzers.py) in a process of its own, which may hold a gibibyte and spend ten seconds on one example; each round
+begins with another seed, which is said with what was found, and repeats it: --seed. Exit code 1 where one breaks.
+"""
+
+import argparse
+import concurrent.futures
+import functools
+import random
+import resource
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+from hypothesis import HealthCheck, seed, settings
+
+from bench.subjects import ROOT
+from tests.fuzzers import FUZZERS
+
+ROUND = 1_000
+"""Examples made of one seed."""
+SLOW = timedelta(seconds=10)
+MOST = 1 << 30
+"""Bytes that a reader's process may hold."""
+GROWTH = 64
+"""Mebibytes that it may grow by after its first round."""
+
+
+def rounds(reader: str, seconds: float, first: int) -> int:
+    """One reader, for so long, in this process. The exit code."""
+    resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
+    fuzzer = FUZZERS[reader]
+    until = time.monotonic() + seconds
+    count, held, now, number = 0, 0.0, 0.0, first
+    while count == 0 or time.monotonic() < until:
+        number = first + count
+        usual = settings(
+            max_examples=ROUND,
+            deadline=SLOW,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+        )
+        try:
+            seed(number)(usual(fuzzer))()
+        except BaseException:
+            print(f"{reader}: broken, --seed {number}", flush=True)
+            raise
+        count += 1
+        now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        held = held or now
+    print(f"{reader:28} {count * ROUND:9,} examples   {held:4.0f} MiB after the first {ROUND:,}, {now:4.0f} MiB at most", flush=True)
+    return 0 if now - held < GROWTH else 1
+
+
+def apart(reader: str, seconds: float, first: int) -> int:
+    """The same, in a process of its own."""
+    command = [sys.executable, "-m", "bench.fuzz", "--alone", "--minutes", str(seconds / 60), "--seed", str(first), reader]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser("python -m bench.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("readers", nargs="*", choices=[[], *FUZZERS], metavar="READER", help=", ".join(FUZZERS))
+    parser.add_argument("--minutes", type=float, default=5.0, help="for each reader")
+    parser.add_argument("--at-once", type=int, default=2, help="readers")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    readers: list[str] = arguments.readers or list(FUZZERS)
+    seconds = arguments.minutes * 60
+    if arguments.alone:
+        return rounds(readers[0], seconds, arguments.seed)
+    with concurrent.futures.ThreadPoolExecutor(arguments.at_once) as pool:
+        codes = list(pool.map(functools.partial(apart, seconds=seconds, first=arguments.seed), readers))
+    broken = [reader for reader, code in zip(readers, codes, strict=True) if code]
+    print(f"broken: {', '.join(broken) or 'none'}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
