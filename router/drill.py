@@ -125,7 +125,7 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
     server = replace(all_of_it.server, redis=None)  # what replicas share is theirs
     routes = replace(all_of_it, server=server, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
     pipelines = {route.pipeline: declaration.pipelines[route.pipeline]}
-    tools = {one: declaration.tools[one] for one in route.tools}
+    tools = {one: declaration.tools[one] for one in route.tool_sets}
     return replace(declaration, routes=routes, pipelines=pipelines, tools=tools, skipped={})
 
 

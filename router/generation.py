@@ -34,7 +34,7 @@ from router.shared import Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target, priced
-from router.toolbox import Tool, Toolbox, ToolSet, load
+from router.toolbox import Grant, McpServer, Tool, Toolbox, ToolSet, load
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
 """Keys of `server` → the package that they need, which comes with the extra of the same name."""
@@ -49,8 +49,7 @@ class Compiled:
     declared: Route
     answer: Answer
     targets: tuple[Target, ...]
-    tools: tuple[Tool, ...]
-    tool_names: frozenset[str]
+    toolbox: Toolbox
     models: Mapping[str, str]
     """Target → its model's name."""
     quota: Quota | None
@@ -77,6 +76,8 @@ class Kept:
     )
     redis: Redis | None = None
     """What replicas share; None where `server.redis` is not declared."""
+    tool_servers: list[McpServer] = field(default_factory=list[McpServer])
+    """Each once, whichever routes grant its tools."""
     stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
     """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
 
@@ -133,10 +134,14 @@ class Generation:
             self._warming.add(asyncio.create_task(warm()))
         if self.kept.redis is not None:
             self.kept.redis.start()
+        for server in self.kept.tool_servers:
+            server.start()
 
     @property
     def ready(self) -> bool:
-        """Whether every target answers as quickly as it ever will."""
+        """Whether every target answers as quickly as it ever will, and every tool server was reached, or could not be."""
+        if not all(server.tried for server in self.kept.tool_servers):
+            return False
         return all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
 
     async def close(self) -> None:
@@ -146,6 +151,7 @@ class Generation:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.discard()
+        await asyncio.gather(*(server.close() for server in self.kept.tool_servers))
         if self.kept.redis is not None:
             await self.kept.redis.close()
 
@@ -153,6 +159,8 @@ class Generation:
         """The same, where it was never started."""
         for tool_set in self._sets:
             tool_set.close()
+        for server in self.kept.tool_servers:
+            server.release()
         if self.kept.redis is not None:
             self.kept.redis.release()
 
@@ -179,6 +187,8 @@ def build(declaration: Declaration, before: Kept | None = None, ground: Ground |
         raise ConfigError(found)
     if builder.kept.redis is not None:
         builder.kept.redis.hold()
+    for server in builder.kept.tool_servers:
+        server.hold()
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
@@ -236,7 +246,7 @@ class _Builder:
             lacks = "; ".join(dict.fromkeys(skipped[name] for name in route.names))
             place = route.names[0].place or Place(self._declaration.snapshot.routes, 1, 1)
             self._complaints.add(place, f"`{name}` has no target left, all are optional: {lacks}")
-        tools = self._granted(name, route)
+        toolbox = Toolbox(self._granted(name, route), route.timeout.tool, self._servers(route))
         pipeline = self._pipelines.get(route.pipeline)
         if not targets or pipeline is None:
             return None
@@ -249,8 +259,8 @@ class _Builder:
         inner += pipeline
         if route.cache is not None:
             inner.append(self._cache(name, route, targets, route.cache))
-        if tools:
-            inner.append(FROM_ROUTE["tools"](toolbox=Toolbox(tools, route.timeout.tool), max_steps=route.max_steps))
+        if toolbox:
+            inner.append(FROM_ROUTE["tools"](toolbox=toolbox, max_steps=route.max_steps))
         if route.max_output is not None:
             inner.append(FROM_ROUTE["ceiling"](tokens=route.max_output))
         for step in reversed(inner):
@@ -258,7 +268,7 @@ class _Builder:
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
         models = {target.name: target.model for target in targets}
         quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
-        return Compiled(str(name), route, answer, targets, tools, frozenset(tool.spec.name for tool in tools), models, quota, words)
+        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words)
 
     def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
         store = self._before.stores.get(name)
@@ -280,8 +290,9 @@ class _Builder:
         declared = self._declaration.routes.targets
         pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
         asked = [(one, replace(declared[one], api_key=None, optional=False)) for one in route.names if one in present]
-        tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tools]
-        return hashlib.sha256(repr((str(name), pools, asked, tools, route.max_steps, route.max_output)).encode()).hexdigest()
+        tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tool_sets]
+        servers = [replace(one, token=None, env={}) for one in route.tool_servers]
+        return hashlib.sha256(repr((str(name), pools, asked, tools, servers, route.max_steps, route.max_output)).encode()).hexdigest()
 
     def _redis(self) -> Redis | None:
         """The Redis that is declared: the one before, where it is the same."""
@@ -331,7 +342,7 @@ class _Builder:
 
     def _granted(self, name: str, route: Route) -> tuple[Tool, ...]:
         granted: dict[str, tuple[str, Tool]] = {}
-        for set_name in route.tools:
+        for set_name in route.tool_sets:
             tools = self.sets[set_name].tools if set_name in self.sets else ()
             for tool in tools:
                 first = granted.setdefault(tool.spec.name, (set_name, tool))
@@ -340,6 +351,23 @@ class _Builder:
                         set_name.place, f"`{name}` gets two tools named `{tool.spec.name}`: from {first[0]} and from {set_name}"
                     )
         return tuple(tool for _, tool in granted.values())
+
+    def _servers(self, route: Route) -> list[Grant]:
+        """The servers whose tools a route grants: those before, where they are the same."""
+        grants: list[Grant] = []
+        for declared in route.tool_servers:
+            whole = replace(declared, only=None)
+            known = (one for kept in (self.kept, self._before) for one in kept.tool_servers if one.declared == whole and not one.closed)
+            try:
+                server = next(known, None) or McpServer(whole)
+            except Misfit as misfit:
+                place = (declared.mcp[0] if isinstance(declared.mcp, tuple) else declared.mcp).place
+                self._complaints.add(place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
+                continue
+            if server not in self.kept.tool_servers:
+                self.kept.tool_servers.append(server)
+            grants.append(Grant(server, None if declared.only is None else frozenset(map(str, declared.only))))
+        return grants
 
     def _tool_set(self, named: Scalar) -> ToolSet | None:
         texts = self._declaration.snapshot.texts

@@ -197,6 +197,7 @@ async def serving(generation: Generation, follows: Path | None = None, door: typ
         lifespan="on",
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=75,  # a connection that is closed just when a client takes it up again is a request lost
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())

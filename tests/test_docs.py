@@ -57,6 +57,7 @@ VARIABLES = {
     "OLLAMA_URL": "http://127.0.0.1:11434",
     "ROUTER_ADMIN_KEY": "adm-docs",
     "OTEL_TOKEN": "docs",
+    "MCP_TOKEN": "docs",
 }
 SECRETS = {"secrets/openai.key": "sk-docs\n", "secrets/keys": f"alice sha256:{'0' * 64}\n"}
 WHOLE = ("targets", "routes", "defaults", "server", "drills")

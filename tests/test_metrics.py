@@ -151,8 +151,10 @@ async def test_labels_are_bounded(workspace: Workspace) -> None:
 
 async def test_every_metric_is_documented(workspace: Workspace) -> None:
     """docs/observability.md has a row for each, and none for what is not there."""
-    workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}", more="server: {redis: 'redis://127.0.0.1:1/0'}\n"))
-    async with serving(workspace.build()) as client:
+    served = routes(
+        "a: {script: [{text: Hello}]}", "targets: [a]\n    tools: [{mcp: [no-such-command]}]", "server: {redis: 'redis://127.0.0.1:1/0'}\n"
+    )
+    async with serving(workspace.write("routes.yaml", served).build()) as client:
         page = (await client.get("/metrics")).body.decode()
     there = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")}
     documented = set(re.findall(r"`(router_[a-z_]+)`", (ROOT / "docs/observability.md").read_text(encoding="utf-8")))

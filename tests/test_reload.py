@@ -205,7 +205,7 @@ async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) ->
         shutil.rmtree(root / "tools")
         workspace.write("tools/weather.py", 'async def get_rain() -> str:\n    """Rain."""\n    return "none"\n')
         await changed()
-        assert live.generation.routes["chat-model"].tools[0].spec.name == "get_rain"
+        assert live.generation.routes["chat-model"].toolbox.specs[0].name == "get_rain"
 
 
 async def test_an_answer_ends_as_it_began(workspace: Workspace) -> None:

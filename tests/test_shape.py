@@ -44,6 +44,8 @@ HOMES = {
     "litellm": {"targets"},
     "openai": {"targets"},
     "httpx": {"targets"},
+    "httpx2": {"toolbox"},
+    "mcp": {"toolbox"},
     "aiohttp": {"targets"},
     "redis": {"shared"},
     "watchfiles": {"reload"},
@@ -60,7 +62,9 @@ HOMES = {
 }
 DRAWERS = {"utils", "helpers", "common", "base", "misc"}
 BROAD = {
-    "router/toolbox.py": 3,  # an operator's own code may raise anything: when it is loaded, in its thread, when it is called
+    "router/toolbox/functions.py": 2,  # an operator's own code may raise anything: when it is loaded, in its thread
+    "router/toolbox/granted.py": 1,  # and when it is called
+    "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on
     "router/server/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw
     "router/server/chat.py": 1,  # the edge: a request that did
     "router/server/ahead.py": 2,  # hands on what is thrown in, whatever it is

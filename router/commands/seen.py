@@ -10,8 +10,8 @@ from router.commands.running import Running
 from router.config import load
 from router.config.declaration import Target
 from router.config.values import Name
-from router.description import Description, describe, listing, pools, shown, table
-from router.generation import build
+from router.description import Description, describe, listing, pools, shown, table, tool_sets
+from router.generation import Compiled, build
 from router.targets import lane_of
 
 APART = frozenset({"pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
@@ -36,7 +36,7 @@ def loaded(routes: Path) -> Seen:
     """What is on disk. ConfigError where it is wrong."""
     generation = build(load(routes))
     lanes = {str(name): lane_of(target) for name, target in generation.declaration.routes.targets.items()}
-    tools = {name: [tool.spec.name for tool in route.tools] for name, route in generation.routes.items()}
+    tools = {name: _tools(route) for name, route in generation.routes.items()}
     asyncio.run(generation.close())
     return Seen(generation.digest, describe(generation.declaration), generation.skipped, lanes, tools, {})
 
@@ -47,8 +47,13 @@ def served(server: Running) -> Seen:
     description = live.declared
     skipped = {name: str(why) for name, why in live.skipped.items()}
     lanes = {name: _lane(target) for name, target in description.targets.items()}
-    tools = {name: [str(one) for one in listing(route.get("tools"))] for name, route in description.routes.items()}
+    tools = {name: tool_sets(route) for name, route in description.routes.items()}
     return Seen(live.digest, description, skipped, lanes, tools, server.targets())
+
+
+def _tools(route: Compiled) -> list[str]:
+    """Its tools by name; what a server has is not known before it is asked."""
+    return [*(spec.name for spec in route.toolbox.specs), *(f"mcp {server.label}" for server in route.declared.tool_servers)]
 
 
 def _lane(target: JsonObject) -> tuple[str, str]:

@@ -142,7 +142,7 @@ def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> o
         complaints.add(node.place, told)
         return UNFIT
     if isinstance(value, Name):
-        value.place = node.place
+        value.place, value.source = node.place, node.source
     if isinstance(value, Secret):
         named = node.source != node.text and ":-" not in node.source  # a default is a key written out
         return Secret(value.value, node.source if named else value.source, node.place)

@@ -16,6 +16,7 @@ from router.config.environment import Environment
 from router.config.keys import ApiKey, KeyLines
 from router.config.limits import Limit, Price
 from router.config.snapshot import Snapshot
+from router.config.tool_servers import ToolServer
 from router.config.values import (
     Backoff,
     ByteSize,
@@ -243,7 +244,7 @@ class Route:
     pipeline: what is asked: pipelines/<name>.yaml
     targets: who answers, in order: the first that starts to speak; a list in the list is a pool, whose targets share the questions
     aliases: other ids for the same route
-    tools: the tool sets the model may use: tools/<name>.py; none unless named
+    tools: the tool sets the model may use: tools/<name>.py, or an MCP server; none unless named
     max_steps: model calls in one answer; at the cap the finish reason is tool-calls
     reasoning: whether the model's thoughts are shown to the client
     timeout: over the defaults' own
@@ -260,7 +261,7 @@ class Route:
     pipeline: Reference
     targets: tuple[Reference | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
-    tools: tuple[Reference, ...] = ()
+    tools: tuple[Reference | ToolServer, ...] = ()
     max_steps: int = 5
     reasoning: Literal["hide", "show"] = "hide"
     timeout: Timeout = field(default_factory=Timeout)
@@ -294,6 +295,16 @@ class Route:
     def names(self) -> tuple[Name, ...]:
         """Every target, as written."""
         return tuple(named(one) for pool in self.pools for one in pool)
+
+    @property
+    def tool_sets(self) -> tuple[Name, ...]:
+        """The tool sets of its own files."""
+        return tuple(one for one in self.tools if not isinstance(one, ToolServer))
+
+    @property
+    def tool_servers(self) -> tuple[ToolServer, ...]:
+        """The servers whose tools it grants."""
+        return tuple(one for one in self.tools if isinstance(one, ToolServer))
 
 
 def named(one: "Reference | Member") -> Name:

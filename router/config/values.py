@@ -104,7 +104,8 @@ def _has_port(parts: SplitResult) -> bool:
         return False
 
 
-def _web_address(text: str) -> str:
+def web_address(text: str) -> str:
+    """An address without a secret in it. Misfit where it is none."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise Misfit("this is not a web address: write e.g. https://host/v1")
@@ -114,9 +115,10 @@ def _web_address(text: str) -> str:
 
 
 class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
-    """A name as written in a file; knows where."""
+    """A name as written in a file; knows where, and with which references."""
 
     place: Place | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -200,7 +202,7 @@ class KeySet:
 def _key_set(text: str) -> KeySet:
     if text.lstrip().startswith("{"):
         return KeySet(keys=key_set(text))
-    _web_address(text)
+    web_address(text)
     parts = urlsplit(text)
     if parts.scheme != "https" and not loopback(parts.hostname or ""):
         raise Misfit("whoever is on the way could change keys that come over http: write an https address")
@@ -255,7 +257,7 @@ ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_s
 Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
 Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", _written_share)]
 Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http://localhost:3000")]
-WebAddress = Annotated[str, Spelled("web address", _web_address, r"^(https?://|\$\{)", "https://host/v1")]
+WebAddress = Annotated[str, Spelled("web address", web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
 Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("network", _network, r"^[0-9a-fA-F.:/]+$", "10.0.0.0/8", str)]

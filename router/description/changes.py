@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
-from router.description.described import DEFAULTS, Description, names, pools
+from router.description.described import DEFAULTS, Description, names, pools, tool_sets
 from router.description.order import reordered
 from router.description.sentences import Change, brief, listed, worded
 
@@ -126,13 +126,18 @@ def _route(name: str, before: Description, after: Description) -> Iterator[Chang
         yield Change("route", name, "targets", was.get("targets"), now.get("targets"), words)
     if was.get("tools") != now.get("tools"):
         old, new = was.get("tools"), now.get("tools")
-        yield Change("route", name, "tools", old, new, _lists("tools", listing(old), listing(new)))
+        yield Change("route", name, "tools", old, new, _granted(was, now))
     rest = [leaf for key in {**was, **now} if key not in ELSEWHERE for leaf in leaves(was.get(key), now.get(key), key)]
     policies = [path for path, _, _ in rest if path.startswith(("breaker", "retry"))]
     last = policies[-1] if policies and _asked_anew(name, before, after) else None
     for path, old, new in rest:
         then = "the breakers of its targets start anew" if path == last else ""
         yield Change("route", name, path, old, new, _becomes(path, old, new) + _inherited(path, was, now), then)
+
+
+def _granted(was: JsonObject, now: JsonObject) -> str:
+    before, after = tool_sets(was), tool_sets(now)
+    return _lists("tools", before, after) if before != after else "a tool server is asked otherwise"
 
 
 def _asked_anew(name: str, before: Description, after: Description) -> bool:

@@ -72,6 +72,15 @@ def names(of: tuple[Pool, ...]) -> tuple[str, ...]:
     return tuple(name for pool in of for name, _ in pool)
 
 
+def tool_sets(route: JsonObject) -> tuple[str, ...]:
+    """The tool sets of a described route; a server is called as it is written."""
+    return tuple(one if isinstance(one, str) else f"mcp {_words(table(one).get('mcp'))}" for one in listing(route.get("tools")))
+
+
+def _words(mcp: Json) -> str:
+    return mcp if isinstance(mcp, str) else " ".join(map(str, listing(mcp)))
+
+
 def _member(one: Json) -> tuple[str, float | None]:
     weight = table(one).get("weight")
     return (str(table(one).get("use")), float(cast("float", weight))) if isinstance(one, Mapping) else (str(one), None)

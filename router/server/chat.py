@@ -197,7 +197,7 @@ class Chat:
                 wanted = await _read(request, generation, reply, named)
                 route = generation.route(wanted.ask.model)
                 entry.stream = wanted.stream
-                entry.takes(route.name, route.tool_names, route.models, generation.prices)
+                entry.takes(route.name, route.toolbox, route.models, generation.prices)
                 caller.asks(route.name)
                 reply.limits = await _admitted(request, generation, route, caller, entry)
                 server = generation.server

@@ -4,7 +4,7 @@ The log line, the metrics, the admin pages and the traces are all made of it, on
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -54,7 +54,7 @@ class Entry:
     age: float | None = None
     """Seconds since a kept answer was made."""
     steps: int = 0
-    granted: frozenset[str] = frozenset()
+    granted: Container[str] = ()
     """Names of the route's own tools."""
     models: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the route's targets are: target → its LiteLLM model name."""
@@ -75,7 +75,7 @@ class Entry:
     observers: Sequence["Observer"] = ()
     _rest: float | None = None
 
-    def takes(self, route: str, granted: frozenset[str], models: Mapping[str, str], prices: Mapping[str, Price]) -> None:
+    def takes(self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price]) -> None:
         """The route it takes, and what is to be known of that."""
         self.route, self.granted, self.models, self.prices = route, granted, models, prices
 

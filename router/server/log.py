@@ -60,7 +60,7 @@ def to_stderr() -> None:
     # No line says them, and finding them out for each would be a third of its cost.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio", "watchfiles"):
+    for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio", "watchfiles", "mcp", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _, error, __: problems.critical("the process ends", exc_info=error)

@@ -137,6 +137,11 @@ class _Standing(Collector):
             )
             departures = sum(one["departures"] for one in shared)
             yield CounterMetricFamily("router_redis_departures", "How often a worker found the shared Redis away", departures)
+        if labels := sorted({label for one in reports for label in one["tool_servers"]}):
+            up = GaugeMetricFamily("router_tool_server_up", "Whether every worker can ask an MCP server", labels=["server"])
+            for label in labels:
+                up.add_metric([label], int(all(one["tool_servers"].get(label, True) for one in reports)))
+            yield up
         breaker = GaugeMetricFamily("router_breaker_state", "0 closed, 1 half open, 2 open", labels=["target"])
         busy = GaugeMetricFamily("router_target_busy", "Questions that a target is answering now", labels=["target"])
         drained = GaugeMetricFamily("router_target_drained", "Whether an operator has taken it out", labels=["target"])

@@ -35,7 +35,7 @@ def pages(admin: Admin) -> FastAPI:
                 {
                     "id": name,
                     "aliases": aliases[name],
-                    "tools": [tool.spec.name for tool in route.tools],
+                    "tools": [spec.name for spec in route.toolbox.specs],
                     "reasoning": route.declared.reasoning,
                 }
                 for name, route in generation.routes.items()

@@ -28,7 +28,7 @@ class RedisReport(TypedDict):
 
 
 class Report(TypedDict):
-    """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood still; `swaps` and `failures`: edits that went live and that could not."""
+    """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood still; `swaps` and `failures`: edits that went live and that could not; `tool_servers`: each by its label, and whether it is there."""
 
     pid: int
     generation: str
@@ -40,6 +40,7 @@ class Report(TypedDict):
     failures: int
     failed: bool
     redis: RedisReport | None
+    tool_servers: dict[str, bool]
     targets: list[TargetReport]
 
 
@@ -60,6 +61,7 @@ def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, s
         "failures": reload.failures if reload else 0,
         "failed": reload is not None and reload.failed is not None,
         "redis": {"here": redis.here, "departures": redis.departures} if redis else None,
+        "tool_servers": {server.label: server.here for server in live.generation.kept.tool_servers},
         "targets": targets(live.generation),
     }
 

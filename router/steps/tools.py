@@ -28,9 +28,10 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
 
     def step(answer: Answer) -> Answer:
         async def looped(ask: Ask) -> Events:
-            own = {spec.name for spec in toolbox.specs}
+            offered = await toolbox.offered()
+            own = {spec.name for spec in offered}
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
-            ask = replace(ask, tools=toolbox.specs + theirs)
+            ask = replace(ask, tools=offered + theirs)
             turn = Turn(theirs=frozenset(spec.name for spec in theirs))
             for count in range(1, max_steps + 1):
                 turn.begin()

@@ -1,33 +1,25 @@
 """tools/*.py → what a model may call: a file is a tool set, each public function in it a tool.
 
 A tool's schema is its signature, its description its docstring. `async def` runs on the loop, `def` in a thread of
-its own (a daemon: one that hangs holds up neither the answer nor the end of the process). Whatever goes wrong in a
-tool becomes a result that the model reads; nothing of it is shown but a ToolError's own sentence.
+its own (a daemon: one that hangs holds up neither the answer nor the end of the process).
 """
 
 import asyncio
 import contextvars
 import inspect
-import json
-import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from router.chat import Json, JsonObject, ToolSpec, whole
+from router.chat import JsonObject, ToolSpec
 from router.errors import Misfit, Place, ToolError
-from router.signature import Record, arguments, record_of, schema
+from router.signature import Record, record_of, schema
 
-log = logging.getLogger("router.tools")
-
-MAX_RESULT = 256 * 1024
-"""Characters of one result, as JSON. A longer text is cut and says so; anything else becomes an error."""
-MAX_ARGUMENTS = 64 * 1024
 MAX_THREADS = 64
 """Threads that tools may hold at once, hung ones included."""
 
@@ -105,40 +97,8 @@ def _tool(function: Callable[..., object], file: str) -> Tool:
     return Tool(ToolSpec(record.name, record.doc, shape), record, function)
 
 
-class Toolbox:
-    """The tools granted to one route, each call of them limited to so many seconds."""
-
-    def __init__(self, tools: Iterable[Tool], limit: float) -> None:
-        self._limit = limit
-        self._tools = {tool.spec.name: tool for tool in tools}
-        self.specs = tuple(tool.spec for tool in self._tools.values())
-
-    async def run(self, name: str, given: Mapping[str, Json]) -> tuple[Json, bool]:
-        """What a call gives: (the result, whether it is an error). Raises only when it is cancelled."""
-        tool = self._tools.get(name)
-        if tool is None:
-            return f"There is no tool of this name. There is: {', '.join(self._tools)}.", True
-        if len(json.dumps(given, ensure_ascii=False)) > MAX_ARGUMENTS:
-            return "Invalid arguments: they are too long.", True
-        try:
-            values = arguments(tool.record, dict(given))
-        except Misfit as misfit:
-            return f"Invalid arguments: {misfit.message}", True
-        except RecursionError:
-            return "Invalid arguments: they are nested too deeply.", True
-        try:
-            async with asyncio.timeout(self._limit):
-                return _bounded(await _called(tool.function, values))
-        except ToolError as error:
-            return error.public, True
-        except TimeoutError:
-            return f"The tool took longer than {self._limit:g} seconds and was stopped.", True
-        except Exception as error:  # noqa: BLE001 - a tool is the operator's code: whatever it raises, the answer goes on
-            log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": _where(error)}})
-            return "The tool failed.", True
-
-
-async def _called(function: Callable[..., object], values: dict[str, object]) -> object:
+async def called(function: Callable[..., object], values: dict[str, object]) -> object:
+    """What a tool gives. Raises what it raises."""
     if inspect.iscoroutinefunction(function):
         return await function(**values)
     return await _in_thread(function, values)
@@ -173,23 +133,3 @@ def _raise(future: asyncio.Future[object], error: object) -> None:
         # StopIteration cannot be set on a future, SystemExit would end the loop: a tool's are mere failures.
         known = isinstance(error, Exception) and not isinstance(error, StopIteration)
         future.set_exception(cast("Exception", error) if known else RuntimeError(type(error).__name__))
-
-
-def _bounded(value: object) -> tuple[Json, bool]:
-    try:
-        text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        return "The tool failed: its result is not JSON.", True
-    if len(text) <= MAX_RESULT:
-        return cast("Json", json.loads(text)), False
-    if isinstance(value, str):
-        return whole(value[:MAX_RESULT]) + " … (cut: the result was longer)", False
-    return "The tool failed: its result is too large.", True
-
-
-def _where(error: BaseException) -> str:
-    """File and line where a tool raised: enough to find it, nothing of what it said."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"

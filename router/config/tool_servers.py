@@ -1,0 +1,85 @@
+"""Tool servers, as a route declares them among its `tools:`.
+
+tools:
+- weather                                          # tools/weather.py
+- {mcp: https://mcp.example.com/mcp, token: "${MCP_TOKEN}"}
+- {mcp: [npx, -y, "@example/files"], env: {ROOT: /srv/files}, only: [read_file]}
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from router.config.values import Key, Name, Secret, web_address
+from router.errors import Misfit
+from router.signature import Spelled
+
+
+def _server_address(text: str) -> Name:
+    return Name(web_address(text))
+
+
+def _word(text: str) -> Name:
+    if not text or any(not character.isprintable() for character in text):
+        raise Misfit("a word of a command is visible characters")
+    return Name(text)
+
+
+def _variable(text: str) -> Name:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text, re.ASCII):
+        raise Misfit(f"`{text[:40]}` is no variable: use letters, digits and _")
+    return Name(text)
+
+
+def _held(text: str) -> Secret:
+    if not text.isprintable():
+        raise Misfit("what a variable holds is one line of visible characters")
+    return Secret(text)
+
+
+def _tool_name(text: str) -> Name:
+    if not re.fullmatch(TOOL_NAME, text, re.ASCII):
+        raise Misfit(f"`{text[:40]}` is no tool's name: use letters, digits, _ and -, 64 at most")
+    return Name(text)
+
+
+TOOL_NAME = r"[A-Za-z0-9_-]{1,64}"
+"""What every provider takes as a tool's name."""
+
+ServerAddress = Annotated[Name, Spelled("web address", _server_address, r"^(https?://|\$\{)", "https://mcp.example.com/mcp")]
+Word = Annotated[Name, Spelled("word", _word, "", "npx")]
+Variable = Annotated[Name, Spelled("variable", _variable, r"^[A-Za-z_][A-Za-z0-9_]*$", "ROOT")]
+Held = Annotated[Secret, Spelled("value", _held, "", "${ROOT}")]
+ToolName = Annotated[Name, Spelled("tool's name", _tool_name, f"^{TOOL_NAME}$", "read_file")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolServer:
+    """An MCP server whose tools the model may use.
+
+    mcp: its address (streamable HTTP); or the command that starts it, word by word, which no shell reads
+    token: what the address is shown, as Authorization: Bearer
+    env: what the command finds in its environment, beside PATH, HOME and the like: it inherits nothing else
+    only: the only ones of its tools that the model may use; unless given, all
+    """
+
+    mcp: ServerAddress | tuple[Word, ...]
+    token: Key | None = None
+    env: dict[Variable, Held] = field(default_factory=dict[Variable, Held])
+    only: tuple[ToolName, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mcp == ():
+            raise Misfit("an MCP server is an address, or a command: its words, e.g. [npx, -y, package]", "mcp")
+        if self.token is not None and isinstance(self.mcp, tuple):
+            raise Misfit("a command is shown no `token`: give it what it needs in `env`", "token")
+        if self.env and not isinstance(self.mcp, tuple):
+            raise Misfit("only a command has an `env`: an address is shown a `token`", "env")
+        if self.only == ():
+            raise Misfit("nothing of it could be used: name its tools, or leave `only` out for all of them", "only")
+
+    @property
+    def label(self) -> str:
+        """What it is called where operators look: as it is written, `${…}` and all."""
+        words = self.mcp if isinstance(self.mcp, tuple) else (self.mcp,)
+        return " ".join(word.source or word for word in words)

@@ -1,0 +1,135 @@
+"""The tools granted to one route: what the model is told of them, and what comes of a call."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from router.chat import Json, JsonObject, ToolSpec, whole
+from router.errors import Misfit, ToolError
+from router.signature import arguments
+from router.toolbox.functions import Tool, called
+from router.toolbox.mcp import McpServer
+
+log = logging.getLogger("router.tools")
+
+MAX_RESULT = 256 * 1024
+"""Characters of one result, as JSON. A longer text is cut and says so; anything else becomes an error."""
+MAX_ARGUMENTS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The tools of a server that a route grants: all, or `only` some."""
+
+    server: McpServer
+    only: frozenset[str] | None = None
+
+    def of(self, known: Mapping[str, ToolSpec]) -> dict[str, ToolSpec]:
+        """Those of them that are granted."""
+        return {name: spec for name, spec in known.items() if self.only is None or name in self.only}
+
+
+class Toolbox:
+    """The tools granted to one route, each call of them limited to so many seconds. Of equal names the first counts: functions, then
+    servers in order.
+    """
+
+    def __init__(self, tools: Iterable[Tool], limit: float, grants: Sequence[Grant] = ()) -> None:
+        self._limit = limit
+        self._tools = {tool.spec.name: tool for tool in tools}
+        self._grants = grants
+        self._specs = tuple(tool.spec for tool in self._tools.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._tools or self._grants)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is, or was, a tool of this name."""
+        return name in self._tools or any(name in one.server and (one.only is None or name in one.only) for one in self._grants)
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools that are known by now."""
+        if not self._grants:
+            return self._specs
+        return self._with({one: one.server.known for one in self._grants})
+
+    async def offered(self) -> tuple[ToolSpec, ...]:
+        """The tools for one answer. A server that is just starting is waited for, shortly."""
+        if not self._grants:
+            return self._specs
+        known = await asyncio.gather(*(one.server.tools() for one in self._grants))
+        return self._with(dict(zip(self._grants, known, strict=True)))
+
+    def _with(self, known: Mapping[Grant, Mapping[str, ToolSpec]]) -> tuple[ToolSpec, ...]:
+        found = {spec.name: spec for spec in self._specs}
+        for grant, tools in known.items():
+            for name, spec in grant.of(tools).items():
+                found.setdefault(name, spec)
+        return tuple(found.values())
+
+    async def run(self, name: str, given: JsonObject) -> tuple[Json, bool]:
+        """What a call gives: (the result, whether it is an error). Raises only when it is cancelled."""
+        work = self._work(name, given)
+        if isinstance(work, str):
+            return work, True
+        try:
+            async with asyncio.timeout(self._limit):
+                return _bounded(*await work())
+        except ToolError as error:
+            return error.public, True
+        except TimeoutError:
+            return f"The tool took longer than {self._limit:g} seconds and was stopped.", True
+        except Exception as error:  # noqa: BLE001 - a tool is the operator's code: whatever it raises, the answer goes on
+            log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": _where(error)}})
+            return "The tool failed.", True
+
+    def _work(self, name: str, given: JsonObject) -> "Work | str":
+        """What is to be done for a call; or why nothing is."""
+        tool = self._tools.get(name)
+        grant = None if tool else next((one for one in self._grants if name in one.of(one.server.known)), None)
+        if tool is None and grant is None:
+            return f"There is no tool of this name. There is: {', '.join(spec.name for spec in self.specs)}."
+        if len(json.dumps(given, ensure_ascii=False)) > MAX_ARGUMENTS:
+            return "Invalid arguments: they are too long."
+        if grant is not None:
+            return partial(grant.server.call, name, given)
+        assert tool is not None
+        try:
+            return partial(_given, tool, arguments(tool.record, dict(given)))
+        except Misfit as misfit:
+            return f"Invalid arguments: {misfit.message}"
+        except RecursionError:
+            return "Invalid arguments: they are nested too deeply."
+
+
+Work = Callable[[], Awaitable[tuple[object, bool]]]
+
+
+async def _given(tool: Tool, values: dict[str, object]) -> tuple[object, bool]:
+    return await called(tool.function, values), False
+
+
+def _bounded(value: object, is_error: bool) -> tuple[Json, bool]:  # noqa: FBT001 - as a result says it
+    try:
+        text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return "The tool failed: its result is not JSON.", True
+    if len(text) <= MAX_RESULT:
+        return cast("Json", json.loads(text)), is_error
+    if isinstance(value, str):
+        return whole(value[:MAX_RESULT]) + " … (cut: the result was longer)", is_error
+    return "The tool failed: its result is too large.", True
+
+
+def _where(error: BaseException) -> str:
+    """File and line where a tool raised: enough to find it, nothing of what it said."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"

@@ -1,0 +1,371 @@
+"""A server of tools (Model Context Protocol): one connection that comes back by itself, and never inside a request's own task.
+
+A task of the server's own opens the connection, lists the tools, asks for them anew every `EVERY` and when the server says they have
+changed, and opens another where this one is lost. Each call runs in a task too: the library was seen to cancel whoever
+waits for a server that dies. So a request is told `ToolError` and nothing else, whatever becomes of the server.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import random
+import re
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from router.chat import Json, JsonObject, ToolSpec, deeper, mended, whole
+from router.config.tool_servers import TOOL_NAME, ToolServer
+from router.errors import Misfit, ToolError
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+log = logging.getLogger("router.tools")
+
+START = 15.0
+"""Seconds for a server to start, shake hands and list its tools."""
+PATIENCE = 3.0
+"""Seconds an answer or a call waits for a server that is just starting."""
+EVERY = 30.0
+"""Seconds after which its tools are asked for anew: what it forgets to tell, and whether it is still there."""
+LISTING = 10.0
+PAUSES = 0.2, 10.0
+"""Seconds before another try, at first and at most; it doubles each time a connection did not last for `STEADY`."""
+STEADY = 30.0
+ENDING = 10.0
+"""Seconds for a connection to close. The library gives a command two to end by itself, then two to obey a signal."""
+
+MOST_TOOLS = 128
+MOST_NAMES = 512
+"""Names that are told apart in metrics, over the life of a connection's server: it may think of new ones for ever."""
+MOST_PAGES = 20
+MOST_DESCRIPTION = 4 * 1024
+MOST_SCHEMA = 32 * 1024
+MOST_DEPTH = 32
+
+AWAY = "The server of this tool cannot be reached just now."
+GONE = "The server of this tool went away before it answered."
+
+
+class McpServer:
+    """One MCP server. Made anywhere, used on one event loop: opened by `start`.
+
+    `hold` and `release` count the generations that grant its tools; `close` closes it once there is none.
+    """
+
+    def __init__(self, declared: ToolServer) -> None:
+        if find_spec("mcp") is None:
+            raise Misfit("an MCP server needs a package that is not here: pip install 'pointsman[mcp]'", "mcp")
+        self.declared = declared
+        self.label = declared.label
+        self._tools: Mapping[str, ToolSpec] = {}
+        self._names: set[str] = set()
+        self._client: Client | None = None
+        self._state: Literal["new", "starting", "here", "away", "closed"] = "new"
+        self._settled = asyncio.Event()
+        """Whether the try that is under way has come to something."""
+        self._doubt = asyncio.Event()
+        """Whether its tools may be others by now, or it may be gone."""
+        self._calls: set[asyncio.Task[tuple[Json, bool]]] = set()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._tried = False
+        self._holders: list[None] = []
+
+    # What is known of it.
+
+    @property
+    def here(self) -> bool:
+        """Whether it can be asked."""
+        return self._state == "here"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of the past: nothing declares it any more."""
+        return self._state == "closed"
+
+    @property
+    def tried(self) -> bool:
+        """Whether it was reached once, or a first try has failed: from then on nobody waits for it."""
+        return self._tried
+
+    @property
+    def known(self) -> Mapping[str, ToolSpec]:
+        """Its tools, as it listed them last."""
+        return self._tools
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it has, or had, a tool of this name."""
+        return name in self._names
+
+    async def tools(self) -> Mapping[str, ToolSpec]:
+        """The same; one that has never been reached, and is just starting, is waited for, shortly."""
+        if not self._tried:
+            await self._tries()
+        return self._tools
+
+    # Its life.
+
+    def start(self) -> None:
+        """Reach for it, in the background."""
+        if self._supervisor is None and not self.closed:
+            self._state = "starting"
+            self._supervisor = asyncio.create_task(self._supervise())
+
+    def hold(self) -> None:
+        """It is granted, until `release`. From any thread: generations are built beside the loop."""
+        self._holders.append(None)
+
+    def release(self) -> None:
+        """It is granted no more by one who held it."""
+        self._holders.pop()
+
+    async def close(self) -> None:
+        """Close it, if nobody holds it."""
+        if self._holders or self.closed:
+            return
+        self._state = "closed"
+        self._settled.set()
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait([self._supervisor])
+
+    async def _supervise(self) -> None:
+        """Keep one connection."""
+        loop = asyncio.get_running_loop()
+        pause, told = PAUSES[0], False
+        while True:
+            self._state = "starting"
+            self._settled.clear()
+            connection = asyncio.create_task(self._connection(told=told))
+            began = loop.time()
+            try:
+                await asyncio.wait([connection], timeout=START)
+                if self.here:
+                    await asyncio.wait([connection])
+            finally:
+                lasted, was_here = loop.time() - began, self.here
+                self._lost()
+                connection.cancel()
+                await asyncio.wait([connection], timeout=ENDING)
+            if was_here or not told:
+                why = _why(connection) if connection.done() else "timeout"
+                log.warning("tool server is away", extra={"fields": {"server": self.label, "why": why}})
+                told = True
+            pause = PAUSES[0] if lasted > STEADY else pause
+            await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that not all come at once
+            pause = min(2 * pause, PAUSES[1])
+
+    def _lost(self) -> None:
+        """Nobody waits for it."""
+        self._client, self._tried = None, True
+        if not self.closed:
+            self._state = "away"
+        self._settled.set()
+        for call in self._calls:
+            call.cancel()
+
+    async def _connection(self, *, told: bool) -> None:
+        """One connection, until it is lost: it raises, or returns."""
+        await asyncio.to_thread(import_module, "mcp")  # half a second, once
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(self._opened())
+            stack.push_async_callback(_ended, listening := asyncio.create_task(self._listened(client)))
+            await self._list(client)
+            self._client, self._tried, self._state = client, True, "here"
+            self._settled.set()
+            if told:
+                log.info("tool server is back", extra={"fields": {"server": self.label, "tools": len(self._tools)}})
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY):
+                        await self._doubt.wait()
+                self._doubt.clear()
+                await self._list(client)
+                if listening.done():
+                    stack.push_async_callback(_ended, listening := asyncio.create_task(self._listened(client)))
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator["Client", None]:
+        """A client that has shaken hands."""
+        from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
+
+        async with self._transport() as (read, write):
+            transport = cast("Any", _Given((_Watched(read, self._doubt), write)))
+            async with Client(transport, cache=None, message_handler=self._heard) as client:
+                yield client
+
+    @asynccontextmanager
+    async def _transport(self) -> AsyncGenerator[tuple[Any, Any], None]:
+        declared = self.declared
+        if isinstance(declared.mcp, tuple):
+            from mcp import StdioServerParameters, stdio_client  # noqa: PLC0415
+
+            command, *words = declared.mcp
+            environment = {str(name): value.value for name, value in declared.env.items()}
+            # What it says beside its answers is not ours to tell: nothing of it is known to be no secret.
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: ASYNC230, PTH123 - no file waits there
+                async with stdio_client(StdioServerParameters(command=command, args=list(words), env=environment), nowhere) as streams:
+                    yield streams
+        else:
+            import httpx2  # noqa: PLC0415
+            from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
+
+            headers = {"authorization": f"Bearer {declared.token.value}"} if declared.token else {}
+            limits = httpx2.Timeout(START, read=10 * EVERY)  # a stream may say nothing for long; what is asked has deadlines of its own
+            async with (
+                httpx2.AsyncClient(headers=headers, timeout=limits, trust_env=False) as http,
+                streamable_http_client(str(declared.mcp), http_client=http) as streams,
+            ):
+                yield streams
+
+    async def _listened(self, client: "Client") -> None:
+        """Hear of other tools, where the server tells it in a stream of its own (from 2026-07-28 on)."""
+        from mcp import MCPError  # noqa: PLC0415
+        from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
+
+        with suppress(
+            ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError
+        ):  # one that has no such stream is asked now and then
+            async with client.listen(tools_list_changed=True) as events:
+                async for _ in events:
+                    self._doubt.set()
+
+    async def _heard(self, message: object) -> None:
+        """Hear of other tools, where it tells it among its answers (before that)."""
+        if type(message).__name__ == "ToolListChangedNotification":
+            self._doubt.set()
+
+    async def _list(self, client: "Client") -> None:
+        found: dict[str, ToolSpec] = {}
+        async with asyncio.timeout(LISTING):
+            cursor: str | None = None
+            for _ in range(MOST_PAGES):
+                page = await client.list_tools(cursor=cursor)
+                for tool in page.tools:
+                    if len(found) < MOST_TOOLS and (spec := _spec(tool)) is not None:
+                        found.setdefault(spec.name, spec)
+                if (cursor := page.next_cursor) is None:
+                    break
+        if found != self._tools:
+            self._tools = found
+            self._names |= set(list(found)[: max(0, MOST_NAMES - len(self._names))])
+            log.info("tools of a server", extra={"fields": {"server": self.label, "tools": len(found)}})
+
+    # Its calls.
+
+    async def call(self, name: str, arguments: JsonObject) -> tuple[Json, bool]:
+        """What a call gives: (the result, whether it is an error). ToolError where the server gives nothing."""
+        if self._state == "starting":
+            await self._tries()
+        if self._client is None:
+            raise ToolError(AWAY)
+        call = asyncio.create_task(_called(self._client, name, arguments))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        try:
+            await asyncio.wait([call])
+        finally:
+            call.cancel()  # whoever asked has left: the server is told so
+        if call.cancelled():
+            raise ToolError(GONE)
+        if (error := call.exception()) is None:
+            return call.result()
+        self._doubt.set()
+        raise _told(error) from None
+
+    async def _tries(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._settled.wait()
+
+
+class _Given:
+    """Streams that are open, as a transport."""
+
+    def __init__(self, streams: tuple[Any, Any]) -> None:
+        self._streams = streams
+
+    async def __aenter__(self) -> tuple[Any, Any]:
+        return self._streams
+
+    async def __aexit__(self, *_: object) -> None:
+        """Whoever opened them closes them."""
+
+
+class _Watched:
+    """A stream that says when it ends."""
+
+    def __init__(self, stream: Any, ended: asyncio.Event) -> None:
+        self._stream = stream
+        self._ended = ended
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await anext(self._stream)
+        except BaseException:
+            self._ended.set()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> bool | None:
+        return await self._stream.__aexit__(*error)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _spec(tool: Any) -> ToolSpec | None:
+    """A tool as the model sees it; None where no provider would take it."""
+    schema = cast("JsonObject", mended(tool.input_schema))
+    if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object" or deeper(schema, MOST_DEPTH):
+        return None
+    if len(json.dumps(schema)) > MOST_SCHEMA:
+        return None
+    return ToolSpec(tool.name, whole(tool.description or tool.name)[:MOST_DESCRIPTION], schema)
+
+
+async def _called(client: "Client", name: str, arguments: JsonObject) -> tuple[Json, bool]:
+    result = await client.call_tool(name, dict(arguments))
+    if result.structured_content is not None and not result.is_error:
+        return mended(cast("Json", result.structured_content)), False
+    return "\n".join(_texts(result.content)), bool(result.is_error)
+
+
+def _texts(content: Iterable[Any]) -> Iterator[str]:
+    """What a result says. Of what is no text, a word that it was there: no provider takes it as a tool's result."""
+    for block in content:
+        resource = getattr(block, "resource", block)
+        yield whole(resource.text) if isinstance(getattr(resource, "text", None), str) else f"[{block.type}, not shown]"
+
+
+def _told(error: BaseException) -> ToolError:
+    """What the model is told. Never the server's own sentence: it may quote what it was sent."""
+    from mcp import MCPError  # noqa: PLC0415
+    from mcp.types import CONNECTION_CLOSED  # noqa: PLC0415
+
+    if isinstance(error, MCPError) and error.code != CONNECTION_CLOSED:
+        return ToolError(f"The server of this tool refused the call (code {error.code}).")
+    return ToolError(GONE if isinstance(error, MCPError) else "The server of this tool gave no result that can be read.")
+
+
+def _why(connection: asyncio.Task[None]) -> str:
+    """Why a connection ended, in a word."""
+    error = None if connection.cancelled() else connection.exception()
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return type(error).__name__ if error is not None else "timeout"

@@ -1,0 +1,82 @@
+"""MCP servers, as a route declares them: what is taken, what is complained about and where, what a change means."""
+
+import pytest
+
+from router.config import declare, read
+from router.config.declaration import Declaration
+from router.config.values import Secret
+from router.description import changes, describe, sentences
+from router.errors import ConfigError
+from tests.conftest import Workspace, routes
+
+ADDRESS = "{mcp: https://mcp.example.com/mcp}"
+
+
+def declared(workspace: Workspace, tools: str, **variables: str) -> Declaration:
+    """A configuration whose route grants these."""
+    workspace.write("routes.yaml", routes("a: {script: demo}", f"targets: [a]\n    tools: {tools}"))
+    return declare(read(workspace.root / "routes.yaml"), variables)
+
+
+def test_an_address_and_a_command_stand_among_the_tool_sets(workspace: Workspace) -> None:
+    """In any order; references are resolved, and shown as they are written."""
+    tools = (
+        '[weather, {mcp: "https://${HOST}/mcp", token: "${TOKEN}"}, {mcp: [npx, -y, "${PACKAGE}"], env: {ROOT: "/srv/a b"}, only: [read]}]'
+    )
+    made = declared(workspace, tools, HOST="mcp.example.com", TOKEN="tok-1", PACKAGE="@example/files")
+    assert made.complaints.found == []
+    route = next(iter(made.routes.routes.values()))
+    assert route.tool_sets == ("weather",)
+    address, command = route.tool_servers
+    assert (address.mcp, address.token and address.token.value) == ("https://mcp.example.com/mcp", "tok-1")
+    assert (command.mcp, command.env, command.only) == (("npx", "-y", "@example/files"), {"ROOT": Secret("/srv/a b")}, ("read",))
+    assert (address.label, command.label) == ("https://${HOST}/mcp", "npx -y ${PACKAGE}")
+    assert "tok-1" not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("tools", "complaint"),
+    [
+        ("[{mcp: ftp://host}]", "this is not a web address"),
+        ("[{mcp: 'https://host/mcp?api_key=abc'}]", "a secret does not belong in an address"),
+        ("[{mcp: []}]", "an MCP server is an address, or a command"),
+        ("[{mcp: [npx], token: '${T:-x}'}]", "a command is shown no `token`"),
+        ("[{mcp: 'https://host', env: {A: b}}]", "only a command has an `env`"),
+        ("[{mcp: [npx], env: {A-B: b}}]", "is no variable"),
+        ("[{mcp: [npx], only: []}]", "nothing of it could be used"),
+        ("[{mcp: [npx], only: ['a b']}]", "is no tool's name"),
+        ("[{mpc: [npx]}]", "unknown key `mpc` in an entry of `tools`; did you mean `mcp`?"),
+        ("[{token: x}]", "lacks `mcp`"),
+        ("[wether]", "there is no tools/wether.py; did you mean `weather`?"),
+    ],
+)
+def test_a_mistake_is_complained_about_where_it_stands(workspace: Workspace, tools: str, complaint: str) -> None:
+    """In the line of the tools."""
+    workspace.write("routes.yaml", routes("a: {script: demo}", f"targets: [a]\n    tools: {tools}"))
+    with pytest.raises(ConfigError) as caught:
+        workspace.build()
+    [found] = caught.value.complaints
+    assert complaint in found.message
+    assert found.place.line == 8
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("[weather]", f"[weather, {ADDRESS}]", "chat-model: gets tools: mcp https://mcp.example.com/mcp"),
+        (f"[{ADDRESS}]", "[weather]", "chat-model: gets tools: weather; loses tools: mcp https://mcp.example.com/mcp"),
+        ("[{mcp: [npx, a]}]", "[{mcp: [npx, a], only: [b]}]", "chat-model: a tool server is asked otherwise"),
+    ],
+)
+def test_what_a_change_means(workspace: Workspace, before: str, after: str, told: str) -> None:
+    """In words, as of any tool set."""
+    was, now = describe(declared(workspace, before)), describe(declared(workspace, after))
+    assert sentences(changes(was, now)) == [told]
+
+
+def test_checking_starts_nothing(workspace: Workspace) -> None:
+    """A command is run by a server that serves, and by nothing else."""
+    mark = workspace.root / "ran"
+    declared(workspace, f"[{{mcp: [touch, '{mark}']}}]")
+    workspace.build().discard()
+    assert not mark.exists()

@@ -1,0 +1,326 @@
+"""Tools of a real MCP server: offered, called, and whatever becomes of the server meanwhile."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from router.chat import Json
+from router.config.tool_servers import ToolServer
+from router.config.values import Name, Secret
+from router.errors import ToolError
+from router.toolbox import Grant, McpServer, Toolbox
+from router.toolbox.mcp import MOST_SCHEMA, _spec
+from tests.conftest import Answered, Client, Workspace, direct_target, routes, serving
+from tests.provider import Provider, Reply, calls, provider, text
+from tests.raw import until_closed
+from tests.services import daemon, free_ports, listens
+
+PROGRAM = Path(__file__).parent / "mcp_server.py"
+COMMAND = ToolServer(mcp=(Name(sys.executable), Name(PROGRAM)))
+TRIALS = f"tools: [{{mcp: ['{sys.executable}', '{PROGRAM}']}}]"
+
+
+@asynccontextmanager
+async def running(declared: ToolServer = COMMAND) -> AsyncGenerator[McpServer, None]:
+    """A server that is reached for."""
+    server = McpServer(declared)
+    server.start()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def over_http(tmp_path: Path) -> AsyncGenerator[McpServer, None]:
+    """The same server, over HTTP."""
+    [port] = free_ports(1)
+    async with (
+        daemon((sys.executable, str(PROGRAM), str(port)), listens(port), tmp_path),
+        running(ToolServer(mcp=Name(f"http://127.0.0.1:{port}/mcp"))) as server,
+    ):
+        yield server
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until this becomes true."""
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def back(server: McpServer) -> None:
+    """Wait until it was lost and is there again."""
+    await until(lambda: not server.here)
+    await until(lambda: server.here)
+
+
+def box(server: McpServer, limit: float = 20, only: frozenset[str] | None = None) -> Toolbox:
+    """A toolbox of its tools."""
+    return Toolbox((), limit, [Grant(server, only)])
+
+
+@pytest.mark.parametrize("way", ["command", "http"])
+async def test_its_tools_are_offered_and_run(way: str, tmp_path: Path) -> None:
+    """With their schemas; a result as the server gives it, a failure as one."""
+    async with running() if way == "command" else over_http(tmp_path) as server:
+        if way == "http":
+            await until(lambda: server.here)
+        tools = box(server)
+        offered = {spec.name: spec for spec in await tools.offered()}
+        assert {"add", "greet", "fail", "hang", "die", "environment"} <= set(offered)
+        assert offered["add"].description == "Add two numbers."
+        assert offered["add"].parameters["required"] == ["a", "b"]
+        assert await tools.run("add", {"a": 1, "b": 2}) == ({"result": 3}, False)
+        assert await tools.run("greet", {"name": "北京"}) == ("Hello, 北京!", False)
+        assert await tools.run("fail", {}) == ("Error executing tool fail", True)
+        said, is_error = await tools.run("add", {"a": "many", "b": 2})
+        assert is_error
+        assert "valid integer" in str(said)
+        assert (await tools.run("nope", {}))[1]
+
+
+async def test_only_what_is_granted_can_be_run() -> None:
+    """And only that is offered."""
+    async with running() as server:
+        tools = box(server, only=frozenset({"add", "unheard_of"}))
+        assert [spec.name for spec in await tools.offered()] == ["add"]
+        assert await tools.run("greet", {"name": "x"}) == ("There is no tool of this name. There is: add.", True)
+        assert "add" in tools
+        assert "greet" not in tools
+
+
+async def test_a_command_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a provider's key nor anything else but where programs and its user's files are; what is declared it gets."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    monkeypatch.setenv("ROUTER_ENV", "production")
+    declared = ToolServer(mcp=COMMAND.mcp, env={Name("ROOT"): Secret("/srv/my files")})
+    async with running(declared) as server:
+        await server.tools()
+        said, _ = await server.call("environment", {})
+        given = {name: value for name, _, value in (line.partition("=") for line in str(said).splitlines() if line)}
+        assert set(given) <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "ROOT"}
+        assert given["ROOT"] == "/srv/my files"
+
+
+async def test_a_call_that_takes_too_long_ends_and_harms_no_other() -> None:
+    """The model is told; others are answered meanwhile."""
+    async with running() as server:
+        await server.tools()
+        hung, done = await asyncio.gather(box(server, limit=0.3).run("hang", {}), box(server).run("add", {"a": 1, "b": 2}))
+        assert hung == ("The tool took longer than 0.3 seconds and was stopped.", True)
+        assert done == ({"result": 3}, False)
+        await until(lambda: not server._calls)
+
+
+async def test_who_leaves_cancels_its_call_alone() -> None:
+    """A cancelled call is cancelled, not turned into something else; the server stays."""
+    async with running() as server:
+        await server.tools()
+        leaver = asyncio.create_task(box(server).run("hang", {}))
+        await until(lambda: bool(server._calls))
+        leaver.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaver
+        await until(lambda: not server._calls)
+        assert await server.call("add", {"a": 1, "b": 2}) == ({"result": 3}, False)
+
+
+@pytest.mark.parametrize("way", ["command", "http"])
+async def test_one_that_dies_in_mid_call_is_told_to_the_model(way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Everybody who waits for it is, at once, by a result; nobody is cancelled. A command is started again."""
+    caplog.set_level(logging.INFO, "router.tools")
+    async with running() if way == "command" else over_http(tmp_path) as server:
+        await until(lambda: server.here)
+        tools = box(server)
+        other = asyncio.create_task(tools.run("hang", {}))
+        await until(lambda: bool(server._calls))
+        async with asyncio.timeout(5):
+            assert await tools.run("die", {}) == ("The server of this tool went away before it answered.", True)
+            assert (await other)[1]
+        await until(lambda: not server.here)
+        assert "add" in {spec.name for spec in await tools.offered()}, "what it had is still offered: it may be back any moment"
+        if way == "command":
+            await until(lambda: server.here)
+            assert await tools.run("add", {"a": 1, "b": 2}) == ({"result": 3}, False)
+            told = [record.getMessage() for record in caplog.records if record.name == "router.tools"]
+            assert told == ["tools of a server", "tool server is away", "tool server is back"]
+        else:
+            await until(lambda: server._state == "away")
+            assert await tools.run("add", {"a": 1, "b": 2}) == ("The server of this tool cannot be reached just now.", True)
+
+
+async def test_one_that_is_not_there_at_first_is_taken_when_it_comes(tmp_path: Path) -> None:
+    """Nobody waits for it after its first try; it is complained about once."""
+    [port] = free_ports(1)
+    async with running(ToolServer(mcp=Name(f"http://127.0.0.1:{port}/mcp"))) as server:
+        async with asyncio.timeout(5):
+            assert await box(server).offered() == ()
+        assert server.tried
+        async with daemon((sys.executable, str(PROGRAM), str(port)), listens(port), tmp_path):
+            await until(lambda: server.here)
+            assert "add" in {spec.name for spec in await box(server).offered()}
+
+
+async def test_a_command_that_there_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    """It is away, and says why once."""
+    async with running(ToolServer(mcp=(Name("no-such-command-here"),))) as server:
+        assert await server.tools() == {}
+        with pytest.raises(ToolError):
+            await server.call("add", {})
+        await until(lambda: any(record.getMessage() == "tool server is away" for record in caplog.records))
+    fields = [record.__dict__["fields"] for record in caplog.records if record.name == "router.tools"]
+    assert fields == [{"server": "no-such-command-here", "why": "FileNotFoundError"}]
+
+
+async def test_other_tools_are_taken_over_when_it_tells() -> None:
+    """The next answer is offered them."""
+    async with running() as server:
+        tools = box(server)
+        await tools.offered()
+        assert (await tools.run("extra", {}))[1]
+        await tools.run("learn", {})
+        await until(lambda: "extra" in server.known)
+        assert await tools.run("extra", {}) == ({"result": "learned"}, False)
+        assert "extra" in tools
+
+
+async def test_a_long_result_is_cut() -> None:
+    """As that of any tool."""
+    async with running() as server:
+        await server.tools()
+        said, is_error = await box(server).run("long", {"size": 300_000})
+        assert str(said).endswith(" … (cut: the result was longer)")
+        assert not is_error
+
+
+async def test_closing_ends_the_command() -> None:
+    """Its process is gone, and nothing runs on."""
+    async with running() as server:
+        await server.tools()
+        process = int(str((await server.call("pid", {}))[0]))
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    assert server.closed
+    assert len(asyncio.all_tasks()) == 1
+
+
+@asynccontextmanager
+async def answering(head: bytes) -> AsyncGenerator[tuple[str, list[bytes]], None]:
+    """An HTTP server that says just this to whatever it is asked; its address, and what it was asked."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(head)
+        writer.close()
+        await until_closed(reader)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+async def test_an_address_is_shown_its_token_and_leads_nowhere_else() -> None:
+    """A redirect to another origin is not followed: the token would go with it."""
+    async with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") as (elsewhere, strayed):
+        head = f"HTTP/1.1 307 Temporary Redirect\r\nlocation: {elsewhere}/mcp\r\ncontent-length: 0\r\n\r\n".encode()
+        async with answering(head) as (base, asked), running(ToolServer(mcp=Name(f"{base}/mcp"), token=Secret("tok-1"))) as server:
+            assert await server.tools() == {}
+            await until(lambda: server._state == "away")
+        assert b"authorization: bearer tok-1" in asked[0].lower()
+        assert strayed == []
+
+
+UNFIT: list[tuple[str, dict[str, Json]]] = [
+    ("has spaces", {"type": "object"}),
+    ("x" * 65, {"type": "object"}),
+    ("no_object", {"type": "string"}),
+    ("nothing", {}),
+    ("deep", {"type": "object", "not": json.loads('{"not":' * 40 + "{}" + "}" * 40)}),
+    ("large", {"type": "object", "description": "x" * MOST_SCHEMA}),
+]
+
+
+@pytest.mark.parametrize(("name", "schema"), UNFIT)
+def test_what_no_provider_would_take_is_not_offered(name: str, schema: dict[str, Json]) -> None:
+    """One such tool would have every question refused."""
+    assert _spec(SimpleNamespace(name=name, description="", input_schema=schema)) is None
+
+
+def test_a_description_is_bounded() -> None:
+    """It goes into every question."""
+    spec = _spec(SimpleNamespace(name="a", description="x" * 10_000, input_schema={"type": "object"}))
+    assert spec is not None
+    assert len(spec.description) == 4096
+
+
+async def asks(fake: Provider, client: Client) -> Answered:
+    """One question whose model calls `pid`."""
+    fake.script = [Reply(calls(("c1", "pid", "{}"))), Reply(text("Done."))]
+    return await client.ask()
+
+
+def results(answer: Answered) -> list[Json]:
+    """What the tools gave."""
+    return [value["result"] for code, value in answer.lines if code == "a"]
+
+
+async def test_a_routes_tools_are_its_servers(workspace: Workspace) -> None:
+    """The model is told of them, a call is run, its result goes to the client and to the model; all routes share one process."""
+    async with provider() as fake:
+        both = routes(direct_target(fake.base), f"targets: [a]\n    {TRIALS}", f"  other: {{pipeline: chat, targets: [a], {TRIALS}}}\n")
+        async with serving(workspace.write("routes.yaml", both).build()) as client:
+            await until_ready(client)
+            first = await asks(fake, client)
+            assert "pid" in {tool["function"]["name"] for tool in fake.requests[0]["tools"]}
+            assert fake.requests[1]["messages"][-1]["content"] == results(first)[0]
+            fake.script = [Reply(calls(("c1", "pid", "{}"))), Reply(text("Done."))]
+            assert results(await client.ask(model="other")) == results(first)
+            assert "pid" in {name for model in (await client.get("/api/models")).json["models"] for name in model["tools"]}
+            page = (await client.get("/metrics")).body.decode()
+            assert f'router_tool_server_up{{server="{sys.executable} {PROGRAM}"}} 1.0' in page
+            assert 'router_tool_calls_total{result="ok",tool="pid"} 2.0' in page
+
+
+async def until_ready(client: Client) -> None:
+    """Wait until it says it is."""
+    async with asyncio.timeout(20):
+        while not (await client.get("/readyz")).json["ready"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_edit_elsewhere_keeps_the_session_and_one_that_drops_it_ends_it(workspace: Workspace) -> None:
+    """The same process answers after the first; after the second there is none."""
+    async with provider() as fake:
+        before = routes(direct_target(fake.base), f"targets: [a]\n    {TRIALS}")
+        workspace.write("routes.yaml", before)
+        async with serving(workspace.build(), workspace.root / "routes.yaml") as client:
+            await until_ready(client)
+            first = results(await asks(fake, client))
+            workspace.write("routes.yaml", before + "defaults: {retry: {attempts: 3}}\n")
+            await client.post("/admin/reload")
+            await until_ready(client)
+            assert results(await asks(fake, client)) == first
+            workspace.write("routes.yaml", routes(direct_target(fake.base)))
+            await client.post("/admin/reload")
+            fake.script = [Reply(text("Without."))]
+            assert (await client.ask()).text == "Without."
+            await until(lambda: not alive(int(str(first[0]))))
+
+
+def alive(process: int) -> bool:
+    """Whether this process runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
