@@ -16,8 +16,10 @@ run: .venv/.done        ## serve routes.yaml on HOST:PORT
 
 install: .venv/.done    ## .venv with .venv/bin/router
 
+# Half of what the tests do is to wait for something: three at a time keep two cores busy. JOBS=0 runs them one after the other.
+JOBS ?= 3
 test: .venv-dev/.done services clients-if-npm linters-if-any  ## the whole suite
-	.venv-dev/bin/python -m pytest
+	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile
 
 CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done
 clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs npm

@@ -412,7 +412,7 @@ COMPLAINTS: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("server", "told"), COMPLAINTS)
+@pytest.mark.parametrize(("server", "told"), COMPLAINTS, ids=[told for _, told in COMPLAINTS])
 def test_what_is_declared_wrong_is_complained_of(workspace: Workspace, server: str, told: str) -> None:
     """When the file is loaded, with what to write; no key is repeated."""
     workspace.write("keys", f"alice {hashed(ALICE)}\nbob\n").write("routes.yaml", routes(HI, more=server + "\n"))
@@ -436,7 +436,7 @@ FILES: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "told"), FILES)
+@pytest.mark.parametrize(("content", "told"), FILES, ids=[told for _, told in FILES])
 def test_a_slip_in_the_file_of_keys_is_told_by_its_line(workspace: Workspace, content: str, told: str) -> None:
     """And nothing of the line is repeated: a key may stand in it by mistake."""
     workspace.write("keys", content + "\n").write("routes.yaml", routes(HI, more="server: {auth: {keys: '${file:keys}'}}\n"))

@@ -170,7 +170,7 @@ def check_model(model: str) -> None:
     if provider in GOOGLE and not _has_google():
         raise Misfit(f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`", "model")
     if name.startswith("responses/"):
-        # LiteLLM's way to the Responses API imports its whole proxy and the package `mcp`, and fails without them.
+        # LiteLLM's way to the Responses API imports its proxy and the package `mcp`; with both, it fails at the first event.
         raise Misfit(f"`{provider}/responses/` is refused: write `{provider}/{name.removeprefix('responses/')}`", "model")
     if provider not in PROVIDERS:
         close = get_close_matches(provider, PROVIDERS, 1, 0.6)
