@@ -203,6 +203,7 @@ async def test_a_busy_process_is_no_silent_redis() -> None:
         assert redis.departures == 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_librarys_commands_run_within_the_same_limit() -> None:
     """On the same connections: what limits.aio does."""
     async with linked() as (server, redis):
