@@ -54,7 +54,7 @@ def stacks(raw: str) -> list[tuple[list[str], int]]:
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
         functions = [frame.strip().rpartition(":")[0] or frame.strip() for frame in stack.split(";")]
-        if not any("WorkerThread" in one for one in functions):
+        if not any("WorkerThread" in one or "Thread._bootstrap" in one for one in functions):
             found.append((functions, int(count)))
     return found
 
