@@ -363,6 +363,7 @@ class Logs:
             if one.over_at is None:
                 one.over_at = now
             elif now - one.over_at > one.keep:
+                one.done = True  # whoever tells of it now tells nobody
                 self._dirty.pop(one, None)
                 del self._written[one.id]
 

@@ -261,13 +261,15 @@ class Redis:
         try:
             while self._waiting:
                 turns = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+                answers: list[object] = [Away()] * len(turns)
+                why: str | None = None
                 try:
-                    answers = await self._watched(self._pipeline([command for command, _ in turns]))
-                except Away as away:
-                    answers = [away] * len(turns)
-                why = next((why for answer in answers if isinstance(answer, Exception) and (why := self._why(answer))), None)
-                for (_, future), answer in zip(turns, answers, strict=True):
-                    self._settle(future, answer, why)
+                    with suppress(Away):
+                        answers = await self._watched(self._pipeline([command for command, _ in turns]))
+                    why = next((why for answer in answers if isinstance(answer, Exception) and (why := self._why(answer))), None)
+                finally:  # whoever asked is let go also where this is closed meanwhile
+                    for (_, future), answer in zip(turns, answers, strict=True):
+                        self._settle(future, answer, why)
                 if why is not None:
                     self._leave(why)
         finally:

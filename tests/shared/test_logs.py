@@ -127,6 +127,26 @@ async def test_news_while_the_last_is_written_stop_nothing() -> None:
         assert await read(other, await found(other, "n29")) == list(range(5))
 
 
+async def test_news_of_what_was_given_up_stop_nothing() -> None:
+    """Redis was away for longer than an answer can be found, and one who viewed it leaves late: other logs are written on."""
+    async with two() as (server, one, other):
+        source = Counting()
+        source.count = 5
+        written = one.write("late", source, lasts=60, keep=0.01)
+        await found(other, "late")
+        await server.daemon.kill()
+        source.over = True
+        written.news()
+        await until(lambda: written.id not in one._written)
+        written.news()
+        await server.daemon.start()
+        await asyncio.gather(one._redis.back(), other._redis.back())
+        source = Counting()
+        source.count, source.over, source.ending = 5, True, "stopped"
+        one.write("next", source, lasts=60, keep=60)
+        assert await read(other, await found(other, "next")) == list(range(5))
+
+
 async def test_what_was_begun_last_is_found() -> None:
     """Whoever began it, and in whatever order Redis is told."""
     async with two() as (server, one, other):

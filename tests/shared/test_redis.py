@@ -247,6 +247,20 @@ async def test_it_is_closed_with_its_last_holder() -> None:
         assert len(asyncio.all_tasks()) == 1
 
 
+@pytest.mark.usefixtures("patient")
+async def test_whoever_waits_is_let_go_when_it_is_closed() -> None:
+    """Also those whose command is on its way."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        await redis.back()
+        server.daemon.pause()
+        asked = [asyncio.create_task(redis.ask("GET", "a")) for _ in range(3)]
+        await until(lambda: bool(redis._under_way))
+        await redis.close()
+        async with asyncio.timeout(5):
+            assert [type(one) for one in await asyncio.gather(*asked, return_exceptions=True)] == [Away] * 3
+
+
 def test_keys_are_ours() -> None:
     """Each begins with our name; the part that decides its place stands in braces."""
     assert key("abc", "log") == "pointsman:{abc}:log"
