@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import re
+import time
 from contextlib import aclosing
 
 import pytest
@@ -308,6 +309,22 @@ def test_two_halves(halves: tuple[str, str]) -> None:
     for pieces in ([new], list(new)):
         splice = Splice(said)
         assert "".join([*(splice.feed(piece) for piece in pieces), splice.end()]) == JOINED[halves]
+
+
+def test_a_long_answer_that_is_begun_anew_is_looked_through_once() -> None:
+    """However many pieces it comes in: 190,000 characters in other words, and then the end of what was said."""
+    start, end = "So it begins. " * 1_000, " And here it broke off, in the middle of a sentence that"
+    splice = Splice(start * 3 + end)
+    began = time.process_time()
+    assert splice.feed(start) == ""
+    assert "".join(map(splice.feed, itertools.repeat("But ", 44_000))) == ""
+    assert splice.feed(end[:20]) == ""
+    assert splice.feed(end[20:] + " goes on.") == " goes on."
+    assert time.process_time() - began < 3
+    splice = Splice(start * 3 + end)
+    splice.feed(start)
+    with pytest.raises(Diverged):
+        list(map(splice.feed, itertools.repeat("But ", 50_000)))
 
 
 @given(st.text("ab c,.\n", min_size=1, max_size=40), st.text("ab c,.\n", max_size=40), st.data())
