@@ -134,13 +134,13 @@ class Chain:
     def finished(self, opened: Opened) -> None:
         """A stream came to its end."""
         self.note(opened.ended("ok"))
-        opened.candidate.standing.breaker.succeeded()
+        opened.candidate.standing.breaker.succeeded(opened.admission)
         opened.candidate.standing.retries.earn()
 
     def broke(self, opened: Opened, outcome: str, used: tuple[int, int] | None = None) -> None:
         """A stream that had begun broke off. `used`: tokens it had cost, where its provider said."""
         self.note(opened.ended(outcome))
-        opened.candidate.standing.breaker.failed()
+        opened.candidate.standing.breaker.failed(opened.admission)
         if used is not None:
             self._used = self.total(Usage(*used))
 
