@@ -730,8 +730,9 @@ HTML = f"<html><body>{WORDS}</body></html>"
 
 def rows() -> Iterator[Row]:
     """The faults, in the order of their numbers."""
-    yield Row(1, "a port where nobody listens", "refused", whole, DOWN, 2)
-    yield Row(1, "a name that there is not", "unknown", whole, DOWN, 2)
+    for place, name in (("refused", "a port where nobody listens"), ("unknown", "a name that there is not")):
+        yield Row(1, name, place, whole, None, 1, route={"retry": {}})
+        yield Row(1, name, place, None, DOWN, 2)
     yield Row(2, "a black hole", "hole", whole, SILENT, 1, 1.2, **QUICK)
     yield Row(3, "https where http is spoken", "plain", whole, DOWN, 1)
     yield Row(3, "a certificate signed by nobody", "secure", whole, DOWN, 1)
