@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from contextlib import aclosing
 
 import pytest
@@ -10,10 +11,11 @@ from router.chat import Ask, Message
 from router.config.declaration import Breaker as Declared
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
-from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, Unanswered
+from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, TargetSilent, Unanswered
 from router.events import Event, Events, Finish, Start, Text
 from router.failover import Breaker, Candidate, Policy, Standing, failover, standing
-from router.failover.breaker import CLOSED
+from router.failover.breaker import Admission
+from tests.virtual import jumping, now
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 ONCE = Policy(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=Span(0.001, 0.002)), "fail")
@@ -41,13 +43,27 @@ def made(clock: Clock, failures: int = 3) -> Breaker:
     return Breaker(Declared(failures=failures, within=30, open=15), clock)
 
 
+def admitted(breaker: Breaker) -> Admission:
+    """Leave to ask it, which there must be."""
+    admission = breaker.admit()
+    assert admission is not None
+    return admission
+
+
+def opened(clock: Clock) -> Breaker:
+    """One that has just opened."""
+    breaker = made(clock, failures=1)
+    breaker.failed(admitted(breaker))
+    return breaker
+
+
 def test_it_opens_after_so_many_failures(clock: Clock) -> None:
     """And says how long it will stay so."""
     breaker = made(clock)
     for _ in range(2):
-        breaker.failed()
+        breaker.failed(admitted(breaker))
         assert breaker.admit()
-    breaker.failed()
+    breaker.failed(admitted(breaker))
     assert not breaker.admit()
     assert breaker.wait() == 15
 
@@ -56,7 +72,7 @@ def test_failures_far_apart_do_not_count(clock: Clock) -> None:
     """Three in an hour are no reason."""
     breaker = made(clock)
     for _ in range(5):
-        breaker.failed()
+        breaker.failed(admitted(breaker))
         clock.now += 20
     assert breaker.admit()
 
@@ -65,24 +81,23 @@ def test_a_success_between_starts_the_count_anew(clock: Clock) -> None:
     """Failures in a row are meant."""
     breaker = made(clock)
     for _ in range(4):
-        breaker.failed()
-        breaker.failed()
-        breaker.succeeded()
+        breaker.failed(admitted(breaker))
+        breaker.failed(admitted(breaker))
+        breaker.succeeded(admitted(breaker))
     assert breaker.admit()
 
 
 def test_one_probe_at_a_time(clock: Clock) -> None:
     """When its time is over one request may try; the others go elsewhere until it is back."""
-    breaker = made(clock, failures=1)
-    breaker.failed()
+    breaker = opened(clock)
     clock.now += 15
-    assert breaker.admit()
+    probe = admitted(breaker)
     assert not breaker.admit()
-    breaker.failed()
+    breaker.failed(probe)
     assert not breaker.admit()
     clock.now += 15
-    assert breaker.admit()
-    breaker.succeeded()
+    probe = admitted(breaker)
+    breaker.succeeded(probe)
     assert breaker.admit()
     assert breaker.admit()
 
@@ -90,13 +105,125 @@ def test_one_probe_at_a_time(clock: Clock) -> None:
 def test_a_probe_that_came_to_nothing_makes_room(clock: Clock) -> None:
     """Its client left: the next one may try."""
     breaker = made(clock, failures=1)
-    breaker.failed()
+    before = admitted(breaker)
+    breaker.failed(before)
     clock.now += 15
-    probe = breaker.admit()
-    assert probe is not None
-    breaker.rest(CLOSED)  # one that was let in before it opened has gone: that is no word about the probe
+    probe = admitted(breaker)
+    breaker.rest(before)  # one that was let in before it opened has gone: that is no word about the probe
     assert not breaker.admit()
     breaker.rest(probe)
+    assert breaker.admit()
+
+
+@pytest.mark.parametrize("what", ["failed", "fell_silent", "denied", "succeeded", "began"])
+def test_what_was_let_in_before_it_opened_says_nothing_afterwards(clock: Clock, what: str) -> None:
+    """It may have been asked when all was well, or when nothing was: it neither opens, holds open nor closes, and ends no probe."""
+    breaker = made(clock, failures=2)
+    before = admitted(breaker)
+    for _ in range(2):
+        breaker.failed(before)
+    told = getattr(breaker, what)
+    clock.now += 10
+    told(before)
+    assert (breaker.state, breaker.wait()) == ("open", 5)
+    clock.now += 5
+    probe = admitted(breaker)
+    told(before)
+    assert breaker.state == "half_open"
+    assert not breaker.admit()
+    breaker.succeeded(probe)
+    for _ in range(3):
+        told(before)
+    assert breaker.state == "closed"
+
+
+def test_a_stream_from_before_does_not_make_a_wrong_key_a_good_one(clock: Clock) -> None:
+    """It was let in with the key of then."""
+    breaker = made(clock)
+    before = admitted(breaker)
+    breaker.denied(admitted(breaker))
+    breaker.succeeded(before)
+    assert breaker.state == "open"
+
+
+def test_after_a_probe_one_failure_opens_it_again(clock: Clock) -> None:
+    """A first word is half a promise: until an answer has come to its end, nothing is forgiven."""
+    breaker = made(clock)
+    breaker.open()
+    for _ in range(3):
+        clock.now += 15
+        probe = admitted(breaker)
+        breaker.began(probe)
+        assert breaker.state == "closed"
+        another = admitted(breaker)
+        breaker.failed(probe)
+        assert not breaker.admit()
+        breaker.failed(another)
+        assert breaker.wait() == 15
+    clock.now += 15
+    breaker.succeeded(admitted(breaker))
+    for _ in range(2):
+        breaker.failed(admitted(breaker))
+    assert breaker.admit()
+
+
+def test_its_time_counts_from_when_a_probe_was_asked(clock: Clock) -> None:
+    """Not from when it failed: a probe that nobody answers would keep a target that is well again waiting for as long."""
+    breaker = opened(clock)
+    clock.now += 15
+    probe = admitted(breaker)
+    clock.now += 10
+    breaker.failed(probe)
+    assert breaker.wait() == 5
+    clock.now += 5
+    probe = admitted(breaker)
+    clock.now += 20
+    assert not breaker.admit()  # it still runs
+    breaker.failed(probe)
+    assert breaker.admit()
+
+
+def test_who_was_silent_is_not_waited_for_as_long(clock: Clock) -> None:
+    """But for one probe in four, beside which others are asked: the target may be slow to start now, and would never be back."""
+    breaker = made(clock, failures=1)
+    assert admitted(breaker).patience == math.inf
+    breaker.fell_silent(admitted(breaker))
+    for _ in range(3):
+        clock.now += 15
+        probe = admitted(breaker)
+        assert probe.patience == 15
+        breaker.fell_silent(probe)
+    clock.now += 15
+    slow = admitted(breaker)
+    assert slow.patience == math.inf
+    clock.now += 15
+    beside = admitted(breaker)
+    assert beside.patience == 15
+    breaker.began(slow)
+    breaker.fell_silent(beside)
+    assert breaker.state == "closed"
+    breaker.failed(slow)
+    clock.now += 15
+    probe = admitted(breaker)
+    assert probe.patience == math.inf  # it was no silence
+
+
+def test_who_says_when_is_left_alone_until_then(clock: Clock) -> None:
+    """By everybody, as if it were open; then it is as it was. Nobody is left alone for days."""
+    breaker = made(clock)
+    breaker.leave(20)
+    breaker.leave(7)
+    assert (breaker.state, breaker.wait(), breaker.by_its_word) == ("open", 20, True)
+    assert not breaker.admit()
+    clock.now += 20
+    assert (breaker.state, breaker.wait(), breaker.by_its_word) == ("closed", 0, False)
+    assert breaker.admit()
+    breaker.leave(3.2 * 86_400)
+    assert breaker.wait() == 60
+    breaker.open()
+    assert (breaker.wait(), breaker.by_its_word) == (60, False)
+    breaker.half_open()  # an operator knows better
+    assert breaker.state == "half_open"
     assert breaker.admit()
 
 
@@ -165,31 +292,76 @@ async def test_a_target_that_is_down_is_not_asked_each_time(clock: Clock) -> Non
     assert primary.asked == 8
 
 
-async def test_a_primary_that_was_down_for_a_minute_is_soon_back(clock: Clock) -> None:
-    """With the defaults: a question every second, twenty at once in the middle of it. All are served, one probe goes to it in each
-    window, and within 5 s of its recovery it answers again.
+DOWN = {
+    "refused": (TargetDown("a", "connection"), 0.0),
+    "broken": (TargetDown("a", "status_503"), 0.01),
+    "a black hole": (TargetSilent("a", "timeout_connect"), Timeout().connect),
+    "silent": (TargetDown("a", "cut"), 3600.0),
+}
+"""How a primary fails, and after how many seconds."""
+
+
+class Primary:
+    """Down for a minute, well before and after; remembers when it was asked, and until when."""
+
+    def __init__(self, how: str, down: float) -> None:
+        self._how = how
+        self._down = down
+        self.asked = list[tuple[float, float]]()
+        """Of those that failed."""
+
+    async def answer(self, _: Ask) -> Events:
+        """One model call. A question that came while it was down is lost."""
+        began = now()
+        if 0 <= began - self._down < 60:
+            error, seconds = DOWN[self._how]
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self.asked.append((began - self._down, now() - self._down))
+            raise error
+        await asyncio.sleep(0.3)
+        yield Start("a", "m")
+        yield Text("Hi")
+        yield Finish("stop")
+
+
+@pytest.mark.parametrize("before", [0, 30], ids=["from the beginning", "after a while"])
+@pytest.mark.parametrize("how", DOWN)
+def test_a_primary_that_was_down_for_a_minute_is_soon_back(how: str, before: int) -> None:
+    """With the defaults, however it is down: a question every second, twenty at once in the middle of it. All are served, one probe
+    goes to it in each window, and within 5 s of its recovery it answers again, and goes on to.
     """
-    declared = Declared()
-    primary, spare = Target("a", Breaker(declared, clock)), Target("b", Breaker(declared, clock))
-    primary.fails = TargetDown("a", "status_503")
-    began, probes = clock.now, list[float]()
-    back: int | None = None
-    for second in range(70):
-        if second == 60:
-            primary.fails = None
-        asked, last = primary.asked, list[str]()
-        for _ in range(20 if second == 30 else 1):
-            last = outcomes(await heard(primary, spare))
-            assert last[-1] == "ok"
-        if second > 10 and primary.fails and primary.asked > asked:
-            probes.append(clock.now - began)
-        if second >= 60 and back is None and last == ["ok"]:
-            back = second - 60
-        clock.now += 1
-    assert all(later - earlier >= declared.open for earlier, later in itertools.pairwise(probes))
-    assert len(probes) >= 10
-    assert back is not None
-    assert back <= 5
+
+    async def run() -> tuple[Primary, list[tuple[float, list[str]]]]:
+        down = now() + before
+        primary, served = Primary(how, down), list[tuple[float, list[str]]]()
+        spare = Target("b", Breaker(Declared(), now))
+        asked = failover([Candidate("a", primary.answer, standing=standing(clock=now)), spare.candidate()], Policy(Timeout(), Retry()))
+
+        async def ask() -> None:
+            async with aclosing(asked(ASK)) as events:
+                tried = outcomes([event async for event in events])
+            served.append((now() - down, tried))
+
+        async with asyncio.TaskGroup() as asking:
+            for second in range(-before, 80):
+                for _ in range(20 if second == 30 else 1):
+                    asking.create_task(ask())
+                await asyncio.sleep(1)
+        return primary, served
+
+    primary, served = jumping(run())
+    assert len(served) == before + 80 + 19
+    assert all(tried[-1] == "ok" for _, tried in served)
+    back = min(at for at, tried in served if at >= 60 and tried == ["ok"])
+    assert back <= 65
+    assert all(tried == ["ok"] for at, tried in served if at > back + Timeout().first_token)
+    # The first five fail side by side; from then on it is open.
+    opened = sorted(ended for _, ended in primary.asked)[4]
+    probes = [one for one in primary.asked if one[0] >= opened]
+    assert len(probes) >= 9
+    assert all(later - earlier >= Declared().open for (earlier, _), (later, _) in itertools.pairwise(sorted(probes)))
 
 
 async def test_where_nobody_is_answered_nobody_is_asked_twice(clock: Clock) -> None:
@@ -249,9 +421,8 @@ async def test_a_question_at_fault_says_nothing_of_the_target(clock: Clock) -> N
 
 async def test_when_all_are_left_alone_it_says_when_to_come_back(clock: Clock) -> None:
     """At once, without asking anybody."""
-    only = Target("a", made(clock, failures=1))
+    only = Target("a", opened(clock))
     only.fails = TargetDown("a", "status_500")
-    only.breaker.failed()
     clock.now += 5
     with pytest.raises(Busy) as caught:
         await heard(only)
@@ -261,8 +432,7 @@ async def test_when_all_are_left_alone_it_says_when_to_come_back(clock: Clock) -
 
 async def test_a_client_that_leaves_during_the_probe_makes_room(clock: Clock) -> None:
     """The slot of a cancelled probe is free again."""
-    breaker = made(clock, failures=1)
-    breaker.failed()
+    breaker = opened(clock)
     clock.now += 15
     begun = asyncio.Event()
 
@@ -287,8 +457,7 @@ async def test_a_client_that_leaves_during_the_probe_makes_room(clock: Clock) ->
 
 async def test_a_target_that_fails_before_it_is_asked_leaves_no_probe(clock: Clock) -> None:
     """Whatever goes wrong while the question is put together: the next request may try again."""
-    breaker = made(clock, failures=1)
-    breaker.failed()
+    breaker = opened(clock)
     clock.now += 15
 
     def eager(_: Ask) -> Events:

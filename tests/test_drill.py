@@ -51,7 +51,7 @@ def drill(given: str, expect: str, ask: str = "{model: gpt-4}") -> str:
         ("{a: 400}", "[a status_400, b ok]"),
         ("{a: 429 retry 30s}", "[a status_429, b ok]"),
         ("{a: [429 retry 2s, ok]}", "[a status_429, a ok]"),
-        ("{a: down, b: empty}", "[a connection, a connection, b empty, b empty, c ok]"),
+        ("{a: down, b: empty}", "[a connection, b empty, b empty, c ok]"),
         ("{a: silent, b: ok after 12s}", "[a timeout_first_token, b timeout_first_token, c ok]"),
         ("{a: ok after 9s}", "[a ok]"),
         ("{a: cut}", "[a cut, b ok]"),

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 
 from router.chat import Ask, Message, Result
-from router.config.declaration import Retry, Timeout
+from router.config.declaration import Breaker, Retry, Timeout
 from router.config.values import Span
 from router.errors import (
     Busy,
@@ -24,7 +25,9 @@ from router.errors import (
     Unanswered,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text
-from router.failover import Candidate, Policy, failover
+from router.failover import Candidate, Policy, failover, standing
+from router.failover.candidate import RESERVE
+from tests.virtual import jumping, now
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 QUICK = Timeout(connect=1, first_token=0.05, idle=0.05)
@@ -250,3 +253,138 @@ async def test_closing_early_closes_the_target(kind: type[Event]) -> None:
             if isinstance(event, kind):
                 break
     assert target.closed == 1
+
+
+DEFAULTS = Policy(Timeout(), Retry())
+
+
+async def timed(*candidates: Candidate, policy: Policy = DEFAULTS, ask: Ask = ASK) -> tuple[float, list[tuple[str, str]]]:
+    """The seconds one answer took, and what was tried; by the loop's own clock."""
+    began = now()
+    seen = await heard(failover(candidates, policy), ask)
+    return round(now() - began, 3), outcomes(seen[-1])
+
+
+def known(target: Scripted, breaker: Breaker | None = None, retry: Retry | None = None) -> Candidate:
+    """This target, whose standing lasts over several questions."""
+    return Candidate(target.name, target.answer(), standing=standing(breaker, retry, clock=now))
+
+
+WELL: Turn = [Text("Hi"), STOP]
+
+
+def test_where_nobody_listens_the_next_target_is_asked_at_once() -> None:
+    """Nothing was sent, so nothing is waited for; only where nobody else can be asked it is tried again."""
+
+    async def run() -> None:
+        dead, spare = known(Scripted("a", TargetDown("a", "connection"))), known(Scripted("b", WELL))
+        assert await timed(dead, spare) == (0, [("a", "connection"), ("b", "ok")])
+        spare.standing.breaker.open()
+        restarted = known(Scripted("a", TargetDown("a", "connection"), WELL))
+        seconds, tried = await timed(restarted, spare)
+        assert tried == [("a", "connection"), ("a", "ok")]
+        assert 0.25 <= seconds <= 0.5
+        assert (await timed(known(Scripted("a", TargetDown("a", "connection"), WELL))))[1] == [("a", "connection"), ("a", "ok")]
+
+    jumping(run())
+
+
+def test_a_target_that_the_first_try_closed_is_not_waited_for() -> None:
+    """The fifth failure, a probe that fails: the next target is asked at once, and no second try is spent."""
+
+    async def run() -> None:
+        down = known(Scripted("a", TargetDown("a", "status_503")), Breaker(failures=3))
+        spare = known(Scripted("b", WELL))
+        assert (await timed(down, spare))[1] == [("a", "status_503"), ("a", "status_503"), ("b", "ok")]
+        assert await timed(down, spare) == (0, [("a", "status_503"), ("b", "ok")])
+        await asyncio.sleep(4)
+        assert await timed(down, spare) == (0, [("a", "status_503"), ("b", "ok")])
+        assert [down.standing.retries.spend() for _ in range(10)].count(True) == RESERVE - 1
+
+    jumping(run())
+
+
+@pytest.mark.parametrize("seconds", [0.5, 6, 9.5])
+def test_a_target_that_says_when_is_waited_for_where_nobody_else_can_be_asked(seconds: float) -> None:
+    """As long as for a first word; whoever else asks meanwhile waits for it too."""
+
+    async def run() -> None:
+        only = known(Scripted("a", TargetDown("a", "status_429", retry_after=seconds), WELL))
+        async with asyncio.TaskGroup() as asking:
+            first = asking.create_task(timed(only))
+            await asyncio.sleep(0.25)
+            second = asking.create_task(timed(only))
+        assert first.result() == (seconds, [("a", "status_429"), ("a", "ok")])
+        assert second.result() == (seconds - 0.25, [("a", "breaker_open"), ("a", "ok")])
+
+    jumping(run())
+
+
+def test_a_wait_beyond_the_deadline_is_not_waited() -> None:
+    """The error comes at once, with what is left of the wait."""
+
+    async def run() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=6))
+        only, began = known(limited), now()
+        with pytest.raises(Busy) as caught:
+            await timed(only, ask=replace(ASK, until=began + 5))
+        assert (now(), caught.value.retry_after) == (began, 6)
+        await asyncio.sleep(2)
+        with pytest.raises(Busy) as caught:
+            await timed(only, ask=replace(ASK, until=now() + 3))
+        assert (limited.asked, now(), caught.value.retry_after) == (1, began + 2, 4)
+
+    jumping(run())
+
+
+def test_a_target_that_says_when_is_left_alone_by_all_until_then() -> None:
+    """Others are asked first, at once; where it stands alone the error says when; then it is asked again by everybody."""
+
+    async def run() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=30), WELL)
+        first, spare = known(limited), known(Scripted("b", WELL))
+        assert await timed(first, spare) == (0, [("a", "status_429"), ("b", "ok")])
+        for _ in range(20):
+            await asyncio.sleep(1)
+            assert await timed(first, spare) == (0, [("a", "breaker_open"), ("b", "ok")])
+        spare.standing.breaker.open()
+        with pytest.raises(Busy) as caught:
+            await timed(first, spare, policy=Policy(Timeout(first_token=5), Retry()))
+        assert (caught.value.status, caught.value.retry_after) == (503, 4)
+        assert limited.asked == 1
+        await asyncio.sleep(10)
+        assert await timed(first, spare) == (0, [("a", "ok")])
+
+    jumping(run())
+
+
+def test_a_target_that_asks_for_days_is_asked_again_after_a_minute() -> None:
+    """A provider's word is taken, but not for everything."""
+
+    async def run() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=86_400), WELL)
+        first, spare = known(limited), known(Scripted("b", WELL))
+        for _ in range(2):
+            assert (await timed(first, spare))[1][-1] == ("b", "ok")
+            await asyncio.sleep(30)
+        assert (await timed(first, spare))[1] == [("a", "ok")]
+
+    jumping(run())
+
+
+def test_to_be_asked_on_is_a_second_try() -> None:
+    """A target that always breaks off is asked on out of what may be spent on second tries; one that was not asked yet costs none."""
+
+    async def run() -> None:
+        patient = Breaker(failures=1000, within=0.001)
+        cut = Scripted("a", [Text("Half"), TargetDown("a", "cut")])
+        only = known(cut, patient)
+        for _ in range(100):
+            await heard(failover([only], DEFAULTS))
+        assert cut.asked == 100 + RESERVE
+        spare = Scripted("b", WELL)
+        for _ in range(20):
+            assert (await timed(only, known(spare, patient)))[1] == [("a", "cut"), ("b", "ok")]
+        assert (cut.asked, spare.asked) == (120 + RESERVE, 20)
+
+    jumping(run())

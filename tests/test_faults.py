@@ -15,6 +15,7 @@ import logging
 import re
 import socket
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -434,6 +435,34 @@ async def torn(exchange: Exchange) -> None:
     await exchange.send(exchange.honest.speech[-1][:30])
 
 
+GARBAGE = bytes(range(128, 256)) * 8
+
+
+async def garbled(exchange: Exchange) -> None:
+    """Bytes that are no HTTP any more, in mid-answer."""
+    await _half(exchange)
+    exchange.writer.write(GARBAGE)
+    await exchange.writer.drain()
+
+
+async def unreadable(exchange: Exchange) -> None:
+    """Bytes that are no event any more, in mid-answer, to a good end of the HTTP body."""
+    await _half(exchange)
+    await exchange.send(GARBAGE, b"\n\n", GARBAGE)
+    await exchange.end()
+
+
+async def damaged(exchange: Exchange) -> None:
+    """Bytes that cannot be unpacked, in mid-answer."""
+    packer = zlib.compressobj(wbits=31)
+    await exchange.head(content_encoding="gzip")
+    await exchange.send(packer.compress(b"".join(exchange.honest.half)) + packer.flush(zlib.Z_SYNC_FLUSH))
+    if not exchange.honest.calls:
+        await exchange.heard.wait()
+    await exchange.send(GARBAGE)
+    await exchange.end()
+
+
 async def error_later(exchange: Exchange) -> None:
     """An error as an event, in mid-answer."""
     await _half(exchange)
@@ -730,8 +759,9 @@ HTML = f"<html><body>{WORDS}</body></html>"
 
 def rows() -> Iterator[Row]:
     """The faults, in the order of their numbers."""
-    yield Row(1, "a port where nobody listens", "refused", whole, DOWN, 2)
-    yield Row(1, "a name that there is not", "unknown", whole, DOWN, 2)
+    for place, name in (("refused", "a port where nobody listens"), ("unknown", "a name that there is not")):
+        yield Row(1, name, place, whole, None, 1, route={"retry": {}})
+        yield Row(1, name, place, None, DOWN, 2)
     yield Row(2, "a black hole", "hole", whole, SILENT, 1, 1.2, **QUICK)
     yield Row(3, "https where http is spoken", "plain", whole, DOWN, 1)
     yield Row(3, "a certificate signed by nobody", "secure", whole, DOWN, 1)
@@ -803,6 +833,10 @@ def breaks() -> Iterator[Row]:
     yield Row(13, "FIN at the end of the body", closed, whole, failed)
     yield Row(13, "a body that ends in mid-answer", ended, whole, failed)
     yield Row(13, "FIN inside a frame", torn, whole, failed)
+    # Through LiteLLM the connection says nothing of it, and falls silent.
+    yield Row(13, "garbage instead of HTTP in mid-answer", garbled, whole, failed, seconds=4, **QUICK)
+    yield Row(13, "garbage instead of events in mid-answer", unreadable, whole, failed)
+    yield Row(13, "garbage instead of gzip in mid-answer", damaged, whole, failed)
     yield Row(13, "an error in mid-answer", error_later, whole, failed)
     yield Row(13, "RST, and the next refuses a prefill", reset, whole, None, behind=no_prefill)
     yield Row(13, "RST, and the next begins anew", reset, whole, None, behind=anew)

@@ -15,7 +15,7 @@ from router.drill import VirtualLoop
 from router.errors import Busy, TargetDown, Unanswered
 from router.events import Event, Events, Finish, Order, Start, Text
 from router.failover import Candidate, Policy, failover, standing
-from router.failover.hedge import Hedge
+from router.failover.hedge import Hedge, race
 from router.failover.load import Load
 from tests.conftest import LANES, Workspace, routes, serving
 from tests.provider import Reply, provider, text
@@ -150,6 +150,35 @@ async def test_a_client_that_leaves_during_the_race_closes_both() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asked
     assert (first.closed, second.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("turn", range(12))
+async def test_whenever_a_client_leaves_nothing_of_the_race_is_left(turn: int) -> None:
+    """Both have just come by something; the client leaves so many turns of the loop later, be it while the loser is let go of."""
+    ready, made, gone = asyncio.Event(), list[str](), set[str]()
+
+    async def racer(name: str) -> str:
+        await ready.wait()
+        made.append(name)
+        return name
+
+    async def let_go(name: str) -> None:
+        await asyncio.sleep(0)
+        gone.add(name)
+
+    racing = asyncio.create_task(race(racer("a"), lambda: racer("b"), 0, let_go))
+    for _ in range(5):
+        await asyncio.sleep(0)  # both run
+    ready.set()
+    for _ in range(turn):
+        await asyncio.sleep(0)
+    racing.cancel()
+    try:
+        kept = {await racing}
+    except asyncio.CancelledError:
+        kept = set[str | None]()
+    assert gone | kept == set(made)
+    assert not gone & kept
 
 
 async def test_hedges_cost_no_more_than_was_declared() -> None:

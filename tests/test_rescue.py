@@ -2,9 +2,10 @@
 
 import asyncio
 import itertools
-import random
 import re
+import time
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,12 @@ from router.chat import Ask, Message, Result
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import ContentFiltered, TargetDown, TargetRefused
-from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
+from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.failover import Candidate, Policy, failover
 from router.failover.rescue import WISH, Diverged, Splice
+from router.steps.tools import tools
+from router.toolbox import Toolbox, load
+from tests.virtual import jumping
 
 CANONICAL = (
     "The router takes a question from the page, looks up which model should answer it, and asks that model. The model begins to "
@@ -69,10 +73,34 @@ def helper(kind: str, asked: list[Ask], canonical: str = CANONICAL) -> Answer:
     return answer
 
 
+def roundabout(before: str, pieces: list[str], how: str) -> Answer:
+    """A target that thinks, or asks for a tool, before it says these and then breaks off."""
+
+    async def answer(ask: Ask) -> Events:
+        yield Start("first", "m")
+        if "thought" in before:
+            yield Thought("Hm. ")
+        if "tool" in before and ask.messages[-1].role != "tool":
+            yield ToolCall("c1", "greet", {"name": "Ann"})
+            yield Finish("tool-calls", Usage(3, 1))
+            return
+        async with aclosing(broken(pieces, how)(ask)) as events:
+            async for event in events:
+                if not isinstance(event, Start):
+                    yield event
+
+    return answer
+
+
 async def heard(*candidates: Candidate, ask: Ask = ASK, policy: Policy = QUICK) -> list[Event]:
+    """What comes of a question to these."""
+    return await all_of(failover(candidates, policy), ask)
+
+
+async def all_of(answer: Answer, ask: Ask = ASK) -> list[Event]:
     """The whole answer, its order checked."""
     order = Order()
-    async with asyncio.timeout(20), aclosing(failover(candidates, policy)(ask)) as events:
+    async with asyncio.timeout(20), aclosing(answer(ask)) as events:
         seen = [order.see(event) async for event in events]
     order.end()
     return seen
@@ -86,21 +114,48 @@ def text(events: list[Event]) -> str:
 HELPERS = {"prefill": True, "refuses": True, "ignores": True, "wish": False, "repeats": True, "ignores the wish": False}
 
 
-@pytest.mark.parametrize("how", ["cut", "malformed", "status_500", "ended", "silent"])
+HOWS = ["cut", "malformed", "status_500", "ended", "silent"]
+
+
+@pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("kind", HELPERS)
-async def test_an_answer_that_breaks_off_is_finished(kind: str, how: str) -> None:
-    """After each of its words (a silence, which takes its time, after some): the client reads it whole, with one finish."""
-    places = random.Random(1).sample(range(1, len(WORDS)), 5) if how == "silent" else range(1, len(WORDS))
-    for count in places:
+def test_an_answer_that_breaks_off_is_finished(kind: str, how: str) -> None:
+    """After each of its words: the client reads it whole, with one finish."""
+    for count in range(1, len(WORDS)):
         asked: list[Ask] = []
         second = Candidate("second", helper(kind.removesuffix(" the wish"), asked), prefill=HELPERS[kind])
-        seen = await heard(Candidate("first", broken(WORDS[:count], how)), second)
+        seen = jumping(heard(Candidate("first", broken(WORDS[:count], how)), second))
         assert text(seen) == CANONICAL, (count, how)
         assert [type(event) for event in seen if not isinstance(event, Text)] == [Start, Finish]
         end = seen[-1]
         assert isinstance(end, Finish)
         assert [attempt.target for attempt in end.attempts] == ["first", "second"] if kind != "refuses" else True
         assert end.attempts[-1].outcome == "ok"
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("kind", HELPERS)
+@pytest.mark.parametrize("before", ["a thought", "a tool round", "a thought and a tool round"])
+def test_so_is_one_that_breaks_off_after_something_else(before: str, kind: str, how: str) -> None:
+    """After a thought and after a tool has run, wherever it is cut: neither comes twice, nor does a word."""
+    loaded = load("mine", 'def greet(name: str) -> str:\n    """Greets."""\n    return "Hello"\n', Path("tools/mine.py"), "test")
+    greeter = Toolbox(loaded.tools, 5)
+    loaded.close()
+    for count in (1, 2, 3, 10, 23, 37, 50, len(WORDS) - 1):
+        second = Candidate("second", helper(kind.removesuffix(" the wish"), []), prefill=HELPERS[kind])
+        answer = failover([Candidate("first", roundabout(before, WORDS[:count], how)), second], QUICK)
+        if "tool" in before:
+            answer = tools(toolbox=greeter, max_steps=5)(answer)
+        seen = jumping(all_of(answer))
+        assert text(seen) == CANONICAL, count
+        kinds = [type(event) for event in seen if not isinstance(event, Text)]
+        thought = [Thought] if "thought" in before else []
+        rounds = [Start, *thought, ToolCall, ToolResult] if "tool" in before else []
+        assert kinds == [*rounds, Start, *thought, Finish]
+        end = seen[-1]
+        assert isinstance(end, Finish)
+        assert end.reason == "stop"
+        assert end.usage == (Usage(8, 8) if rounds else Usage(5, 7))
 
 
 @given(st.lists(st.integers(0, len(CANONICAL)), max_size=4), st.sampled_from([kind for kind in HELPERS if kind != "repeats"]))
@@ -308,6 +363,22 @@ def test_two_halves(halves: tuple[str, str]) -> None:
     for pieces in ([new], list(new)):
         splice = Splice(said)
         assert "".join([*(splice.feed(piece) for piece in pieces), splice.end()]) == JOINED[halves]
+
+
+def test_a_long_answer_that_is_begun_anew_is_looked_through_once() -> None:
+    """However many pieces it comes in: 190,000 characters in other words, and then the end of what was said."""
+    start, end = "So it begins. " * 1_000, " And here it broke off, in the middle of a sentence that"
+    splice = Splice(start * 3 + end)
+    began = time.process_time()
+    assert splice.feed(start) == ""
+    assert "".join(map(splice.feed, itertools.repeat("But ", 44_000))) == ""
+    assert splice.feed(end[:20]) == ""
+    assert splice.feed(end[20:] + " goes on.") == " goes on."
+    assert time.process_time() - began < 3
+    splice = Splice(start * 3 + end)
+    splice.feed(start)
+    with pytest.raises(Diverged):
+        list(map(splice.feed, itertools.repeat("But ", 50_000)))
 
 
 @given(st.text("ab c,.\n", min_size=1, max_size=40), st.text("ab c,.\n", max_size=40), st.data())

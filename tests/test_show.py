@@ -42,7 +42,7 @@ def test_a_route_is_shown_whole(workspace: Workspace, capsys: pytest.CaptureFixt
         "             2. history: keep 40",
         "             3. params: temperature 0",
         "             4. tools: get_weather; at most 5 model calls",
-        "  timeout    connect 3s, first_token 10s, idle 15s, tool 20s, total 5m",
+        "  timeout    connect 2s, first_token 10s, idle 15s, tool 20s, total 5m",
         "  retry      attempts 2, backoff 250ms..4s, budget 10%",
         "  breaker    failures 5, within 30s, open 4s, slow never",
         "  hedge      after 1.5s, at_most 5%",

@@ -52,7 +52,7 @@ class Timeout:
     total: for the whole answer, all its model calls and tools together
     """
 
-    connect: Seconds = 3.0
+    connect: Seconds = 2.0
     first_token: Seconds = 10.0
     idle: Seconds = 15.0
     tool: Seconds = 20.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from router.chat import Ask
 from router.errors import Attempt, TargetDenied, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Start
+from router.failover.breaker import Admission, Breaker
 from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
@@ -22,6 +23,7 @@ class Opened:
     """
 
     candidate: Candidate
+    admission: Admission
     start: Start
     first: Event
     events: AsyncGenerator[Event, None]
@@ -62,27 +64,24 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     try:
         events = candidate.answer(ask)
         start: Start | None = None
-        left = first_token
+        limit = left = min(first_token, admission.patience)
         while True:
             event = await following(events, watch, left, candidate.name, "timeout_first_token")
             took = clock() - began
-            left = max(0.0, first_token - took)
+            left = max(0.0, limit - took)
             if isinstance(event, Start):
                 start = event
                 continue
             if event is None or start is None or _is_empty(event, ask):
                 raise TargetDown(candidate.name, "empty")
-            breaker.began()
+            breaker.began(admission)
             standing.load.started(took)
             standing.pace.started(took)
-            opened = Opened(candidate, start, event, events, began, took)
+            opened = Opened(candidate, admission, start, event, events, began, took)
             return opened
     except TargetError as error:
         ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
-        if isinstance(error, TargetDenied):
-            breaker.open()
-        elif isinstance(error, TargetDown):
-            breaker.failed()
+        _told(breaker, admission, error)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more.
@@ -97,13 +96,26 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 await events.aclose()
 
 
-def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], None]) -> TargetSilent:
-    """Why it may not be asked now; noted."""
-    switched = candidate.switch.off
-    wait = None if switched else candidate.standing.breaker.wait()
+def _told(breaker: Breaker, admission: Admission, error: TargetError) -> None:
+    """Tell the breaker what an error says of the target."""
+    if isinstance(error, TargetDenied):
+        breaker.denied(admission)
+    elif isinstance(error, TargetSilent):
+        breaker.fell_silent(admission)
+    elif isinstance(error, TargetDown):
+        breaker.failed(admission)
+        if error.retry_after is not None:
+            breaker.leave(error.retry_after)
+
+
+def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], None]) -> TargetDown:
+    """Why it may not be asked now; noted. Only one that said itself for how long is worth waiting for."""
+    breaker, switched = candidate.standing.breaker, candidate.switch.off
+    wait = None if switched else breaker.wait()
     outcome = "drained" if switched else "breaker_open"
     ended(outcome, wait)
-    return TargetSilent(candidate.name, outcome, retry_after=wait)
+    kind = TargetDown if breaker.by_its_word and not switched else TargetSilent
+    return kind(candidate.name, outcome, retry_after=wait)
 
 
 def _is_empty(event: Event, ask: Ask) -> bool:

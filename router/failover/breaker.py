@@ -1,14 +1,18 @@
 """A target that keeps failing is left alone for a while, then tried by one request at a time.
 
-    closed ──failures within a time──▶ open ──its time is over──▶ half open: one probe ──it answers──▶ closed
-                                        ▲────────────────────────────────────┘ it fails
+    closed ──failures within a time──▶ open ──its time is over──▶ half open: one probe ──it speaks──▶ on trial ──a success──▶ closed
+                                        ▲────────────────────────────────────┘ it fails                   │
+                                        ▲─────────────────────────────────────────────────────────────────┘ one failure
 
+What comes of a question counts for the time in which it was let in: those of before it opened say nothing afterwards, good or bad.
 It knows no clock but the one it is given, and no target but by what is told to it.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from router.config.declaration import Breaker as Declared
@@ -16,13 +20,20 @@ from router.config.declaration import Breaker as Declared
 Clock = Callable[[], float]
 State = Literal["closed", "half_open", "open"]
 
+PATIENT = 4
+"""Of so many probes of a target that was silent, one is waited for as long as any request: it may be slow to start now."""
+MOST_LEFT = 60.0
+"""Seconds. Who wants to be left alone for longer (a provider once said three days) is asked again after this."""
 
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Admission:
-    """Leave to ask a target. While its breaker is half open there is one at a time: the probe's."""
+    """Leave to ask a target: one for everybody while its breaker is closed; while it is half open each probe has its own.
 
+    patience: seconds for which its first word is waited at most
+    """
 
-CLOSED = Admission()
-"""That of everybody, while it is closed."""
+    patience: float = math.inf
 
 
 class Breaker:
@@ -32,61 +43,121 @@ class Breaker:
         self._declared = declared
         self._clock = clock
         self._failed: deque[float] = deque(maxlen=declared.failures)
-        self._until: float | None = None
-        """When it is half open; None while it is closed."""
+        self._everybody: Admission | None = Admission()
+        """None while it is open, or half open."""
+        self._trial = False
+        """Whether a probe speaks, or spoke, and no answer came to its end since."""
+        self._until = -math.inf
+        """When the next probe may be asked."""
         self._probe: Admission | None = None
+        self._patient: Admission | None = None
+        """A probe beside which others are asked, because it may take long."""
+        self._silences = 0
+        """Since it opened, in a row."""
+        self._free = -math.inf
+        """When it may be asked again by its own word."""
 
-    def admit(self) -> "Admission | None":
+    def admit(self) -> Admission | None:
         """Leave to ask the target now; None where it may not be asked. Whoever has it says what came of it, or lets it `rest`."""
-        if self._until is None:
-            return CLOSED
-        if self._probe is not None or self._clock() < self._until:
+        now = self._clock()
+        if now < self._free:
             return None
-        self._probe = Admission()
+        if self._everybody is not None:
+            return self._everybody
+        if self._probe is not None or now < self._until:
+            return None
+        # Counted from here: a probe that takes long to fail would keep a target that is well again waiting for as long.
+        self._until = now + self._declared.open
+        if self._silences and self._silences % PATIENT == 0 and self._patient is None:
+            self._patient = Admission()
+            return self._patient
+        self._probe = Admission(self._declared.open) if self._silences else Admission()
         return self._probe
 
     @property
     def state(self) -> State:
         """How it stands: half open is one whose time is over, whether its probe runs or not."""
-        if self._until is None:
+        now = self._clock()
+        if now < self._free:
+            return "open"
+        if self._everybody is not None:
             return "closed"
-        return "half_open" if self._probe is not None or self._clock() >= self._until else "open"
+        return "half_open" if self._probe is not None or now >= self._until else "open"
+
+    @property
+    def by_its_word(self) -> bool:
+        """Whether nothing but the target's own word keeps it from being asked."""
+        return self._everybody is not None and self._clock() < self._free
 
     def wait(self) -> float:
         """Seconds until it may be asked, as far as is known."""
-        return 0.0 if self._until is None else max(0.0, self._until - self._clock())
+        until = self._free if self._everybody is not None else max(self._free, self._until)
+        return max(0.0, until - self._clock())
 
-    def began(self) -> None:
+    def began(self, admission: Admission) -> None:
         """It speaks: others may ask it too. Whether that was a success shows at the end."""
-        self._until = None
-        self._probe = None
+        if admission is self._probe or admission is self._patient:
+            self._everybody = admission
+            self._trial = True
+            self._probe = self._patient = None
 
-    def succeeded(self) -> None:
+    def succeeded(self, admission: Admission) -> None:
         """It answered, to the end."""
-        self.began()
-        self._failed.clear()
+        self.began(admission)
+        if admission is self._everybody:
+            self._trial = False
+            self._failed.clear()
 
-    def failed(self) -> None:
-        """It did not. A probe that fails opens it again; so does the last failure of too many."""
-        now = self._clock()
-        self._failed.append(now)
-        many = len(self._failed) == self._declared.failures and now - self._failed[0] <= self._declared.within
-        if self._probe is not None or many:
+    def failed(self, admission: Admission) -> None:
+        """It did not. A probe that fails opens it again; so does the last failure of too many, and any failure on trial."""
+        if admission is self._probe:
+            self._probe = None
+            self._silences = 0
+        elif admission is self._everybody:
+            now = self._clock()
+            self._failed.append(now)
+            if self._trial or (len(self._failed) == self._declared.failures and now - self._failed[0] <= self._declared.within):
+                self.open()
+
+    def fell_silent(self, admission: Admission) -> None:
+        """It failed, and whoever asked waited for that. The next probe is not waited for as long."""
+        silences = self._silences + 1 if admission is self._probe else 1
+        opens = admission is self._probe or admission is self._everybody
+        self.failed(admission)
+        if opens and self._everybody is None:
+            self._silences = silences
+
+    def denied(self, admission: Admission) -> None:
+        """Its key does not work: it is left alone, however often it failed."""
+        if admission is self._probe:
+            self.failed(admission)
+        elif admission is self._everybody:
             self.open()
 
+    def leave(self, seconds: float) -> None:
+        """It said when it may be asked again: not before, whoever asks."""
+        self._free = max(self._free, self._clock() + min(seconds, MOST_LEFT))
+
     def open(self) -> None:
-        """Leave it alone, however often it failed: its key does not work."""
-        self._until = self._clock() + self._declared.open
-        self._probe = None
-        self._failed.clear()
+        """Leave it alone from now on."""
+        self._shut(self._clock() + self._declared.open)
 
     def half_open(self) -> None:
         """Its time is over: one request may try it."""
-        self._until = self._clock()
-        self._probe = None
-        self._failed.clear()
+        self._free = -math.inf
+        self._shut(self._clock())
 
-    def rest(self, admission: "Admission") -> None:
+    def rest(self, admission: Admission) -> None:
         """Nothing came of it, good or bad: whoever asked has gone, or what was asked was at fault."""
-        if self._probe is admission:
+        if admission is self._probe:
             self._probe = None
+            self._until = self._clock()
+        if admission is self._patient:
+            self._patient = None
+
+    def _shut(self, until: float) -> None:
+        self._everybody = self._probe = self._patient = None
+        self._trial = False
+        self._until = until
+        self._silences = 0
+        self._failed.clear()

@@ -105,6 +105,10 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
 
 BUSY = frozenset({"status_429", "breaker_open", "drained"})
 """Outcomes after which it is worth coming back, and when."""
+PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window"})
+"""Outcomes of targets that were not asked at all."""
+UNHEARD = frozenset({"connection", "breaker_open"})
+"""Outcomes that cost nothing but time: the next target is asked rather than the same one waited for."""
 
 
 class Chain:
@@ -134,13 +138,13 @@ class Chain:
     def finished(self, opened: Opened) -> None:
         """A stream came to its end."""
         self.note(opened.ended("ok"))
-        opened.candidate.standing.breaker.succeeded()
+        opened.candidate.standing.breaker.succeeded(opened.admission)
         opened.candidate.standing.retries.earn()
 
     def broke(self, opened: Opened, outcome: str, used: tuple[int, int] | None = None) -> None:
         """A stream that had begun broke off. `used`: tokens it had cost, where its provider said."""
         self.note(opened.ended(outcome))
-        opened.candidate.standing.breaker.failed()
+        opened.candidate.standing.breaker.failed(opened.admission)
         if used is not None:
             self._used = self.total(Usage(*used))
 
@@ -157,15 +161,17 @@ class Chain:
 
     async def rescue(self, broken: Candidate, heard: Heard, watch: Watch) -> Opened | None:
         """A stream that goes on from what was heard: of the targets after the one that broke off, then of those before it,
-        then of itself. None where nobody can, or it may not be.
+        then of itself. None where nobody can, or it may not be. Who was asked already is asked out of its second tries.
         """
+        if self._rescues <= 0:
+            return None
         after = self._order.index(broken) + 1
         said = heard.text
         ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (_anew,)
         for candidate in [*self._order[after:], *self._order[:after]]:
+            if self._was_asked(candidate) and not candidate.left_alone and not candidate.standing.retries.spend():
+                continue
             for way in ways if candidate.prefill else ways[-1:]:
-                if self._rescues <= 0:
-                    return None
                 try:
                     opened = await self._ask_once(candidate, way(self._ask, said), watch)
                 except TargetError as error:
@@ -176,6 +182,9 @@ class Chain:
                 heard.continued()
                 return opened
         return None
+
+    def _was_asked(self, candidate: Candidate) -> bool:
+        return any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)
 
     async def _in_turn(self, watch: Watch) -> Opened | None:
         """One after the other, until one starts. None where none does."""
@@ -231,7 +240,7 @@ class Chain:
         try:
             return await self._ask_once(candidate, self._ask, watch)
         except TargetDown as error:
-            if not self._worth_it(error):
+            if not self._worth_it(candidate, error):
                 raise
             known = iter([error])
 
@@ -242,20 +251,28 @@ class Chain:
 
         def allowed(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
-            left = state.attempt_number < self._retry.attempts
-            return left and error is not None and self._worth_it(error) and candidate.standing.retries.spend()
+            if state.attempt_number >= self._retry.attempts or not isinstance(error, TargetDown) or not self._worth_it(candidate, error):
+                return False
+            return error.outcome in PASSED_OVER or candidate.standing.retries.spend()
 
         return await AsyncRetrying(retry=allowed, wait=self._wait, reraise=True)(again)
 
     async def _ask_once(self, candidate: Candidate, ask: Ask, watch: Watch) -> Opened:
         return await attempt(candidate, ask, watch, self.timeout.first_token, self.note)
 
-    def _worth_it(self, error: BaseException) -> bool:
-        """Whether the same target may be asked again: not one that was silent, not one that wants to be left alone for long."""
-        if not isinstance(error, TargetDown) or isinstance(error, TargetSilent):
+    def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
+        """Whether the same target may be asked again: not one that was silent, nor one that will be left alone when its wait is over."""
+        told = error.retry_after or 0
+        if isinstance(error, TargetSilent) or candidate.switch.off or candidate.standing.breaker.wait() > told:
             return False
-        left = self._ask.until - self._clock()
-        return self._retry.attempts > 1 and (error.retry_after or 0) <= min(self._retry.backoff.most, left)
+        longest = self._retry.backoff.most
+        if any(not one.left_alone for one in self._waiting):
+            if error.outcome in UNHEARD:
+                return False
+        else:
+            # Nobody else can be asked: whoever waits for a first word would as well wait for this one.
+            longest = max(longest, self.timeout.first_token)
+        return self._retry.attempts > 1 and told <= min(longest, self._ask.until - self._clock())
 
     def _wait(self, state: RetryCallState) -> float:
         backoff = self._retry.backoff

@@ -1,7 +1,7 @@
 """A second target while the first is late: when, how often, and who wins."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
 from router.config.declaration import Hedge as Declared
@@ -44,7 +44,7 @@ async def race(
 ) -> T | None:
     """What the first comes by; or, where that takes longer than the delay (seconds), what either of the two comes by sooner.
 
-    Whoever loses is stopped, and what it came by all the same is let go.
+    Whoever loses is stopped, and what it came by all the same is let go; twice, where somebody is stopped in the middle of that.
     """
     racers = [asyncio.create_task(first)]
     won: asyncio.Task[T | None] | None = None
@@ -61,11 +61,15 @@ async def race(
         for task in racers:
             task.cancel()
         try:
-            results = await asyncio.gather(*racers, return_exceptions=True)
+            await asyncio.gather(*racers, return_exceptions=True)
+            await _all_of([task for task in racers if task is not won], let_go)
         except asyncio.CancelledError:
-            if won is not None and (kept := won.result()) is not None:
-                await let_go(kept)  # whoever waited for it has gone
+            await _all_of(racers, let_go)  # whoever waited for it has gone
             raise
-        for task, made in zip(racers, results, strict=True):
-            if task is not won and made is not None and not isinstance(made, BaseException):
-                await let_go(made)
+
+
+async def _all_of(racers: Sequence[asyncio.Task[T | None]], let_go: Callable[[T], Awaitable[None]]) -> None:
+    """Let go of what these came by."""
+    for task in racers:
+        if task.done() and not task.cancelled() and task.exception() is None and (made := task.result()) is not None:
+            await let_go(made)

@@ -51,17 +51,23 @@ class Splice:
         self._joined = not said.strip()
         self._owed = len(said) - len(said.rstrip())
         """White space that was said already, and comes again: a continuation begins after the last word."""
+        self._same: int | None = None
+        """Characters that both have at their beginning, once they differ: it is looked for once, not with every piece."""
+        self._passed: int | None = None
+        """Characters of a new beginning in other words, which are looked through as they come and not held."""
 
     def feed(self, piece: str) -> str:
         """What of the continuation may go out now."""
         if self._joined:
             return self._paid(piece)
         self._held += piece
-        return self._decide(over=False)
+        return self._caught_up(over=False) if self._passed is not None else self._decide(over=False)
 
     def end(self) -> str:
         """The continuation is over: the rest of it. Diverged where it began anew and never got as far."""
-        return "" if self._joined else self._decide(over=True)
+        if self._joined:
+            return ""
+        return self._caught_up(over=True) if self._passed is not None else self._decide(over=True)
 
     def _decide(self, *, over: bool) -> str:
         said, new = self._said, self._held
@@ -74,22 +80,26 @@ class Splice:
             return self._join(bare[len(start.rstrip()) :])
         if start.startswith(bare) and not over:
             return ""
-        same = _common(start, bare)
-        if same >= max(REPEATED, len(start) // 4):
-            return self._caught_up(bare, over=over)
+        if self._same is None:
+            self._same = _common(start, bare)
+        if self._same >= max(REPEATED, len(start) // 4):
+            self._passed, self._held = 0, bare
+            return self._caught_up(over=over)
         # It took up its last words again: as long as all of it could be those, more is waited for.
         if not over and len(bare) < len(said) and _ends_with_start_of(said, bare):
             return ""
         again = _overlap(said, bare)
         return self._join(bare[again:] if again else new)
 
-    def _caught_up(self, new: str, *, over: bool) -> str:
+    def _caught_up(self, *, over: bool) -> str:
         """It began anew, in other words somewhere: it joins where the last words that were said stand in it again."""
-        tail = self._said.rstrip()[-4 * REPEATED :]
-        at = new.find(tail)
+        tail = self._said[-self._owed - 4 * REPEATED : len(self._said) - self._owed]
+        at = self._held.find(tail)
         if at >= 0:
-            return self._join(new[at + len(tail) :])
-        if over or len(new) > MOST_HELD:
+            return self._join(self._held[at + len(tail) :])
+        seen = max(0, len(self._held) - len(tail) + 1)
+        self._passed, self._held = (self._passed or 0) + seen, self._held[seen:]
+        if over or self._passed > MOST_HELD:
             raise Diverged
         return ""
 

@@ -909,7 +909,7 @@ def test_a_route_inherits_what_it_does_not_say(workspace: Workspace) -> None:
         "targets: [a]}", "targets: [a], timeout: {first_token: 60s}}"
     )
     one = declared(workspace, written).routes.routes["m"]  # type: ignore[index]  # a Name is a str
-    assert (one.timeout.first_token, one.timeout.idle, one.timeout.connect) == (60.0, 7.0, 3.0)
+    assert (one.timeout.first_token, one.timeout.idle, one.timeout.connect) == (60.0, 7.0, 2.0)
     assert (one.retry.attempts, one.retry.backoff) == (4, Span(0.25, 4.0))
 
 
@@ -918,7 +918,7 @@ def test_a_plain_route_has_the_defaults(workspace: Workspace) -> None:
     one = declared(workspace, TARGETS + ROUTES).routes.routes["m"]  # type: ignore[index]  # a Name is a str
     assert (one.max_steps, one.reasoning, one.aliases, one.tools) == (5, "hide", (), ())
     limits = one.timeout
-    assert (limits.connect, limits.first_token, limits.idle, limits.tool, limits.total) == (3.0, 10.0, 15.0, 20.0, 300.0)
+    assert (limits.connect, limits.first_token, limits.idle, limits.tool, limits.total) == (2.0, 10.0, 15.0, 20.0, 300.0)
 
 
 def test_an_optional_target_is_skipped_while_its_variable_is_not_set(workspace: Workspace) -> None:
