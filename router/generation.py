@@ -28,9 +28,9 @@ from router.config.limits import Price
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import Candidate, Clock, Load, Policy, Pool, Standing, Switch, failover, standing
+from router.failover import NOBODY, Candidate, Clock, Hint, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.quotas import Local, Quota, RedisCounts, Store
-from router.shared import Redis, RedisStore
+from router.shared import Hints, Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target, priced
@@ -76,6 +76,8 @@ class Kept:
     )
     redis: Redis | None = None
     """What replicas share; None where `server.redis` is not declared."""
+    hints: Hints | None = None
+    """What they tell each other of targets."""
     tool_servers: list[McpServer] = field(default_factory=list[McpServer])
     """Each once, whichever routes grant its tools."""
     stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
@@ -134,6 +136,9 @@ class Generation:
             self._warming.add(asyncio.create_task(warm()))
         if self.kept.redis is not None:
             self.kept.redis.start()
+        if self.kept.hints is not None:
+            self.kept.hints.keep({_called(target) for target in self.declaration.routes.targets.values()})
+            self.kept.hints.start()
         for server in self.kept.tool_servers:
             server.start()
 
@@ -154,6 +159,8 @@ class Generation:
         await asyncio.gather(*(server.close() for server in self.kept.tool_servers))
         if self.kept.redis is not None:
             await self.kept.redis.close()
+            if self.kept.hints is not None and self.kept.redis.closed:
+                await self.kept.hints.close()
 
     def discard(self) -> None:
         """The same, where it was never started."""
@@ -216,6 +223,7 @@ class _Builder:
         if self.kept.redis is not None:
             same = self.kept.redis is before.redis
             self.kept.shared = before.shared if same and before.shared else RedisCounts(self.kept.redis, before.local)
+            self.kept.hints = before.hints if same and before.hints else Hints(self.kept.redis)
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
@@ -312,8 +320,9 @@ class _Builder:
         key = (target.name, route.breaker, route.retry)
         if key not in self.kept.standings:
             known, fared = self._before.standings.get(key, (None, None))
-            if fared is None or known != declared:
-                fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock)
+            hint: Hint = NOBODY if self.kept.hints is None or declared.script else self.kept.hints.of(_called(declared))
+            if fared is None or known != declared or fared.breaker.hint is not hint:
+                fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock, hint)
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
         switch = self.kept.switches.setdefault(target.name, self._before.switches.get(target.name) or Switch())
@@ -404,6 +413,11 @@ class _Builder:
             values, fits = {own: value}, value is not UNFIT
         step = built(line.options, record, values, self._complaints) if fits else UNFIT
         return None if step is UNFIT else cast("Step", step)
+
+
+def _called(target: Declared) -> str:
+    """What replicas call a target when they tell each other of it: by what is asked, whatever a file names it."""
+    return hashlib.sha256(repr((target.model, target.api_base, target.api_version)).encode()).hexdigest()
 
 
 def _pool(members: Sequence[Name | Member], candidates: Mapping[str, Candidate], route: Route) -> Pool | None:

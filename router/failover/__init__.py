@@ -7,9 +7,23 @@ goes on from what was said, or the answer ends with one Failure. Retry, fallback
 folder and nowhere else.
 """
 
-from router.failover.breaker import Breaker, Clock
+from router.failover.breaker import NOBODY, Breaker, Clock, Hint
 from router.failover.candidate import Candidate, Pool, Position, Standing, Switch, standing
 from router.failover.chain import Policy, failover
 from router.failover.load import Load
 
-__all__ = ["Breaker", "Candidate", "Clock", "Load", "Policy", "Pool", "Position", "Standing", "Switch", "failover", "standing"]
+__all__ = [
+    "NOBODY",
+    "Breaker",
+    "Candidate",
+    "Clock",
+    "Hint",
+    "Load",
+    "Policy",
+    "Pool",
+    "Position",
+    "Standing",
+    "Switch",
+    "failover",
+    "standing",
+]

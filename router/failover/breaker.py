@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from router.config.declaration import Breaker as Declared
 
@@ -36,10 +36,36 @@ class Admission:
     patience: float = math.inf
 
 
+class Hint(Protocol):
+    """What other replicas say of a target, and are told. Neither opens a breaker: each finds out for itself."""
+
+    @property
+    def warned(self) -> bool:
+        """Whether one of them leaves it alone now."""
+        ...
+
+    def tell(self, seconds: float) -> None:
+        """It is left alone here for so long; with 0, no longer."""
+        ...
+
+
+class _Nobody:
+    """There are no others."""
+
+    warned = False
+
+    def tell(self, seconds: float) -> None:
+        """To nobody."""
+
+
+NOBODY = _Nobody()
+
+
 class Breaker:
     """The breaker of one target, shared by every route that asks it in the same way."""
 
-    def __init__(self, declared: Declared, clock: Clock = time.monotonic) -> None:
+    def __init__(self, declared: Declared, clock: Clock = time.monotonic, hint: Hint = NOBODY) -> None:
+        self.hint = hint
         self._declared = declared
         self._clock = clock
         self._failed: deque[float] = deque(maxlen=declared.failures)
@@ -105,6 +131,8 @@ class Breaker:
         """It answered, to the end."""
         self.began(admission)
         if admission is self._everybody:
+            if self._trial:
+                self.hint.tell(0)
             self._trial = False
             self._failed.clear()
 
@@ -113,6 +141,7 @@ class Breaker:
         if admission is self._probe:
             self._probe = None
             self._silences = 0
+            self.hint.tell(self.wait())
         elif admission is self._everybody:
             now = self._clock()
             self._failed.append(now)
@@ -137,10 +166,12 @@ class Breaker:
     def leave(self, seconds: float) -> None:
         """It said when it may be asked again: not before, whoever asks."""
         self._free = max(self._free, self._clock() + min(seconds, MOST_LEFT))
+        self.hint.tell(self.wait())
 
     def open(self) -> None:
         """Leave it alone from now on."""
         self._shut(self._clock() + self._declared.open)
+        self.hint.tell(self.wait())
 
     def half_open(self) -> None:
         """Its time is over: one request may try it."""

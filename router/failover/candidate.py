@@ -10,7 +10,7 @@ from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Retry
 from router.events import Answer
 from router.failover.allowance import Allowance
-from router.failover.breaker import Breaker, Clock
+from router.failover.breaker import NOBODY, Breaker, Clock, Hint
 from router.failover.load import Load, Pace
 
 RESERVE = 10
@@ -37,12 +37,16 @@ class Standing:
 
 
 def standing(
-    breaker: BreakerDeclared | None = None, retry: Retry | None = None, load: Load | None = None, clock: Clock = time.monotonic
+    breaker: BreakerDeclared | None = None,
+    retry: Retry | None = None,
+    load: Load | None = None,
+    clock: Clock = time.monotonic,
+    hint: Hint = NOBODY,
 ) -> Standing:
     """That of a target nobody has asked yet. `load` may be shared with others: it is the target's, whoever asks."""
     declared = breaker or BreakerDeclared()
     retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
-    return Standing(Breaker(declared, clock), Pace(declared, clock), load or Load(clock), retries, clock)
+    return Standing(Breaker(declared, clock, hint), Pace(declared, clock), load or Load(clock), retries, clock)
 
 
 Position = Literal["auto", "drain", "open"]

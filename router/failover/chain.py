@@ -115,8 +115,8 @@ class Chain:
     """One question's way through the candidates; remembers what was tried."""
 
     def __init__(self, order: Sequence[Candidate], policy: Policy, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
-        # Whoever has been slow comes after all others, and is asked all the same where nobody else answers.
-        self._order = sorted(order, key=lambda candidate: candidate.standing.pace.slow)
+        # Who has been slow, or whom another replica leaves alone, comes after all others, and is asked all the same where nobody else answers.
+        self._order = sorted(order, key=lambda candidate: candidate.standing.pace.slow or candidate.standing.breaker.hint.warned)
         self._waiting = deque(self._order)
         self._clock = order[0].standing.clock
         self._chance = chance

@@ -1,5 +1,6 @@
 """What replicas share through a Redis, where one is declared. While it is away each is on its own."""
 
+from router.shared.hints import Hints
 from router.shared.lease import Lease, Leases, LocalLeases, RedisLeases
 from router.shared.logs import Batch, Ending, Found, Logs, Source, Written
 from router.shared.redis import Away, Mismatch, Redis
@@ -10,6 +11,7 @@ __all__ = [
     "Batch",
     "Ending",
     "Found",
+    "Hints",
     "Lease",
     "Leases",
     "LocalLeases",

@@ -1,0 +1,96 @@
+"""What replicas tell each other of targets, over a real Redis."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from router.config.values import Secret
+from router.shared import Hints, Redis
+from router.shared.redis import key
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.provider import Provider, Reply, error, provider, text
+from tests.redis_cli import keys, said
+from tests.services import RedisServer, redis_server
+
+pytestmark = pytest.mark.usefixtures("patient")
+
+
+@asynccontextmanager
+async def replica(server: RedisServer) -> AsyncGenerator[tuple[Hints, Redis], None]:
+    """What one replica knows."""
+    redis = Redis(Secret(server.url))
+    redis.hold()
+    await redis.looked_for()
+    hints = Hints(redis)
+    hints.start()
+    try:
+        yield hints, redis
+    finally:
+        redis.release()
+        await redis.close()
+        await hints.close()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until this becomes true."""
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_one_that_is_left_alone_is_known_to_the_others_for_as_long() -> None:
+    """And to be well again as soon as it is told; of other targets nothing is said."""
+    async with redis_server() as server, replica(server) as (here, _), replica(server) as (there, _):
+        other, stranger = there.of("a"), there.of("b")
+        here.of("a").tell(30)
+        await until(lambda: other.warned)
+        assert not stranger.warned
+        assert 28_000 < int(await said(server, "PTTL", key("a", "breaker"))) <= 31_500
+        here.of("a").tell(0)
+        await until(lambda: not other.warned)
+        here.of("a").tell(0.1)
+        await until(lambda: other.warned)
+        await until(lambda: not other.warned)
+        assert await keys(server) == ["pointsman:probe"] or not await keys(server)
+
+
+async def test_while_redis_is_away_nobody_waits_and_nothing_is_known() -> None:
+    """Telling costs nothing; when it is back, so are the hints."""
+    async with redis_server() as server, replica(server) as (here, redis), replica(server) as (there, _):
+        await server.daemon.kill()
+        here.of("a").tell(30)
+        await until(lambda: not redis.here)
+        assert not there.of("a").warned
+        await server.daemon.start()
+        await redis.back()
+        here.of("a").tell(30)
+        await until(lambda: there.of("a").warned)
+
+
+def declared(server: RedisServer, one: Provider, other: Provider) -> str:
+    """Two targets in order; one failure opens a breaker."""
+    targets = direct_target(one.base, "a") + direct_target(other.base, "b")
+    route = "targets: [a, b]\n    retry: {attempts: 1}\n    breaker: {failures: 1, within: 30s, open: 20s}"
+    return routes(targets, route, f"server: {{redis: '{server.url}'}}\n")
+
+
+async def test_what_one_replica_leaves_alone_another_asks_last(workspace: Workspace) -> None:
+    """It had no failure of its own, and spends no request on finding out; where nobody else answers it asks all the same."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(redis_server())
+        sick = await stack.enter_async_context(provider(error(503)))
+        well = await stack.enter_async_context(provider(Reply(text("From b"))))
+        workspace.write("routes.yaml", declared(server, sick, well))
+        one: Client = await stack.enter_async_context(serving(workspace.build()))
+        other_generation = workspace.build()
+        other: Client = await stack.enter_async_context(serving(other_generation))
+        assert (await one.ask()).text == "From b"
+        assert len(sick.requests) == 1
+        standing = next(fared for (name, *_), (_, fared) in other_generation.kept.standings.items() if name == "a")
+        await until(lambda: standing.breaker.hint.warned)
+        assert (await other.ask()).text == "From b"
+        assert len(sick.requests) == 1
+        sick.script, well.script = [Reply(text("From a"))], [error(503)]
+        assert (await other.ask()).text == "From a", "a hint closes nothing"
