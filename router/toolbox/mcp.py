@@ -12,7 +12,7 @@ import os
 import random
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -72,6 +72,8 @@ class McpServer:
         """Whether its tools may be others by now, or it may be gone."""
         self._calls: set[asyncio.Task[tuple[Json, bool]]] = set()
         self._supervisor: asyncio.Task[None] | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        """The connection there is, or is being made."""
         self._tried = False
         self._holders: list[None] = []
 
@@ -132,6 +134,8 @@ class McpServer:
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
+        if self._connecting is not None:
+            await _ended(self._connecting)
 
     async def _supervise(self) -> None:
         """Keep one connection."""
@@ -140,7 +144,7 @@ class McpServer:
         while True:
             self._state = "starting"
             self._settled.clear()
-            connection = asyncio.create_task(self._connection(told=told))
+            connection = self._connecting = asyncio.create_task(self._connection(told=told))
             began = loop.time()
             try:
                 await asyncio.wait([connection], timeout=START)
@@ -149,10 +153,9 @@ class McpServer:
             finally:
                 lasted, was_here = loop.time() - began, self.here
                 self._lost()
-                connection.cancel()
-                await asyncio.wait([connection], timeout=ENDING)
+                await _ended(connection)
+            why = _why(connection)
             if was_here or not told:
-                why = _why(connection) if connection.done() else "timeout"
                 log.warning("tool server is away", extra={"fields": {"server": self.label, "why": why}})
                 told = True
             pause = PAUSES[0] if lasted > STEADY else pause
@@ -171,22 +174,25 @@ class McpServer:
     async def _connection(self, *, told: bool) -> None:
         """One connection, until it is lost: it raises, or returns."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
-        async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(self._opened())
-            stack.push_async_callback(_ended, listening := asyncio.create_task(self._listened(client)))
-            await self._list(client)
-            self._client, self._tried, self._state = client, True, "here"
-            self._settled.set()
-            if told:
-                log.info("tool server is back", extra={"fields": {"server": self.label, "tools": len(self._tools)}})
-            while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(EVERY):
-                        await self._doubt.wait()
-                self._doubt.clear()
+        async with self._opened() as client:
+            listening = asyncio.create_task(self._listened(client))
+            try:
                 await self._list(client)
-                if listening.done():
-                    stack.push_async_callback(_ended, listening := asyncio.create_task(self._listened(client)))
+                self._client, self._tried, self._state = client, True, "here"
+                self._settled.set()
+                if told:
+                    log.info("tool server is back", extra={"fields": {"server": self.label, "tools": len(self._tools)}})
+                while True:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(EVERY):
+                            await self._doubt.wait()
+                    self._doubt.clear()
+                    await self._list(client)
+                    if listening.done():
+                        await _ended(listening)
+                        listening = asyncio.create_task(self._listened(client))
+            finally:
+                await _ended(listening)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator["Client", None]:
@@ -227,9 +233,8 @@ class McpServer:
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
 
-        with suppress(
-            ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError
-        ):  # one that has no such stream is asked now and then
+        # One that has no such stream is asked now and then.
+        with suppress(ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError):
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
                     self._doubt.set()
@@ -265,7 +270,7 @@ class McpServer:
             raise ToolError(AWAY)
         call = asyncio.create_task(_called(self._client, name, arguments))
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        call.add_done_callback(self._over)
         try:
             await asyncio.wait([call])
         finally:
@@ -276,6 +281,11 @@ class McpServer:
             return call.result()
         self._doubt.set()
         raise _told(error) from None
+
+    def _over(self, call: asyncio.Task[tuple[Json, bool]]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.exception()  # whoever asked may have left
 
     async def _tries(self) -> None:
         with suppress(TimeoutError):
@@ -325,8 +335,11 @@ class _Watched:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
+    """End it, whatever comes of that."""
     task.cancel()
-    await asyncio.wait([task])
+    await asyncio.wait([task], timeout=ENDING)
+    if task.done() and not task.cancelled():
+        task.exception()
 
 
 def _spec(tool: Any) -> ToolSpec | None:
@@ -365,7 +378,7 @@ def _told(error: BaseException) -> ToolError:
 
 def _why(connection: asyncio.Task[None]) -> str:
     """Why a connection ended, in a word."""
-    error = None if connection.cancelled() else connection.exception()
+    error = connection.exception() if connection.done() and not connection.cancelled() else None
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return type(error).__name__ if error is not None else "timeout"
