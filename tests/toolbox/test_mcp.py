@@ -324,3 +324,13 @@ def alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def test_a_server_of_the_older_protocol_is_spoken_to() -> None:
+    """It shakes hands, tells of other tools among its answers, and has no structured results."""
+    async with running(ToolServer(mcp=(Name(sys.executable), Name(PROGRAM.with_name("old_server.py"))))) as server:
+        tools = box(server)
+        assert [spec.name for spec in await tools.offered()] == ["echo"]
+        assert await tools.run("echo", {"a": "北京"}) == ('{"a": "\\u5317\\u4eac"}', False)
+        await until(lambda: "more" in server.known)
+        assert await tools.run("more", {}) == ("[image, not shown]\ntwo", False)

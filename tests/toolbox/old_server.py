@@ -1,0 +1,40 @@
+"""An MCP server of the protocol of 2025, by hand: JSON-RPC by lines over its standard streams."""
+
+import json
+import sys
+
+TOOLS = ["echo"]
+
+
+def tools() -> list[dict[str, object]]:
+    """Those it has now."""
+    return [{"name": name, "description": name, "inputSchema": {"type": "object"}} for name in TOOLS]
+
+
+def answer(method: str, params: dict[str, object]) -> dict[str, object] | None:
+    """What it says to a request; None where it does not know the method."""
+    if method == "initialize":
+        info = {"name": "old", "version": "1"}
+        return {"protocolVersion": "2025-06-18", "capabilities": {"tools": {"listChanged": True}}, "serverInfo": info}
+    if method == "tools/list":
+        return {"tools": tools()}
+    if method == "tools/call" and params["name"] == "more":
+        return {"content": [{"type": "image", "data": "AAAA", "mimeType": "image/png"}, {"type": "text", "text": "two"}]}
+    if method == "tools/call":
+        TOOLS.append("more")
+        say({"method": "notifications/tools/list_changed"})
+        return {"content": [{"type": "text", "text": json.dumps(params["arguments"])}]}
+    return None
+
+
+def say(message: dict[str, object]) -> None:
+    """One line."""
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)  # noqa: T201 - the wire
+
+
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" in asked:
+        found = answer(asked["method"], asked.get("params", {}))
+        unknown = {"error": {"code": -32601, "message": "sk-canary"}}
+        say({"id": asked["id"], **({"result": found} if found is not None else unknown)})
