@@ -7,6 +7,7 @@ answer; a worker that does not answer in time, or has gone, is left out.
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -34,9 +35,11 @@ class Siblings:
         self._server: asyncio.Server | None = None
 
     async def _outlive(self) -> None:
-        """Where the process that supervises them was killed, they end as if it had told them to."""
-        parent = os.getppid()
-        while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it
+        """Where the process that supervises them was killed, they end as if it had told them to. One that was still starting then, too."""
+        supervisor = multiprocessing.parent_process()
+        if supervisor is None:
+            return
+        while os.getppid() == supervisor.pid:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(LOOK)
         signal.raise_signal(signal.SIGTERM)
 
