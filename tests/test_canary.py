@@ -25,11 +25,13 @@ ECHOES = {
         (chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": f"sk-{CANARY}", "arguments": "{}"}}]}), chunk({}, "tool_calls"))
     ),
 }
+SERVER = f"{{mcp: [sh, -c, 'echo $$SECRET; echo $$SECRET >&2; exit 3'], env: {{SECRET: 'sk-{CANARY}'}}}}"
+"""A tool server that says its secret wherever it can, and dies."""
 
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
 async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, lane: str) -> None:
-    """Keys from the file, the environment and a secret file; an admin key; an edit that cannot be served; all of the output and every page."""
+    """Keys from the file, the environment and a secret file; an admin key; tool servers' secrets; an edit that cannot be served; all of the output and every page."""
     workspace.write("key.txt", f"sk-{CANARY}-file\n")
     via = ", via: litellm" if lane == "litellm" else ""
     async with AsyncExitStack() as stack:
@@ -38,7 +40,9 @@ async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, 
             base = (await stack.enter_async_context(provider(reply))).base
             key = [f"sk-{CANARY}", "${PROVIDER_KEY}", "${file:key.txt}"][number % 3]
             lines.append(f"  {name}: {{model: openai/fake, api_base: '{base}', api_key: '{key}'{via}}}")
-        made = "\n".join(f"  {name}: {{pipeline: chat, targets: [{name}], tools: [weather], retry: {{attempts: 1}}}}" for name in ECHOES)
+        echoing = (await stack.enter_async_context(provider(error(401, ECHO)))).base
+        tools = f"[weather, {SERVER}, {{mcp: '{echoing}/mcp', token: '${{PROVIDER_KEY}}'}}]"
+        made = "\n".join(f"  {name}: {{pipeline: chat, targets: [{name}], tools: {tools}, retry: {{attempts: 1}}}}" for name in ECHOES)
         head = "server: {admin: {key: '${ADMIN_KEY}'}, reload: on}\ntargets:\n" + "\n".join(lines) + "\nroutes:\n"
         workspace.write("routes.yaml", head + made + "\n")
         variables = {"PROVIDER_KEY": f"sk-{CANARY}-variable", "ADMIN_KEY": f"adm-{CANARY}"}
@@ -69,6 +73,7 @@ async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, 
         said = router.said
         assert said.count('"router.access"') == len(asked)
         assert "not reloaded" in said
+        assert said.count("tool server is away") == 2
         emitted.append(said)
         # What a model says is the user's to see: the name it called is on the wire, and nowhere else.
         leaks = [line for text in emitted for line in text.splitlines() if CANARY in line]
