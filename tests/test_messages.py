@@ -434,6 +434,19 @@ async def test_each_client_is_answered_in_its_dialect(workspace: Workspace, sdk:
                 assert heard.text == "Hello"
 
 
+async def test_a_chatbot_that_keeps_the_history_sends_one_message(workspace: Workspace) -> None:
+    """The page's own names for the message and the model; the answer is the stream that it reads, and is found by the chat's id."""
+    targets = "a: {script: [{text: One}]}\nb: {script: [{text: Two}]}"
+    workspace.write("routes.yaml", routes(targets, more="  other: {pipeline: chat, targets: [b]}\n"))
+    message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}
+    body = {"id": "chat-1", "message": message, "selectedChatModel": "other", "selectedVisibilityType": "private"}
+    async with serving(workspace.build()) as client:
+        answer = await client.post("/api/chat", **body)
+        again = await client.get("/api/chat/chat-1/stream")
+    assert READERS["ui-message-stream"](answer.body).text == "Two"
+    assert again.body == answer.body
+
+
 def test_arguments_may_be_nested_only_so_deep() -> None:
     """They are a text to the body's own bound; what is just not too deep to read could no longer be written."""
     for depth, fits in ((60, True), (70, False), (970, False), (200_000, False)):

@@ -43,6 +43,12 @@ def listing(value: Json) -> Sequence[Json] | None:
     return value if isinstance(value, list) else None
 
 
+def conversation(fields: Fields) -> Json:
+    """A body's messages, not yet read; a chatbot whose server keeps the history sends just the last one, as `message`."""
+    alone = fields.get("message")
+    return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
+
+
 def messages(value: Json, most: int) -> tuple[Message, ...]:
     """The conversation. BadAsk says which message, and which part of it."""
     listed = listing(value)

@@ -11,7 +11,7 @@ from typing import Literal, cast
 from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.server.messages import listing, mapping, messages, text
+from router.server.messages import conversation, listing, mapping, messages, text
 from router.signature import arguments, record_of
 
 PARAMS = record_of(Params)
@@ -51,7 +51,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     extra = mapping(fields.get("params", {}))
     if extra is None:
         raise BadAsk("params: an object is needed.")
-    listed = _conversation(fields)
+    listed = conversation(fields)
     ask = Ask(
         model=_model(fields, model, usual),
         messages=messages(listed, bounds.messages),
@@ -64,12 +64,6 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         ask = Ask(model=ask.model, messages=ask.messages, params=ask.params, fields=ask.fields, extra=ask.extra, tools=tools, choice=choice)
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
     return Asked(ask, stream, _chat_id(fields), _continued(listed))
-
-
-def _conversation(fields: Mapping[str, Json]) -> Json:
-    """The messages; a chatbot whose server keeps the history sends just the last one, as `message`."""
-    alone = fields.get("message")
-    return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str) -> str:
