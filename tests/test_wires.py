@@ -2,11 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
 
+from router.chat import Ask
+from router.events import Event, Failure, Finish, Start
+from router.server import application
+from router.server.entry import Entry
+from router.server.reply import deliver
 from router.wire import WIRES
 from tests.conftest import Answered, Client, Workspace, routes, serving
 from tests.wire.readers import READERS, Heard
@@ -166,6 +171,87 @@ async def test_a_failure_before_any_text_is_a_status_where_it_cannot_be_told(wor
         answer = await asked(client, "text")
     assert answer.status == 502
     assert answer.body.decode().endswith(f"(request {answer.headers['x-request-id']})")
+
+
+class Held:
+    """A sink that is not read any more once all was said."""
+
+    begun = full = False
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+        self._held = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was given the end."""
+        return bool(self.seen) and isinstance(self.seen[-1], Finish | Failure)
+
+    def put(self, event: Event) -> None:
+        """Note it."""
+        self.begun = True
+        self.seen.append(event)
+
+    async def flush(self) -> None:
+        """Not read, until somebody gives up."""
+        if self.finished and self._held:
+            self._held = False
+            await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """The end."""
+
+    def hush(self) -> None:
+        """Nothing."""
+
+
+async def test_an_answer_that_was_told_to_its_end_does_not_run_out_of_time() -> None:
+    """Its reader is slow: `total` passes while the end is written. It was in time, and nothing comes after it."""
+
+    async def answer(_: Ask) -> AsyncGenerator[Event, None]:
+        yield Start("a", "m")
+        yield Finish("stop")
+        await asyncio.Event().wait()
+
+    sink, entry = Held(), Entry("r", "g")
+    await deliver(answer, Ask(model="a", messages=()), 0.05, entry, sink)
+    assert sink.seen == [Start("a", "m"), Finish("stop")]
+    assert entry.outcome == "stop"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspace: Workspace, wire: str) -> None:
+    """The client reads slowly; what it gets is the whole answer, once."""
+    workspace.write("routes.yaml", routes(HI))
+    edge = application(workspace.build())
+    written, blocked, gone = bytearray(), asyncio.Event(), asyncio.Event()
+
+    async def receive() -> Any:
+        if not blocked.is_set():
+            return {"type": "http.request", "body": json.dumps(BODY).encode()}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body") and not blocked.is_set():
+            blocked.set()
+            await gone.wait()
+        written.extend(message.get("body", b""))
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "path": "/api/chat",
+        "method": "POST",
+        "query_string": f"protocol={wire}".encode(),
+        "headers": [],
+    }
+    asked = asyncio.create_task(edge(scope, receive, send))
+    await blocked.wait()
+    await edge.admin.chat.end()
+    await asked
+    heard = READERS[wire](bytes(written))
+    assert (heard.text, heard.error) == ("Hi", None)
+    assert heard.finish == (None if wire == "text" else "stop")
 
 
 async def test_an_answer_without_a_word_is_an_empty_text(workspace: Workspace) -> None:

@@ -29,7 +29,7 @@ from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
 from router.server.replica import Replicas
-from router.server.reply import Collected, Headers, Presence, Reply, Streamed, deliver
+from router.server.reply import Collected, Headers, Presence, Reply, Streamed, conclude, deliver
 from router.wire import WIRES, Heading
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -230,7 +230,6 @@ class Chat:
                 entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
             except asyncio.CancelledError:
                 # The server ends and will wait no longer: a stream that has begun gets its error and its finish.
-                entry.outcome = Stopping.code
                 await _stop(reply, sink)
             except RouterError as error:
                 await reply.refuse(error)
@@ -261,7 +260,7 @@ class Chat:
                 recording = self._recordings.find(key)
                 if replica := self._replicas.on(generation.kept.redis):
                     recording = await replica.find(key, recording, generation.server.resume)
-                if recording is None:
+                if recording is None or not recording.findable:  # it may have outgrown its bound while Redis was asked
                     entry.outcome = "nothing_to_resume"
                     await reply.empty(200 if chat is None else 204)
                     return
@@ -355,7 +354,8 @@ async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) 
 
 async def _stop(reply: Reply, sink: Streamed | Collected | None) -> None:
     if sink is not None and sink.begun:
-        sink.put(Failure(Stopping.code, Stopping.sentence, reply.entry.attempts))
+        if conclude(sink, Failure(Stopping.code, Stopping.sentence, reply.entry.attempts)):
+            reply.entry.outcome = Stopping.code
         await sink.close()
     elif not reply.begun:
         await reply.refuse(Stopping(attempts=reply.entry.attempts))
