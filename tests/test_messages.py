@@ -15,7 +15,7 @@ from router.server.messages import DENIED, messages
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import READERS
 
-BODIES = ROOT.parent / "shared" / "golden" / "requests"
+BODIES = ROOT / "tests/golden/requests"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -401,7 +401,6 @@ def captured(sdk: str) -> dict[str, list[Message]]:
     return expected
 
 
-@pytest.mark.skipif(not BODIES.exists(), reason="the captured bodies are not here")
 @pytest.mark.parametrize("sdk", ["ai4", "ai5", "ai6", "ai7"])
 def test_bodies_captured_from_real_clients(sdk: str) -> None:
     """Every one of them, and none is left out."""
@@ -413,7 +412,6 @@ def test_bodies_captured_from_real_clients(sdk: str) -> None:
         assert list(messages(body["messages"], 500)) == wanted, case
 
 
-@pytest.mark.skipif(not BODIES.exists(), reason="the captured bodies are not here")
 @pytest.mark.parametrize(
     ("sdk", "dialect"), [("ai4", "data-stream"), ("ai5", "ui-message-stream"), ("ai6", "ui-message-stream"), ("ai7", "ui-message-stream")]
 )

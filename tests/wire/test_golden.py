@@ -1,8 +1,4 @@
-"""Bytes that the dialects' own writers wrote, or their strictest clients took: ours are the same.
-
-They stand beside the project; without them these tests are skipped. What matters most of them is written out in the
-tests of each wire.
-"""
+"""Bytes that the dialects' own writers wrote, or their strictest clients took (tests/golden): ours are the same."""
 
 import json
 import re
@@ -16,7 +12,7 @@ from router.wire import WIRES, Refusal, answered
 from tests.conftest import ROOT
 from tests.wire.readers import HEADING
 
-GOLDEN = ROOT.parent / "shared" / "golden"
+GOLDEN = ROOT / "tests/golden/streams"
 START = Start("a", "m")
 
 
@@ -183,7 +179,6 @@ def files(folder: str) -> list[str]:
 
 
 ALL = [(folder, name) for folder in CASES for name in files(folder) if name not in OTHERWISE[folder]]
-pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="the golden bytes are not here")
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
