@@ -3,15 +3,18 @@
 import base64
 import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.chat import Call, File, Message, Part, Result
+from router.chat import Ask, Call, File, Message, Params, Part, Result
+from router.config.declaration import RequestBounds
 from router.errors import BadAsk, TooLarge
 from router.server.messages import DENIED, messages
+from router.server.question import Asked, asked
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import READERS
 
@@ -401,15 +404,58 @@ def captured(sdk: str) -> dict[str, list[Message]]:
     return expected
 
 
+TURNS = {
+    "submit": (1,),
+    "regenerate": (1, 1),
+    "file": (1,),
+    "reasoning-history": (1, 3, 5),
+    "two-turns-with-tool": (1, 5),
+    "client-tool": (1, 3),
+    "tool-error-history": (1, 5),
+    "tool-invalid-history": (1, 5),
+    "approval": (1, 1),
+    "approval-denied": (1, 3),
+}
+"""Case → how many messages each of its requests holds, as we read them: of the same conversation, as far as it had come."""
+CONTINUED = {"client-tool": "srv-27", "approval": "srv-35", "approval-denied": "srv-38"}
+"""Case → the id of the message that its last request has continued. AI SDK 4 sends no ids."""
+
+
 @pytest.mark.parametrize("sdk", ["ai4", "ai5", "ai6", "ai7"])
 def test_bodies_captured_from_real_clients(sdk: str) -> None:
-    """Every one of them, and none is left out."""
+    """Every request of every one of them, and none is left out: what is asked, of whom, in which chat, and what it goes on with."""
     expected = captured(sdk)
     files = {path.stem.removeprefix(f"{sdk}-"): path for path in BODIES.glob(f"{sdk}-*.json")}
     assert set(files) == {*expected, "resume"}
-    for case, wanted in expected.items():
-        body = json.loads(files[case].read_text(encoding="utf-8"))[-1]["body"]
-        assert list(messages(body["messages"], 500)) == wanted, case
+    for case, conversation in expected.items():
+        requests = json.loads(files[case].read_text(encoding="utf-8"))
+        assert len(requests) == len(TURNS[case])
+        for number, (request, length) in enumerate(zip(requests, TURNS[case], strict=True)):
+            made = asked(request["body"], None, "chat", "usual", RequestBounds())
+            last = number == len(requests) - 1
+            fields = {"trigger": request["body"].get("trigger"), "messageId": request["body"].get("messageId"), "id": "chat-1"}
+            assert made == Asked(
+                Ask(
+                    model="chat-model" if case == "submit" else "usual",
+                    messages=tuple(conversation[:length]),
+                    params=Params(temperature=0.7) if case == "submit" else Params(),
+                    fields={name: value for name, value in fields.items() if value is not None},
+                ),
+                stream=True,
+                chat_id="chat-1",
+                continues=CONTINUED.get(case) if last and sdk != "ai4" else None,
+            ), (case, number)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/golden/streams").glob("*-continue/*.request.json")), ids=lambda path: path.stem)
+def test_bodies_that_go_on_with_an_answer(path: Path) -> None:
+    """A client's tool that answered, one that the user allowed, one that they did not: what the model is told, and what goes on."""
+    body = json.loads(path.read_text(encoding="utf-8"))
+    case = path.name.partition("-turn2")[0]
+    made = asked(body, None, "chat", "usual", RequestBounds())
+    wanted = {"client-side-tool": "client-tool", "approval": "approval", "approval-denied": "approval-denied"}[case]
+    assert list(made.ask.messages) == captured(path.parent.name.removesuffix("-continue"))[wanted]
+    assert (made.chat_id, made.continues) == ("chat-1", CONTINUED[wanted])
 
 
 @pytest.mark.parametrize(
@@ -430,6 +476,10 @@ async def test_each_client_is_answered_in_its_dialect(workspace: Workspace, sdk:
                 assert answer.status == 200, (path.name, answer.body)
                 heard = READERS[dialect](answer.body)
                 assert heard.text == "Hello"
+                last = request["body"]["messages"][-1]
+                if last["role"] == "assistant" and dialect == "ui-message-stream":
+                    start = json.loads(answer.body.partition(b"\n")[0].removeprefix(b"data: "))
+                    assert start == {"type": "start", "messageId": last["id"]}
 
 
 async def test_a_chatbot_that_keeps_the_history_sends_one_message(workspace: Workspace) -> None:
