@@ -63,11 +63,12 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         tools, choice = brought(fields)
         ask = Ask(model=ask.model, messages=ask.messages, params=ask.params, fields=ask.fields, extra=ask.extra, tools=tools, choice=choice)
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
-    return Asked(ask, stream, _chat_id(fields), _continued(listed))
+    return Asked(ask, stream, _chat_id(fields), _continued(listed), _wants_usage(fields))
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str) -> str:
-    named = model if model is not None else fields.get("model", fields.get("selectedChatModel"))
+    given = (model, fields.get("model"), fields.get("selectedChatModel"))
+    named = next((one for one in given if one is not None), None)
     if named is None:
         return usual
     if not isinstance(named, str) or not named:
@@ -119,6 +120,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "audio": (),
     "functions": ([],),
     "function_call": ("auto", "none"),
+    "parallel_tool_calls": (True,),
     "web_search_options": (),
 }
 """Fields of OpenAI's API that change the answer and that we cannot serve → the values that ask for nothing."""
