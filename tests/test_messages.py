@@ -225,6 +225,23 @@ FORMS: dict[str, tuple[list[dict[str, Any]], list[Message]]] = {
             assistant("Both."),
         ],
     ),
+    "OpenAI's refusal": (
+        [user_message, {"role": "assistant", "content": None, "refusal": "I cannot help."}],
+        [user("Hi"), assistant("I cannot help.")],
+    ),
+    "an answer of OpenAI's, as it came": (
+        [user_message, {"role": "assistant", "content": "Hello", "refusal": None, "annotations": []}],
+        [user("Hi"), assistant("Hello")],
+    ),
+    "an assistant that said nothing": (
+        [
+            user_message,
+            {"role": "assistant", "content": None},
+            {"role": "assistant"},
+            {"role": "assistant", "content": None, "tool_calls": []},
+        ],
+        [user("Hi")],
+    ),
     "half a surrogate pair": ([{"role": "user", "content": "a\ud83d"}], [user("a\ufffd")]),
 }
 
@@ -241,6 +258,11 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "no object": (["Hi"], "messages[0]: an object is needed."),
     "no role": ([{"content": "Hi"}], "messages[0].role: one of system, developer, user, assistant, tool is needed."),
     "no content": ([{"role": "user"}], "messages[0].content: a text or a list of parts is needed."),
+    "no content but a null": ([{"role": "user", "content": None}], "messages[0].content: a text or a list of parts is needed."),
+    "a refusal that is none": (
+        [{"role": "assistant", "content": None, "refusal": {}}],
+        "messages[0].refusal: a text is needed.",
+    ),
     "a part without a kind": ([ui("user", {"text": "Hi"})], "messages[0].parts[0]: an object with a type is needed."),
     "sound": (
         [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}],
@@ -490,8 +512,9 @@ async def test_a_chatbot_that_keeps_the_history_sends_one_message(workspace: Wor
     body = {"id": "chat-1", "message": message, "selectedChatModel": "other", "selectedVisibilityType": "private"}
     async with serving(workspace.build()) as client:
         answer = await client.post("/api/chat", **body)
+        null = await client.post("/api/chat", **{**body, "id": "chat-2", "model": None})
         again = await client.get("/api/chat/chat-1/stream")
-    assert READERS["ui-message-stream"](answer.body).text == "Two"
+    assert READERS["ui-message-stream"](answer.body).text == READERS["ui-message-stream"](null.body).text == "Two"
     assert again.body == answer.body
 
 

@@ -103,8 +103,8 @@ def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
     if isinstance(held, str):
         yield {"text": held}, "text", f"{path}.{name}"
         return
-    if held is None and (fields.get("tool_calls") or fields.get("toolInvocations") or fields.get("parts") == []):
-        return
+    if held is None and (fields.get("role") == "assistant" or fields.get("parts") == []):
+        return  # an assistant that only called, or said nothing
     listed = listing(held)
     if listed is None:
         raise BadAsk(f"{path}.{name}: a text or a list of parts is needed.")
@@ -264,6 +264,8 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
             _tool(part, name, block, place)
         elif kind not in UNSAID and not kind.startswith("data-"):
             raise BadAsk(f"{place}.type: this kind of part is not known here.")
+    if fields.get("refusal") is not None and (said := _refusal(fields, path)):
+        block.spoken.append(said)
     block.spoken += _calls(fields.get("tool_calls"), f"{path}.tool_calls")
     yield from block.messages()
 
