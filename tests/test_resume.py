@@ -233,6 +233,37 @@ async def test_an_answer_that_is_too_long_by_now_is_not_found(workspace: Workspa
         assert await resumed(client, "chat-1") == (204, b"")
 
 
+class Broken:
+    """Other replicas, and a fault of ours on the way to them."""
+
+    async def find(self, *_: object) -> None:
+        """Nobody foresaw this."""
+        raise KeyError("sk-secret")
+
+    stop = find
+
+
+async def test_a_fault_of_ours_is_told_as_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever looks for an answer, or stops one, hears of it as whoever asks does: in their dialect, with the request's id."""
+    broken = Broken()
+
+    def on(*_: object) -> Broken:
+        return broken
+
+    monkeypatch.setattr("router.server.replica.Replicas.on", on)
+    async with running(workspace, "a: {script: [{text: Hello}]}") as client:
+        found = await client.get("/api/chat/chat-1/stream?protocol=openai")
+        stopped = await client.post("/api/chat/chat-1/stop")
+    assert (found.status, found.json["error"]["code"]) == (500, "internal")
+    assert (stopped.status, stopped.json["code"]) == (500, "internal")
+    for answer in (found, stopped):
+        assert answer.headers["x-request-id"] in answer.body.decode()
+        assert b"sk-secret" not in answer.body
+    assert [record.message for record in caplog.records].count("a request failed") == 2
+
+
 async def test_an_error_before_the_first_word_is_a_status(workspace: Workspace) -> None:
     """As without a chat; and there is nothing to find."""
     async with provider(error(500)) as upstream, running(workspace, direct_target(upstream.base)) as client:
