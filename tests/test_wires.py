@@ -3,16 +3,17 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from router.chat import Ask
-from router.events import Event, Failure, Finish, Start
+from router.config.declaration import Server
+from router.events import Event, Failure, Finish, Start, Text
 from router.server import application
 from router.server.entry import Entry
 from router.server.reply import deliver
-from router.wire import WIRES
+from router.wire import WIRES, Heading, Wire
 from tests.conftest import Answered, Client, Workspace, routes, serving
 from tests.wire.readers import READERS, Heard
 
@@ -117,6 +118,41 @@ async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stre
     made = answer.json["error"] if wire == "openai" else answer.json
     assert REFUSED[wire].items() <= made.items()
     assert set(broken.json) == set(answer.json)
+
+
+def test_the_dialects_that_routes_yaml_may_name() -> None:
+    """`server.protocol` takes `auto` and the name of each wire: a wire's name has to be written there, too."""
+    assert get_args(get_type_hints(Server)["protocol"]) == ("auto", *WIRES)
+
+
+def shouted(_: Heading) -> Callable[[Event], bytes]:
+    """An encoder that says everything loudly."""
+    return lambda event: event.text.upper().encode() if isinstance(event, Text) else b""
+
+
+SHOUT = Wire(
+    name="shout",
+    content_type="text/x-shout",
+    encoder=shouted,
+    whole=lambda answer: answer.text.upper().encode(),
+    refusal=lambda why: why.sentence.upper().encode(),
+    body_type="text/x-shout",
+)
+
+
+async def test_a_row_in_the_table_is_a_wire(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else there is to an answer, a dialect of its own is one value: it is asked for, resumed and refused in by its name."""
+    monkeypatch.setitem(WIRES, "shout", SHOUT)
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        streamed = await asked(client, "shout", id="chat-1")
+        found = await client.get("/api/chat/chat-1/stream")
+        other = await client.get("/api/chat/chat-1/stream?protocol=text")
+        whole = await asked(client, "shout", stream=False)
+        refused = await asked(client, "shout", model="no-such")
+    assert streamed.headers["content-type"] == "text/x-shout"
+    assert [streamed.body, found.body, other.body, whole.body] == [b"HI", b"HI", b"Hi", b"HI"]
+    assert (refused.status, refused.body[:14]) == (404, b"THERE IS NO SU")
 
 
 async def test_an_unknown_dialect_is_refused_in_the_line_protocols_form(workspace: Workspace) -> None:
