@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -51,12 +53,11 @@ async def resumed(client: Client, chat: str, query: str = "", **headers: str) ->
 
 
 def without_id(data: bytes) -> bytes:
-    """The bytes with the message's id, which is another for each answer, made the same."""
-    first = data.find(b'"messageId":"')
-    return data if first < 0 else data[: first + 13] + b"ID" + data[first + 13 + 36 :]
+    """The bytes with the message's id and its time, which are others for each answer, made the same."""
+    return re.sub(rb'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|"created":\d+', b"ID", data)
 
 
-@pytest.mark.parametrize("protocol", ["line", "data-stream", "ui-message-stream"])
+@pytest.mark.parametrize("protocol", WIRES)
 async def test_an_answer_whose_reader_left_is_found_whole(workspace: Workspace, protocol: str) -> None:
     """Left at sixty places, found again each time: what is read then is the same, to the byte, as if nobody had left."""
     async with running(workspace) as client:
@@ -163,6 +164,22 @@ async def test_stop_ends_it_at_once(workspace: Workspace, lane: str) -> None:
         assert lines[-1] == ("d", {"type": "finish", "finishReason": "other"})
         assert [code for code, _ in lines] == ["0", "d"]
         assert (await resumed(client, "chat-1"))[0] == 200
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_stop_closes_the_providers_connection_within_a_fifth_of_a_second(workspace: Workspace, lane: str) -> None:
+    """From the moment somebody asks for it. The best of three: this machine may have been busy."""
+    held = Reply(text("Half")[:2], hold=True)
+    async with provider(held, held, held) as upstream, running(workspace, LANES[lane](upstream.base)) as client:
+        took: list[float] = []
+        for number in range(1, 4):
+            async with client.session.post(f"{client.base}/api/chat", json=body(f"chat-{number}")) as response:
+                await response.content.readline()
+                began = time.monotonic()
+                await client.post(f"/api/chat/chat-{number}/stop")
+                await upstream.until(lambda: upstream.closed == number)  # noqa: B023 - awaited here
+                took.append(time.monotonic() - began)
+    assert min(took) < 0.2
 
 
 async def test_stop_before_the_first_word(workspace: Workspace) -> None:
