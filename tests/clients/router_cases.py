@@ -39,6 +39,8 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "complete": [{"text": "Hello, world!"}],
     "chat-model": [{"text": "Hello"}],
     "title-model": [{"text": "A title"}],
+    "limited": [{"text": "Once"}],
+    "faulty": [{"text": "Never asked"}],
 }
 """A model id → what its script does. A new case is one line here, or some in MODELS."""
 
@@ -110,7 +112,14 @@ OPTIONS: Mapping[str, str] = {
     "after-thought": "reasoning: show",
     "after-stopped-tool": "tools: [slow]",
     "after-tool-error": "tools: [orders]",
+    "limited": "limit: {requests: 1/day, per: route}",
 }
+PIPELINES = {
+    "chat.yaml": "steps:\n  - history: {keep: 40}\n",
+    "faulty.yaml": "steps:\n  - prompt: faulty.j2\n",
+    "faulty.j2": "{{ 1 // (messages | length - 1) }}\n",
+}
+"""`faulty` divides by zero: a fault that nobody foresaw."""
 TOOLS = {
     "weather": '''
 async def get_weather(location: str) -> str:
@@ -154,7 +163,8 @@ def routes(provider: str, server: str) -> str:
     targets = [f"  {name}: {{script: {_flow(lines)}}}" for name, lines in SCRIPTS.items()]
     targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in MODELS]
     made = [
-        f"  {name}: {{pipeline: chat, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}" for name in (*SCRIPTS, *MODELS)
+        f"  {name}: {{pipeline: {'faulty' if name == 'faulty' else 'chat'}, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}"
+        for name in (*SCRIPTS, *MODELS)
     ]
     defaults = "defaults: {retry: {attempts: 1}, breaker: {failures: 1000}, rescue: fail, timeout: {idle: 60s}}"
     return "\n".join(["targets:", *targets, defaults, f"server: {{keep_alive: 100ms{server}}}", "routes:", *made, ""])
@@ -177,7 +187,7 @@ class Running:
 def router(folder: Path, replay: Replay, server: str = "") -> Generator[Running]:
     """The router, as its user runs it, with every case as a model id. `server`: more for `server:`, e.g. `, protocol: auto`."""
     provider = replay.answering(model)
-    files = {"routes.yaml": routes(provider.base, server), "pipelines/chat.yaml": "steps:\n  - history: {keep: 40}\n"}
+    files = {"routes.yaml": routes(provider.base, server), **{f"pipelines/{name}": source for name, source in PIPELINES.items()}}
     files |= {f"tools/{name}.py": source for name, source in TOOLS.items()}
     for name, content in files.items():
         path = folder / name

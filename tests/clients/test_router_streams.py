@@ -100,6 +100,35 @@ def test_an_unknown_model_is_not_found(client: Client, deed: str, workers: Worke
 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete", "models"])
+def test_a_stranger_is_told_to_say_who_that_is(client: Client, deed: str, workers: Workers, keyed_router: Running) -> None:
+    """An OpenAI client raises AuthenticationError, with the code that OpenAI's own has, whatever it asks for."""
+    error = workers.saw(client, keyed_router.base, {"model": "text", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
+    assert (error["kind"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")
+    assert error["request"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete"])
+def test_who_asks_too_much_is_told_to_wait(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """An OpenAI client raises RateLimitError, with the code that OpenAI's own has."""
+    asked = {"model": "limited", "deeds": [{"do": deed, "text": "Hi"}]}
+    workers.saw(client, router.base, asked)  # the one that it may
+    error = workers.saw(client, router.base, asked)["error"]
+    assert (error["kind"], error["status"], error["code"]) == ("RateLimitError", 429, "rate_limit_exceeded")
+    assert error["request"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete"])
+def test_a_fault_of_the_routers_is_a_server_error(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """An OpenAI client raises InternalServerError, and knows by which id the router's log has it."""
+    error = workers.saw(client, router.base, {"model": "faulty", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
+    assert (error["kind"], error["status"], error["code"]) == ("InternalServerError", 500, "internal")
+    assert error["request"] in error["message"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
 def test_an_answer_that_never_began_is_a_server_error(client: Client, deed: str, workers: Workers, router: Running) -> None:
     """It is raised as an HTTP error, streamed or not: there were no headers yet."""
