@@ -1,11 +1,12 @@
 """The public clients before the router: the same table that the replayed streams are held to."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.clients.cases import CASES, DOT, NAMED, NO_ORDER, Case, differences, played
+from tests.clients.cases import CASES, DOT, HI, NAMED, NO_ORDER, Case, differences, played
 from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers
 from tests.clients.replay import PATIENCE
 from tests.clients.router_cases import Running, plays
@@ -45,6 +46,16 @@ def test_a_stop_reaches_the_provider(client: Client, workers: Workers, router: R
     router.provider.left.clear()
     workers.saw(client, router.base, NAMED["stop"].asks(client, "stop"))
     assert router.provider.left.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+def test_a_page_may_end_an_answer_and_read_on(client: Client, workers: Workers, patient_router: Running) -> None:
+    """`POST …/stop` stops the model, though the router would go on without a reader; what was said stays, and ends properly."""
+    patient_router.provider.left.clear()
+    saw = workers.saw(client, patient_router.base, {"chat": "chat-ended", "model": "stop", "deeds": [{**HI, "end": "Before"}]})
+    assert patient_router.provider.left.wait(PATIENCE)
+    wanted = replace(NAMED["stop"].sees[client.wire], finish="other", hears=frozenset({"finish"}))
+    assert differences(client, wanted, saw) == {}
 
 
 def told(router: Running) -> list[dict[str, Any]]:
