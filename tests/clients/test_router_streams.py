@@ -8,7 +8,7 @@ import pytest
 
 from tests.clients.cases import CASES, DOT, HI, NAMED, NO_ORDER, Case, differences, played
 from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers
-from tests.clients.replay import PATIENCE
+from tests.clients.replay import PATIENCE, Replay
 from tests.clients.router_cases import Running, plays
 from tests.clients.test_replayed_streams import as_text
 
@@ -22,6 +22,31 @@ def test_an_answer_is_shown_as_it_was_meant(client: Client, case: Case, workers:
     base = patient_router.base if case.name == "resume" else router.base
     saw = workers.saw(client, base, case.asks(client, case.name))
     assert differences(client, case.sees[client.wire], saw) == {}
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+def test_the_routers_bytes_may_come_one_by_one(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
+    """Whatever the router says, in every case in which the user waits for it, means the same where every byte comes alone."""
+    cases = [case for reader, case in played(*CASES) if reader == client and plays(client, case) and not case.interrupted]
+    asked = [workers.ask(client, replay.through(router.base, "bytes").base, case.asks(client, case.name)) for case in cases]
+    seen = zip(cases, workers.all(asked), strict=True)
+    assert {case.name: found for case, saw in seen if (found := differences(client, case.sees[client.wire], saw))} == {}
+    assert len(cases) > 10
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+def test_the_routers_bytes_may_be_cut_anywhere(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
+    """In two pieces, cut at each place of an answer, the middle of a character among them."""
+    case = NAMED["unicode"]
+    through = replay.through(router.base)
+    workers.saw(client, through.base, case.asks(client, case.name))
+    (reply,) = through.replies
+    stages = [replay.stage(reply, cut=place) for place in range(1, len(reply.body))]
+    all_saw = workers.all([workers.ask(client, stage.base, case.asks(client, case.name)) for stage in stages])
+    wrong = {
+        stage.cut: found for stage, saw in zip(stages, all_saw, strict=True) if (found := differences(client, case.sees[client.wire], saw))
+    }
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
