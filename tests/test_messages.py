@@ -225,6 +225,19 @@ FORMS: dict[str, tuple[list[dict[str, Any]], list[Message]]] = {
             assistant("Both."),
         ],
     ),
+    "AI SDK 4's invocation of a tool that failed": (
+        [
+            {
+                "role": "assistant",
+                "content": "",
+                "toolInvocations": [
+                    {"state": "result", "toolCallId": "c1", "toolName": "get_weather", "args": {"location": "Beijing"}, "result": "boom"}
+                    | {"isError": True}
+                ],
+            }
+        ],
+        [assistant(WEATHER), tool(Result("c1", "get_weather", "boom", is_error=True))],
+    ),
     "OpenAI's refusal": (
         [user_message, {"role": "assistant", "content": None, "refusal": "I cannot help."}],
         [user("Hi"), assistant("I cannot help.")],

@@ -315,13 +315,13 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
 
 
 def _invocation(value: Json, block: Block, path: str) -> None:
-    """One tool invocation of AI SDK 4. One without a result is left out."""
+    """One tool invocation of AI SDK 4. One without a result is left out; its client keeps our `isError` beside the result."""
     fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")
     if fields.get("state") != "result":
         return
     block.spoken.append(Call(call_id, name, mapping(fields.get("args")) or {}))
-    block.results.append(Result(call_id, name, fields.get("result")))
+    block.results.append(Result(call_id, name, fields.get("result"), is_error=fields.get("isError") is True))
 
 
 def _calls(value: Json, path: str) -> list[Part]:
