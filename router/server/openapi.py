@@ -63,14 +63,18 @@ SCHEMAS: dict[str, Any] = {
     },
     "Completion": {
         "type": "object",
-        "required": ["id", "object", "created", "model", "choices"],
+        "required": ["id", "object", "created", "model", "choices", "usage"],
         "properties": {
             "id": {"type": "string"},
             "object": {"const": "chat.completion"},
             "created": {"type": "integer"},
             "model": {"type": "string"},
             "choices": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": 1},
-            "usage": {"type": ["object", "null"]},
+            "usage": {
+                "type": "object",
+                "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
+                "properties": {name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+            },
         },
     },
     "SurfaceError": {
