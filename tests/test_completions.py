@@ -136,8 +136,27 @@ async def test_the_models(workspace: Workspace) -> None:
         listed = [model async for model in sdk.models.list()]
         raw = (await client.get("/v1/models")).json
         assert (await client.get("/v1/chat/completions")).status == 405
-        assert (await client.get("/v1/no-such")).status == 404
     assert [model.id for model in listed] == ["chat-model", "broken", "asks"]
     assert raw["object"] == "list"
     assert set(raw["data"][0]) == {"id", "object", "created", "owned_by"}
     assert raw["data"][0]["created"] > 1_700_000_000
+
+
+async def test_what_is_not_served_of_openais_api_is_not_found(workspace: Workspace) -> None:
+    """Its clients read so in their own form, with the request's id, whatever they ask for: embeddings, one model, another method."""
+    async with asked_by_openai(workspace) as (client, sdk):
+        with pytest.raises(openai.NotFoundError) as embeddings:
+            await sdk.embeddings.create(model="gpt-4", input="Hello")
+        answers = [
+            await client.get("/v1/models/gpt-4"),
+            await client.post("/v1/models"),
+            await client.get("/v1/"),
+            await client.post("/v1/chat/completions/", **BODY),
+        ]
+        listed = await sdk.models.with_raw_response.list()
+    assert (embeddings.value.code, embeddings.value.type) == ("unknown_address", "invalid_request_error")
+    assert embeddings.value.request_id
+    for answer in answers:
+        assert (answer.status, answer.json["error"]["code"]) == (404, "unknown_address")
+        assert answer.headers["x-request-id"]
+    assert listed.headers["x-request-id"].startswith("req_")
