@@ -274,6 +274,13 @@ UNSAID = frozenset({"step-start", "reasoning", "reasoning-file", "source", "sour
 """Parts of an assistant's message that are not said to a model again."""
 
 
+STATES = (
+    *("input-streaming", "input-available", "output-available", "output-error"),
+    *("approval-requested", "approval-responded", "output-denied"),
+)
+"""What a tool part of a UI message may be: the last three since AI SDK 6."""
+
+
 def _tool(part: Fields, name: str, block: Block, path: str) -> None:
     """A tool part of a UI message: the call and its result. A call that nobody answered is left out."""
     call_id = text(part.get("toolCallId"), f"{path}.toolCallId")
