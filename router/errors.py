@@ -3,7 +3,7 @@
     RouterError                  .code (stable, public)  .status (HTTP)  .public (a safe sentence)
     ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
     ├─ Refused                   the caller's doing, before the stream
-    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  ├─ WrongMethod 405
+    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  ├─ UnknownAddress 404  ├─ WrongMethod 405
     │   └─ Unauthorized 401  ├─ NotAllowed 403  └─ TooMany 429
     ├─ TargetError               one target did not answer; names it, never what it said
     │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
@@ -147,6 +147,14 @@ class UnknownModel(Refused):
     code = "unknown_model"
     status = 404
     sentence = "There is no such model here. GET /api/models lists those there are."
+
+
+class UnknownAddress(Refused):
+    """Nothing is served there."""
+
+    code = "unknown_address"
+    status = 404
+    sentence = "Nothing is served at this address in this way. POST /v1/chat/completions and GET /v1/models are."
 
 
 class WrongMethod(Refused):

@@ -9,6 +9,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
+from router.server.question import MEANT
 from tests.conftest import Client, Workspace, routes, serving
 from tests.wire.readers import READERS
 
@@ -59,6 +60,42 @@ async def test_a_stream_of_chunks(workspace: Workspace) -> None:
     assert (heard.text, heard.finish, heard.usage) == ("Hello", "stop", None)
 
 
+async def test_the_usage_is_the_dialects_not_the_addresss(workspace: Workspace) -> None:
+    """Whoever asks below /api/chat for this dialect, and for the usage at its end, gets it; who does not ask does not."""
+    async with asked_by_openai(workspace) as (client, _):
+        wanted = await client.post("/api/chat?protocol=openai", **BODY, stream_options={"include_usage": True})
+        unsaid = await client.post("/api/chat?protocol=openai", **BODY)
+    heard = [READERS["openai"](one.body) for one in (wanted, unsaid)]
+    assert [(one.text, one.usage) for one in heard] == [("Hello", (1, 1)), ("Hello", None)]
+
+
+CHANGES: dict[str, tuple[Any, Any]] = {
+    # What changes the answer, and what asks for nothing.
+    "n": (2, 1),
+    "response_format": ({"type": "json_object"}, {"type": "text"}),
+    "logprobs": (True, False),
+    "top_logprobs": (3, 0),
+    "logit_bias": ({"50256": -100}, {}),
+    "modalities": (["text", "audio"], ["text"]),
+    "audio": ({"voice": "alloy", "format": "mp3"}, None),
+    "functions": ([{"name": "get_weather", "parameters": {}}], []),
+    "function_call": ({"name": "get_weather"}, "auto"),
+    "parallel_tool_calls": (False, True),
+    "web_search_options": ({}, None),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_what_changes_the_answer_and_is_not_served_is_refused(workspace: Workspace, name: str) -> None:
+    """An answer that passes over it would look right; what it says by default passes, and so does a null."""
+    assert set(CHANGES) == set(MEANT)
+    changes, harmless = CHANGES[name]
+    async with asked_by_openai(workspace) as (client, _):
+        refused, *served = [await client.post("/v1/chat/completions", **BODY, **{name: one}) for one in (changes, harmless, None)]
+    assert (refused.status, refused.json["error"]["message"]) == (400, f"{name}: this is not served here.")
+    assert [one.status for one in served] == [200, 200]
+
+
 async def test_a_call_that_nobody_runs_here_is_the_clients(workspace: Workspace) -> None:
     """Streamed or not, it comes whole, with the reason that has the client run it."""
     async with asked_by_openai(workspace) as (_, sdk):
@@ -99,8 +136,27 @@ async def test_the_models(workspace: Workspace) -> None:
         listed = [model async for model in sdk.models.list()]
         raw = (await client.get("/v1/models")).json
         assert (await client.get("/v1/chat/completions")).status == 405
-        assert (await client.get("/v1/no-such")).status == 404
     assert [model.id for model in listed] == ["chat-model", "broken", "asks"]
     assert raw["object"] == "list"
     assert set(raw["data"][0]) == {"id", "object", "created", "owned_by"}
     assert raw["data"][0]["created"] > 1_700_000_000
+
+
+async def test_what_is_not_served_of_openais_api_is_not_found(workspace: Workspace) -> None:
+    """Its clients read so in their own form, with the request's id, whatever they ask for: embeddings, one model, another method."""
+    async with asked_by_openai(workspace) as (client, sdk):
+        with pytest.raises(openai.NotFoundError) as embeddings:
+            await sdk.embeddings.create(model="gpt-4", input="Hello")
+        answers = [
+            await client.get("/v1/models/gpt-4"),
+            await client.post("/v1/models"),
+            await client.get("/v1/"),
+            await client.post("/v1/chat/completions/", **BODY),
+        ]
+        listed = await sdk.models.with_raw_response.list()
+    assert (embeddings.value.code, embeddings.value.type) == ("unknown_address", "invalid_request_error")
+    assert embeddings.value.request_id
+    for answer in answers:
+        assert (answer.status, answer.json["error"]["code"]) == (404, "unknown_address")
+        assert answer.headers["x-request-id"]
+    assert listed.headers["x-request-id"].startswith("req_")

@@ -3,19 +3,22 @@
 import base64
 import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.chat import Call, File, Message, Part, Result
+from router.chat import Ask, Call, File, Message, Params, Part, Result
+from router.config.declaration import RequestBounds
 from router.errors import BadAsk, TooLarge
 from router.server.messages import DENIED, messages
+from router.server.question import Asked, asked
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import READERS
 
-BODIES = ROOT.parent / "shared" / "golden" / "requests"
+BODIES = ROOT / "tests/golden/requests"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -222,6 +225,36 @@ FORMS: dict[str, tuple[list[dict[str, Any]], list[Message]]] = {
             assistant("Both."),
         ],
     ),
+    "AI SDK 4's invocation of a tool that failed": (
+        [
+            {
+                "role": "assistant",
+                "content": "",
+                "toolInvocations": [
+                    {"state": "result", "toolCallId": "c1", "toolName": "get_weather", "args": {"location": "Beijing"}, "result": "boom"}
+                    | {"isError": True}
+                ],
+            }
+        ],
+        [assistant(WEATHER), tool(Result("c1", "get_weather", "boom", is_error=True))],
+    ),
+    "OpenAI's refusal": (
+        [user_message, {"role": "assistant", "content": None, "refusal": "I cannot help."}],
+        [user("Hi"), assistant("I cannot help.")],
+    ),
+    "an answer of OpenAI's, as it came": (
+        [user_message, {"role": "assistant", "content": "Hello", "refusal": None, "annotations": []}],
+        [user("Hi"), assistant("Hello")],
+    ),
+    "an assistant that said nothing": (
+        [
+            user_message,
+            {"role": "assistant", "content": None},
+            {"role": "assistant"},
+            {"role": "assistant", "content": None, "tool_calls": []},
+        ],
+        [user("Hi")],
+    ),
     "half a surrogate pair": ([{"role": "user", "content": "a\ud83d"}], [user("a\ufffd")]),
 }
 
@@ -238,6 +271,11 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "no object": (["Hi"], "messages[0]: an object is needed."),
     "no role": ([{"content": "Hi"}], "messages[0].role: one of system, developer, user, assistant, tool is needed."),
     "no content": ([{"role": "user"}], "messages[0].content: a text or a list of parts is needed."),
+    "no content but a null": ([{"role": "user", "content": None}], "messages[0].content: a text or a list of parts is needed."),
+    "a refusal that is none": (
+        [{"role": "assistant", "content": None, "refusal": {}}],
+        "messages[0].refusal: a text is needed.",
+    ),
     "a part without a kind": ([ui("user", {"text": "Hi"})], "messages[0].parts[0]: an object with a type is needed."),
     "sound": (
         [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}],
@@ -401,19 +439,60 @@ def captured(sdk: str) -> dict[str, list[Message]]:
     return expected
 
 
-@pytest.mark.skipif(not BODIES.exists(), reason="the captured bodies are not here")
+TURNS = {
+    "submit": (1,),
+    "regenerate": (1, 1),
+    "file": (1,),
+    "reasoning-history": (1, 3, 5),
+    "two-turns-with-tool": (1, 5),
+    "client-tool": (1, 3),
+    "tool-error-history": (1, 5),
+    "tool-invalid-history": (1, 5),
+    "approval": (1, 1),
+    "approval-denied": (1, 3),
+}
+"""Case → how many messages each of its requests holds, as we read them: of the same conversation, as far as it had come."""
+CONTINUED = {"client-tool": "srv-27", "approval": "srv-35", "approval-denied": "srv-38"}
+"""Case → the id of the message that its last request has continued. AI SDK 4 sends no ids."""
+
+
 @pytest.mark.parametrize("sdk", ["ai4", "ai5", "ai6", "ai7"])
 def test_bodies_captured_from_real_clients(sdk: str) -> None:
-    """Every one of them, and none is left out."""
+    """Every request of every one of them, and none is left out: what is asked, of whom, in which chat, and what it goes on with."""
     expected = captured(sdk)
     files = {path.stem.removeprefix(f"{sdk}-"): path for path in BODIES.glob(f"{sdk}-*.json")}
     assert set(files) == {*expected, "resume"}
-    for case, wanted in expected.items():
-        body = json.loads(files[case].read_text(encoding="utf-8"))[-1]["body"]
-        assert list(messages(body["messages"], 500)) == wanted, case
+    for case, conversation in expected.items():
+        requests = json.loads(files[case].read_text(encoding="utf-8"))
+        assert len(requests) == len(TURNS[case])
+        for number, (request, length) in enumerate(zip(requests, TURNS[case], strict=True)):
+            made = asked(request["body"], None, "chat", "usual", RequestBounds())
+            last = number == len(requests) - 1
+            fields = {"trigger": request["body"].get("trigger"), "messageId": request["body"].get("messageId"), "id": "chat-1"}
+            assert made == Asked(
+                Ask(
+                    model="chat-model" if case == "submit" else "usual",
+                    messages=tuple(conversation[:length]),
+                    params=Params(temperature=0.7) if case == "submit" else Params(),
+                    fields={name: value for name, value in fields.items() if value is not None},
+                ),
+                stream=True,
+                chat_id="chat-1",
+                continues=CONTINUED.get(case) if last and sdk != "ai4" else None,
+            ), (case, number)
 
 
-@pytest.mark.skipif(not BODIES.exists(), reason="the captured bodies are not here")
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/golden/streams").glob("*-continue/*.request.json")), ids=lambda path: path.stem)
+def test_bodies_that_go_on_with_an_answer(path: Path) -> None:
+    """A client's tool that answered, one that the user allowed, one that they did not: what the model is told, and what goes on."""
+    body = json.loads(path.read_text(encoding="utf-8"))
+    case = path.name.partition("-turn2")[0]
+    made = asked(body, None, "chat", "usual", RequestBounds())
+    wanted = {"client-side-tool": "client-tool", "approval": "approval", "approval-denied": "approval-denied"}[case]
+    assert list(made.ask.messages) == captured(path.parent.name.removesuffix("-continue"))[wanted]
+    assert (made.chat_id, made.continues) == ("chat-1", CONTINUED[wanted])
+
+
 @pytest.mark.parametrize(
     ("sdk", "dialect"), [("ai4", "data-stream"), ("ai5", "ui-message-stream"), ("ai6", "ui-message-stream"), ("ai7", "ui-message-stream")]
 )
@@ -432,6 +511,24 @@ async def test_each_client_is_answered_in_its_dialect(workspace: Workspace, sdk:
                 assert answer.status == 200, (path.name, answer.body)
                 heard = READERS[dialect](answer.body)
                 assert heard.text == "Hello"
+                last = request["body"]["messages"][-1]
+                if last["role"] == "assistant" and dialect == "ui-message-stream":
+                    start = json.loads(answer.body.partition(b"\n")[0].removeprefix(b"data: "))
+                    assert start == {"type": "start", "messageId": last["id"]}
+
+
+async def test_a_chatbot_that_keeps_the_history_sends_one_message(workspace: Workspace) -> None:
+    """The page's own names for the message and the model; the answer is the stream that it reads, and is found by the chat's id."""
+    targets = "a: {script: [{text: One}]}\nb: {script: [{text: Two}]}"
+    workspace.write("routes.yaml", routes(targets, more="  other: {pipeline: chat, targets: [b]}\n"))
+    message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}
+    body = {"id": "chat-1", "message": message, "selectedChatModel": "other", "selectedVisibilityType": "private"}
+    async with serving(workspace.build()) as client:
+        answer = await client.post("/api/chat", **body)
+        null = await client.post("/api/chat", **{**body, "id": "chat-2", "model": None})
+        again = await client.get("/api/chat/chat-1/stream")
+    assert READERS["ui-message-stream"](answer.body).text == READERS["ui-message-stream"](null.body).text == "Two"
+    assert again.body == answer.body
 
 
 def test_arguments_may_be_nested_only_so_deep() -> None:

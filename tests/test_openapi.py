@@ -1,6 +1,7 @@
 """What /openapi.json says is what is answered: schemathesis asks every operation whatever its schema allows, and some that it does not."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from router.server import openapi
+from router.server.messages import SAID, STATES, UNSAID, messages
 from tests.conftest import ROOT, routes
 from tests.process import free_port
 
@@ -74,3 +77,17 @@ def test_every_answer_is_as_documented(api: Any) -> None:
 
         ask()
     assert len(asked) >= 12
+
+
+def test_what_is_read_of_a_body_is_described() -> None:
+    """Every kind of part that has a reader, and every state of a tool: what is not described is not asked by the test above."""
+    described = json.dumps({name: openapi.SCHEMAS[name] for name in ("Message", "ChatRequest", *openapi.PARTS)})
+    kinds = {*SAID, *UNSAID, *STATES, "tool-invocation", "dynamic-tool", "steering-message", "^tool-[A-Za-z0-9_-]{1,64}$", "^data-"}
+    assert {kind for kind in kinds if json.dumps(kind) not in described} == set()
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_of_a_tool_that_is_described_is_read(state: str) -> None:
+    """None of them is refused."""
+    part: dict[str, Any] = {"type": "tool-get_weather", "toolCallId": "c1", "state": state, "input": {}, "output": 25, "errorText": "boom"}
+    assert messages([{"role": "user", "content": "Hi"}, {"role": "assistant", "parts": [part]}], 500)

@@ -15,6 +15,14 @@ SDK_5: dict[str, Any] = {
     "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}],
     "trigger": "submit-message",
 }
+BOT: dict[str, Any] = {
+    "id": "c",
+    "message": {"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hi"}]},
+    "selectedChatModel": "chat-model",
+    "selectedVisibilityType": "private",
+}
+"""What a chatbot's page sends whose server keeps the history."""
+BOT_4: dict[str, Any] = {**BOT, "message": {**BOT["message"], "content": "Hi", "createdAt": "2025-06-01T00:00:00.000Z"}}
 
 CHOICES: list[tuple[str | None, str, str, dict[str, Any], str]] = [
     # named, path, server.protocol, body, the dialect
@@ -29,6 +37,12 @@ CHOICES: list[tuple[str | None, str, str, dict[str, Any], str]] = [
     (None, "/api/chat", "auto", {"messages": [{"role": "user", "content": None, "parts": []}]}, "ui-message-stream"),
     (None, "/api/chat", "auto", {"messages": [], "trigger": "regenerate-message"}, "ui-message-stream"),
     (None, "/api/chat", "auto", {"messages": [{"role": "assistant", "content": None, "tool_calls": []}]}, "line"),
+    (None, "/api/chat", "auto", BOT, "ui-message-stream"),
+    (None, "/api/chat", "auto", {**BOT, "messages": None}, "ui-message-stream"),
+    (None, "/api/chat", "auto", BOT_4, "data-stream"),
+    (None, "/api/chat", "auto", {"message": {"role": "user", "content": "Hi"}}, "line"),
+    (None, "/api/chat", "auto", {**PLAIN, "message": BOT["message"]}, "line"),
+    (None, "/api/chat", "auto", {"message": "Hi"}, "line"),
     (None, "/api/chat", "auto", {"messages": "Hi"}, "line"),
     (None, "/api/chat", "auto", {"messages": ["Hi", None, []]}, "line"),
     (None, "/api/chat/claude", "auto", SDK_5, "ui-message-stream"),

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from router.config.declaration import Resume
-from router.events import Finish, Start, Text
+from router.events import Event, Failure, Finish, Start, Text
 from router.server.entry import Entry
 from router.server.recording import Recording, Recordings
 from router.wire import WIRES, Heading
@@ -51,12 +53,11 @@ async def resumed(client: Client, chat: str, query: str = "", **headers: str) ->
 
 
 def without_id(data: bytes) -> bytes:
-    """The bytes with the message's id, which is another for each answer, made the same."""
-    first = data.find(b'"messageId":"')
-    return data if first < 0 else data[: first + 13] + b"ID" + data[first + 13 + 36 :]
+    """The bytes with the message's id and its time, which are others for each answer, made the same."""
+    return re.sub(rb'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|"created":\d+', b"ID", data)
 
 
-@pytest.mark.parametrize("protocol", ["line", "data-stream", "ui-message-stream"])
+@pytest.mark.parametrize("protocol", WIRES)
 async def test_an_answer_whose_reader_left_is_found_whole(workspace: Workspace, protocol: str) -> None:
     """Left at sixty places, found again each time: what is read then is the same, to the byte, as if nobody had left."""
     async with running(workspace) as client:
@@ -165,6 +166,22 @@ async def test_stop_ends_it_at_once(workspace: Workspace, lane: str) -> None:
         assert (await resumed(client, "chat-1"))[0] == 200
 
 
+@pytest.mark.parametrize("lane", LANES)
+async def test_stop_closes_the_providers_connection_within_a_fifth_of_a_second(workspace: Workspace, lane: str) -> None:
+    """From the moment somebody asks for it. The best of three: this machine may have been busy."""
+    held = Reply(text("Half")[:2], hold=True)
+    async with provider(held, held, held) as upstream, running(workspace, LANES[lane](upstream.base)) as client:
+        took: list[float] = []
+        for number in range(1, 4):
+            async with client.session.post(f"{client.base}/api/chat", json=body(f"chat-{number}")) as response:
+                await response.content.readline()
+                began = time.monotonic()
+                await client.post(f"/api/chat/chat-{number}/stop")
+                await upstream.until(lambda: upstream.closed == number)  # noqa: B023 - awaited here
+                took.append(time.monotonic() - began)
+    assert min(took) < 0.2
+
+
 async def test_stop_before_the_first_word(workspace: Workspace) -> None:
     """Whoever waits is told so."""
     async with provider(Reply(hold=True)) as upstream, running(workspace, direct_target(upstream.base)) as client:
@@ -204,6 +221,64 @@ async def test_an_answer_that_is_too_long_is_not_found_again(workspace: Workspac
         whole = await client.post(**body("chat-1"))
         assert whole.text == "x" * 400_000
         assert await resumed(client, "chat-1") == (204, b"")
+
+
+class Elsewhere:
+    """Other replicas that have nothing; while they are asked, the answer here becomes too long to be kept."""
+
+    def publish(self, *_: object) -> None:
+        """They are told."""
+
+    async def find(self, _: object, own: Recording, resume: Resume) -> Recording:
+        """Nobody else has it."""
+        own.put(Text("x" * resume.size))
+        await own.flush()
+        return own
+
+
+async def test_an_answer_that_is_too_long_by_now_is_not_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was all there when other replicas were asked, and is not any more when they answer: half of it is nothing to find."""
+    elsewhere = Elsewhere()
+
+    def on(*_: object) -> Elsewhere:
+        return elsewhere
+
+    monkeypatch.setattr("router.server.replica.Replicas.on", on)
+    targets = "a: {script: [{text: Half}, {pause: 20s}, {text: Whole}]}"
+    async with running(workspace, targets) as client, client.session.post(f"{client.base}/api/chat", json=body("chat-1")) as response:
+        assert await response.content.readline()
+        assert await resumed(client, "chat-1") == (204, b"")
+
+
+class Broken:
+    """Other replicas, and a fault of ours on the way to them."""
+
+    async def find(self, *_: object) -> None:
+        """Nobody foresaw this."""
+        raise KeyError("sk-secret")
+
+    stop = find
+
+
+async def test_a_fault_of_ours_is_told_as_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever looks for an answer, or stops one, hears of it as whoever asks does: in their dialect, with the request's id."""
+    broken = Broken()
+
+    def on(*_: object) -> Broken:
+        return broken
+
+    monkeypatch.setattr("router.server.replica.Replicas.on", on)
+    async with running(workspace, "a: {script: [{text: Hello}]}") as client:
+        found = await client.get("/api/chat/chat-1/stream?protocol=openai")
+        stopped = await client.post("/api/chat/chat-1/stop")
+    assert (found.status, found.json["error"]["code"]) == (500, "internal")
+    assert (stopped.status, stopped.json["code"]) == (500, "internal")
+    for answer in (found, stopped):
+        assert answer.headers["x-request-id"] in answer.body.decode()
+        assert b"sk-secret" not in answer.body
+    assert [record.message for record in caplog.records].count("a request failed") == 2
 
 
 async def test_an_error_before_the_first_word_is_a_status(workspace: Workspace) -> None:
@@ -251,8 +326,7 @@ async def test_a_continued_message_keeps_its_id(workspace: Workspace) -> None:
 
 async def test_a_slow_viewer_holds_what_it_has_not_read(workspace: Workspace) -> None:
     """The recording never holds much more than its bound, and takes no more while its slowest viewer is behind."""
-    heading = Heading(request_id="r", message_id="m", model="chat-model", created=1)
-    recording = Recording(Entry("r", "g"), heading, WIRES["line"], Resume(size=10_000))
+    recording = recorded(size=10_000)
 
     async def delivery() -> None:
         recording.put(Start("a", "m"))
@@ -272,10 +346,117 @@ async def test_a_slow_viewer_holds_what_it_has_not_read(workspace: Workspace) ->
     assert not recording.whole
 
 
+def recorded(**declared: Any) -> Recording:
+    """A recording that nothing is delivered to yet."""
+    heading = Heading(request_id="r", message_id="m", model="chat-model", created=1)
+    return Recording(Entry("r", "g"), heading, WIRES["line"], Resume(**declared))
+
+
+class Viewer:
+    """A viewer that notes what it is given."""
+
+    begun = True
+    full = False
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+        self.closed = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was given the end."""
+        return bool(self.seen) and isinstance(self.seen[-1], Finish | Failure)
+
+    def put(self, event: Event) -> None:
+        """Note it."""
+        self.seen.append(event)
+
+    async def flush(self) -> None:
+        """It is as fast as can be."""
+
+    async def close(self) -> None:
+        """The end."""
+        self.closed = True
+
+    def hush(self) -> None:
+        """Nothing."""
+
+
+async def test_what_nobody_waits_for_is_not_found_while_it_ends() -> None:
+    """An answer whose last viewer has left takes a while to end: from the first moment on there is nothing to find."""
+    kept, made, key, ending = Recordings(), recorded(), ("", "chat-1"), asyncio.Event()
+
+    async def delivery() -> None:
+        made.put(Start("a", "m"))
+        made.put(Text("Half"))
+        await made.flush()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ending.wait()
+
+    kept.start(key, made, delivery(), 60)
+    viewing = asyncio.create_task(made.follow(Viewer()))
+    while not made.begun:
+        await asyncio.sleep(0)
+    assert kept.find(key) is made
+    viewing.cancel()
+    await asyncio.wait([viewing])
+    assert not made.over
+    assert kept.find(key) is None
+    ending.set()
+    await made.ended()
+    assert kept.find(key) is None
+
+
+async def test_an_answer_without_an_end_is_not_closed_properly() -> None:
+    """A recording that stops short has no last word: its viewers are told so, whatever the reason was."""
+    made, viewer = recorded(), Viewer()
+
+    async def delivery() -> None:
+        made.put(Start("a", "m"))
+        made.put(Text("Half"))
+
+    made.start(delivery(), lambda _: None)
+    await made.follow(viewer)
+    assert viewer.seen == [Start("a", "m"), Text("Half"), Failure("internal", "Something went wrong here.")]
+    assert viewer.closed
+
+
+@pytest.mark.parametrize("end", ["stop", "fail", "leave"])
+async def test_nothing_comes_after_the_end(end: str) -> None:
+    """An answer that is stopped, whose server ends or whose reader leaves when all of it was said: it is whole, and stays so."""
+    kept, made, viewer, key = Recordings(), recorded(), Viewer(), ("", "chat-1")
+
+    async def delivery() -> None:
+        made.put(Start("a", "m"))
+        made.put(Finish("stop"))
+        made.entry.outcome = "stop"
+        await made.flush()
+        await asyncio.Event().wait()
+
+    kept.start(key, made, delivery(), 60)
+    viewing = asyncio.create_task(made.follow(viewer))
+    while not viewer.finished:
+        await asyncio.sleep(0)
+    if end == "leave":
+        viewing.cancel()
+        await asyncio.wait([viewing])
+    else:
+        getattr(made, end)()
+        await viewing
+    await made.ended()
+    again = Viewer()
+    assert kept.find(key) is made
+    await made.follow(again)
+    assert viewer.seen == again.seen == [Start("a", "m"), Finish("stop")]
+    assert made.entry.outcome == "stop"
+
+
 class Slow:
     """A viewer that writes one event at a time."""
 
-    begun = True
+    begun = finished = True
     full = True
 
     def __init__(self, recording: Recording) -> None:
@@ -319,8 +500,7 @@ async def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         recording.put(Finish("stop"))
 
     async def record(chat: str, until: asyncio.Event | None = None) -> Recording:
-        heading = Heading(request_id="r", message_id="m", model="chat-model", created=1)
-        made = Recording(Entry("r", "g"), heading, WIRES["line"], Resume())
+        made = recorded()
         kept.start(("", chat), made, said(made, until), 60)
         await asyncio.sleep(0)
         return made

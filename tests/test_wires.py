@@ -2,12 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from router.wire import WIRES
+from router.chat import Ask
+from router.config.declaration import Server
+from router.events import Event, Failure, Finish, Start, Text
+from router.server import application
+from router.server.entry import Entry
+from router.server.reply import deliver
+from router.wire import WIRES, Heading, Wire
 from tests.conftest import Answered, Client, Workspace, routes, serving
 from tests.wire.readers import READERS, Heard
 
@@ -114,6 +120,41 @@ async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stre
     assert set(broken.json) == set(answer.json)
 
 
+def test_the_dialects_that_routes_yaml_may_name() -> None:
+    """`server.protocol` takes `auto` and the name of each wire: a wire's name has to be written there, too."""
+    assert get_args(get_type_hints(Server)["protocol"]) == ("auto", *WIRES)
+
+
+def shouted(_: Heading) -> Callable[[Event], bytes]:
+    """An encoder that says everything loudly."""
+    return lambda event: event.text.upper().encode() if isinstance(event, Text) else b""
+
+
+SHOUT = Wire(
+    name="shout",
+    content_type="text/x-shout",
+    encoder=shouted,
+    whole=lambda answer: answer.text.upper().encode(),
+    refusal=lambda why: why.sentence.upper().encode(),
+    body_type="text/x-shout",
+)
+
+
+async def test_a_row_in_the_table_is_a_wire(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else there is to an answer, a dialect of its own is one value: it is asked for, resumed and refused in by its name."""
+    monkeypatch.setitem(WIRES, "shout", SHOUT)
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        streamed = await asked(client, "shout", id="chat-1")
+        found = await client.get("/api/chat/chat-1/stream")
+        other = await client.get("/api/chat/chat-1/stream?protocol=text")
+        whole = await asked(client, "shout", stream=False)
+        refused = await asked(client, "shout", model="no-such")
+    assert streamed.headers["content-type"] == "text/x-shout"
+    assert [streamed.body, found.body, other.body, whole.body] == [b"HI", b"HI", b"Hi", b"HI"]
+    assert (refused.status, refused.body[:14]) == (404, b"THERE IS NO SU")
+
+
 async def test_an_unknown_dialect_is_refused_in_the_line_protocols_form(workspace: Workspace) -> None:
     """With the names of those there are."""
     workspace.write("routes.yaml", routes(HI))
@@ -166,6 +207,87 @@ async def test_a_failure_before_any_text_is_a_status_where_it_cannot_be_told(wor
         answer = await asked(client, "text")
     assert answer.status == 502
     assert answer.body.decode().endswith(f"(request {answer.headers['x-request-id']})")
+
+
+class Held:
+    """A sink that is not read any more once all was said."""
+
+    begun = full = False
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+        self._held = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was given the end."""
+        return bool(self.seen) and isinstance(self.seen[-1], Finish | Failure)
+
+    def put(self, event: Event) -> None:
+        """Note it."""
+        self.begun = True
+        self.seen.append(event)
+
+    async def flush(self) -> None:
+        """Not read, until somebody gives up."""
+        if self.finished and self._held:
+            self._held = False
+            await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """The end."""
+
+    def hush(self) -> None:
+        """Nothing."""
+
+
+async def test_an_answer_that_was_told_to_its_end_does_not_run_out_of_time() -> None:
+    """Its reader is slow: `total` passes while the end is written. It was in time, and nothing comes after it."""
+
+    async def answer(_: Ask) -> AsyncGenerator[Event, None]:
+        yield Start("a", "m")
+        yield Finish("stop")
+        await asyncio.Event().wait()
+
+    sink, entry = Held(), Entry("r", "g")
+    await deliver(answer, Ask(model="a", messages=()), 0.05, entry, sink)
+    assert sink.seen == [Start("a", "m"), Finish("stop")]
+    assert entry.outcome == "stop"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspace: Workspace, wire: str) -> None:
+    """The client reads slowly; what it gets is the whole answer, once."""
+    workspace.write("routes.yaml", routes(HI))
+    edge = application(workspace.build())
+    written, blocked, gone = bytearray(), asyncio.Event(), asyncio.Event()
+
+    async def receive() -> Any:
+        if not blocked.is_set():
+            return {"type": "http.request", "body": json.dumps(BODY).encode()}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body") and not blocked.is_set():
+            blocked.set()
+            await gone.wait()
+        written.extend(message.get("body", b""))
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "path": "/api/chat",
+        "method": "POST",
+        "query_string": f"protocol={wire}".encode(),
+        "headers": [],
+    }
+    asked = asyncio.create_task(edge(scope, receive, send))
+    await blocked.wait()
+    await edge.admin.chat.end()
+    await asked
+    heard = READERS[wire](bytes(written))
+    assert (heard.text, heard.error) == ("Hi", None)
+    assert heard.finish == (None if wire == "text" else "stop")
 
 
 async def test_an_answer_without_a_word_is_an_empty_text(workspace: Workspace) -> None:

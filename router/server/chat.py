@@ -6,8 +6,8 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Coroutine, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import parse_qs
@@ -29,7 +29,7 @@ from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
 from router.server.replica import Replicas
-from router.server.reply import Collected, Headers, Presence, Reply, Streamed, deliver
+from router.server.reply import Collected, Headers, Presence, Reply, Streamed, conclude, deliver
 from router.wire import WIRES, Heading
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -191,55 +191,47 @@ class Chat:
             sink: Streamed | Collected | None = None
             recording: Recording | None = None
             try:
-                named = _dialect(request, generation, reply)
-                self._welcome(generation.server.max_streams)
-                caller = await _known(request, generation, entry)
-                wanted = await _read(request, generation, reply, named)
-                route = generation.route(wanted.ask.model)
-                entry.stream = wanted.stream
-                entry.takes(route.name, route.toolbox, route.models, generation.prices)
-                caller.asks(route.name)
-                reply.limits = await _admitted(request, generation, route, caller, entry)
-                server = generation.server
-                heading = Heading(
-                    request_id=entry.request_id,
-                    message_id=wanted.continues or str(uuid.uuid4()),
-                    model=wanted.ask.model,
-                    created=int(time.time()),
-                    wants_usage=wanted.wants_usage,
-                    min_client=server.ui.min_client,
-                )
-                total = route.declared.timeout.total
-                ask = replace(
-                    wanted.ask,
-                    model=route.name,
-                    caller=caller.id,
-                    cache=request.cache(wanted.ask.fields),
-                    until=time.monotonic() + total,
-                )
-                sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
-                async with Presence(request.receive):
-                    if wanted.stream and wanted.chat_id is not None:
-                        recording = Recording(entry, heading, reply.wire, server.resume)
-                        delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                        self._record((caller.id, wanted.chat_id), recording, delivery, total, generation)
-                        await recording.follow(sink)
-                    else:
-                        await deliver(route.answer, ask, total, entry, sink)
+                async with _telling(reply):
+                    named = _dialect(request, generation, reply)
+                    self._welcome(generation.server.max_streams)
+                    caller = await _known(request, generation, entry)
+                    wanted = await _read(request, generation, reply, named)
+                    route = generation.route(wanted.ask.model)
+                    entry.stream = wanted.stream
+                    entry.takes(route.name, route.toolbox, route.models, generation.prices)
+                    caller.asks(route.name)
+                    reply.limits = await _admitted(request, generation, route, caller, entry)
+                    server = generation.server
+                    heading = Heading(
+                        request_id=entry.request_id,
+                        message_id=wanted.continues or str(uuid.uuid4()),
+                        model=wanted.ask.model,
+                        created=int(time.time()),
+                        wants_usage=wanted.wants_usage,
+                        min_client=server.ui.min_client,
+                    )
+                    total = route.declared.timeout.total
+                    ask = replace(
+                        wanted.ask,
+                        model=route.name,
+                        caller=caller.id,
+                        cache=request.cache(wanted.ask.fields),
+                        until=time.monotonic() + total,
+                    )
+                    sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
+                    async with Presence(request.receive):
+                        if wanted.stream and wanted.chat_id is not None:
+                            recording = Recording(entry, heading, reply.wire, server.resume)
+                            delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
+                            self._record((caller.id, wanted.chat_id), recording, delivery, total, generation)
+                            await recording.follow(sink)
+                        else:
+                            await deliver(route.answer, ask, total, entry, sink)
             except ClientLeft:
                 entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
             except asyncio.CancelledError:
                 # The server ends and will wait no longer: a stream that has begun gets its error and its finish.
-                entry.outcome = Stopping.code
                 await _stop(reply, sink)
-            except RouterError as error:
-                await reply.refuse(error)
-            except Exception:
-                # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
-                problems.exception("a request failed", extra={"fields": {"request_id": entry.request_id}})
-                if reply.begun:
-                    raise  # the connection is reset: a stream that breaks must not look finished
-                await reply.refuse(RouterError())
             finally:
                 if recording is None or recording.over:
                     entry.close()
@@ -254,26 +246,28 @@ class Chat:
         with self._answering(), self._live.pinned() as generation:
             entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
+            sink: Streamed | None = None
             try:
-                named = _dialect(request, generation, reply)
-                caller = await _known(request, generation, entry)
-                key: Key = (caller.id, wanted)
-                recording = self._recordings.find(key)
-                if replica := self._replicas.on(generation.kept.redis):
-                    recording = await replica.find(key, recording, generation.server.resume)
-                if recording is None:
-                    entry.outcome = "nothing_to_resume"
-                    await reply.empty(200 if chat is None else 204)
-                    return
-                reply.wire = WIRES[named] if named else recording.wire
-                entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
-                sink = Streamed(reply, recording.heading, generation.server.keep_alive)
-                async with Presence(request.receive):
-                    await recording.follow(sink)
+                async with _telling(reply):
+                    named = _dialect(request, generation, reply)
+                    caller = await _known(request, generation, entry)
+                    key: Key = (caller.id, wanted)
+                    recording = self._recordings.find(key)
+                    if replica := self._replicas.on(generation.kept.redis):
+                        recording = await replica.find(key, recording, generation.server.resume)
+                    if recording is None or not recording.findable:  # it may have outgrown its bound while Redis was asked
+                        entry.outcome = "nothing_to_resume"
+                        await reply.empty(200 if chat is None else 204)
+                        return
+                    reply.wire = WIRES[named] if named else recording.wire
+                    entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
+                    sink = Streamed(reply, recording.heading, generation.server.keep_alive)
+                    async with Presence(request.receive):
+                        await recording.follow(sink)
             except ClientLeft:
                 entry.status = entry.status or CLIENT_LEFT
-            except RouterError as error:
-                await reply.refuse(error)
+            except asyncio.CancelledError:
+                await _stop(reply, sink)
             finally:
                 entry.close()
 
@@ -283,16 +277,15 @@ class Chat:
             entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
             try:
-                _dialect(request, generation, reply)
-                caller = await _known(request, generation, entry)
-                key: Key = (caller.id, chat)
-                replica = self._replicas.on(generation.kept.redis)
-                if replica is None or not await replica.stop(key, self._recordings.find(key)):
-                    self._recordings.stop(key)
-                entry.outcome = "stop_asked"
-                await reply.empty(204)
-            except RouterError as error:
-                await reply.refuse(error)
+                async with _telling(reply):
+                    _dialect(request, generation, reply)
+                    caller = await _known(request, generation, entry)
+                    key: Key = (caller.id, chat)
+                    replica = self._replicas.on(generation.kept.redis)
+                    if replica is None or not await replica.stop(key, self._recordings.find(key)):
+                        self._recordings.stop(key)
+                    entry.outcome = "stop_asked"
+                    await reply.empty(204)
             finally:
                 entry.close()
 
@@ -353,9 +346,27 @@ async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) 
         await delivery
 
 
+@asynccontextmanager
+async def _telling(reply: Reply) -> AsyncGenerator[None, None]:
+    """Tell the client what goes wrong in the block before its answer began."""
+    try:
+        yield
+    except ClientLeft:
+        raise  # nobody is left to be told
+    except RouterError as error:
+        await reply.refuse(error)
+    except Exception:
+        # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
+        problems.exception("a request failed", extra={"fields": {"request_id": reply.entry.request_id}})
+        if reply.begun:
+            raise  # the connection is reset: a stream that breaks must not look finished
+        await reply.refuse(RouterError())
+
+
 async def _stop(reply: Reply, sink: Streamed | Collected | None) -> None:
     if sink is not None and sink.begun:
-        sink.put(Failure(Stopping.code, Stopping.sentence, reply.entry.attempts))
+        if conclude(sink, Failure(Stopping.code, Stopping.sentence, reply.entry.attempts)):
+            reply.entry.outcome = Stopping.code
         await sink.close()
     elif not reply.begun:
         await reply.refuse(Stopping(attempts=reply.entry.attempts))

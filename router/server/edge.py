@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.config.declaration import Cors
-from router.errors import RouterError
+from router.errors import RouterError, UnknownAddress
 from router.server import protocol
 from router.server.admin import Admin
 from router.server.chat import Request, borne
@@ -18,11 +18,12 @@ from router.server.entry import Entry
 from router.server.gate import enter, guarded
 from router.server.handover import handing_over
 from router.server.protocol import OPENAI
-from router.server.reply import PRIVATE, Reply
+from router.server.reply import PRIVATE, Headers, Reply
 from router.server.shutdown import Shutdown
 
 CHAT = "/api/chat"
 COMPLETIONS = f"{OPENAI}chat/completions"
+MODELS = f"{OPENAI}models"
 STREAM, STOP = "/stream", "/stop"
 HEALTH = ("/healthz", "/readyz")
 """Pages that say nothing of anybody: nobody has to say who asks for them."""
@@ -86,12 +87,15 @@ class Edge:
                 enter(scope, generation.server.admin.key)
             elif path not in HEALTH:
                 scope.setdefault("state", {})["caller"] = await generation.callers.caller(borne(scope))
+            if path.startswith(OPENAI) and (scope["method"], path) != ("GET", MODELS):
+                raise UnknownAddress  # in the form that OpenAI's clients read; the pages have one of their own
         except RouterError as error:
             request = Request(scope, receive)
             wire = protocol.chosen(None, path, generation.server.protocol, {})
             await Reply(send, Entry(request.id, generation.digest), wire).refuse(error)
             return
-        await self._pages(scope, receive, _careful(send))
+        more = [(b"x-request-id", Request(scope, receive).id.encode())] if path == MODELS else []  # OpenAI's clients look for it
+        await self._pages(scope, receive, _careful(send, more))
 
     async def _below(self, request: Request, send: Send) -> None:
         """What stands below /api/chat: a route's own address, or that of a chat's answer."""
@@ -128,12 +132,12 @@ class Edge:
                     return
 
 
-def _careful(send: Send) -> Send:
-    """Has a page say that nobody but its reader is to keep it, and nobody is to guess what it is."""
+def _careful(send: Send, more: Headers) -> Send:
+    """Has a page say that nobody but its reader is to keep it, and nobody is to guess what it is; and what else is given."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *PRIVATE]}
+            message = {**message, "headers": [*message["headers"], *PRIVATE, *more]}
         await send(message)
 
     return sent

@@ -43,6 +43,12 @@ def listing(value: Json) -> Sequence[Json] | None:
     return value if isinstance(value, list) else None
 
 
+def conversation(fields: Fields) -> Json:
+    """A body's messages, not yet read; a chatbot whose server keeps the history sends just the last one, as `message`."""
+    alone = fields.get("message")
+    return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
+
+
 def messages(value: Json, most: int) -> tuple[Message, ...]:
     """The conversation. BadAsk says which message, and which part of it."""
     listed = listing(value)
@@ -97,8 +103,8 @@ def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
     if isinstance(held, str):
         yield {"text": held}, "text", f"{path}.{name}"
         return
-    if held is None and (fields.get("tool_calls") or fields.get("toolInvocations") or fields.get("parts") == []):
-        return
+    if held is None and (fields.get("role") == "assistant" or fields.get("parts") == []):
+        return  # an assistant that only called, or said nothing
     listed = listing(held)
     if listed is None:
         raise BadAsk(f"{path}.{name}: a text or a list of parts is needed.")
@@ -258,12 +264,21 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
             _tool(part, name, block, place)
         elif kind not in UNSAID and not kind.startswith("data-"):
             raise BadAsk(f"{place}.type: this kind of part is not known here.")
+    if fields.get("refusal") is not None and (said := _refusal(fields, path)):
+        block.spoken.append(said)
     block.spoken += _calls(fields.get("tool_calls"), f"{path}.tool_calls")
     yield from block.messages()
 
 
 UNSAID = frozenset({"step-start", "reasoning", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "custom"})
 """Parts of an assistant's message that are not said to a model again."""
+
+
+STATES = (
+    *("input-streaming", "input-available", "output-available", "output-error"),
+    *("approval-requested", "approval-responded", "output-denied"),
+)
+"""What a tool part of a UI message may be: the last three since AI SDK 6."""
 
 
 def _tool(part: Fields, name: str, block: Block, path: str) -> None:
@@ -307,13 +322,13 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
 
 
 def _invocation(value: Json, block: Block, path: str) -> None:
-    """One tool invocation of AI SDK 4. One without a result is left out."""
+    """One tool invocation of AI SDK 4. One without a result is left out; its client keeps our `isError` beside the result."""
     fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")
     if fields.get("state") != "result":
         return
     block.spoken.append(Call(call_id, name, mapping(fields.get("args")) or {}))
-    block.results.append(Result(call_id, name, fields.get("result")))
+    block.results.append(Result(call_id, name, fields.get("result"), is_error=fields.get("isError") is True))
 
 
 def _calls(value: Json, path: str) -> list[Part]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from router.chat import Params
+from router.server.messages import STATES, UNSAID
 from router.signature import record_of, schema
 from router.wire import WIRES
 
@@ -10,35 +11,109 @@ PARAMS: Any = schema(record_of(Params))["properties"]
 DIALECTS: dict[str, Any] = {"type": "string", "enum": list(WIRES)}
 TYPES = sorted({wire.content_type.partition(";")[0] for wire in WIRES.values()})
 
-SCHEMAS: dict[str, Any] = {
-    "Message": {
-        "type": "object",
-        "required": ["role"],
-        "properties": {
-            "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
-            "content": {
-                "anyOf": [
-                    {"type": "string"},
-                    {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["type", "text"],
-                            "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-                        },
-                    },
-                ],
-            },
-        },
+TEXT: dict[str, Any] = {"type": "string"}
+NAME: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+LINK: dict[str, Any] = {"type": "string", "pattern": "^(data:|https?://)", "description": "A `data:` URL or an address."}
+OBJECT: dict[str, Any] = {"type": "object"}
+
+
+def _object(required: str, **properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _list(of: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": of}
+
+
+def _part(kind: dict[str, Any], required: str = "", **properties: dict[str, Any]) -> dict[str, Any]:
+    return _object(f"type {required}", type=kind, **properties)
+
+
+def _schema(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+INVOCATION = _object(
+    "toolCallId toolName",
+    state={"enum": ["partial-call", "call", "result"]},
+    step={"type": "integer"},
+    toolCallId=TEXT,
+    toolName=TEXT,
+    args=OBJECT,
+    result={},
+    isError={"type": "boolean"},
+)
+TOOL: dict[str, dict[str, Any]] = {
+    "toolCallId": TEXT,
+    "state": {"enum": [*STATES]},
+    "input": {},
+    "output": {},
+    "errorText": TEXT,
+    "approval": _object("", approved={"type": "boolean"}, reason=TEXT),
+    "providerExecuted": {"type": "boolean"},
+}
+PARTS: dict[str, dict[str, Any]] = {
+    "TextPart": _part({"const": "text"}, "text", text=TEXT),
+    "ImagePart": _part({"const": "image_url"}, "image_url", image_url={"anyOf": [_object("url", url=LINK), LINK]}),
+    "FilePart": {
+        "anyOf": [
+            _part({"const": "file"}, "url mediaType", url=LINK, mediaType=TEXT, filename=TEXT),
+            _part({"const": "file"}, "data mimeType", data=TEXT, mimeType=TEXT),
+            _part({"const": "file"}, "file", file=_object("file_data", file_data=LINK, filename=TEXT)),
+        ]
     },
+    "RefusalPart": _part({"const": "refusal"}, "refusal", refusal=TEXT),
+    "ToolPart": _part({"type": "string", "pattern": "^tool-[A-Za-z0-9_-]{1,64}$"}, "toolCallId state", **TOOL),
+    "DynamicToolPart": _part({"const": "dynamic-tool"}, "toolName toolCallId state", toolName=TEXT, **TOOL),
+    "ToolInvocationPart": _part({"const": "tool-invocation"}, "toolInvocation", toolInvocation=INVOCATION),
+    "SteeringPart": _part({"const": "steering-message"}, "parts", parts=_list(_part({"const": "text"}, "text", text=TEXT))),
+    "UnsaidPart": {
+        "description": "What is not said to a model. A file or an image is one in a message of the assistant's.",
+        **_part({"anyOf": [{"enum": sorted(UNSAID - {"file", "image_url"})}, {"type": "string", "pattern": "^data-"}]}),
+    },
+}
+"""The parts of a message, of every client that is known here."""
+CALL = _object("id function", id=TEXT, type={"const": "function"}, function=_object("name arguments", name=TEXT, arguments=TEXT))
+BROUGHT = _object("type function", type={"const": "function"}, function=_object("name", name=NAME, description=TEXT, parameters=OBJECT))
+
+SCHEMAS: dict[str, Any] = {
+    **PARTS,
+    "Message": {
+        **_object(
+            "role",
+            role={"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
+            content={"anyOf": [TEXT, _list(_schema("Part")), {"type": "null"}]},
+            parts=_list(_schema("Part")),
+            id=TEXT,
+            experimental_attachments=_list(_object("url", url=LINK, contentType=TEXT, name=TEXT)),
+            toolInvocations=_list(INVOCATION),
+            tool_calls=_list(CALL),
+            tool_call_id=TEXT,
+            refusal={"type": ["string", "null"]},
+        ),
+        "description": "What it says stands in `content` or in `parts`, which stands over it. An assistant may have said nothing.",
+    },
+    "Part": {"anyOf": [_schema(name) for name in PARTS]},
     "ChatRequest": {
         "type": "object",
-        "required": ["messages"],
+        "anyOf": [{"required": ["messages"]}, {"required": ["message"]}],
         "properties": {
-            "messages": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Message"}},
-            "model": {"type": "string", "description": "A route's id or alias. Not needed where the path names it."},
-            "stream": {"type": "boolean", "default": True},
+            "messages": {"type": "array", "minItems": 1, "items": _schema("Message")},
+            "message": {**_schema("Message"), "description": "The only message, where `messages` is left out."},
+            "model": {"type": ["string", "null"], "description": "A route's id or alias. Not needed where the path names it."},
+            "selectedChatModel": {"type": "string", "description": "The same, where `model` is left out."},
+            "id": {"type": "string", "description": "The chat's id, by which the answer can be found again."},
+            "stream": {"type": ["boolean", "null"], "default": True},
+            "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
             "params": {"type": "object", "description": "Values for the route's prompt template, e.g. `kind`."},
+            "tools": {**_list(BROUGHT), "description": "Below `/v1/`: the client's own tools."},
+            "tool_choice": {
+                "anyOf": [
+                    {"enum": ["auto", "none", "required"]},
+                    _object("type function", type={"const": "function"}, function=_object("name", name=NAME)),
+                ]
+            },
+            "max_completion_tokens": {"type": ["integer", "null"], "description": "The same as `max_tokens`."},
             **PARAMS,
         },
         "example": {"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True},
@@ -61,16 +136,36 @@ SCHEMAS: dict[str, Any] = {
             },
         },
     },
+    "DataMessage": {
+        **_object(
+            "id role content finishReason",
+            id=TEXT,
+            role={"const": "assistant"},
+            content=TEXT,
+            reasoning=TEXT,
+            toolInvocations=_list(INVOCATION),
+            finishReason=TEXT,
+        ),
+        "description": "A message of AI SDK 4: the dialect `data-stream`.",
+    },
+    "UIMessage": {
+        **_object("id role metadata parts", id=TEXT, role={"const": "assistant"}, metadata=OBJECT, parts=_list(OBJECT)),
+        "description": "A message of AI SDK 5 and later: the dialect `ui-message-stream`.",
+    },
     "Completion": {
         "type": "object",
-        "required": ["id", "object", "created", "model", "choices"],
+        "required": ["id", "object", "created", "model", "choices", "usage"],
         "properties": {
             "id": {"type": "string"},
             "object": {"const": "chat.completion"},
             "created": {"type": "integer"},
             "model": {"type": "string"},
             "choices": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": 1},
-            "usage": {"type": ["object", "null"]},
+            "usage": {
+                "type": "object",
+                "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
+                "properties": {name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+            },
         },
     },
     "SurfaceError": {
@@ -137,7 +232,7 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
 
 
 def _schemas(*names: str) -> list[dict[str, str]]:
-    return [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    return [_schema(name) for name in names]
 
 
 REFUSED: dict[str, Any] = {
@@ -157,7 +252,7 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
             "parameters": parameters,
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}}},
+                "content": {"application/json": {"schema": _schema("ChatRequest")}},
             },
             "responses": {
                 "200": {
@@ -165,7 +260,7 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
                     "The object shown is that of the dialect `line`.",
                     "content": {
                         **{kind: {} for kind in TYPES},
-                        "application/json": {"schema": {"anyOf": _schemas("ChatAnswer", "Completion")}},
+                        "application/json": {"schema": {"anyOf": _schemas("ChatAnswer", "DataMessage", "UIMessage", "Completion")}},
                     },
                 },
                 **{str(status): {"description": words, "content": REFUSED} for status, words in ERRORS.items()},
@@ -174,8 +269,8 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
     }
 
 
-def _found(method: str, name: str, summary: str) -> dict[str, Any]:
-    parameters = [CHAT, PROTOCOL, STREAM_PROTOCOL]
+def _found(method: str, name: str, summary: str, chat: dict[str, Any]) -> dict[str, Any]:
+    parameters = [chat, PROTOCOL, STREAM_PROTOCOL]
     streamed = {
         "description": "The answer, from its start and going on",
         "content": {kind: {"schema": {"type": "string"}} for kind in TYPES},
@@ -191,12 +286,25 @@ ROUTE = {"name": "route", "in": "path", "required": True, "schema": {"type": "st
 PROTOCOL = {"name": "protocol", "in": "query", "schema": DIALECTS, "description": "The dialect of the answer."}
 STREAM_PROTOCOL = {"name": "X-Stream-Protocol", "in": "header", "schema": DIALECTS, "description": "The same, as a header."}
 
-CHAT = {"name": "chat", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}, "description": "The chat's id."}
+CHAT: dict[str, Any] = {
+    "name": "chat",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1},
+    "description": "The chat's id.",
+}
+
+CHAT_ID: dict[str, Any] = {**CHAT, "name": "chatId", "in": "query"}
 
 PATHS: dict[str, Any] = {
-    "/api/chat": _operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL]),
+    "/api/chat": {
+        **_operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL]),
+        **_found(
+            "get", "stream_of_chat_id", "Find the answer of a chat again, as AI SDK 4 does: an empty answer where there is none.", CHAT_ID
+        ),
+    },
     "/api/chat/{route}": _operation("chat_with_route", "Ask the model that the path names.", [ROUTE, PROTOCOL, STREAM_PROTOCOL]),
-    "/api/chat/{chat}/stream": _found("get", "stream_of_chat", "Find the answer of a chat again."),
-    "/api/chat/{chat}/stop": _found("post", "stop_chat", "Stop the answer of a chat."),
+    "/api/chat/{chat}/stream": _found("get", "stream_of_chat", "Find the answer of a chat again.", CHAT),
+    "/api/chat/{chat}/stop": _found("post", "stop_chat", "Stop the answer of a chat.", CHAT),
     "/v1/chat/completions": _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", []),
 }

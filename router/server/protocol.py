@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 
 from router.chat import Json
 from router.errors import BadAsk
+from router.server.messages import conversation, listing, mapping
 from router.wire import WIRES, Wire
 
 OPENAI = "/v1/"
@@ -34,8 +35,7 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
 
 def spoken(fields: Mapping[str, Json]) -> str:
     """The dialect that a body gives away. Clients that know several forms of a message send only one."""
-    listed = fields.get("messages")
-    messages = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    messages = [one for one in map(mapping, listing(conversation(fields)) or ()) if one is not None]
     if "trigger" in fields or any("parts" in one and one.get("content") is None for one in messages):
         return "ui-message-stream"
     if any(one.get("content") is not None and any(key in one for key in OF_AI_SDK_4) for one in messages):

@@ -11,7 +11,7 @@ from typing import Literal, cast
 from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.server.messages import listing, mapping, messages, text
+from router.server.messages import conversation, listing, mapping, messages, text
 from router.signature import arguments, record_of
 
 PARAMS = record_of(Params)
@@ -51,7 +51,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     extra = mapping(fields.get("params", {}))
     if extra is None:
         raise BadAsk("params: an object is needed.")
-    listed = _conversation(fields)
+    listed = conversation(fields)
     ask = Ask(
         model=_model(fields, model, usual),
         messages=messages(listed, bounds.messages),
@@ -63,17 +63,12 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         tools, choice = brought(fields)
         ask = Ask(model=ask.model, messages=ask.messages, params=ask.params, fields=ask.fields, extra=ask.extra, tools=tools, choice=choice)
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
-    return Asked(ask, stream, _chat_id(fields), _continued(listed))
-
-
-def _conversation(fields: Mapping[str, Json]) -> Json:
-    """The messages; a chatbot whose server keeps the history sends just the last one, as `message`."""
-    alone = fields.get("message")
-    return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
+    return Asked(ask, stream, _chat_id(fields), _continued(listed), _wants_usage(fields))
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str) -> str:
-    named = model if model is not None else fields.get("model", fields.get("selectedChatModel"))
+    given = (model, fields.get("model"), fields.get("selectedChatModel"))
+    named = next((one for one in given if one is not None), None)
     if named is None:
         return usual
     if not isinstance(named, str) or not named:
@@ -125,6 +120,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "audio": (),
     "functions": ([],),
     "function_call": ("auto", "none"),
+    "parallel_tool_calls": (True,),
     "web_search_options": (),
 }
 """Fields of OpenAI's API that change the answer and that we cannot serve → the values that ask for nothing."""

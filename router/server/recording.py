@@ -7,16 +7,13 @@ after its end. Who may find it is who asked: recordings are keyed by caller and 
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING
 
 from router.config.declaration import Resume
 from router.errors import RouterError, Stopped, Stopping
 from router.events import Event, Failure, Finish, Text, Thought, ToolInput
 from router.server.entry import Entry
+from router.server.reply import Sink, conclude
 from router.wire import Heading, Wire
-
-if TYPE_CHECKING:
-    from router.server.reply import Sink
 
 MOST = 1000
 """Recordings that are kept at once."""
@@ -52,6 +49,8 @@ class Recording:
         self.whole = True
         """Whether it is all there, from the start."""
         self.over = False
+        self.finished = False
+        """Whether its last event ends it."""
         self.refused = ""
         """The code of what went wrong before its first event."""
         self.size = 0
@@ -98,8 +97,9 @@ class Recording:
             self.refused = error.code
             raise
         except asyncio.CancelledError:
+            if self.finished:
+                return  # all of it was said: what is cut off comes after that
             if self._last is None:
-                self.whole = False  # nobody waited for it: half of it is nothing to find again
                 self.entry.outcome = "client_left"
                 raise
             self.entry.outcome = "stopped" if isinstance(self._last, Finish) else self._last.code
@@ -125,6 +125,11 @@ class Recording:
         return self._first > 0 or bool(self._events)
 
     @property
+    def findable(self) -> bool:
+        """Whether it may be read from its start, and to its end."""
+        return self.whole and (self.begun or not self.over)
+
+    @property
     def full(self) -> bool:
         """Whether its viewers should be told now, or more should not be taken."""
         return self._untold > UNTOLD or self.size > self._declared.size
@@ -137,6 +142,7 @@ class Recording:
     def put(self, event: Event) -> None:
         """Take an event."""
         self._events.append(event)
+        self.finished = isinstance(event, Finish | Failure)
         taken = weight(event)
         self.size += taken
         self._untold += taken
@@ -161,7 +167,7 @@ class Recording:
 
     # What its viewers do.
 
-    async def follow(self, sink: "Sink") -> None:
+    async def follow(self, sink: Sink) -> None:
         """Write it to a viewer, from its start to its end. Raises what went wrong before its first event."""
         viewer = object()
         self._at[viewer] = 0
@@ -185,6 +191,8 @@ class Recording:
                     await self._change()
             if not self.begun and self.task is not None:
                 await self._outcome(self.task)
+            if not self.finished:  # to close it properly would have it pass for a whole answer
+                conclude(sink, Failure(RouterError.code, RouterError.sentence))
         finally:
             del self._at[viewer]
             self._left()
@@ -240,7 +248,9 @@ class Recording:
         loop = asyncio.get_running_loop()
         if loop.time() < self._until:
             self._grace = loop.call_at(self._until, self._lapse, task)
-        else:
+        elif self._last is None:
+            # Half of it is nothing to find again: from now on, for it may take a while to end.
+            self.whole = self.whole and self.finished
             task.cancel()
 
     async def _change(self) -> None:
@@ -310,9 +320,7 @@ class Recordings:
     def find(self, key: Key) -> Recording | None:
         """The recording of a chat, if this caller asked for it and all of it is there."""
         found = self._kept.get(key)
-        if found is None or not found.whole or (found.over and not found.begun):
-            return None
-        return found
+        return found if found is not None and found.findable else None
 
     def stop(self, key: Key) -> None:
         """End the answer of a chat, if this caller asked for it and it still runs."""

@@ -44,7 +44,7 @@ class _Published:
     @property
     def findable(self) -> bool:
         """Whether it may be read from its start."""
-        return self._recording.whole and (self._recording.begun or not self._recording.over)
+        return self._recording.findable
 
     @property
     def ending(self) -> str:

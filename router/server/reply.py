@@ -14,7 +14,7 @@ from starlette.types import Receive, Send
 
 from router.chat import Ask
 from router.errors import RouterError, Stopping, TimedOut, TooMany
-from router.events import Answer, Event, Failure
+from router.events import Answer, Event, Failure, Finish
 from router.server.ahead import Ahead
 from router.server.body import ClientLeft
 from router.server.entry import Entry, header
@@ -130,6 +130,11 @@ class Sink(Protocol):
         ...
 
     @property
+    def finished(self) -> bool:
+        """Whether it took the event that ends the answer."""
+        ...
+
+    @property
     def full(self) -> bool:
         """Whether what it took should be passed on now."""
         ...
@@ -151,6 +156,14 @@ class Sink(Protocol):
         ...
 
 
+def conclude(sink: Sink, end: Finish | Failure) -> bool:
+    """End an answer from outside: nobody waits for the rest of it. Whether it needed that: after its own end nothing is said."""
+    if sink.finished:
+        return False
+    sink.put(end)
+    return True
+
+
 class Streamed:
     """A sink that writes as it goes. `keep_alive`: after so many seconds without a word the wire's sign of life is written."""
 
@@ -170,6 +183,11 @@ class Streamed:
         if data := self._encode(event):
             self._collected.append(data)
             self._size += len(data)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it took the event that ends the answer."""
+        return isinstance(self._last, Finish | Failure)
 
     @property
     def full(self) -> bool:
@@ -231,6 +249,11 @@ class Collected:
         self.begun = True
         self._events.append(event)
 
+    @property
+    def finished(self) -> bool:
+        """Whether it took the event that ends the answer."""
+        return bool(self._events) and isinstance(self._events[-1], Finish | Failure)
+
     async def flush(self) -> None:
         """Nothing is written before the end."""
 
@@ -255,6 +278,10 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
         entry.see(event)
         sink.put(event)
 
+    def fail(failure: Failure) -> None:
+        if conclude(sink, failure):
+            entry.see(failure)
+
     async def flush() -> None:
         await sink.flush()
         entry.waits()
@@ -270,16 +297,16 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     except TimeoutError:
         if not sink.begun:
             raise TimedOut from None
-        take(Failure(TimedOut.code, TimedOut.sentence))
+        fail(Failure(TimedOut.code, TimedOut.sentence))
     except RouterError as error:
         if not sink.begun:
             raise
-        take(Failure(error.code, error.public, error.attempts))
+        fail(Failure(error.code, error.public, error.attempts))
     except Exception:
         if not sink.begun:
             raise
         problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
-        take(Failure(RouterError.code, RouterError.sentence))
+        fail(Failure(RouterError.code, RouterError.sentence))
     finally:
         sink.hush()
     await sink.close()

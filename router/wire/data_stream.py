@@ -93,7 +93,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 def whole(answer: Answered) -> bytes:
     """The answer as a message of this SDK, its tools as `toolInvocations`."""
     head, end = answer.heading, answer.end
-    results = {result.call_id: result.result for result in answer.results}
+    results = {result.call_id: result for result in answer.results}
     made: dict[str, Json] = {"id": head.message_id, "role": "assistant", "content": answer.text}
     if answer.thoughts:
         made["reasoning"] = answer.thoughts
@@ -103,11 +103,13 @@ def whole(answer: Answered) -> bytes:
     return utf8(compact({**made, **(counted(end.usage) if isinstance(end, Finish) else {})}))
 
 
-def _invocation(call: ToolCall, results: dict[str, Json]) -> dict[str, Json]:
+def _invocation(call: ToolCall, results: dict[str, ToolResult]) -> dict[str, Json]:
     made: dict[str, Json] = {"toolCallId": call.call_id, "toolName": call.name, "args": call.arguments}
-    if call.call_id in results:
-        return {"state": "result", **made, "result": results[call.call_id]}
-    return {"state": "call", **made}
+    result = results.get(call.call_id)
+    if result is None:
+        return {"state": "call", **made}
+    answered: dict[str, Json] = {"state": "result", **made, "result": result.result}
+    return {**answered, "isError": True} if result.is_error else answered
 
 
 SURFACES = {401: "unauthorized:chat", 403: "forbidden:chat", 429: "rate_limit:chat"}

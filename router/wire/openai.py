@@ -95,13 +95,14 @@ class _Chunks:
             made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": _arguments(call)}}]}))
         theirs = "tool_calls" if self._calls else REASONS[reason]
         made.append(f'{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n')
-        if self._heading.wants_usage and usage:
+        if self._heading.wants_usage:
             made.append(f'{self._head}],"usage":{compact(counted(usage))}}}\n\n')
         return utf8("".join(made)) + DONE
 
 
-def counted(usage: Usage) -> dict[str, Json]:
-    """The usage object."""
+def counted(usage: Usage | None) -> dict[str, Json]:
+    """The usage object. Zeros where no provider counted: a client of this dialect reads it without looking whether it is there."""
+    usage = usage or Usage()
     total = usage.input_tokens + usage.output_tokens
     return {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens, "total_tokens": total}
 
@@ -126,9 +127,8 @@ def whole(answer: Answered) -> bytes:
         "created": head.created,
         "model": head.model,
         "choices": [choice],
+        "usage": counted(end.usage if isinstance(end, Finish) else None),
     }
-    if isinstance(end, Finish) and end.usage:
-        made["usage"] = counted(end.usage)
     return utf8(compact(made))
 
 

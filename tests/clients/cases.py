@@ -71,6 +71,11 @@ class Case:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user does something while an answer is under way."""
+        return any(deed["do"] == "resume" or "stop" in deed for deed in self.deeds)
+
     def asks(self, client: Client, model: str) -> dict[str, Any]:
         """The case as the client's worker takes it."""
         deeds = self.openai if client.wire == "openai" and self.openai else self.deeds

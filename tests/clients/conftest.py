@@ -1,5 +1,6 @@
 """What the client tests share: the replay server, and the workers."""
 
+import hashlib
 from collections.abc import Iterator
 
 import pytest
@@ -42,4 +43,14 @@ def newer_router(replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> It
 def patient_router(replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[router_cases.Running]:
     """The same, which goes on for a while where nobody reads any more."""
     with router_cases.router(tmp_path_factory.mktemp("patient"), replay, ", resume: {grace: 20s}") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def keyed_router(replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[router_cases.Running]:
+    """The same, which answers nobody whose key it does not know: none of these clients has one."""
+    hashed = hashlib.sha256(b"sk-nobody-has-this").hexdigest()
+    with router_cases.router(
+        tmp_path_factory.mktemp("keyed"), replay, f", auth: {{keys: {{alice: {{hash: 'sha256:{hashed}'}}}}}}"
+    ) as running:
         yield running

@@ -4,6 +4,7 @@ A test stages the replies of one client and gets a base URL of their own; each r
 no dialect: what a client makes of the bytes is the client's doing.
 """
 
+import http.client
 import json
 import secrets
 import socket
@@ -35,13 +36,14 @@ class Reply:
 
 @dataclass
 class Stage:
-    """One client's replies, and what it asked."""
+    """One client's replies, and what it asked and got."""
 
     reply: Callable[["Request", int], Reply]
     """What a request gets, and the how-manieth it is."""
     cut: Cut
     base: str = ""
     requests: list["Request"] = field(default_factory=list["Request"])
+    replies: list[Reply] = field(default_factory=list[Reply])
     left: threading.Event = field(default_factory=threading.Event)
     """Set when the client has left a reply that was held."""
 
@@ -91,7 +93,8 @@ class _Connection(socketserver.StreamRequestHandler):
         while (asked := self._read()) is not None:
             stage, request = asked
             stage.requests.append(request)
-            if not self._answer(stage.reply(request, len(stage.requests)), stage):
+            stage.replies.append(stage.reply(request, len(stage.requests)))
+            if not self._answer(stage.replies[-1], stage):
                 return
 
     def _read(self) -> tuple[Stage, Request] | None:
@@ -155,11 +158,32 @@ class Replay:
         """Where each request gets the reply that fits it, whoever asks."""
         return self._stage(lambda request, _: reply(request), "whole")
 
+    def through(self, base: str, cut: Cut = "whole") -> Stage:
+        """Where each request gets all that another server says to it, cut as it is told here."""
+        return self._stage(lambda request, _: _fetched(base, request), cut)
+
     def _stage(self, reply: Callable[[Request, int], Reply], cut: Cut) -> Stage:
         token = secrets.token_hex(8)
         made = Stage(reply, cut, f"http://127.0.0.1:{self._server.server_address[1]}/{token}")
         self._server.stages[token] = made
         return made
+
+
+HOP = frozenset({"transfer-encoding", "content-length", "connection", "keep-alive", "content-type"})
+"""Headers that are a connection's own, or are said otherwise."""
+
+
+def _fetched(base: str, request: Request) -> Reply:
+    """What another server says to a request."""
+    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=PATIENCE)
+    try:
+        headers = {name: value for name, value in request.headers.items() if name not in HOP}
+        connection.request(request.method, request.path, request.body or None, headers)
+        response = connection.getresponse()
+        more = tuple((name, value) for name, value in response.getheaders() if name.lower() not in HOP)
+        return Reply(response.read(), response.status, response.headers["content-type"], more)
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,13 +33,14 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "error-after": [{"text": "Partial"}, {"fail": "down"}],
     "resume": [{"text": "Before"}, {"pause": "300ms"}, {"text": " and after"}],
     "nothing-to-resume": [{"text": "Never asked"}],
-    "regenerate": [{"text": "Two"}],
     "slow": [{"text": "slow"}, {"pause": "300ms"}, {"text": "ly"}],
     "continue": [{"text": "One"}],
     "length": [{"text": "cut o"}, {"finish": "length"}],
     "complete": [{"text": "Hello, world!"}],
     "chat-model": [{"text": "Hello"}],
     "title-model": [{"text": "A title"}],
+    "limited": [{"text": "Once"}],
+    "faulty": [{"text": "Never asked"}],
 }
 """A model id → what its script does. A new case is one line here, or some in MODELS."""
 
@@ -96,6 +98,8 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
 }
 """A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
+ALTERNATING: Mapping[str, Sequence[Reply]] = {"regenerate": (openai_text('"One"'), openai_text('"Two"'))}
+"""A model id → what the provider's model says one time, and the other time."""
 USAGE = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model","choices":[],'
     b'"usage":{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}}\n\n'
@@ -110,7 +114,14 @@ OPTIONS: Mapping[str, str] = {
     "after-thought": "reasoning: show",
     "after-stopped-tool": "tools: [slow]",
     "after-tool-error": "tools: [orders]",
+    "limited": "limit: {requests: 1/day, per: route}",
 }
+PIPELINES = {
+    "chat.yaml": "steps:\n  - history: {keep: 40}\n",
+    "faulty.yaml": "steps:\n  - prompt: faulty.j2\n",
+    "faulty.j2": "{{ 1 // (messages | length - 1) }}\n",
+}
+"""`faulty` divides by zero: a fault that nobody foresaw."""
 TOOLS = {
     "weather": '''
 async def get_weather(location: str) -> str:
@@ -140,21 +151,33 @@ def plays(client: Client, case: Case) -> bool:
     return case.played_by(client) and not (case.name == "client-tool" and client.wire != "openai")
 
 
-def model(request: Request) -> Reply:
-    """What the provider's model says next."""
-    body = request.json
-    roles = [message["role"] for message in body["messages"]]
-    last = len(roles) - roles[::-1].index("user")
-    reply = MODELS[body["model"]][roles.count("user"), roles[last:].count("tool")]
-    return replace(reply, body=reply.body.replace(b"data: [DONE]", USAGE + b"data: [DONE]"))
+class Models:
+    """The provider's models: what each says next."""
+
+    def __init__(self) -> None:
+        self._asked: Counter[str] = Counter()
+
+    def reply(self, request: Request) -> Reply:
+        """What the one that is asked says."""
+        body = request.json
+        name = body["model"]
+        if said := ALTERNATING.get(name):
+            reply = said[self._asked[name] % len(said)]
+            self._asked[name] += 1
+        else:
+            roles = [message["role"] for message in body["messages"]]
+            last = len(roles) - roles[::-1].index("user")
+            reply = MODELS[name][roles.count("user"), roles[last:].count("tool")]
+        return replace(reply, body=reply.body.replace(b"data: [DONE]", USAGE + b"data: [DONE]"))
 
 
 def routes(provider: str, server: str) -> str:
-    """A routes.yaml in which each case is a model id. `provider`: the base URL of `model`; `server`: more of what stands there."""
+    """A routes.yaml in which each case is a model id. `provider`: the base URL of the models; `server`: more of what stands there."""
     targets = [f"  {name}: {{script: {_flow(lines)}}}" for name, lines in SCRIPTS.items()]
-    targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in MODELS]
+    targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in (*MODELS, *ALTERNATING)]
     made = [
-        f"  {name}: {{pipeline: chat, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}" for name in (*SCRIPTS, *MODELS)
+        f"  {name}: {{pipeline: {'faulty' if name == 'faulty' else 'chat'}, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}"
+        for name in (*SCRIPTS, *MODELS, *ALTERNATING)
     ]
     defaults = "defaults: {retry: {attempts: 1}, breaker: {failures: 1000}, rescue: fail, timeout: {idle: 60s}}"
     return "\n".join(["targets:", *targets, defaults, f"server: {{keep_alive: 100ms{server}}}", "routes:", *made, ""])
@@ -176,8 +199,8 @@ class Running:
 @contextmanager
 def router(folder: Path, replay: Replay, server: str = "") -> Generator[Running]:
     """The router, as its user runs it, with every case as a model id. `server`: more for `server:`, e.g. `, protocol: auto`."""
-    provider = replay.answering(model)
-    files = {"routes.yaml": routes(provider.base, server), "pipelines/chat.yaml": "steps:\n  - history: {keep: 40}\n"}
+    provider = replay.answering(Models().reply)
+    files = {"routes.yaml": routes(provider.base, server), **{f"pipelines/{name}": source for name, source in PIPELINES.items()}}
     files |= {f"tools/{name}.py": source for name, source in TOOLS.items()}
     for name, content in files.items():
         path = folder / name

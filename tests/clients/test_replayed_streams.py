@@ -200,12 +200,11 @@ def test_ai_sdk_4_resumes_at_the_same_address(workers: Workers, replay: Replay) 
     ]
 
 
-GOLDEN = ROOT.parent / "shared/golden"
+GOLDEN = ROOT / "tests/golden/streams"
 FOLDERS = {"data-stream": ("ai4-data",), "ui-message-stream": ("ui-portable",), "openai": ("openai-chat",)}
 WITH_ERRORS = re.compile("error|throws|invalid|abort")
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the golden streams are not here")
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_golden_streams_are_read_without_an_error(client: Client, workers: Workers, replay: Replay) -> None:
     """What the SDKs' own servers write, every release reads: whole, and byte by byte to the same messages."""

@@ -1,13 +1,14 @@
 """The public clients before the router: the same table that the replayed streams are held to."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.clients.cases import CASES, DOT, NAMED, NO_ORDER, Case, differences, played
+from tests.clients.cases import CASES, DOT, HI, NAMED, NO_ORDER, Case, differences, played
 from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers
-from tests.clients.replay import PATIENCE
+from tests.clients.replay import PATIENCE, Replay
 from tests.clients.router_cases import Running, plays
 from tests.clients.test_replayed_streams import as_text
 
@@ -21,6 +22,31 @@ def test_an_answer_is_shown_as_it_was_meant(client: Client, case: Case, workers:
     base = patient_router.base if case.name == "resume" else router.base
     saw = workers.saw(client, base, case.asks(client, case.name))
     assert differences(client, case.sees[client.wire], saw) == {}
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+def test_the_routers_bytes_may_come_one_by_one(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
+    """Whatever the router says, in every case in which the user waits for it, means the same where every byte comes alone."""
+    cases = [case for reader, case in played(*CASES) if reader == client and plays(client, case) and not case.interrupted]
+    asked = [workers.ask(client, replay.through(router.base, "bytes").base, case.asks(client, case.name)) for case in cases]
+    seen = zip(cases, workers.all(asked), strict=True)
+    assert {case.name: found for case, saw in seen if (found := differences(client, case.sees[client.wire], saw))} == {}
+    assert len(cases) > 10
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+def test_the_routers_bytes_may_be_cut_anywhere(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
+    """In two pieces, cut at each place of an answer, the middle of a character among them."""
+    case = NAMED["unicode"]
+    through = replay.through(router.base)
+    workers.saw(client, through.base, case.asks(client, case.name))
+    (reply,) = through.replies
+    stages = [replay.stage(reply, cut=place) for place in range(1, len(reply.body))]
+    all_saw = workers.all([workers.ask(client, stage.base, case.asks(client, case.name)) for stage in stages])
+    wrong = {
+        stage.cut: found for stage, saw in zip(stages, all_saw, strict=True) if (found := differences(client, case.sees[client.wire], saw))
+    }
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
@@ -45,6 +71,16 @@ def test_a_stop_reaches_the_provider(client: Client, workers: Workers, router: R
     router.provider.left.clear()
     workers.saw(client, router.base, NAMED["stop"].asks(client, "stop"))
     assert router.provider.left.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+def test_a_page_may_end_an_answer_and_read_on(client: Client, workers: Workers, patient_router: Running) -> None:
+    """`POST …/stop` stops the model, though the router would go on without a reader; what was said stays, and ends properly."""
+    patient_router.provider.left.clear()
+    saw = workers.saw(client, patient_router.base, {"chat": "chat-ended", "model": "stop", "deeds": [{**HI, "end": "Before"}]})
+    assert patient_router.provider.left.wait(PATIENCE)
+    wanted = replace(NAMED["stop"].sees[client.wire], finish="other", hears=frozenset({"finish"}))
+    assert differences(client, wanted, saw) == {}
 
 
 def told(router: Running) -> list[dict[str, Any]]:
@@ -97,6 +133,35 @@ def test_an_unknown_model_is_not_found(client: Client, deed: str, workers: Worke
     assert (error["kind"], error["status"]) == ("NotFoundError", 404)
     assert error["request"]
     assert error["code"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete", "models"])
+def test_a_stranger_is_told_to_say_who_that_is(client: Client, deed: str, workers: Workers, keyed_router: Running) -> None:
+    """An OpenAI client raises AuthenticationError, with the code that OpenAI's own has, whatever it asks for."""
+    error = workers.saw(client, keyed_router.base, {"model": "text", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
+    assert (error["kind"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")
+    assert error["request"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete"])
+def test_who_asks_too_much_is_told_to_wait(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """An OpenAI client raises RateLimitError, with the code that OpenAI's own has."""
+    asked = {"model": "limited", "deeds": [{"do": deed, "text": "Hi"}]}
+    workers.saw(client, router.base, asked)  # the one that it may
+    error = workers.saw(client, router.base, asked)["error"]
+    assert (error["kind"], error["status"], error["code"]) == ("RateLimitError", 429, "rate_limit_exceeded")
+    assert error["request"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "stream", "complete"])
+def test_a_fault_of_the_routers_is_a_server_error(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """An OpenAI client raises InternalServerError, and knows by which id the router's log has it."""
+    error = workers.saw(client, router.base, {"model": "faulty", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
+    assert (error["kind"], error["status"], error["code"]) == ("InternalServerError", 500, "internal")
+    assert error["request"] in error["message"]
 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)

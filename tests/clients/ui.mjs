@@ -59,8 +59,8 @@ export async function run({ client, base, path = "/api/chat", chat, model, deeds
   };
 
   /** Does something that asks, and comes back when the answer is over, or when a mark was read in it. */
-  const asking = async (ask, { stop, leave }) => {
-    const mark = stop ?? leave;
+  const asking = async (ask, { stop, leave, end }) => {
+    const mark = stop ?? leave ?? end;
     let over = false;
     let seen;
     const read = new Promise((resolve) => (seen = resolve));
@@ -69,6 +69,8 @@ export async function run({ client, base, path = "/api/chat", chat, model, deeds
       if (mark === undefined || over || last?.role !== "assistant" || !JSON.stringify(last.parts.map(part)).includes(mark)) return;
       over = true;
       if (stop !== undefined) void held.current.stop();
+      // A page that can be opened again leaves an answer without ending it; so it asks the server to.
+      if (end !== undefined) void fetch(`${base}/api/chat/${chat}/stop`, { method: "POST" });
       seen();
     };
     const done = ask(held.current);

@@ -83,6 +83,8 @@ def test_a_whole_answer() -> None:
         WEATHER,
         ToolCall("b", "t", {}),
         ToolResult("call_a", "get_weather", 5),
+        ToolCall("c", "t", {}),
+        ToolResult("c", "t", "boom", is_error=True),
         Finish("stop"),
     ]
     assert json.loads(data_stream.whole(answered(HEADING, events))) == {
@@ -93,6 +95,7 @@ def test_a_whole_answer() -> None:
         "toolInvocations": [
             {"state": "result", "toolCallId": "call_a", "toolName": "get_weather", "args": {"location": "Beijing"}, "result": 5},
             {"state": "call", "toolCallId": "b", "toolName": "t", "args": {}},
+            {"state": "result", "toolCallId": "c", "toolName": "t", "args": {}, "result": "boom", "isError": True},
         ],
         "finishReason": "stop",
     }

@@ -1,8 +1,4 @@
-"""Bytes that the dialects' own writers wrote, or their strictest clients took: ours are the same.
-
-They stand beside the project; without them these tests are skipped. What matters most of them is written out in the
-tests of each wire.
-"""
+"""Bytes that the dialects' own writers wrote, or their strictest clients took (tests/golden): ours are the same."""
 
 import json
 import re
@@ -11,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from router.config.declaration import RequestBounds
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.server.question import asked
 from router.wire import WIRES, Refusal, answered
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import HEADING
 
-GOLDEN = ROOT.parent / "shared" / "golden"
+GOLDEN = ROOT / "tests/golden/streams"
 START = Start("a", "m")
 
 
@@ -105,12 +103,16 @@ OPENAI: dict[str, list[Event]] = {
     "error-mid-text": [START, Text("Partial "), Failure("upstream_error", "upstream reset")],
     "parallel-tool-calls": [START, BEIJING[0], SHANGHAI[0], Finish("tool-calls")],
 }
+SAID: list[Event] = [START, *said("Tool said: ", '[{"answer":"yes"}]'), Finish("stop")]
+CONTINUED: dict[str, list[Event]] = {"client-side-tool-turn1": SDK["client-side-tool"], "client-side-tool-turn2": SAID}
 CASES: dict[str, tuple[str, dict[str, list[Event]]]] = {
     "seed": ("line", SEED),
     "ai4-data": ("data-stream", SDK),
     "ui-portable": ("ui-message-stream", SDK),
+    "ai5-ui": ("ui-message-stream", SDK),
     "ai6-ui": ("ui-message-stream", SDK),
     "ai7-ui": ("ui-message-stream", SDK),
+    **{f"ai{major}-continue": ("ui-message-stream", CONTINUED) for major in (5, 6, 7)},
     "openai-chat": ("openai", OPENAI),
     "text-stream": ("text", {f"ai{major}-plain-text": SDK["plain-text"] for major in (4, 5, 6, 7)}),
 }
@@ -119,6 +121,7 @@ NO_WORDS = "no event says it"
 ELSEWHERE = "not made of events; held by the tests of the server"
 GONE = "a client that aborts is gone: nothing is written to it"
 GOES_ON = "its server ends the answer, ours tells the model and goes on"
+APPROVED = "tools that run here ask for nobody's leave; what the user decided elsewhere is in the body, and read there"
 PORTABLE = {"abort": GONE, "data-parts": NO_WORDS, "sources-file": NO_WORDS, "keep-alive": ELSEWHERE}
 RICH = {
     **PORTABLE,
@@ -138,8 +141,9 @@ OTHERWISE: dict[str, dict[str, str]] = {
         "parallel-tool-calls": "its server writes each result after its call; here every call comes before the first result",
     },
     "ui-portable": PORTABLE,
-    "ai6-ui": RICH,
-    "ai7-ui": RICH,
+    **{f"ai{major}-ui": RICH for major in (5, 6, 7)},
+    "ai5-continue": {},
+    **{f"ai{major}-continue": dict.fromkeys(("approval-turn1", "approval-turn2", "approval-denied-turn2"), APPROVED) for major in (6, 7)},
     "openai-chat": {
         "keep-alive": ELSEWHERE,
         "refusal": NO_WORDS,
@@ -182,8 +186,24 @@ def files(folder: str) -> list[str]:
     return sorted(path.stem for path in (GOLDEN / folder).glob("*.txt"))
 
 
+MIN_CLIENT = {"ui-portable": "5.0"}
+"""Folder → what its readers may be as old as; what the SDKs' own servers write is for those that know a finish reason."""
+
+IDS = {"openai-chat": "1", "ai5-continue": "srv-35", "ai6-continue": "srv-41", "ai7-continue": "srv-41"}
+"""Folder → the id of the message that its server begins."""
+
+
+def message_id(folder: str, name: str) -> str:
+    """The id of the answer: where it goes on with a message, that message's, as its body has it."""
+    body = GOLDEN / folder / f"{name}.request.json"
+    if body.exists():
+        continued = asked(json.loads(body.read_text(encoding="utf-8")), None, "chat", "usual", RequestBounds()).continues
+        assert continued is not None
+        return continued
+    return IDS.get(folder, "msg-1")
+
+
 ALL = [(folder, name) for folder in CASES for name in files(folder) if name not in OTHERWISE[folder]]
-pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="the golden bytes are not here")
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
@@ -191,10 +211,7 @@ def test_our_bytes_are_the_golden_ones(folder: str, name: str) -> None:
     """Except for ids and for the request's name in an error."""
     wire, cases = CASES[folder]
     head = replace(
-        HEADING,
-        message_id="1" if wire == "openai" else "msg-1",
-        min_client="6.0" if folder in ("ai6-ui", "ai7-ui") else "5.0",
-        wants_usage=name.endswith("-usage"),
+        HEADING, message_id=message_id(folder, name), min_client=MIN_CLIENT.get(folder, "6.0"), wants_usage=name.endswith("-usage")
     )
     encode = WIRES[wire].encoder(head)
     events = cases[name]
@@ -211,6 +228,24 @@ def test_every_golden_file_is_ours_or_has_its_reason(folder: str) -> None:
     names = set(files(folder))
     assert set(OTHERWISE[folder]) <= names
     assert names - set(OTHERWISE[folder]) <= set(CASES[folder][1])
+
+
+def test_every_folder_has_its_cases() -> None:
+    """A folder that is added is held against our bytes, too; so is a body."""
+    assert {path.name for path in GOLDEN.iterdir()} == set(CASES)
+    bodies = {"models", "nonstream", "nonstream-tool", "error-404", "error-429"}
+    assert {path.stem for path in GOLDEN.glob("*/*.json") if not path.name.endswith(".request.json")} == bodies
+
+
+async def test_openais_list_of_models(workspace: Workspace) -> None:
+    """The golden object, but for the time at which this process began."""
+    golden = json.loads((GOLDEN / "openai-chat/models.json").read_text(encoding="utf-8"))
+    first, *others = [model["id"] for model in golden["data"]]
+    assert first == "chat-model"
+    more = "".join(f"  {name}: {{pipeline: chat, targets: [a]}}\n" for name in others)
+    async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=more)).build()) as client:
+        listed = (await client.get("/v1/models")).json
+    assert {**listed, "data": [{**model, "created": 1700000000} for model in listed["data"]]} == golden
 
 
 def test_openais_bodies() -> None:

@@ -78,19 +78,23 @@ def test_events_to_bytes(what: str) -> None:
 
 
 def test_usage_for_those_who_ask() -> None:
-    """With include_usage each chunk says null, and one more has no choice but the usage; none where no provider counted."""
+    """With include_usage each chunk says null, and one more has no choice but the usage; zeros where no provider counted."""
     head = replace(HEADING, wants_usage=True)
-    for usage, last in ((Usage(11, 3), '{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}'), (None, "")):
+    for usage, last in (
+        (Usage(11, 3), '{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}'),
+        (None, '{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'),
+    ):
         encode = openai.encoder(head)
         body = b"".join(encode(event) for event in (Start("a", "m"), Text("Hi"), Finish("stop", usage))).decode()
         chunks = [f'{one[:-1]},"usage":null}}' for one in (ROLE, chunk('{"content":"Hi"}'), chunk("{}", '"stop"'))]
-        frames = [*chunks, *([f'{COMMON}],"usage":{last}}}'] if last else []), "[DONE]"]
+        frames = [*chunks, f'{COMMON}],"usage":{last}}}', "[DONE]"]
         assert body == "".join(f"data: {frame}\n\n" for frame in frames)
 
 
 def test_a_whole_answer() -> None:
-    """`stream: false`: one completion; `content` is null only beside calls; usage only where a provider counted."""
-    common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "chat-model"}
+    """`stream: false`: one completion; `content` is null only beside calls; usage always, zeros where no provider counted."""
+    none = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "chat-model", "usage": none}
 
     def made(*events: Event) -> object:
         return json.loads(openai.whole(answered(HEADING, [Start("a", "m"), *events])))
