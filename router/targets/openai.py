@@ -32,10 +32,10 @@ class Function(msgspec.Struct):
 
 
 class Call(msgspec.Struct):
-    """A tool call, or a piece of one."""
+    """A tool call, or a piece of one. Some servers number their ids."""
 
     index: int | None = None
-    id: str | None = None
+    id: str | int | None = None
     function: Function | None = None
 
 
@@ -232,7 +232,8 @@ def _called(calls: list[Call], speech: Speech) -> None:
         function = call.function or Function()
         written = function.arguments
         part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
-        speech.call(position if call.index is None else call.index, call.id or "", function.name or "", part)
+        call_id = "" if call.id is None else str(call.id)
+        speech.call(position if call.index is None else call.index, call_id, function.name or "", part)
 
 
 def _parts(parts: list[Any], speech: Speech) -> None:

@@ -168,6 +168,16 @@ HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
         ),
         [START, Text("Found."), Finish("stop", Usage(7, 9))],
     ),
+    "side fields of other types": (
+        (
+            {"type": "message_start", "message": {"content": 5, "usage": {"input_tokens": "5", "cache_read_input_tokens": 2}}},
+            {"type": "content_block_start", "index": "0", "content_block": {"type": "text", "text": "H", "id": None, "name": None}},
+            {"type": "content_block_delta", "index": None, "delta": {"type": "text_delta", "text": "i", "partial_json": 0}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "!"}, "usage": []},
+            *END,
+        ),
+        [START, Text("Hi!"), Finish("stop", Usage(7, 9))],
+    ),
     "half a pair": (
         (
             BEGIN,

@@ -17,6 +17,7 @@ from tests.provider import DONE, Reply, chunk, error, frame, joined, provider, t
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 START = Start("a", "openai/fake")
+NOTHING: dict[str, Any] = {}
 
 
 def declared(base: str, model: str = "openai/fake", **more: Any) -> Declared:
@@ -102,6 +103,30 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
     "another candidate, ignored": (
         Reply((frame({"choices": [{"index": 1, "delta": {"content": "No"}}]}), *text("Yes"))),
         [START, Text("Yes"), Finish("stop", Usage(11, 3))],
+    ),
+    "side fields of other types": (
+        Reply(
+            (
+                frame({"choices": [{"index": "0", "delta": {"content": "Hel", "tool_calls": NOTHING}}], "usage": 0}),
+                frame({"choices": [5, {"index": 0.5, "delta": {"content": "lo", "tool_calls": "no"}}], "x_groq": "no"}),
+                frame({"choices": [{"delta": {"content": "!"}, "finish_reason": False}], "usage": {"prompt_tokens": "soon"}}),
+                frame({"choices": [{"delta": "", "finish_reason": "stop"}]}),
+                frame({"choices": None, "usage": {"prompt_tokens": "3", "completion_tokens": 4, "completion_tokens_details": 0}}),
+                DONE,
+            )
+        ),
+        [START, Text("Hello!"), Finish("stop", Usage(3, 4))],
+    ),
+    "ids that are numbers": (
+        Reply(
+            (
+                chunk({"tool_calls": [{"index": 0, "id": 7, "function": {"name": "t", "arguments": '{"a":'}}]}),
+                chunk({"tool_calls": [{"index": "0", "id": 7, "function": {"name": 1, "arguments": "1}"}}]}),
+                chunk({}, "tool_calls"),
+                DONE,
+            )
+        ),
+        [START, ToolCall("7", "t", {"a": 1}), Finish("tool-calls")],
     ),
     "reasoning under its other name": (
         Reply((chunk({"reasoning": "Hm."}), *text("Yes"))),
@@ -333,7 +358,6 @@ async def test_azures_filter_on_the_question_is_a_filter() -> None:
     assert type(caught.value).__name__ == "ContentFiltered"
 
 
-NOTHING: dict[str, Any] = {}
 AZURES = (
     frame({"choices": [], "id": "", "model": "", "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": NOTHING}]}),
     chunk({"role": "assistant", "content": ""}),
