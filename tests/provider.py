@@ -76,6 +76,8 @@ class Reply:
     hold: bool = False
     drop: bool = False
     """Break the connection after the last frame, without an end."""
+    again: bytes = b""
+    """Say this after the last frame, again and again, until the client leaves."""
     gate: asyncio.Event | None = None
     """Say no more than the first frame until it is set."""
 
@@ -136,6 +138,10 @@ class Provider:
                 if reply.gate is not None:
                     await reply.gate.wait()
             await self._note()
+            while reply.again:
+                writer.write(b"%x\r\n%s\r\n" % (len(reply.again), reply.again))
+                await writer.drain()
+                await asyncio.sleep(0.01)
             if reply.hold:
                 await reader.read(1)
                 self.closed += 1

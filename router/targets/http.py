@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import Callable
 from functools import cache
+from math import inf
 from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -24,7 +25,7 @@ MAX_BODY = 64 * 1024
 MAX_WHOLE = 16 * 1024 * 1024
 """Bytes of a whole answer that came without a stream."""
 LINGER = 1.0
-"""Seconds to wait after the finish reason for the count of tokens."""
+"""Seconds to wait after the finish reason for the count of tokens, all in all."""
 SETTLE = 0.05
 """Seconds to wait for the mark of the end when all has been said: a connection whose end was read can be used again."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
@@ -58,10 +59,10 @@ async def answered(
             reader = open_reader(speech)
             if response.content_type.endswith(STREAMS):
                 frames = sse.Events()
-                more = True
+                more, rest = True, Rest(response, speech)
                 while more:
-                    piece = await (_rest(response, speech) if speech.finished else response.read())
-                    more, failure = _fed(name, reader, frames, piece)
+                    piece = await (rest.read() if speech.finished else response.read())
+                    more, failure = _fed(reader, frames, piece, speech)
                     # What was said before an error is still heard, also if it came in the same read.
                     for event in speech.take():
                         yield event
@@ -85,14 +86,14 @@ def _told(error: TargetError, speech: Speech) -> TargetError:
     return error
 
 
-def _fed(name: str, reader: Reader, frames: sse.Events, piece: bytes) -> tuple[bool, TargetError | None]:
-    """Read one piece of a body; whether more may follow, and what ended it otherwise."""
+def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
+    """Read one piece of a body; whether more may follow, and what ended it otherwise. An answer that had its end is whole."""
     try:
         return all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece), None
     except sse.Oversize:
-        return False, TargetDown(name, "malformed")
+        return False, None if speech.finished else TargetDown(speech.target, "malformed")
     except TargetError as error:
-        return False, error
+        return False, None if speech.finished else error
 
 
 async def _refused(name: str, response: Connection) -> TargetError:
@@ -105,13 +106,25 @@ async def _refused(name: str, response: Connection) -> TargetError:
     return verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
 
 
-async def _rest(response: Connection, speech: Speech) -> bytes:
-    """A read after the finish reason: the wait is short, and its failure no harm."""
-    try:
-        async with asyncio.timeout(SETTLE if speech.counted else LINGER):
-            return await response.read()
-    except (OSError, Cut):
-        return b""
+class Rest:
+    """What comes after the finish reason. The wait for all of it is short, whatever else the provider sends meanwhile, and its failure
+    no harm.
+    """
+
+    def __init__(self, response: Connection, speech: Speech) -> None:
+        self._response = response
+        self._speech = speech
+        self._until = inf
+
+    async def read(self) -> bytes:
+        """The next piece; nothing at its end, or when the time is over."""
+        now = asyncio.get_running_loop().time()
+        self._until = min(self._until, now + LINGER)
+        try:
+            async with asyncio.timeout_at(min(self._until, now + SETTLE) if self._speech.counted else self._until):
+                return await self._response.read()
+        except (OSError, Cut):
+            return b""
 
 
 async def _whole(name: str, response: Connection) -> bytes:

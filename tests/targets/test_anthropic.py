@@ -207,6 +207,14 @@ async def test_no_stream_at_all() -> None:
         assert await heard(declared(fake.base)) == [START, Text("Hi"), Finish("stop", Usage(1, 2))]
 
 
+async def test_an_error_after_the_end_is_none() -> None:
+    """The answer is whole; what goes wrong then is the provider's own affair."""
+    told = said(BEGIN, *TEXT, END[0], {"type": "error", "error": {"type": "overloaded_error"}})
+    async with provider(Reply(told)) as fake:
+        seen = await heard(declared(fake.base))
+    assert joined(seen) == [START, Text("Hi"), Finish("stop", Usage(7, 9))]
+
+
 TEXT = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})
 WRONG: dict[str, tuple[Reply, str, str]] = {
     "401": (error(401), "TargetDenied", "status_401"),

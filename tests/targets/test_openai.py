@@ -149,6 +149,26 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
         Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), hold=True),
         [START, Text("Hi"), Finish("stop", Usage(5, 1))],
     ),
+    "a reason, and then signs of life for ever": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop")), again=b": alive\n\n"),
+        [START, Text("Hi"), Finish("stop")],
+    ),
+    "a reason, the count, and then words for ever": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), again=chunk({"content": "."})),
+        [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
+    "a reason, and then an error": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), frame({"error": {"code": 500}}))),
+        [START, Text("Hi"), Finish("stop")],
+    ),
+    "a reason, and an error in the same read": (
+        Reply((chunk({"content": "Hi"}) + chunk({}, "stop") + usage(5, 1) + frame({"error": "boom"}),)),
+        [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
+    "a reason, and then a frame without end": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), b"data: " + b"x" * 6_000_000, b"x" * 6_000_000)),
+        [START, Text("Hi"), Finish("stop")],
+    ),
     "a reason, and then a broken connection": (
         Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), drop=True),
         [START, Text("Hi"), Finish("stop", Usage(5, 1))],
