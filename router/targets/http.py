@@ -78,6 +78,9 @@ async def answered(
         raise _told(translated(name, error), speech) from None
     except TargetError as error:
         raise _told(error, speech) from None
+    except RecursionError:
+        # Somewhere there what can be read can no longer be written.
+        raise _told(TargetDown(name, "malformed"), speech) from None
 
 
 def _told(error: TargetError, speech: Speech) -> TargetError:
@@ -87,13 +90,13 @@ def _told(error: TargetError, speech: Speech) -> TargetError:
 
 
 def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
-    """Read one piece of a body; whether more may follow, and what ended it otherwise. An answer that had its end is whole."""
+    """Read one piece of a body; whether more may follow, and what ended it otherwise: nothing that comes after a whole answer."""
     try:
         return all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece), None
     except sse.Oversize:
-        return False, None if speech.finished else TargetDown(speech.target, "malformed")
+        return False, None if speech.answered else TargetDown(speech.target, "malformed")
     except TargetError as error:
-        return False, None if speech.finished else error
+        return False, None if speech.answered else error
 
 
 async def _refused(name: str, response: Connection) -> TargetError:

@@ -13,13 +13,13 @@ import msgspec
 
 from router.chat import Ask, Json
 from router.config.declaration import Target as Declared
-from router.errors import Misfit, TargetDown, TargetError
+from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.connections import Connections
 from router.targets.providers import PROVIDERS, Provider, variable
 from router.targets.speech import Speech, tokens
-from router.targets.verdict import verdict
+from router.targets.verdict import inside
 
 DONE = b"[DONE]"
 
@@ -198,7 +198,7 @@ class Reader:
 
     def _told(self, chunk: Chunk) -> None:
         if chunk.error is not None:
-            raise _error(self.name, chunk.error)
+            raise inside(self.name, chunk.error)
         speech = self.speech
         counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if counted is not None and counted.prompt_tokens is not None:
@@ -246,15 +246,3 @@ def _parts(parts: list[Any], speech: Speech) -> None:
                 speech.thought(text)
             case _:
                 pass
-
-
-def _error(name: str, error: Any) -> TargetError:
-    """An error that came inside a 200."""
-    match error:
-        case {"code": int(status)} | {"status": int(status)} | {"status_code": int(status)} if 400 <= status < 600:
-            pass
-        case {"code": "content_filter"}:
-            status = 400  # Azure's, in the middle of a stream
-        case _:
-            status = 500
-    return verdict(name, status, json.dumps(error))

@@ -236,6 +236,11 @@ class Speech:
         """Whether the provider said what it used: then there is nothing left to say."""
         return self.finished and self._usage is not None
 
+    @property
+    def answered(self) -> bool:
+        """Whether this is an answer already: its end was told, and there is something in it."""
+        return self.finished and (self.said or bool(self._calls))
+
     def done(self) -> None:
         """The provider marks the end: without a reason, it is an end all the same."""
         self.finish("unknown")

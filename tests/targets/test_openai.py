@@ -222,6 +222,7 @@ WRONG: dict[str, tuple[Reply, str, str]] = {
     "an error under 200": (Reply(body=b'{"error":{"message":"no","code":503}}'), "TargetDown", "status_503"),
     "an error in the stream": (Reply((frame({"error": {"message": "boom", "code": 529}}),)), "TargetDown", "status_529"),
     "an error without a code": (Reply((chunk({"content": "Hi"}), frame({"error": "boom"}))), "TargetDown", "status_500"),
+    "an error after the end of nothing": (Reply((chunk({}, "length"), frame({"error": {"code": 503}}))), "TargetDown", "status_503"),
     "a broken connection": (Reply((chunk({"content": "Hi"}),), drop=True), "TargetDown", "cut"),
     "an end without a finish": (Reply((chunk({"content": "Hi"}),)), "TargetDown", "cut"),
     "an empty body": (Reply(()), "TargetDown", "cut"),
@@ -241,6 +242,15 @@ async def test_what_goes_wrong_is_one_of_ours(what: str) -> None:
     assert "boom" not in f"{caught.value!r} {caught.value.__cause__!r}"
     if what == "429":
         assert caught.value.retry_after == 7
+
+
+async def test_an_error_too_deep_to_be_told_is_one_of_ours() -> None:
+    """Somewhere there what can be read can no longer be written: where, depends on who calls whom."""
+    deep = [b'{"error":' * depth + b"1" + b"}" * depth for depth in range(900, 1_000)]
+    async with provider(*(Reply(body=one) for one in deep)) as fake:
+        for _ in deep:
+            with pytest.raises(TargetDown):
+                await heard(declared(fake.base))
 
 
 async def test_nobody_there() -> None:
