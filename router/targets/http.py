@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from math import inf
 from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
@@ -59,7 +59,7 @@ async def answered(
             reader = open_reader(speech)
             if response.content_type.endswith(STREAMS):
                 frames = sse.Events()
-                more, rest = True, Rest(response, speech)
+                more, rest = True, Rest(response.read, speech)
                 while more:
                     piece = await (rest.read() if speech.finished else response.read())
                     more, failure = _fed(reader, frames, piece, speech)
@@ -114,8 +114,8 @@ class Rest:
     no harm.
     """
 
-    def __init__(self, response: Connection, speech: Speech) -> None:
-        self._response = response
+    def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech) -> None:
+        self._read = read
         self._speech = speech
         self._until = inf
 
@@ -125,7 +125,7 @@ class Rest:
         self._until = min(self._until, now + LINGER)
         try:
             async with asyncio.timeout_at(min(self._until, now + SETTLE) if self._speech.counted else self._until):
-                return await self._response.read()
+                return await self._read()
         except (OSError, Cut):
             return b""
 

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -21,6 +22,8 @@ from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
+from router.targets.http import Rest
+from router.targets.retold import Google, Retold
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
 
@@ -241,7 +244,7 @@ def _import() -> Library:
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
         logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
     httpx: Any = importlib.import_module("httpx")
-    _without_redirects(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport)
+    _mended(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport, httpx)
     openai: Any = importlib.import_module("openai")
     importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
     aiohttp: Any = importlib.import_module("aiohttp")
@@ -250,14 +253,58 @@ def _import() -> Library:
     )
 
 
-def _without_redirects(transport: Any) -> None:
-    """LiteLLM follows redirects, and takes the conversation along. One that names no address leads nowhere: an error as any other."""
+EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google}
+"""How the paths of those wires end whose streams are told again."""
+
+
+def _mended(transport: Any, httpx: Any) -> None:
+    """Responses as LiteLLM reads them right. It follows redirects, and takes the conversation along: one that names no address leads
+    nowhere, an error as any other. After a 422 it asks once more.
+    """
     inner = transport.handle_async_request
 
+    class Body(httpx.AsyncByteStream):
+        """A stream of events, told again; its end is not waited for."""
+
+        def __init__(self, stream: Any, retold: Retold) -> None:
+            self._stream = stream
+            self._retold = retold
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            retold = self._retold
+            async with aclosing(aiter(self._stream)) as pieces:
+
+                async def read() -> bytes:
+                    try:
+                        return await anext(pieces, b"")
+                    except httpx.HTTPError:
+                        if retold.heard.finished:
+                            return b""
+                        raise
+
+                rest, more = Rest(read, retold.heard), True
+                while more:
+                    piece = await (rest.read() if retold.heard.finished else read())
+                    more = bool(piece)
+                    yield retold.feed(piece)
+                if retold.cut:
+                    raise httpx.ReadError("cut")
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
     async def handle_async_request(self: Any, request: Any) -> Any:
+        retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
+        if retold is not None:
+            request.headers["accept-encoding"] = "identity"
         response = await inner(self, request)
         if 300 <= response.status_code < 400:
             response.headers.pop("location", None)
+        elif response.status_code == 422:
+            response.status_code = 400
+        kind, packed = response.headers.get("content-type", ""), "content-encoding" in response.headers
+        if retold is not None and kind.startswith("text/event-stream") and not packed:
+            response.stream = Body(response.stream, retold())
         return response
 
     transport.handle_async_request = handle_async_request
@@ -328,8 +375,6 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
             stream = await lane.acompletion(**arguments)
         except lane.errors as error:
             raise translated(name, error) from None
-        if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
-            raise TargetRefused(name, "status_422")  # it asks once more after a 422, and then returns nothing
         speech = Speech(name)
         hear = Hearing(stream, speech)
         try:

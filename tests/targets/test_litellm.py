@@ -83,6 +83,10 @@ HEARD: dict[str, tuple[tuple[bytes, ...], list[Event]]] = {
         (chunk({"content": None}), chunk({"content": ""}), chunk({}), *text("Hi")),
         [START, Text("Hi"), Finish("stop", Usage(11, 3))],
     ),
+    "an error after the end": (
+        (*text("Hi")[:-1], frame({"error": {"code": 500}}), DONE),
+        [START, Text("Hi"), Finish("stop", Usage(11, 3))],
+    ),
     "no end marker": ((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), [START, Text("Hi"), Finish("stop", Usage(5, 1))]),
 }
 
@@ -93,6 +97,15 @@ async def test_a_stream_as_events(what: str) -> None:
     frames, expected = HEARD[what]
     async with provider(Reply(frames)) as fake:
         assert await heard(declared(fake.base)) == expected
+
+
+async def test_a_stream_is_read_through_what_is_odd_in_it() -> None:
+    """What would end it for LiteLLM, or cost it words, never reaches it; it is asked for as it is, not compressed."""
+    odd = b"\xef\xbb\xbf: hello\n\n", b"id: 5\n\n", b"data: []\n\n", b'data: {"choices": [{"del\n\n', b": x\n\n"
+    frames = [piece for pair in zip(odd, text("Hel", "lo")[:-1], strict=True) for piece in pair]
+    async with provider(Reply(frames)) as fake:
+        assert await heard(declared(fake.base)) == [START, Text("Hel"), Text("lo"), Finish("stop", Usage(11, 3))]
+    assert fake.headers[0]["accept-encoding"] == "identity"
 
 
 async def test_calls_are_put_together() -> None:
@@ -114,6 +127,7 @@ ERRORS = {
     "401": (error(401), "TargetDenied", "status_401"),
     "403": (error(403), "TargetDenied", "status_403"),
     "404": (error(404), "TargetDenied", "status_404"),
+    "422": (error(422), "TargetRefused", "status_400"),
     "429": (error(429, retry_after="7"), "TargetDown", "status_429"),
     "500": (error(500), "TargetDown", "status_500"),
     "503": (error(503), "TargetDown", "status_503"),
@@ -185,6 +199,13 @@ OLLAMAS = (
     b'{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}\n'
     b'{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":1}\n'
 )
+
+
+async def test_the_mark_of_the_end_is_not_waited_for() -> None:
+    """The reason is told: signs of life, or silence, make no other answer of it."""
+    for reply in (Reply(text("Hi")[:-1], hold=True), Reply(text("Hi")[:-2], again=b": alive\n\n")):
+        async with asyncio.timeout(10), provider(reply) as fake:
+            assert [type(event) for event in await heard(declared(fake.base))] == [Start, Text, Finish]
 
 
 async def test_an_ollama_server_is_asked_nothing_but_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
