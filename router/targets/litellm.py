@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -253,13 +254,15 @@ def _import() -> Library:
     )
 
 
+CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
+"""Seconds that a connection may take, for whoever asks in this context: on its way to most providers LiteLLM loses what it was told."""
 EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google}
 """How the paths of those wires end whose streams are told again."""
 
 
 def _mended(transport: Any, httpx: Any) -> None:
     """Responses as LiteLLM reads them right. It follows redirects, and takes the conversation along: one that names no address leads
-    nowhere, an error as any other. After a 422 it asks once more.
+    nowhere, an error as any other. After a 422 it asks once more. Its own limits are minutes.
     """
     inner = transport.handle_async_request
 
@@ -294,6 +297,8 @@ def _mended(transport: Any, httpx: Any) -> None:
             await self._stream.aclose()
 
     async def handle_async_request(self: Any, request: Any) -> Any:
+        if (limit := CONNECT.get()) is not None:
+            request.extensions["timeout"] = {"connect": limit}
         retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
         if retold is not None:
             request.headers["accept-encoding"] = "identity"
@@ -371,6 +376,7 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
             lane.prices.setdefault(str(declared.model), {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         arguments["timeout"] = lane.timeout(None, connect=connect)
+        CONNECT.set(connect)
         try:
             stream = await lane.acompletion(**arguments)
         except lane.errors as error:
@@ -449,17 +455,16 @@ def translated(target: str, error: BaseException) -> TargetError:
     original = getattr(error, "original_exception", None)
     if isinstance(original, BaseException):
         error = original
-    kinds = _kinds(error)
+    kinds, causes = _kinds(error), _causes(error)
     if "ContextWindowExceededError" in kinds:
         return ContextTooLong(target, "context_too_long")
     if "ContentPolicyViolationError" in kinds:
         return ContentFiltered(target, "content_filter")
-    if kinds & {"Timeout", "APITimeoutError", "TimeoutError"}:
+    if kinds & {"Timeout", "APITimeoutError", "TimeoutError"} and not causes & ANSWERED:
         return TargetSilent(target, "timeout_connect")
-    causes = _causes(error)
     if (kinds | causes) & CERTIFICATE:
         return TargetRefused(target, "tls")
-    if (kinds | causes) & CONNECTION and not causes & {"APIStatusError", "HTTPStatusError"}:
+    if (kinds | causes) & CONNECTION and not causes & ANSWERED:
         return TargetDown(target, "connection")  # OpenAI's arrives as an InternalServerError that was caused by it
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 300 <= status < 400:
@@ -471,6 +476,8 @@ def translated(target: str, error: BaseException) -> TargetError:
 
 
 CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
+ANSWERED = frozenset({"APIStatusError", "HTTPStatusError"})
+"""What caused an error that the provider told. Of its 408 and 504 LiteLLM makes the same as of a limit of its own."""
 CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
 
 

@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from httpx import Response
 from router.chat import Ask, Call, Message, Params, Result, ToolSpec
 from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
-from router.errors import Misfit, RouterError, TargetDown, TargetError
+from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import litellm, providers
 from tests.provider import DONE, Reply, calls, chunk, error, frame, provider, text, usage
+from tests.upstream import upstreams
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 
@@ -128,6 +130,8 @@ ERRORS = {
     "403": (error(403), "TargetDenied", "status_403"),
     "404": (error(404), "TargetDenied", "status_404"),
     "422": (error(422), "TargetRefused", "status_400"),
+    "408": (error(408), "TargetDown", "status_408"),
+    "504": (error(504, retry_after="7"), "TargetDown", "status_504"),
     "429": (error(429, retry_after="7"), "TargetDown", "status_429"),
     "500": (error(500), "TargetDown", "status_500"),
     "503": (error(503), "TargetDown", "status_503"),
@@ -146,8 +150,19 @@ async def test_an_error_is_one_of_ours(what: str) -> None:
     assert type(caught.value).__name__ == kind
     assert outcome in (None, caught.value.outcome)
     assert len(fake.requests) == 1
-    if what == "429":
+    if what in ("429", "504"):
         assert caught.value.retry_after == 7
+
+
+async def test_a_connection_has_its_limit(tmp_path: Path) -> None:
+    """With every provider, though LiteLLM tells some of them another one: minutes."""
+    async with upstreams(tmp_path) as there:
+        for name in ("openai", "gemini", "anthropic", "mistral", "ollama_chat"):
+            target = Declared(model=Name(f"{name}/fake"), api_base=there.addresses["hole"], api_key=Secret("sk-test"))
+            async with asyncio.timeout(5), aclosing(litellm.answer("a", target, 0.2)(HI)) as events:
+                with pytest.raises(TargetSilent) as caught:
+                    _ = [event async for event in events]
+            assert caught.value.outcome == "timeout_connect"
 
 
 async def test_nobody_there_is_a_connection_that_failed() -> None:
