@@ -128,7 +128,11 @@ class Provider:
             head = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
             writer.write(_head(reply.status, head) + reply.body)
             await writer.drain()
-            return True
+            if reply.drop:
+                return False
+            if reply.hold:
+                await reader.read(1)
+            return not reply.hold
         writer.write(_head(reply.status, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **reply.headers}))
         self.open += 1
         try:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache
 from math import inf
 from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
@@ -11,7 +12,7 @@ from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec.structs import fields
 
-from router.errors import TargetDown, TargetError, TargetRefused, TargetSilent
+from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Events, Start
 from router.targets import sse
 from router.targets.connections import Connection, Connections, Cut, Endpoint
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 MAX_BODY = 64 * 1024
 """Bytes of an error's body that are read."""
+EXPLAIN = 1.0
+"""Seconds in which it may say why."""
 MAX_WHOLE = 16 * 1024 * 1024
 """Bytes of a whole answer that came without a stream."""
 LINGER = 1.0
@@ -104,8 +107,11 @@ async def _refused(name: str, response: Connection) -> TargetError:
     if 200 < response.status < 400:
         return TargetRefused(name, "redirect") if response.status >= 300 else verdict(name, response.status)
     told = b""
-    while len(told) < MAX_BODY and (piece := await response.read()):
-        told += piece
+    # The status is known, and how long to wait: what is said of it is worth little more waiting, and its end none.
+    with suppress(OSError, Cut):
+        async with asyncio.timeout(EXPLAIN):
+            while len(told) < MAX_BODY and (piece := await response.read()):
+                told += piece
     return verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
 
 
@@ -185,7 +191,7 @@ def translated(name: str, error: OSError | Cut) -> TargetError:
     """What went wrong with the connection."""
     match error:
         case ssl.SSLError():
-            return TargetRefused(name, "tls")
+            return TargetDenied(name, "tls")
         case TimeoutError():
             return TargetSilent(name, "timeout_connect")
         case Cut():

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from router.chat import Ask, File
 from router.config.declaration import Target as Declared
-from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
 from router.targets.http import Rest
@@ -463,7 +463,7 @@ def translated(target: str, error: BaseException) -> TargetError:
     if kinds & {"Timeout", "APITimeoutError", "TimeoutError"} and not causes & ANSWERED:
         return TargetSilent(target, "timeout_connect")
     if (kinds | causes) & CERTIFICATE:
-        return TargetRefused(target, "tls")
+        return TargetDenied(target, "tls")
     if (kinds | causes) & CONNECTION and not causes & ANSWERED:
         return TargetDown(target, "connection")  # OpenAI's arrives as an InternalServerError that was caused by it
     status = getattr(error, "status_code", None)

@@ -14,7 +14,7 @@ import pytest
 from router.chat import Ask, Message
 from router.config.declaration import Target
 from router.config.values import Name, Secret
-from router.errors import Misfit, TargetRefused
+from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
 from router.targets.connections import MOST_WAITING, Connection, Connections, Cut
@@ -279,7 +279,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_a_certificate_is_held_to_its_name_and_its_signer(
     certificate: Path, host: str, trusted: bool, comes_of_it: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over TLS the answer is the same; nothing is said to a server that is not who it should be."""
+    """Over TLS the answer is the same; nothing is said to a server that is not who it should be, nor is it asked again for a while."""
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -292,8 +292,8 @@ async def test_a_certificate_is_held_to_its_name_and_its_signer(
     try:
         async with aclosing(openai.answer("a", target, 3, connections)(ask)) as events:
             told = "".join([event.text async for event in events if isinstance(event, Text)])
-    except TargetRefused as refused:
-        told = refused.outcome
+    except TargetDenied as denied:
+        told = denied.outcome
     finally:
         await connections.close()
         server.close()

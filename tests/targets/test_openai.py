@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -242,6 +243,17 @@ async def test_what_goes_wrong_is_one_of_ours(what: str) -> None:
     assert "boom" not in f"{caught.value!r} {caught.value.__cause__!r}"
     if what == "429":
         assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize("how", ["hold", "drop"])
+async def test_a_refusal_that_never_ends_is_what_its_status_says(how: str) -> None:
+    """Its body hangs, or breaks off: what came of it is looked at, and how long to wait is not lost."""
+    begun = replace(error(429, retry_after="7"), hold=how == "hold", drop=how == "drop")
+    begun = replace(begun, headers={**begun.headers, "content-length": "9999"})
+    async with provider(begun) as fake:
+        with pytest.raises(TargetDown) as caught:
+            await heard(declared(fake.base))
+    assert (caught.value.outcome, caught.value.retry_after) == ("status_429", 7)
 
 
 async def test_an_error_too_deep_to_be_told_is_one_of_ours() -> None:
