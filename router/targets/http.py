@@ -32,6 +32,9 @@ LINGER = 1.0
 SETTLE = 0.05
 """Seconds to wait for the mark of the end when all has been said: a connection whose end was read can be used again."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
+FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a stream begins, whatever its type is said to be."""
+BOM = b"\xef\xbb\xbf"
 
 
 class Reader(Protocol):
@@ -60,19 +63,22 @@ async def answered(
                 raise await _refused(name, response)
             yield start
             reader = open_reader(speech)
-            if response.content_type.endswith(STREAMS):
+            typed = response.content_type.endswith(STREAMS)
+            piece = b"" if typed else await _begun(response)
+            if typed or piece.startswith(FIELDS):
                 frames = sse.Events()
                 more, rest = True, Rest(response.read, speech)
                 while more:
-                    piece = await (rest.read() if speech.finished else response.read())
+                    piece = piece or await (rest.read() if speech.finished else response.read())
                     more, failure = _fed(reader, frames, piece, speech)
                     # What was said before an error is still heard, also if it came in the same read.
                     for event in speech.take():
                         yield event
                     if failure is not None:
                         raise failure
+                    piece = b""
             else:
-                reader.whole(await _whole(name, response))
+                reader.whole(await _whole(name, response, piece))
             for event in speech.end():
                 yield event
         finally:
@@ -136,9 +142,17 @@ class Rest:
             return b""
 
 
-async def _whole(name: str, response: Connection) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
+async def _begun(response: Connection) -> bytes:
+    """The beginning of a body that does not say it is a stream: enough to see whether it is one. White space before it is nothing."""
+    begun = b""
+    while len(begun) < max(map(len, FIELDS)) and (piece := await response.read()):
+        begun = (begun + piece).lstrip().removeprefix(BOM).lstrip()
+    return begun
+
+
+async def _whole(name: str, response: Connection, begun: bytes) -> bytes:
+    pieces = [begun]
+    size = len(begun)
     while piece := await response.read():
         size += len(piece)
         if size > MAX_WHOLE:

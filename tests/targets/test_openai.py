@@ -197,6 +197,32 @@ async def test_what_comes_in_one_read_is_one_event() -> None:
     assert seen == [START, *made]
 
 
+@pytest.mark.parametrize("kind", ["", "application/json", "text/html; charset=utf-8"])
+async def test_a_stream_is_one_whatever_its_type(kind: str) -> None:
+    """Each word is heard when it comes, also where the type is missing or wrong."""
+    gate = asyncio.Event()
+    connections = Connections()
+    odd = b"\xef\xbb\xbf\n: hello\n\n"
+    for first in (b"", odd):
+        gate.clear()
+        frames = (first + chunk({"content": "Hel"}), *text("lo"))
+        async with asyncio.timeout(10), provider(Reply(frames, headers={"content-type": kind}, gate=gate)) as fake:
+            events = openai.answer("a", declared(fake.base), 0.5, connections)(HI)
+            assert [await anext(events), await anext(events)] == [START, Text("Hel")]
+            gate.set()
+            assert joined([event async for event in events]) == [Text("lo"), Finish("stop", Usage(11, 3))]
+            await connections.close()
+
+
+async def test_a_stream_of_another_type_may_come_in_any_pieces() -> None:
+    """A byte at a time, what it is shows when enough is there; a whole answer too."""
+    body = whole({"content": "Hi"}).body or b""
+    for said in (b"".join(text("Hi")), b"  " + body):
+        pieces = [said[at : at + 1] for at in range(len(said))]
+        async with provider(Reply(pieces, headers={"content-type": "application/json"})) as fake:
+            assert joined(await heard(declared(fake.base)))[:2] == [START, Text("Hi")]
+
+
 async def test_words_before_an_error_are_heard() -> None:
     """They came in the same read as it."""
     broken = b"".join([chunk({"content": "Hel"}), chunk({"content": "lo"}), frame({"error": {"code": 500}})])
