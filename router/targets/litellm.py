@@ -391,16 +391,18 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
                     yield event
                 if getattr(chunk, "usage", None) and speech.finished:
                     break  # it is the last one: what it would do yet is to log it, for nobody
+            for event in speech.end():
+                yield event
         except lane.errors as error:
             raised = translated(name, error)
             if provider in ASKED and type(raised) is TargetRefused:
                 raised = TargetDown(name, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
-            raise raised from None
+            raise hear.told(raised) from None
+        except TargetError as error:
+            raise hear.told(error) from None
         finally:
             # Without this, a cancelled reader leaves the provider's connection open.
             await stream.aclose()
-        for event in speech.end():
-            yield event
 
     return spoken
 
@@ -436,6 +438,12 @@ class Hearing:
                 self._call(call)
             if choice.finish_reason:
                 self._finish(choice.finish_reason)
+
+    def told(self, error: TargetError) -> TargetError:
+        """The error, with what the answer had cost. LiteLLM keeps the counts it has read to itself until the end."""
+        for usage in [usage for one in self._stream.chunks if (usage := getattr(one, "usage", None))][-1:]:
+            error.used = (usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        return error
 
     def _call(self, call: Any) -> None:
         index = call.index or 0

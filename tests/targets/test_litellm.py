@@ -185,6 +185,16 @@ async def test_a_providers_words_stay_here() -> None:
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize("drop", [True, False], ids=["broken", "ended"])
+async def test_a_cut_says_what_was_used(drop: bool) -> None:
+    """A provider that counts as it goes: what it had told is not lost with the answer."""
+    counts = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+    async with provider(Reply((chunk({"content": "Half"}, usage=counts),), drop=drop)) as fake:
+        with pytest.raises(TargetDown) as caught:
+            await heard(declared(fake.base))
+    assert caught.value.used == (5, 1)
+
+
 async def test_closing_early_closes_the_connection() -> None:
     """Whoever stops reading closes the provider's stream."""
     async with provider(Reply((chunk({"content": "Hi"}),), hold=True)) as fake:
