@@ -3,11 +3,14 @@
 import asyncio
 import gzip
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,6 +192,30 @@ async def test_nobody_there_is_an_oserror() -> None:
         pass
     with pytest.raises(OSError):
         await asked(server, connections)
+
+
+async def test_a_name_that_is_looked_up_for_ever_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many who ask for it share one lookup, each for its own time; whoever asks elsewhere still finds a thread."""
+    release, lookups = threading.Event(), list[str]()
+
+    def getaddrinfo(host: str, *args: Any, **more: Any) -> Any:
+        lookups.append(host)
+        if host == "hangs.invalid":
+            release.wait(20)
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return found(host, *args, **more)
+
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with serving(WHOLE) as (server, connections):
+        hangs = connections.endpoint("http://hangs.invalid/", NOTHING, 0.05)
+        came = await asyncio.gather(*(connections.ask(hangs, b"{}") for _ in range(100)), return_exceptions=True)
+        assert {type(one) for one in came} == {TimeoutError}
+        assert await read(await asked(server, connections)) == b"hello"
+        assert lookups.count("hangs.invalid") == 1
+        release.set()
+        with pytest.raises(OSError, match="no such name"):
+            await connections.ask(connections.endpoint("http://hangs.invalid/", NOTHING, 3), b"{}")
 
 
 async def test_a_server_without_tls_is_a_tls_error() -> None:
