@@ -9,7 +9,7 @@
     │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
     │   │   └─ TargetSilent      late: worth another target, not the same one again
     │   └─ TargetRefused         not worth it on this target: 400, 422
-    │       ├─ TargetDenied      401, 403, 404: this key or model does not work at all
+    │       ├─ TargetDenied      401, 403, 404, TLS: this key, model or address does not work at all
     │       ├─ ContextTooLong    worth a target with a larger window
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
@@ -248,7 +248,7 @@ class TargetRefused(TargetError):
 
 
 class TargetDenied(TargetRefused):
-    """The key or the model does not work."""
+    """The key or the model does not work, or whoever answers is not who it should be."""
 
     code = "target_denied"
 

@@ -251,7 +251,7 @@ def _heard(speech: Speech, reader: http.Reader, frames: list[bytes]) -> None:
     events: list[Event] = []
     for data in frames:
         framed = b"data: " + data.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n"
-        more, failure = http._fed("a", reader, sse.Events(), framed)
+        more, failure = http._fed(reader, sse.Events(), framed, speech)
         events += speech.take()
         if failure is not None or not more:
             break

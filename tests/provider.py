@@ -76,6 +76,8 @@ class Reply:
     hold: bool = False
     drop: bool = False
     """Break the connection after the last frame, without an end."""
+    again: bytes = b""
+    """Say this after the last frame, again and again, until the client leaves."""
     gate: asyncio.Event | None = None
     """Say no more than the first frame until it is set."""
 
@@ -126,7 +128,11 @@ class Provider:
             head = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
             writer.write(_head(reply.status, head) + reply.body)
             await writer.drain()
-            return True
+            if reply.drop:
+                return False
+            if reply.hold:
+                await reader.read(1)
+            return not reply.hold
         writer.write(_head(reply.status, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **reply.headers}))
         self.open += 1
         try:
@@ -136,6 +142,10 @@ class Provider:
                 if reply.gate is not None:
                     await reply.gate.wait()
             await self._note()
+            while reply.again:
+                writer.write(b"%x\r\n%s\r\n" % (len(reply.again), reply.again))
+                await writer.drain()
+                await asyncio.sleep(0.01)
             if reply.hold:
                 await reader.read(1)
                 self.closed += 1

@@ -959,17 +959,7 @@ def largely(said: Said) -> Fault:
     return fault
 
 
-STRICT = "LiteLLM gives up the whole stream where one event cannot be read."
 KNOWN: dict[tuple[str, ...], str] = {
-    ("status 422", "litellm"): "LiteLLM asks once more after a 422.",
-    (
-        "a finish reason, then silence",
-        "litellm",
-    ): "timeout.idle is waited for the mark of the end, then a whole answer counts as broken off.",
-    ("an invalid frame among the words", "litellm"): STRICT,
-    ("frames that are no object", "litellm"): STRICT,
-    ("other fields", "litellm"): STRICT,
-    ("a byte-order mark", "litellm"): "LiteLLM loses the first event to a byte-order mark.",
     ("a tool that computes in C",): "A plain tool runs in a thread: what keeps the interpreter to itself holds up the loop.",
 }
 """Row and, where it is not all of them, lane, kind and company → why it is not yet so: each a fault of the router's own."""

@@ -14,12 +14,12 @@ import msgspec
 
 from router.chat import AUTO, Ask, Call, File, Json, Message, Part, Result
 from router.config.declaration import Target as Declared
-from router.errors import Misfit, TargetDown, TargetError
+from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import http
 from router.targets.connections import Connections
 from router.targets.speech import Speech
-from router.targets.verdict import verdict
+from router.targets.verdict import inside
 
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -88,18 +88,6 @@ class Frame(msgspec.Struct):
 
 FRAME = msgspec.json.Decoder(Frame)
 WHOLE = msgspec.json.Decoder(Whole)
-STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
-"""An error's type in a stream → the status it would have had before it."""
 
 
 def serves(declared: Declared) -> bool:
@@ -214,7 +202,7 @@ class Reader:
         if frame is None:
             return True
         if frame.type == "error" or frame.error is not None:
-            raise _error(self._name, frame.error)
+            raise inside(self._name, frame.error)
         if frame.type == "message_stop":
             self._speech.done()
             return False
@@ -247,7 +235,7 @@ class Reader:
         whole = http.decoded(body, WHOLE)
         if whole is None or whole.content is None:
             frame = http.decoded(body, FRAME)
-            raise _error(self._name, frame.error) if frame is not None and frame.error is not None else TargetDown(self._name, "malformed")
+            raise inside(self._name, frame.error) if frame is not None and frame.error is not None else TargetDown(self._name, "malformed")
         for index, block in enumerate(whole.content):
             _begun(index, block, self._speech)
         if whole.usage is not None:
@@ -264,11 +252,3 @@ def _begun(index: int, block: Block, speech: Speech) -> None:
     elif block.type == "tool_use":
         written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
         speech.call(index, block.id, block.name, written)
-
-
-def _error(name: str, error: Any) -> TargetError:
-    match error:
-        case {"type": str(kind)}:
-            return verdict(name, STATUS.get(kind, 500), json.dumps(error))
-        case _:
-            return TargetDown(name, "status_500")

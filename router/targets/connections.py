@@ -7,6 +7,7 @@ client costs more for each question and for each piece of an answer than all the
 
 import asyncio
 import base64
+import socket
 import ssl
 import zlib
 from collections.abc import Mapping
@@ -35,6 +36,11 @@ MOST_UNPACKED = 16 * 1024 * 1024
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
 
 
+Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]]
+"""What a lookup finds."""
+
+
 class Cut(Exception):
     """A response that broke off, or is no HTTP."""
 
@@ -55,6 +61,8 @@ class Connections:
 
     def __init__(self) -> None:
         self._idle: dict[tuple[str, int, bool], list[Connection]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
+        """Those under way."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -126,9 +134,8 @@ class Connections:
 
     async def _open(self, endpoint: Endpoint) -> "Connection":
         loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=1)
         sock = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType]
-            addresses, happy_eyeballs_delay=EYEBALLS, interleave=1
+            await self._found(endpoint.host, endpoint.port), happy_eyeballs_delay=EYEBALLS, interleave=1
         )
         with ExitStack() as undo:
             undo.callback(sock.close)
@@ -136,6 +143,22 @@ class Connections:
             _, connection = await loop.create_connection(Connection, sock=sock, ssl=endpoint.tls, server_hostname=name)
             undo.pop_all()
         return connection
+
+    async def _found(self, host: str, port: int) -> Addresses:
+        """Where a host is. Whoever wants to know meanwhile waits for the same answer: each lookup takes a thread, of which there are few,
+        and one that hangs cannot be called back.
+        """
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))
+            self._lookups[host, port] = lookup
+            lookup.add_done_callback(lambda done: self._looked_up((host, port), done))
+        return await asyncio.shield(lookup)
+
+    def _looked_up(self, place: tuple[str, int], lookup: asyncio.Future[Addresses]) -> None:
+        del self._lookups[place]
+        if not lookup.cancelled():
+            lookup.exception()  # all who waited for it may have gone
 
     def keep(self, connection: "Connection") -> None:
         """Keep it for the next question."""

@@ -3,12 +3,16 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import cache
+from math import inf
+from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 
 import msgspec
+from msgspec.structs import fields
 
-from router.errors import TargetDown, TargetError, TargetRefused, TargetSilent
+from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Events, Start
 from router.targets import sse
 from router.targets.connections import Connection, Connections, Cut, Endpoint
@@ -19,13 +23,18 @@ T = TypeVar("T")
 
 MAX_BODY = 64 * 1024
 """Bytes of an error's body that are read."""
+EXPLAIN = 1.0
+"""Seconds in which it may say why."""
 MAX_WHOLE = 16 * 1024 * 1024
 """Bytes of a whole answer that came without a stream."""
 LINGER = 1.0
-"""Seconds to wait after the finish reason for the count of tokens."""
+"""Seconds to wait after the finish reason for the count of tokens, all in all."""
 SETTLE = 0.05
 """Seconds to wait for the mark of the end when all has been said: a connection whose end was read can be used again."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
+FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a stream begins, whatever its type is said to be."""
+BOM = b"\xef\xbb\xbf"
 
 
 class Reader(Protocol):
@@ -54,19 +63,22 @@ async def answered(
                 raise await _refused(name, response)
             yield start
             reader = open_reader(speech)
-            if response.content_type.endswith(STREAMS):
+            typed = response.content_type.endswith(STREAMS)
+            piece = b"" if typed else await _begun(response)
+            if typed or piece.startswith(FIELDS):
                 frames = sse.Events()
-                more = True
+                more, rest = True, Rest(response.read, speech)
                 while more:
-                    piece = await (_rest(response, speech) if speech.finished else response.read())
-                    more, failure = _fed(name, reader, frames, piece)
+                    piece = piece or await (rest.read() if speech.finished else response.read())
+                    more, failure = _fed(reader, frames, piece, speech)
                     # What was said before an error is still heard, also if it came in the same read.
                     for event in speech.take():
                         yield event
                     if failure is not None:
                         raise failure
+                    piece = b""
             else:
-                reader.whole(await _whole(name, response))
+                reader.whole(await _whole(name, response, piece))
             for event in speech.end():
                 yield event
         finally:
@@ -75,6 +87,9 @@ async def answered(
         raise _told(translated(name, error), speech) from None
     except TargetError as error:
         raise _told(error, speech) from None
+    except RecursionError:
+        # Somewhere there what can be read can no longer be written.
+        raise _told(TargetDown(name, "malformed"), speech) from None
 
 
 def _told(error: TargetError, speech: Speech) -> TargetError:
@@ -83,14 +98,14 @@ def _told(error: TargetError, speech: Speech) -> TargetError:
     return error
 
 
-def _fed(name: str, reader: Reader, frames: sse.Events, piece: bytes) -> tuple[bool, TargetError | None]:
-    """Read one piece of a body; whether more may follow, and what ended it otherwise."""
+def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
+    """Read one piece of a body; whether more may follow, and what ended it otherwise: nothing that comes after a whole answer."""
     try:
         return all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece), None
     except sse.Oversize:
-        return False, TargetDown(name, "malformed")
+        return False, None if speech.answered else TargetDown(speech.target, "malformed")
     except TargetError as error:
-        return False, error
+        return False, None if speech.answered else error
 
 
 async def _refused(name: str, response: Connection) -> TargetError:
@@ -98,23 +113,46 @@ async def _refused(name: str, response: Connection) -> TargetError:
     if 200 < response.status < 400:
         return TargetRefused(name, "redirect") if response.status >= 300 else verdict(name, response.status)
     told = b""
-    while len(told) < MAX_BODY and (piece := await response.read()):
-        told += piece
+    # The status is known, and how long to wait: what is said of it is worth little more waiting, and its end none.
+    with suppress(OSError, Cut):
+        async with asyncio.timeout(EXPLAIN):
+            while len(told) < MAX_BODY and (piece := await response.read()):
+                told += piece
     return verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
 
 
-async def _rest(response: Connection, speech: Speech) -> bytes:
-    """A read after the finish reason: the wait is short, and its failure no harm."""
-    try:
-        async with asyncio.timeout(SETTLE if speech.counted else LINGER):
-            return await response.read()
-    except (OSError, Cut):
-        return b""
+class Rest:
+    """What comes after the finish reason. The wait for all of it is short, whatever else the provider sends meanwhile, and its failure
+    no harm.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech) -> None:
+        self._read = read
+        self._speech = speech
+        self._until = inf
+
+    async def read(self) -> bytes:
+        """The next piece; nothing at its end, or when the time is over."""
+        now = asyncio.get_running_loop().time()
+        self._until = min(self._until, now + LINGER)
+        try:
+            async with asyncio.timeout_at(min(self._until, now + SETTLE) if self._speech.counted else self._until):
+                return await self._read()
+        except (OSError, Cut):
+            return b""
 
 
-async def _whole(name: str, response: Connection) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
+async def _begun(response: Connection) -> bytes:
+    """The beginning of a body that does not say it is a stream: enough to see whether it is one. White space before it is nothing."""
+    begun = b""
+    while len(begun) < max(map(len, FIELDS)) and (piece := await response.read()):
+        begun = (begun + piece).lstrip().removeprefix(BOM).lstrip()
+    return begun
+
+
+async def _whole(name: str, response: Connection, begun: bytes) -> bytes:
+    pieces = [begun]
+    size = len(begun)
     while piece := await response.read():
         size += len(piece)
         if size > MAX_WHOLE:
@@ -124,7 +162,9 @@ async def _whole(name: str, response: Connection) -> bytes:
 
 
 def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """The fields of a document that are used; None where it cannot be read."""
+    """The fields of a document that are used; None where it cannot be read. One that is not of its type is as if it were not there:
+    the words beside it are said.
+    """
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -132,9 +172,32 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
     except RecursionError:
         return None
     try:
-        # Half a surrogate pair, which this decoder refuses and the standard library's lets through.
-        return msgspec.convert(json.loads(data), decoder.type)
+        # The standard library also lets half a surrogate pair through, which this decoder refuses.
+        return _fitting(json.loads(data), decoder.type)
     except (ValueError, RecursionError):
+        return None
+
+
+_fields = cache(fields)
+"""It looks up types by their names, which takes longer than all the rest of a lenient reading (14 µs)."""
+
+
+def _fitting(value: Any, kind: Any) -> Any:
+    """What of a value is of this type, numbers in quotes included. ValidationError where nothing is."""
+    for one in get_args(kind) or (kind,):
+        if isinstance(value, dict) and isinstance(one, type) and issubclass(one, msgspec.Struct):
+            found = {field.name: _kept(value[field.name], field.type) for field in _fields(one) if field.name in value}
+            return one(**{name: held[0] for name, held in found.items() if held})
+        if isinstance(value, list) and get_origin(one) is list:
+            return [held[0] for each in cast("list[Any]", value) if (held := _kept(each, get_args(one)[0]))]
+    return msgspec.convert(value, kind, strict=not isinstance(value, str))
+
+
+def _kept(value: Any, kind: Any) -> tuple[Any] | None:
+    """The same, in a tuple; None where nothing is."""
+    try:
+        return (_fitting(value, kind),)
+    except msgspec.ValidationError:
         return None
 
 
@@ -142,7 +205,7 @@ def translated(name: str, error: OSError | Cut) -> TargetError:
     """What went wrong with the connection."""
     match error:
         case ssl.SSLError():
-            return TargetRefused(name, "tls")
+            return TargetDenied(name, "tls")
         case TimeoutError():
             return TargetSilent(name, "timeout_connect")
         case Cut():

@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -18,9 +20,11 @@ from typing import Any, Protocol
 
 from router.chat import Ask, File
 from router.config.declaration import Target as Declared
-from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
+from router.targets.http import Rest
+from router.targets.retold import Google, Retold
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
 
@@ -241,7 +245,7 @@ def _import() -> Library:
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
         logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
     httpx: Any = importlib.import_module("httpx")
-    _without_redirects(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport)
+    _mended(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport, httpx)
     openai: Any = importlib.import_module("openai")
     importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
     aiohttp: Any = importlib.import_module("aiohttp")
@@ -250,14 +254,62 @@ def _import() -> Library:
     )
 
 
-def _without_redirects(transport: Any) -> None:
-    """LiteLLM follows redirects, and takes the conversation along. One that names no address leads nowhere: an error as any other."""
+CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
+"""Seconds that a connection may take, for whoever asks in this context: on its way to most providers LiteLLM loses what it was told."""
+EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google}
+"""How the paths of those wires end whose streams are told again."""
+
+
+def _mended(transport: Any, httpx: Any) -> None:
+    """Responses as LiteLLM reads them right. It follows redirects, and takes the conversation along: one that names no address leads
+    nowhere, an error as any other. After a 422 it asks once more. Its own limits are minutes.
+    """
     inner = transport.handle_async_request
 
+    class Body(httpx.AsyncByteStream):
+        """A stream of events, told again; its end is not waited for."""
+
+        def __init__(self, stream: Any, retold: Retold) -> None:
+            self._stream = stream
+            self._retold = retold
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            retold = self._retold
+            async with aclosing(aiter(self._stream)) as pieces:
+
+                async def read() -> bytes:
+                    try:
+                        return await anext(pieces, b"")
+                    except httpx.HTTPError:
+                        if retold.heard.finished:
+                            return b""
+                        raise
+
+                rest, more = Rest(read, retold.heard), True
+                while more:
+                    piece = await (rest.read() if retold.heard.finished else read())
+                    more = bool(piece)
+                    yield retold.feed(piece)
+                if retold.cut:
+                    raise httpx.ReadError("cut")
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
     async def handle_async_request(self: Any, request: Any) -> Any:
+        if (limit := CONNECT.get()) is not None:
+            request.extensions["timeout"] = {"connect": limit}
+        retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
+        if retold is not None:
+            request.headers["accept-encoding"] = "identity"
         response = await inner(self, request)
         if 300 <= response.status_code < 400:
             response.headers.pop("location", None)
+        elif response.status_code == 422:
+            response.status_code = 400
+        kind, packed = response.headers.get("content-type", ""), "content-encoding" in response.headers
+        if retold is not None and kind.startswith("text/event-stream") and not packed:
+            response.stream = Body(response.stream, retold())
         return response
 
     transport.handle_async_request = handle_async_request
@@ -324,12 +376,11 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
             lane.prices.setdefault(str(declared.model), {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         arguments["timeout"] = lane.timeout(None, connect=connect)
+        CONNECT.set(connect)
         try:
             stream = await lane.acompletion(**arguments)
         except lane.errors as error:
             raise translated(name, error) from None
-        if stream is None:  # pyright: ignore[reportUnnecessaryComparison]
-            raise TargetRefused(name, "status_422")  # it asks once more after a 422, and then returns nothing
         speech = Speech(name)
         hear = Hearing(stream, speech)
         try:
@@ -340,16 +391,18 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
                     yield event
                 if getattr(chunk, "usage", None) and speech.finished:
                     break  # it is the last one: what it would do yet is to log it, for nobody
+            for event in speech.end():
+                yield event
         except lane.errors as error:
             raised = translated(name, error)
             if provider in ASKED and type(raised) is TargetRefused:
                 raised = TargetDown(name, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
-            raise raised from None
+            raise hear.told(raised) from None
+        except TargetError as error:
+            raise hear.told(error) from None
         finally:
             # Without this, a cancelled reader leaves the provider's connection open.
             await stream.aclose()
-        for event in speech.end():
-            yield event
 
     return spoken
 
@@ -386,6 +439,12 @@ class Hearing:
             if choice.finish_reason:
                 self._finish(choice.finish_reason)
 
+    def told(self, error: TargetError) -> TargetError:
+        """The error, with what the answer had cost. LiteLLM keeps the counts it has read to itself until the end."""
+        for usage in [usage for one in self._stream.chunks if (usage := getattr(one, "usage", None))][-1:]:
+            error.used = (usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        return error
+
     def _call(self, call: Any) -> None:
         index = call.index or 0
         if call.id:
@@ -404,17 +463,16 @@ def translated(target: str, error: BaseException) -> TargetError:
     original = getattr(error, "original_exception", None)
     if isinstance(original, BaseException):
         error = original
-    kinds = _kinds(error)
+    kinds, causes = _kinds(error), _causes(error)
     if "ContextWindowExceededError" in kinds:
         return ContextTooLong(target, "context_too_long")
     if "ContentPolicyViolationError" in kinds:
         return ContentFiltered(target, "content_filter")
-    if kinds & {"Timeout", "APITimeoutError", "TimeoutError"}:
+    if kinds & {"Timeout", "APITimeoutError", "TimeoutError"} and not causes & ANSWERED:
         return TargetSilent(target, "timeout_connect")
-    causes = _causes(error)
     if (kinds | causes) & CERTIFICATE:
-        return TargetRefused(target, "tls")
-    if (kinds | causes) & CONNECTION and not causes & {"APIStatusError", "HTTPStatusError"}:
+        return TargetDenied(target, "tls")
+    if (kinds | causes) & CONNECTION and not causes & ANSWERED:
         return TargetDown(target, "connection")  # OpenAI's arrives as an InternalServerError that was caused by it
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 300 <= status < 400:
@@ -426,6 +484,8 @@ def translated(target: str, error: BaseException) -> TargetError:
 
 
 CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
+ANSWERED = frozenset({"APIStatusError", "HTTPStatusError"})
+"""What caused an error that the provider told. Of its 408 and 504 LiteLLM makes the same as of a limit of its own."""
 CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
 
 

@@ -13,13 +13,13 @@ import msgspec
 
 from router.chat import Ask, Json
 from router.config.declaration import Target as Declared
-from router.errors import Misfit, TargetDown, TargetError
+from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.connections import Connections
 from router.targets.providers import PROVIDERS, Provider, variable
 from router.targets.speech import Speech, tokens
-from router.targets.verdict import verdict
+from router.targets.verdict import inside
 
 DONE = b"[DONE]"
 
@@ -32,10 +32,10 @@ class Function(msgspec.Struct):
 
 
 class Call(msgspec.Struct):
-    """A tool call, or a piece of one."""
+    """A tool call, or a piece of one. Some servers number their ids."""
 
     index: int | None = None
-    id: str | None = None
+    id: str | int | None = None
     function: Function | None = None
 
 
@@ -198,7 +198,7 @@ class Reader:
 
     def _told(self, chunk: Chunk) -> None:
         if chunk.error is not None:
-            raise _error(self.name, chunk.error)
+            raise inside(self.name, chunk.error)
         speech = self.speech
         counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if counted is not None and counted.prompt_tokens is not None:
@@ -232,7 +232,8 @@ def _called(calls: list[Call], speech: Speech) -> None:
         function = call.function or Function()
         written = function.arguments
         part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
-        speech.call(position if call.index is None else call.index, call.id or "", function.name or "", part)
+        call_id = "" if call.id is None else str(call.id)
+        speech.call(position if call.index is None else call.index, call_id, function.name or "", part)
 
 
 def _parts(parts: list[Any], speech: Speech) -> None:
@@ -245,15 +246,3 @@ def _parts(parts: list[Any], speech: Speech) -> None:
                 speech.thought(text)
             case _:
                 pass
-
-
-def _error(name: str, error: Any) -> TargetError:
-    """An error that came inside a 200."""
-    match error:
-        case {"code": int(status)} | {"status": int(status)} | {"status_code": int(status)} if 400 <= status < 600:
-            pass
-        case {"code": "content_filter"}:
-            status = 400  # Azure's, in the middle of a stream
-        case _:
-            status = 500
-    return verdict(name, status, json.dumps(error))

@@ -122,7 +122,7 @@ class Speech:
     """One model call's deltas, as events. Feed what came, `take` what that makes; `end` when the provider is done."""
 
     def __init__(self, target: str) -> None:
-        self._target = target
+        self.target = target
         self._text = Joined()
         self._thought = Joined()
         self._events: list[Event] = []
@@ -205,7 +205,7 @@ class Speech:
         if part:
             pending.size += len(part)
             if pending.size > MAX_ARGUMENTS:
-                raise TargetDown(self._target, "malformed")
+                raise TargetDown(self.target, "malformed")
             pending.parts.append(part)
             if pending.name:
                 self._close_run()
@@ -216,7 +216,7 @@ class Speech:
         if known is not None and (not name or not known.name or (name == known.name and not _begins_again(known, part))):
             return known
         if len(self._calls) >= MAX_CALLS:
-            raise TargetDown(self._target, "malformed")
+            raise TargetDown(self.target, "malformed")
         taken = {pending.call_id for pending in self._calls}
         unique = call_id if call_id and call_id not in taken else f"call_{secrets.token_hex(12)}"
         pending = Pending(index, unique, name)
@@ -235,6 +235,11 @@ class Speech:
     def counted(self) -> bool:
         """Whether the provider said what it used: then there is nothing left to say."""
         return self.finished and self._usage is not None
+
+    @property
+    def answered(self) -> bool:
+        """Whether this is an answer already: its end was told, and there is something in it."""
+        return self.finished and (self.said or bool(self._calls))
 
     def done(self) -> None:
         """The provider marks the end: without a reason, it is an end all the same."""
@@ -262,7 +267,7 @@ class Speech:
             self._settled(self._opening)
         yield from self.take()
         if self._reason is None:
-            raise TargetDown(self._target, "cut")
+            raise TargetDown(self.target, "cut")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]
         for pending in calls:
             yield _called(pending)
@@ -270,7 +275,7 @@ class Speech:
         if calls and reason == "stop":
             reason = "tool-calls"  # some servers say stop whatever they ask for
         if reason == "content-filter" and not self.said and not calls:
-            raise ContentFiltered(self._target, "content_filter")
+            raise ContentFiltered(self.target, "content_filter")
         yield Finish(reason, self._usage)
 
 

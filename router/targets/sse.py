@@ -1,7 +1,8 @@
 """Server-sent events, read from bytes: `feed` what came, get the data of each event that is whole.
 
 No I/O, no object per event but its data. By the standard: LF, CRLF or CR end a line, a blank line ends an event, several
-`data:` lines are joined, comments and other fields are passed over, one byte-order mark may stand first.
+`data:` lines are joined, comments and other fields are passed over, one byte-order mark may stand first. Beyond the standard: lines from
+one that begins with `{` on are data as they are, for that is how Google says in the middle of a stream what went wrong.
 """
 
 MAX_EVENT = 10 * 1024 * 1024
@@ -26,6 +27,8 @@ class Events:
         self._size = 0
         """What those take."""
         self._begun = False
+        self._bare = False
+        """Whether those are lines that bear no name."""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of every event that this piece completes."""
@@ -78,4 +81,9 @@ class Events:
                 found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
                 self._data.clear()
                 self._size = 0
+                self._bare = False
+            elif self._bare or (line.startswith(b"{") and not self._data):
+                self._bare = True
+                self._data.append(line)
+                self._size += len(line) + LINE
         return found

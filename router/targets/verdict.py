@@ -4,11 +4,13 @@ Providers disagree on statuses (a wrong key is a 400 at xAI, a conversation too 
 is looked at too, here and nowhere else; what it said goes no further than this file.
 """
 
+import json
 import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import Any, cast
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
 
@@ -22,6 +24,8 @@ TOO_LONG = re.compile(
 WRONG_KEY = re.compile(
     r"(?i)(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key|api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)"
 )
+MODERATED = re.compile(r"(?i)(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged[_ ]input|requires moderation")
+"""How a 403 says that it is about the question. An account may be flagged too: that is everybody's trouble."""
 FILTERED = re.compile(r"(?i)content[_ ](filter|management|policy)|responsible[_ ]?ai|safety system|data_inspection_failed|flagged")
 QUOTED = 8 * 1024
 """Characters of a body that are looked at."""
@@ -34,7 +38,7 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
     wait = retry_after(headers or {})
     if status in (400, 413, 422, 500) and TOO_LONG.search(body):
         return ContextTooLong(target, "context_too_long")
-    if status in (400, 422) and FILTERED.search(body):
+    if (status in (400, 422) and FILTERED.search(body)) or (status == 403 and MODERATED.search(body)):
         return ContentFiltered(target, "content_filter")
     if status in DENIED or (status == 400 and WRONG_KEY.search(body)):
         return TargetDenied(target, outcome)
@@ -43,6 +47,40 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
             wait = _told_delay(body) or limits_reset(headers or {})
         return TargetDown(target, outcome, retry_after=wait)
     return TargetRefused(target, outcome)
+
+
+NAMED = {
+    "content_filter": 400,
+    "invalid_request_error": 400,
+    "invalid_prompt": 400,
+    "BadRequestError": 400,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "insufficient_quota": 429,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""An error's code or type inside a 200 → the status it would have had before it. Of two, the larger is the more exact: many name
+everything an invalid request.
+"""
+
+
+def inside(target: str, error: Any) -> TargetError:
+    """The error that came inside a 200: by its number, else by its name; one that has neither is the provider's."""
+    known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+    told = [known.get(name) for name in ("code", "status", "status_code", "type")]
+    numbers = [int(one) for one in told if isinstance(one, int) or (isinstance(one, str) and re.fullmatch("[45][0-9]{2}", one))]
+    status = next((number for number in numbers if 400 <= number < 600), 0) or max(
+        (NAMED[one] for one in told if isinstance(one, str) and one in NAMED), default=500
+    )
+    return verdict(target, status, json.dumps(error))
 
 
 MOST_WAIT = 86_400.0

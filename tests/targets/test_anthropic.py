@@ -168,6 +168,16 @@ HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
         ),
         [START, Text("Found."), Finish("stop", Usage(7, 9))],
     ),
+    "side fields of other types": (
+        (
+            {"type": "message_start", "message": {"content": 5, "usage": {"input_tokens": "5", "cache_read_input_tokens": 2}}},
+            {"type": "content_block_start", "index": "0", "content_block": {"type": "text", "text": "H", "id": None, "name": None}},
+            {"type": "content_block_delta", "index": None, "delta": {"type": "text_delta", "text": "i", "partial_json": 0}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "!"}, "usage": []},
+            *END,
+        ),
+        [START, Text("Hi!"), Finish("stop", Usage(7, 9))],
+    ),
     "half a pair": (
         (
             BEGIN,
@@ -195,6 +205,14 @@ async def test_no_stream_at_all() -> None:
     """A whole message is an answer too."""
     async with provider(Reply(body=ANSWERED)) as fake:
         assert await heard(declared(fake.base)) == [START, Text("Hi"), Finish("stop", Usage(1, 2))]
+
+
+async def test_an_error_after_the_end_is_none() -> None:
+    """The answer is whole; what goes wrong then is the provider's own affair."""
+    told = said(BEGIN, *TEXT, END[0], {"type": "error", "error": {"type": "overloaded_error"}})
+    async with provider(Reply(told)) as fake:
+        seen = await heard(declared(fake.base))
+    assert joined(seen) == [START, Text("Hi"), Finish("stop", Usage(7, 9))]
 
 
 TEXT = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})

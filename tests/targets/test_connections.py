@@ -3,18 +3,21 @@
 import asyncio
 import gzip
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from router.chat import Ask, Message
 from router.config.declaration import Target
 from router.config.values import Name, Secret
-from router.errors import Misfit, TargetRefused
+from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
 from router.targets.connections import MOST_WAITING, Connection, Connections, Cut
@@ -191,6 +194,30 @@ async def test_nobody_there_is_an_oserror() -> None:
         await asked(server, connections)
 
 
+async def test_a_name_that_is_looked_up_for_ever_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many who ask for it share one lookup, each for its own time; whoever asks elsewhere still finds a thread."""
+    release, lookups = threading.Event(), list[str]()
+
+    def getaddrinfo(host: str, *args: Any, **more: Any) -> Any:
+        lookups.append(host)
+        if host == "hangs.invalid":
+            release.wait(20)
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return found(host, *args, **more)
+
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with serving(WHOLE) as (server, connections):
+        hangs = connections.endpoint("http://hangs.invalid/", NOTHING, 0.05)
+        came = await asyncio.gather(*(connections.ask(hangs, b"{}") for _ in range(100)), return_exceptions=True)
+        assert {type(one) for one in came} == {TimeoutError}
+        assert await read(await asked(server, connections)) == b"hello"
+        assert lookups.count("hangs.invalid") == 1
+        release.set()
+        with pytest.raises(OSError, match="no such name"):
+            await connections.ask(connections.endpoint("http://hangs.invalid/", NOTHING, 3), b"{}")
+
+
 async def test_a_server_without_tls_is_a_tls_error() -> None:
     """It is refused, not read."""
     async with serving(WHOLE) as (server, connections), plain() as port:
@@ -279,7 +306,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_a_certificate_is_held_to_its_name_and_its_signer(
     certificate: Path, host: str, trusted: bool, comes_of_it: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over TLS the answer is the same; nothing is said to a server that is not who it should be."""
+    """Over TLS the answer is the same; nothing is said to a server that is not who it should be, nor is it asked again for a while."""
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -292,8 +319,8 @@ async def test_a_certificate_is_held_to_its_name_and_its_signer(
     try:
         async with aclosing(openai.answer("a", target, 3, connections)(ask)) as events:
             told = "".join([event.text async for event in events if isinstance(event, Text)])
-    except TargetRefused as refused:
-        told = refused.outcome
+    except TargetDenied as denied:
+        told = denied.outcome
     finally:
         await connections.close()
         server.close()

@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from httpx import Response
 from router.chat import Ask, Call, Message, Params, Result, ToolSpec
 from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
-from router.errors import Misfit, RouterError, TargetDown, TargetError
+from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import litellm, providers
 from tests.provider import DONE, Reply, calls, chunk, error, frame, provider, text, usage
+from tests.upstream import upstreams
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 
@@ -83,6 +85,10 @@ HEARD: dict[str, tuple[tuple[bytes, ...], list[Event]]] = {
         (chunk({"content": None}), chunk({"content": ""}), chunk({}), *text("Hi")),
         [START, Text("Hi"), Finish("stop", Usage(11, 3))],
     ),
+    "an error after the end": (
+        (*text("Hi")[:-1], frame({"error": {"code": 500}}), DONE),
+        [START, Text("Hi"), Finish("stop", Usage(11, 3))],
+    ),
     "no end marker": ((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), [START, Text("Hi"), Finish("stop", Usage(5, 1))]),
 }
 
@@ -93,6 +99,15 @@ async def test_a_stream_as_events(what: str) -> None:
     frames, expected = HEARD[what]
     async with provider(Reply(frames)) as fake:
         assert await heard(declared(fake.base)) == expected
+
+
+async def test_a_stream_is_read_through_what_is_odd_in_it() -> None:
+    """What would end it for LiteLLM, or cost it words, never reaches it; it is asked for as it is, not compressed."""
+    odd = b"\xef\xbb\xbf: hello\n\n", b"id: 5\n\n", b"data: []\n\n", b'data: {"choices": [{"del\n\n', b": x\n\n"
+    frames = [piece for pair in zip(odd, text("Hel", "lo")[:-1], strict=True) for piece in pair]
+    async with provider(Reply(frames)) as fake:
+        assert await heard(declared(fake.base)) == [START, Text("Hel"), Text("lo"), Finish("stop", Usage(11, 3))]
+    assert fake.headers[0]["accept-encoding"] == "identity"
 
 
 async def test_calls_are_put_together() -> None:
@@ -114,6 +129,9 @@ ERRORS = {
     "401": (error(401), "TargetDenied", "status_401"),
     "403": (error(403), "TargetDenied", "status_403"),
     "404": (error(404), "TargetDenied", "status_404"),
+    "422": (error(422), "TargetRefused", "status_400"),
+    "408": (error(408), "TargetDown", "status_408"),
+    "504": (error(504, retry_after="7"), "TargetDown", "status_504"),
     "429": (error(429, retry_after="7"), "TargetDown", "status_429"),
     "500": (error(500), "TargetDown", "status_500"),
     "503": (error(503), "TargetDown", "status_503"),
@@ -132,8 +150,19 @@ async def test_an_error_is_one_of_ours(what: str) -> None:
     assert type(caught.value).__name__ == kind
     assert outcome in (None, caught.value.outcome)
     assert len(fake.requests) == 1
-    if what == "429":
+    if what in ("429", "504"):
         assert caught.value.retry_after == 7
+
+
+async def test_a_connection_has_its_limit(tmp_path: Path) -> None:
+    """With every provider, though LiteLLM tells some of them another one: minutes."""
+    async with upstreams(tmp_path) as there:
+        for name in ("openai", "gemini", "anthropic", "mistral", "ollama_chat"):
+            target = Declared(model=Name(f"{name}/fake"), api_base=there.addresses["hole"], api_key=Secret("sk-test"))
+            async with asyncio.timeout(5), aclosing(litellm.answer("a", target, 0.2)(HI)) as events:
+                with pytest.raises(TargetSilent) as caught:
+                    _ = [event async for event in events]
+            assert caught.value.outcome == "timeout_connect"
 
 
 async def test_nobody_there_is_a_connection_that_failed() -> None:
@@ -154,6 +183,16 @@ async def test_a_providers_words_stay_here() -> None:
     assert "canary" not in told
     assert "Incorrect" not in told
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("drop", [True, False], ids=["broken", "ended"])
+async def test_a_cut_says_what_was_used(drop: bool) -> None:
+    """A provider that counts as it goes: what it had told is not lost with the answer."""
+    counts = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+    async with provider(Reply((chunk({"content": "Half"}, usage=counts),), drop=drop)) as fake:
+        with pytest.raises(TargetDown) as caught:
+            await heard(declared(fake.base))
+    assert caught.value.used == (5, 1)
 
 
 async def test_closing_early_closes_the_connection() -> None:
@@ -185,6 +224,13 @@ OLLAMAS = (
     b'{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}\n'
     b'{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":1}\n'
 )
+
+
+async def test_the_mark_of_the_end_is_not_waited_for() -> None:
+    """The reason is told: signs of life, or silence, make no other answer of it."""
+    for reply in (Reply(text("Hi")[:-1], hold=True), Reply(text("Hi")[:-2], again=b": alive\n\n")):
+        async with asyncio.timeout(10), provider(reply) as fake:
+            assert [type(event) for event in await heard(declared(fake.base))] == [Start, Text, Finish]
 
 
 async def test_an_ollama_server_is_asked_nothing_but_the_question(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.provider import DONE, Reply, chunk, error, frame, joined, provider, t
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 START = Start("a", "openai/fake")
+NOTHING: dict[str, Any] = {}
 
 
 def declared(base: str, model: str = "openai/fake", **more: Any) -> Declared:
@@ -103,6 +105,30 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
         Reply((frame({"choices": [{"index": 1, "delta": {"content": "No"}}]}), *text("Yes"))),
         [START, Text("Yes"), Finish("stop", Usage(11, 3))],
     ),
+    "side fields of other types": (
+        Reply(
+            (
+                frame({"choices": [{"index": "0", "delta": {"content": "Hel", "tool_calls": NOTHING}}], "usage": 0}),
+                frame({"choices": [5, {"index": 0.5, "delta": {"content": "lo", "tool_calls": "no"}}], "x_groq": "no"}),
+                frame({"choices": [{"delta": {"content": "!"}, "finish_reason": False}], "usage": {"prompt_tokens": "soon"}}),
+                frame({"choices": [{"delta": "", "finish_reason": "stop"}]}),
+                frame({"choices": None, "usage": {"prompt_tokens": "3", "completion_tokens": 4, "completion_tokens_details": 0}}),
+                DONE,
+            )
+        ),
+        [START, Text("Hello!"), Finish("stop", Usage(3, 4))],
+    ),
+    "ids that are numbers": (
+        Reply(
+            (
+                chunk({"tool_calls": [{"index": 0, "id": 7, "function": {"name": "t", "arguments": '{"a":'}}]}),
+                chunk({"tool_calls": [{"index": "0", "id": 7, "function": {"name": 1, "arguments": "1}"}}]}),
+                chunk({}, "tool_calls"),
+                DONE,
+            )
+        ),
+        [START, ToolCall("7", "t", {"a": 1}), Finish("tool-calls")],
+    ),
     "reasoning under its other name": (
         Reply((chunk({"reasoning": "Hm."}), *text("Yes"))),
         [START, Thought("Hm."), Text("Yes"), Finish("stop", Usage(11, 3))],
@@ -123,6 +149,26 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
     "a reason, and then nothing more": (
         Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), hold=True),
         [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
+    "a reason, and then signs of life for ever": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop")), again=b": alive\n\n"),
+        [START, Text("Hi"), Finish("stop")],
+    ),
+    "a reason, the count, and then words for ever": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), again=chunk({"content": "."})),
+        [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
+    "a reason, and then an error": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), frame({"error": {"code": 500}}))),
+        [START, Text("Hi"), Finish("stop")],
+    ),
+    "a reason, and an error in the same read": (
+        Reply((chunk({"content": "Hi"}) + chunk({}, "stop") + usage(5, 1) + frame({"error": "boom"}),)),
+        [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
+    "a reason, and then a frame without end": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), b"data: " + b"x" * 6_000_000, b"x" * 6_000_000)),
+        [START, Text("Hi"), Finish("stop")],
     ),
     "a reason, and then a broken connection": (
         Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), drop=True),
@@ -151,6 +197,32 @@ async def test_what_comes_in_one_read_is_one_event() -> None:
     assert seen == [START, *made]
 
 
+@pytest.mark.parametrize("kind", ["", "application/json", "text/html; charset=utf-8"])
+async def test_a_stream_is_one_whatever_its_type(kind: str) -> None:
+    """Each word is heard when it comes, also where the type is missing or wrong."""
+    gate = asyncio.Event()
+    connections = Connections()
+    odd = b"\xef\xbb\xbf\n: hello\n\n"
+    for first in (b"", odd):
+        gate.clear()
+        frames = (first + chunk({"content": "Hel"}), *text("lo"))
+        async with asyncio.timeout(10), provider(Reply(frames, headers={"content-type": kind}, gate=gate)) as fake:
+            events = openai.answer("a", declared(fake.base), 0.5, connections)(HI)
+            assert [await anext(events), await anext(events)] == [START, Text("Hel")]
+            gate.set()
+            assert joined([event async for event in events]) == [Text("lo"), Finish("stop", Usage(11, 3))]
+            await connections.close()
+
+
+async def test_a_stream_of_another_type_may_come_in_any_pieces() -> None:
+    """A byte at a time, what it is shows when enough is there; a whole answer too."""
+    body = whole({"content": "Hi"}).body or b""
+    for said in (b"".join(text("Hi")), b"  " + body):
+        pieces = [said[at : at + 1] for at in range(len(said))]
+        async with provider(Reply(pieces, headers={"content-type": "application/json"})) as fake:
+            assert joined(await heard(declared(fake.base)))[:2] == [START, Text("Hi")]
+
+
 async def test_words_before_an_error_are_heard() -> None:
     """They came in the same read as it."""
     broken = b"".join([chunk({"content": "Hel"}), chunk({"content": "lo"}), frame({"error": {"code": 500}})])
@@ -177,6 +249,7 @@ WRONG: dict[str, tuple[Reply, str, str]] = {
     "an error under 200": (Reply(body=b'{"error":{"message":"no","code":503}}'), "TargetDown", "status_503"),
     "an error in the stream": (Reply((frame({"error": {"message": "boom", "code": 529}}),)), "TargetDown", "status_529"),
     "an error without a code": (Reply((chunk({"content": "Hi"}), frame({"error": "boom"}))), "TargetDown", "status_500"),
+    "an error after the end of nothing": (Reply((chunk({}, "length"), frame({"error": {"code": 503}}))), "TargetDown", "status_503"),
     "a broken connection": (Reply((chunk({"content": "Hi"}),), drop=True), "TargetDown", "cut"),
     "an end without a finish": (Reply((chunk({"content": "Hi"}),)), "TargetDown", "cut"),
     "an empty body": (Reply(()), "TargetDown", "cut"),
@@ -196,6 +269,26 @@ async def test_what_goes_wrong_is_one_of_ours(what: str) -> None:
     assert "boom" not in f"{caught.value!r} {caught.value.__cause__!r}"
     if what == "429":
         assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize("how", ["hold", "drop"])
+async def test_a_refusal_that_never_ends_is_what_its_status_says(how: str) -> None:
+    """Its body hangs, or breaks off: what came of it is looked at, and how long to wait is not lost."""
+    begun = replace(error(429, retry_after="7"), hold=how == "hold", drop=how == "drop")
+    begun = replace(begun, headers={**begun.headers, "content-length": "9999"})
+    async with provider(begun) as fake:
+        with pytest.raises(TargetDown) as caught:
+            await heard(declared(fake.base))
+    assert (caught.value.outcome, caught.value.retry_after) == ("status_429", 7)
+
+
+async def test_an_error_too_deep_to_be_told_is_one_of_ours() -> None:
+    """Somewhere there what can be read can no longer be written: where, depends on who calls whom."""
+    deep = [b'{"error":' * depth + b"1" + b"}" * depth for depth in range(900, 1_000)]
+    async with provider(*(Reply(body=one) for one in deep)) as fake:
+        for _ in deep:
+            with pytest.raises(TargetDown):
+                await heard(declared(fake.base))
 
 
 async def test_nobody_there() -> None:
@@ -333,7 +426,6 @@ async def test_azures_filter_on_the_question_is_a_filter() -> None:
     assert type(caught.value).__name__ == "ContentFiltered"
 
 
-NOTHING: dict[str, Any] = {}
 AZURES = (
     frame({"choices": [], "id": "", "model": "", "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": NOTHING}]}),
     chunk({"role": "assistant", "content": ""}),

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
-from router.targets.verdict import limits_reset, retry_after, verdict
+from router.targets.verdict import inside, limits_reset, retry_after, verdict
 
 VERDICTS: dict[tuple[int, str], tuple[type[TargetError], str]] = {
     (400, ""): (TargetRefused, "status_400"),
@@ -21,6 +21,10 @@ VERDICTS: dict[tuple[int, str], tuple[type[TargetError], str]] = {
     (401, ""): (TargetDenied, "status_401"),
     (402, ""): (TargetDenied, "status_402"),
     (403, ""): (TargetDenied, "status_403"),
+    (403, "Your chosen model requires moderation and your input was flagged"): (ContentFiltered, "content_filter"),
+    (403, '{"error":{"code":403,"metadata":{"reasons":["violence"],"flagged_input":"..."}}}'): (ContentFiltered, "content_filter"),
+    (403, "Your account was flagged"): (TargetDenied, "status_403"),
+    (403, "Blocked by the content filter of this network"): (TargetDenied, "status_403"),
     (404, "model not found"): (TargetDenied, "status_404"),
     (400, "Incorrect API key provided: xai-***"): (TargetDenied, "status_400"),
     (400, "API key not valid. Please pass a valid API key."): (TargetDenied, "status_400"),
@@ -38,6 +42,32 @@ def test_what_a_refusal_means(refusal: tuple[int, str]) -> None:
     error = verdict("a", *refusal)
     assert (type(error), error.outcome) == VERDICTS[refusal]
     assert refusal[1] not in str(error) or not refusal[1]
+
+
+INSIDE: dict[str, tuple[object, type[TargetError], str]] = {
+    "a number": ({"code": 429, "type": "invalid_request_error"}, TargetDown, "status_429"),
+    "a number in quotes": ({"code": "429"}, TargetDown, "status_429"),
+    "a number elsewhere": ({"code": None, "status_code": 401}, TargetDenied, "status_401"),
+    "a number that is no status": ({"code": 7, "type": "rate_limit_error"}, TargetDown, "status_429"),
+    "a type": ({"type": "invalid_request_error", "code": None}, TargetRefused, "status_400"),
+    "a code, the type being general": ({"type": "invalid_request_error", "code": "model_not_found"}, TargetDenied, "status_404"),
+    "a type, the code being general": ({"type": "authentication_error", "code": "invalid_request_error"}, TargetDenied, "status_401"),
+    "a conversation too long": ({"code": "context_length_exceeded", "type": "invalid_request_error"}, ContextTooLong, "context_too_long"),
+    "a filter": ({"code": "content_filter", "type": None}, ContentFiltered, "content_filter"),
+    "Anthropic's": ({"type": "overloaded_error"}, TargetDown, "status_529"),
+    "another word": ({"type": "server_error", "code": "oops"}, TargetDown, "status_500"),
+    "of other types": ({"type": ["x"], "code": {}, "status": True}, TargetDown, "status_500"),
+    "no object": ("boom", TargetDown, "status_500"),
+    "a list": ([1], TargetDown, "status_500"),
+}
+
+
+@pytest.mark.parametrize("what", INSIDE)
+def test_what_an_error_inside_a_stream_means(what: str) -> None:
+    """The same as before it: by its number, or by its name where it has none; a bad question is nobody's failure."""
+    told, kind, outcome = INSIDE[what]
+    error = inside("a", told)
+    assert (type(error), error.outcome) == (kind, outcome)
 
 
 WAITS: dict[str, tuple[dict[str, str], float | None]] = {

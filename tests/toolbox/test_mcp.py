@@ -72,8 +72,7 @@ def box(server: McpServer, limit: float = 20, only: frozenset[str] | None = None
 async def test_its_tools_are_offered_and_run(way: str, tmp_path: Path) -> None:
     """With their schemas; a result as the server gives it, a failure as one."""
     async with running() if way == "command" else over_http(tmp_path) as server:
-        if way == "http":
-            await until(lambda: server.here)
+        await until(lambda: server.here)
         tools = box(server)
         offered = {spec.name: spec for spec in await tools.offered()}
         assert {"add", "greet", "fail", "hang", "die", "environment"} <= set(offered)
@@ -91,6 +90,7 @@ async def test_its_tools_are_offered_and_run(way: str, tmp_path: Path) -> None:
 async def test_only_what_is_granted_can_be_run() -> None:
     """And only that is offered."""
     async with running() as server:
+        await until(lambda: server.here)
         tools = box(server, only=frozenset({"add", "unheard_of"}))
         assert [spec.name for spec in await tools.offered()] == ["add"]
         assert await tools.run("greet", {"name": "x"}) == ("There is no tool of this name. There is: add.", True)
@@ -104,7 +104,7 @@ async def test_a_command_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("ROUTER_ENV", "production")
     declared = ToolServer(mcp=COMMAND.mcp, env={Name("ROOT"): Secret("/srv/my files")})
     async with running(declared) as server:
-        await server.tools()
+        await until(lambda: server.here)
         said, _ = await server.call("environment", {})
         given = {name: value for name, _, value in (line.partition("=") for line in str(said).splitlines() if line)}
         assert set(given) <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "ROOT"}
@@ -114,7 +114,7 @@ async def test_a_command_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_call_that_takes_too_long_ends_and_harms_no_other() -> None:
     """The model is told; others are answered meanwhile."""
     async with running() as server:
-        await server.tools()
+        await until(lambda: server.here)
         hung, done = await asyncio.gather(box(server, limit=0.3).run("hang", {}), box(server).run("add", {"a": 1, "b": 2}))
         assert hung == ("The tool took longer than 0.3 seconds and was stopped.", True)
         assert done == ({"result": 3}, False)
@@ -124,7 +124,7 @@ async def test_a_call_that_takes_too_long_ends_and_harms_no_other() -> None:
 async def test_who_leaves_cancels_its_call_alone() -> None:
     """A cancelled call is cancelled, not turned into something else; the server stays."""
     async with running() as server:
-        await server.tools()
+        await until(lambda: server.here)
         leaver = asyncio.create_task(box(server).run("hang", {}))
         await until(lambda: bool(server._calls))
         leaver.cancel()
@@ -184,8 +184,8 @@ async def test_a_command_that_there_is_not(caplog: pytest.LogCaptureFixture) -> 
 async def test_other_tools_are_taken_over_when_it_tells() -> None:
     """The next answer is offered them."""
     async with running() as server:
+        await until(lambda: server.here)
         tools = box(server)
-        await tools.offered()
         assert (await tools.run("extra", {}))[1]
         await tools.run("learn", {})
         await until(lambda: "extra" in server.known)
@@ -196,7 +196,7 @@ async def test_other_tools_are_taken_over_when_it_tells() -> None:
 async def test_a_long_result_is_cut() -> None:
     """As that of any tool."""
     async with running() as server:
-        await server.tools()
+        await until(lambda: server.here)
         said, is_error = await box(server).run("long", {"size": 300_000})
         assert str(said).endswith(" … (cut: the result was longer)")
         assert not is_error
@@ -205,7 +205,7 @@ async def test_a_long_result_is_cut() -> None:
 async def test_closing_ends_the_command() -> None:
     """Its process is gone, and nothing runs on."""
     async with running() as server:
-        await server.tools()
+        await until(lambda: server.here)
         process = int(str((await server.call("pid", {}))[0]))
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
@@ -329,6 +329,7 @@ def alive(process: int) -> bool:
 async def test_a_server_of_the_older_protocol_is_spoken_to() -> None:
     """It shakes hands, tells of other tools among its answers, and has no structured results."""
     async with running(ToolServer(mcp=(Name(sys.executable), Name(PROGRAM.with_name("old_server.py"))))) as server:
+        await until(lambda: server.here)
         tools = box(server)
         assert [spec.name for spec in await tools.offered()] == ["echo"]
         assert await tools.run("echo", {"a": "北京"}) == ('{"a": "\\u5317\\u4eac"}', False)
