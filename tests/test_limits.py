@@ -107,6 +107,53 @@ async def test_a_callers_own_limit_holds_over_all_routes(workspace: Workspace) -
         assert (await asked(client, headers))[0] == 429
 
 
+def keyed(limits: dict[str, str]) -> tuple[dict[str, dict[str, str]], str]:
+    """Callers with a limit each: what each sends as its headers, and the `server:` that knows them."""
+    keys = {name: new() for name in limits}
+    lines = [f"{name}: {{hash: 'sha256:{hashlib.sha256(keys[name].encode()).hexdigest()}', limit: {{{limits[name]}}}}}" for name in limits]
+    headers = {name: {"authorization": f"Bearer {key}"} for name, key in keys.items()}
+    return headers, f"server: {{auth: {{keys: {{{', '.join(lines)}}}}}}}\n"
+
+
+async def test_who_is_over_its_own_limit_takes_nothing_of_the_others(workspace: Workspace) -> None:
+    """Nor is what a caller may ask used up by what its route refuses."""
+    headers, server = keyed({"alice": "requests: 1/hour", "bob": "requests: 5/hour"})
+    workspace.write("routes.yaml", limited("requests: 3/hour", "  title-model: {pipeline: chat, targets: [a]}\n" + server))
+    async with serving(workspace.build()) as client:
+        assert [(await asked(client, headers["alice"]))[0] for _ in range(10)] == [200] + 9 * [429]
+        assert [(await asked(client, headers["bob"]))[0] for _ in range(10)] == [200] * 2 + 8 * [429]
+        assert [(await asked(client, headers["bob"], "/api/chat/title-model"))[0] for _ in range(4)] == [200] * 3 + [429]
+
+
+async def test_a_place_at_one_time_is_given_back_when_another_limit_refuses(workspace: Workspace) -> None:
+    """Whose route is full holds no place of its own."""
+    slow = "a: {script: [{text: Hel}, {pause: 60s}, {text: lo}]}"
+    headers, server = keyed({"alice": "concurrent: 1", "bob": "concurrent: 1"})
+    more = "  title-model: {pipeline: chat, targets: [b]}\n" + server
+    workspace.write("routes.yaml", limited("concurrent: 1", more, slow + "\nb: {script: [{text: Hello}]}"))
+    async with serving(workspace.build()) as client:
+        body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+        async with client.session.post(f"{client.base}/api/chat", json=body, headers=headers["alice"]) as response:
+            await response.content.readany()
+            for _ in range(3):
+                assert (await asked(client, headers["bob"]))[0] == 429
+            assert (await asked(client, headers["bob"], "/api/chat/title-model"))[0] == 200
+            assert (await asked(client, headers["alice"], "/api/chat/title-model"))[0] == 429
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [("concurrent: 9", "q=3;"), ("requests: 2/hour", "q=2;"), ("requests: 9/hour", "q=3;")],
+    ids=["none of its own", "its own", "the route's"],
+)
+async def test_the_headers_tell_the_tightest_limit(workspace: Workspace, own: str, told: str) -> None:
+    """Of the limits on requests that hold, whichever lets the fewest through."""
+    headers, server = keyed({"alice": own})
+    workspace.write("routes.yaml", limited("requests: 3/hour", server))
+    async with serving(workspace.build()) as client:
+        assert told in (await asked(client, headers["alice"]))[1]["ratelimit-policy"]
+
+
 async def test_tokens_and_money_stop_the_next_request_not_the_running_one(workspace: Workspace) -> None:
     """The answer that goes over its limit is whole."""
     async with provider(Reply(text("All ", "of it."))) as good:  # 11 + 3 tokens

@@ -96,6 +96,25 @@ async def _free(router: Process) -> None:
         await asyncio.sleep(0.05)
 
 
+async def test_what_was_taken_and_not_used_is_given_back() -> None:
+    """There and here, and nobody else's."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        local = Local()
+        one, other = RedisCounts(redis, local), RedisCounts(redis, Local())
+        taken = await one.take("k", 2, 60)
+        assert (await other.take("k", 2, 60)).allowed
+        assert not (await other.take("k", 2, 60)).allowed
+        one.give_back("k", taken)
+        one.give_back("k", taken)
+        assert (await local.take("k", 1, 60)).allowed
+        async with asyncio.timeout(5):
+            while not (await other.take("k", 2, 60)).allowed:
+                await asyncio.sleep(0.01)
+        assert not (await other.take("k", 2, 60)).allowed
+        await redis.close()
+
+
 async def test_while_redis_is_away_each_counts_for_itself() -> None:
     """What it let through before is known, and what was spent meanwhile counts."""
     async with redis_server() as server:

@@ -72,6 +72,11 @@ class Local:
             times.append(now)
         return Taken(allowed, most - len(times), times[0] + seconds - now)
 
+    def give_back(self, key: str, taken: Taken) -> None:  # noqa: ARG002 - one is as good as another
+        """One that was taken was not used: the newest counts no more."""
+        if (window := self._windows.get(key)) is not None and window.times:
+            window.times.pop()
+
     async def spent(self, key: str, seconds: float) -> float:  # noqa: ARG002 - a counter here knows how long its window is
         """What was spent in the last so many seconds."""
         counter = self._counters.get(key)

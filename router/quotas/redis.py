@@ -92,15 +92,22 @@ class RedisCounts:
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """One of so many in any so many seconds."""
         with suppress(Away):
-            answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), secrets.token_hex(8))
+            token = secrets.token_hex(8)
+            answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token)
             match answer:
                 case [int(allowed), int(left), int(reset)]:
                     if allowed:
                         await self._local.take(key, most, seconds)  # should it go away, what was let through here is known here
-                    return Taken(allowed == 1, left, reset / 1000)
+                    return Taken(allowed == 1, left, reset / 1000, token)
                 case _:
                     pass
         return await self._local.take(key, most, seconds)
+
+    def give_back(self, key: str, taken: Taken) -> None:
+        """One that was taken was not used."""
+        self._local.give_back(key, taken)
+        if taken.token:
+            self._tell(self._removed(key, taken.token))
 
     async def spent(self, key: str, seconds: float) -> float:
         """What was spent in the last so many seconds, there and here: what was spent while Redis was away counts too."""
@@ -142,11 +149,11 @@ class RedisCounts:
         if not places:
             del self._places[key]
         if token:
-            self._tell(self._left(key, token))
+            self._tell(self._removed(key, token))
         else:
             self._local.leave(key)
 
-    async def _left(self, key: str, token: str) -> None:
+    async def _removed(self, key: str, token: str) -> None:
         with suppress(Away):
             await self._redis.ask("ZREM", _key(key), token)
 

@@ -1,7 +1,7 @@
 """Where counts live: what a quota needs of a store, whichever it is.
 
-`take` and `enter` decide, so they are awaited and are atomic; `spend` and `leave` only tell, and never fail: a store that is away
-hears of it later or not at all.
+`take` and `enter` decide, so they are awaited and are atomic; `give_back`, `spend` and `leave` only tell, and never fail: a store that
+is away hears of it later or not at all.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of asking for one. `left`: how many more there are now; `reset`: seconds until there is another one."""
+    """What came of asking for one. `left`: how many more there are now; `reset`: seconds until there is another one; `token`: what it is
+    given back by, where the store needs to be told which.
+    """
 
     allowed: bool
     left: int
     reset: float
+    token: str = ""
 
 
 class Store(Protocol):
@@ -22,6 +25,10 @@ class Store(Protocol):
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """One of so many in any so many seconds (a moving window)."""
+        ...
+
+    def give_back(self, key: str, taken: Taken) -> None:
+        """One that was taken was not used."""
         ...
 
     async def spent(self, key: str, seconds: float) -> float:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller
 from router.chat import CacheControl, Json
-from router.errors import Crowded, RouterError, Stopping, Unauthorized, WrongMethod
+from router.errors import Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
 from router.generation import Compiled, Generation
 from router.quotas import Admission, Quota
@@ -298,13 +298,15 @@ class Chat:
 
 
 async def _admitted(request: Request, generation: Generation, route: Compiled, caller: Caller, entry: Entry) -> Headers:
-    """Hold who asks against the limits of the route and of the caller. What they leave, as headers; settled when the request is over."""
+    """Hold who asks against the limits of the caller and of the route. What the tighter of them leaves, as headers; settled when the
+    request is over.
+    """
     quotas: list[tuple[Quota, str]] = []
+    if caller.limit is not None:  # first: who is over its own limit takes nothing of the others'
+        quotas.append((Quota(f"caller:{caller.id}", caller.limit, generation.kept.counts), ""))
     if route.quota is not None:
         subjects = {"ip": lambda: request.address(generation.server.proxies), "key": lambda: caller.id, "route": lambda: ""}
         quotas.append((route.quota, subjects[route.quota.declared.per]()))
-    if caller.limit is not None:
-        quotas.append((Quota(f"caller:{caller.id}", caller.limit, generation.kept.counts), ""))
     admissions: list[Admission] = []
 
     def settle(entry: Entry) -> None:
@@ -314,8 +316,13 @@ async def _admitted(request: Request, generation: Generation, route: Compiled, c
     if quotas:
         entry.observers = (*entry.observers, settle)
     for quota, subject in quotas:
-        admissions.append(await quota.admit(subject))
-    return [header for admission in admissions[-1:] for header in admission.headers]
+        try:
+            admissions.append(await quota.admit(subject))
+        except TooMany:
+            for admission in admissions:
+                admission.withdraw()
+            raise
+    return min(admissions, key=lambda one: one.left).headers if admissions else []
 
 
 async def _known(request: Request, generation: Generation, entry: Entry) -> Caller:
