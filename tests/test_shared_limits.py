@@ -96,6 +96,26 @@ async def _free(router: Process) -> None:
         await asyncio.sleep(0.05)
 
 
+async def test_when_there_is_room_is_told_by_redis_clock() -> None:
+    """What was spent there counts in full until its window turns, then fades over the next."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        counts = RedisCounts(redis, Local())
+        counts.spend("s", 10, 3600)
+        async with asyncio.timeout(5):
+            while (await counts.spent("s", 3600)).after() != 10:
+                await asyncio.sleep(0.01)
+        (window,) = (await counts.spent("s", 3600)).windows
+        now = await redis.ask("TIME")
+        match now:
+            case (int(seconds), _):
+                assert window.turns == pytest.approx(3600 - seconds % 3600, abs=5)
+            case _:
+                pytest.fail("Redis tells no time")
+        assert (await counts.spent("s", 3600)).until(4) == pytest.approx(window.turns + 3600 * 0.6, abs=5)
+        await redis.close()
+
+
 async def test_what_was_taken_and_not_used_is_given_back() -> None:
     """There and here, and nobody else's."""
     async with redis_server() as server:
@@ -130,7 +150,7 @@ async def test_while_redis_is_away_each_counts_for_itself() -> None:
         assert await counts.enter("e", 1)
         counts.spend("s", 5, 60)
         async with asyncio.timeout(5):
-            while await counts.spent("s", 60) != 5:
+            while (await counts.spent("s", 60)).after() != 5:
                 await asyncio.sleep(0.01)
         await redis.close()
 

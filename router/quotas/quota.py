@@ -69,7 +69,7 @@ class Quota:
             admission.headers, admission.left = _headers("requests", rate.count, rate.seconds, taken.left, taken.reset), taken.left
             if not taken.allowed:
                 admission.settle(None, None)
-                raise TooMany("requests", taken.reset, headers=admission.headers)
+                raise TooMany("requests", math.ceil(taken.reset), headers=admission.headers)
             admission.taken = taken
         return admission
 
@@ -79,9 +79,8 @@ class Quota:
             if rate is None:
                 continue
             spent = await self.store.spent(f"{admission.key}:{name}", rate.seconds)
-            if spent >= rate.count:
-                # The share of an older window fades evenly: so long until there is room again, at the longest a whole one.
-                wait = min(rate.seconds, max(AGAIN, rate.seconds * (1 - rate.count / spent)))
+            if spent.after() >= rate.count:
+                wait = math.floor(spent.until(rate.count)) + 1  # just then all of it is used, a moment later not quite
                 raise TooMany(name, wait, headers=_headers(name, rate.count, rate.seconds, 0, wait))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 
 from router.quotas.local import Local
-from router.quotas.store import Taken
+from router.quotas.store import Spent, Taken, Window
 from router.shared import Away, Redis
 from router.shared.redis import key as named
 from router.shared.redis import milliseconds
@@ -38,7 +38,7 @@ local window = tonumber(ARGV[1])
 local number = math.floor(now / window)
 local before = redis.call('HGET', KEYS[1], tostring(number - 1)) or '0'
 local current = redis.call('HGET', KEYS[1], tostring(number)) or '0'
-return tostring(before * (1 - (now % window) / window) + current)
+return {current, before, window - now % window}
 """
 )
 SPEND = (
@@ -109,19 +109,22 @@ class RedisCounts:
         if taken.token:
             self._tell(self._removed(key, taken.token))
 
-    async def spent(self, key: str, seconds: float) -> float:
+    async def spent(self, key: str, seconds: float) -> Spent:
         """What was spent in the last so many seconds, there and here: what was spent while Redis was away counts too."""
         spent = await self._local.spent(key, seconds)
         with suppress(Away):
-            answer = await self._redis.ask("EVAL", SPENT, 1, _key(key), milliseconds(seconds))
-            if isinstance(answer, bytes):
-                spent += float(answer)
+            match await self._redis.ask("EVAL", SPENT, 1, _key(key), milliseconds(seconds)):
+                case [bytes(current), bytes(before), int(turns)]:
+                    return Spent((*spent.windows, Window(seconds, turns / 1000, float(current), float(before))))
+                case _:
+                    pass
         return spent
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
         """So much was spent now."""
         self._tell(self._spend(key, amount, seconds))
 
+    # Where it is not known whether Redis heard of it, it counts here as well: rather twice for a while than not at all.
     async def _spend(self, key: str, amount: float, seconds: float) -> None:
         try:
             await self._redis.ask("EVAL", SPEND, 1, _key(key), milliseconds(seconds), repr(amount))
