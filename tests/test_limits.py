@@ -5,6 +5,8 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
@@ -229,6 +231,66 @@ async def test_a_crowd_is_told_at_once(workspace: Workspace) -> None:
         found = await asyncio.gather(*(one() for _ in range(1000)))
         assert (found.count(200), found.count(503)) == (50, 950)
         assert (await asked(client))[0] == 200
+
+
+SLOW = "a: {script: [{text: Hel}, {pause: 60s}, {text: lo}]}"
+
+
+@asynccontextmanager
+async def reading(client: Client, path: str, **question: object) -> AsyncGenerator[int, None]:
+    """Ask for a chat's answer, or come back to one, and read the beginning: the status."""
+    body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], **question} if question else None
+    async with client.session.request("POST" if body else "GET", client.base + path, json=body) as response:
+        await response.content.readany()
+        yield response.status
+        response.close()
+
+
+async def test_who_comes_back_to_an_answer_pushes_nobody_out(workspace: Workspace) -> None:
+    """It is made anyway. But of those who come back there may be so many, too."""
+    workspace.write(
+        "routes.yaml",
+        routes(
+            f"{SLOW}\nb: {{script: [{{text: Hello}}]}}",
+            more="""
+  title-model: {pipeline: chat, targets: [b]}
+server: {max_streams: 2}
+""",
+        ),
+    )
+    async with serving(workspace.build()) as client, AsyncExitStack() as stack:
+        assert await stack.enter_async_context(reading(client, "/api/chat", id="c")) == 200
+        for _ in range(2):
+            assert await stack.enter_async_context(reading(client, "/api/chat/c/stream")) == 200
+        status, headers, body = await came_back(client, "c")
+        assert (status, headers["retry-after"], json.loads(body)["code"]) == (503, "1", "overloaded")
+        assert (await asked(client, path="/api/chat/title-model"))[0] == 200
+        assert "router_open_streams 3.0" in (await client.get("/metrics")).body.decode()
+
+
+async def came_back(client: Client, chat: str) -> tuple[int, dict[str, str], bytes]:
+    """Find an answer again: status, headers, body."""
+    async with client.session.get(f"{client.base}/api/chat/{chat}/stream") as response:
+        return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
+
+
+async def test_an_answer_whose_reader_left_has_its_place_while_it_is_made(workspace: Workspace) -> None:
+    """It is counted until it ends, and a question beyond `max_streams` is told so."""
+    workspace.write("routes.yaml", routes(SLOW, more="server: {max_streams: 1, resume: {grace: 60s}}\n"))
+    async with serving(workspace.build()) as client:
+        async with reading(client, "/api/chat", id="c") as status:
+            assert status == 200
+        async with asyncio.timeout(10):
+            while client.edge.admin.chat._asking:
+                await asyncio.sleep(0.005)
+        assert (await asked(client))[0] == 503
+        assert "router_open_streams 1.0" in (await client.get("/metrics")).body.decode()
+        assert (await client.post("/api/chat/c/stop")).status == 204
+        async with asyncio.timeout(10):
+            while client.edge.admin.chat.running:
+                await asyncio.sleep(0.005)
+        async with reading(client, "/api/chat", id="d") as status:
+            assert status == 200
 
 
 async def test_where_every_breaker_is_open_nobody_waits(workspace: Workspace) -> None:
