@@ -5,6 +5,9 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from statistics import median
 
 import aiohttp
 import pytest
@@ -107,6 +110,53 @@ async def test_a_callers_own_limit_holds_over_all_routes(workspace: Workspace) -
         assert (await asked(client, headers))[0] == 429
 
 
+def keyed(limits: dict[str, str]) -> tuple[dict[str, dict[str, str]], str]:
+    """Callers with a limit each: what each sends as its headers, and the `server:` that knows them."""
+    keys = {name: new() for name in limits}
+    lines = [f"{name}: {{hash: 'sha256:{hashlib.sha256(keys[name].encode()).hexdigest()}', limit: {{{limits[name]}}}}}" for name in limits]
+    headers = {name: {"authorization": f"Bearer {key}"} for name, key in keys.items()}
+    return headers, f"server: {{auth: {{keys: {{{', '.join(lines)}}}}}}}\n"
+
+
+async def test_who_is_over_its_own_limit_takes_nothing_of_the_others(workspace: Workspace) -> None:
+    """Nor is what a caller may ask used up by what its route refuses."""
+    headers, server = keyed({"alice": "requests: 1/hour", "bob": "requests: 5/hour"})
+    workspace.write("routes.yaml", limited("requests: 3/hour", "  title-model: {pipeline: chat, targets: [a]}\n" + server))
+    async with serving(workspace.build()) as client:
+        assert [(await asked(client, headers["alice"]))[0] for _ in range(10)] == [200] + 9 * [429]
+        assert [(await asked(client, headers["bob"]))[0] for _ in range(10)] == [200] * 2 + 8 * [429]
+        assert [(await asked(client, headers["bob"], "/api/chat/title-model"))[0] for _ in range(4)] == [200] * 3 + [429]
+
+
+async def test_a_place_at_one_time_is_given_back_when_another_limit_refuses(workspace: Workspace) -> None:
+    """Whose route is full holds no place of its own."""
+    slow = "a: {script: [{text: Hel}, {pause: 60s}, {text: lo}]}"
+    headers, server = keyed({"alice": "concurrent: 1", "bob": "concurrent: 1"})
+    more = "  title-model: {pipeline: chat, targets: [b]}\n" + server
+    workspace.write("routes.yaml", limited("concurrent: 1", more, slow + "\nb: {script: [{text: Hello}]}"))
+    async with serving(workspace.build()) as client:
+        body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+        async with client.session.post(f"{client.base}/api/chat", json=body, headers=headers["alice"]) as response:
+            await response.content.readany()
+            for _ in range(3):
+                assert (await asked(client, headers["bob"]))[0] == 429
+            assert (await asked(client, headers["bob"], "/api/chat/title-model"))[0] == 200
+            assert (await asked(client, headers["alice"], "/api/chat/title-model"))[0] == 429
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [("concurrent: 9", "q=3;"), ("requests: 2/hour", "q=2;"), ("requests: 9/hour", "q=3;")],
+    ids=["none of its own", "its own", "the route's"],
+)
+async def test_the_headers_tell_the_tightest_limit(workspace: Workspace, own: str, told: str) -> None:
+    """Of the limits on requests that hold, whichever lets the fewest through."""
+    headers, server = keyed({"alice": own})
+    workspace.write("routes.yaml", limited("requests: 3/hour", server))
+    async with serving(workspace.build()) as client:
+        assert told in (await asked(client, headers["alice"]))[1]["ratelimit-policy"]
+
+
 async def test_tokens_and_money_stop_the_next_request_not_the_running_one(workspace: Workspace) -> None:
     """The answer that goes over its limit is whole."""
     async with provider(Reply(text("All ", "of it."))) as good:  # 11 + 3 tokens
@@ -169,19 +219,92 @@ async def test_a_crowd_is_told_at_once(workspace: Workspace) -> None:
     """Beyond `max_streams`: 503, when to come again, and nobody waits in a line; the others are answered."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hel}, {pause: 500ms}, {text: lo}]}", more="server: {max_streams: 50}\n"))
     async with serving(workspace.build()) as client:
-        times: list[float] = []
 
         async def one() -> int:
-            began = time.monotonic()
             status, headers, body = await asked(client)
             if status == 503:
-                times.append(time.monotonic() - began)
                 assert (headers["retry-after"], json.loads(body)["code"]) == ("1", "overloaded")
             return status
 
         found = await asyncio.gather(*(one() for _ in range(1000)))
         assert (found.count(200), found.count(503)) == (50, 950)
         assert (await asked(client))[0] == 200
+        told = (await client.get("/admin/requests?last=1000")).json["requests"]
+        assert median(one["seconds"] for one in told if one["status"] == 503) <= 0.02
+
+
+async def test_while_there_is_no_room_each_is_told_within_20_ms(workspace: Workspace) -> None:
+    """By the client's own clock; the median of a hundred, so that a busy machine says nothing about it."""
+    workspace.write("routes.yaml", routes(SLOW, more="server: {max_streams: 20}\n"))
+    async with serving(workspace.build()) as client, AsyncExitStack() as stack:
+        for _ in range(20):
+            assert await stack.enter_async_context(reading(client, "/api/chat", user="full")) == 200
+        times: list[float] = []
+        for _ in range(100):
+            began = time.monotonic()
+            assert (await asked(client))[0] == 503
+            times.append(time.monotonic() - began)
+        assert median(times) <= 0.02
+
+
+SLOW = "a: {script: [{text: Hel}, {pause: 60s}, {text: lo}]}"
+
+
+@asynccontextmanager
+async def reading(client: Client, path: str, **question: object) -> AsyncGenerator[int, None]:
+    """Ask for a chat's answer, or come back to one, and read the beginning: the status."""
+    body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], **question} if question else None
+    async with client.session.request("POST" if body else "GET", client.base + path, json=body) as response:
+        await response.content.readany()
+        yield response.status
+        response.close()
+
+
+async def test_who_comes_back_to_an_answer_pushes_nobody_out(workspace: Workspace) -> None:
+    """It is made anyway. But of those who come back there may be so many, too."""
+    workspace.write(
+        "routes.yaml",
+        routes(
+            f"{SLOW}\nb: {{script: [{{text: Hello}}]}}",
+            more="""
+  title-model: {pipeline: chat, targets: [b]}
+server: {max_streams: 2}
+""",
+        ),
+    )
+    async with serving(workspace.build()) as client, AsyncExitStack() as stack:
+        assert await stack.enter_async_context(reading(client, "/api/chat", id="c")) == 200
+        for _ in range(2):
+            assert await stack.enter_async_context(reading(client, "/api/chat/c/stream")) == 200
+        status, headers, body = await came_back(client, "c")
+        assert (status, headers["retry-after"], json.loads(body)["code"]) == (503, "1", "overloaded")
+        assert (await asked(client, path="/api/chat/title-model"))[0] == 200
+        assert "router_open_streams 3.0" in (await client.get("/metrics")).body.decode()
+
+
+async def came_back(client: Client, chat: str) -> tuple[int, dict[str, str], bytes]:
+    """Find an answer again: status, headers, body."""
+    async with client.session.get(f"{client.base}/api/chat/{chat}/stream") as response:
+        return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
+
+
+async def test_an_answer_whose_reader_left_has_its_place_while_it_is_made(workspace: Workspace) -> None:
+    """It is counted until it ends, and a question beyond `max_streams` is told so."""
+    workspace.write("routes.yaml", routes(SLOW, more="server: {max_streams: 1, resume: {grace: 60s}}\n"))
+    async with serving(workspace.build()) as client:
+        async with reading(client, "/api/chat", id="c") as status:
+            assert status == 200
+        async with asyncio.timeout(10):
+            while client.edge.admin.chat._asking:
+                await asyncio.sleep(0.005)
+        assert (await asked(client))[0] == 503
+        assert "router_open_streams 1.0" in (await client.get("/metrics")).body.decode()
+        assert (await client.post("/api/chat/c/stop")).status == 204
+        async with asyncio.timeout(10):
+            while client.edge.admin.chat.running:
+                await asyncio.sleep(0.005)
+        async with reading(client, "/api/chat", id="d") as status:
+            assert status == 200
 
 
 async def test_where_every_breaker_is_open_nobody_waits(workspace: Workspace) -> None:

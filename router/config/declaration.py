@@ -479,7 +479,7 @@ class Server:
     drain: on SIGTERM answers that run may go on for so long
     admin: who may see /admin, /metrics and /docs
     otel: where traces go; unless given, nowhere
-    max_streams: answers at one time, over all callers, in each worker; who comes then is told to come again
+    max_streams: answers that are made at one time, over all callers, in each worker; who comes then is told to come again
     proxies: who may say for whom it asks (X-Forwarded-For): addresses and networks
     auth: who may ask; none is everybody, and must be said where others than this machine can reach it
     """

@@ -12,6 +12,6 @@ the quota as before.
 from router.quotas.local import Local
 from router.quotas.quota import Admission, Quota
 from router.quotas.redis import RedisCounts
-from router.quotas.store import Store, Taken
+from router.quotas.store import Spent, Store, Taken, Window
 
-__all__ = ["Admission", "Local", "Quota", "RedisCounts", "Store", "Taken"]
+__all__ = ["Admission", "Local", "Quota", "RedisCounts", "Spent", "Store", "Taken", "Window"]

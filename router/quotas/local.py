@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from router.quotas.store import Taken
+from router.quotas.store import Spent, Taken, Window
 
 SWEEP = 1024
 """Keys are looked through when so many have come since the last time."""
@@ -37,12 +37,12 @@ class _Counter:
     before: float = 0.0
 
     def turn(self, now: float) -> float:
-        """Go to the window of this moment; how much of it has gone by, as a share."""
+        """Go to the window of this moment; seconds until it turns."""
         number, gone = divmod(now, self.seconds)
         if number != self.number:
             self.before = self.now if number == self.number + 1 else 0.0
             self.number, self.now = int(number), 0.0
-        return gone / self.seconds
+        return self.seconds - gone
 
 
 class Local:
@@ -72,13 +72,18 @@ class Local:
             times.append(now)
         return Taken(allowed, most - len(times), times[0] + seconds - now)
 
-    async def spent(self, key: str, seconds: float) -> float:  # noqa: ARG002 - a counter here knows how long its window is
+    def give_back(self, key: str, taken: Taken) -> None:  # noqa: ARG002 - one is as good as another
+        """One that was taken was not used: the newest counts no more."""
+        if (window := self._windows.get(key)) is not None and window.times:
+            window.times.pop()
+
+    async def spent(self, key: str, seconds: float) -> Spent:
         """What was spent in the last so many seconds."""
         counter = self._counters.get(key)
         if counter is None:
-            return 0.0
-        gone = counter.turn(self._clock())
-        return counter.before * (1 - gone) + counter.now
+            return Spent()
+        turns = counter.turn(self._clock())
+        return Spent((Window(seconds, turns, counter.now, counter.before),))
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
         """So much was spent now."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from router.config.limits import Limit
 from router.errors import TooMany
 from router.events import Usage
-from router.quotas.store import Store
+from router.quotas.store import Store, Taken
 
 Headers = list[tuple[bytes, bytes]]
 AGAIN = 1.0
@@ -21,7 +21,17 @@ class Admission:
     quota: "Quota"
     key: str
     headers: Headers = field(default_factory=Headers)
+    left: float = math.inf
+    """Requests that may still come now; no end of them where they are not limited."""
     entered: bool = False
+    taken: Taken | None = None
+
+    def withdraw(self) -> None:
+        """Nothing comes of it: it is as if it had not been asked for."""
+        if self.taken is not None:
+            self.quota.store.give_back(f"{self.key}:requests", self.taken)
+            self.taken = None
+        self.settle(None, None)
 
     def settle(self, usage: Usage | None, cost: float | None) -> None:
         """The answer is over: it took so many tokens and so many dollars, as far as anybody knows."""
@@ -56,10 +66,11 @@ class Quota:
         if self.declared.requests is not None:
             rate = self.declared.requests
             taken = await self.store.take(f"{key}:requests", int(rate.count), rate.seconds)
-            admission.headers = _headers("requests", rate.count, rate.seconds, taken.left, taken.reset)
+            admission.headers, admission.left = _headers("requests", rate.count, rate.seconds, taken.left, taken.reset), taken.left
             if not taken.allowed:
                 admission.settle(None, None)
-                raise TooMany("requests", taken.reset, headers=admission.headers)
+                raise TooMany("requests", math.ceil(taken.reset), headers=admission.headers)
+            admission.taken = taken
         return admission
 
     async def _spendable(self, admission: Admission) -> None:
@@ -68,9 +79,8 @@ class Quota:
             if rate is None:
                 continue
             spent = await self.store.spent(f"{admission.key}:{name}", rate.seconds)
-            if spent >= rate.count:
-                # The share of an older window fades evenly: so long until there is room again, at the longest a whole one.
-                wait = min(rate.seconds, max(AGAIN, rate.seconds * (1 - rate.count / spent)))
+            if spent.after() >= rate.count:
+                wait = math.floor(spent.until(rate.count)) + 1  # just then all of it is used, a moment later not quite
                 raise TooMany(name, wait, headers=_headers(name, rate.count, rate.seconds, 0, wait))
 
 

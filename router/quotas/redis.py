@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 
 from router.quotas.local import Local
-from router.quotas.store import Taken
+from router.quotas.store import Spent, Taken, Window
 from router.shared import Away, Redis
 from router.shared.redis import key as named
 from router.shared.redis import milliseconds
@@ -38,7 +38,7 @@ local window = tonumber(ARGV[1])
 local number = math.floor(now / window)
 local before = redis.call('HGET', KEYS[1], tostring(number - 1)) or '0'
 local current = redis.call('HGET', KEYS[1], tostring(number)) or '0'
-return tostring(before * (1 - (now % window) / window) + current)
+return {current, before, window - now % window}
 """
 )
 SPEND = (
@@ -67,12 +67,13 @@ return 1
 STAY = (
     NOW
     + """
-if redis.call('ZADD', KEYS[1], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 0 then return 0 end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 )
-LASTS = 2.0
+"""A place that is not known there, since Redis was away or began anew, is taken again."""
+LASTS = 1.5
 """Seconds after which the place of a replica that is gone is free."""
 EVERY = 0.5
 """Seconds between two words that its places are still taken."""
@@ -85,36 +86,46 @@ class RedisCounts:
         self._redis = redis
         self._local = local
         self._places: dict[str, list[str]] = {}
-        """Whoever is at it, from this process, in Redis: key → tokens. Whoever entered here alone has an empty one."""
+        """Whoever is at it, from this process: key → tokens."""
         self._staying: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """One of so many in any so many seconds."""
         with suppress(Away):
-            answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), secrets.token_hex(8))
+            token = secrets.token_hex(8)
+            answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token)
             match answer:
                 case [int(allowed), int(left), int(reset)]:
                     if allowed:
                         await self._local.take(key, most, seconds)  # should it go away, what was let through here is known here
-                    return Taken(allowed == 1, left, reset / 1000)
+                    return Taken(allowed == 1, left, reset / 1000, token)
                 case _:
                     pass
         return await self._local.take(key, most, seconds)
 
-    async def spent(self, key: str, seconds: float) -> float:
+    def give_back(self, key: str, taken: Taken) -> None:
+        """One that was taken was not used."""
+        self._local.give_back(key, taken)
+        if taken.token:
+            self._tell(self._removed(key, taken.token))
+
+    async def spent(self, key: str, seconds: float) -> Spent:
         """What was spent in the last so many seconds, there and here: what was spent while Redis was away counts too."""
         spent = await self._local.spent(key, seconds)
         with suppress(Away):
-            answer = await self._redis.ask("EVAL", SPENT, 1, _key(key), milliseconds(seconds))
-            if isinstance(answer, bytes):
-                spent += float(answer)
+            match await self._redis.ask("EVAL", SPENT, 1, _key(key), milliseconds(seconds)):
+                case [bytes(current), bytes(before), int(turns)]:
+                    return Spent((*spent.windows, Window(seconds, turns / 1000, float(current), float(before))))
+                case _:
+                    pass
         return spent
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
         """So much was spent now."""
         self._tell(self._spend(key, amount, seconds))
 
+    # Where it is not known whether Redis heard of it, it counts here as well: rather twice for a while than not at all.
     async def _spend(self, key: str, amount: float, seconds: float) -> None:
         try:
             await self._redis.ask("EVAL", SPEND, 1, _key(key), milliseconds(seconds), repr(amount))
@@ -122,17 +133,25 @@ class RedisCounts:
             self._local.spend(key, amount, seconds)
 
     async def enter(self, key: str, most: int) -> bool:
-        """Whether one more may be at it."""
-        token = secrets.token_hex(8)
+        """Whether one more may be at it. Whoever is at it from this process is counted here in any case, should Redis go away."""
+        if not await self._local.enter(key, most):
+            return False
+        token, entered = secrets.token_hex(8), False
         try:
-            entered = await self._redis.ask("EVAL", ENTER, 1, _key(key), most, token, milliseconds(LASTS)) == 1
-        except Away:
-            token, entered = "", await self._local.enter(key, most)
+            entered = await self._entered(key, most, token)
+        finally:
+            if not entered:
+                self._local.leave(key)
         if entered:
             self._places.setdefault(key, []).append(token)
-            if token and self._staying is None:
+            if self._staying is None:
                 self._staying = asyncio.create_task(self._stay())
         return entered
+
+    async def _entered(self, key: str, most: int, token: str) -> bool:
+        with suppress(Away):
+            return await self._redis.ask("EVAL", ENTER, 1, _key(key), most, token, milliseconds(LASTS)) == 1
+        return True
 
     def leave(self, key: str) -> None:
         """Whoever entered has left."""
@@ -141,22 +160,28 @@ class RedisCounts:
         token = places.pop()
         if not places:
             del self._places[key]
-        if token:
-            self._tell(self._left(key, token))
-        else:
-            self._local.leave(key)
+        self._local.leave(key)
+        self._tell(self._removed(key, token))
 
-    async def _left(self, key: str, token: str) -> None:
+    async def _removed(self, key: str, token: str) -> None:
         with suppress(Away):
             await self._redis.ask("ZREM", _key(key), token)
 
     async def _stay(self) -> None:
-        """Say that the places of this process are still taken, for as long as there are any."""
+        """Say that the places of this process are still taken, for as long as there are any; when Redis comes back, at once."""
         try:
-            while held := [(key, token) for key, tokens in self._places.items() for token in tokens if token]:
-                await asyncio.sleep(EVERY)
-                with suppress(Away):
+            await asyncio.sleep(EVERY)
+            while self._places:
+                held = [(key, token) for key, tokens in self._places.items() for token in tokens]
+                try:
                     await self._redis.ask_all([("EVAL", STAY, 1, _key(key), token, milliseconds(LASTS)) for key, token in held])
+                    await asyncio.sleep(EVERY)
+                except Away:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(EVERY):
+                            await self._redis.back()
+        except Away:
+            pass  # it is of the past
         finally:
             self._staying = None
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller
 from router.chat import CacheControl, Json
-from router.errors import Crowded, RouterError, Stopping, Unauthorized, WrongMethod
+from router.errors import Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
 from router.generation import Compiled, Generation
 from router.quotas import Admission, Quota
@@ -121,14 +121,19 @@ class Chat:
         self._observers = observers
         self._recordings = Recordings()
         self._replicas = Replicas()
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._asking: set[asyncio.Task[object]] = set()
+        """Whoever asked, and waits for its answer."""
+        self._viewing: set[asyncio.Task[object]] = set()
+        """Whoever found one again: it is made all the same."""
+        self._alone: set[asyncio.Task[None]] = set()
+        """Answers that go on although whoever asked has left."""
         self.stopping = False
         """Whether the server is about to end: new questions are refused."""
 
     @property
     def running(self) -> int:
-        """Answers that are being given now."""
-        return len(self._tasks)
+        """Answers that are being given now, or made although nobody is given them just now."""
+        return len(self._asking) + len(self._viewing) + len(self._alone)
 
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""
@@ -141,34 +146,41 @@ class Chat:
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
         log.info("stopping", extra={"fields": {"open": self.running}})
-        while (running := self._tasks | self._recordings.tasks) and (left := until - time.monotonic()) > 0:
+        while (running := self._asking | self._viewing | self._recordings.tasks) and (left := until - time.monotonic()) > 0:
             await asyncio.wait(running, timeout=left)
 
     async def end(self) -> None:
         """What still runs is told that the server ends."""
         await self._recordings.close()
         await self._replicas.end()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        if tasks := self._asking | self._viewing:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=LAST_WORDS)
 
     @contextmanager
-    def _answering(self) -> Generator[None, None, None]:
+    def _among(self, those: set[asyncio.Task[object]]) -> Generator[None, None, None]:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        those.add(task)
         try:
             yield
         finally:
-            self._tasks.discard(task)
+            those.discard(task)
 
     def _welcome(self, most: int | None) -> None:
-        """Stopping where the server ends, Crowded where so many answers run already: at once, nobody waits in a line."""
+        """Stopping where the server ends, Crowded where so many answers are made already: at once, nobody waits in a line."""
         if self.stopping:
             raise Stopping
-        if most is not None and self.running > most:
+        if most is not None and len(self._asking) + len(self._alone) > most:
             raise Crowded
+
+    def _goes_on(self, recording: Recording) -> None:
+        """Whoever asked has left, and it is made all the same: until its end it has its place."""
+        recording.ends_alone()
+        if recording.task is not None:
+            self._alone.add(recording.task)
+            recording.task.add_done_callback(self._alone.discard)
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
         return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
@@ -184,7 +196,7 @@ class Chat:
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
-        with self._answering(), ExitStack() as pins:
+        with self._among(self._asking), ExitStack() as pins:
             generation = pins.enter_context(self._live.pinned())
             entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
@@ -236,20 +248,22 @@ class Chat:
                 if recording is None or recording.over:
                     entry.close()
                 else:
-                    recording.ends_alone()
+                    self._goes_on(recording)
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
         """Write the answer of a chat, from its start and going on. Where there is none: 204 with the chat's id in the path, and an
         empty 200 with `?chatId=`, where AI SDK 4 asks and takes a 204 for an error.
         """
         wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
-        with self._answering(), self._live.pinned() as generation:
+        with self._among(self._viewing), self._live.pinned() as generation:
             entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
             sink: Streamed | None = None
             try:
                 async with _telling(reply):
                     named = _dialect(request, generation, reply)
+                    if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
+                        raise Crowded
                     caller = await _known(request, generation, entry)
                     key: Key = (caller.id, wanted)
                     recording = self._recordings.find(key)
@@ -291,13 +305,15 @@ class Chat:
 
 
 async def _admitted(request: Request, generation: Generation, route: Compiled, caller: Caller, entry: Entry) -> Headers:
-    """Hold who asks against the limits of the route and of the caller. What they leave, as headers; settled when the request is over."""
+    """Hold who asks against the limits of the caller and of the route. What the tighter of them leaves, as headers; settled when the
+    request is over.
+    """
     quotas: list[tuple[Quota, str]] = []
+    if caller.limit is not None:  # first: who is over its own limit takes nothing of the others'
+        quotas.append((Quota(f"caller:{caller.id}", caller.limit, generation.kept.counts), ""))
     if route.quota is not None:
         subjects = {"ip": lambda: request.address(generation.server.proxies), "key": lambda: caller.id, "route": lambda: ""}
         quotas.append((route.quota, subjects[route.quota.declared.per]()))
-    if caller.limit is not None:
-        quotas.append((Quota(f"caller:{caller.id}", caller.limit, generation.kept.counts), ""))
     admissions: list[Admission] = []
 
     def settle(entry: Entry) -> None:
@@ -307,8 +323,13 @@ async def _admitted(request: Request, generation: Generation, route: Compiled, c
     if quotas:
         entry.observers = (*entry.observers, settle)
     for quota, subject in quotas:
-        admissions.append(await quota.admit(subject))
-    return [header for admission in admissions[-1:] for header in admission.headers]
+        try:
+            admissions.append(await quota.admit(subject))
+        except TooMany:
+            for admission in admissions:
+                admission.withdraw()
+            raise
+    return min(admissions, key=lambda one: one.left).headers if admissions else []
 
 
 async def _known(request: Request, generation: Generation, entry: Entry) -> Caller:

@@ -117,7 +117,9 @@ class _Standing(Collector):
 
     def collect(self) -> Iterator[Metric]:
         reports = self._reports
-        yield GaugeMetricFamily("router_open_streams", "Answers that are being given now", sum(one["open"] for one in reports))
+        yield GaugeMetricFamily(
+            "router_open_streams", "Answers that are being given now, or made for who may come back", sum(one["open"] for one in reports)
+        )
         yield GaugeMetricFamily(
             "router_generations", "Configurations that still serve somebody", sum(one["generations"] for one in reports)
         )

@@ -1,6 +1,7 @@
 """Counts in this process, by a clock that is given."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,7 @@ from router.config.limits import Limit
 from router.config.rates import Rate
 from router.errors import TooMany
 from router.events import Usage
-from router.quotas import Local, Quota
+from router.quotas import Local, Quota, Spent, Window
 
 
 @dataclass
@@ -58,13 +59,55 @@ async def test_what_was_spent_fades(clock: Clock) -> None:
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)
     store.spend("k", 100, 60)
-    assert await store.spent("k", 60) == 100
+    assert (await store.spent("k", 60)).after() == 100
     clock.now += 60 + 15
-    assert await store.spent("k", 60) == pytest.approx(75)
+    assert (await store.spent("k", 60)).after() == pytest.approx(75)
     store.spend("k", 10, 60)
-    assert await store.spent("k", 60) == pytest.approx(85)
+    assert (await store.spent("k", 60)).after() == pytest.approx(85)
     clock.now += 121
-    assert await store.spent("k", 60) == 0
+    assert (await store.spent("k", 60)).after() == 0
+
+
+@pytest.mark.parametrize(
+    ("spent", "at", "wait"),
+    [
+        ([(0, 10)], 0, 60),  # all of it counts until the window turns
+        ([(0, 10)], 50, 10),
+        ([(30, 20)], 30, 30 + 30),  # and then half of it fades
+        ([(0, 10), (90, 5)], 90, 0),
+        ([(0, 16), (90, 6)], 90, 15),  # 16 of the window before count for half: 14; in 15 s for a quarter
+        ([(0, 16), (60, 11)], 60, 60 + 60 * (1 - 10 / 11)),
+    ],
+)
+async def test_there_is_room_again_just_when_it_is_said(clock: Clock, spent: list[tuple[float, float]], at: float, wait: float) -> None:
+    """A limit of ten in a minute: refused until the second that is told, let in then."""
+    quota = Quota("route:a", Limit(tokens=Rate(10, 60)), Local(clock))
+    admissions = [await quota.admit("x") for _ in spent]
+    for admission, (when, amount) in zip(admissions, spent, strict=True):
+        clock.now = 960.0 + when  # a window begins at 960
+        admission.settle(Usage(0, int(amount)), None)
+    clock.now = 960.0 + at
+    if wait:
+        with pytest.raises(TooMany) as caught:
+            await quota.admit("x")
+        assert caught.value.retry_after == math.floor(wait) + 1
+        assert (b"ratelimit", b'"tokens";r=0;t=%d' % (math.floor(wait) + 1)) in caught.value.headers
+        clock.now = 960.0 + at + wait - 0.01
+        with pytest.raises(TooMany):
+            await quota.admit("x")
+    clock.now = 960.0 + at + wait + 0.01
+    await quota.admit("x")
+
+
+def test_windows_that_turn_at_different_times_are_one_sum() -> None:
+    """Here by one clock, in Redis by another: what is told is when both together leave room."""
+    spent = Spent((Window(60, 10, 6, 0), Window(60, 40, 6, 6)))
+    assert spent.after() == pytest.approx(6 + 6 + 6 * 40 / 60)
+    for most in (15.9, 12, 10, 6, 1, 0.1):
+        wait = spent.until(most)
+        assert spent.after(wait) == pytest.approx(most)
+        assert spent.after(wait - 0.1) > most
+    assert spent.until(16) == spent.until(20) == Spent().until(1) == 0
 
 
 async def test_a_hundred_thousand_addresses_are_forgotten(clock: Clock) -> None:
@@ -111,12 +154,15 @@ async def test_what_is_spent_stops_the_next(clock: Clock, limit: Limit, usage: U
     one.settle(usage, cost)
     with pytest.raises(TooMany) as caught:
         await quota.admit("x")
-    assert caught.value.retry_after >= 1
+    assert caught.value.retry_after == 61
     other.settle(usage, cost)
     with pytest.raises(TooMany) as again:
         await quota.admit("x")
-    assert again.value.retry_after == 30
-    clock.now += 120
+    assert again.value.retry_after == 60 + 30 + 1  # the window's end, half of the next, and a moment
+    clock.now += 89.9
+    with pytest.raises(TooMany):
+        await quota.admit("x")
+    clock.now += 1.1
     await quota.admit("x")
 
 
