@@ -1,4 +1,4 @@
-"""nginx before two real routers: streams through a reload, through a router that ends, and one that is killed.
+"""nginx before two real routers: streams through a reload, through a router that ends, and one that is killed; without a Redis and with one.
 
 The routers are processes of their own. Who answered is told by `x-router-generation`: the two configurations differ in a comment.
 """
@@ -17,24 +17,29 @@ import aiohttp
 import pytest
 
 from tests.conftest import Answered, parsed_lines
-from tests.deploy.edge import Edge, edge
+from tests.deploy.edge import PATIENCE, Edge, edge
 from tests.process import Process, process
 from tests.provider import Provider, Reply, provider, text
-from tests.services import program
+from tests.redis_cli import keys
+from tests.services import RedisServer, program, redis_server
 
 ROUTES = """
 targets:
   model: {{model: openai/fake, api_base: '{base}', api_key: sk-test}}
   paused: {{script: [{{text: one}}, {{pause: 1500ms}}, {{text: two}}]}}
   endless: {{script: [{{text: one}}, {{pause: 50s}}, {{text: two}}]}}
+  talks: {{script: [{talk}]}}
 defaults: {{timeout: {{first_token: 50s, idle: 55s}}, retry: {{attempts: 1}}}}
 routes:
   chat-model: {{pipeline: chat, targets: [model]}}
   paused: {{pipeline: chat, targets: [paused]}}
   endless: {{pipeline: chat, targets: [endless]}}
+  talks: {{pipeline: chat, targets: [talks]}}
   counted: {{pipeline: chat, targets: [model], limit: {{requests: 3/hour, per: ip}}}}
-server: {{drain: {drain}, proxies: [127.0.0.1]}}
+server: {{drain: {drain}, proxies: [127.0.0.1]{more}}}
 """
+WORDS = [f"word{number} " for number in range(50)]
+TALK = ", ".join(f"{{text: '{word}'}}, {{pause: 100ms}}" for word in WORDS)
 HOLDS = Reply(frames=text("one")[:2], hold=True)
 MUTE = Reply(hold=True)
 
@@ -60,9 +65,9 @@ class Site:
         return ports(*self.routers)
 
     @asynccontextmanager
-    async def stream(self, model: str = "chat-model", **headers: str) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """An answer as it comes."""
-        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+    async def stream(self, model: str = "chat-model", chat: str | None = None, **headers: str) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """An answer as it comes. One that is to be found again belongs to a chat."""
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **({"id": chat} if chat else {})}
         async with self.session.post(f"{self.edge.base}/api/chat", json=body, headers=headers) as response:
             yield response
 
@@ -70,6 +75,16 @@ class Site:
         """A whole answer. Raises where it breaks off."""
         async with self.stream(model) as response:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+
+    async def resumed(self, chat: str) -> bytes:
+        """The answer of a chat, from its start, once it is found. Where Redis was slow for a moment it is not, at first."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                async with self.session.get(f"{self.edge.base}/api/chat/{chat}/stream") as response:
+                    if response.status == 200:
+                        return await response.read()
+                    assert response.status == 204
+                await asyncio.sleep(0.05)
 
     async def begun(self, model: str, count: int) -> list["Begun"]:
         """So many streams of which the first line is here. Both routers give some of them."""
@@ -97,10 +112,10 @@ class Begun:
     rest: "asyncio.Task[bytes]"
 
     @classmethod
-    async def of(cls, site: Site, model: str) -> "Begun":
+    async def of(cls, site: Site, model: str, chat: str | None = None) -> "Begun":
         """Ask, and wait for the first line."""
         stack = AsyncExitStack()
-        response = await stack.enter_async_context(site.stream(model))
+        response = await stack.enter_async_context(site.stream(model, chat))
         assert response.status == 200
         first = await response.content.readuntil(b"\n")
 
@@ -118,8 +133,9 @@ class Begun:
 
 
 @asynccontextmanager
-async def site(folder: Path, *script: Reply, drain: str = "30s") -> AsyncGenerator[Site, None]:
-    """Two routers behind nginx."""
+async def site(folder: Path, *script: Reply, drain: str = "30s", redis: RedisServer | None = None) -> AsyncGenerator[Site, None]:
+    """Two routers behind nginx, and over a Redis that they share where there is one."""
+    more = f", redis: '{redis.url}', resume: {{grace: 30s}}" if redis else ""
     async with AsyncExitStack() as stack:
         program("nginx")
         model = await stack.enter_async_context(provider(*(script or (Reply(frames=text("Hi")),))))
@@ -127,7 +143,7 @@ async def site(folder: Path, *script: Reply, drain: str = "30s") -> AsyncGenerat
         for root in roots:
             (root / "pipelines").mkdir(parents=True)
             (root / "pipelines" / "chat.yaml").write_text("steps:\n  - history: {keep: 40}\n")
-            (root / "routes.yaml").write_text(f"# {root.name}\n{ROUTES.format(base=model.base, drain=drain)}")
+            (root / "routes.yaml").write_text(f"# {root.name}\n{ROUTES.format(base=model.base, drain=drain, talk=TALK, more=more)}")
         one, two = await asyncio.gather(*(stack.enter_async_context(process(root)) for root in roots))
         running = await stack.enter_async_context(edge(*ports(one, two)))
         generations = [(await router.get("/readyz"))[1]["generation"] for router in (one, two)]
@@ -242,6 +258,36 @@ async def test_a_router_that_is_killed_breaks_its_streams_visibly_and_harms_no_o
                 await one.rest
         else:
             assert await one.whole() == "onetwo"
+
+
+async def test_where_they_share_a_redis_what_a_killed_router_was_saying_is_found_at_the_other(tmp_path: Path) -> None:
+    """A hundred streams: none ends silently. Each of the killed router's breaks off visibly, and whoever then asks nginx for it gets it
+    from the other, from its first word, each word once, to an error that says what became of it; the other's go on to their end.
+    """
+    async with redis_server() as server, site(tmp_path, redis=server) as made:
+        chats = [f"chat-{number}" for number in range(100)]
+        streams = await asyncio.gather(*(Begun.of(made, "talks", chat) for chat in chats))
+        assert {one.router for one in streams} == {0, 1}
+        async with asyncio.timeout(PATIENCE):
+            while sum(name.endswith(":now") for name in await keys(server)) < len(chats):  # nobody waited for it to be written
+                await asyncio.sleep(0.01)
+        assert not any(one.rest.done() for one in streams)
+        await made.routers[0].ended(signal.SIGKILL)
+
+        async def found(chat: str, one: Begun) -> None:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await one.rest
+            lines = parsed_lines(await made.resumed(chat))
+            assert [code for code, _ in lines[-2:]] == ["3", "d"]
+            assert "gone" in lines[-2][1]["error"]
+            assert lines[-1][1]["finishReason"] == "error"
+            said = [value["textDelta"] for code, value in lines if code == "0"]
+            assert said
+            assert said == WORDS[: len(said)]
+
+        async with asyncio.timeout(2 * PATIENCE):
+            await asyncio.gather(*(found(chat, one) for chat, one in zip(chats, streams, strict=True) if one.router == 0))
+            assert {await one.whole() for one in streams if one.router == 1} == {"".join(WORDS)}
 
 
 async def test_a_question_that_a_killed_router_had_heard_is_not_asked_again(tmp_path: Path) -> None:
