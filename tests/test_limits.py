@@ -66,6 +66,17 @@ async def test_a_refusal_has_each_dialects_shape(workspace: Workspace, path: str
         assert code in body.decode() or "more than may be asked" in body.decode()
 
 
+async def test_a_page_reads_what_is_left_and_when_to_come_back(workspace: Workspace) -> None:
+    """A browser shows a page of another origin no header that it is not told to."""
+    workspace.write("routes.yaml", limited("requests: 1/hour", "server: {cors: {origins: ['https://app.example']}}\n"))
+    async with serving(workspace.build()) as client:
+        answers = [await asked(client, {"origin": "https://app.example"}) for _ in range(2)]
+        for (status, headers, _), names in zip(answers, [{"ratelimit"}, {"ratelimit", "retry-after"}], strict=True):
+            exposed = {name.strip() for name in headers["access-control-expose-headers"].lower().split(",")}
+            assert names <= set(headers) & exposed, status
+            assert "ratelimit-policy" in exposed
+
+
 async def test_whom_a_limit_counts_together(workspace: Workspace) -> None:
     """An address, a caller, or all."""
     for per, statuses in (("ip", [200, 429, 200, 200]), ("route", [200, 429, 429, 429])):
