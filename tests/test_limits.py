@@ -184,6 +184,41 @@ async def test_tokens_and_money_stop_the_next_request_not_the_running_one(worksp
                 assert 'router_cost_usd_total{route="chat-model"} 1.7e-05' in page
 
 
+async def test_who_leaves_early_pays_an_estimate(workspace: Workspace) -> None:
+    """Of what was asked and said, where no provider told: marked so in the log, and told as a provider's count to nobody."""
+    said = "word " * 20
+    async with provider(Reply((chunk({"content": said}),), hold=True)) as holding:
+        target = direct_target(holding.base).replace("}", ", price: {input: 1000, output: 2000}}")
+        for limit in ("tokens: 25/hour", "spend: 0.05USD/hour"):
+            workspace.write("routes.yaml", limited(limit, targets=target))
+            async with serving(workspace.build()) as client:
+                async with reading(client, "/api/chat", messages=[{"role": "user", "content": "x" * 40}]) as status:
+                    assert status == 200
+                async with asyncio.timeout(10):
+                    while client.edge.admin.chat.running:
+                        await asyncio.sleep(0.005)
+                assert (await client.ask()).status == 429
+                left = (await client.get("/admin/requests")).json["requests"][1]
+                assert (left["outcome"], left["estimated"], left["input_tokens"], left["output_tokens"]) == ("client_left", True, 10, 25)
+                assert left["cost_usd"] == pytest.approx((10 * 1000 + 25 * 2000) / 1_000_000)
+                page = (await client.get("/metrics")).body.decode()
+                assert "router_tokens_total{" not in page
+                assert "router_cost_usd_total{" not in page
+
+
+@pytest.mark.parametrize("ending", [Reply((chunk({"content": "So far, so good."}),), drop=True), Reply(text("So far, so good.")[:-2])])
+async def test_what_nobody_counted_is_estimated(workspace: Workspace, ending: Reply) -> None:
+    """An answer that broke off; a whole one whose provider tells no usage. What a client is told says nothing of it."""
+    async with provider(ending) as upstream:
+        workspace.write("routes.yaml", limited("tokens: 6/hour", targets=direct_target(upstream.base)))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask("Hello, you")
+            assert "usage" not in answer.lines[-1][1]
+            told = (await client.get(f"/admin/requests/{answer.headers['x-request-id']}")).json
+            assert (told["estimated"], told["input_tokens"], told["output_tokens"]) == (True, 3, 4)
+            assert (await client.ask()).status == 429
+
+
 async def test_a_place_is_given_back_however_an_answer_ends(workspace: Workspace) -> None:
     """Two hundred clients that leave before the first event, in mid-answer, or belong to a chat: none holds its place."""
     async with provider(Reply((chunk({"content": "So "}),), hold=True)) as holding:
