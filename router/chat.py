@@ -53,6 +53,18 @@ def _inside(value: object) -> Sequence[object]:
     return [cast("object", one) for one in inner if isinstance(one, dict | list)]
 
 
+def _size(part: "Part") -> int:
+    match part:
+        case str():
+            return len(part)
+        case Result():
+            return len(part.text)
+        case Call():
+            return len(json.dumps(part.arguments, ensure_ascii=False))
+        case File():
+            return 0
+
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -230,6 +242,11 @@ class Ask:
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
     cache: CacheControl = ANY_AGE
+
+    @property
+    def size(self) -> int:
+        """Characters of the conversation, without its files."""
+        return sum(_size(part) for message in self.messages for part in message.parts)
 
     def with_messages(self, *messages: Message) -> Self:
         """The same question over another conversation."""

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +64,14 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def process(root: Path, *arguments: str, port: int | None = None, **variables: str) -> AsyncGenerator[Process, None]:
-    """`router serve` in this folder, once it is ready."""
+async def process(
+    root: Path, *arguments: str, port: int | None = None, through: Sequence[str] = (), **variables: str
+) -> AsyncGenerator[Process, None]:
+    """`router serve` in this folder, once it is ready. `through`: a command that becomes it."""
     port = port or free_port()
     output = root / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, "-m", "router", "serve", "--port", str(port), *arguments]
+    command = [*through, sys.executable, "-m", "router", "serve", "--port", str(port), *arguments]
     with output.open("wb") as file:
         made = await asyncio.create_subprocess_exec(*command, cwd=root, env=environment, stdout=file, stderr=file)
     try:

@@ -66,6 +66,17 @@ async def test_a_refusal_has_each_dialects_shape(workspace: Workspace, path: str
         assert code in body.decode() or "more than may be asked" in body.decode()
 
 
+async def test_a_page_reads_what_is_left_and_when_to_come_back(workspace: Workspace) -> None:
+    """A browser shows a page of another origin no header that it is not told to."""
+    workspace.write("routes.yaml", limited("requests: 1/hour", "server: {cors: {origins: ['https://app.example']}}\n"))
+    async with serving(workspace.build()) as client:
+        answers = [await asked(client, {"origin": "https://app.example"}) for _ in range(2)]
+        for (status, headers, _), names in zip(answers, [{"ratelimit"}, {"ratelimit", "retry-after"}], strict=True):
+            exposed = {name.strip() for name in headers["access-control-expose-headers"].lower().split(",")}
+            assert names <= set(headers) & exposed, status
+            assert "ratelimit-policy" in exposed
+
+
 async def test_whom_a_limit_counts_together(workspace: Workspace) -> None:
     """An address, a caller, or all."""
     for per, statuses in (("ip", [200, 429, 200, 200]), ("route", [200, 429, 429, 429])):
@@ -171,6 +182,41 @@ async def test_tokens_and_money_stop_the_next_request_not_the_running_one(worksp
                 assert told["cost_usd"] == pytest.approx((11 * 1 + 3 * 2) / 1_000_000)
                 page = (await client.get("/metrics")).body.decode()
                 assert 'router_cost_usd_total{route="chat-model"} 1.7e-05' in page
+
+
+async def test_who_leaves_early_pays_an_estimate(workspace: Workspace) -> None:
+    """Of what was asked and said, where no provider told: marked so in the log, and told as a provider's count to nobody."""
+    said = "word " * 20
+    async with provider(Reply((chunk({"content": said}),), hold=True)) as holding:
+        target = direct_target(holding.base).replace("}", ", price: {input: 1000, output: 2000}}")
+        for limit in ("tokens: 25/hour", "spend: 0.05USD/hour"):
+            workspace.write("routes.yaml", limited(limit, targets=target))
+            async with serving(workspace.build()) as client:
+                async with reading(client, "/api/chat", messages=[{"role": "user", "content": "x" * 40}]) as status:
+                    assert status == 200
+                async with asyncio.timeout(10):
+                    while client.edge.admin.chat.running:
+                        await asyncio.sleep(0.005)
+                assert (await client.ask()).status == 429
+                left = (await client.get("/admin/requests")).json["requests"][1]
+                assert (left["outcome"], left["estimated"], left["input_tokens"], left["output_tokens"]) == ("client_left", True, 10, 25)
+                assert left["cost_usd"] == pytest.approx((10 * 1000 + 25 * 2000) / 1_000_000)
+                page = (await client.get("/metrics")).body.decode()
+                assert "router_tokens_total{" not in page
+                assert "router_cost_usd_total{" not in page
+
+
+@pytest.mark.parametrize("ending", [Reply((chunk({"content": "So far, so good."}),), drop=True), Reply(text("So far, so good.")[:-2])])
+async def test_what_nobody_counted_is_estimated(workspace: Workspace, ending: Reply) -> None:
+    """An answer that broke off; a whole one whose provider tells no usage. What a client is told says nothing of it."""
+    async with provider(ending) as upstream:
+        workspace.write("routes.yaml", limited("tokens: 6/hour", targets=direct_target(upstream.base)))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask("Hello, you")
+            assert "usage" not in answer.lines[-1][1]
+            told = (await client.get(f"/admin/requests/{answer.headers['x-request-id']}")).json
+            assert (told["estimated"], told["input_tokens"], told["output_tokens"]) == (True, 3, 4)
+            assert (await client.ask()).status == 429
 
 
 async def test_a_place_is_given_back_however_an_answer_ends(workspace: Workspace) -> None:
@@ -318,8 +364,12 @@ async def test_where_every_breaker_is_open_nobody_waits(workspace: Workspace) ->
             refused = await client.ask()
             assert (refused.status, len(down.requests)) == (503, requests)
             assert 25 <= int(refused.headers["retry-after"]) <= 30
-            told = (await client.get(f"/admin/requests/{refused.headers['x-request-id']}")).json
-            assert told["seconds"] < 0.5
+            for _ in range(20):
+                assert (await client.ask()).status == 503
+            told = (await client.get("/admin/requests?last=20")).json["requests"]
+            assert min(one["seconds"] for one in told) < 0.05
+            assert max(one["seconds"] for one in told) < 0.5
+            assert len(down.requests) == requests
 
 
 async def test_an_answer_without_end_is_cut_off(workspace: Workspace) -> None:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ from router.generation import Generation, build
 
 if TYPE_CHECKING:
     import uvicorn
+
+STANDARD = 2
+"""The last number of a standard stream."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +45,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Serve until the process is told to end."""
+    _stand()
     generation = build(load(given.routes, given.host))
     # Imported here: they take longer than all other commands run.
     import uvicorn  # noqa: PLC0415
@@ -119,4 +124,14 @@ def _announce(generation: Generation, given: argparse.Namespace) -> None:
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
     said += [f"  {line}" for line in expired(generation.server)]
     said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
-    print("\n".join(said), file=sys.stderr)
+    with suppress(OSError):  # a disk that is full keeps nobody from being served
+        print("\n".join(said), file=sys.stderr)
+
+
+def _stand() -> None:
+    """Take the numbers of standard streams that are closed. A socket that got one would be written to; and libuv ends the process where it
+    is told to close one.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD:
+        os.set_inheritable(number, True)  # noqa: FBT003 - the function's own form
+    os.close(number)

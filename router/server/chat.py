@@ -211,6 +211,7 @@ class Chat:
                     route = generation.route(wanted.ask.model)
                     entry.stream = wanted.stream
                     entry.takes(route.name, route.toolbox, route.models, generation.prices)
+                    entry.asked = wanted.ask.size
                     caller.asks(route.name)
                     reply.limits = await _admitted(request, generation, route, caller, entry)
                     server = generation.server
@@ -318,7 +319,7 @@ async def _admitted(request: Request, generation: Generation, route: Compiled, c
 
     def settle(entry: Entry) -> None:
         for admission in admissions:
-            admission.settle(entry.usage, entry.cost)
+            admission.settle(entry.used, entry.cost(entry.used))
 
     if quotas:
         entry.observers = (*entry.observers, settle)

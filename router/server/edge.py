@@ -25,6 +25,18 @@ CHAT = "/api/chat"
 COMPLETIONS = f"{OPENAI}chat/completions"
 MODELS = f"{OPENAI}models"
 STREAM, STOP = "/stream", "/stop"
+EXPOSED = (
+    "x-request-id",
+    "x-router-generation",
+    "x-router-target",
+    "x-router-attempts",
+    "x-router-cache",
+    "age",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+)
+"""Headers that a web page may read, beside those that it always may."""
 HEALTH = ("/healthz", "/readyz")
 """Pages that say nothing of anybody: nobody has to say who asks for them."""
 
@@ -59,7 +71,7 @@ class Edge:
                 allow_credentials=True,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
-                expose_headers=["x-request-id", "x-router-generation", "x-router-target", "x-router-attempts", "x-router-cache", "age"],
+                expose_headers=EXPOSED,
             )
             self._cors = (declared, wrapped)
         return self._cors[1]

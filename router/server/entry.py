@@ -3,6 +3,7 @@
 The log line, the metrics, the admin pages and the traces are all made of it, once, when the request is over.
 """
 
+import math
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,12 @@ from typing import get_args
 
 from router.config.limits import Price
 from router.errors import Attempt
-from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolResult, Usage
+from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 
 MOST_PAUSES = 10_000
 """Waits between two pieces of one answer that are remembered; more say nothing new."""
+CHARACTERS = 4
+"""Of a token, as a rule: what is estimated by where nobody counted."""
 REASONS = frozenset({*get_args(Reason), "resumed", "stop_asked", "nothing_to_resume", "stopped"})
 """Outcomes that are no failure."""
 STRANGE = "other"
@@ -65,6 +68,13 @@ class Entry:
     tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
     usage: Usage | None = None
+    """As the providers counted."""
+    asked: int = 0
+    """Characters that the model reads: of the question, and what its own calls before said."""
+    said: int = 0
+    """Characters of this model call, of which nobody has told what it took."""
+    untold: Usage = field(default_factory=Usage)
+    """The same of the model calls before that nobody counted: characters, for once."""
     opened: float | None = None
     """When the first target began to speak; as `began`."""
     first: float | None = None
@@ -82,9 +92,12 @@ class Entry:
     def see(self, event: Event) -> None:
         """Note what matters of an event."""
         match event:
-            case Text() | Thought():
+            case Text(text) | Thought(text):
+                self.said += len(text)
                 if self.first is None:
                     self.first = time.monotonic()
+            case ToolInput(_, _, part):
+                self.said += len(part)
             case Start(target, _, attempts, used, cache, age):
                 self.target, self.cache, self.age = target, cache, age
                 if cache in FREE:
@@ -96,11 +109,16 @@ class Entry:
                 self._rest = None
                 if used is not None:
                     self.usage = used + (self.usage or Usage())
+                elif self.said:
+                    self.untold += Usage(self.asked, self.said)
+                self.asked, self.said = self.asked + self.said, 0
             case ToolCall(call_id, name) if self.cache not in FREE:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
                 self._ran(call_id, is_error=is_error)
-            case Finish(reason, _, attempts):
+            case Finish(reason, usage, attempts):
+                if usage is not None or event.cache in FREE:
+                    self.said, self.untold = 0, Usage()
                 self.outcome, self.usage, self.attempts = reason, event.spent or self.usage, attempts
                 if attempts:
                     self.target = attempts[-1].target  # another may have gone on where the one that began broke off
@@ -125,10 +143,23 @@ class Entry:
             self._rest = None
 
     @property
-    def cost(self) -> float | None:
-        """US dollars, by the price of the target that spoke last; None where its price, or what it used, is not known."""
+    def estimate(self) -> Usage | None:
+        """What it used besides, where it said something and no provider told: a token for every four characters. None where all is told."""
+        if self.cache in FREE or not (self.said or self.untold.output_tokens):
+            return None
+        untold = self.untold + Usage(self.asked if self.said else 0, self.said)
+        return Usage(math.ceil(untold.input_tokens / CHARACTERS), math.ceil(untold.output_tokens / CHARACTERS))
+
+    @property
+    def used(self) -> Usage | None:
+        """What its limits are charged: what the providers counted, and the estimate of the rest."""
+        estimate = self.estimate
+        return self.usage if estimate is None else estimate + (self.usage or Usage())
+
+    def cost(self, usage: Usage | None) -> float | None:
+        """US dollars for this, by the price of the target that spoke last; None where that, or what was used, is not known."""
         price = self.prices.get(self.target)
-        return price.of(self.usage.input_tokens, self.usage.output_tokens) if price and self.usage else None
+        return price.of(usage.input_tokens, usage.output_tokens) if price and usage else None
 
     @property
     def failed(self) -> bool:
@@ -157,6 +188,8 @@ class Entry:
 
     def explained(self) -> dict[str, object]:
         """All of it, for the log and the admin pages."""
+        used = self.used
+        cost = self.cost(used)
         return {
             "request_id": self.request_id,
             "generation": self.generation,
@@ -171,9 +204,10 @@ class Entry:
             "tools": [{"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error} for run in self.tools],
             "attempts": [tried(attempt) for attempt in self.attempts],
             "rescues": self.rescues,
-            "input_tokens": self.usage.input_tokens if self.usage else None,
-            "output_tokens": self.usage.output_tokens if self.usage else None,
-            "cost_usd": None if self.cost is None else round(self.cost, 8),
+            "input_tokens": used.input_tokens if used else None,
+            "output_tokens": used.output_tokens if used else None,
+            "cost_usd": None if cost is None else round(cost, 8),
+            "estimated": self.estimate is not None,
             "first_token_seconds": rounded(self.first - self.began) if self.first else None,
             "seconds": rounded(self.ended - self.began),
         }

@@ -75,8 +75,8 @@ class Metrics:
         if entry.usage is not None:
             self._tokens.labels(route, "input").inc(entry.usage.input_tokens)
             self._tokens.labels(route, "output").inc(entry.usage.output_tokens)
-        if entry.cost:
-            self._cost.labels(route).inc(entry.cost)
+        if cost := entry.cost(entry.usage):
+            self._cost.labels(route).inc(cost)
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
             self._tools.labels(run.tool, result).inc()
