@@ -74,7 +74,10 @@ redis-faults: .venv-dev/.done ## a Redis that is killed, paused, filled and rest
 hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 	.venv-dev/bin/python -m bench.cache
 
-fuzz: .venv-dev/.done   ## schemathesis over every address, for minutes rather than seconds
+# Minutes for each reader, two at once: 5 are three quarters of an hour.
+MINUTES ?= 5
+fuzz: .venv-dev/.done   ## every reader of others' bytes, then schemathesis over every address; MINUTES=1 for a quick look
+	.venv-dev/bin/python -m bench.fuzz --minutes $(MINUTES)
 	POINTSMAN_EXAMPLES=1000 .venv-dev/bin/python -m pytest -q --timeout 1800 tests/test_openapi.py
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced

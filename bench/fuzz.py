@@ -33,19 +33,19 @@ GROWTH = 64
 def rounds(reader: str, seconds: float, first: int) -> int:
     """One reader, for so long, in this process. The exit code."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
-    fuzzer = FUZZERS[reader]
+    usual = settings(
+        max_examples=ROUND,
+        deadline=SLOW,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+    )
+    fuzzer = usual(FUZZERS[reader])
     until = time.monotonic() + seconds
     count, held, now, number = 0, 0.0, 0.0, first
     while count == 0 or time.monotonic() < until:
         number = first + count
-        usual = settings(
-            max_examples=ROUND,
-            deadline=SLOW,
-            database=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-        )
         try:
-            seed(number)(usual(fuzzer))()
+            seed(number)(fuzzer)()
         except BaseException:
             print(f"{reader}: broken, --seed {number}", flush=True)
             raise

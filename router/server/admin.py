@@ -10,7 +10,7 @@ GET  /admin/requests/{id}      how one request went
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
 
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +28,8 @@ from router.server.ring import Ring
 from router.server.siblings import Siblings, Told
 from router.server.traces import Traces
 from router.server.watchdog import Watchdog
+
+POSITIONS: tuple[Position, ...] = get_args(Position)
 
 
 class Placed(BaseModel):
@@ -116,9 +118,9 @@ class Admin:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Put a target out or back in this process. One that comes back from `open` is tried by one request first."""
+    """Put a target out or back in this process, where a worker names both. One that comes back from `open` is tried by one request first."""
     switch = generation.kept.switches.get(name)
-    if switch is None:
+    if switch is None or state not in POSITIONS:
         return
     if switch.position == "open" and state == "auto":
         for (target, *_), (_, standing) in generation.kept.standings.items():

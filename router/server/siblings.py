@@ -13,7 +13,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 WITHIN = 2.0
 """Seconds in which a worker answers."""
@@ -65,10 +65,19 @@ class Siblings:
         # Where it comes to nothing, whoever asked does without.
         with contextlib.closing(writer), contextlib.suppress(TimeoutError, OSError, ValueError):
             async with asyncio.timeout(WITHIN):
-                if question := await reader.readline():
-                    answer = await self._answer(json.loads(question))
+                if (question := _told(await reader.readline())) is not None:
+                    answer = await self._answer(question)
                     writer.write(json.dumps(answer).encode() + b"\n")
                     await writer.drain()
+
+
+def _told(line: bytes) -> Told | None:
+    """What a line says; None where that is no object of JSON."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return cast("Told", found) if isinstance(found, dict) else None
 
 
 def _forget(path: Path) -> None:
@@ -82,8 +91,7 @@ async def _ask(path: Path, question: Told) -> Told | None:
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
             try:
                 writer.write(json.dumps(question).encode() + b"\n")
-                line = await reader.readline()
-                return json.loads(line) if line else None
+                return _told(await reader.readline())
             finally:
                 writer.close()
                 with contextlib.suppress(OSError):
