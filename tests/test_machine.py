@@ -38,7 +38,7 @@ async def test_a_log_that_cannot_be_written_harms_no_request(workspace: Workspac
 async def test_a_storm_of_scrapes_holds_no_answer_up(workspace: Workspace) -> None:
     """Fifty at once, again and again, while answers are given: those come whole and in their time."""
     script = ", ".join("{text: 'word '}, {pause: 10ms}" for _ in range(50))
-    workspace.write("routes.yaml", routes(f"a: {{script: [{script}]}}", "targets: [a]\n    timeout: {idle: 2s, total: 20s}"))
+    workspace.write("routes.yaml", routes(f"a: {{script: [{script}]}}", "targets: [a]\n    timeout: {idle: 5s, total: 50s}"))
     async with serving(workspace.build()) as client:
         answers = [asyncio.create_task(client.ask()) for _ in range(20)]
         pages = 0

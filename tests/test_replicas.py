@@ -38,7 +38,7 @@ async def two(
         yield one, other, server
 
 
-async def ended(client: Client, chat: str, seconds: float = 5) -> None:
+async def ended(client: Client, chat: str, seconds: float = 20) -> None:
     """Wait until there is nothing of a chat to be found."""
     async with asyncio.timeout(seconds):
         while (await resumed(client, chat))[0] == 200:
@@ -183,7 +183,7 @@ async def test_it_expires(workspace: Workspace) -> None:
         whole = await one.post(**body("chat-1"))
         assert await resumed_soon(other, "chat-1") == whole.body
         await ended(other, "chat-1")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while int(await said(server, "DBSIZE")) > 4:
                 await asyncio.sleep(0.02)
 
