@@ -37,6 +37,28 @@ def test_check_says_that_all_is_well(workspace: Workspace) -> None:
     assert "skipped" not in router("check", cwd=workspace.root, SOME_KEY="sk-1").stdout
 
 
+@pytest.mark.parametrize("whose", ["the route's", "a caller's"])
+def test_check_warns_where_a_limit_on_money_holds_nothing(workspace: Workspace, whose: str) -> None:
+    """Each target that it should hold and whose price nobody knows is named; all is well none the less."""
+    targets = """
+known: {model: openai/gpt-4o, api_key: sk-x}
+said: {model: openai/ours, api_key: sk-x, price: {input: 1, output: 2}}
+dark: {model: openai/ours, api_key: sk-x}
+"""
+    route, server = "targets: [known, said, dark, a]", ""
+    if whose == "the route's":
+        route += "\n    limit: {spend: 5USD/day}"
+    else:
+        server = f"server: {{auth: {{keys: {{alice: {{hash: 'sha256:{'0' * 64}', limit: {{spend: 5USD/day}}}}}}}}}}\n"
+    workspace.write("routes.yaml", routes(targets + HI, route, server))
+    done = router("check", cwd=workspace.root)
+    assert (done.returncode, done.stdout.count("unpriced")) == (0, 1)
+    assert "unpriced: target dark: nobody knows what it costs" in done.stdout
+    assert set(json.loads(router("check", "--json", cwd=workspace.root).stdout)["unpriced"]) == {"dark"}
+    workspace.write("routes.yaml", routes(targets + HI, "targets: [known, said, dark, a]"))
+    assert "unpriced" not in router("check", cwd=workspace.root).stdout
+
+
 def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
     """Each with its place, its line and a caret."""
     workspace.write("routes.yaml", routes("a: {scrpt: demo}", "targets: [aa]\n    max_stps: 3"))

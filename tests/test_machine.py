@@ -10,6 +10,7 @@ from statistics import median
 
 import pytest
 
+from router.server import Door
 from tests.conftest import Workspace, direct_target, routes, serving
 from tests.process import process
 from tests.provider import Reply, calls, chunk, provider, text
@@ -169,6 +170,27 @@ async def test_a_client_that_vanished_is_found_out_by_a_sign_of_life(workspace: 
             await reader.readuntil(b"So ")
             vanish(writer)
             await upstream.until(lambda: upstream.closed == 1)
+
+
+class Impatient(Door):
+    """A door that a client's machine must soon give a sign."""
+
+    HEARD = 1.0
+
+
+async def test_a_client_that_takes_nothing_is_found_out_by_its_silence(workspace: Workspace) -> None:
+    """What was sent to it waits in the kernel, unacknowledged, as for a machine that is gone: not for the kernel's own quarter of an hour."""
+    words = chunk({"content": "word " * 6000})
+    async with provider(Reply((words,), hold=True)) as upstream:
+        workspace.write("routes.yaml", routes(direct_target(upstream.base), "targets: [a]\n    timeout: {idle: 60s}"))
+        async with serving(workspace.build(), door=Impatient) as client:
+            host, port = client.base.removeprefix("http://").split(":")
+            with socket.socket() as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                deaf.connect((host, int(port)))
+                question = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+                deaf.sendall(request("POST /api/chat", question))
+                await upstream.until(lambda: upstream.closed == 1)
 
 
 def vanish(writer: asyncio.StreamWriter) -> None:

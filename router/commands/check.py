@@ -15,7 +15,7 @@ exit codes:
 import argparse
 import json
 
-from router.commands.words import counted, expired
+from router.commands.words import counted, expired, unpriced
 from router.config import load
 from router.drill import drilled
 from router.errors import ConfigError
@@ -41,6 +41,7 @@ def run(given: argparse.Namespace) -> int:
         found: dict[str, object] = {
             "complaints": [],
             "skipped": dict(generation.skipped),
+            "unpriced": unpriced(generation),
             "routes": len(generation.routes),
             "generation": generation.digest,
         }
@@ -48,6 +49,8 @@ def run(given: argparse.Namespace) -> int:
         return 0
     for name, why in generation.skipped.items():
         print(f"skipped: target {name}: {why}")
+    for name, why in unpriced(generation).items():
+        print(f"unpriced: target {name}: {why}")
     for line in expired(generation.server):
         print(line)
     print(f"{given.routes}: all is well. {counted(generation)}, generation {generation.digest}.")

@@ -1,9 +1,11 @@
 """What several commands say in the same words."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from router.config.declaration import Auth, Server
 from router.generation import Generation
+from router.targets import priced
 
 
 def counted(generation: Generation) -> str:
@@ -19,3 +21,26 @@ def expired(server: Server) -> list[str]:
     return [
         f"expired: the key of {name}, {key.expires:%Y-%m-%d %H:%M %Z}" for name, key in keys.items() if key.expires and key.expires <= now
     ]
+
+
+def unpriced(generation: Generation) -> dict[str, str]:
+    """Target → why a limit on money does not hold it: nobody knows what it costs."""
+    auth = generation.server.auth
+    limits = [(key.limit, key.routes) for key in (auth.keys or {}).values()] if isinstance(auth, Auth) else []
+    limits += [(route.declared.limit, (name,)) for name, route in generation.routes.items()]
+    held = [routes for limit, routes in limits if limit is not None and limit.spend is not None]
+    asked = [
+        target
+        for name, route in generation.routes.items()
+        if any(routes is None or name in routes for routes in held)
+        for target in route.targets
+        if target.lane != "script" and generation.declaration.routes.targets[target.name].price is None  # type: ignore[index]
+    ]
+    if not asked:
+        return {}
+    known = asyncio.run(priced({target.model for target in asked}))
+    return {
+        target.name: "nobody knows what it costs, so no limit on money holds it: give it a `price`"
+        for target in asked
+        if target.model not in known
+    }

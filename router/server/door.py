@@ -39,6 +39,7 @@ class Door(HttpToolsProtocol):
     FIRST: seconds until the headers are whole, from the connection's beginning or the first byte of a later request
     BODY: seconds until the body is whole, from there; longer than router/server/body.py waits, which has an answer for it
     SENT: seconds in which a client must have taken what waits for it
+    HEARD: seconds in which a client's machine must have acknowledged what was sent to it: one that vanished never does
     MOST_HEAD: bytes of the request line and the headers; also of trailers, and of anything else that nothing comes of
     MOST_AHEAD: requests that wait on one connection while another is answered
     MOST_AFTER: bytes of a body that still come when its answer is over
@@ -47,6 +48,7 @@ class Door(HttpToolsProtocol):
     FIRST = 10.0
     BODY = 35.0
     SENT = 30.0
+    HEARD = 60.0
     MOST_HEAD = 16 * 1024
     MOST_AHEAD = 16
     MOST_AFTER = 1024 * 1024
@@ -76,8 +78,10 @@ class Door(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """It stands; the first request is waited for."""
         super().connection_made(transport)
-        with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such option
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
+        with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
+            line = transport.get_extra_info("socket")
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self.HEARD * 1000))
         self._read_by = self.loop.time() + self.FIRST
         self._wait()
 
