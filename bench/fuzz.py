@@ -9,6 +9,8 @@ begins with another seed, which is said with what was found, and repeats it: --s
 import argparse
 import concurrent.futures
 import functools
+import gc
+import os
 import random
 import resource
 import subprocess
@@ -18,6 +20,7 @@ from datetime import timedelta
 
 from hypothesis import HealthCheck, seed, settings
 
+from bench import machine
 from bench.subjects import ROOT
 from tests.fuzzers import FUZZERS
 
@@ -27,7 +30,7 @@ SLOW = timedelta(seconds=10)
 MOST = 1 << 30
 """Bytes that a reader's process may hold."""
 GROWTH = 64
-"""Mebibytes that it may grow by after its first round."""
+"""Mebibytes by which what it holds between two rounds may grow after the first. What one large example takes meanwhile is no growth."""
 
 
 def rounds(reader: str, seconds: float, first: int) -> int:
@@ -50,9 +53,12 @@ def rounds(reader: str, seconds: float, first: int) -> int:
             print(f"{reader}: broken, --seed {number}", flush=True)
             raise
         count += 1
-        now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        gc.collect()
+        now = machine.rss([os.getpid()]) * 1e6 / 2**20
         held = held or now
-    print(f"{reader:28} {count * ROUND:9,} examples   {held:4.0f} MiB after the first {ROUND:,}, {now:4.0f} MiB at most", flush=True)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = f"{held:4.0f} MiB after the first {ROUND:,}, {now:4.0f} at the end, {most:4.0f} at most"
+    print(f"{reader:28} {count * ROUND:9,} examples   {memory}", flush=True)
     return 0 if now - held < GROWTH else 1
 
 

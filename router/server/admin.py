@@ -30,6 +30,11 @@ from router.server.traces import Traces
 from router.server.watchdog import Watchdog
 
 POSITIONS: tuple[Position, ...] = get_args(Position)
+REFUSED: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No admin key came along, or it is another"},
+    403: {"description": "There is no admin key, and who asks is not on this machine"},
+}
+"""How an operators' page says that it is not for whoever asks: see gate.py."""
 
 
 class Placed(BaseModel):
@@ -131,7 +136,7 @@ def place(generation: Generation, name: str, state: Position) -> None:
 
 def pages(admin: Admin) -> APIRouter:
     """The pages. Who may see them was asked before."""
-    router = APIRouter(prefix="/admin", tags=["admin"])
+    router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED)
 
     @router.get("/config")
     async def config() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]

@@ -61,7 +61,7 @@ def pages(admin: Admin) -> FastAPI:
         response.status_code = 200 if ready else 503
         return {"ready": ready, "generation": live.generation.digest}
 
-    @app.get("/metrics", tags=["admin"], response_class=PlainTextResponse)
+    @app.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
         """What was counted, and how all workers stand: Prometheus text format."""
         return Response(admin.metrics.text(await admin.reports()), media_type=CONTENT_TYPE)
