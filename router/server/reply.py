@@ -5,6 +5,7 @@ where the dialect has no word for a failure, the connection is broken off.
 """
 
 import asyncio
+import math
 from collections.abc import Iterable
 from contextlib import aclosing
 from types import TracebackType
@@ -100,7 +101,7 @@ class Reply:
         self.entry.outcome = error.code
         self.entry.attempts = error.attempts or self.entry.attempts
         wait = getattr(error, "retry_after", None)
-        more: Headers = [(b"retry-after", str(max(1, round(wait))).encode())] if isinstance(wait, int | float) else []
+        more: Headers = [(b"retry-after", str(max(1, math.ceil(wait))).encode())] if isinstance(wait, int | float) else []
         if error.status == 405:
             more.append((b"allow", b"POST"))
         if isinstance(error, TooMany):
