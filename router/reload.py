@@ -144,6 +144,8 @@ class Reload:
     async def _hints(self) -> None:
         """The folder, not the files: a rename or a link that is turned blinds a file's watch."""
         watch: Any = watchfiles
+        if self._follows:
+            self._hint.set()  # what was written while the process started
         async for _ in watch.awatch(self._routes.parent, watch_filter=None, debounce=50, step=25, ignore_permission_denied=True):
             if self._follows:
                 self._hint.set()

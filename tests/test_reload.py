@@ -1,6 +1,7 @@
 """Live: which generation answers, and when the one before it is let go."""
 
 import asyncio
+import gc
 import logging
 import shutil
 from collections.abc import AsyncGenerator, Callable
@@ -11,7 +12,7 @@ import pytest
 
 from router.config import load
 from router.generation import Generation, build
-from router.reload import Live, Reload
+from router.reload import EVERY, MOST_SETTLE, Live, Reload
 from tests.conftest import Workspace, direct_target, routes, serving
 from tests.process import process
 from tests.provider import Reply, error, provider, text
@@ -206,6 +207,96 @@ async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) ->
         workspace.write("tools/weather.py", 'async def get_rain() -> str:\n    """Rain."""\n    return "none"\n')
         await changed()
         assert live.generation.routes["chat-model"].toolbox.specs[0].name == "get_rain"
+
+
+async def test_a_secret_file_that_is_missing_changes_nothing_until_it_is_there(workspace: Workspace) -> None:
+    """One that an edit names, and one that is taken away: the complaint has its place, and no other edit is needed when it comes."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    keyed = routes("a: {script: [{text: two}]}\nb: {model: openai/x, api_key: '${file:keys/b}'}", "targets: [a, b]")
+    async with following(workspace) as (live, reload):
+        first = live.generation
+        in_place(file, keyed)
+        await until(lambda: reload.failed is not None)
+        assert live.generation is first
+        assert reload.failed is not None
+        assert "routes.yaml:3:33: the secret file keys/b cannot be read" in str(reload.failed.error)
+        workspace.write("keys/b", "sk-b")
+        await until(lambda: live.generation is not first)
+        second = live.generation
+        assert reload.failed is None
+        (workspace.root / "keys/b").unlink()
+        await until(lambda: reload.failed is not None)
+        workspace.write("keys/b", "sk-b")
+        await until(lambda: reload.failed is None)
+        assert live.generation is second
+        assert (reload.swaps, reload.failures) == (1, 2)
+
+
+@pytest.mark.parametrize("gone", ["routes.yaml", "."])
+async def test_what_is_removed_and_made_again_is_followed(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """The file, or the folder with all there is: it is complained about once, the old generation serves, and what comes is found."""
+    monkeypatch.setattr("router.reload.EVERY", 0.2)  # nobody hints at what is in a new folder of that name
+    root = workspace.write("routes.yaml", says("one")).root
+    async with following(workspace) as (live, reload):
+        before = live.generation
+        for said in ("two", "three"):
+            shutil.rmtree(root) if gone == "." else (root / gone).unlink()
+            await until(lambda: reload.failed is not None)
+            await reload.refresh()
+            assert live.generation is before
+            workspace.write("pipelines/chat.yaml", "steps: []\n").write("routes.yaml", says(said))
+            await until(lambda said=said: word(live) == said)
+            before = live.generation
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["not reloaded"] * 2
+
+
+async def test_what_is_written_while_the_process_starts_is_found_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After it was loaded, and before it is watched."""
+    monkeypatch.setattr("router.reload.EVERY", 60.0)
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    live = Live(build(load(file)))
+    in_place(file, says("two"))
+    async with Reload(live, file):
+        await until(lambda: word(live) == "two")
+    await live.close()
+
+
+async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network's file system tells of nothing: the files are looked at all the same, often enough for five seconds."""
+    assert EVERY + MOST_SETTLE < 5
+
+    async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr("watchfiles.awatch", tells_nothing)
+    monkeypatch.setattr("router.reload.EVERY", 0.1)
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        for said in ("two", "three"):
+            await asyncio.sleep(0.3)  # whatever the start had it look at is over
+            in_place(file, says(said))
+            await until(lambda said=said: word(live) == said)
+        assert reload.swaps == 2
+
+
+async def test_a_storm_of_edits_is_a_few_and_leaves_nothing(workspace: Workspace) -> None:
+    """Three hundred within a second or two, each of them a configuration: only the newest counts, and those between are gone."""
+    file = workspace.write("routes.yaml", says("word0")).root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        most = 0
+        for number in range(1, 301):
+            renamed(file, says(f"word{number}"))
+            await asyncio.sleep(0.003)
+            most = max(most, live.alive)
+        await until(lambda: word(live) == "word300")
+        assert reload.swaps <= 10
+        assert most <= 3
+        assert live.alive == 1
+        gc.collect()
+        assert sum(isinstance(one, Generation) for one in gc.get_objects()) == 1
 
 
 async def test_an_answer_ends_as_it_began(workspace: Workspace) -> None:
