@@ -193,7 +193,7 @@ class Seen:
     told: int = 0
     """Complaints of broken edits."""
     away: int = 0
-    """How often Redis was silent for too long: it shares its core with the load."""
+    """How often Redis was silent for too long: it shares its cores with the load and with the router."""
     running: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
 
@@ -452,7 +452,9 @@ async def redis(folder: Path) -> AsyncGenerator[int | None, None]:
         yield None
         return
     server = Server(folder)
+    os.sched_setaffinity(0, machine.CORES)  # it goes where there is room: the load alone keeps its core busy
     await server.start()
+    os.sched_setaffinity(0, machine.OTHERS)
     try:
         yield server.port
     finally:
