@@ -3,7 +3,8 @@
     python -m bench.soak [--minutes 10] [--warm 3] [--share 0.7]
 
 One router under a share of what it can do: streams in every dialect, whole answers, tools, targets that fail, that are cut and
-rescued, kept answers, clients that leave, chats found again, edits, good and broken. Its memory is looked at every ten seconds; what
+rescued, kept answers, clients that leave, chats found again, strangers, edits, good and broken. Who asks has a key, and there is a
+Redis, of this script's own, where redis-server is installed. Its memory is looked at every ten seconds; what
 it grows by in an hour is the slope of a line through these, with twice its standard error, as the samples lean on each other. The
 provider runs in this process. Exit code 1 where memory grows by more than a mebibyte in an hour beyond that error, where an answer is
 not what it should be, or where a task or a descriptor is left when all have gone.
@@ -17,19 +18,24 @@ import math
 import os
 import random
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
 from bench import machine, wire
 from bench.aborts import held, ready
+from bench.redis_faults import Server
 from bench.subjects import ROOT
+from router.callers.keys import hashed, new
 
 MIB = 1e6 / 2**20
 SAMPLE = 10.0
@@ -66,8 +72,18 @@ routes:
   hanging: {{pipeline: chat, targets: [hangs]}}
   kept: {{pipeline: chat, targets: [burst], cache: {{ttl: 5s}}}}
   limited: {{pipeline: chat, targets: [burst], limit: {{requests: 20/second, per: route}}}}
-server: {{reload: on, resume: {{keep: 10s, grace: 2s}}, request: {{messages: {messages}}}}}
+server:
+  reload: on
+  resume: {{keep: 10s, grace: 2s}}
+  request: {{messages: {messages}}}
+  auth: {{keys: {{soak: {{hash: '{hash}', limit: {{requests: 1000000/second}}}}}}}}
+  {redis}
 """
+KEY = new()
+KNOWN = {"authorization": f"Bearer {KEY}", "connection": "close"}
+AWAY = "redis is away: local from now on"
+LINES = 24
+"""Connections to Redis that a router keeps at most: its own, those of the library that counts, and one that is being closed."""
 TOOLS = 'async def get_time() -> str:\n    """The time."""\n    return "now"\n'
 
 
@@ -140,6 +156,8 @@ class Kind:
     leaves: float = 0.0
     found: bool = False
     """Whether its answer is found again, by its chat's id, once the client has left."""
+    known: bool = True
+    """Whether the client has a key."""
 
 
 UI, DATA, TEXT = (f"?protocol={name}" for name in ("ui-message-stream", "data-stream", "text"))
@@ -157,6 +175,7 @@ KINDS = (
     Kind("kept", 4, "/api/chat/kept"),
     Kind("limited", 4, "/api/chat/limited", statuses=frozenset({200, 429})),
     Kind("refused", 2, "/api/chat/nothing", statuses=frozenset({404})),
+    Kind("stranger", 2, "/api/chat/paced", statuses=frozenset({401}), known=False),
     Kind("client leaves", 6, "/api/chat/paced", leaves=0.5),
     Kind("client leaves a silence", 2, "/api/chat/hanging", leaves=0.5),
     Kind("chat found again", 4, "/api/chat/paced" + UI, ends=b"[DONE]", leaves=0.3, found=True),
@@ -173,6 +192,8 @@ class Seen:
     broken: int = 0
     told: int = 0
     """Complaints of broken edits."""
+    away: int = 0
+    """How often Redis was silent for too long: it shares its cores with the load and with the router."""
     running: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
 
@@ -185,11 +206,25 @@ class Rig:
     upstream: int
     process: subprocess.Popen[bytes]
     connections: set[asyncio.Transport]
+    redis: int | None
+    """The port of the Redis, where there is one."""
 
     def held(self) -> tuple[int, int]:
-        """Descriptors and tasks it holds now."""
+        """Descriptors and tasks it holds now. What it keeps for its next words with Redis is not left behind, up to a bound."""
         now = held(self.process.pid, self.folder / "tasks")
-        return now.descriptors, now.tasks
+        return now.descriptors - min(LINES, clients_of(self.redis)), now.tasks
+
+
+def clients_of(redis: int | None) -> int:
+    """Connections that a Redis has, but for this one."""
+    if redis is None:
+        return 0
+    with socket.create_connection(("127.0.0.1", redis), 10) as asking:
+        asking.sendall(b"INFO clients\r\n")
+        said = b""
+        while (found := re.search(rb"connected_clients:(\d+)\r\n", said)) is None:
+            said += asking.recv(1 << 16)
+    return int(found[1]) - 1
 
 
 async def exchange(rig: Rig, request: bytes, leaves: float) -> bytes | None:
@@ -212,9 +247,15 @@ async def exchange(rig: Rig, request: bytes, leaves: float) -> bytes | None:
         writer.close()
 
 
-def posted(path: str, fields: dict[str, object]) -> bytes:
+def posted(kind: Kind, fields: dict[str, object]) -> bytes:
     """A question."""
-    return wire.request(path, fields, {"connection": "close"})
+    return wire.request(kind.path, fields, KNOWN if kind.known else {"connection": "close"})
+
+
+def asked_again(chat: str) -> bytes:
+    """The answer of a chat is looked for."""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in KNOWN.items())
+    return f"GET /api/chat/{chat}/stream HTTP/1.1\r\nhost: x\r\n{headers}\r\n".encode()
 
 
 async def visit(rig: Rig, kind: Kind, number: int, seen: Seen) -> None:
@@ -223,9 +264,9 @@ async def visit(rig: Rig, kind: Kind, number: int, seen: Seen) -> None:
     chat = f"chat-{number}"
     try:
         fields = {**kind.fields, "id": chat} if kind.found else kind.fields
-        answer = await exchange(rig, posted(kind.path, fields), random.random() * kind.leaves)
+        answer = await exchange(rig, posted(kind, fields), random.random() * kind.leaves)
         if answer is None and kind.found:
-            answer = await exchange(rig, b"GET /api/chat/%b/stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % chat.encode(), 0)
+            answer = await exchange(rig, asked_again(chat), 0)
             if answer and answer.startswith(b"HTTP/1.1 204"):
                 return  # it left before its question had been read
         if answer is not None:
@@ -273,10 +314,11 @@ async def capacity(rig: Rig, seen: Seen) -> float:
     return PACES[1] + (1 - costs[1]) / more
 
 
-def routes(number: int, upstream: int) -> str:
+def routes(number: int, upstream: int, redis: int | None) -> str:
     """The configuration of an edit."""
     base = f"api_base: 'http://127.0.0.1:{upstream}/v1', api_key: sk-soak"
-    return ROUTES.format(number=number, base=base, messages=100 + number % 50)
+    shared = f"redis: 'redis://127.0.0.1:{redis}/0'" if redis else ""
+    return ROUTES.format(number=number, base=base, messages=100 + number % 50, hash=hashed(KEY), redis=shared)
 
 
 async def edit(rig: Rig, seen: Seen) -> None:
@@ -285,7 +327,7 @@ async def edit(rig: Rig, seen: Seen) -> None:
     while True:
         await asyncio.sleep(EDIT)
         seen.edits += 1
-        text = routes(seen.edits, rig.upstream)
+        text = routes(seen.edits, rig.upstream, rig.redis)
         if seen.edits % 4 == 2:
             seen.broken += 1
             text = text.replace("targets: [burst]", "targets: [brust]", 1)
@@ -295,7 +337,7 @@ async def edit(rig: Rig, seen: Seen) -> None:
 
 
 def listen(said: IO[bytes], seen: Seen) -> None:
-    """Read what the router says, to its end. Only of broken edits should it complain."""
+    """Read what the router says, to its end. Only of broken edits should it complain, and of a Redis that got no turn."""
     speaks = False
     for line in said:
         if line.startswith(b'{"time"'):
@@ -305,6 +347,8 @@ def listen(said: IO[bytes], seen: Seen) -> None:
             event = str(json.loads(line)["event"])
             if event == "not reloaded":
                 seen.told += 1
+            elif event == AWAY:
+                seen.away += 1
             else:
                 seen.faults[f"it said: {event}"] += 1
         elif speaks:  # its first words are for whoever has started it
@@ -383,7 +427,7 @@ def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int],
     line = fitted(kept)
     minutes = (kept[-1][0] - kept[0][0]) * 60
     print(f"{sum(seen.visits.values()):,} visits: {', '.join(f'{count:,} {name}' for name, count in seen.visits.items())}")
-    print(f"{seen.edits} edits, {seen.broken} of them broken, {seen.told} complained of")
+    print(f"{seen.edits} edits, {seen.broken} of them broken, {seen.told} complained of; Redis was away {seen.away} times")
     print(f"faults: {dict(seen.faults) or 'none'}")
     print(f"memory: {kept[0][1]:.1f} MiB after warming up, {kept[-1][1]:.1f} MiB {minutes:.0f} minutes later")
     print(f"  {line.slope:+.2f} ± {2 * line.error:.2f} MiB in an hour")
@@ -400,6 +444,23 @@ def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int],
     return all(promises.values())
 
 
+@asynccontextmanager
+async def redis(folder: Path) -> AsyncGenerator[int | None, None]:
+    """A Redis of this script's own: its port. None where there is no such program."""
+    if shutil.which("redis-server") is None:
+        print("redis-server is not installed: nothing is shared")
+        yield None
+        return
+    server = Server(folder)
+    os.sched_setaffinity(0, machine.CORES)  # it goes where there is room: the load alone keeps its core busy
+    await server.start()
+    os.sched_setaffinity(0, machine.OTHERS)
+    try:
+        yield server.port
+    finally:
+        await server.kill()
+
+
 async def soak(arguments: argparse.Namespace) -> bool:
     """All of it."""
     connections: set[asyncio.Transport] = set()
@@ -411,18 +472,19 @@ async def soak(arguments: argparse.Namespace) -> bool:
         (folder / "tools").mkdir()
         (folder / "pipelines/chat.yaml").write_text("steps:\n  - history: {keep: 40}\n", encoding="utf-8")
         (folder / "tools/clock.py").write_text(TOOLS, encoding="utf-8")
-        (folder / "routes.yaml").write_text(routes(0, upstream), encoding="utf-8")
-        served = ["serve", "--routes", str(folder / "routes.yaml"), "--port", str(port)]
-        command = [sys.executable, "-m", "bench.watched", str(folder / "tasks"), *served]
-        core = machine.SUBJECT
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, core))  # noqa: PLW1509
-        try:
-            await ready(port)
-            return await under_load(Rig(folder, port, upstream, process, connections), arguments)
-        finally:
-            process.kill()
-            process.wait()
-            server.close()
+        async with redis(folder) as shared:
+            (folder / "routes.yaml").write_text(routes(0, upstream, shared), encoding="utf-8")
+            served = ["serve", "--routes", str(folder / "routes.yaml"), "--port", str(port)]
+            command = [sys.executable, "-m", "bench.watched", str(folder / "tasks"), *served]
+            core = machine.SUBJECT
+            process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, core))  # noqa: PLW1509
+            try:
+                await ready(port)
+                return await under_load(Rig(folder, port, upstream, process, connections, shared), arguments)
+            finally:
+                process.kill()
+                process.wait()
+                server.close()
 
 
 def main() -> int:
