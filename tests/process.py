@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from tests.conftest import ROOT
+from tests.services import free_ports
 
 STARTS = 60.0
 """Seconds in which it must serve."""
@@ -56,19 +56,12 @@ class Process:
             return await self.process.wait()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @asynccontextmanager
 async def process(
     root: Path, *arguments: str, port: int | None = None, through: Sequence[str] = (), **variables: str
 ) -> AsyncGenerator[Process, None]:
     """`router serve` in this folder, once it is ready. `through`: a command that becomes it."""
-    port = port or free_port()
+    port = port or free_ports(1)[0]
     output = root / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
     command = [*through, sys.executable, "-m", "router", "serve", "--port", str(port), *arguments]

@@ -5,13 +5,15 @@ A machine without the program skips the test and says so; `make test` installs b
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import socket
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Protocol
 
@@ -27,13 +29,22 @@ def program(name: str) -> str:
     return found or pytest.skip(f"{name} is not installed here: tests/services.sh installs it, as root")
 
 
+BELOW = 32_768
+"""The system gives ports from here on to whoever wants any: one that was free a moment ago may be somebody's by then."""
+EACH = 2_000
+"""Ports of each process of tests that run side by side."""
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_next = cycle(random.sample(range(BELOW - EACH * (WORKER + 1), BELOW - EACH * WORKER), EACH))
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, all different."""
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in taken]
-    for one in taken:
-        one.close()
-    return ports
+    """Ports nobody listens on, all different, and not to be given to anybody else soon."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_next)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
 
 
 async def run(*command: str) -> str:

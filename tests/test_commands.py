@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Workspace, litellm_target, routes
+from tests.services import free_ports
 
 HI = "a: {script: [{text: Hello}, {text: ' you'}]}"
 
@@ -148,7 +149,7 @@ def test_a_missing_file_is_one_clear_complaint(tmp_path: Path) -> None:
 def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers: int) -> None:
     """A real process, alone or with workers: it says what it serves, answers, and SIGTERM is exit code 0."""
     workspace.write("routes.yaml", routes(HI))
-    port = _free_port()
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, cwd=workspace.root, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -165,7 +166,7 @@ def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers
 def test_an_edit_is_one_entry_of_the_log(workspace: Workspace) -> None:
     """What is written beside is none: no library says that it saw something."""
     workspace.write("routes.yaml", routes(HI))
-    port = _free_port()
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "router", "serve", "--port", str(port)]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, cwd=workspace.root, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -206,9 +207,3 @@ def _answered(process: subprocess.Popen[str], port: int) -> str:
     with urllib.request.urlopen(request, timeout=20) as response:
         assert response.read().endswith(b'"usage":{"promptTokens":1,"completionTokens":2}}\n')
     return said
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -19,7 +19,7 @@ from router.callers.keys import hashed, new
 from router.server import openapi
 from router.server.messages import SAID, STATES, UNSAID, messages
 from tests.conftest import ROOT, routes
-from tests.process import free_port
+from tests.services import free_ports
 
 EXAMPLES = int(os.environ.get("POINTSMAN_EXAMPLES", "25"))
 """Requests for each operation; `make fuzz` asks for many more."""
@@ -40,7 +40,7 @@ def served(root: Path, configuration: str) -> Generator[str, None, None]:
     (root / "pipelines").mkdir()
     (root / "pipelines/chat.yaml").write_text("steps:\n  - history: {keep: 40}\n", encoding="utf-8")
     (root / "routes.yaml").write_text(configuration, encoding="utf-8")
-    port = free_port()
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--no-reload"]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     with (root / "output").open("wb") as output:
