@@ -64,8 +64,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def process(root: Path, *arguments: str, port: int | None = None, **variables: str) -> AsyncGenerator[Process, None]:
-    """`router serve` in this folder, once it is ready."""
+async def process(
+    root: Path, *arguments: str, port: int | None = None, page: str = "/readyz", **variables: str
+) -> AsyncGenerator[Process, None]:
+    """`router serve` in this folder, once it is ready: once it answers 200 there."""
     port = port or free_port()
     output = root / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
@@ -77,7 +79,7 @@ async def process(root: Path, *arguments: str, port: int | None = None, **variab
         async with aiohttp.ClientSession(connector=connector) as session:
             running = Process(f"http://127.0.0.1:{port}", made, session, output)
             async with asyncio.timeout(STARTS):
-                while not await _ready(running):
+                while not await _ready(running, page):
                     assert made.returncode is None, running.said
                     await asyncio.sleep(0.05)
             yield running
@@ -91,8 +93,8 @@ async def process(root: Path, *arguments: str, port: int | None = None, **variab
                 await made.wait()
 
 
-async def _ready(running: Process) -> bool:
+async def _ready(running: Process, page: str) -> bool:
     try:
-        return (await running.get("/readyz"))[0] == 200
+        return (await running.get(page))[0] == 200
     except aiohttp.ClientError:
         return False
