@@ -826,16 +826,28 @@ def answers_that_were_kept(data: bytes) -> None:
         assert (first.cache, first.age, last.cache) == ("hit", kept.age, "hit")
 
 
+HEADING_FIELDS = ("request_id", "message_id", "model", "created", "wants_usage", "min_client")
 TOLD_BEFORE: Made = st.fixed_dictionaries(
-    {"request_id": WORDS, "message_id": WORDS, "model": WORDS, "created": st.integers(0, 2**40)},
-    optional={"wants_usage": st.booleans(), "min_client": st.just("5.0"), "added": WORDS},
+    {
+        "request_id": WORDS,
+        "message_id": WORDS,
+        "model": WORDS,
+        "created": st.integers(0, 2**40),
+        "wants_usage": st.booleans(),
+        "min_client": st.just("5.0"),
+    },
+    optional={"added": WORDS},
 )
 HEADS: Made = st.tuples(
-    st.sampled_from([1, True, 2, "1"]), st.sampled_from([*WIRES, "made up", None, ()]), WORDS, WORDS, TOLD_BEFORE | FLAT
+    st.sampled_from([1, 1, True, 2, "1"]),
+    st.sampled_from([*WIRES, "made up", None, ()]),
+    WORDS | FLAT,
+    WORDS | FLAT,
+    TOLD_BEFORE | FLAT | st.fixed_dictionaries(dict.fromkeys(HEADING_FIELDS, FLAT)),
 )
 
 
-@given(HEADS.map(dumped) | FLAT.map(dumped) | st.binary(max_size=30))
+@given(HEADS.map(dumped) | FLAT.map(dumped) | st.binary(max_size=30) | deep("[", "]").map(str.encode))
 def heads_of_logs(data: bytes) -> None:
     """Each is an answer of another replica, which can be told in every dialect, or unreadable."""
     try:

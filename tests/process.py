@@ -58,9 +58,9 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    root: Path, *arguments: str, port: int | None = None, through: Sequence[str] = (), **variables: str
+    root: Path, *arguments: str, port: int | None = None, page: str = "/readyz", through: Sequence[str] = (), **variables: str
 ) -> AsyncGenerator[Process, None]:
-    """`router serve` in this folder, once it is ready. `through`: a command that becomes it."""
+    """`router serve` in this folder, once it is ready: once it answers 200 there. `through`: a command that becomes it."""
     port = port or free_ports(1)[0]
     output = root / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
@@ -72,7 +72,7 @@ async def process(
         async with aiohttp.ClientSession(connector=connector) as session:
             running = Process(f"http://127.0.0.1:{port}", made, session, output)
             async with asyncio.timeout(STARTS):
-                while not await _ready(running):
+                while not await _ready(running, page):
                     assert made.returncode is None, running.said
                     await asyncio.sleep(0.05)
             yield running
@@ -86,8 +86,8 @@ async def process(
                 await made.wait()
 
 
-async def _ready(running: Process) -> bool:
+async def _ready(running: Process, page: str) -> bool:
     try:
-        return (await running.get("/readyz"))[0] == 200
+        return (await running.get(page))[0] == 200
     except aiohttp.ClientError:
         return False

@@ -249,6 +249,24 @@ async def test_a_redis_that_is_gone_leaves_each_replica_to_itself(workspace: Wor
         assert await resumed_soon(other, "chat-1") == whole.body
 
 
+@pytest.mark.parametrize("how", ["full", "killed"])
+async def test_a_redis_that_goes_while_an_answer_is_looked_for_costs_a_moment(workspace: Workspace, how: str) -> None:
+    """One that is full still tells where an answer is, and refuses the first word said to whoever gives it: nothing is found then, at
+    once, and it is no error.
+    """
+    async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
+        whole = await one.post(**body("chat-1"))
+        assert await resumed_soon(other, "chat-1") == whole.body
+        if how == "full":
+            await said(server, "CONFIG", "SET", "maxmemory", "1")
+        else:
+            await server.daemon.kill()
+        began = time.monotonic()
+        assert await resumed(other, "chat-1") in [(204, b""), (200, whole.body)]
+        assert time.monotonic() - began < 1
+        assert await resumed(one, "chat-1") == (200, whole.body)
+
+
 async def test_a_redis_that_forgets_in_mid_answer_learns_it_again(workspace: Workspace) -> None:
     """Restarted empty: a viewer elsewhere misses nothing and sees nothing twice, and a new one finds it from its start."""
     slow = "a: {script: [" + ", ".join(f"{{text: '{word}'}}, {{pause: 30ms}}" for word in WORDS) + "]}"

@@ -30,6 +30,7 @@ from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
 from router.server.replica import Replicas
 from router.server.reply import Collected, Headers, Presence, Reply, Streamed, conclude, deliver
+from router.shared import Away
 from router.wire import WIRES, Heading
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -278,7 +279,13 @@ class Chat:
                     entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
                     sink = Streamed(reply, recording.heading, generation.server.keep_alive)
                     async with Presence(request.receive):
-                        await recording.follow(sink)
+                        try:
+                            await recording.follow(sink)
+                        except Away:  # Redis went between its being found and its being read
+                            if reply.begun:
+                                raise
+                            entry.outcome = "nothing_to_resume"
+                            await reply.empty(200 if chat is None else 204)
             except ClientLeft:
                 entry.status = entry.status or CLIENT_LEFT
             except asyncio.CancelledError:

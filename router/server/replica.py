@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
-from typing import cast
 
 from router.chat import JsonObject
 from router.codec import Unreadable, decode, encode, packed
@@ -168,14 +167,35 @@ def _head(recording: Recording) -> bytes:
 def _recorded(found: Found, resume: Resume) -> Recording:
     """A recording that is another replica's, before its first event. Unreadable where another release wrote it."""
     try:
-        version, wire, route, generation, told = json.loads(found.head)
-        if version != VERSION:
-            raise Unreadable
-        heading = Heading(**cast("dict[str, str]", told))  # type: ignore[arg-type]
-        entry = Entry(heading.request_id, generation, route=route)
-        echo = Recording(entry, heading, WIRES[wire], replace(resume, grace=None))
-    except (ValueError, TypeError, KeyError) as error:
+        told = json.loads(found.head)
+    except (ValueError, RecursionError) as error:
         raise Unreadable from error
+    match told:
+        case [
+            int(version),
+            str(wire),
+            str(route),
+            str(generation),
+            {
+                "request_id": str(request_id),
+                "message_id": str(message_id),
+                "model": str(model),
+                "created": int(created),
+                "wants_usage": bool(wants_usage),
+                "min_client": str(min_client),
+            },
+        ] if version == VERSION and wire in WIRES:
+            heading = Heading(
+                request_id=request_id,
+                message_id=message_id,
+                model=model,
+                created=created,
+                wants_usage=wants_usage,
+                min_client=min_client,
+            )
+        case _:
+            raise Unreadable
+    echo = Recording(Entry(request_id, generation, route=route), heading, WIRES[wire], replace(resume, grace=None))
     echo.log = found.id
     return echo
 

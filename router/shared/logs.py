@@ -251,6 +251,8 @@ class _Follower:
     doomed: bool = False
     """Whoever wrote it is gone: what there is now is all."""
     lost: bool = False
+    looked: bool = False
+    """Whether Redis has said what there is of it, be it nothing."""
 
 
 def _read(after: int, fields: dict[bytes, bytes]) -> Batch | Ending:
@@ -384,7 +386,7 @@ class Logs:
 
     async def read(self, found: Found) -> AsyncGenerator[Batch | Ending, None]:
         """All of it, from its start and going on; a batch may begin with what came before, none leaves out anything. ReplicaLost where
-        there will be no more though it has no end: whoever wrote it is gone, or Redis is.
+        there will be no more though it has no end: whoever wrote it is gone, or Redis is. Away where that goes before the first look.
         """
         follower = _Follower(key(found.name, found.id), found.replica)
         self._followers.append(follower)
@@ -402,7 +404,7 @@ class Logs:
                         count = max(count, batch.after)
                     yield batch
                 if follower.lost:
-                    raise ReplicaLost
+                    raise ReplicaLost if follower.looked else Away
                 follower.news.clear()
                 await follower.news.wait()
         finally:
@@ -473,6 +475,7 @@ class Logs:
             self._inbox_last = number
             self._obey(fields.get(b"m", b"").decode("ascii", "replace"))
         for one in reading:
+            one.looked = True
             for number, fields in found.get(one.stream, ()):
                 count, _, kind = number.partition("-")
                 if (place := (int(count), int(kind))) > one.last:
@@ -494,8 +497,9 @@ class Logs:
             written.source.hold(HOLD)
 
     def _lose_patience(self) -> None:
-        if self._redis.away_for > PATIENCE:
-            for follower in self._followers:
+        """Whoever has yet to see the beginning waits for nothing but Redis; who has seen it, or waits for the model, goes on later."""
+        for follower in self._followers:
+            if not follower.looked or self._redis.away_for > PATIENCE:
                 self._lose(follower)
 
     def _lose(self, follower: _Follower) -> None:
@@ -510,6 +514,7 @@ class Logs:
             )
             for follower, answer in zip(list(self._followers), others, strict=False):
                 if isinstance(answer, Mismatch):
+                    follower.looked = True
                     self._lose(follower)
             if isinstance(inbox, Mismatch):
                 await self._redis.ask("DEL", key(self.id, "inbox"))

@@ -29,6 +29,8 @@ from router.targets.retold import Google, Retold
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
 
+log = logging.getLogger("router.targets")
+
 PROVIDERS = frozenset(
     [
         "ai21",
@@ -234,7 +236,17 @@ PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSE
 
 
 @cache
-def _import() -> Library:
+def _import() -> Library | None:
+    """None where it cannot be imported. That is said once, and stays so: what half of it left behind is not tried again."""
+    try:
+        return _imported()
+    except (ImportError, SyntaxError, *PYTHONS) as error:
+        fields = {"error": type(error).__name__, "why": str(error)}
+        log.warning("litellm cannot be imported: what it would ask is not asked", extra={"fields": fields})
+        return None
+
+
+def _imported() -> Library:
     # At import it would fetch a price map from the network.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     litellm: Any = importlib.import_module("litellm")
@@ -318,8 +330,18 @@ def _mended(transport: Any, httpx: Any) -> None:
 
 
 async def library() -> Library:
-    """LiteLLM, imported off the loop."""
-    return _import() if _import.cache_info().currsize else await asyncio.to_thread(_import)
+    """LiteLLM, imported off the loop. ImportError where that cannot be done."""
+    lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import)
+    if lane is None:
+        raise ImportError("litellm")
+    return lane
+
+
+async def _library_for(target: str) -> Library:
+    try:
+        return await library()
+    except ImportError:
+        raise TargetDenied(target, "no_library") from None
 
 
 async def warm() -> None:
@@ -375,7 +397,7 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
                 arguments["tool_choice"] = choice
         if any(part.remote for message in ask.messages for part in message.parts if isinstance(part, File)):
             raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
-        lane = await library()
+        lane = await _library_for(name)
         if provider in ASKED:
             lane.prices.setdefault(str(declared.model), {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.

@@ -1,0 +1,63 @@
+"""A LiteLLM that is installed and cannot be imported, as after half an upgrade: faults.md 47."""
+
+import asyncio
+import json
+
+from tests.conftest import ROOT, Workspace, litellm_target, parsed_lines
+from tests.process import Process, process
+
+BREAKS = """
+import sys
+from importlib.machinery import PathFinder
+
+class Breaks(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "litellm":
+            spec = PathFinder.find_spec(name, path, target)
+            spec.loader.exec_module = cls.fail
+            return spec
+
+    @staticmethod
+    def fail(module):
+        raise ImportError("cannot import name 'x' from 'y'")
+
+sys.meta_path.insert(0, Breaks)
+"""
+ROUTES = f"""
+targets:
+  {litellm_target("http://127.0.0.1:9", "far")}
+  near: {{script: [{{text: Hello}}]}}
+routes:
+  near: {{pipeline: chat, targets: [near]}}
+  far: {{pipeline: chat, targets: [far]}}
+  both: {{pipeline: chat, targets: [far, near]}}
+"""
+
+
+async def asked(router: Process, model: str) -> tuple[int, bytes]:
+    """What a route answers."""
+    status, _, body = await router.ask("Hi", model)
+    return status, body
+
+
+async def test_what_needs_it_says_so_and_all_else_is_served(workspace: Workspace) -> None:
+    """The server is never ready, and says once why; its targets are left out by those who have others, and an error for those who have not."""
+    workspace.write("routes.yaml", ROUTES).write("broken/sitecustomize.py", BREAKS)
+    path = f"{workspace.root / 'broken'}:{ROOT}"
+    async with process(workspace.root, page="/healthz", PYTHONPATH=path) as router:
+        for model in ("near", "both"):
+            status, body = await asked(router, model)
+            assert status == 200
+            assert parsed_lines(body)[0][1]["textDelta"] == "Hello"
+        for _ in range(3):
+            status, body = await asked(router, "far")
+            assert status in (502, 503)
+            assert json.loads(body)["code"] != "internal"
+        assert (await router.get("/readyz"))[0] == 503
+        async with asyncio.timeout(5):
+            while router.said.count("litellm cannot be imported") < 1:
+                await asyncio.sleep(0.01)
+        assert router.said.count("litellm cannot be imported") == 1
+        assert "a request failed" not in router.said
+        assert "never retrieved" not in router.said
