@@ -44,6 +44,7 @@ class Live:
         self._now = generation
         self.since = time.time()
         """When it began to serve: seconds since 1970."""
+        self._ready = False
         self._riders: dict[int, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -51,6 +52,14 @@ class Live:
     def generation(self) -> Generation:
         """The one that new requests get."""
         return self._now
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process answers as quickly as it ever will. Once it did, an edit that brings something slow to start does not turn
+        everybody away from what answers as before.
+        """
+        self._ready = self._ready or self._now.ready
+        return self._ready
 
     @property
     def alive(self) -> int:
@@ -133,7 +142,7 @@ class Reload:
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hint.set)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -161,10 +170,29 @@ class Reload:
                 async with asyncio.timeout(EVERY if self._follows else None):
                     await self._hint.wait()
             self._hint.clear()
-            await self.refresh()
+            try:
+                await self._looked()
+            except Exception as error:  # noqa: BLE001 - whatever this edit did, the next one is to be seen
+                self._tried = ""
+                log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
+
+    def _asked(self) -> None:
+        """Somebody asks for it: what could not be served is tried once more, for what it lacked may be there by now."""
+        if self.failed is not None:
+            self._tried = ""
+        self._hint.set()
 
     async def refresh(self) -> None:
-        """Serve what is on disk now, if it is another than what was tried last, and can be."""
+        """Serve what is on disk now, if it is another than what was tried last, or could not be served then. It goes on where its asker
+        leaves: half of it would be an edit that is lost.
+        """
+        if self.failed is not None:
+            self._tried = ""
+        looking = asyncio.create_task(self._looked())
+        looking.add_done_callback(_seen)
+        await asyncio.shield(looking)
+
+    async def _looked(self) -> None:
         async with self._one:
             await self._refresh()
 
@@ -176,7 +204,10 @@ class Reload:
         try:
             generation = await asyncio.to_thread(self._made)
         except ConfigError as error:
+            told = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
             self.failed = Failed(error, self._digest, time.time())
+            if told:
+                return  # it was tried once more, and lacks what it lacked
             self.failures += 1
             complaints = [str(complaint) for complaint in error.complaints]
             log.warning("not reloaded", extra={"fields": {"generation": self._live.generation.digest, "complaints": complaints}})
@@ -184,9 +215,9 @@ class Reload:
         self.failed = None
         if generation is not None:
             self.swaps += 1
-            await asyncio.to_thread(keep_live, generation.declaration)
             self._live.swap(generation)
             generation.start()
+            await asyncio.to_thread(keep_live, generation.declaration)
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
 
     def _made(self) -> Generation | None:
@@ -224,3 +255,9 @@ class Reload:
             return read(self._routes).texts, secrets(self._routes.parent, self._secrets)
         except ConfigError as error:
             return str(error)
+
+
+def _seen(looking: asyncio.Task[None]) -> None:
+    """Whoever asked for it may have left."""
+    if not looking.cancelled():
+        looking.exception()

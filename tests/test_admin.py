@@ -1,6 +1,7 @@
 """The operator's pages: who may see them, what they tell, what they do."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -123,7 +124,7 @@ async def test_each_request_is_explained(workspace: Workspace) -> None:
             assert first.headers["x-router-attempts"].startswith('"a";outcome=status_429;seconds=0.')
             assert first.headers["x-router-attempts"].endswith(";wait=77.0")
             second = await client.ask()
-            assert '"a";outcome=breaker_open;seconds=0.000;wait=3' in second.headers["x-router-attempts"]
+            assert re.search(r'"a";outcome=breaker_open;seconds=0\.0\d+;wait=3', second.headers["x-router-attempts"])
             told = (await client.get(f"/admin/requests/{first.headers['x-request-id']}")).json
             assert (told["route"], told["outcome"], told["target"], told["rescues"]) == ("chat-model", "stop", "b", 0)
             assert [(one["target"], one["outcome"], one.get("retry_after_seconds")) for one in told["attempts"]] == [

@@ -368,3 +368,58 @@ async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: st
             assert b"old" in (await router.ask())[2]
             assert (await router.post("/admin/reload"))[0] == 200
             assert b"new" in (await router.ask())[2]
+
+
+async def test_what_lacked_something_is_tried_again_when_somebody_asks(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The files are as they were, and what they need from elsewhere is there now."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "needed"
+    workspace.write("routes.yaml", says("one"))
+    async with following(workspace) as (live, reload):
+        workspace.write("tools/weather.py", f'open({str(elsewhere)!r}).close()\n\n\ndef rain() -> str:\n    """Rain."""\n    return "no"\n')
+        workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [weather]"))
+        await until(lambda: reload.failed is not None)
+        elsewhere.touch()
+        await reload.refresh()
+        assert (word(live), reload.failed) == ("two", None)
+
+
+async def test_an_edit_that_fails_as_nobody_foresaw_is_not_the_last(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told of, and looked at again."""
+
+    def broken(*_: object) -> object:
+        raise ZeroDivisionError
+
+    workspace.write("routes.yaml", says("one"))
+    monkeypatch.setattr("router.reload.EVERY", 0.1)
+    async with following(workspace) as (live, _):
+        with monkeypatch.context() as for_now:
+            for_now.setattr("router.reload.load", broken)
+            workspace.write("routes.yaml", says("two"))
+            await until(lambda: any(record.__dict__.get("fields", {}).get("error") == "ZeroDivisionError" for record in caplog.records))
+        await until(lambda: word(live) == "two")
+
+
+async def test_an_edit_is_finished_where_whoever_asked_for_it_leaves(workspace: Workspace) -> None:
+    """Half of it would be lost: what was tried is not tried again."""
+    workspace.write("routes.yaml", says("one"))
+    async with following(workspace) as (live, reload):
+        workspace.write("routes.yaml", says("two"))
+        asked = asyncio.create_task(reload.refresh())
+        await asyncio.sleep(0)
+        asked.cancel()
+        await until(lambda: word(live) == "two")
+
+
+async def test_an_edit_turns_nobody_away(workspace: Workspace) -> None:
+    """What it brings may be slow to start: what answers as before does so meanwhile."""
+    live = Live(workspace.write("routes.yaml", says("one")).build())
+    assert live.ready
+    slow = workspace.write("routes.yaml", routes("a: {script: demo}", "targets: [a]\n    tools: [{mcp: [no-such-command]}]")).build()
+    assert not slow.ready
+    live.swap(slow)
+    assert live.ready
+    await live.close()

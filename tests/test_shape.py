@@ -62,6 +62,7 @@ HOMES = {
 }
 DRAWERS = {"utils", "helpers", "common", "base", "misc"}
 BROAD = {
+    "router/reload.py": 1,  # an edit that fails in a way nobody foresaw must not be the last one that is seen
     "router/toolbox/functions.py": 2,  # an operator's own code may raise anything: when it is loaded, in its thread
     "router/toolbox/granted.py": 1,  # and when it is called
     "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on

@@ -57,7 +57,7 @@ def pages(admin: Admin) -> FastAPI:
     @app.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up, or about to end"}})
     def readyz(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Whether new questions are welcome: every target answers as quickly as it ever will, and the server is not about to end."""
-        ready = live.generation.ready and not chat.stopping
+        ready = live.ready and not chat.stopping
         response.status_code = 200 if ready else 503
         return {"ready": ready, "generation": live.generation.digest}
 

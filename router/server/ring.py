@@ -17,7 +17,9 @@ class Ring:
         """Keep a request that is over."""
         self._entries.pop(entry.request_id, None)
         self._entries[entry.request_id] = entry
+        # What it points to would keep a configuration that is long gone, its tools and all they made.
         entry.pauses.clear()
+        entry.granted, entry.observers = (), ()
         if len(self._entries) > MOST:
             self._entries.popitem(last=False)
 
