@@ -7,7 +7,7 @@ closed on it, can be asked afterwards.
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,7 +147,8 @@ class Provider:
                 await writer.drain()
                 await asyncio.sleep(0.01)
             if reply.hold:
-                await reader.read(1)
+                with suppress(ConnectionError):  # as of a client that is killed before it has read all
+                    await reader.read(1)
                 self.closed += 1
                 return False
             if reply.drop:
