@@ -217,8 +217,8 @@ class Reload:
             self.swaps += 1
             self._live.swap(generation)
             generation.start()
-            await asyncio.to_thread(keep_live, generation.declaration)
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
+            await asyncio.to_thread(keep_live, generation.declaration)
 
     def _made(self) -> Generation | None:
         """The generation of what is on disk; None where it is the one that serves."""
