@@ -12,10 +12,10 @@ known. Targets that are optional and lack a variable are played like the others.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import cast
 
 from router.chat import Ask, CacheControl, Message
@@ -24,9 +24,9 @@ from router.config.declaration import Target as Declared
 from router.config.values import Fault
 from router.errors import Attempt, Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
-from router.failover import Clock
 from router.generation import Compiled, Ground, Kept, build
 from router.targets import Connections, Target, know_windows, open_target, refusal
+from router.toolbox import load
 
 WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
 PACE = 0.05
@@ -105,20 +105,41 @@ class _Came:
 
 
 async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drilled]:
-    connections, results = Connections(), list[Drilled]()
+    stage, results = Stage(), list[Drilled]()
     whole: dict[str, str] = {}
     """Route → what it says where nothing goes wrong."""
     for drill in drills:
         alone = _alone(declaration, drill)
         name = str(next(iter(alone.routes.routes)))
         if name not in whole:
-            whole[name] = (await _ask(*_made(alone, {}, connections), drill)).text
-        results.append(await _run(alone, drill, connections, whole[name]))
+            with stage.set(alone, {}) as route:
+                whole[name] = (await _ask(route, drill)).text
+        with stage.set(alone, {str(target): _list(faults) for target, faults in drill.given.items()}) as route:
+            results.append(await _run(route, drill, whole[name]))
     return results
 
 
+class Stage:
+    """Where drills are played, one after the other: what their builds share, which nothing that happens in one of them changes."""
+
+    def __init__(self) -> None:
+        self._connections = Connections()
+        self._load = cache(load)  # a file of tools is run once, however many drills there are
+
+    @contextmanager
+    def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
+        """The one route of this declaration, its targets played."""
+        clock = asyncio.get_running_loop().time
+        ground = Ground(partial(_opened, given), clock, partial(random.Random, 0), self._load)
+        generation = build(declaration, Kept(self._connections), ground)
+        try:
+            yield next(iter(generation.routes.values()))
+        finally:
+            generation.discard()
+
+
 def _alone(declaration: Declaration, drill: Drill) -> Declaration:
-    """Only the route that is asked, with what it needs, and no target left out."""
+    """Only the route that is asked, with what it needs, and no target left out. By a name of its own: what serves may have the same text."""
     all_of_it = declaration.routes
     name = next((name for name, route in all_of_it.routes.items() if drill.ask.model in (name, *route.aliases)), drill.ask.model)
     route = all_of_it.routes[name]
@@ -126,29 +147,20 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
     routes = replace(all_of_it, server=server, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
     pipelines = {route.pipeline: declaration.pipelines[route.pipeline]}
     tools = {one: declaration.tools[one] for one in route.tool_sets}
-    return replace(declaration, routes=routes, pipelines=pipelines, tools=tools, skipped={})
+    digest = f"{declaration.digest}_drilled"
+    return replace(declaration, digest=digest, routes=routes, pipelines=pipelines, tools=tools, skipped={})
 
 
-async def _run(declaration: Declaration, drill: Drill, connections: Connections, whole: str) -> Drilled:
-    given = {str(target): _list(faults) for target, faults in drill.given.items()}
-    route, clock = _made(declaration, given, connections)
+async def _run(route: Compiled, drill: Drill, whole: str) -> Drilled:
     came = _Came([])
     for number in range(drill.ask.times):
         if number and drill.ask.every:
             await asyncio.sleep(drill.ask.every)
-        came = await _ask(route, clock, drill)
+        came = await _ask(route, drill)
     return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, whole)), _said(came.tried), round(came.seconds, 3))
 
 
-def _made(declaration: Declaration, given: dict[str, Sequence[Fault]], connections: Connections) -> tuple[Compiled, Clock]:
-    """The one route of this declaration, its targets played."""
-    clock = asyncio.get_running_loop().time
-    ground = Ground(partial(_opened, given), clock, partial(random.Random, 0))
-    generation = build(declaration, Kept(connections), ground)
-    return next(iter(generation.routes.values())), clock
-
-
-def _opened(given: dict[str, Sequence[Fault]], name: str, declared: Declared, connect: float, connections: Connections) -> Target:
+def _opened(given: Mapping[str, Sequence[Fault]], name: str, declared: Declared, connect: float, connections: Connections) -> Target:
     """A target that is what it is declared to be, but for its answers."""
     try:
         real = open_target(name, declared, connect, connections)
@@ -162,7 +174,7 @@ def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:
 
 
 def _played(name: str, model: str, faults: Sequence[Fault]) -> Answer:
-    left = list(faults)
+    left = [fault for fault in faults for _ in range(fault.times or 1)]
 
     async def played(ask: Ask) -> Events:
         fault = left.pop(0) if len(left) > 1 else left[0]
@@ -176,9 +188,11 @@ def _played(name: str, model: str, faults: Sequence[Fault]) -> Answer:
         yield Start(name, model)
         words = [] if fault.what == "empty" else _rest(ask).split(" ")
         for number, word in enumerate(words):
-            if number >= len(words) / 2 and fault.what in ("cut", "stall"):
-                await asyncio.sleep(FOREVER if fault.what == "stall" else 0)
-                raise TargetDown(name, "cut")
+            if number == len(words) // 2 and fault.what in ("cut", "stall"):
+                if fault.what == "stall":
+                    await asyncio.sleep(fault.lasts or FOREVER)
+                if fault.lasts is None:
+                    raise TargetDown(name, "cut")
             yield Text(word if number == len(words) - 1 else f"{word} ")
             await asyncio.sleep(PACE)
         yield Finish("stop", Usage(1, len(words)))
@@ -192,8 +206,9 @@ def _rest(ask: Ask) -> str:
     return WORDS.removeprefix(said).lstrip() if said and WORDS.startswith(said) else WORDS
 
 
-async def _ask(route: Compiled, clock: Clock, drill: Drill) -> _Came:
+async def _ask(route: Compiled, drill: Drill) -> _Came:
     """Ask once."""
+    clock = asyncio.get_running_loop().time
     began = clock()
     total = route.declared.timeout.total
     asked = (Message("user", (drill.ask.text,)),)
@@ -233,8 +248,10 @@ def _faults(drill: Drill, came: _Came, whole: str) -> list[str]:
     compare("events", expect.events and list(expect.events), _kinds(came.events))
     finish = came.events[-1].reason if came.events and isinstance(came.events[-1], Finish) else "none"
     compare("finish", expect.finish, finish)
-    if expect.within is not None and came.seconds > expect.within:
-        found.append(f"it took {came.seconds:.2f} s, {expect.within:g} s were expected at most")
+    if expect.within is not None and came.seconds > expect.within.most:
+        found.append(f"it took {came.seconds:.2f} s, {expect.within.most:g} s were expected at most")
+    if expect.within is not None and came.seconds < expect.within.least:
+        found.append(f"it took {came.seconds:.2f} s, {expect.within.least:g} s were expected at least")
     return found
 
 

@@ -174,11 +174,12 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides."""
+    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides, who runs its tools' files."""
 
     open: Callable[[str, Declared, float, Connections], Target] = open_target
     clock: Clock = time.monotonic
     chance: Callable[[], random.Random] = random.Random
+    load: Callable[[str, str, Path, str], ToolSet] = load
 
 
 def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
@@ -386,7 +387,7 @@ class _Builder:
             self._complaints.add(named.place, f"there is no tools/{named.source}.py{did_you_mean(named.text, known)}")
             return None
         try:
-            return load(named.text, texts[file], Path(self._declaration.snapshot.root, file), self._declaration.digest)
+            return self._ground.load(named.text, texts[file], Path(self._declaration.snapshot.root, file), self._declaration.digest)
         except Misfit as misfit:
             self._complaints.add(misfit.place or named.place, misfit.message)
             return None

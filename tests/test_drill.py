@@ -1,12 +1,19 @@
 """Drills: faults played through the code that serves, by a clock that jumps."""
 
+import copy
 import json
+import operator
 import re
 import shutil
+import sys
 import time
+from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from router.commands import main
 from router.config import load
@@ -58,6 +65,9 @@ def drill(given: str, expect: str, ask: str = "{model: gpt-4}") -> str:
         ("{a: cut, b: 503}", "[a cut, b status_503, c ok]"),
         ("{a: cut, b: cut, c: cut after 1s}", None),
         ("{a: stall}", "[a timeout_idle, b ok]"),
+        ("{a: stall for 14s}", "[a ok]"),
+        ("{a: stall for 16s}", "[a timeout_idle, b ok]"),
+        ("{a: [503 times 2, ok], b: [401 times 1, ok]}", "[a status_503, a status_503, b status_401, c ok]"),
         ("{a: too_long, b: too_long}", "[a context_too_long, b context_too_long, c ok]"),
     ],
 )
@@ -83,6 +93,8 @@ def test_time_is_the_drills_own(workspace: Workspace) -> None:
     (late,) = ran(workspace, drill("{a: silent}", "{within: 11s}"))
     assert 11 < late.seconds < 11.4
     assert late.faults == (f"it took {late.seconds:.2f} s, 11 s were expected at most",)
+    (early,) = ran(workspace, drill("{}", "{within: 3s..5s}"))
+    assert early.faults == (f"it took {early.seconds:.2f} s, 3 s were expected at least",)
 
 
 def test_what_came_otherwise_is_told(workspace: Workspace) -> None:
@@ -114,6 +126,10 @@ def test_an_answer_that_lost_a_word_is_no_answer(workspace: Workspace) -> None:
         (drill("{a: 200}", "{}"), "`200` is nothing a target does"),
         (drill("{a: okay}", "{}"), "`okay` is nothing a target does"),
         (drill("{a: silent retry 3s}", "{}"), "`retry` goes with a status"),
+        (drill("{a: cut for 3s}", "{}"), "`for` goes with stall"),
+        (drill("{a: 503 times 3}", "{}"), "a: `times` is for what others follow"),
+        (drill("{a: [ok, 503 times 3]}", "{}"), "a: `times` is for what others follow"),
+        (drill("{}", "{within: 5s..3s}"), "`5s..3s` runs backwards"),
         (drill("{}", "{}", "{model: gpt-4, times: 0}"), "times must be from 1 to 1000"),
         (drill("{}", "{fails: timeout, finish: stop}"), "an answer that fails has no finish reason"),
         (drill("{}", "{events: [Txt]}"), "Txt"),
@@ -148,6 +164,20 @@ def test_the_command_says_how_each_went(workspace: Workspace, capsys: pytest.Cap
     assert "routes.yaml:12:12: the drill `bad` fails: served by c was expected, it was b (tried: " in capsys.readouterr().err
 
 
+def test_a_file_of_tools_is_run_once_and_let_go(workspace: Workspace) -> None:
+    """However many drills there are, and whatever serves keeps its own."""
+    file = workspace.root / "ran"
+    tool = f'with open({str(file)!r}, "a") as file:\n    file.write("x")\n\n\ndef counted() -> str:\n    """Count."""\n'
+    workspace.write("tools/counted.py", tool)
+    workspace.write("routes.yaml", routes(THREE, "targets: [b]\n    tools: [counted]", "drills:\n" + drill("{}", "{}") * 3))
+    declaration = load(workspace.root / "routes.yaml")
+    serves = build(declaration)
+    assert [one.faults for one in drilled(declaration)] == [(), (), ()]
+    assert file.read_text(encoding="utf-8") == "xx"  # for what serves, and for all of the drills
+    assert [name for name in sys.modules if name.endswith(".counted")] == [f"router_tools_{declaration.digest}.counted"]
+    serves.discard()
+
+
 async def test_an_edit_of_which_a_drill_fails_does_not_go_live(workspace: Workspace) -> None:
     """It is refused like one with a mistake; and goes live when the drill holds."""
     more = "server: {reload: {when: off, drills: true}}\ndrills:\n" + drill("{b: 503}", "{served_by: c}")
@@ -166,59 +196,82 @@ async def test_an_edit_of_which_a_drill_fails_does_not_go_live(workspace: Worksp
         assert (await client.ask()).text == "c"
 
 
-POLICIES = {
-    "order": (r"targets: \[gpt-4o, claude, big, demo\]", "targets: [claude, gpt-4o, big, demo]"),
-    "order, last": (r"targets: \[gpt-4o, claude, big, demo\]", "targets: [gpt-4o, claude, big]"),
-    "order of titles": (r"targets: \[gpt-4o-mini, claude, demo\]", "targets: [gpt-4o-mini, demo]"),
-    "retry.attempts": (r"attempts: 2", "attempts: 1"),
-    "retry.attempts, more": (r"attempts: 2", "attempts: 3"),
-    "retry.backoff, least": (r"0\.25s\.\.4s", "2s..4s"),
-    "retry.backoff, less": (r"0\.25s\.\.4s", "0.25s..3s"),
-    "retry.backoff, more": (r"0\.25s\.\.4s", "0.25s..8s"),
-    "first_token, less": (r"first_token: 10s", "first_token: 5s"),
-    "first_token, more": (r"first_token: 10s", "first_token: 15s"),
-    "first_token of thinkers": (r"first_token: 60s, idle: 60s", "first_token: 30s, idle: 60s"),
-    "idle, more": (r"idle: 15s", "idle: 25s"),
-    "breaker.failures, less": (r"failures: 5", "failures: 4"),
-    "breaker.failures, more": (r"failures: 5", "failures: 6"),
-    "breaker.within, less": (r"within: 30s", "within: 15s"),
-    "breaker.within, more": (r"within: 30s", "within: 60s"),
-    "breaker.open, less": (r"open: 4s", "open: 1s"),
-    "breaker.open, more": (r"open: 4s", "open: 15s"),
-    "rescue": (r"rescue:  continue", "rescue:  fail"),
-}
+SHIPPED = yaml.safe_load((ROOT / "routes.yaml").read_text(encoding="utf-8"))
+POLICIES = ("timeout", "retry", "breaker", "rescue", "targets")
+"""Keys of `defaults` and of a route whose lines say what becomes of a failure."""
+BESIDE = ("timeout.connect", "timeout.tool")
+"""What a played target has no part in: it has no connection, and calls no tool."""
+
+
+def others(value: Any) -> Iterator[Any]:
+    """What else a policy may say: a number a little more and less, a time half and twice as long, one out of an order, two swapped."""
+    match value:
+        case [*order]:
+            for number, one in enumerate(order):
+                yield order[:number] + order[number + 1 :]
+                if number:
+                    yield [*order[: number - 1], one, order[number - 1], *order[number + 1 :]]
+        case int():
+            yield from (value - 1, value + 1)
+        case "continue":
+            yield "fail"
+        case str() if ".." in value:
+            least, _, most = value.partition("..")
+            yield from (f"{other}..{most}" for other in others(least))
+            yield from (f"{least}..{other}" for other in others(most))
+        case str():
+            number = value.rstrip("msh%")
+            yield from (f"{float(number) * factor:g}{value.removeprefix(number)}" for factor in (0.5, 2))
+        case _:
+            raise AssertionError(value)
+
+
+def policies(keys: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    """Each policy line under these keys, by its name with dots."""
+    for key in POLICIES:
+        for inner, value in keys[key].items() if isinstance(keys.get(key), dict) else [("", keys[key])] if key in keys else []:
+            if (line := f"{key}.{inner}".rstrip(".")) not in BESIDE:
+                yield f"{name}.{line}", value
+
+
+LINES = dict(
+    [
+        *policies(SHIPPED["defaults"], "defaults"),
+        *(line for name, route in SHIPPED["routes"].items() for line in policies(route, f"routes.{name}")),
+    ]
+)
 
 
 def test_the_shipped_drills_hold(shipped: Workspace) -> None:
     """With no key set at all."""
     results = drilled(load(shipped.root / "routes.yaml"))
-    assert len(results) >= 16
+    assert len(results) > 30
     assert [one for one in results if one.faults] == []
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_change_of_any_policy_of_the_shipped_example_fails_a_drill(shipped: Workspace, policy: str) -> None:
-    """So none of them can be changed by accident."""
-    pattern, instead = POLICIES[policy]
-    text = (ROOT / "routes.yaml").read_text(encoding="utf-8")
-    changed, count = re.subn(pattern, instead, text, count=1)
-    assert count == 1
-    shipped.write("routes.yaml", changed)
-    assert [one.name for one in drilled(load(shipped.root / "routes.yaml")) if one.faults]
+@pytest.mark.parametrize("line", LINES)
+def test_a_change_of_any_policy_line_of_the_shipped_example_fails_a_drill(shipped: Workspace, line: str) -> None:
+    """Either way: so none of them can be changed by accident."""
+    *path, key = line.split(".")
+    for other in others(LINES[line]):
+        changed = copy.deepcopy(SHIPPED)
+        reduce(operator.getitem, path, changed)[key] = other
+        shipped.write("routes.yaml", yaml.safe_dump(changed))
+        assert [one.name for one in drilled(load(shipped.root / "routes.yaml")) if one.faults], (line, other)
 
 
 def test_fifty_drills_take_no_time(shipped: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Half an hour by their own clock. What it took is printed; the bound leaves room for a busy machine."""
+    """Half an hour and more by their own clock is two seconds of a processor's. What it took is printed."""
     text = (ROOT / "routes.yaml").read_text(encoding="utf-8")
     head, _, drills = text.partition("\ndrills:")
     drills = drills.partition("\n")[2]
-    shipped.write("routes.yaml", f"{head}\ndrills:\n" + drills * 4)
+    shipped.write("routes.yaml", f"{head}\ndrills:\n" + drills * 2)
     declaration = load(shipped.root / "routes.yaml")
     drilled(declaration, [declaration.routes.drills[0].name])
-    began = time.monotonic()
+    began = time.process_time()
     results = drilled(declaration)
-    took = time.monotonic() - began
+    took = time.process_time() - began
     with capsys.disabled():
         print(f"\n{len(results)} drills, {sum(one.seconds for one in results):.0f} s of their own time: {took:.2f} s")  # noqa: T201 - asked for
     assert len(results) >= 50
-    assert took < 10
+    assert took < 2

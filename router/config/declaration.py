@@ -35,6 +35,7 @@ from router.config.values import (
     Span,
     Title,
     WebAddress,
+    Within,
     loopback,
 )
 from router.errors import Misfit, Place
@@ -531,7 +532,7 @@ class Expect:
     served_by: the target that spoke last
     tried: every try in order, target and outcome, e.g. gpt-4o status_503
     events: the kinds of events, runs as one, e.g. [Start, Text, Finish]
-    within: the whole answer takes no longer
+    within: the whole answer takes no longer, e.g. 3s; or as long as this, e.g. 1.5s..3s
     finish: the finish reason
     fails: the code of the error it ends with
     """
@@ -539,7 +540,7 @@ class Expect:
     served_by: Reference | None = None
     tried: tuple[str, ...] | None = None
     events: tuple[Literal["Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolResult", "Finish", "Failure"], ...] | None = None
-    within: Seconds | None = None
+    within: Within | None = None
     finish: Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"] | None = None
     fails: str | None = None
 
@@ -562,6 +563,12 @@ class Drill:
     given: dict[Reference, Deed | tuple[Deed, ...]] = field(default_factory=dict[Reference, Deed | tuple[Deed, ...]])
     ask: DrillAsk
     expect: Expect
+
+    def __post_init__(self) -> None:
+        for target, faults in self.given.items():
+            last = faults[-1:] if isinstance(faults, tuple) else (faults,)
+            if any(fault.times is not None for fault in last):
+                raise Misfit(f"{target}: `times` is for what others follow: what stands last is done again and again", "given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,14 @@ def _written_span(span: Span) -> str:
     return f"{written_duration(span.least)}..{written_duration(span.most)}"
 
 
+def _within(text: str) -> Span:
+    return _span(text) if ".." in text else Span(0, duration(text))
+
+
+def _written_within(span: Span) -> str:
+    return _written_span(span) if span.least else written_duration(span.most)
+
+
 def _written_share(share: float) -> str:
     return f"{share * 100:.10g}%"
 
@@ -137,16 +145,23 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a target does when a drill asks it. `status`: an HTTP status it answers with; `after`, `retry`: seconds."""
+    """What a target does when a drill asks it. `status`: an HTTP status it answers with; `after`, `retry`: seconds; `lasts`: seconds of
+    a stall that ends, None for one that does not; `times`: at so many tries, None where nothing is said.
+    """
 
     what: str
     status: int | None = None
     after: float = 0.0
     retry: float | None = None
+    lasts: float | None = None
+    times: int | None = None
 
 
 FAULTS = ("ok", "cut", "stall", "silent", "empty", "down", "too_long", "filtered")
-FAULT = rf"(?P<what>[a-z_]+|[45]\d\d)( after (?P<after>{DURATION}))?( retry (?P<retry>{DURATION}))?"
+FAULT = (
+    rf"(?P<what>[a-z_]+|[45]\d\d)( for (?P<lasts>{DURATION}))?( after (?P<after>{DURATION}))?"
+    rf"( retry (?P<retry>{DURATION}))?( times (?P<times>[1-9]\d{{0,2}}))?"
+)
 
 
 def _fault(text: str) -> Fault:
@@ -157,8 +172,11 @@ def _fault(text: str) -> Fault:
         raise Misfit(f"`{text}` is nothing a target does: write a status such as 503, or {words}; and how late, e.g. ok after 12s")
     if hit["retry"] and not what.isdigit():
         raise Misfit(f"`{text}`: `retry` goes with a status, as the Retry-After of a provider, e.g. 429 retry 30s")
-    after = _duration(hit["after"]) if hit["after"] else 0.0
-    return Fault(what, int(what) if what.isdigit() else None, after, _duration(hit["retry"]) if hit["retry"] else None)
+    if hit["lasts"] and what != "stall":
+        raise Misfit(f"`{text}`: `for` goes with stall, e.g. stall for 12s")
+    after, retry, lasts = (_duration(hit[group]) if hit[group] else None for group in ("after", "retry", "lasts"))
+    times = int(hit["times"]) if hit["times"] else None
+    return Fault(what, int(what) if what.isdigit() else None, after or 0.0, retry, lasts, times)
 
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
@@ -255,6 +273,7 @@ def _redis_address(text: str) -> Secret:
 Seconds = Annotated[float, Spelled("duration", duration, f"^{DURATION}$", "10s", written_duration)]
 ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_size)]
 Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
+Within = Annotated[Span, Spelled("time", _within, rf"^({DURATION}\.\.)?{DURATION}$", "3s", _written_within)]
 Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", _written_share)]
 Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http://localhost:3000")]
 WebAddress = Annotated[str, Spelled("web address", web_address, r"^(https?://|\$\{)", "https://host/v1")]
