@@ -1,5 +1,8 @@
 """What may be spent beyond the one call a question costs: second tries, second targets."""
 
+ONE = 1 - 1e-9
+"""A call, as floats add it up: ten tenths are a little less than one."""
+
 
 class Allowance:
     """Each thing that earns puts a share of a call by, each extra call takes a whole one.
@@ -19,7 +22,7 @@ class Allowance:
 
     def spend(self) -> bool:
         """Whether one more call may be made. A yes is taken for made."""
-        if self._held < 1:
+        if self._held < ONE:
             return False
         self._held -= 1
         return True
