@@ -26,7 +26,7 @@ from router.events import Answer, Events, Start
 from router.targets import completions
 from router.targets.http import Rest
 from router.targets.retold import Google, Retold
-from router.targets.speech import Speech
+from router.targets.speech import BROKEN, Speech
 from router.targets.verdict import verdict
 
 log = logging.getLogger("router.targets")
@@ -479,7 +479,10 @@ class Hearing:
             self._speech.call(index, call.id or "", call.function.name or "", call.function.arguments or "")
 
     def _finish(self, reason: str) -> None:
-        if self._stream.received_finish_reason or self._stream.intermittent_finish_reason:
+        told = self._stream.received_finish_reason or self._stream.intermittent_finish_reason
+        if told and told.lower() in BROKEN:
+            self._speech.finish(told)  # LiteLLM calls it stop
+        elif told:
             # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
             self._speech.finish("stop" if reason == "tool_calls" else reason)
 

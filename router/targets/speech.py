@@ -32,6 +32,9 @@ REASONS: dict[str, Reason] = {
     "unknown": "unknown",
 }
 
+BROKEN = frozenset({"error", "network_error", "abort", "insufficient_system_resource"})
+"""Reasons that are no end: what a provider says whose own source broke off (OpenRouter and Mistral, Z.ai, vLLM, DeepSeek)."""
+
 MAX_CALLS = 128
 MAX_DEPTH = 100
 """Levels of nesting in one call's arguments: what can just be read can no longer be written, not in calls of Python's own."""
@@ -255,7 +258,7 @@ class Speech:
         self._usage = Usage(tokens(input_tokens), tokens(output_tokens))
 
     def end(self) -> Iterator[Event]:
-        """The rest, and the Finish. TargetDown where the provider stopped without an end."""
+        """The rest, and the Finish. TargetDown where the provider stopped without an end, or says that it broke off."""
         if rest := self._thought.end():
             self._extend_run(Thought, rest)
         if rest := self._text.end():
@@ -266,7 +269,7 @@ class Speech:
         if self._opening is not None:
             self._settled(self._opening)
         yield from self.take()
-        if self._reason is None:
+        if self._reason is None or self._reason.lower() in BROKEN:
             raise TargetDown(self.target, "cut")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]
         for pending in calls:

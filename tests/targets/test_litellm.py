@@ -220,6 +220,15 @@ async def test_an_end_that_nobody_said_is_none(frames: tuple[bytes, ...]) -> Non
     assert caught.value.outcome == "cut"
 
 
+@pytest.mark.parametrize(("reason", "outcome"), [("abort", "cut"), ("insufficient_system_resource", "cut"), ("error", "connection")])
+async def test_an_end_that_is_an_error_is_none(reason: str, outcome: str) -> None:
+    """LiteLLM says stop where the provider says that it broke off, but for `error`, at which it raises one of its own."""
+    async with provider(Reply((chunk({"content": "Hi"}), chunk({}, reason), DONE))) as fake:
+        with pytest.raises(TargetDown) as caught:
+            await heard(declared(fake.base))
+    assert caught.value.outcome == outcome
+
+
 OLLAMAS = (
     b'{"model":"m","message":{"role":"assistant","content":"Hi"},"done":false}\n'
     b'{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":1}\n'

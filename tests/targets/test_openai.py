@@ -252,6 +252,7 @@ WRONG: dict[str, tuple[Reply, str, str]] = {
     "an error after the end of nothing": (Reply((chunk({}, "length"), frame({"error": {"code": 503}}))), "TargetDown", "status_503"),
     "a broken connection": (Reply((chunk({"content": "Hi"}),), drop=True), "TargetDown", "cut"),
     "an end without a finish": (Reply((chunk({"content": "Hi"}),)), "TargetDown", "cut"),
+    "an end that is an error": (Reply((chunk({"content": "Hi"}), chunk({}, "error"), DONE)), "TargetDown", "cut"),
     "an empty body": (Reply(()), "TargetDown", "cut"),
     "a frame without end": (Reply((b"data: " + b"x" * 6_000_000, b"x" * 6_000_000)), "TargetDown", "malformed"),
 }

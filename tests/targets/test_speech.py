@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from router.errors import ContentFiltered, TargetDown
 from router.events import Event, Finish, Text, Thought, ToolCall, ToolInput, Usage
-from router.targets.speech import Speech
+from router.targets.speech import BROKEN, Speech
 
 Delta = tuple[int, str, str, str]
 """Index, id, name, a piece of the arguments."""
@@ -184,6 +184,19 @@ def test_no_reason_is_a_cut() -> None:
     speech.text("Hi")
     with pytest.raises(TargetDown) as caught:
         list(speech.end())
+    assert caught.value.outcome == "cut"
+
+
+@pytest.mark.parametrize("reason", sorted(BROKEN))
+def test_a_provider_that_says_it_broke_off_did(reason: str) -> None:
+    """What was said is kept, and the answer is not taken for whole."""
+    speech = Speech("a")
+    speech.text("Hi")
+    speech.finish(reason.upper())
+    rest = speech.end()
+    assert next(rest) == Text("Hi")
+    with pytest.raises(TargetDown) as caught:
+        next(rest)
     assert caught.value.outcome == "cut"
 
 
