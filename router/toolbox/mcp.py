@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from router.chat import Json, JsonObject, ToolSpec, deeper, mended, whole
 from router.config.tool_servers import TOOL_NAME, ToolServer
 from router.errors import Misfit, ToolError
+from router.toolbox.bounded import bounded
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -220,10 +221,12 @@ class McpServer:
             import httpx2  # noqa: PLC0415
             from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
 
-            headers = {"authorization": f"Bearer {declared.token.value}"} if declared.token else {}
+            headers = {"accept-encoding": "identity"}
+            if declared.token is not None:
+                headers["authorization"] = f"Bearer {declared.token.value}"
             limits = httpx2.Timeout(START, read=10 * EVERY)  # a stream may say nothing for long; what is asked has deadlines of its own
             async with (
-                httpx2.AsyncClient(headers=headers, timeout=limits, trust_env=False) as http,
+                httpx2.AsyncClient(headers=headers, timeout=limits, trust_env=False, event_hooks={"response": [bounded]}) as http,
                 streamable_http_client(str(declared.mcp), http_client=http) as streams,
             ):
                 yield streams

@@ -1,15 +1,17 @@
 """Tools of a real MCP server: offered, called, and whatever becomes of the server meanwhile."""
 
 import asyncio
+import gzip
 import json
 import logging
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx2
 import pytest
 
 from router.chat import Json
@@ -17,6 +19,7 @@ from router.config.tool_servers import ToolServer
 from router.config.values import Name, Secret
 from router.errors import ToolError
 from router.toolbox import Grant, McpServer, Toolbox
+from router.toolbox.bounded import MOST, bounded
 from router.toolbox.mcp import MOST_SCHEMA, _spec
 from tests.conftest import Answered, Client, Workspace, direct_target, routes, serving
 from tests.provider import Provider, Reply, calls, provider, text
@@ -200,6 +203,49 @@ async def test_a_long_result_is_cut() -> None:
         said, is_error = await box(server).run("long", {"size": 300_000})
         assert str(said).endswith(" … (cut: the result was longer)")
         assert not is_error
+
+
+async def test_a_message_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """The connection is given up, and another opened."""
+    async with over_http(tmp_path) as server:
+        await until(lambda: server.here)
+        with pytest.raises(ToolError):
+            await server.call("long", {"size": MOST + 1})
+        await back(server)
+        assert await server.call("add", {"a": 1, "b": 2}) == ({"result": 3}, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "chunks", "fits"),
+    [
+        ("application/json", [b"x" * MOST], True),
+        ("application/json", [b"x" * MOST, b"x"], False),
+        ("application/json", [b"\n\n" * MOST], False),
+        ("text/event-stream", [b"data: x\n\n" * 1000] * 2000, True),
+        ("text/event-stream", [b"x" * MOST, b"\n\n", b"x" * MOST], True),
+        ("text/event-stream", [b"x" * (MOST - 3), b"\r\n\r", b"\n" + b"x" * MOST], True),
+        ("text/event-stream", [b"x" * MOST, b"\nx"], False),
+    ],
+)
+async def test_messages_are_bounded_and_streams_are_not(kind: str, chunks: list[bytes], fits: bool) -> None:
+    """A stream of small events may be as long as it likes, however it is cut up."""
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        for chunk in chunks:
+            yield chunk
+
+    response = httpx2.Response(200, headers={"content-type": kind}, content=body())
+    await bounded(response)
+    with nullcontext() if fits else pytest.raises(httpx2.ReadError):
+        assert len(await response.aread()) == sum(map(len, chunks))
+
+
+async def test_a_packed_message_is_not_unfolded() -> None:
+    """It would be counted before it is large."""
+    response = httpx2.Response(200, headers={"content-encoding": "gzip"}, stream=httpx2.ByteStream(gzip.compress(b"x")))
+    await bounded(response)
+    with pytest.raises(httpx2.ReadError):
+        await response.aread()
 
 
 async def test_closing_ends_the_command() -> None:

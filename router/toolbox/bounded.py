@@ -1,0 +1,45 @@
+"""What one message of a tool server over HTTP may hold: its library reads each whole before anybody can look at it."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import httpx2
+
+MOST = 8 * 1024 * 1024
+"""Bytes of one message: a body, or an event of a stream, which may go on for as long as it likes. A result that a model is shown is
+cut far below that."""
+BLANKS = b"\n\n", b"\r\r", b"\r\n\r\n"
+"""What ends an event (HTML Living Standard, 9.2)."""
+
+
+async def bounded(response: "httpx2.Response") -> None:
+    """A hook of a client: of this response no message may be larger. httpx2.ReadError at what is too large, or packed: that unfolds
+    to a thousand times as much, after it was counted.
+    """
+    import httpx2  # noqa: PLC0415 - of an extra
+
+    stream = cast("httpx2.AsyncByteStream", response.stream)
+    many = response.headers.get("content-type", "").startswith("text/event-stream")
+    packed = response.headers.get("content-encoding", "identity") != "identity"
+
+    class Bounded(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            held, last = 0, b""
+            async for chunk in stream:
+                if packed or (held := _held(held, last, chunk) if many else held + len(chunk)) > MOST:
+                    raise httpx2.ReadError("a message that is too large, or packed")
+                last = chunk[-3:]
+                yield chunk
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+    response.stream = Bounded()
+
+
+def _held(held: int, last: bytes, chunk: bytes) -> int:
+    """Bytes since the end of the last event."""
+    joined = last + chunk
+    ended = max(at + len(blank) if (at := joined.rfind(blank)) >= 0 else -1 for blank in BLANKS)
+    return held + len(chunk) if ended < 0 else len(joined) - ended
