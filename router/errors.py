@@ -32,7 +32,7 @@ from typing import ClassVar, Self
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target: how it ended (`ok` or a categorical outcome), and after how many seconds.
+    """One try at one target: how it ended (`ok`, a categorical outcome, or LET_GO), and after how many seconds.
 
     first: seconds until it started to speak; None where it never did
     wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
@@ -45,6 +45,10 @@ class Attempt:
     first: float | None = None
     wait: float | None = None
     began: float = 0.0
+
+
+LET_GO = ""
+"""The outcome of a try that was running when nobody waited for it any more, until somebody says why that was so."""
 
 
 @dataclass(frozen=True, slots=True)

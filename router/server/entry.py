@@ -6,11 +6,11 @@ The log line, the metrics, the admin pages and the traces are all made of it, on
 import math
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from router.config.limits import Price
-from router.errors import Attempt
+from router.errors import LET_GO, Attempt
 from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 
 MOST_PAUSES = 10_000
@@ -19,6 +19,8 @@ CHARACTERS = 4
 """Of a token, as a rule: what is estimated by where nobody counted."""
 REASONS = frozenset({*get_args(Reason), "resumed", "stop_asked", "nothing_to_resume", "stopped"})
 """Outcomes that are no failure."""
+CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
+"""The outcome of a request → that of a try which was let go with it; `abandoned` for all others."""
 STRANGE = "other"
 """The name of a tool that the route does not grant: whatever the model made up goes nowhere."""
 
@@ -67,6 +69,9 @@ class Entry:
     """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
+    """As far as the events told; all of them, once the request is over."""
+    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
+    """Those of its `Ask`, which has them sooner, and also where no event tells of them."""
     usage: Usage | None = None
     """As the providers counted."""
     asked: int = 0
@@ -180,8 +185,16 @@ class Entry:
             return None
         return max(0.0, self.opened - self.began - first)
 
+    def tally(self) -> None:
+        """Its outcome is known: so is how those tries ended which were let go with it."""
+        why = CUT_SHORT.get(self.outcome, "abandoned")
+        tried = [replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call]
+        self.attempts = tuple(tried) or self.attempts
+
     def close(self) -> None:
         """The request is over."""
+        self.tally()
+        self.tried = []
         self.ended = time.monotonic()
         for observe in self.observers:
             observe(self)

@@ -151,7 +151,7 @@ class Exports:
             f"chat {whose['gen_ai.request.model']}",
             below,
             self.kinds.CLIENT,
-            (_ns(entry, attempt.began), _ns(entry, attempt.began + attempt.seconds)),
+            (_ns(entry, attempt.began), _ns(entry, min(attempt.began + attempt.seconds, entry.ended))),  # its seconds are rounded
             {**whose, **error, "router.target": attempt.target, "router.retry_after": attempt.wait},
         )
         self.duration.record(attempt.seconds, {**whose, **error})
