@@ -26,7 +26,7 @@ The type decides what happens next; nobody looks into a message.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 
@@ -37,6 +37,7 @@ class Attempt:
     first: seconds until it started to speak; None where it never did
     wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
     began: when it was asked, by the clock of time.monotonic
+    model: what its provider calls the model that answered, for the traces of this process alone; empty where it did not say
     """
 
     target: str
@@ -45,6 +46,7 @@ class Attempt:
     first: float | None = None
     wait: float | None = None
     began: float = 0.0
+    model: str = field(default="", compare=False)
 
 
 LET_GO = ""

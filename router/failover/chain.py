@@ -89,7 +89,7 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
             if isinstance(event, Finish):
                 if (rest := heard.rest()) is not None:
                     yield rest
-                chain.finished(opened)
+                chain.finished(opened, event.model)
                 yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
                 return
             if (seen := heard.see(event)) is not None:
@@ -148,9 +148,9 @@ class Chain:
         self.note(replace(opened.ended(LET_GO), first=None))
         await opened.close()
 
-    def finished(self, opened: Opened) -> None:
-        """A stream came to its end."""
-        self.note(opened.ended("ok"))
+    def finished(self, opened: Opened, model: str) -> None:
+        """A stream came to its end. `model`: as its provider calls it."""
+        self.note(replace(opened.ended("ok"), model=model))
         opened.candidate.standing.breaker.succeeded(opened.admission)
         opened.candidate.standing.retries.earn()
 

@@ -89,6 +89,8 @@ class Entry:
     """Seconds waited between two pieces."""
     observers: Sequence["Observer"] = ()
     _rest: float | None = None
+    _waited: float | None = None
+    """Seconds until what came last."""
 
     def takes(self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price]) -> None:
         """The route it takes, and what is to be known of that."""
@@ -98,10 +100,14 @@ class Entry:
         """Note what matters of an event."""
         match event:
             case Text(text) | Thought(text):
+                if self._waited is not None:
+                    self._paused(self._waited)
                 self.said += len(text)
                 if self.first is None:
                     self.first = time.monotonic()
             case ToolInput(_, _, part):
+                if self._waited is not None:
+                    self._paused(self._waited)
                 self.said += len(part)
             case Start(target, _, attempts, used, cache, age):
                 self.target, self.cache, self.age = target, cache, age
@@ -111,7 +117,7 @@ class Entry:
                     self.opened = time.monotonic()
                 self.steps += 1
                 self.attempts = attempts
-                self._rest = None
+                self._waited = None
                 if used is not None:
                     self.usage = used + (self.usage or Usage())
                 elif self.said:
@@ -138,14 +144,19 @@ class Entry:
                 run.seconds, run.is_error = time.monotonic() - run.began, is_error
 
     def waits(self) -> None:
-        """Everything that came was passed on: from now on the next piece is waited for."""
-        self._rest = time.monotonic() if self.first is not None and len(self.pauses) < MOST_PAUSES else None
+        """Everything that came was passed on: from now on the next piece of this model call is waited for."""
+        self._rest = time.monotonic() if self.said and len(self.pauses) < MOST_PAUSES else None
 
     def goes_on(self) -> None:
-        """The next piece came."""
+        """Something came: the next piece, or a tool's result, or the end."""
         if self._rest is not None:
-            self.pauses.append(time.monotonic() - self._rest)
+            self._waited = time.monotonic() - self._rest
             self._rest = None
+
+    def _paused(self, seconds: float) -> None:
+        """It was the next piece."""
+        self.pauses.append(seconds)
+        self._waited = None
 
     @property
     def estimate(self) -> Usage | None:
