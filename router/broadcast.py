@@ -117,6 +117,11 @@ class Broadcast:
         over = self._task is not None and self._task.done()
         return over or (bool(self._events) and isinstance(self._events[-1], Finish | Failure))
 
+    @property
+    def left(self) -> bool:
+        """Whether nobody reads it any more, and no more is made of it."""
+        return not self._next and self._task is not None and self._task.done()
+
     # Who reads it.
 
     async def follow(self) -> Events:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Self, TypeAlias, cast
 
-from router.errors import Misfit
+from router.errors import Attempt, Misfit
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can hold."""
@@ -242,6 +242,8 @@ class Ask:
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
     cache: CacheControl = ANY_AGE
+    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False, repr=False)
+    """What was tried for it so far, for each model call: for whoever ends the answer, and is told by no event of what ran just then."""
 
     @property
     def size(self) -> int:

@@ -26,17 +26,18 @@ The type decides what happens next; nobody looks into a message.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target: how it ended (`ok` or a categorical outcome), and after how many seconds.
+    """One try at one target: how it ended (`ok`, a categorical outcome, or LET_GO), and after how many seconds.
 
     first: seconds until it started to speak; None where it never did
     wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
     began: when it was asked, by the clock of time.monotonic
+    model: what its provider calls the model that answered, for the traces of this process alone; empty where it did not say
     """
 
     target: str
@@ -45,6 +46,11 @@ class Attempt:
     first: float | None = None
     wait: float | None = None
     began: float = 0.0
+    model: str = field(default="", compare=False)
+
+
+LET_GO = ""
+"""The outcome of a try that was running when nobody waited for it any more, until somebody says why that was so."""
 
 
 @dataclass(frozen=True, slots=True)

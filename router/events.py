@@ -7,7 +7,7 @@ can derive it (step marks are the Starts; message and part ids belong to the wir
 """
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from router.chat import Ask, Json, JsonObject
@@ -97,12 +97,14 @@ class Finish:
     """The answer is whole. `usage` is summed over its model calls, None where no provider said.
 
     `cache` says whether that was spent for this request: of several who share an answer, the first to come to its end is told so.
+    `model`: what the provider calls the model of this call; of no account for what the answer is.
     """
 
     reason: Reason
     usage: Usage | None = None
     attempts: tuple[Attempt, ...] = ()
     cache: Cached = ""
+    model: str = field(default="", compare=False)
 
     @property
     def spent(self) -> Usage | None:

@@ -76,6 +76,8 @@ class Kept:
     )
     redis: Redis | None = None
     """What replicas share; None where `server.redis` is not declared."""
+    departed: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """Who is told each time that it goes away."""
     hints: Hints | None = None
     """What they tell each other of targets."""
     tool_servers: list[McpServer] = field(default_factory=list[McpServer])
@@ -218,7 +220,7 @@ class _Builder:
         self._declaration = declaration
         self._ground = ground
         self._before = before
-        self.kept = Kept(before.connections, before.local)
+        self.kept = Kept(before.connections, before.local, departed=before.departed)
         self._complaints: Complaints = declaration.complaints
         self.kept.redis = self._redis()
         if self.kept.redis is not None:
@@ -311,7 +313,7 @@ class _Builder:
         if before is not None and before.url == url and not before.closed:
             return before
         try:
-            return Redis(url)
+            return Redis(url, self.kept.departed)
         except Misfit as misfit:
             self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
             return None

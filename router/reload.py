@@ -10,7 +10,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,13 +116,26 @@ class Failed:
     at: float
 
 
+def _nobody() -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told of each edit that went live, and of each that could not."""
+
+    swapped: Callable[[], None] = _nobody
+    failed: Callable[[], None] = _nobody
+
+
 class Reload:
     """Serves what the files hold that `routes` begins with, while it is entered: as they change, where the configuration says so;
     else when it is asked to. `failed`: why their newest state is not served; None where it is.
     """
 
-    def __init__(self, live: Live, routes: Path, host: str = "127.0.0.1") -> None:
+    def __init__(self, live: Live, routes: Path, host: str = "127.0.0.1", listeners: Listeners | None = None) -> None:
         self._live = live
+        self._listeners = listeners or Listeners()
         self._routes = routes.absolute()
         self._host = host
         self._hint = asyncio.Event()
@@ -209,12 +222,14 @@ class Reload:
             if told:
                 return  # it was tried once more, and lacks what it lacked
             self.failures += 1
+            self._listeners.failed()
             complaints = [str(complaint) for complaint in error.complaints]
             log.warning("not reloaded", extra={"fields": {"generation": self._live.generation.digest, "complaints": complaints}})
             return
         self.failed = None
         if generation is not None:
             self.swaps += 1
+            self._listeners.swapped()
             self._live.swap(generation)
             generation.start()
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})

@@ -1,10 +1,15 @@
 """A canary in every secret: no byte that the process emits has it, whatever providers make of it."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey
 
+from tests.collector import attributes, collector
 from tests.conftest import Workspace
 from tests.process import process
 from tests.provider import Reply, chunk, error, frame, provider
@@ -21,6 +26,7 @@ ECHOES = {
     "frame": Reply((chunk({"content": "So "}), frame({"error": {"message": ECHO, "code": f"sk-{CANARY}"}}))),
     "garbage": Reply((chunk({"content": "So "}), b"data: " + ECHO.encode() + b"\n\n"), drop=True),
     "finish": Reply((chunk({"content": "So "}), chunk({}, f"sk-{CANARY}"))),
+    "name": Reply((chunk({"content": "So "}, model=ECHO), chunk({}, "stop", model=ECHO))),
     "tool": Reply(
         (chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": f"sk-{CANARY}", "arguments": "{}"}}]}), chunk({}, "tool_calls"))
     ),
@@ -29,9 +35,44 @@ SERVER = f"{{mcp: [sh, -c, 'echo $$SECRET; echo $$SECRET >&2; exit 3'], env: {{S
 """A tool server that says its secret wherever it can, and dies."""
 
 
+JWT_SECRET = f"jwt-{CANARY}-that-is-long-enough-for-a-signature"
+
+
+@asynccontextmanager
+async def echo() -> AsyncGenerator[str, None]:
+    """A Redis that says in its errors what it was sent; its address, with a password."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(task := asyncio.current_task())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        try:
+            while said := await reader.read(65536):
+                writer.write(b"-WRONGPASS " + said.replace(b"\r\n", b" ") + b"\r\n")
+        finally:
+            writer.close()
+            serving.discard(task)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"redis://:{CANARY}@127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    finally:
+        server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+def token() -> str:
+    """A caller's token."""
+    claims = {"iss": "issuer", "aud": "router", "sub": "alice", "exp": int(time.time()) + 600}
+    return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(JWT_SECRET), algorithms=["HS256"])
+
+
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
 async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, lane: str) -> None:
-    """Keys from the file, the environment and a secret file; an admin key; tool servers' secrets; an edit that cannot be served; all of the output and every page."""
+    """Keys from the file, the environment and a secret file; an admin key; a collector's token, a Redis' password, the secret of callers' tokens, and
+    those; tool servers' secrets; an edit that cannot be served. All of the output, every page, and every byte that a collector of traces gets.
+    """
     workspace.write("key.txt", f"sk-{CANARY}-file\n")
     via = ", via: litellm" if lane == "litellm" else ""
     async with AsyncExitStack() as stack:
@@ -43,12 +84,28 @@ async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, 
         echoing = (await stack.enter_async_context(provider(error(401, ECHO)))).base
         tools = f"[weather, {SERVER}, {{mcp: '{echoing}/mcp', token: '${{PROVIDER_KEY}}'}}]"
         made = "\n".join(f"  {name}: {{pipeline: chat, targets: [{name}], tools: {tools}, retry: {{attempts: 1}}}}" for name in ECHOES)
-        head = "server: {admin: {key: '${ADMIN_KEY}'}, reload: on}\ntargets:\n" + "\n".join(lines) + "\nroutes:\n"
+        there, bearer = await stack.enter_async_context(collector()), token()
+        server = (
+            "server:\n  admin: {key: '${ADMIN_KEY}'}\n  reload: on\n  redis: '${REDIS_URL}'\n"
+            f"  otel: {{endpoint: '{there.endpoint}', token: '${{OTEL_TOKEN}}', every: 1s}}\n"
+            "  auth: {jwt: {issuer: issuer, audience: router, algorithms: [HS256], secret: '${JWT_SECRET}'}}\n"
+        )
+        head = server + "targets:\n" + "\n".join(lines) + "\nroutes:\n"
         workspace.write("routes.yaml", head + made + "\n")
-        variables = {"PROVIDER_KEY": f"sk-{CANARY}-variable", "ADMIN_KEY": f"adm-{CANARY}"}
+        variables = {
+            "PROVIDER_KEY": f"sk-{CANARY}-variable",
+            "ADMIN_KEY": f"adm-{CANARY}",
+            "OTEL_TOKEN": f"otel-{CANARY}",
+            "JWT_SECRET": JWT_SECRET,
+        }
+        variables["REDIS_URL"] = await stack.enter_async_context(echo())
         router = await stack.enter_async_context(process(workspace.root, port=None, **variables))
-        emitted: list[str] = []
-        asked: list[str] = []
+        router.session.headers.update({"authorization": f"Bearer {bearer}", "x-secret": CANARY, "cookie": CANARY, "traceparent": CANARY})
+        emitted, asked = list[str](), list[str]()
+        async with asyncio.timeout(30):
+            while not there.spans:  # what is asked before the packages are loaded is not shown
+                asked.append((await router.ask("Hi", "denied"))[1]["x-request-id"])
+                await asyncio.sleep(0.1)
         for name in ECHOES:
             for more in ({}, {"stream": False}, {"id": "chat"}):
                 status, headers, body = await router.ask("Hi", name, **more)
@@ -64,10 +121,9 @@ async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, 
             while (await router.get("/admin/config", **operator))[1]["failed"] is None:
                 await asyncio.sleep(0.05)
         for page in [*PAGES, *(f"/admin/requests/{request_id}" for request_id in asked)]:
-            status, shown = await router.get(page, **operator)
-            assert status == 200, page
-            emitted.append(str(shown))
-            emitted.append(str(await router.get(page)))
+            as_caller, as_operator = await router.get(page), await router.get(page, **operator)
+            assert 200 in (as_caller[0], as_operator[0]), page
+            emitted += [str(as_caller), str(as_operator)]
         emitted.append(str(await router.post("/admin/reload", **operator)))
         assert await router.ended() == 0
         said = router.said
@@ -75,6 +131,11 @@ async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, 
         assert "not reloaded" in said
         assert said.count("tool server is away") == 2
         emitted.append(said)
+        assert "redis is away" in said
+        assert {attributes(span)["router.target"] for span in there.spans if span.name == "chat fake"} == set(ECHOES)
+        assert "gen_ai.client.operation.duration" in there.metrics
+        assert there.tokens == {f"Bearer otel-{CANARY}"}
+        emitted.append(there.raw.decode("latin-1"))
         # What a model says is the user's to see: the name it called is on the wire, and nowhere else.
-        leaks = [line for text in emitted for line in text.splitlines() if CANARY in line]
+        leaks = [line for text in emitted for line in text.splitlines() if CANARY in line or bearer in line]
         assert [line for line in leaks if not line.startswith(("9:", "a:")) and '"toolCalls"' not in line] == []

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from router import errors
 from router.chat import Ask, Message
@@ -39,12 +40,12 @@ from router.config.keys import ApiKey
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
 from router.server import log
-from router.server.entry import Entry
+from router.server.entry import CUT_SHORT, Entry
 from router.signature import Choice, Record, Scalar, Spelled, record_of
 from router.steps import STEPS
 from router.steps.prompt import compile_template
 from router.toolbox import load
-from tests.conftest import ROOT, Workspace, serving
+from tests.conftest import ROOT, Workspace, routes, serving
 from tests.test_shape import FLOORS
 from tests.wire.readers import READERS
 
@@ -383,6 +384,34 @@ def test_every_field_of_the_log_line_is_documented(caplog: pytest.LogCaptureFixt
     assert not [name for name in fields if f"`{name}`" not in page("docs/operations.md")]
     example = next(block for block in shown("json") if block.page == "docs/operations.md")
     assert set(json.loads(example.text)) == {"time", "level", "logger", "event", *fields}
+
+
+async def test_every_metric_is_documented_and_none_besides(workspace: Workspace) -> None:
+    """docs/observability.md has a row for each that a router tells which has all there is to tell of, with its labels."""
+    told = {name: row[1] for row in rows(page("docs/observability.md")) for name in re.findall("`(router_[a-z_]+)`", row[0])}
+    documented = {name.removesuffix("_total"): set(re.findall("`([a-z]+)`", labels)) for name, labels in told.items()}
+    route, away = "targets: [a]\n    tools: [{mcp: 'http://127.0.0.1:9/mcp'}]", "server: {redis: 'redis://127.0.0.1:9/0'}\n"
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}, {text: there}]}", route, away))
+    async with serving(workspace.build()) as client:
+        assert (await client.ask()).status == 200
+        families = list(text_string_to_metric_families((await client.get("/metrics")).body.decode()))
+    assert set(documented) == {family.name for family in families}
+    for family in families:
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == documented[family.name], sample.name
+
+
+def test_every_logger_is_documented() -> None:
+    """docs/operations.md says what each of ours is for."""
+    sources = "".join(path.read_text() for path in (ROOT / "router").rglob("*.py"))
+    ours = set(re.findall(r'getLogger\("(router[a-z.]*)"\)', sources))
+    assert ours
+    assert set(re.findall(r"[`\"](router\.[a-z]+)[`\"]", page("docs/operations.md"))) == ours
+
+
+def test_every_way_a_try_can_be_let_go_is_documented() -> None:
+    """docs/operations.md has the outcomes of tries."""
+    assert not [outcome for outcome in ("abandoned", *CUT_SHORT.values()) if f"`{outcome}`" not in page("docs/operations.md")]
 
 
 def test_the_floors_are_those_of_the_test() -> None:

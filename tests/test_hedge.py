@@ -104,6 +104,18 @@ async def test_a_late_first_may_still_win() -> None:
     assert summary(await asked) == ("a", [("b", "abandoned"), ("a", "ok")])
 
 
+async def test_where_both_start_at_once_both_are_told_of() -> None:
+    """One of them answers; the other was abandoned, whatever it had begun to say."""
+    first, second = Slow("a", held=True), Slow("b", held=True)
+    asked = asyncio.create_task(heard(first, second, policy=policy()))
+    async with asyncio.timeout(5):
+        while not second.asked:
+            await asyncio.sleep(0)
+    first.starts.set()
+    second.starts.set()
+    assert summary(await asked) == ("a", [("b", "abandoned"), ("a", "ok")])
+
+
 async def test_one_that_fails_leaves_it_to_the_other() -> None:
     """Whichever of the two it is."""
     assert summary(await heard(Slow("a", fails=True), Slow("b"), policy=policy())) == ("b", [("a", "status_503"), ("b", "ok")])

@@ -22,6 +22,16 @@ ROUTES = """
   broken: {pipeline: chat, targets: [b], retry: {attempts: 1}, breaker: {failures: 1000}}
   rescued: {pipeline: chat, targets: [b, a], retry: {attempts: 1}, breaker: {failures: 1000}}
 """
+STALLS = "a: {script: [{call: sleepy, arguments: {}}]}"
+SLEEPY = '''
+import time
+
+
+async def sleepy() -> str:
+    """Hold the loop."""
+    time.sleep(2)
+    return "awake"
+'''
 
 
 def read(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -89,6 +99,34 @@ async def test_the_totals_are_the_same_with_one_worker_and_with_four(workspace: 
                 assert {key: value for key, value in again.items() if key[0] == name} == {
                     key: value for key, value in told.items() if key[0] == name
                 }
+
+
+async def test_no_counter_falls_when_a_worker_dies(workspace: Workspace) -> None:
+    """Edits that went live and that could not, loops that stood still: what the dead one counted stays, as of requests."""
+    workspace.write("tools/sleepy.py", SLEEPY)
+    route = "targets: [a]\n    tools: [sleepy]\n    max_steps: 1"
+    workspace.write("routes.yaml", routes(STALLS, route, "server: {reload: off}\n"))
+    names = ("router_reloads_total", "router_reload_failures_total", "router_loop_stalls_total", "router_requests_total")
+
+    def counters(told: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> dict[str, float]:
+        return {name: sum(value for (one, _), value in told.items() if one == name) for name in names}
+
+    async with process(workspace.root, "--workers", "2") as router:
+        async with asyncio.timeout(20):
+            while len(await serving_pids(router)) < 2:
+                await asyncio.sleep(0.05)
+        for written in (routes(STALLS, "targets: [nobody]"), routes(STALLS, route, "server: {reload: off, keep_alive: 9s}\n")):
+            workspace.write("routes.yaml", written)
+            await router.post("/admin/reload")
+        await router.ask()
+        told = counters(await samples(router))
+        assert told == {names[0]: 2, names[1]: 2, names[2]: 1, names[3]: 1}
+        for died in await serving_pids(router):
+            os.kill(died, signal.SIGKILL)
+            async with asyncio.timeout(30):
+                while died in (pids := await serving_pids(router)) or len(pids) < 2:
+                    await asyncio.sleep(0.1)
+        assert counters(await samples(router)) == told
 
 
 async def test_a_worker_that_takes_anothers_place_serves_what_the_others_do(workspace: Workspace) -> None:

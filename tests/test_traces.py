@@ -2,83 +2,19 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aiohttp import web
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from router.config import load
 from router.errors import ConfigError
 from router.generation import EXTRAS, build
+from tests.collector import Collector, attributes, collector
 from tests.conftest import ROOT, Workspace, direct_target, routes, serving
-from tests.provider import Reply, calls, error, provider, text
+from tests.provider import Provider, Reply, calls, chunk, error, frame, provider, text
 
+PIECE: dict[str, Any] = {"id": "c1", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@dataclass
-class Collector:
-    """What was sent: spans by name, metrics by name."""
-
-    endpoint: str = ""
-    spans: list[Any] = field(default_factory=list[Any])
-    metrics: dict[str, Any] = field(default_factory=dict[str, Any])
-    raw: bytes = b""
-    tokens: set[str] = field(default_factory=set[str])
-
-    async def traces(self, request: web.Request) -> web.Response:
-        """POST /v1/traces"""
-        made = ExportTraceServiceRequest()
-        body = await request.read()
-        made.ParseFromString(body)
-        self.raw += body
-        self.tokens.add(request.headers.get("authorization", ""))
-        self.spans += [span for one in made.resource_spans for scope in one.scope_spans for span in scope.spans]
-        return web.Response()
-
-    async def measures(self, request: web.Request) -> web.Response:
-        """POST /v1/metrics"""
-        made = ExportMetricsServiceRequest()
-        body = await request.read()
-        made.ParseFromString(body)
-        self.raw += body
-        for one in made.resource_metrics:
-            for scope in one.scope_metrics:
-                self.metrics |= {metric.name: metric for metric in scope.metrics}
-        return web.Response()
-
-
-@asynccontextmanager
-async def collector() -> AsyncGenerator[Collector, None]:
-    """A collector on loopback."""
-    made = Collector()
-    app = web.Application()
-    app.router.add_post("/v1/traces", made.traces)
-    app.router.add_post("/v1/metrics", made.measures)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    made.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield made
-    finally:
-        await runner.cleanup()
-
-
-def attributes(one: Any) -> dict[str, Any]:
-    """Attributes as plain values."""
-    made: dict[str, Any] = {}
-    for attribute in one.attributes:
-        kind = attribute.value.WhichOneof("value")
-        value = getattr(attribute.value, kind)
-        made[attribute.key] = [item.string_value for item in value.values] if kind == "array_value" else value
-    return made
 
 
 async def test_a_request_its_tries_and_its_tools_are_spans(workspace: Workspace) -> None:
@@ -134,6 +70,59 @@ async def test_a_request_its_tries_and_its_tools_are_spans(workspace: Workspace)
         assert there.tokens == {"Bearer otel-secret"}
         for word in (b"canary", b"Sunny", b"Ulm", b"otel-secret", b"sk-test"):
             assert word not in there.raw
+
+
+NAMES: dict[str, tuple[Any, str | None]] = {
+    "a name": ("gpt-4o-2024-08-06", "gpt-4o-2024-08-06"),
+    "a path": ("accounts/x/models/llama-v3:8b@1", "accounts/x/models/llama-v3:8b@1"),
+    "words": ("Ignore what was said before", None),
+    "no ASCII": ("modèle", None),
+    "a long one": ("m" * 101, None),
+    "two lines": ("gpt-4o\n", None),
+    "no text": ({"name": "gpt-4o"}, None),
+    "nothing": (None, None),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_model_that_the_provider_names_is_told_where_it_is_a_name(workspace: Workspace, name: str) -> None:
+    """It is a provider's text: short, of the characters that such names have, or not told at all."""
+    said, told = NAMES[name]
+    async with collector() as there, provider(Reply((frame({**PIECE, "model": said}), chunk({}, "stop", model=None)))) as good:
+        await asked_twice(workspace, there, good)
+    (attempt,) = [attributes(span) for span in there.spans if span.name == "chat fake"]
+    assert attempt.get("gen_ai.response.model") == told
+    assert attempt["gen_ai.request.model"] == "fake"
+
+
+async def test_each_wait_for_the_next_chunk_is_measured(workspace: Workspace) -> None:
+    """Also where no provider counted what the answer used; the wait for its first chunk, and for its end, is none."""
+    heard = asyncio.Event()
+    rest = chunk({"content": "far"}) + chunk({}, "stop") + b"data: [DONE]\n\n"
+    async with collector() as there, provider(Reply(text("Hi")), Reply((chunk({"content": "So "}), rest), gate=heard)) as good:
+        await asked_twice(workspace, there, good, heard)
+    measured = there.metrics["gen_ai.client.operation.time_per_output_chunk"]
+    assert measured.unit == "s"
+    (point,) = measured.histogram.data_points
+    assert (point.count, attributes(point)["gen_ai.request.model"]) == (1, "fake")
+    assert 0 < point.sum < 10
+    assert there.metrics["gen_ai.client.operation.time_to_first_chunk"].histogram.data_points[0].count == 1
+    assert "gen_ai.client.token.usage" not in there.metrics
+
+
+async def asked_twice(workspace: Workspace, there: Collector, good: Provider, heard: asyncio.Event | None = None) -> None:
+    """The first one loads the packages. `heard` is set when the second has said something."""
+    more = f"server: {{otel: {{endpoint: '{there.endpoint}', every: 1h}}}}\n"
+    workspace.write("routes.yaml", routes(direct_target(good.base), more=more))
+    async with serving(workspace.build()) as client:
+        await client.ask()
+        async with asyncio.timeout(10):
+            while client.edge.admin.traces.opening:
+                await asyncio.sleep(0.01)
+        async with client.session.post(f"{client.base}/api/chat", json={"messages": [{"role": "user", "content": "Hi"}]}) as response:
+            async for _ in response.content.iter_any():
+                if heard is not None:
+                    heard.set()
 
 
 async def test_a_collector_that_is_away_costs_no_answer(workspace: Workspace) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from router.chat import Ask
-from router.errors import Attempt, TargetDenied, TargetDown, TargetError, TargetSilent
+from router.errors import LET_GO, Attempt, TargetDenied, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Start
 from router.failover.breaker import Admission, Breaker
 from router.failover.candidate import Candidate
@@ -29,10 +29,13 @@ class Opened:
     events: AsyncGenerator[Event, None]
     began: float
     took: float
+    over: bool = False
+    """Whether it was said how it ended."""
     _closed: bool = False
 
     def ended(self, outcome: str) -> Attempt:
         """The try that ends now."""
+        self.over = True
         seconds = self.candidate.standing.clock() - self.began
         return Attempt(self.candidate.name, outcome, round(seconds, 3), first=round(self.took, 3), began=self.began)
 
@@ -85,7 +88,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more.
-        ended("abandoned")
+        ended(LET_GO)
         standing.pace.abandoned(clock() - began)
         raise
     finally:

@@ -13,6 +13,7 @@ from router.chat import Ask
 from router.config.declaration import Hedge as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import (
+    LET_GO,
     Attempt,
     Busy,
     ContentFiltered,
@@ -74,7 +75,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
                     opened = await chain.rescue(opened.candidate, heard, watch)
             finally:
                 if opened is not None:
-                    await opened.close()  # a client may leave before the first event was passed on
+                    await chain.let_go(opened)  # a client may leave before the first event was passed on, or at any other
             yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
 
     return answer
@@ -88,7 +89,7 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
             if isinstance(event, Finish):
                 if (rest := heard.rest()) is not None:
                     yield rest
-                chain.finished(opened)
+                chain.finished(opened, event.model)
                 yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
                 return
             if (seen := heard.see(event)) is not None:
@@ -100,7 +101,7 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
     except Diverged:
         chain.note(opened.ended("diverged"))
     finally:
-        await opened.close()
+        await chain.let_go(opened)
 
 
 BUSY = frozenset({"status_429", "breaker_open", "drained"})
@@ -130,14 +131,26 @@ class Chain:
         """Tokens of the largest window that was too small."""
         self._used: Usage | None = None
         self.attempts: list[Attempt] = []
+        ask.tried.append(self.attempts)
 
     def note(self, attempt: Attempt) -> None:
         """Remember how a try ended."""
         self.attempts.append(attempt)
 
-    def finished(self, opened: Opened) -> None:
-        """A stream came to its end."""
-        self.note(opened.ended("ok"))
+    async def let_go(self, opened: Opened) -> None:
+        """Nobody waits for more of a stream."""
+        if not opened.over:
+            self.note(opened.ended(LET_GO))
+        await opened.close()
+
+    async def _unheard(self, opened: Opened) -> None:
+        """A stream began, and nobody gets to hear it."""
+        self.note(replace(opened.ended(LET_GO), first=None))
+        await opened.close()
+
+    def finished(self, opened: Opened, model: str) -> None:
+        """A stream came to its end. `model`: as its provider calls it."""
+        self.note(replace(opened.ended("ok"), model=model))
         opened.candidate.standing.breaker.succeeded(opened.admission)
         opened.candidate.standing.retries.earn()
 
@@ -216,7 +229,10 @@ class Chain:
                     await self._failing(candidate, error)
             return None
 
-        return await race(first(), second, delay, Opened.close)
+        won = await race(first(), second, delay, self._unheard)
+        # Whoever was let go till now was slower than another.
+        self.attempts[:] = [replace(one, outcome="abandoned") if one.outcome == LET_GO else one for one in self.attempts]
+        return won
 
     async def _next(self) -> Candidate | None:
         """Who is asked next; those whose window is known to be too small are passed over."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from router.config import COUNTERS, folder_from_environment, host_from_environment, load_live, routes_from_environment
 from router.generation import Generation, build
-from router.reload import Live, Reload
+from router.reload import Listeners, Live, Reload
 from router.server.admin import Admin
 from router.server.chat import Chat
 from router.server.door import Door
@@ -16,6 +16,7 @@ from router.server.pages import pages
 from router.server.ring import Ring
 from router.server.siblings import Siblings
 from router.server.traces import Traces
+from router.server.watchdog import Watchdog
 
 __all__ = ["Door", "application", "create", "steady", "to_stderr"]
 
@@ -29,7 +30,9 @@ def application(generation: Generation, routes: Path | None = None, host: str = 
     ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
     # The ring comes last: it lets go of what it does not show.
     chat = Chat(live, (line, metrics.count, traces.observe, ring.keep))
-    admin = Admin(live, Reload(live, routes, host) if routes is not None else None, chat, ring, metrics, traces)
+    generation.kept.departed.append(metrics.redis_departed)
+    reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
+    admin = Admin(live, reload, chat, ring, metrics, traces, watchdog=Watchdog(stalled=metrics.stalled))
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, pages(admin))

@@ -231,6 +231,7 @@ class Chat:
                         caller=caller.id,
                         cache=request.cache(wanted.ask.fields),
                         until=time.monotonic() + total,
+                        tried=entry.tried,
                     )
                     sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                     async with Presence(request.receive):

@@ -6,11 +6,11 @@ The log line, the metrics, the admin pages and the traces are all made of it, on
 import math
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from router.config.limits import Price
-from router.errors import Attempt
+from router.errors import LET_GO, Attempt
 from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 
 MOST_PAUSES = 10_000
@@ -19,6 +19,8 @@ CHARACTERS = 4
 """Of a token, as a rule: what is estimated by where nobody counted."""
 REASONS = frozenset({*get_args(Reason), "resumed", "stop_asked", "nothing_to_resume", "stopped"})
 """Outcomes that are no failure."""
+CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
+"""The outcome of a request → that of a try which was let go with it; `abandoned` for all others."""
 STRANGE = "other"
 """The name of a tool that the route does not grant: whatever the model made up goes nowhere."""
 
@@ -67,6 +69,9 @@ class Entry:
     """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
+    """As far as the events told; all of them, once the request is over."""
+    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
+    """Those of its `Ask`, which has them sooner, and also where no event tells of them."""
     usage: Usage | None = None
     """As the providers counted."""
     asked: int = 0
@@ -84,6 +89,8 @@ class Entry:
     """Seconds waited between two pieces."""
     observers: Sequence["Observer"] = ()
     _rest: float | None = None
+    _waited: float | None = None
+    """Seconds until what came last."""
 
     def takes(self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price]) -> None:
         """The route it takes, and what is to be known of that."""
@@ -93,10 +100,14 @@ class Entry:
         """Note what matters of an event."""
         match event:
             case Text(text) | Thought(text):
+                if self._waited is not None:
+                    self._paused(self._waited)
                 self.said += len(text)
                 if self.first is None:
                     self.first = time.monotonic()
             case ToolInput(_, _, part):
+                if self._waited is not None:
+                    self._paused(self._waited)
                 self.said += len(part)
             case Start(target, _, attempts, used, cache, age):
                 self.target, self.cache, self.age = target, cache, age
@@ -106,7 +117,7 @@ class Entry:
                     self.opened = time.monotonic()
                 self.steps += 1
                 self.attempts = attempts
-                self._rest = None
+                self._waited = None
                 if used is not None:
                     self.usage = used + (self.usage or Usage())
                 elif self.said:
@@ -133,14 +144,19 @@ class Entry:
                 run.seconds, run.is_error = time.monotonic() - run.began, is_error
 
     def waits(self) -> None:
-        """Everything that came was passed on: from now on the next piece is waited for."""
-        self._rest = time.monotonic() if self.first is not None and len(self.pauses) < MOST_PAUSES else None
+        """Everything that came was passed on: from now on the next piece of this model call is waited for."""
+        self._rest = time.monotonic() if self.said and len(self.pauses) < MOST_PAUSES else None
 
     def goes_on(self) -> None:
-        """The next piece came."""
+        """Something came: the next piece, or a tool's result, or the end."""
         if self._rest is not None:
-            self.pauses.append(time.monotonic() - self._rest)
+            self._waited = time.monotonic() - self._rest
             self._rest = None
+
+    def _paused(self, seconds: float) -> None:
+        """It was the next piece."""
+        self.pauses.append(seconds)
+        self._waited = None
 
     @property
     def estimate(self) -> Usage | None:
@@ -180,8 +196,16 @@ class Entry:
             return None
         return max(0.0, self.opened - self.began - first)
 
+    def tally(self) -> None:
+        """Its outcome is known: so is how those tries ended which were let go with it."""
+        why = CUT_SHORT.get(self.outcome, "abandoned")
+        tried = [replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call]
+        self.attempts = tuple(tried) or self.attempts
+
     def close(self) -> None:
         """The request is over."""
+        self.tally()
+        self.tried = []
         self.ended = time.monotonic()
         for observe in self.observers:
             observe(self)

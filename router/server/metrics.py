@@ -9,9 +9,10 @@ Labels are bounded: routes and targets are those of the configuration, outcomes 
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import prometheus_client as prometheus
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -23,6 +24,7 @@ FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 BETWEEN = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 WHOLE = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+DEPARTURES = "router_redis_departures"
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -52,6 +54,11 @@ class Metrics:
         self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
         self._cost = counter("router_cost_usd", "What answers cost, in US dollars, as far as that is known", "route")
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
+        self.stalled = counter("router_loop_stalls", "Times that an event loop stood still").inc
+        """Counts one, as those below do: for who finds it out."""
+        self.reloaded = counter("router_reloads", "Edits that went live").inc
+        self.not_reloaded = counter("router_reload_failures", "Edits that could not").inc
+        self.redis_departed = counter(DEPARTURES, "How often a worker found the shared Redis away").inc
 
     def count(self, entry: Entry) -> None:
         """Count a request that is over."""
@@ -83,24 +90,24 @@ class Metrics:
 
     def text(self, reports: Iterable[Report]) -> bytes:
         """All of it, with how the workers stand."""
-        standing = _Standing(tuple(reports))
+        told = tuple(reports)
         registry = prometheus.CollectorRegistry()
-        if self._folder is not None:
-            MultiProcessCollector(registry, str(self._folder))
-        else:
-            registry.register(_Counted(self._registry))
-        registry.register(standing)
+        counted = self._registry if self._folder is None else MultiProcessCollector(None, str(self._folder))
+        registry.register(_Counted(counted, shared=any(one["redis"] is not None for one in told)))
+        registry.register(_Standing(told))
         return prometheus.generate_latest(registry)
 
 
 class _Counted(Collector):
-    """What this process counted."""
+    """What was counted. `shared`: whether there is a Redis to tell of."""
 
-    def __init__(self, registry: prometheus.CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
+        self._counted = counted
+        self._shared = shared
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._registry.collect()
+        found = cast("Iterable[Metric]", self._counted.collect())
+        yield from (metric for metric in found if self._shared or metric.name != DEPARTURES)
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -128,17 +135,12 @@ class _Standing(Collector):
         for digest in sorted({one["generation"] for one in reports}):
             generation.add_metric([digest], sum(one["generation"] == digest for one in reports))
         yield generation
-        yield CounterMetricFamily("router_loop_stalls", "Times that an event loop stood still", sum(one["stalls"] for one in reports))
-        yield CounterMetricFamily("router_reloads", "Edits that went live", sum(one["swaps"] for one in reports))
-        yield CounterMetricFamily("router_reload_failures", "Edits that could not", sum(one["failures"] for one in reports))
         failed = any(one["failed"] for one in reports)
         yield GaugeMetricFamily("router_reload_failed", "Whether what is on disk now cannot be served", int(failed))
         if shared := [one["redis"] for one in reports if one["redis"] is not None]:
             yield GaugeMetricFamily(
                 "router_redis_up", "Whether every worker can ask the shared Redis", int(all(one["here"] for one in shared))
             )
-            departures = sum(one["departures"] for one in shared)
-            yield CounterMetricFamily("router_redis_departures", "How often a worker found the shared Redis away", departures)
         if labels := sorted({label for one in reports for label in one["tool_servers"]}):
             up = GaugeMetricFamily("router_tool_server_up", "Whether every worker can ask an MCP server", labels=["server"])
             for label in labels:

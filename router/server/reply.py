@@ -100,6 +100,7 @@ class Reply:
         """Send an error that came before the first event."""
         self.entry.outcome = error.code
         self.entry.attempts = error.attempts or self.entry.attempts
+        self.entry.tally()
         wait = getattr(error, "retry_after", None)
         more: Headers = [(b"retry-after", str(max(1, math.ceil(wait))).encode())] if isinstance(wait, int | float) else []
         if error.status == 405:

@@ -136,13 +136,16 @@ class Exports:
                     "error.type": "tool_error" if run.is_error else None,
                 },
             )
-        if entry.usage is not None and entry.target:
-            whose = _whose(entry, entry.target)
+        if entry.target:
+            self._measure(entry, _whose(entry, entry.target))
+        request.end(_ns(entry, entry.ended))
+
+    def _measure(self, entry: Entry, whose: dict[str, Any]) -> None:
+        if entry.usage is not None:
             self.tokens.record(entry.usage.input_tokens, {**whose, "gen_ai.token.type": "input"})
             self.tokens.record(entry.usage.output_tokens, {**whose, "gen_ai.token.type": "output"})
-            for pause in entry.pauses:
-                self.between.record(pause, whose)
-        request.end(_ns(entry, entry.ended))
+        for pause in entry.pauses:
+            self.between.record(pause, whose)
 
     def _attempt(self, entry: Entry, attempt: Attempt, below: Any) -> None:
         whose = _whose(entry, attempt.target)
@@ -151,8 +154,14 @@ class Exports:
             f"chat {whose['gen_ai.request.model']}",
             below,
             self.kinds.CLIENT,
-            (_ns(entry, attempt.began), _ns(entry, attempt.began + attempt.seconds)),
-            {**whose, **error, "router.target": attempt.target, "router.retry_after": attempt.wait},
+            (_ns(entry, attempt.began), _ns(entry, min(attempt.began + attempt.seconds, entry.ended))),  # its seconds are rounded
+            {
+                **whose,
+                **error,
+                "gen_ai.response.model": attempt.model or None,
+                "router.target": attempt.target,
+                "router.retry_after": attempt.wait,
+            },
         )
         self.duration.record(attempt.seconds, {**whose, **error})
         if attempt.first is not None:

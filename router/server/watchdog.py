@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -21,11 +22,16 @@ DEEP = 24
 """Places of a stack that are told, the innermost."""
 
 
-class Watchdog:
-    """Watches the loop that enters it. `stalls`: how often it stood still."""
+def _nobody() -> None:
+    """Nobody is told."""
 
-    def __init__(self, late: float = LATE) -> None:
+
+class Watchdog:
+    """Watches the loop that enters it. `stalls`: how often it stood still; `stalled` is called each time, by the thread that looks."""
+
+    def __init__(self, late: float = LATE, stalled: Callable[[], None] = _nobody) -> None:
         self._late = late
+        self._stalled = stalled
         self._beat = 0.0
         self._over = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -58,6 +64,7 @@ class Watchdog:
             if beat != told and time.monotonic() - beat > self._late + BEAT:
                 told = beat  # once for each time
                 self.stalls += 1
+                self._stalled()
                 where = places(sys._current_frames().get(self._watched))  # noqa: SLF001 - the only way to ask
                 log.warning("the event loop stands still", extra={"fields": {"seconds": round(time.monotonic() - beat, 1), "at": where}})
 

@@ -74,15 +74,17 @@ def milliseconds(seconds: float) -> int:
 class Redis:
     """One Redis, and what is known of it. Made anywhere, used on one event loop; opened when it is first asked.
 
-    `hold` and `release` count the generations it is declared in; `close` closes it once there is none.
+    `hold` and `release` count the generations it is declared in; `close` closes it once there is none. `departed`: who is told each
+    time that it goes away.
     """
 
-    def __init__(self, url: Secret) -> None:
+    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = ()) -> None:
         try:
             import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
         except ImportError:
             raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
         self.url = url
+        self._departed = departed
         self.departures = 0
         """How often it went away."""
         self._driver = driver
@@ -380,6 +382,8 @@ class Redis:
         self._state, self._changed_at = "away", loop.time()
         self._known.set()
         self.departures += 1
+        for tell in self._departed:
+            tell()
         log.warning("redis is away: local from now on", extra={"fields": {"why": why}})
         self._let_go()
         if self._probe is None or self._probe.done():

@@ -12,14 +12,14 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from router.broadcast import Broadcast
 from router.cache import Store, key
 from router.chat import Ask
 from router.codec import decode, encode
 from router.config.declaration import Cache
-from router.errors import RouterError
+from router.errors import Attempt, RouterError
 from router.events import Answer, Cached, Event, Events, Failure, Finish, Start, Step, ToolCall, ToolResult
 
 MOST = 1024 * 1024
@@ -62,10 +62,14 @@ class Flight:
     """An answer that is being made, for whoever asks meanwhile. What was tried and spent for it is told once."""
 
     made: Broadcast
+    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
+    """What was tried for it so far."""
     _told: bool = False
 
-    async def told(self, how: Cached) -> Events:
-        """It, for one of them. Whoever comes to its end first is told what it took: who began it may have left long before."""
+    async def told(self, how: Cached, ask: Ask) -> Events:
+        """It, for one of them. Whoever comes to its end first is told what it took: who began it may have left long before. Where
+        nobody comes to its end, that is the last to leave.
+        """
         try:
             async with aclosing(self.made.follow()) as events:
                 async for event in events:
@@ -85,6 +89,9 @@ class Flight:
             if not error.attempts or self._first():
                 raise
             raise error.for_another() from None
+        finally:
+            if self.made.left and self._first():
+                ask.tried.extend(self.tried)
 
     def _first(self) -> bool:
         first, self._told = not self._told, True
@@ -121,7 +128,7 @@ class Keeper:
                 how = "miss"
         if flight is None:
             flight = self._begun(name, ask)
-        async with aclosing(flight.told(how)) as events:
+        async with aclosing(flight.told(how, ask)) as events:
             async for event in events:
                 yield event
 
@@ -133,7 +140,7 @@ class Keeper:
         flight = Flight(Broadcast(MOST))
         if ask.cache.store:
             self._under_way[name] = flight
-        flight.made.start(self._make(name, ask, flight))
+        flight.made.start(self._make(name, replace(ask, tried=flight.tried), flight))
         return flight
 
     async def _make(self, name: str, ask: Ask, flight: "Flight") -> None:

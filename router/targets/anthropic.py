@@ -72,6 +72,7 @@ class Whole(msgspec.Struct):
     content: list[Block] | None = None
     stop_reason: str | None = None
     usage: Counted | None = None
+    model: Any = None
 
 
 class Frame(msgspec.Struct):
@@ -206,6 +207,8 @@ class Reader:
         if frame.type == "message_stop":
             self._speech.done()
             return False
+        if frame.message is not None:
+            self._speech.called(frame.message.model)
         counted = frame.usage or (frame.message.usage if frame.message else None)
         if counted is not None:
             self._asked = counted.asked() or self._asked
@@ -236,6 +239,7 @@ class Reader:
         if whole is None or whole.content is None:
             frame = http.decoded(body, FRAME)
             raise inside(self._name, frame.error) if frame is not None and frame.error is not None else TargetDown(self._name, "malformed")
+        self._speech.called(whole.model)
         for index, block in enumerate(whole.content):
             _begun(index, block, self._speech)
         if whole.usage is not None:

@@ -91,6 +91,7 @@ class Chunk(msgspec.Struct):
     choices: list[Choice] | None = None
     usage: Counted | None = None
     x_groq: Groq | None = None
+    model: Any = None
     error: Any = None
 
 
@@ -200,6 +201,8 @@ class Reader:
         if chunk.error is not None:
             raise inside(self.name, chunk.error)
         speech = self.speech
+        if speech.model is None and chunk.model:
+            speech.called(chunk.model)
         counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if counted is not None and counted.prompt_tokens is not None:
             speech.usage(counted.prompt_tokens, counted.output())

@@ -5,6 +5,7 @@ together leave together: a lane takes the events after each read, and an answer 
 """
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ MAX_ARGUMENTS = 1024 * 1024
 """Characters of one call's arguments. A model that writes more is not calling a tool any more."""
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
+"""A model's name."""
 MOST_TOKENS = 1_000_000_000
 """More than any model reads or writes at once: whoever counts them counts something else."""
 
@@ -139,6 +142,8 @@ class Speech:
         self._usage: Usage | None = None
         self._opening: Opening | None = Opening()
         self.said = False
+        self.model: str | None = None
+        """What the provider calls the model; empty where that is no name, None where it has not said."""
         self.finished = False
         """Whether the provider said why it ends: what it says after that does not count."""
 
@@ -253,6 +258,10 @@ class Speech:
         self._reason = self._reason or reason
         self.finished = True
 
+    def called(self, model: object) -> None:
+        """The provider names the model. What is no name, or a long one, is a provider's words, which go nowhere."""
+        self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
+
     def usage(self, input_tokens: float, output_tokens: float) -> None:
         """The provider says what it used. The last word stands: some count as they go."""
         self._usage = Usage(tokens(input_tokens), tokens(output_tokens))
@@ -279,7 +288,7 @@ class Speech:
             reason = "tool-calls"  # some servers say stop whatever they ask for
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self.target, "content_filter")
-        yield Finish(reason, self._usage)
+        yield Finish(reason, self._usage, model=self.model or "")
 
 
 def _begins_again(pending: Pending, part: str) -> bool:

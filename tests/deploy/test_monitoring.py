@@ -32,8 +32,9 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 async def metrics(workspace: Workspace) -> str:
-    """What a router tells after it has answered."""
-    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}, {text: there}]}"))
+    """What a router tells after it has answered. It shares a Redis and asks a tool server, which are both away."""
+    route, away = "targets: [a]\n    tools: [{mcp: 'http://127.0.0.1:9/mcp'}]", "server: {redis: 'redis://127.0.0.1:9/0'}\n"
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}, {text: there}]}", route, away))
     async with serving(workspace.build()) as client:
         assert (await client.ask()).status == 200
         return (await client.get("/metrics")).body.decode()

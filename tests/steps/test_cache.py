@@ -11,7 +11,7 @@ import pytest
 from router.cache import LocalStore, Store
 from router.chat import Ask, CacheControl, Message
 from router.config.declaration import Cache
-from router.errors import Attempt, RouterError, TargetDown, Unanswered
+from router.errors import LET_GO, Attempt, RouterError, TargetDown, Unanswered
 from router.events import Answer, Event, Events, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.steps.cache import cache
 
@@ -223,6 +223,28 @@ async def test_all_who_ask_at_once_share_one_call() -> None:
     ends = [one[-1] for one in answers]
     assert [end.spent for end in ends if isinstance(end, Finish) and end.spent is not None] == [Usage(11, 3)]
     assert [end.attempts for end in ends if isinstance(end, Finish) and end.attempts] == [(OK,)]
+
+
+async def test_what_was_tried_is_told_to_the_last_to_leave() -> None:
+    """Where nobody stays to the end: to one of them, once."""
+    model = Model()
+    model.hold = asyncio.Event()
+    running = Attempt("a", LET_GO, 0.1)
+
+    async def tried(ask: Ask) -> Events:
+        ask.tried.append([running])
+        async with aclosing(model.answer(ask)) as events:
+            async for event in events:
+                yield event
+
+    answer = cache(declared=Cache(ttl=60), store=LocalStore(1_000_000), made_by="m", last_resort=frozenset())(tried)
+    began, joined = replace(ASK, tried=[]), replace(ASK, tried=[])
+    async with aclosing(answer(joined)) as last:
+        async with aclosing(answer(began)) as first:
+            await anext(first)
+            await anext(last)
+        assert (began.tried, joined.tried) == ([], [])
+    assert (began.tried, joined.tried) == ([], [[running]])
 
 
 async def test_what_was_spent_is_told_although_who_began_has_left() -> None:

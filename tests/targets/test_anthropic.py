@@ -119,6 +119,19 @@ def test_it_thinks_before_its_first_call() -> None:
     assert "thinking" not in anthropic.request(called, MODEL)
 
 
+async def test_the_model_is_told_as_anthropic_names_it() -> None:
+    """In a stream and in a whole message: a name, or nothing."""
+    for named, told in (("claude-x-20260101", "claude-x-20260101"), ("two words", ""), (None, "")):
+        begin = {"type": "message_start", "message": {"model": named}}
+        whole = {"model": named, "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
+        stream = Reply(said(begin, *block(0, {"type": "text", "text": "Hi"}), *END))
+        for reply in (stream, Reply(body=json.dumps(whole).encode())):
+            async with provider(reply) as fake:
+                end = (await heard(declared(fake.base)))[-1]
+            assert isinstance(end, Finish)
+            assert end.model == told
+
+
 HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
     "text": (
         (BEGIN, {"type": "ping"}, *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"}), *END),
