@@ -117,6 +117,11 @@ class Broadcast:
         over = self._task is not None and self._task.done()
         return over or (bool(self._events) and isinstance(self._events[-1], Finish | Failure))
 
+    @property
+    def followers(self) -> int:
+        """How many read it just now."""
+        return len(self._next)
+
     # Who reads it.
 
     async def follow(self) -> Events:

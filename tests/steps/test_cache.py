@@ -64,7 +64,7 @@ def kept(
 ) -> Answer:
     """The model behind a cache."""
     store = store or LocalStore(1_000_000)
-    return cache(declared=declared or Cache(ttl=60), store=store, made_by=made_by, last_resort=last_resort)(model.answer)
+    return cache(declared=declared or Cache(ttl=60), store=store, shared=None, made_by=made_by, last_resort=last_resort)(model.answer)
 
 
 async def read(answer: Answer, ask: Ask = ASK) -> list[Event]:
