@@ -141,4 +141,5 @@ class Relayed:
         while self._held > MOST:
             self.findable = False
             self._room.clear()
+            self.news()  # what is written by now is told when more is asked for
             await self._room.wait()

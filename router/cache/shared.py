@@ -140,6 +140,8 @@ class Elsewhere:
                     await anext(log)
             except TimeoutError:
                 raise ReplicaLost from None
+            if not await self._shared.logs.alive(replica):
+                raise ReplicaLost  # a log may be there for longer than who wrote it
             async with aclosing(relay.told(log)) as told:
                 async for events in told:
                     for event in events:

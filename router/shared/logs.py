@@ -449,6 +449,10 @@ class Logs:
         finally:
             self._followers.remove(follower)
 
+    async def alive(self, replica: str) -> bool:
+        """Whether a replica is there, or was a moment ago."""
+        return bool(await self._redis.ask("EXISTS", key(replica, "alive")))
+
     async def stop(self, found: Found) -> None:
         """Ask whoever writes it to stop."""
         await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
@@ -497,8 +501,8 @@ class Logs:
         answers = await self._redis.ask_all(commands)
         settled = now > self._settled_at and self._departures == self._redis.departures
         gone = {replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled}
-        for follower in self._followers:
-            follower.doomed = follower.replica in gone
+        for follower in self._followers:  # whoever has yet to begin a log may have just begun to live
+            follower.doomed = follower.replica in gone and follower.last > (0, 0)
 
     async def _read(self) -> None:
         """What has come, in all streams that have readers, and for this replica."""
@@ -576,7 +580,11 @@ class Logs:
             self.wake(one)
         with suppress(Away, TimeoutError):
             async with asyncio.timeout(LAST):
-                while self._dirty:
+                while self._written:
+                    self._news.clear()
                     await self._round()
-                if self._tasks:
-                    await self._redis.ask("DEL", key(self.id, "alive"), key(self.id, "inbox"))
+                    if self._written and not self._dirty:
+                        await self._news.wait()  # whoever was stopped has yet to come to an end
+        with suppress(Away):
+            if self._tasks:
+                await self._redis.ask("DEL", key(self.id, "alive"), key(self.id, "inbox"))
