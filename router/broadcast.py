@@ -122,6 +122,11 @@ class Broadcast:
         """Whether nobody reads it any more, and no more is made of it."""
         return not self._next and self._task is not None and self._task.done()
 
+    @property
+    def followers(self) -> int:
+        """How many read it just now."""
+        return len(self._next)
+
     # Who reads it.
 
     async def follow(self) -> Events:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
-from router.cache import LocalStore, SharedStore
+from router.cache import LocalStore, Shared
 from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
 from router.config.declaration import Breaker as BreakerDeclared
@@ -30,7 +30,7 @@ from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
 from router.failover import NOBODY, Candidate, Clock, Hint, Load, Policy, Pool, Standing, Switch, failover, standing
 from router.quotas import Local, Quota, RedisCounts, Store
-from router.shared import Hints, Redis, RedisStore
+from router.shared import Hints, Logs, Redis
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Target, open_target, priced
@@ -80,6 +80,8 @@ class Kept:
     """Who is told each time that it goes away."""
     hints: Hints | None = None
     """What they tell each other of targets."""
+    logs: Logs | None = None
+    """What this one says to be read by the others, and reads of theirs."""
     tool_servers: list[McpServer] = field(default_factory=list[McpServer])
     """Each once, whichever routes grant its tools."""
     stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
@@ -160,6 +162,8 @@ class Generation:
         self.discard()
         await asyncio.gather(*(server.close() for server in self.kept.tool_servers))
         if self.kept.redis is not None:
+            if self.kept.logs is not None and not self.kept.redis.held:
+                await self.kept.logs.close()
             await self.kept.redis.close()
             if self.kept.hints is not None and self.kept.redis.closed:
                 await self.kept.hints.close()
@@ -227,6 +231,7 @@ class _Builder:
             same = self.kept.redis is before.redis
             self.kept.shared = before.shared if same and before.shared else RedisCounts(self.kept.redis, before.local)
             self.kept.hints = before.hints if same and before.hints else Hints(self.kept.redis)
+            self.kept.logs = before.logs if same and before.logs else Logs(self.kept.redis)
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
@@ -286,12 +291,12 @@ class _Builder:
         if store is None or store.size != declared.size:
             store = LocalStore(declared.size)
         self.kept.stores[name] = store
-        redis = self.kept.redis
-        anywhere = store if redis is None else SharedStore(RedisStore(redis, "cache"), store)
+        redis, logs = self.kept.redis, self.kept.logs
+        shared = Shared(redis, logs) if redis is not None and logs is not None else None
         scripts = frozenset(target.name for target in targets if target.lane == "script")
         last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
         made_by = self._made_by(name, route, targets)
-        return FROM_ROUTE["cache"](declared=declared, store=anywhere, made_by=made_by, last_resort=last_resort)
+        return FROM_ROUTE["cache"](declared=declared, store=store, shared=shared, made_by=made_by, last_resort=last_resort)
 
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
         """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline

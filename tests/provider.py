@@ -189,7 +189,9 @@ async def provider(*script: Reply) -> AsyncGenerator[Provider, None]:
         server.close()
         for writer in made.serving.values():
             writer.transport.abort()
-        await asyncio.gather(*made.serving)
+        for task in made.serving:
+            task.cancel()  # it may wait at a gate that nobody opens any more
+        await asyncio.gather(*made.serving, return_exceptions=True)
 
 
 def error(status: int, message: str = "no", code: str = "error", **headers: str) -> Reply:

@@ -27,7 +27,9 @@ BUILD: dict[str, Callable[[], Step]] = {
     "ceiling": lambda: FROM_ROUTE["ceiling"](tokens=1000),
     "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
     "reasoning": FROM_ROUTE["reasoning"],
-    "cache": lambda: FROM_ROUTE["cache"](declared=Cache(ttl=60), store=LocalStore(65536), made_by="m", last_resort=frozenset[str]()),
+    "cache": lambda: FROM_ROUTE["cache"](
+        declared=Cache(ttl=60), store=LocalStore(65536), shared=None, made_by="m", last_resort=frozenset[str]()
+    ),
 }
 
 

@@ -1,6 +1,10 @@
-"""What a cache is made of: the key of a question, and where answers are kept. The step that uses both is `steps/cache.py`."""
+"""What a cache is made of: the key of a question, where answers are kept, and those that are being made, here and at other replicas. The
+step that uses them is `steps/cache.py`.
+"""
 
+from router.cache.flight import MOST, Flight
 from router.cache.key import key
-from router.cache.store import LocalStore, SharedStore, Store
+from router.cache.shared import Elsewhere, Lead, Shared
+from router.cache.store import LocalStore, Store
 
-__all__ = ["LocalStore", "SharedStore", "Store", "key"]
+__all__ = ["MOST", "Elsewhere", "Flight", "Lead", "LocalStore", "Shared", "Store", "key"]

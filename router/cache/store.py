@@ -48,23 +48,3 @@ class LocalStore:
         """Keep it. What is larger than all the room is not kept."""
         with suppress(ValueError):  # cachetools: "value too large"
             self._held[name] = _Held(value, ttl)
-
-
-class SharedStore:
-    """In one that other processes see, and in one of our own for when that cannot be asked. What the others see counts: they may have
-    made it anew.
-    """
-
-    def __init__(self, theirs: Store, ours: Store) -> None:
-        self._theirs = theirs
-        self._ours = ours
-
-    async def get(self, name: str) -> bytes | None:
-        """What is kept under this name, by any of them."""
-        value = await self._theirs.get(name)
-        return value if value is not None else await self._ours.get(name)
-
-    async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep it in both."""
-        await self._ours.put(name, value, ttl)
-        await self._theirs.put(name, value, ttl)

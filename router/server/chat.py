@@ -192,7 +192,7 @@ class Chat:
         """Run an answer that can be found again, here and at other replicas."""
         keep = generation.server.resume.keep
         self._recordings.start(key, recording, delivery, keep)
-        if replica := self._replicas.on(generation.kept.redis):
+        if replica := self._replicas.on(generation.kept.logs):
             replica.publish(key, recording, total, keep)
 
     async def ask(self, request: Request, send: Send) -> None:
@@ -270,7 +270,7 @@ class Chat:
                     caller = await _known(request, generation, entry)
                     key: Key = (caller.id, wanted)
                     recording = self._recordings.find(key)
-                    if replica := self._replicas.on(generation.kept.redis):
+                    if replica := self._replicas.on(generation.kept.logs):
                         recording = await replica.find(key, recording, generation.server.resume)
                     if recording is None or not recording.findable:  # it may have outgrown its bound while Redis was asked
                         entry.outcome = "nothing_to_resume"
@@ -304,7 +304,7 @@ class Chat:
                     _dialect(request, generation, reply)
                     caller = await _known(request, generation, entry)
                     key: Key = (caller.id, chat)
-                    replica = self._replicas.on(generation.kept.redis)
+                    replica = self._replicas.on(generation.kept.logs)
                     if replica is None or not await replica.stop(key, self._recordings.find(key)):
                         self._recordings.stop(key)
                     entry.outcome = "stop_asked"

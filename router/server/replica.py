@@ -9,23 +9,18 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 
+from router import relay
 from router.chat import JsonObject
-from router.codec import Unreadable, decode, encode, packed
+from router.codec import Unreadable, packed
 from router.config.declaration import Resume
-from router.errors import Busy, Filtered, Overlong, ReplicaLost, RouterError, Stopped, Stopping, TimedOut, Unanswered
+from router.errors import RouterError, Stopped
 from router.events import Failure, Finish
 from router.server.entry import Entry
 from router.server.recording import Key, Recording
-from router.shared import Away, Batch, Found, Logs, Redis
+from router.shared import Away, Batch, Found, Logs
 from router.wire import WIRES, Heading
 
-BATCH = 32
-"""Events that are written together."""
 VERSION = 1
-REFUSALS: dict[str, type[RouterError]] = {
-    one.code: one for one in (Unanswered, Overlong, Filtered, Busy, TimedOut, Stopping, Stopped, ReplicaLost)
-}
-"""What may end an answer before its first event, by its code. Of anything else a viewer elsewhere hears that nobody answered."""
 
 
 class _Published:
@@ -55,12 +50,7 @@ class _Published:
 
     def batches(self, start: int) -> Sequence[Batch]:
         """The events from this one on, as bytes."""
-        first, events = self._recording.since(start)
-        return [
-            Batch(first + at, first + at + len(some), encode(some))
-            for at in range(0, len(events), BATCH)
-            if (some := events[at : at + BATCH])
-        ]
+        return relay.batches(*self._recording.since(start))
 
     def hold(self, seconds: float) -> None:
         """Somebody reads it elsewhere."""
@@ -74,21 +64,20 @@ class _Published:
 class Replica:
     """The recordings of all replicas that share a Redis."""
 
-    def __init__(self, redis: Redis) -> None:
-        self.redis = redis
-        self._logs = Logs(redis)
+    def __init__(self, logs: Logs) -> None:
+        self.logs = logs
         self._echoes: dict[str, Recording] = {}
         """Recordings of others that are viewed here, by their ids."""
 
     def publish(self, key: Key, recording: Recording, lasts: float, keep: float) -> None:
         """Have it found by the others as well, until so many seconds after its end. It takes `lasts` at most."""
-        written = self._logs.write(_name(key), _Published(recording), lasts=lasts + keep, keep=keep)
+        written = self.logs.write(_name(key), _Published(recording), lasts=lasts + keep, keep=keep)
         recording.log, recording.news = written.id, written.news
 
     async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
         """The recording of a chat, whoever gave the last answer; `own` is what there is here. Where Redis is away, that."""
         try:
-            found = await self._logs.find(_name(key))
+            found = await self.logs.find(_name(key))
         except Away:
             return own
         if found is None or (own is not None and own.log == found.id):
@@ -110,10 +99,10 @@ class Replica:
     async def stop(self, key: Key, own: Recording | None) -> bool:
         """End the answer of a chat, if it is another replica's. Whether it is."""
         try:
-            found = await self._logs.find(_name(key))
+            found = await self.logs.find(_name(key))
             if found is None or (own is not None and own.log == found.id):
                 return False
-            await self._logs.stop(found)
+            await self.logs.stop(found)
         except Away:
             return False
         return True
@@ -121,23 +110,15 @@ class Replica:
     async def _echo(self, found: Found, echo: Recording) -> None:
         """Deliver what another replica records."""
         try:
-            async with aclosing(self._logs.read(found)) as batches:
-                count = 0
-                async for batch in batches:
-                    if not isinstance(batch, Batch):
-                        raise REFUSALS.get(batch.code, Unanswered)
-                    events = decode(batch.data)
-                    for event in events[count - batch.first :]:
+            async with aclosing(self.logs.read(found)) as log, aclosing(relay.told(log)) as told:
+                async for events in told:
+                    for event in events:
                         echo.put(event)
-                    count = max(count, batch.after)
                     await echo.flush()
-                    if events and isinstance(events[-1], Finish | Failure):
-                        return
-        except (RouterError, Unreadable) as error:
-            lost = error if isinstance(error, RouterError) else ReplicaLost()
+        except RouterError as error:
             if not echo.begun:
-                raise lost from None
-            echo.put(Failure(lost.code, lost.public))
+                raise
+            echo.put(Failure(error.code, error.public))
             await echo.flush()
 
     async def end(self) -> None:
@@ -147,10 +128,6 @@ class Replica:
             echo.fail()
         for echo in echoes:
             await echo.ended()
-
-    async def close(self) -> None:
-        """What was recorded here is written to its end."""
-        await self._logs.close()
 
 
 def _name(key: Key) -> str:
@@ -206,13 +183,13 @@ class Replicas:
     def __init__(self) -> None:
         self._replicas: list[Replica] = []
 
-    def on(self, redis: Redis | None) -> Replica | None:
+    def on(self, logs: Logs | None) -> Replica | None:
         """This process, as a replica; None where nothing is shared."""
-        if redis is None:
+        if logs is None:
             return None
-        if not self._replicas or self._replicas[-1].redis is not redis:
-            self._replicas = [one for one in self._replicas if not one.redis.closed]
-            self._replicas.append(Replica(redis))
+        if not self._replicas or self._replicas[-1].logs is not logs:
+            self._replicas = [one for one in self._replicas if not one.logs.closed]
+            self._replicas.append(Replica(logs))
         return self._replicas[-1]
 
     async def end(self) -> None:
@@ -223,4 +200,4 @@ class Replicas:
     async def close(self) -> None:
         """What was recorded is written to its end."""
         for one in self._replicas:
-            await one.close()
+            await one.logs.close()

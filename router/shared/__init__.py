@@ -2,7 +2,7 @@
 
 from router.shared.hints import Hints
 from router.shared.lease import Lease, Leases, LocalLeases, RedisLeases
-from router.shared.logs import Batch, Ending, Found, Logs, Source, Written
+from router.shared.logs import Batch, Ending, Found, Logs, Source, Written, new_id
 from router.shared.redis import Away, Mismatch, Redis
 from router.shared.store import RedisStore
 
@@ -22,4 +22,5 @@ __all__ = [
     "RedisStore",
     "Source",
     "Written",
+    "new_id",
 ]

@@ -1,12 +1,14 @@
-"""The resume log: what one replica writes as it comes, any other reads from its start and follows.
+"""Logs: what one replica writes as it comes, any other reads from its start and follows.
 
-    pointsman:{<name>}:now          the id of what was last begun under this name
+    pointsman:{<name>}:now          the id of what was last begun under this name, where it is to be found by that
     pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts what was written up to its end
     pointsman:{<replica>}:alive     there while this replica is
     pointsman:{<replica>}:inbox     a stream: what other replicas want of it
 
 Nobody waits for a write. What is to be written stays with its source until Redis has it; a batch's number says how far it goes, so
 after a break the stream itself tells where to go on, and nothing is in it twice. One read waits for all streams that are followed.
+
+What is offered is written only once another replica asks for it: until then it costs Redis nothing.
 """
 
 import asyncio
@@ -111,26 +113,30 @@ class Source(Protocol):
         ...
 
     def stop(self) -> None:
-        """Whoever asked for it wants no more of it."""
+        """Whoever asked for it wants no more of it, or this replica ends."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A log that can be read: under which name, whose it is, and its head."""
+    """A log that can be read: under which name, whose it is, and its head. Without one it is offered: nobody may have asked for it yet."""
 
     name: str
     id: str
     replica: str
-    head: bytes
+    head: bytes = b""
+
+
+def new_id() -> str:
+    """The id of a log: in the order of time, over all replicas, as far as their clocks agree; then different."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
 class Written:
     """A log that is written here. `news` whenever its source has more, or is over."""
 
-    def __init__(self, logs: "Logs", name: str, source: Source, *, lasts: float, keep: float) -> None:
-        # In the order of time, over all replicas, as far as their clocks agree; then different.
-        self.id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+    def __init__(self, logs: "Logs", name: str, number: str, source: Source, *, pointer: str, lasts: float, keep: float) -> None:
+        self.id = number
         self.name = name
         self.source = source
         self.keep = keep
@@ -140,7 +146,8 @@ class Written:
         self._lasts = lasts
         self._logs = logs
         self._stream = key(name, self.id)
-        self._pointer = key(name, "now")
+        self._pointer = pointer
+        """The key that tells its id; empty where readers have it from elsewhere."""
         self._count = 0
         """Events that are in Redis."""
         self._headed = False
@@ -174,7 +181,7 @@ class Written:
         if over and not more:
             commands += self._closing(count)
         elif self._pointed and not self.source.findable:
-            commands.append(self._unpoint())
+            commands += self._unpoint()
         self._doubt = True
         answers = await redis.ask_all(commands)
         # No answer to one that appends: its stream is gone.
@@ -195,8 +202,7 @@ class Written:
             ("PEXPIRE", self._stream, milliseconds(self._lasts)),
         ]
         if self.source.findable:
-            self._pointed = True
-            made.append(("EVAL", POINT, 1, self._pointer, self.id, milliseconds(self._lasts)))
+            made += self._point(self._lasts)
         return made
 
     def _append(self, number: str, *fields: str | bytes | int) -> Command:
@@ -208,16 +214,20 @@ class Written:
         if (code := self.source.ending) and not self._ended:
             made.append(self._append(f"{count}-2", "x", code))
         if self.source.findable:
-            made.append(("EVAL", POINT, 1, self._pointer, self.id, milliseconds(self.keep)))
+            made += self._point(self.keep)
             made.append(("PEXPIRE", self._stream, milliseconds(self.keep)))
         else:
-            made.append(self._unpoint())
+            made += self._unpoint()
             made.append(("PEXPIRE", self._stream, milliseconds(GONE)))
         return made
 
-    def _unpoint(self) -> Command:
+    def _point(self, seconds: float) -> Sequence[Command]:
+        self._pointed = bool(self._pointer)
+        return [("EVAL", POINT, 1, self._pointer, self.id, milliseconds(seconds))] if self._pointer else []
+
+    def _unpoint(self) -> Sequence[Command]:
         self._pointed = False
-        return ("EVAL", FREE, 1, self._pointer, self.id)
+        return [("EVAL", FREE, 1, self._pointer, self.id)] if self._pointer else []
 
     async def _look_up(self, redis: Redis) -> None:
         """How far Redis has it."""
@@ -245,7 +255,9 @@ class _Follower:
 
     stream: str
     replica: str
-    last: tuple[int, int] = (0, 1)
+    last: tuple[int, int]
+    patience: float
+    """Seconds that it waits for a Redis which is away."""
     waiting: deque[Batch | Ending] = field(default_factory=deque[Batch | Ending])
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doomed: bool = False
@@ -259,6 +271,8 @@ def _read(after: int, fields: dict[bytes, bytes]) -> Batch | Ending:
     """What an entry says. One that says nothing is a batch that leaves something out."""
     if (code := fields.get(b"x")) is not None:
         return Ending(code.decode("ascii", "replace"))
+    if b"h" in fields:
+        return Batch(0, 0, b"")
     first, data = fields.get(b"f", b""), fields.get(b"e", b"")
     return Batch(int(first) if first.isdigit() and len(first) < 12 else after + 1, after, data)
 
@@ -276,6 +290,8 @@ class Logs:
         """Another for each process, and each time it starts."""
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
+        self._offered: dict[str, Written] = {}
+        """What is written once another replica asks for it, by its id."""
         self._written: dict[str, Written] = {}
         self._dirty: dict[Written, None] = {}
         """What has news, in the order it came."""
@@ -288,6 +304,11 @@ class Logs:
         self._look_at = 0.0
         self._hold_at = 0.0
 
+    @property
+    def closed(self) -> bool:
+        """Whether its Redis is of the past."""
+        return self._redis.closed
+
     # Writing.
 
     def write(self, name: str, source: Source, *, lasts: float, keep: float) -> Written:
@@ -295,10 +316,22 @@ class Logs:
         be found if this replica is lost; `keep`: seconds it is found after its end.
         """
         self._start()
-        made = Written(self, name, source, lasts=lasts, keep=keep)
+        made = Written(self, name, new_id(), source, pointer=key(name, "now"), lasts=lasts, keep=keep)
         self._written[made.id] = made
         self.wake(made)
         return made
+
+    def offer(self, name: str, number: str, source: Source, *, lasts: float) -> Written:
+        """Write it as soon as another replica reads it, by its id; the source is told to `hold` then. `lasts`: seconds it can take at
+        most.
+        """
+        self._start()
+        made = self._offered[number] = Written(self, name, number, source, pointer="", lasts=lasts, keep=GONE)
+        return made
+
+    def withdraw(self, number: str) -> None:
+        """It is offered no more. Whoever reads it already reads on."""
+        self._offered.pop(number, None)
 
     def wake(self, written: Written) -> None:
         """There is more of this one."""
@@ -387,8 +420,12 @@ class Logs:
     async def read(self, found: Found) -> AsyncGenerator[Batch | Ending, None]:
         """All of it, from its start and going on; a batch may begin with what came before, none leaves out anything. ReplicaLost where
         there will be no more though it has no end: whoever wrote it is gone, or Redis is. Away where that goes before the first look.
+
+        One that is offered begins with an empty batch, once it is written; until there is another it does not wait for Redis either.
         """
-        follower = _Follower(key(found.name, found.id), found.replica)
+        self._start()
+        offered = not found.head
+        follower = _Follower(key(found.name, found.id), found.replica, (0, 0 if offered else 1), 0.0 if offered else PATIENCE)
         self._followers.append(follower)
         count = 0
         try:
@@ -402,6 +439,8 @@ class Logs:
                         if batch.first > count:
                             raise ReplicaLost
                         count = max(count, batch.after)
+                        if count:
+                            follower.patience = PATIENCE
                     yield batch
                 if follower.lost:
                     raise ReplicaLost if follower.looked else Away
@@ -409,6 +448,10 @@ class Logs:
                 await follower.news.wait()
         finally:
             self._followers.remove(follower)
+
+    async def alive(self, replica: str) -> bool:
+        """Whether a replica is there, or was a moment ago."""
+        return bool(await self._redis.ask("EXISTS", key(replica, "alive")))
 
     async def stop(self, found: Found) -> None:
         """Ask whoever writes it to stop."""
@@ -458,8 +501,8 @@ class Logs:
         answers = await self._redis.ask_all(commands)
         settled = now > self._settled_at and self._departures == self._redis.departures
         gone = {replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled}
-        for follower in self._followers:
-            follower.doomed = follower.replica in gone
+        for follower in self._followers:  # whoever has yet to begin a log may have just begun to live
+            follower.doomed = follower.replica in gone and follower.last > (0, 0)
 
     async def _read(self) -> None:
         """What has come, in all streams that have readers, and for this replica."""
@@ -488,6 +531,9 @@ class Logs:
     def _obey(self, message: str) -> None:
         """What another replica wants."""
         word, _, number = message.partition(" ")
+        if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
+            self._written[number] = offered
+            self.wake(offered)
         written = self._written.get(number)
         if written is None:
             return
@@ -499,7 +545,7 @@ class Logs:
     def _lose_patience(self) -> None:
         """Whoever has yet to see the beginning waits for nothing but Redis; who has seen it, or waits for the model, goes on later."""
         for follower in self._followers:
-            if not follower.looked or self._redis.away_for > PATIENCE:
+            if not follower.looked or self._redis.away_for > follower.patience:
                 self._lose(follower)
 
     def _lose(self, follower: _Follower) -> None:
@@ -530,10 +576,15 @@ class Logs:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for one in self._written.values():
+            one.source.stop()
             self.wake(one)
         with suppress(Away, TimeoutError):
             async with asyncio.timeout(LAST):
-                while self._dirty:
+                while self._written:
+                    self._news.clear()
                     await self._round()
-                if self._tasks:
-                    await self._redis.ask("DEL", key(self.id, "alive"), key(self.id, "inbox"))
+                    if self._written and not self._dirty:
+                        await self._news.wait()  # whoever was stopped has yet to come to an end
+        with suppress(Away):
+            if self._tasks:
+                await self._redis.ask("DEL", key(self.id, "alive"), key(self.id, "inbox"))

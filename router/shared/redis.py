@@ -166,9 +166,14 @@ class Redis:
         """It is used no more by one who held it."""
         self._holders.pop()
 
+    @property
+    def held(self) -> bool:
+        """Whether it is used."""
+        return bool(self._holders)
+
     async def close(self) -> None:
         """Close it, if nobody holds it."""
-        if self._holders or self.closed:
+        if self.held or self.closed:
             return
         self._state = "closed"
         tasks = [task for task in (self._probe, self._pump) if task is not None]

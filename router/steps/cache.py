@@ -4,36 +4,36 @@ It stands below the pipeline's steps and above the tool loop. So a question is t
 the pipeline made of the body; and an answer is kept as it came, thoughts, calls and results included, and goes through the
 pipeline's other steps again, as a new one would.
 
-Whoever asks while the same is being answered follows that answer, from its start. The call runs in a task of its own: it is nobody's
-who asked, and ends when the last of them has left. Kept are only whole answers: see `Keeper.worth_it`.
+Whoever asks while the same is being answered follows that answer, from its start; also where another replica makes it. The call runs in
+a task of its own: it is nobody's who asked, and ends when the last of them has left. Kept are only whole answers: see `Keeper.worth_it`.
 """
 
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from router.broadcast import Broadcast
-from router.cache import Store, key
+from router.cache import MOST, Elsewhere, Flight, Lead, Shared, Store, key
 from router.chat import Ask
 from router.codec import decode, encode
 from router.config.declaration import Cache
-from router.errors import Attempt, RouterError
-from router.events import Answer, Cached, Event, Events, Failure, Finish, Start, Step, ToolCall, ToolResult
-
-MOST = 1024 * 1024
-"""Bytes of one answer that are held while it is made. A longer one is not kept, and can no longer be joined."""
+from router.errors import ReplicaLost, Stopping
+from router.events import Answer, Cached, Event, Events, Finish, Start, Step, ToolCall, ToolResult
+from router.shared import Away
 
 AT_FIRST = 16
 """Events of a kept answer that are passed on before the rest is looked at: a client sees the beginning of a long one sooner."""
 
 
-def cache(*, declared: Cache, store: Store, made_by: str, last_resort: frozenset[str]) -> Step:
-    """The cache of one route. `made_by`: a digest of what makes its answers; `last_resort`: targets whose answers are not kept."""
+def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str, last_resort: frozenset[str]) -> Step:
+    """The cache of one route. `shared`: what replicas share of it; `made_by`: a digest of what makes its answers; `last_resort`: targets
+    whose answers are not kept.
+    """
 
     def step(answer: Answer) -> Answer:
-        return Keeper(answer, declared, store, made_by, last_resort).answer
+        return Keeper(answer, declared, store, shared, made_by=made_by, last_resort=last_resort).answer
 
     return step
 
@@ -57,54 +57,16 @@ class Kept:
                     yield event
 
 
-@dataclass(slots=True, eq=False)
-class Flight:
-    """An answer that is being made, for whoever asks meanwhile. What was tried and spent for it is told once."""
-
-    made: Broadcast
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """What was tried for it so far."""
-    _told: bool = False
-
-    async def told(self, how: Cached, ask: Ask) -> Events:
-        """It, for one of them. Whoever comes to its end first is told what it took: who began it may have left long before. Where
-        nobody comes to its end, that is the last to leave.
-        """
-        try:
-            async with aclosing(self.made.follow()) as events:
-                async for event in events:
-                    match event:
-                        case Start():
-                            yield replace(event, cache=how, attempts=() if how == "shared" else event.attempts)
-                        case Finish():
-                            if self._first():
-                                yield replace(event, cache="miss" if how == "shared" else how)
-                            else:
-                                yield replace(event, cache="shared", attempts=())
-                        case Failure():
-                            yield event if self._first() else replace(event, attempts=())
-                        case _:
-                            yield event
-        except RouterError as error:
-            if not error.attempts or self._first():
-                raise
-            raise error.for_another() from None
-        finally:
-            if self.made.left and self._first():
-                ask.tried.extend(self.tried)
-
-    def _first(self) -> bool:
-        first, self._told = not self._told, True
-        return first
-
-
 class Keeper:
     """The answers of one route: those that are kept, and those that are being made."""
 
-    def __init__(self, answer: Answer, declared: Cache, store: Store, made_by: str, last_resort: frozenset[str]) -> None:
+    def __init__(
+        self, answer: Answer, declared: Cache, store: Store, shared: Shared | None, *, made_by: str, last_resort: frozenset[str]
+    ) -> None:
         self._answer = answer
         self._declared = declared
         self._store = store
+        self._shared = shared
         self._made_by = made_by
         self._last_resort = last_resort
         self._under_way: dict[str, Flight] = {}
@@ -114,49 +76,77 @@ class Keeper:
         name = key(ask, self._made_by, ask.caller if self._declared.scope == "caller" else "")
         how: Cached = "bypass"
         flight: Flight | None = None
+        found: Elsewhere | Lead | None = None
         if ask.cache.max_age > 0:
             how, flight = "shared", self._joined(name)
-            if flight is None and (kept := await self._kept(name, ask.cache.max_age)) is not None:
-                for count, event in enumerate(kept.told(), 1):
-                    yield event
-                    if count == AT_FIRST:
-                        await asyncio.sleep(0)
-                return
             if flight is None:
+                kept, found = await self._looked(name, ask)
+                if kept is not None:
+                    for count, event in enumerate(kept.told(), 1):
+                        yield event
+                        if count == AT_FIRST:
+                            await asyncio.sleep(0)
+                    return
                 flight = self._joined(name)  # another may have begun while the store was asked
             if flight is None:
                 how = "miss"
+            elif isinstance(found, Lead):
+                found.drop()
         if flight is None:
-            flight = self._begun(name, ask)
-        async with aclosing(flight.told(how, ask)) as events:
+            flight = self._begun(name, ask, found)
+        async with aclosing(flight.told(how, ask.tried)) as events:
             async for event in events:
                 yield event
 
-    def _joined(self, name: str) -> "Flight | None":
+    def _joined(self, name: str) -> Flight | None:
         flight = self._under_way.get(name)
         return flight if flight is not None and flight.made.open else None
 
-    def _begun(self, name: str, ask: Ask) -> "Flight":
+    def _begun(self, name: str, ask: Ask, found: Elsewhere | Lead | None) -> Flight:
         flight = Flight(Broadcast(MOST))
         if ask.cache.store:
             self._under_way[name] = flight
-        flight.made.start(self._make(name, replace(ask, tried=flight.tried), flight))
+        flight.made.start(self._make(name, replace(ask, tried=flight.tried), flight, found))
         return flight
 
-    async def _make(self, name: str, ask: Ask, flight: "Flight") -> None:
+    async def _make(self, name: str, ask: Ask, flight: Flight, found: Elsewhere | Lead | None) -> None:
         made = flight.made
         try:
+            while isinstance(found, Elsewhere):
+                if await _followed(made, found):
+                    return
+                found = await found.over(ask.until)
+            if found is not None:
+                found.offer(flight)
             await made.take(self._answer(ask))
             if ask.cache.store and made.whole and self.worth_it(made.events):
-                await self._store.put(name, _written(made.events), self._declared.ttl)
+                value = _written(made.events)
+                await self._store.put(name, value, self._declared.ttl)
+                if self._shared is not None:
+                    await self._shared.put(name, value, self._declared.ttl)
         finally:
             if self._under_way.get(name) is flight:
                 del self._under_way[name]
+            if isinstance(found, Lead):
+                await found.free()
 
-    async def _kept(self, name: str, max_age: float) -> Kept | None:
-        value = await self._store.get(name)
+    async def _looked(self, name: str, ask: Ask) -> tuple[Kept | None, Elsewhere | Lead | None]:
+        """What is kept; else what other replicas know of it. What they keep counts before what is here: they may have made it anew.
+
+        A question whose answer nobody is to share asks them for what they keep alone, and so does one for which that is too old.
+        """
+        found: bytes | Elsewhere | Lead | None = None
+        if self._shared is not None:
+            found = await (self._shared.look(name, ask.until) if ask.cache.store else self._shared.get(name))
+        value = found if isinstance(found, bytes) else await self._store.get(name)
         kept = _read(value) if value is not None else None
-        return kept if kept is not None and kept.age < min(max_age, self._declared.ttl) else None
+        if kept is not None and kept.age >= min(ask.cache.max_age, self._declared.ttl):
+            kept = None
+        if isinstance(found, bytes):
+            return kept, None
+        if isinstance(found, Lead) and kept is not None:
+            found.drop()
+        return kept, found
 
     def worth_it(self, events: Sequence[Event]) -> bool:
         """Whether an answer may be given again: it came to its own end (a cut at max_tokens, a filter's or max_steps' is not that);
@@ -174,6 +164,17 @@ class Keeper:
         results = [event for event in events if isinstance(event, ToolResult)]
         ran = not calls or (self._declared.tools == "keep" and len(results) == len(calls))
         return ran and not any(result.is_error for result in results) and speakers.isdisjoint(self._last_resort)
+
+
+async def _followed(made: Broadcast, found: Elsewhere) -> bool:
+    """Take what another replica makes. Whether there was any of it: where there was not, another may make it."""
+    try:
+        await made.take(found.follow())
+    except (Away, ReplicaLost, Stopping):
+        if made.events or not made.whole:
+            raise
+        return False
+    return True
 
 
 def _written(events: Sequence[Event]) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from router.config.values import Secret
 from router.errors import ReplicaLost
-from router.shared import Batch, Ending, Found, Logs, Redis
+from router.shared import Batch, Ending, Found, Logs, Redis, new_id
 from router.shared.redis import key
 from tests.redis_cli import keys, said, until
 from tests.services import RedisServer, redis_server
@@ -112,6 +112,38 @@ async def test_what_is_written_is_read_in_order_and_once() -> None:
         source.over, source.ending = True, "stopped"
         written.news()
         assert await early == await read(other, log) == list(range(1400))
+
+
+async def test_what_is_offered_is_written_once_it_is_read() -> None:
+    """Until then Redis hears nothing of it; its reader has all of it, and whoever says it is told that somebody reads."""
+    async with two() as (server, one, other):
+        source = Counting()
+        source.count = 100
+        number = new_id()
+        written = one.offer("n", number, source, lasts=60)
+        one.write("other", Counting(), lasts=60, keep=60)
+        await found(other, "other")
+        assert not [name for name in await keys(server) if number in name]
+        assert source.held == []
+        reading = asyncio.create_task(read(other, Found("n", number, one.id)))
+        await until(lambda: len(source.held) > 0)
+        source.count, source.over, source.ending = 200, True, "stopped"
+        written.news()
+        assert await reading == list(range(200))
+        assert not [name for name in await keys(server) if name.endswith("{n}:now")]
+
+
+async def test_what_is_no_longer_offered_is_not_begun() -> None:
+    """Whoever asks for it hears nothing; how long to wait for that is his affair."""
+    async with two() as (_, one, other):
+        source = Counting()
+        one.offer("n", number := new_id(), source, lasts=60)
+        one.withdraw(number)
+        log = other.read(Found("n", number, one.id))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await anext(log)
+        assert source.held == []
 
 
 async def test_news_while_the_last_is_written_stop_nothing() -> None:

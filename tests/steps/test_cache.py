@@ -64,7 +64,7 @@ def kept(
 ) -> Answer:
     """The model behind a cache."""
     store = store or LocalStore(1_000_000)
-    return cache(declared=declared or Cache(ttl=60), store=store, made_by=made_by, last_resort=last_resort)(model.answer)
+    return cache(declared=declared or Cache(ttl=60), store=store, shared=None, made_by=made_by, last_resort=last_resort)(model.answer)
 
 
 async def read(answer: Answer, ask: Ask = ASK) -> list[Event]:
@@ -237,7 +237,7 @@ async def test_what_was_tried_is_told_to_the_last_to_leave() -> None:
             async for event in events:
                 yield event
 
-    answer = cache(declared=Cache(ttl=60), store=LocalStore(1_000_000), made_by="m", last_resort=frozenset())(tried)
+    answer = cache(declared=Cache(ttl=60), store=LocalStore(1_000_000), shared=None, made_by="m", last_resort=frozenset())(tried)
     began, joined = replace(ASK, tried=[]), replace(ASK, tried=[])
     async with aclosing(answer(joined)) as last:
         async with aclosing(answer(began)) as first:

@@ -1,0 +1,152 @@
+"""What replicas share of a cache, through a Redis: the answers that are kept, and those that are being made.
+
+    pointsman:{<key>}:cache     an answer that is kept
+    pointsman:{<key>}:flight    who makes this answer just now: a replica, and the id of the log in which it offers it
+
+Whoever finds no answer takes the lease of making it, in the same command. Who does not get it reads that log: only then is anything
+written to it. Nothing here makes a question wait for a Redis that is away, or fail.
+"""
+
+import asyncio
+import math
+import time
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import cast
+
+from router import relay
+from router.cache.flight import Flight, Relayed
+from router.errors import ReplicaLost
+from router.events import Events
+from router.shared import Away, Found, Logs, Redis, RedisStore, new_id
+from router.shared.lease import FREE
+from router.shared.redis import key, milliseconds
+
+ROOM = "cache"
+LASTS = 600.0
+"""Seconds a lease is held, and a log lasts, at most. Where the replica is gone, who misses it takes the lease over."""
+PICKED_UP = 0.25
+"""Seconds in which a replica has to begin the log that it offers; and that it offers one after its end, for who has just been told of it."""
+
+TAKE = """
+local kept = KEYS[2] and redis.call('GET', KEYS[2])
+if kept then return kept end
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[3] then return {held} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {ARGV[1]}
+"""
+"""The answer that is kept; else who makes it: whoever holds the lease, unless that is he who is gone, else he who asks."""
+
+
+class Shared:
+    """The caches of all replicas that share a Redis."""
+
+    def __init__(self, redis: Redis, logs: Logs) -> None:
+        self._redis = redis
+        self._store = RedisStore(redis, ROOM)
+        self.logs = logs
+        self._freeing: set[asyncio.Task[None]] = set()
+
+    async def get(self, name: str) -> bytes | None:
+        """What any replica kept under this name."""
+        return await self._store.get(name)
+
+    async def put(self, name: str, value: bytes, ttl: float) -> None:
+        """Keep it for every replica."""
+        await self._store.put(name, value, ttl)
+
+    async def look(self, name: str, until: float) -> "bytes | Elsewhere | Lead | None":
+        """What is kept under this name; else who makes it, or the lease of making it. None where nobody can be asked. `until`: when it
+        will be over at the latest, by the clock of time.monotonic.
+        """
+        return await self._taken(name, until, "", key(name, ROOM))
+
+    async def take(self, name: str, until: float, gone: str) -> "Elsewhere | Lead | None":
+        """The same, where the one who was to make it is gone, and whatever is kept."""
+        found = await self._taken(name, until, gone)
+        return None if isinstance(found, bytes) else found
+
+    async def _taken(self, name: str, until: float, gone: str, *kept: str) -> "bytes | Elsewhere | Lead | None":
+        lead = Lead(self, name, new_id(), LASTS if math.isinf(until) else min(LASTS, max(1.0, until - time.monotonic())))
+        keys = (key(name, "flight"), *kept)
+        try:
+            found = await self._redis.ask("EVAL", TAKE, len(keys), *keys, lead.holder, milliseconds(lead.lasts), gone)
+        except Away:
+            return None
+        except asyncio.CancelledError:
+            lead.drop()
+            raise
+        if isinstance(found, bytes):
+            return found
+        holder = cast("list[bytes]", found)[0].decode("ascii", "replace")
+        return lead if holder == lead.holder else Elsewhere(self, name, holder)
+
+    async def free(self, lead: "Lead") -> None:
+        """Have it free for whoever comes next, if it is still held."""
+        with suppress(Away):
+            await self._redis.ask("EVAL", FREE, 1, key(lead.name, "flight"), lead.holder)
+
+    def drop(self, lead: "Lead") -> None:
+        """The same, and nobody waits for it."""
+        task = asyncio.create_task(self.free(lead))
+        self._freeing.add(task)
+        task.add_done_callback(self._freeing.discard)
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The lease of making an answer, for all replicas. `id`: of the log in which it is offered to them."""
+
+    _shared: Shared
+    name: str
+    id: str
+    lasts: float
+
+    @property
+    def holder(self) -> str:
+        """What stands in the lease."""
+        return f"{self._shared.logs.id} {self.id}"
+
+    def offer(self, flight: Flight) -> None:
+        """This is the answer: whoever is told of the lease may follow it."""
+        source = Relayed(flight)
+        source.news = self._shared.logs.offer(self.name, self.id, source, lasts=self.lasts).news
+
+    async def free(self) -> None:
+        """It is made. Whoever has been told of it a moment ago may still come for it."""
+        asyncio.get_running_loop().call_later(PICKED_UP, self._shared.logs.withdraw, self.id)
+        await self._shared.free(self)
+
+    def drop(self) -> None:
+        """It is not made under this lease. Nobody waits for that."""
+        self._shared.drop(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An answer that another replica makes. `holder`: what stands in its lease."""
+
+    _shared: Shared
+    name: str
+    holder: str
+
+    async def follow(self) -> Events:
+        """It, as it comes. ReplicaLost where there is no more of it though it has no end; Away where nobody can be asked."""
+        replica, _, number = self.holder.partition(" ")
+        async with aclosing(self._shared.logs.read(Found(self.name, number, replica))) as log:
+            try:
+                async with asyncio.timeout(PICKED_UP):
+                    await anext(log)
+            except TimeoutError:
+                raise ReplicaLost from None
+            if not await self._shared.logs.alive(replica):
+                raise ReplicaLost  # a log may be there for longer than who wrote it
+            async with aclosing(relay.told(log)) as told:
+                async for events in told:
+                    for event in events:
+                        yield event
+
+    async def over(self, until: float) -> "Elsewhere | Lead | None":
+        """That replica does not make it: the lease, unless yet another one has it by now."""
+        return await self._shared.take(self.name, until, self.holder)
