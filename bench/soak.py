@@ -82,8 +82,8 @@ server:
 KEY = new()
 KNOWN = {"authorization": f"Bearer {KEY}", "connection": "close"}
 AWAY = "redis is away: local from now on"
-LINES = 24
-"""Connections to Redis that a router keeps at most: its own, those of the library that counts, and one that is being closed."""
+LINES = 4
+"""Connections to Redis that a router keeps at most."""
 TOOLS = 'async def get_time() -> str:\n    """The time."""\n    return "now"\n'
 
 

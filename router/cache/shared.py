@@ -19,8 +19,7 @@ from router.cache.flight import Flight, Relayed
 from router.errors import ReplicaLost
 from router.events import Events
 from router.shared import Away, Found, Logs, Redis, RedisStore, new_id
-from router.shared.lease import FREE
-from router.shared.redis import key, milliseconds
+from router.shared.redis import FREE, key, milliseconds
 
 ROOM = "cache"
 LASTS = 600.0

@@ -1,7 +1,6 @@
 """What replicas share through a Redis, where one is declared. While it is away each is on its own."""
 
 from router.shared.hints import Hints
-from router.shared.lease import Lease, Leases, LocalLeases, RedisLeases
 from router.shared.logs import Batch, Ending, Found, Logs, Source, Written, new_id
 from router.shared.redis import Away, Mismatch, Redis
 from router.shared.store import RedisStore
@@ -12,13 +11,9 @@ __all__ = [
     "Ending",
     "Found",
     "Hints",
-    "Lease",
-    "Leases",
-    "LocalLeases",
     "Logs",
     "Mismatch",
     "Redis",
-    "RedisLeases",
     "RedisStore",
     "Source",
     "Written",

@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from router.errors import ReplicaLost
-from router.shared.lease import FREE
-from router.shared.redis import Away, Command, Mismatch, Redis, key, milliseconds
+from router.shared.redis import FREE, Away, Command, Mismatch, Redis, key, milliseconds
 
 log = logging.getLogger("router.redis")
 

@@ -40,10 +40,10 @@ PAUSES = 0.2, 1.0
 STEADY = 10.0
 AT_ONCE = 128
 """Commands that go out together."""
-LINES = 16
-"""Connections for libraries' own commands, which wait for each other there."""
-OWN = 4
-"""Connections for ours: one for commands, one for the probe, one to listen; and one that is being closed."""
+LINES = 4
+"""Connections: one for commands, one for the probe, one to listen; and one that is being closed."""
+FREE = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
+"""Delete a key, if this is what it holds still. Always the same text, so that Redis compiles it once: all that varies is in ARGV."""
 PREFIX = "pointsman:"
 """What every key begins with."""
 
@@ -89,9 +89,7 @@ class Redis:
         """How often it went away."""
         self._driver = driver
         try:
-            self.pool = self._pool(LINES)
-            """Connections for a library that brings commands of its own: run those `within` the limit."""
-            self._own = self._pool(OWN)
+            self._lines = self._opened()
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
         self._state: Literal["new", "here", "away", "closed"] = "new"
@@ -181,14 +179,13 @@ class Redis:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for pool in (self.pool, self._own):
-            await pool.disconnect()
+        await self._lines.disconnect()
 
-    def _pool(self, lines: int) -> "ConnectionPool":
+    def _opened(self) -> "ConnectionPool":
         # Nothing is tried twice, no wait is limited there, and nothing beyond the oldest protocol is asked for: all that is here.
         pool = self._driver.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             self.url.value,
-            max_connections=lines,
+            max_connections=LINES,
             timeout=None,
             socket_timeout=None,
             socket_connect_timeout=PROBE,
@@ -199,7 +196,7 @@ class Redis:
 
     @cached_property
     def _client(self) -> "Driver":
-        return self._driver.Redis(connection_pool=self._own)
+        return self._driver.Redis(connection_pool=self._lines)
 
     # Asking.
 
@@ -224,11 +221,6 @@ class Redis:
     def _sent(self) -> None:
         if self._pump is None:
             self._pump = asyncio.create_task(self._send())
-
-    async def within(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What a library's own commands, on connections of the `pool`, come to. Away, Mismatch as for `ask`."""
-        await self._present()
-        return await self._watched(work())
 
     async def listen(self, streams: Mapping[str, str], wait: float) -> list[tuple[str, list[tuple[str, dict[bytes, bytes]]]]]:
         """The next entries of streams, each after the id it is given with: stream, id, fields. Waits so long for a first one."""
@@ -412,8 +404,7 @@ class Redis:
         """Try a write, until one goes through."""
         while True:
             if pause:
-                for pool in (self.pool, self._own):
-                    await pool.disconnect(inuse_connections=False)
+                await self._lines.disconnect(inuse_connections=False)
                 await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that replicas do not come all at once
             try:
                 async with asyncio.timeout(PROBE):

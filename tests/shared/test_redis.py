@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -201,26 +200,6 @@ async def test_a_busy_process_is_no_silent_redis() -> None:
             time.sleep(0.12)
             assert await asked is None
         assert redis.departures == 0
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_librarys_commands_run_within_the_same_limit() -> None:
-    """On the same connections: what limits.aio does."""
-    async with linked() as (server, redis):
-        driver = pytest.importorskip("redis.asyncio")
-        client: Any = driver.Redis(connection_pool=redis.pool)
-        made: list[int] = await asyncio.gather(*(redis.within(lambda: client.incr("count")) for _ in range(200)))
-        assert sorted(made) == list(range(1, 201))
-        with pytest.raises(Mismatch):
-            await redis.within(lambda: client.lpush("count", "x"))
-        server.daemon.pause()
-        with pytest.raises(Away):
-            await redis.within(lambda: client.incr("count"))
-        assert not redis.here
-        with pytest.raises(Away):
-            await redis.within(lambda: client.incr("count"))
-        server.daemon.resume()
-        await until(lambda: redis.here)
 
 
 @pytest.mark.usefixtures("patient")
