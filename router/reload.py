@@ -19,10 +19,10 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import keep_live, load, read, reloads, secrets
+from router.config import Snapshot, declared, keep_live, read, reloads, secrets
 from router.config.declaration import Reloading
 from router.drill import drilled
-from router.errors import ConfigError
+from router.errors import Complaint, ConfigError
 from router.generation import Generation, build
 from router.targets import close_lanes
 
@@ -101,8 +101,13 @@ class Live:
         task.add_done_callback(self._closing.discard)
 
 
-Content = tuple[Mapping[str, str], Mapping[str, str | None]] | str
-"""What the files hold: texts and secrets; or why they cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the files hold: texts, None where they cannot be read (`complaints` says why), and secrets."""
+
+    snapshot: Snapshot | None
+    secrets: Mapping[str, str | None]
+    complaints: tuple[Complaint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ class Reload:
         self._hint = asyncio.Event()
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._tried: Content = ""
+        self._tried: Content | None = None
         """What they held when a generation was last made of them, or could not be."""
         self._secrets: tuple[str, ...] = ()
         self._digest: str | None = None
@@ -173,13 +178,13 @@ class Reload:
             try:
                 await self._looked()
             except Exception as error:  # noqa: BLE001 - whatever this edit did, the next one is to be seen
-                self._tried = ""
+                self._tried = None
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
 
     def _asked(self) -> None:
         """Somebody asks for it: what could not be served is tried once more, for what it lacked may be there by now."""
         if self.failed is not None:
-            self._tried = ""
+            self._tried = None
         self._hint.set()
 
     async def refresh(self) -> None:
@@ -187,7 +192,7 @@ class Reload:
         leaves: half of it would be an edit that is lost.
         """
         if self.failed is not None:
-            self._tried = ""
+            self._tried = None
         looking = asyncio.create_task(self._looked())
         looking.add_done_callback(_seen)
         await asyncio.shield(looking)
@@ -202,7 +207,7 @@ class Reload:
             return
         self._tried = content
         try:
-            generation = await asyncio.to_thread(self._made)
+            generation = await asyncio.to_thread(self._made, content)
         except ConfigError as error:
             told = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
             self.failed = Failed(error, self._digest, time.time())
@@ -220,19 +225,23 @@ class Reload:
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
             await asyncio.to_thread(keep_live, generation.declaration)
 
-    def _made(self) -> Generation | None:
-        """The generation of what is on disk; None where it is the one that serves."""
+    def _made(self, content: Content) -> Generation | None:
+        """The generation of this; None where it is the one that serves. Of files nothing is read anew but secrets, of which only it says
+        which they are.
+        """
         self._digest = None
-        declaration = load(self._routes, self._host)
+        if content.snapshot is None:
+            raise ConfigError(content.complaints)
+        declaration = declared(content.snapshot, self._host)
         self._digest = declaration.digest
         self._secrets = tuple(declaration.secrets)
-        self._tried = (declaration.snapshot.texts, declaration.secrets)
+        self._tried = Content(content.snapshot, declaration.secrets)
         now = self._live.generation
         if declaration.digest == now.digest and not declaration.complaints.found:
             return None
         generation = build(declaration, now.kept)
-        declared = declaration.routes.server.reload
-        if isinstance(declared, Reloading) and declared.drills:
+        reload = declaration.routes.server.reload
+        if isinstance(reload, Reloading) and reload.drills:
             failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
             if failed:
                 generation.discard()
@@ -251,10 +260,11 @@ class Reload:
         return content
 
     def _content(self) -> Content:
+        known = secrets(self._routes.parent, self._secrets)
         try:
-            return read(self._routes).texts, secrets(self._routes.parent, self._secrets)
+            return Content(read(self._routes), known)
         except ConfigError as error:
-            return str(error)
+            return Content(None, known, error.complaints)
 
 
 def _seen(looking: asyncio.Task[None]) -> None:

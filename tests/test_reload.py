@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from router.config import load
+from router.config import Declaration, Snapshot, declared, load, read
 from router.generation import Generation, build
 from router.reload import EVERY, MOST_SETTLE, Live, Reload
 from tests.conftest import Workspace, direct_target, routes, serving
@@ -165,6 +165,53 @@ async def test_half_a_file_is_not_served(workspace: Workspace) -> None:
         await until(lambda: "second" in live.generation.routes)
         assert word(live) == "two"
         assert reload.failed is None
+
+
+async def test_what_settled_is_what_is_served(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit that begins just when one before it has settled is looked at next, not read in its half."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    seen: list[str] = []
+
+    def looked(routes: Path) -> Snapshot:
+        found = read(routes)
+        seen.append(found.texts["routes.yaml"])
+        if seen.count(says("two")) == 2:
+            in_place(file, "targets:")
+        return found
+
+    async with following(workspace) as (live, reload):
+        monkeypatch.setattr("router.reload.read", looked)
+        in_place(file, says("two"))
+        await until(lambda: reload.failed is not None)
+        assert (word(live), reload.swaps) == ("two", 1)
+
+
+async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried once, not at each look."""
+    tried: list[Snapshot] = []
+
+    def told(snapshot: Snapshot, host: str) -> Declaration:
+        tried.append(snapshot)
+        return declared(snapshot, host)
+
+    monkeypatch.setattr("router.reload.declared", told)
+    monkeypatch.setattr("router.reload.EVERY", 0.02)
+    workspace.write("key.txt", "sk-one").write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}"))
+    looks = 0
+
+    def looked(routes: Path) -> Snapshot:
+        nonlocal looks
+        looks += 1
+        return read(routes)
+
+    async with following(workspace) as (_, reload):
+        workspace.write("key.txt", "x" * 70_000)
+        await until(lambda: reload.failed is not None)
+        tried.clear()
+        monkeypatch.setattr("router.reload.read", looked)
+        await until(lambda: looks > 5)
+        assert not tried
+        assert "routes.yaml:2:33: the secret file key.txt is larger than 64 KiB" in str(reload.failed.error if reload.failed else "")
 
 
 async def test_a_configmap_is_followed(workspace: Workspace) -> None:
@@ -397,7 +444,7 @@ async def test_an_edit_that_fails_as_nobody_foresaw_is_not_the_last(
     monkeypatch.setattr("router.reload.EVERY", 0.1)
     async with following(workspace) as (live, _):
         with monkeypatch.context() as for_now:
-            for_now.setattr("router.reload.load", broken)
+            for_now.setattr("router.reload.declared", broken)
             workspace.write("routes.yaml", says("two"))
             await until(lambda: any(record.__dict__.get("fields", {}).get("error") == "ZeroDivisionError" for record in caplog.records))
         await until(lambda: word(live) == "two")
