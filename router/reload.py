@@ -131,6 +131,8 @@ class Reload:
         self._routes = routes.absolute()
         self._host = host
         self._hint = asyncio.Event()
+        self._wanted = False
+        """Somebody asked, whether edits go live by themselves or not."""
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._tried: Content | None = None
@@ -158,11 +160,9 @@ class Reload:
     async def _hints(self) -> None:
         """The folder, not the files: a rename or a link that is turned blinds a file's watch."""
         watch: Any = watchfiles
-        if self._follows:
-            self._hint.set()  # what was written while the process started
+        self._hint.set()  # what was written while the process started
         async for _ in watch.awatch(self._routes.parent, watch_filter=None, debounce=50, step=25, ignore_permission_denied=True):
-            if self._follows:
-                self._hint.set()
+            self._hint.set()
 
     @property
     def _follows(self) -> bool:
@@ -176,7 +176,10 @@ class Reload:
                     await self._hint.wait()
             self._hint.clear()
             try:
-                await self._looked()
+                async with self._one:
+                    if self._wanted or self._follows:
+                        self._wanted = False
+                        await self._refresh()
             except Exception as error:  # noqa: BLE001 - whatever this edit did, the next one is to be seen
                 self._tried = None
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
@@ -185,6 +188,7 @@ class Reload:
         """Somebody asks for it: what could not be served is tried once more, for what it lacked may be there by now."""
         if self.failed is not None:
             self._tried = None
+        self._wanted = True
         self._hint.set()
 
     async def refresh(self) -> None:
@@ -222,6 +226,7 @@ class Reload:
             self.swaps += 1
             self._live.swap(generation)
             generation.start()
+            self._hint.set()  # from now on they are looked at as this one says
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
             await asyncio.to_thread(keep_live, generation.declaration)
 

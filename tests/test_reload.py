@@ -329,6 +329,44 @@ async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monk
         assert reload.swaps == 2
 
 
+async def test_whether_edits_go_live_is_as_the_generation_that_serves_says(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turned on by an edit that was asked for, they are looked for from then on, whoever hints at them; turned off, no longer."""
+
+    async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
+        await asyncio.Event().wait()
+        yield
+
+    def says_when(said: str, when: str) -> str:
+        return says(said) + f"server: {{reload: '{when}'}}\n"
+
+    looks = 0
+
+    def looked(routes: Path) -> Snapshot:
+        nonlocal looks
+        looks += 1
+        return read(routes)
+
+    monkeypatch.setattr("watchfiles.awatch", tells_nothing)
+    monkeypatch.setattr("router.reload.read", looked)
+    monkeypatch.setattr("router.reload.EVERY", 0.3)
+    file = workspace.write("routes.yaml", says_when("one", "off")).root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        in_place(file, says_when("two", "on"))
+        await reload.refresh()
+        in_place(file, says_when("three", "on"))
+        await until(lambda: word(live) == "three")
+        await until(lambda: looks > 10)  # it goes on and on
+        in_place(file, says_when("four", "off"))
+        await reload.refresh()
+        assert word(live) == "four"
+        in_place(file, says_when("five", "off"))
+        looks = 0
+        await asyncio.sleep(0.7)  # two looks' time
+        assert (word(live), looks) == ("four", 0)
+        await reload.refresh()
+        assert word(live) == "five"
+
+
 async def test_a_storm_of_edits_is_a_few_and_leaves_nothing(workspace: Workspace) -> None:
     """Three hundred within a second or two, each of them a configuration: only the newest counts, and those between are gone."""
     file = workspace.write("routes.yaml", says("word0")).root / "routes.yaml"
