@@ -11,7 +11,7 @@ import logging
 import signal
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import Snapshot, declared, keep_live, read, reloads, secrets
+from router.config import Snapshot, Watched, declared, keep_live, read, reloads, secrets, watched
 from router.config.declaration import Reloading
 from router.drill import drilled
 from router.errors import Complaint, ConfigError
@@ -131,6 +131,9 @@ class Reload:
         self._routes = routes.absolute()
         self._host = host
         self._hint = asyncio.Event()
+        self._watched: Watched | None = None
+        self._moved = asyncio.Event()
+        """There is something else to watch."""
         self._wanted = False
         """Somebody asked, whether edits go live by themselves or not."""
         self._one = asyncio.Lock()
@@ -158,11 +161,32 @@ class Reload:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hints(self) -> None:
-        """The folder, not the files: a rename or a link that is turned blinds a file's watch."""
+        """From whoever watches. It is told anew what to watch where that is something else by now."""
         watch: Any = watchfiles
-        self._hint.set()  # what was written while the process started
-        async for _ in watch.awatch(self._routes.parent, watch_filter=None, debounce=50, step=25, ignore_permission_denied=True):
-            self._hint.set()
+        while True:
+            self._moved.clear()
+            self._watched = wanted = await asyncio.to_thread(self._to_watch)
+            self._hint.set()  # what was written before
+            hints = watch.awatch(
+                *wanted.paths,
+                watch_filter=wanted.counts,
+                debounce=50,
+                step=25,
+                stop_event=self._moved,
+                recursive=False,
+                ignore_permission_denied=True,
+            )
+            try:
+                async with aclosing(hints):
+                    async for changes in hints:
+                        self._hint.set()
+                        if any(path in wanted.paths for _, path in changes):
+                            break  # one that is made again is another, whatever its name and number
+            except (OSError, RuntimeError):  # it has just gone, or the system watches no more: the files are looked at all the same
+                await self._moved.wait()
+
+    def _to_watch(self) -> Watched:
+        return watched(self._routes, [self._routes.parent / path for path in self._secrets])
 
     @property
     def _follows(self) -> bool:
@@ -180,6 +204,8 @@ class Reload:
                     if self._wanted or self._follows:
                         self._wanted = False
                         await self._refresh()
+                if await asyncio.to_thread(self._to_watch) != self._watched:
+                    self._moved.set()
             except Exception as error:  # noqa: BLE001 - whatever this edit did, the next one is to be seen
                 self._tried = None
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})

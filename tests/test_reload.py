@@ -256,6 +256,90 @@ async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) ->
         assert live.generation.routes["chat-model"].toolbox.specs[0].name == "get_rain"
 
 
+@pytest.fixture
+def hints_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are looked at where something hints at them, and not every so often."""
+    monkeypatch.setattr("router.reload.EVERY", 60.0)
+
+
+@pytest.mark.usefixtures("hints_alone")
+async def test_what_stands_elsewhere_is_watched(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A secret file that a link leads to, as Kubernetes mounts it; a folder that is a link; and what is linked anew goes on being watched."""
+    mounted, shared = tmp_path_factory.mktemp("mounted"), tmp_path_factory.mktemp("shared")
+
+    def version(name: str, key: str) -> None:
+        (mounted / name).mkdir()
+        (mounted / name / "key").write_text(key)
+        (mounted / "..data_tmp").symlink_to(name)
+        (mounted / "..data_tmp").replace(mounted / "..data")
+
+    version("..2026_1", "sk-1")
+    (mounted / "key").symlink_to("..data/key")
+    root = workspace.write("routes.yaml", routes(f"a: {{model: openai/x, api_key: '${{file:{mounted}/key}}'}}")).root
+    for name in ("one", "two"):
+        shutil.copytree(root / "pipelines", shared / name)
+    shutil.rmtree(root / "pipelines")
+    (root / "pipelines").symlink_to(shared / "one")
+    async with following(workspace) as (live, reload):
+
+        async def changed(act: Callable[[], object]) -> None:
+            before = live.generation
+            act()
+            await until(lambda: live.generation is not before)
+            assert reload.failed is None
+
+        for number in range(2, 5):
+            await changed(lambda number=number: version(f"..2026_{number}", f"sk-{number}"))
+        await changed(lambda: (shared / "one/chat.yaml").write_text("steps:\n  - history: {keep: 7}\n"))
+        (root / "other").symlink_to(shared / "two")
+        await changed(lambda: (root / "other").replace(root / "pipelines"))
+        await changed(lambda: (shared / "two/chat.yaml").write_text("steps:\n  - history: {keep: 8}\n"))
+
+
+@pytest.mark.usefixtures("hints_alone")
+async def test_what_an_edit_names_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A secret file in a folder that is not there yet, and its later contents; a folder that takes the place of another."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        in_place(file, routes(f"a: {{model: openai/x, api_key: '${{file:{elsewhere}/keys/deep/a}}'}}"))
+        await until(lambda: reload.failed is not None)
+        (elsewhere / "keys/deep").mkdir(parents=True)
+        (elsewhere / "keys/deep/a").write_text("sk-1")
+        await until(lambda: reload.failed is None)
+        for key in ("sk-2", "sk-3"):
+            before = live.generation
+            (elsewhere / "keys/deep/a").write_text(key)
+            await until(lambda before=before: live.generation is not before)
+        for keep in (7, 8, 9):
+            before = live.generation
+            workspace.write("new/chat.yaml", f"steps:\n  - history: {{keep: {keep}}}\n")
+            shutil.rmtree(workspace.root / "pipelines")
+            (workspace.root / "new").rename(workspace.root / "pipelines")
+            await until(lambda before=before: live.generation is not before)
+
+
+@pytest.mark.usefixtures("hints_alone")
+async def test_what_stands_beside_is_not_looked_at(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log, say, or another program's files: each of their changes would have everything read."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    looks = 0
+
+    def looked(routes: Path) -> Snapshot:
+        nonlocal looks
+        looks += 1
+        return read(routes)
+
+    async with following(workspace) as (live, _):
+        in_place(file, says("two"))
+        await until(lambda: word(live) == "two")
+        monkeypatch.setattr("router.reload.read", looked)
+        for number in range(20):
+            workspace.write("log.txt", f"line {number}").write(f"logs/{number}", "")
+            await asyncio.sleep(0.03)  # further apart than what is told of at one time
+        assert looks <= 3
+
+
 async def test_a_secret_file_that_is_missing_changes_nothing_until_it_is_there(workspace: Workspace) -> None:
     """One that an edit names, and one that is taken away: the complaint has its place, and no other edit is needed when it comes."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"

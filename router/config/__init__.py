@@ -7,6 +7,7 @@ from pathlib import Path
 from router.config.declaration import Declaration, Reloading, Server, declare
 from router.config.environment import secret
 from router.config.snapshot import Snapshot, keep, kept, read
+from router.config.watched import Watched, watched
 
 __all__ = [
     "COUNTERS",
@@ -16,6 +17,7 @@ __all__ = [
     "ROUTES_VARIABLE",
     "Declaration",
     "Snapshot",
+    "Watched",
     "admin_key",
     "as_written",
     "declare",
@@ -29,6 +31,7 @@ __all__ = [
     "reloads",
     "routes_from_environment",
     "secrets",
+    "watched",
 ]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +76,13 @@ def kept(path: Path) -> Snapshot | None:
     return Snapshot(Path(found["root"]), found["routes"], found["texts"])
 
 
+def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those below it, each with its files. Links to folders below it are not followed."""
+    for parent, folders, names in os.walk(folder, onerror=unread):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        yield parent, sorted(names)
+
+
 def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
     found: list[Path] = []
 
@@ -85,9 +92,8 @@ def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
             complaints.append(Complaint(Place(name, 1, 1), f"the folder cannot be read: {error.strerror}"))
 
     for folder, endings in FOLDERS.items():
-        for parent, folders, names in os.walk(root / folder, onerror=unread):
-            folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-            found += [Path(parent, name) for name in sorted(names) if name.endswith(endings) and not name.startswith(".")]
+        for parent, names in walked(root / folder, unread):
+            found += [Path(parent, name) for name in names if name.endswith(endings) and not name.startswith(".")]
     if len(found) > MAX_FILES:
         raise ConfigError((Complaint(Place(str(root), 1, 1), f"more than {MAX_FILES} files in pipelines/ and tools/"),))
     return found
