@@ -70,7 +70,7 @@ class Admin:
                 place(self.live.generation, name, state)
                 return {}
             case {"ask": "positions"}:
-                return {name: switch.position for name, switch in self.live.generation.kept.switches.items()}
+                return dict(self.live.generation.kept.switches.positions)
             case {"ask": "reload"} if self.reload is not None:
                 await self.reload.refresh()
                 return cast("Told", self.report())
@@ -123,15 +123,17 @@ class Admin:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Put a target out or back in this process, where a worker names both. One that comes back from `open` is tried by one request first."""
-    switch = generation.kept.switches.get(name)
-    if switch is None or state not in POSITIONS:
+    """Put a target out or back in this process, where a worker names both: also one that an edit has yet to bring here. One that comes back
+    from `open` is tried by one request first.
+    """
+    if state not in POSITIONS:
         return
-    if switch.position == "open" and state == "auto":
+    switches = generation.kept.switches
+    if switches.of(name) == "open" and state == "auto":
         for (target, *_), (_, standing) in generation.kept.standings.items():
             if target == name:
                 standing.breaker.half_open()
-    switch.position = state
+    switches.put(name, state)
 
 
 def pages(admin: Admin) -> APIRouter:
@@ -172,10 +174,13 @@ def pages(admin: Admin) -> APIRouter:
 
     @router.post("/targets/{name:path}", responses={404: {"description": "No such target"}})
     async def placed(name: str, wanted: Placed) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Take a target out, and back, without an edit. It stays so over edits, until it is put back or the server ends."""
-        switches = admin.live.generation.kept.switches
-        if name not in switches:
-            raise HTTPException(404, f"no route asks a target of this name{did_you_mean(name, switches)}")
+        """Take a target out, and back, without an edit. It stays so over edits, also those that take it away and bring it back, until it is
+        put back or the server ends.
+        """
+        generation = admin.live.generation
+        asked = [target.name for route in generation.routes.values() for target in route.targets]
+        if name not in asked and name not in generation.kept.switches.positions:
+            raise HTTPException(404, f"no route asks a target of this name{did_you_mean(name, asked)}")
         await admin.place(name, wanted.state)
         return {"name": name, "state": wanted.state}
 
