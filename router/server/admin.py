@@ -29,6 +29,8 @@ from router.server.siblings import Siblings, Told
 from router.server.traces import Traces
 from router.server.watchdog import Watchdog
 
+REBUILT = 60.0
+"""Seconds in which a worker has read the files and built what they say: LiteLLM may have to be imported for it."""
 POSITIONS: tuple[Position, ...] = get_args(Position)
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"description": "No admin key came along, or it is another"},
@@ -97,12 +99,14 @@ class Admin:
         place(self.live.generation, name, state)
         await self._ask({"ask": "place", "target": name, "state": state})
 
-    async def refresh(self) -> list[Report]:
-        """Have every worker read the files now."""
-        if self.reload is not None:
-            await self.reload.refresh()
-        others = await self._ask({"ask": "reload"})
-        return [self.report(), *(cast("Report", one) for one in others if one)]
+    async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
+        """Have every worker read the files now: how each stands then, this one first, and those that did not say so in time."""
+        _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
+        reports = [self.report(), *(cast("Report", one) for one in others.values() if one)]
+        return reports, [process for process, one in others.items() if not one]
+
+    async def _others_refresh(self) -> dict[int, Told | None]:
+        return await self.siblings.ask_each({"ask": "reload"}, REBUILT) if self.siblings is not None else {}
 
     async def request(self, request_id: str) -> dict[str, object] | None:
         """How one request went, whichever worker answered it."""
@@ -159,13 +163,16 @@ def pages(admin: Admin) -> APIRouter:
 
     @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
     async def reload() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Read the files now, whether edits go live by themselves or not. 422 with every complaint where they cannot be served."""
+        """Read the files now, whether edits go live by themselves or not. 422 with every complaint where they cannot be served. `workers`:
+        what each serves then; `silent`: those that did not say so within a minute.
+        """
         if admin.reload is None:
             raise HTTPException(409, "this server was not started from files")
-        reports = await admin.refresh()
+        reports, silent = await admin.refresh(admin.reload)
         if admin.reload.failed is not None:
             raise HTTPException(422, [one.as_json() for one in admin.reload.failed.error.complaints])
-        return {"generation": admin.live.generation.digest, "workers": {str(one["pid"]): one["generation"] for one in reports}}
+        workers = {str(one["pid"]): one["generation"] for one in reports}
+        return {"generation": admin.live.generation.digest, "workers": workers, "silent": silent}
 
     @router.get("/targets")
     async def targets() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
