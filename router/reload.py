@@ -153,6 +153,7 @@ class Reload:
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # what came while the process started comes now
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
