@@ -147,7 +147,8 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration) -> int:
         except SystemExit:  # uvicorn's own: the port is taken
             return 1
         workers.run()
-    return 0 if workers.told else 1
+    # A terminal's Ctrl-C may end workers that start before the one who supervises them has read its own.
+    return 0 if workers.told or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1
 
 
 def _announce(generation: Generation, given: argparse.Namespace) -> None:
