@@ -28,7 +28,7 @@ from router.config.limits import Price
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import NOBODY, Candidate, Clock, Hint, Load, Policy, Pool, Standing, Switch, failover, standing
+from router.failover import NOBODY, Candidate, Clock, Hint, Load, Policy, Pool, Standing, Switches, failover, standing
 from router.quotas import Local, Quota, RedisCounts, Store
 from router.shared import Hints, Logs, Redis
 from router.signature import record_of
@@ -60,7 +60,7 @@ class Compiled:
 @dataclass(slots=True)
 class Kept:
     """What outlives a generation: connections, how each target has fared, with the declaration it fared under, and what an
-    operator said of it. The next generation takes over what it declares in the same way, and forgets the rest.
+    operator said of it. The next generation takes over what it declares in the same way, and forgets the rest; what an operator said it keeps.
     """
 
     connections: Connections = field(default_factory=Connections)
@@ -69,7 +69,7 @@ class Kept:
     shared: RedisCounts | None = None
     """The same, where replicas share it."""
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
-    switches: dict[str, Switch] = field(default_factory=dict[str, Switch])
+    switches: Switches = field(default_factory=Switches)
     jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
@@ -224,7 +224,7 @@ class _Builder:
         self._declaration = declaration
         self._ground = ground
         self._before = before
-        self.kept = Kept(before.connections, before.local, departed=before.departed)
+        self.kept = Kept(before.connections, before.local, switches=before.switches, departed=before.departed)
         self._complaints: Complaints = declaration.complaints
         self.kept.redis = self._redis()
         if self.kept.redis is not None:
@@ -333,8 +333,7 @@ class _Builder:
                 fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock, hint)
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
-        switch = self.kept.switches.setdefault(target.name, self._before.switches.get(target.name) or Switch())
-        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], switch)
+        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], self.kept.switches)
 
     def _load(self, name: str, declared: Declared) -> Load:
         """The load of a target, whoever asks it: as it is known here, or was before."""

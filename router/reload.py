@@ -11,7 +11,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +19,10 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import keep_live, load, read, reloads, secrets
+from router.config import Snapshot, Watched, declared, keep_live, read, reloads, secrets, watched
 from router.config.declaration import Reloading
 from router.drill import drilled
-from router.errors import ConfigError
+from router.errors import Complaint, ConfigError
 from router.generation import Generation, build
 from router.targets import close_lanes
 
@@ -101,8 +101,13 @@ class Live:
         task.add_done_callback(self._closing.discard)
 
 
-Content = tuple[Mapping[str, str], Mapping[str, str | None]] | str
-"""What the files hold: texts and secrets; or why they cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the files hold: texts, None where they cannot be read (`complaints` says why), and secrets."""
+
+    snapshot: Snapshot | None
+    secrets: Mapping[str, str | None]
+    complaints: tuple[Complaint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +144,14 @@ class Reload:
         self._routes = routes.absolute()
         self._host = host
         self._hint = asyncio.Event()
+        self._watched: Watched | None = None
+        self._moved = asyncio.Event()
+        """There is something else to watch."""
+        self._wanted = False
+        """Somebody asked, whether edits go live by themselves or not."""
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._tried: Content = ""
+        self._tried: Content | None = None
         """What they held when a generation was last made of them, or could not be."""
         self._secrets: tuple[str, ...] = ()
         self._digest: str | None = None
@@ -156,6 +166,7 @@ class Reload:
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # what came while the process started comes now
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -164,13 +175,32 @@ class Reload:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hints(self) -> None:
-        """The folder, not the files: a rename or a link that is turned blinds a file's watch."""
+        """From whoever watches. It is told anew what to watch where that is something else by now."""
         watch: Any = watchfiles
-        if self._follows:
-            self._hint.set()  # what was written while the process started
-        async for _ in watch.awatch(self._routes.parent, watch_filter=None, debounce=50, step=25, ignore_permission_denied=True):
-            if self._follows:
-                self._hint.set()
+        while True:
+            self._moved.clear()
+            self._watched = wanted = await asyncio.to_thread(self._to_watch)
+            self._hint.set()  # what was written before
+            hints = watch.awatch(
+                *wanted.paths,
+                watch_filter=wanted.counts,
+                debounce=50,
+                step=25,
+                stop_event=self._moved,
+                recursive=False,
+                ignore_permission_denied=True,
+            )
+            try:
+                async with aclosing(hints):
+                    async for changes in hints:
+                        self._hint.set()
+                        if any(path in wanted.paths for _, path in changes):
+                            break  # one that is made again is another, whatever its name and number
+            except (OSError, RuntimeError):  # it has just gone, or the system watches no more: the files are looked at all the same
+                await self._moved.wait()
+
+    def _to_watch(self) -> Watched:
+        return watched(self._routes, [self._routes.parent / path for path in self._secrets])
 
     @property
     def _follows(self) -> bool:
@@ -184,15 +214,21 @@ class Reload:
                     await self._hint.wait()
             self._hint.clear()
             try:
-                await self._looked()
+                async with self._one:
+                    if self._wanted or self._follows:
+                        self._wanted = False
+                        await self._refresh()
+                if await asyncio.to_thread(self._to_watch) != self._watched:
+                    self._moved.set()
             except Exception as error:  # noqa: BLE001 - whatever this edit did, the next one is to be seen
-                self._tried = ""
+                self._tried = None
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
 
     def _asked(self) -> None:
         """Somebody asks for it: what could not be served is tried once more, for what it lacked may be there by now."""
         if self.failed is not None:
-            self._tried = ""
+            self._tried = None
+        self._wanted = True
         self._hint.set()
 
     async def refresh(self) -> None:
@@ -200,7 +236,7 @@ class Reload:
         leaves: half of it would be an edit that is lost.
         """
         if self.failed is not None:
-            self._tried = ""
+            self._tried = None
         looking = asyncio.create_task(self._looked())
         looking.add_done_callback(_seen)
         await asyncio.shield(looking)
@@ -215,7 +251,7 @@ class Reload:
             return
         self._tried = content
         try:
-            generation = await asyncio.to_thread(self._made)
+            generation = await asyncio.to_thread(self._made, content)
         except ConfigError as error:
             told = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
             self.failed = Failed(error, self._digest, time.time())
@@ -232,22 +268,27 @@ class Reload:
             self._listeners.swapped()
             self._live.swap(generation)
             generation.start()
+            self._hint.set()  # from now on they are looked at as this one says
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
             await asyncio.to_thread(keep_live, generation.declaration)
 
-    def _made(self) -> Generation | None:
-        """The generation of what is on disk; None where it is the one that serves."""
+    def _made(self, content: Content) -> Generation | None:
+        """The generation of this; None where it is the one that serves. Of files nothing is read anew but secrets, of which only it says
+        which they are.
+        """
         self._digest = None
-        declaration = load(self._routes, self._host)
+        if content.snapshot is None:
+            raise ConfigError(content.complaints)
+        declaration = declared(content.snapshot, self._host)
         self._digest = declaration.digest
         self._secrets = tuple(declaration.secrets)
-        self._tried = (declaration.snapshot.texts, declaration.secrets)
+        self._tried = Content(content.snapshot, declaration.secrets)
         now = self._live.generation
         if declaration.digest == now.digest and not declaration.complaints.found:
             return None
         generation = build(declaration, now.kept)
-        declared = declaration.routes.server.reload
-        if isinstance(declared, Reloading) and declared.drills:
+        reload = declaration.routes.server.reload
+        if isinstance(reload, Reloading) and reload.drills:
             failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
             if failed:
                 generation.discard()
@@ -266,10 +307,11 @@ class Reload:
         return content
 
     def _content(self) -> Content:
+        known = secrets(self._routes.parent, self._secrets)
         try:
-            return read(self._routes).texts, secrets(self._routes.parent, self._secrets)
+            return Content(read(self._routes), known)
         except ConfigError as error:
-            return str(error)
+            return Content(None, known, error.complaints)
 
 
 def _seen(looking: asyncio.Task[None]) -> None:

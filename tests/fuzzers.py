@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import string
 import tempfile
 from collections.abc import Callable
@@ -901,7 +902,7 @@ def words_between_workers(data: bytes) -> None:
                     writer.write(data)
                     writer.close()
 
-                async with await asyncio.start_unix_server(babble, folder / "other.sock"):
+                async with await asyncio.start_unix_server(babble, folder / f"{os.getppid()}.sock"):
                     assert all(type(one) is dict for one in await siblings.ask({"ask": "report"}))
 
     asyncio.run(speak())

@@ -49,6 +49,13 @@ class Process:
         async with self.session.post(f"{self.base}/api/chat", json=body) as response:
             return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
 
+    async def ready(self, page: str = "/readyz") -> None:
+        """Wait until it answers 200 there."""
+        async with asyncio.timeout(STARTS):
+            while not await _ready(self, page):
+                assert self.process.returncode is None, self.said
+                await asyncio.sleep(0.05)
+
     async def ended(self, number: int = signal.SIGTERM) -> int:
         """Send it a signal, and wait for its end: the exit code."""
         self.process.send_signal(number)
@@ -61,6 +68,16 @@ async def process(
     root: Path, *arguments: str, port: int | None = None, page: str = "/readyz", through: Sequence[str] = (), **variables: str
 ) -> AsyncGenerator[Process, None]:
     """`router serve` in this folder, once it is ready: once it answers 200 there. `through`: a command that becomes it."""
+    async with starting(root, *arguments, port=port, through=through, **variables) as running:
+        await running.ready(page)
+        yield running
+
+
+@asynccontextmanager
+async def starting(
+    root: Path, *arguments: str, port: int | None = None, through: Sequence[str] = (), **variables: str
+) -> AsyncGenerator[Process, None]:
+    """The same, before it is ready."""
     port = port or free_ports(1)[0]
     output = root / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
@@ -70,12 +87,7 @@ async def process(
     try:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)  # each request finds another worker
         async with aiohttp.ClientSession(connector=connector) as session:
-            running = Process(f"http://127.0.0.1:{port}", made, session, output)
-            async with asyncio.timeout(STARTS):
-                while not await _ready(running, page):
-                    assert made.returncode is None, running.said
-                    await asyncio.sleep(0.05)
-            yield running
+            yield Process(f"http://127.0.0.1:{port}", made, session, output)
     finally:
         if made.returncode is None:
             made.terminate()  # its workers would outlive a kill for a while

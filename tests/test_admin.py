@@ -101,6 +101,44 @@ async def test_a_drained_target_gets_no_question_until_it_is_put_back(workspace:
         assert (await put(client, "a", "off"))[0] == 422
 
 
+async def test_a_drained_target_that_an_edit_takes_away_comes_back_drained(workspace: Workspace) -> None:
+    """Nobody has said otherwise. While it is away it can be put back; a name that nobody declared or took out is a 404 still."""
+    file = workspace.write("routes.yaml", routes(HI, BOTH)).root / "routes.yaml"
+
+    async def edited(content: str) -> None:
+        workspace.write("routes.yaml", content)
+        async with client.session.post(f"{client.base}/admin/reload") as response:
+            assert response.status == 200
+
+    async def states() -> dict[str, str]:
+        return {one["name"]: one["state"] for one in (await client.get("/admin/targets")).json["targets"]}
+
+    async with serving(build(load(file)), file) as client:
+        assert (await put(client, "a", "drain"))[0] == 200
+        await edited(routes(HI, "targets: [b]"))
+        assert await states() == {"b": "auto"}
+        await edited(routes(HI, BOTH))
+        assert await states() == {"a": "drain", "b": "auto"}
+        assert (await client.ask()).headers["x-router-target"] == "b"
+        await edited(routes(HI, "targets: [b]"))
+        assert (await put(client, "a", "auto"))[0] == 200
+        assert (await put(client, "a", "drain"))[0] == 404
+        await edited(routes(HI, BOTH))
+        assert (await client.ask()).headers["x-router-target"] == "a"
+
+
+async def test_a_worker_hears_of_a_target_that_it_does_not_know_yet(workspace: Workspace) -> None:
+    """Its edit goes live elsewhere first: what an operator says of the target there holds here, too, and a worker that comes later hears of it."""
+    file = workspace.write("routes.yaml", routes(HI, "targets: [b]")).root / "routes.yaml"
+    async with serving(build(load(file)), file) as client:
+        assert await client.edge.admin.answer({"ask": "place", "target": "a", "state": "drain"}) == {}
+        assert await client.edge.admin.answer({"ask": "place", "target": "b", "state": "nowhere"}) == {}
+        assert await client.edge.admin.answer({"ask": "positions"}) == {"a": "drain"}
+        workspace.write("routes.yaml", routes(HI, BOTH))
+        await client.session.post(f"{client.base}/admin/reload")
+        assert (await client.ask()).headers["x-router-attempts"].startswith('"a";outcome=drained')
+
+
 async def test_a_target_whose_breaker_was_opened_by_hand_is_tried_by_one_first(workspace: Workspace) -> None:
     """As after a failure: half open, then closed by the first answer."""
     workspace.write("routes.yaml", routes(HI, BOTH))

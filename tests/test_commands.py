@@ -146,8 +146,9 @@ def test_a_missing_file_is_one_clear_complaint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers: int) -> None:
-    """A real process, alone or with workers: it says what it serves, answers, and SIGTERM is exit code 0."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers: int, number: int) -> None:
+    """A real process, alone or with workers: it says what it serves, answers, and SIGTERM, or Ctrl-C, is exit code 0."""
     workspace.write("routes.yaml", routes(HI))
     [port] = free_ports(1)
     command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
@@ -155,12 +156,45 @@ def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers
     with subprocess.Popen(command, cwd=workspace.root, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             said = _answered(process, port)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             _, rest = process.communicate(timeout=30)
         finally:
             process.kill()
     assert process.returncode == 0, said + rest
     assert f"http://127.0.0.1:{port}/api/chat" in said
+
+
+SPOILT = '''import multiprocessing
+
+if multiprocessing.parent_process() is not None:
+    raise RuntimeError
+
+
+def rain() -> str:
+    """Rain."""
+    return "no"
+'''
+
+
+@pytest.mark.parametrize(
+    ("workers", "why"),
+    [(1, "the port"), (2, "the port"), (1, "the configuration"), (2, "the configuration"), (2, "its folder"), (2, "a worker")],
+)
+def test_serve_that_cannot_start_says_so_by_its_exit_code(workspace: Workspace, tmp_path: Path, workers: int, why: str) -> None:
+    """A port that is taken, a mistake, a folder where workers cannot meet, a mistake that only workers find: whoever supervises it must know."""
+    tools = "targets: [a]\n    tools: [weather]"
+    workspace.write("routes.yaml", routes(HI, "targets: [nobody]" if why == "the configuration" else tools))
+    if why == "a worker":
+        workspace.write("tools/weather.py", SPOILT)
+    (folder := tmp_path / ("x" * 100)).mkdir()  # longer than the address of a socket may be
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(folder if why == "its folder" else tmp_path)}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1] if why == "the port" else free_ports(1)[0]
+        command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
+        done = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr.decode()
 
 
 def test_an_edit_is_one_entry_of_the_log(workspace: Workspace) -> None:

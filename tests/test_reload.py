@@ -4,17 +4,18 @@ import asyncio
 import gc
 import logging
 import shutil
+import signal
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from router.config import load
+from router.config import Declaration, Snapshot, declared, load, read
 from router.generation import Generation, build
 from router.reload import EVERY, MOST_SETTLE, Live, Reload
 from tests.conftest import Workspace, direct_target, routes, serving
-from tests.process import process
+from tests.process import STARTS, Process, process, starting
 from tests.provider import Reply, error, provider, text
 
 
@@ -167,6 +168,53 @@ async def test_half_a_file_is_not_served(workspace: Workspace) -> None:
         assert reload.failed is None
 
 
+async def test_what_settled_is_what_is_served(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit that begins just when one before it has settled is looked at next, not read in its half."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    seen: list[str] = []
+
+    def looked(routes: Path) -> Snapshot:
+        found = read(routes)
+        seen.append(found.texts["routes.yaml"])
+        if seen.count(says("two")) == 2:
+            in_place(file, "targets:")
+        return found
+
+    async with following(workspace) as (live, reload):
+        monkeypatch.setattr("router.reload.read", looked)
+        in_place(file, says("two"))
+        await until(lambda: reload.failed is not None)
+        assert (word(live), reload.swaps) == ("two", 1)
+
+
+async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried once, not at each look."""
+    tried: list[Snapshot] = []
+
+    def told(snapshot: Snapshot, host: str) -> Declaration:
+        tried.append(snapshot)
+        return declared(snapshot, host)
+
+    monkeypatch.setattr("router.reload.declared", told)
+    monkeypatch.setattr("router.reload.EVERY", 0.02)
+    workspace.write("key.txt", "sk-one").write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}"))
+    looks = 0
+
+    def looked(routes: Path) -> Snapshot:
+        nonlocal looks
+        looks += 1
+        return read(routes)
+
+    async with following(workspace) as (_, reload):
+        workspace.write("key.txt", "x" * 70_000)
+        await until(lambda: reload.failed is not None)
+        tried.clear()
+        monkeypatch.setattr("router.reload.read", looked)
+        await until(lambda: looks > 5)
+        assert not tried
+        assert "routes.yaml:2:33: the secret file key.txt is larger than 64 KiB" in str(reload.failed.error if reload.failed else "")
+
+
 async def test_a_configmap_is_followed(workspace: Workspace) -> None:
     """Kubernetes turns one link, `..data`: all files change at once, and none was written to."""
     root = workspace.root
@@ -207,6 +255,90 @@ async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) ->
         workspace.write("tools/weather.py", 'async def get_rain() -> str:\n    """Rain."""\n    return "none"\n')
         await changed()
         assert live.generation.routes["chat-model"].toolbox.specs[0].name == "get_rain"
+
+
+@pytest.fixture
+def hints_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are looked at where something hints at them, and not every so often."""
+    monkeypatch.setattr("router.reload.EVERY", 60.0)
+
+
+@pytest.mark.usefixtures("hints_alone")
+async def test_what_stands_elsewhere_is_watched(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A secret file that a link leads to, as Kubernetes mounts it; a folder that is a link; and what is linked anew goes on being watched."""
+    mounted, shared = tmp_path_factory.mktemp("mounted"), tmp_path_factory.mktemp("shared")
+
+    def version(name: str, key: str) -> None:
+        (mounted / name).mkdir()
+        (mounted / name / "key").write_text(key)
+        (mounted / "..data_tmp").symlink_to(name)
+        (mounted / "..data_tmp").replace(mounted / "..data")
+
+    version("..2026_1", "sk-1")
+    (mounted / "key").symlink_to("..data/key")
+    root = workspace.write("routes.yaml", routes(f"a: {{model: openai/x, api_key: '${{file:{mounted}/key}}'}}")).root
+    for name in ("one", "two"):
+        shutil.copytree(root / "pipelines", shared / name)
+    shutil.rmtree(root / "pipelines")
+    (root / "pipelines").symlink_to(shared / "one")
+    async with following(workspace) as (live, reload):
+
+        async def changed(act: Callable[[], object]) -> None:
+            before = live.generation
+            act()
+            await until(lambda: live.generation is not before)
+            assert reload.failed is None
+
+        for number in range(2, 5):
+            await changed(lambda number=number: version(f"..2026_{number}", f"sk-{number}"))
+        await changed(lambda: (shared / "one/chat.yaml").write_text("steps:\n  - history: {keep: 7}\n"))
+        (root / "other").symlink_to(shared / "two")
+        await changed(lambda: (root / "other").replace(root / "pipelines"))
+        await changed(lambda: (shared / "two/chat.yaml").write_text("steps:\n  - history: {keep: 8}\n"))
+
+
+@pytest.mark.usefixtures("hints_alone")
+async def test_what_an_edit_names_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A secret file in a folder that is not there yet, and its later contents; a folder that takes the place of another."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        in_place(file, routes(f"a: {{model: openai/x, api_key: '${{file:{elsewhere}/keys/deep/a}}'}}"))
+        await until(lambda: reload.failed is not None)
+        (elsewhere / "keys/deep").mkdir(parents=True)
+        (elsewhere / "keys/deep/a").write_text("sk-1")
+        await until(lambda: reload.failed is None)
+        for key in ("sk-2", "sk-3"):
+            before = live.generation
+            (elsewhere / "keys/deep/a").write_text(key)
+            await until(lambda before=before: live.generation is not before)
+        for keep in (7, 8, 9):
+            before = live.generation
+            workspace.write("new/chat.yaml", f"steps:\n  - history: {{keep: {keep}}}\n")
+            shutil.rmtree(workspace.root / "pipelines")
+            (workspace.root / "new").rename(workspace.root / "pipelines")
+            await until(lambda before=before: live.generation is not before)
+
+
+@pytest.mark.usefixtures("hints_alone")
+async def test_what_stands_beside_is_not_looked_at(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log, say, or another program's files: each of their changes would have everything read."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    looks = 0
+
+    def looked(routes: Path) -> Snapshot:
+        nonlocal looks
+        looks += 1
+        return read(routes)
+
+    async with following(workspace) as (live, _):
+        in_place(file, says("two"))
+        await until(lambda: word(live) == "two")
+        monkeypatch.setattr("router.reload.read", looked)
+        for number in range(20):
+            workspace.write("log.txt", f"line {number}").write(f"logs/{number}", "")
+            await asyncio.sleep(0.03)  # further apart than what is told of at one time
+        assert looks <= 3
 
 
 async def test_a_secret_file_that_is_missing_changes_nothing_until_it_is_there(workspace: Workspace) -> None:
@@ -280,6 +412,44 @@ async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monk
             in_place(file, says(said))
             await until(lambda said=said: word(live) == said)
         assert reload.swaps == 2
+
+
+async def test_whether_edits_go_live_is_as_the_generation_that_serves_says(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turned on by an edit that was asked for, they are looked for from then on, whoever hints at them; turned off, no longer."""
+
+    async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
+        await asyncio.Event().wait()
+        yield
+
+    def says_when(said: str, when: str) -> str:
+        return says(said) + f"server: {{reload: '{when}'}}\n"
+
+    looks = 0
+
+    def looked(routes: Path) -> Snapshot:
+        nonlocal looks
+        looks += 1
+        return read(routes)
+
+    monkeypatch.setattr("watchfiles.awatch", tells_nothing)
+    monkeypatch.setattr("router.reload.read", looked)
+    monkeypatch.setattr("router.reload.EVERY", 0.3)
+    file = workspace.write("routes.yaml", says_when("one", "off")).root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        in_place(file, says_when("two", "on"))
+        await reload.refresh()
+        in_place(file, says_when("three", "on"))
+        await until(lambda: word(live) == "three")
+        await until(lambda: looks > 10)  # it goes on and on
+        in_place(file, says_when("four", "off"))
+        await reload.refresh()
+        assert word(live) == "four"
+        in_place(file, says_when("five", "off"))
+        looks = 0
+        await asyncio.sleep(0.7)  # two looks' time
+        assert (word(live), looks) == ("four", 0)
+        await reload.refresh()
+        assert word(live) == "five"
 
 
 async def test_a_storm_of_edits_is_a_few_and_leaves_nothing(workspace: Workspace) -> None:
@@ -370,6 +540,80 @@ async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: st
             assert b"new" in (await router.ask())[2]
 
 
+async def told(router: Process, workers: int) -> tuple[set[str], bool]:
+    """What the workers serve, and whether one of them complains of an edit; once all are there."""
+    async with asyncio.timeout(20):
+        while len(found := (await router.get("/admin/config"))[1]["workers"]) < workers:
+            await asyncio.sleep(0.05)
+    return {one["generation"] for one in found}, "router_reload_failed 1.0" in (await router.get("/metrics"))[1]
+
+
+async def becomes(router: Process, workers: int, digests: set[str], *, failed: bool) -> None:
+    """Wait until they stand so; and each answer says so."""
+    async with asyncio.timeout(20):
+        while await told(router, workers) != (digests, failed):
+            await asyncio.sleep(0.05)
+    answers = await asyncio.gather(*(router.ask() for _ in range(8 * workers)))
+    assert {headers["x-router-generation"] for _, headers, _ in answers} == digests
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_signal_has_the_files_read(workspace: Workspace, workers: int) -> None:
+    """SIGHUP, where edits do not go live by themselves: every worker ends on the new configuration; a broken one changes nothing, and each
+    says so once.
+    """
+    off = "server: {reload: off}\n"
+    file = workspace.write("routes.yaml", says("one") + off).root / "routes.yaml"
+    first = load(file).digest
+    async with process(workspace.root, "--workers", str(workers)) as router:
+        assert await told(router, workers) == ({first}, False)
+        in_place(file, says("two") + off)
+        second = load(file).digest
+        assert await told(router, workers) == ({first}, False)
+        router.process.send_signal(signal.SIGHUP)
+        await becomes(router, workers, {second}, failed=False)
+        in_place(file, says("three").replace("pipeline: chat", "pipeline: chatt") + off)
+        router.process.send_signal(signal.SIGHUP)
+        await becomes(router, workers, {second}, failed=True)
+        await until(lambda: router.said.count("there is no pipelines/chatt.yaml") == workers)
+        assert [router.said.count(f'"event": "{event}"') for event in ("reloaded", "not reloaded")] == [workers, workers]
+        assert await router.ended() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_signal_that_comes_while_the_server_starts_waits(workspace: Workspace, workers: int) -> None:
+    """It ends nobody, and has the files read once somebody can."""
+    off = "server: {reload: off}\n"
+    file = workspace.write("routes.yaml", says("one") + off).root / "routes.yaml"
+    async with starting(workspace.root, "--workers", str(workers)) as router:
+        async with asyncio.timeout(STARTS):
+            while "Pointsman" not in router.said:
+                await asyncio.sleep(0.005)
+        in_place(file, says("two") + off)
+        router.process.send_signal(signal.SIGHUP)
+        await router.ready()
+        await becomes(router, workers, {load(file).digest}, failed=False)
+
+
+@pytest.mark.parametrize("how", ["in place", "renamed"])
+async def test_an_edit_goes_live_in_every_worker(workspace: Workspace, how: str) -> None:
+    """Each follows the files by itself, and all end on the same; a broken edit leaves all as they were, and is complained of; a good one after
+    it goes live.
+    """
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    async with process(workspace.root, "--workers", "3") as router:
+        await becomes(router, 3, {load(file).digest}, failed=False)
+        for said in ("two", "three"):
+            WRITERS[how](file, says(said))
+            await becomes(router, 3, {load(file).digest}, failed=False)
+        good = load(file).digest
+        WRITERS[how](file, says("four").replace("pipeline: chat", "pipeline: chatt"))
+        await becomes(router, 3, {good}, failed=True)
+        await until(lambda: router.said.count("there is no pipelines/chatt.yaml") == 3)
+        WRITERS[how](file, says("five"))
+        await becomes(router, 3, {load(file).digest}, failed=False)
+
+
 async def test_what_lacked_something_is_tried_again_when_somebody_asks(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -397,7 +641,7 @@ async def test_an_edit_that_fails_as_nobody_foresaw_is_not_the_last(
     monkeypatch.setattr("router.reload.EVERY", 0.1)
     async with following(workspace) as (live, _):
         with monkeypatch.context() as for_now:
-            for_now.setattr("router.reload.load", broken)
+            for_now.setattr("router.reload.declared", broken)
             workspace.write("routes.yaml", says("two"))
             await until(lambda: any(record.__dict__.get("fields", {}).get("error") == "ZeroDivisionError" for record in caplog.records))
         await until(lambda: word(live) == "two")

@@ -4,6 +4,7 @@ examples:
   router import litellm config.yaml                        print it
   router import litellm config.yaml -o routes.yaml         write it, and the pipeline it needs beside it
   router import litellm config.yaml -o routes.yaml && router check
+  router import litellm config.yaml --json | jq .lost      what was not carried over
 
 exit codes:
   0 it was turned; what was not carried over stands on stderr, and in the file
@@ -12,6 +13,7 @@ exit codes:
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -24,20 +26,24 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("origin", choices=["litellm"], help="whose configuration it is")
     parser.add_argument("config", type=Path, help="LiteLLM's config.yaml")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write this file; without it, print to stdout")
+    parser.add_argument("--json", action="store_true", help="as a JSON object, for scripts: what it becomes, and what was not carried over")
     parser.add_argument("--force", action="store_true", help="write it where there is one already")
 
 
 def run(given: argparse.Namespace) -> int:
     """Import it; a ConfigError where it cannot be read, Unwritten where that would overwrite something."""
     imported = from_litellm(given.config)
-    if given.output is None:
+    if given.json:
+        print(json.dumps(_record(imported), ensure_ascii=False, indent=2))
+    elif given.output is None:
         print(imported.text, end="")
-    else:
+    if given.output is not None:
         texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}
         if not given.force:
             refuse([path for path, text in texts.items() if not _same(path, text)], "--force overwrites")
         write(texts)
-    print("\n".join(_told(imported, given.output)), file=sys.stderr)
+    if not given.json:
+        print("\n".join(_told(imported, given.output)), file=sys.stderr)
     return 0
 
 
@@ -46,11 +52,22 @@ def _same(path: Path, text: str) -> bool:
     return path.is_file() and path.read_bytes() == text.encode()
 
 
+def _record(imported: Imported) -> dict[str, object]:
+    return {
+        "routes": imported.text,
+        "files": dict(imported.files),
+        "carried": dict(imported.carried),
+        "lost": [{"line": line, "message": words} for line, words in imported.lost],
+        "variables": dict(imported.variables),
+    }
+
+
 def _told(imported: Imported, output: Path | None) -> list[str]:
     counts = [f"{count} {_plural(name, count)}" for name, count in imported.carried.items() if count]
     said = [f"carried over: {', '.join(counts)}"]
     if imported.lost:
-        said.append(f"not carried over: {imported.lost} {_plural('thing', imported.lost)}; a comment tells of each where it belongs")
+        count = len(imported.lost)
+        said.append(f"not carried over: {count} {_plural('thing', count)}; a comment tells of each where it belongs")
     if imported.variables:
         said += ["variables to set:", *(f"  {name}  ({why})" for name, why in imported.variables.items())]
     if output is None:

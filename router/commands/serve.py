@@ -6,7 +6,7 @@ examples:
 
 exit codes:
   0 it was told to end, and did
-  1 the configuration is wrong, or it could not start (the port is taken)
+  1 the configuration is wrong, or it could not start (the port is taken, a worker ends at once)
   2 the command line is wrong
 """
 
@@ -46,6 +46,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Serve until the process is told to end."""
     _stand()
+    # Until somebody heeds it: Python itself would end the process. Workers begin as this one does; see `Reload`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     generation = build(load(given.routes, given.host))
     # Imported here: they take longer than all other commands run.
     import uvicorn  # noqa: PLC0415
@@ -84,8 +86,9 @@ def _run_alone(config: "uvicorn.Config") -> int:
     import uvicorn  # noqa: PLC0415
 
     server = uvicorn.Server(config)
-    # uvicorn ends on SIGTERM and then raises the signal again: to have been stopped is no failure.
+    # uvicorn ends on these and then raises the signal again: to have been stopped is no failure.
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
     try:
         server.run()
     except SystemExit as ended:  # uvicorn's own number for a port that is taken is 3
@@ -101,12 +104,37 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration) -> int:
     from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
 
     class Workers(Multiprocess):
-        """They are told of SIGHUP: uvicorn's own would put new ones in their place."""
+        """They are told of SIGHUP: uvicorn's own would put new ones in their place. `told`: somebody has said that it is to end."""
+
+        told = served = False
+
+        def handle_signals(self) -> None:
+            super().handle_signals()
+            if signal.SIGHUP in signal.sigpending():
+                signal.sigwait({signal.SIGHUP})
+                self.handle_hup()
 
         def handle_hup(self) -> None:
             for process in self.processes:
                 if process.pid is not None:
                     os.kill(process.pid, signal.SIGHUP)
+
+        def handle_int(self) -> None:
+            self.told = True
+            super().handle_int()
+
+        def handle_term(self) -> None:
+            self.told = True
+            super().handle_term()
+
+        def keep_subprocess_alive(self) -> None:
+            if self.served:
+                super().keep_subprocess_alive()
+                return
+            alive = [process for process in self.processes if process.process.is_alive()]
+            self.served = any(process.is_ready(timeout=0.5) for process in alive)
+            if not self.served and len(alive) < len(self.processes):
+                self.should_exit.set()  # it could not start, and neither could one in its place
 
     with tempfile.TemporaryDirectory(prefix="router-") as folder:
         counters = Path(folder, COUNTERS)
@@ -114,8 +142,13 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration) -> int:
         os.environ[FOLDER_VARIABLE] = folder
         keep_live(declaration)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters)  # read by prometheus_client when a worker imports it
-        Workers(config, sockets=[config.bind_socket()]).run()
-    return 0
+        try:
+            workers = Workers(config, sockets=[config.bind_socket()])
+        except SystemExit:  # uvicorn's own: the port is taken
+            return 1
+        workers.run()
+    # A terminal's Ctrl-C may end workers that start before the one who supervises them has read its own.
+    return 0 if workers.told or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1
 
 
 def _announce(generation: Generation, given: argparse.Namespace) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from router.config.declaration import Declaration, Reloading, Server, declare
+from router.config.environment import secret
 from router.config.snapshot import Snapshot, keep, kept, read
+from router.config.watched import Watched, watched
 
 __all__ = [
     "COUNTERS",
@@ -14,9 +16,12 @@ __all__ = [
     "RELOAD_VARIABLE",
     "ROUTES_VARIABLE",
     "Declaration",
+    "Snapshot",
+    "Watched",
     "admin_key",
     "as_written",
     "declare",
+    "declared",
     "folder_from_environment",
     "host_from_environment",
     "keep_live",
@@ -26,6 +31,7 @@ __all__ = [
     "reloads",
     "routes_from_environment",
     "secrets",
+    "watched",
 ]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
@@ -44,7 +50,12 @@ LIVE = "live.json"
 
 def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
     """What is on disk now, declared with this process's environment. `host`: the address it is to be served at."""
-    return declare(read(routes), os.environ, host)
+    return declared(read(routes), host)
+
+
+def declared(snapshot: Snapshot, host: str = "127.0.0.1") -> Declaration:
+    """What was read before, declared with this process's environment."""
+    return declare(snapshot, os.environ, host)
 
 
 def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
@@ -97,11 +108,4 @@ def reloads(server: Server) -> bool:
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:
     """What stands in secret files now; None where one cannot be read."""
-    return {path: _text(root / path) for path in paths}
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
+    return {path: secret(root / path)[0] for path in paths}

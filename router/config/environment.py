@@ -82,16 +82,21 @@ class Environment:
         return "", f"the environment variable {name} is not set"
 
     def _file(self, path: str) -> tuple[str, str]:
-        self.files[path] = None
-        try:
-            with (self._root / path).open(encoding="utf-8") as file:
-                text = file.read(MAX_SECRET + 1)
-        except UnicodeDecodeError:
-            return "", f"the secret file {path} cannot be read: it is not UTF-8"
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "no file has such a name"
-            return "", f"the secret file {path} cannot be read: {why}"
-        if len(text) > MAX_SECRET:
-            return "", f"the secret file {path} is larger than {MAX_SECRET // 1024} KiB"
-        self.used[path] = self.files[path] = text
+        text, why = secret(self._root / path)
+        self.files[path] = text
+        if text is None:
+            return "", f"the secret file {path} {why}"
+        self.used[path] = text
         return text.removesuffix("\n").removesuffix("\r"), ""
+
+
+def secret(path: Path) -> tuple[str | None, str]:
+    """What stands in a secret file; None where that is nothing to go by, and why."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_SECRET + 1)
+    except UnicodeDecodeError:
+        return None, "cannot be read: it is not UTF-8"
+    except (OSError, ValueError) as error:
+        return None, f"cannot be read: {error.strerror if isinstance(error, OSError) else 'no file has such a name'}"
+    return (None, f"is larger than {MAX_SECRET // 1024} KiB") if len(text) > MAX_SECRET else (text, "")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,9 +40,9 @@ def read(routes: Path) -> Snapshot:
     root = routes.parent
     complaints: list[Complaint] = []
     texts: dict[str, str] = {}
-    for path in [routes, *_beside(root)]:
+    for path in [routes, *_beside(root, complaints)]:
         name = path.relative_to(root).as_posix()
-        if not path.resolve().is_relative_to(root.resolve()) and not _same_mount(path, root):
+        if not _resolved(path).is_relative_to(_resolved(root)) and not _same_mount(path, root):
             complaints.append(Complaint(Place(name, 1, 1), "this link leads out of the configuration's folder"))
             continue
         try:
@@ -76,12 +76,24 @@ def kept(path: Path) -> Snapshot | None:
     return Snapshot(Path(found["root"]), found["routes"], found["texts"])
 
 
-def _beside(root: Path) -> list[Path]:
+def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those below it, each with its files. Links to folders below it are not followed."""
+    for parent, folders, names in os.walk(folder, onerror=unread):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        yield parent, sorted(names)
+
+
+def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
     found: list[Path] = []
+
+    def unread(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # they need not be there
+            name = Path(error.filename).relative_to(root).as_posix()
+            complaints.append(Complaint(Place(name, 1, 1), f"the folder cannot be read: {error.strerror}"))
+
     for folder, endings in FOLDERS.items():
-        for parent, folders, names in os.walk(root / folder):
-            folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-            found += [Path(parent, name) for name in sorted(names) if name.endswith(endings) and not name.startswith(".")]
+        for parent, names in walked(root / folder, unread):
+            found += [Path(parent, name) for name in names if name.endswith(endings) and not name.startswith(".")]
     if len(found) > MAX_FILES:
         raise ConfigError((Complaint(Place(str(root), 1, 1), f"more than {MAX_FILES} files in pipelines/ and tools/"),))
     return found
@@ -91,4 +103,9 @@ def _same_mount(path: Path, root: Path) -> bool:
     """A Kubernetes ConfigMap mounts each file as a link into `..data` beside it, which is in the folder; a folder
     that is itself a mount of its own (pipelines/ -> elsewhere) is the operator's doing, a single file is not.
     """
-    return any(parent.is_symlink() and path.resolve().is_relative_to(parent.resolve()) for parent in path.parents if parent != root)
+    return any(parent.is_symlink() and _resolved(path).is_relative_to(_resolved(parent)) for parent in path.parents if parent != root)
+
+
+def _resolved(path: Path) -> Path:
+    """Where it leads. Links that go round in a circle lead nowhere: to read one is an error that has words for it."""
+    return Path(os.path.realpath(path))

@@ -19,8 +19,6 @@ BECOMES = {
     "otel": ("traces are sent from now on: {}", "traces are no longer sent"),
 }
 """What it means that a whole part is there, or no longer."""
-AT_START = frozenset({"reload.when"})
-"""Keys of `server` that are read when the server starts."""
 ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
 """Keys of a route that are told in words of their own."""
 
@@ -257,8 +255,7 @@ def _tools(before: Description, after: Description) -> Iterator[Change]:
 
 def _server(before: Description, after: Description) -> Iterator[Change]:
     for path, was, now in leaves(before.server, after.server):
-        then = "read when the server starts" if path in AT_START else ""
-        yield Change("server", "", path, was, now, _becomes(path, was, now), then)
+        yield Change("server", "", path, was, now, _becomes(path, was, now))
 
 
 def _drills(before: Description, after: Description) -> Iterator[Change]:

@@ -8,7 +8,7 @@ folder and nowhere else.
 """
 
 from router.failover.breaker import NOBODY, Breaker, Clock, Hint
-from router.failover.candidate import Candidate, Pool, Position, Standing, Switch, standing
+from router.failover.candidate import Candidate, Pool, Position, Standing, Switches, standing
 from router.failover.chain import Policy, failover
 from router.failover.load import Load
 
@@ -23,7 +23,7 @@ __all__ = [
     "Pool",
     "Position",
     "Standing",
-    "Switch",
+    "Switches",
     "failover",
     "standing",
 ]

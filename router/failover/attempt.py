@@ -58,7 +58,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         seconds = clock() - began
         note(Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began))
 
-    admission = breaker.admit() if not candidate.switch.off else None
+    admission = breaker.admit() if not candidate.off else None
     if admission is None:
         raise _left_alone(candidate, ended)
     standing.load.busy += 1
@@ -113,7 +113,7 @@ def _told(breaker: Breaker, admission: Admission, error: TargetError) -> None:
 
 def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], None]) -> TargetDown:
     """Why it may not be asked now; noted. Only one that said itself for how long is worth waiting for."""
-    breaker, switched = candidate.standing.breaker, candidate.switch.off
+    breaker, switched = candidate.standing.breaker, candidate.off
     wait = None if switched else breaker.wait()
     outcome = "drained" if switched else "breaker_open"
     ended(outcome, wait)

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -55,16 +55,29 @@ open, and afterwards one request at a time tries it, as after a failure.
 """
 
 
-class Switch:
-    """What an operator says of a target while it serves: without an edit, and over all edits until it is said otherwise."""
+class Switches:
+    """What an operator says of targets while they serve: without an edit, and over all edits until it is said otherwise, those that
+    take a target away and bring it back among them. So they know names, and no targets.
+    """
 
     def __init__(self) -> None:
-        self.position: Position = "auto"
+        self._positions: dict[str, Position] = {}
+
+    def of(self, name: str) -> Position:
+        """Where this target is put."""
+        return self._positions.get(name, "auto")
+
+    def put(self, name: str, position: Position) -> None:
+        """Put it there."""
+        if position == "auto":
+            self._positions.pop(name, None)
+        else:
+            self._positions[name] = position
 
     @property
-    def off(self) -> bool:
-        """Whether no question goes to it."""
-        return self.position != "auto"
+    def positions(self) -> Mapping[str, Position]:
+        """All that are not left to themselves."""
+        return dict(self._positions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +90,17 @@ class Candidate:
     prefill: bool = False
     """Whether it goes on from the assistant's last words, if it is given any."""
     standing: Standing = field(default_factory=standing)
-    switch: Switch = field(default_factory=Switch)
+    switches: Switches = field(default_factory=Switches)
+
+    @property
+    def off(self) -> bool:
+        """Whether an operator has no question go to it."""
+        return self.switches.of(self.name) != "auto"
 
     @property
     def left_alone(self) -> bool:
         """Whether it would not be asked now."""
-        return self.switch.off or self.standing.breaker.wait() > 0
+        return self.off or self.standing.breaker.wait() > 0
 
 
 Balance = Literal["least_busy", "latency"]

@@ -279,7 +279,7 @@ class Chain:
     def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
         """Whether the same target may be asked again: not one that was silent, nor one that will be left alone when its wait is over."""
         told = error.retry_after or 0
-        if isinstance(error, TargetSilent) or candidate.switch.off or candidate.standing.breaker.wait() > told:
+        if isinstance(error, TargetSilent) or candidate.off or candidate.standing.breaker.wait() > told:
             return False
         longest = self._retry.backoff.most
         if any(not one.left_alone for one in self._waiting):

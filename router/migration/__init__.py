@@ -30,8 +30,8 @@ class Imported:
     files: Mapping[str, str]
     carried: Mapping[str, int]
     """What of → how many."""
-    lost: int
-    """Remarks that begin with `not carried over`."""
+    lost: tuple[tuple[int, str], ...]
+    """What is not: (the line of the text where a comment tells of it, its words)."""
     variables: Mapping[str, str]
     """Each that must be set → why."""
 
@@ -47,9 +47,7 @@ def from_litellm(config: Path) -> Imported:
     leavings(page, settings, found, variables)
     if source.complaints.found:
         raise ConfigError(source.complaints.in_order())
-    return Imported(
-        page.text(), PIPELINES, _carried(page), sum(remark.lost for remark in page.remarks()), dict(sorted(variables.needed.items()))
-    )
+    return Imported(page.text(), PIPELINES, _carried(page), page.lost(), dict(sorted(variables.needed.items())))
 
 
 def _head(config: Path) -> list[str]:

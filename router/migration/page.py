@@ -88,10 +88,11 @@ class Page:
         ]
         return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
-    def remarks(self) -> list[Remark]:
-        """All of them."""
-        sections = [*self.targets.values(), self.defaults, *self.routes.values(), self.unrouted, self.server, self.rest]
-        return [remark for section in sections for remark in section.remarks]
+    def lost(self) -> tuple[tuple[int, str], ...]:
+        """What is not carried over: the line in which that is told, and the words."""
+        mark = f"# {LOST}"
+        lines = enumerate(map(str.strip, self.text().split("\n")), 1)
+        return tuple((number, line.removeprefix(mark)) for number, line in lines if line.startswith(mark))
 
 
 def _blocks(name: str, sections: Mapping[str, Section]) -> list[str]:

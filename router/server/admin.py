@@ -29,6 +29,8 @@ from router.server.siblings import Siblings, Told
 from router.server.traces import Traces
 from router.server.watchdog import Watchdog
 
+REBUILT = 60.0
+"""Seconds in which a worker has read the files and built what they say: LiteLLM may have to be imported for it."""
 POSITIONS: tuple[Position, ...] = get_args(Position)
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"description": "No admin key came along, or it is another"},
@@ -70,7 +72,7 @@ class Admin:
                 place(self.live.generation, name, state)
                 return {}
             case {"ask": "positions"}:
-                return {name: switch.position for name, switch in self.live.generation.kept.switches.items()}
+                return dict(self.live.generation.kept.switches.positions)
             case {"ask": "reload"} if self.reload is not None:
                 await self.reload.refresh()
                 return cast("Told", self.report())
@@ -97,12 +99,14 @@ class Admin:
         place(self.live.generation, name, state)
         await self._ask({"ask": "place", "target": name, "state": state})
 
-    async def refresh(self) -> list[Report]:
-        """Have every worker read the files now."""
-        if self.reload is not None:
-            await self.reload.refresh()
-        others = await self._ask({"ask": "reload"})
-        return [self.report(), *(cast("Report", one) for one in others if one)]
+    async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
+        """Have every worker read the files now: how each stands then, this one first, and those that did not say so in time."""
+        _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
+        reports = [self.report(), *(cast("Report", one) for one in others.values() if one)]
+        return reports, [process for process, one in others.items() if not one]
+
+    async def _others_refresh(self) -> dict[int, Told | None]:
+        return await self.siblings.ask_each({"ask": "reload"}, REBUILT) if self.siblings is not None else {}
 
     async def request(self, request_id: str) -> dict[str, object] | None:
         """How one request went, whichever worker answered it."""
@@ -123,15 +127,17 @@ class Admin:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Put a target out or back in this process, where a worker names both. One that comes back from `open` is tried by one request first."""
-    switch = generation.kept.switches.get(name)
-    if switch is None or state not in POSITIONS:
+    """Put a target out or back in this process, where a worker names both: also one that an edit has yet to bring here. One that comes back
+    from `open` is tried by one request first.
+    """
+    if state not in POSITIONS:
         return
-    if switch.position == "open" and state == "auto":
+    switches = generation.kept.switches
+    if switches.of(name) == "open" and state == "auto":
         for (target, *_), (_, standing) in generation.kept.standings.items():
             if target == name:
                 standing.breaker.half_open()
-    switch.position = state
+    switches.put(name, state)
 
 
 def pages(admin: Admin) -> APIRouter:
@@ -157,13 +163,16 @@ def pages(admin: Admin) -> APIRouter:
 
     @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
     async def reload() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Read the files now, whether edits go live by themselves or not. 422 with every complaint where they cannot be served."""
+        """Read the files now, whether edits go live by themselves or not. 422 with every complaint where they cannot be served. `workers`:
+        what each serves then; `silent`: those that did not say so within a minute.
+        """
         if admin.reload is None:
             raise HTTPException(409, "this server was not started from files")
-        reports = await admin.refresh()
+        reports, silent = await admin.refresh(admin.reload)
         if admin.reload.failed is not None:
             raise HTTPException(422, [one.as_json() for one in admin.reload.failed.error.complaints])
-        return {"generation": admin.live.generation.digest, "workers": {str(one["pid"]): one["generation"] for one in reports}}
+        workers = {str(one["pid"]): one["generation"] for one in reports}
+        return {"generation": admin.live.generation.digest, "workers": workers, "silent": silent}
 
     @router.get("/targets")
     async def targets() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
@@ -172,10 +181,13 @@ def pages(admin: Admin) -> APIRouter:
 
     @router.post("/targets/{name:path}", responses={404: {"description": "No such target"}})
     async def placed(name: str, wanted: Placed) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Take a target out, and back, without an edit. It stays so over edits, until it is put back or the server ends."""
-        switches = admin.live.generation.kept.switches
-        if name not in switches:
-            raise HTTPException(404, f"no route asks a target of this name{did_you_mean(name, switches)}")
+        """Take a target out, and back, without an edit. It stays so over edits, also those that take it away and bring it back, until it is
+        put back or the server ends.
+        """
+        generation = admin.live.generation
+        asked = [target.name for route in generation.routes.values() for target in route.targets]
+        if name not in asked and name not in generation.kept.switches.positions:
+            raise HTTPException(404, f"no route asks a target of this name{did_you_mean(name, asked)}")
         await admin.place(name, wanted.state)
         return {"name": name, "state": wanted.state}
 

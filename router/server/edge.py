@@ -124,14 +124,14 @@ class Edge:
             while True:
                 message = await receive()
                 if message["type"] == "lifespan.startup":
+                    if self.admin.reload is not None:  # before programs are started: they would be as deaf to SIGHUP as this is till now
+                        await following.enter_async_context(self.admin.reload)
                     self.live.generation.start()
                     if (redis := self.live.generation.kept.redis) is not None:
                         await redis.looked_for()
                     if self.admin.siblings is not None:
                         await following.enter_async_context(self.admin.siblings)
                         await self.admin.join()
-                    if self.admin.reload is not None:
-                        await following.enter_async_context(self.admin.reload)
                     following.enter_context(self.admin.watchdog)
                     self._shutdown.install()
                     await send({"type": "lifespan.startup.complete"})

@@ -84,7 +84,7 @@ def _target(name: str, routes: list[str], generation: Generation) -> TargetRepor
     usual = load.usual(0.5)
     return {
         "name": name,
-        "state": kept.switches[name].position,
+        "state": kept.switches.of(name),
         "breaker": worst.state,
         "retry_in": round(worst.wait(), 3) if worst.state == "open" else None,
         "busy": load.busy,

@@ -1,7 +1,7 @@
 """The other workers of this server. Each listens on a Unix socket in a folder they share, and answers what it is asked.
 
 So any worker can tell of all of them, and pass on what an operator said to one. One question is one line of JSON, and so is its
-answer; a worker that does not answer in time, or has gone, is left out.
+answer. One that has gone is left out.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 WITHIN = 2.0
-"""Seconds in which a worker answers."""
+"""Seconds in which a worker answers, unless whoever asks gives it longer."""
 LOOK = 1.0
 """Seconds between two looks at whether anybody supervises this worker still."""
 LONGEST = 4 * 1024 * 1024
@@ -56,17 +56,29 @@ class Siblings:
             self._server.close()
 
     async def ask(self, question: Told) -> list[Told]:
-        """What each of the others says."""
-        others = sorted(path for path in self._own.parent.glob("*.sock") if path != self._own)
-        said = await asyncio.gather(*(_ask(path, question) for path in others))
-        return [one for one in said if one is not None]
+        """What the others say, those that answer."""
+        return [one for one in (await self.ask_each(question, WITHIN)).values() if one is not None]
+
+    async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
+        """What each of the others says, by its process; None where it runs and does not answer within so many seconds."""
+        others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
+        said = await asyncio.gather(*(_ask(path, question, within) for path in others.values()))
+        heard: dict[int, Told | None] = {}
+        for (process, path), one in zip(others.items(), said, strict=True):
+            if one is not None or _runs(process):
+                heard[process] = one
+            else:
+                path.unlink(missing_ok=True)  # it was killed, and could not do so itself
+        return heard
 
     async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Where it comes to nothing, whoever asked does without.
         with contextlib.closing(writer), contextlib.suppress(TimeoutError, OSError, ValueError):
             async with asyncio.timeout(WITHIN):
-                if (question := _told(await reader.readline())) is not None:
-                    answer = await self._answer(question)
+                question = _told(await reader.readline())
+            if question is not None:
+                answer = await self._answer(question)  # how long that may take is for whoever asks to say
+                async with asyncio.timeout(WITHIN):
                     writer.write(json.dumps(answer).encode() + b"\n")
                     await writer.drain()
 
@@ -80,14 +92,18 @@ def _told(line: bytes) -> Told | None:
     return cast("Told", found) if isinstance(found, dict) else None
 
 
-def _forget(path: Path) -> None:
-    """It was killed, and could not take its socket away."""
-    path.unlink(missing_ok=True)
-
-
-async def _ask(path: Path, question: Told) -> Told | None:
+def _runs(process: int) -> bool:
+    """Whether there is such a process of ours. One that is still starting refuses for a moment, and is there."""
     try:
-        async with asyncio.timeout(WITHIN):
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
+
+
+async def _ask(path: Path, question: Told, within: float) -> Told | None:
+    try:
+        async with asyncio.timeout(within):
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
             try:
                 writer.write(json.dumps(question).encode() + b"\n")
@@ -96,8 +112,5 @@ async def _ask(path: Path, question: Told) -> Told | None:
                 writer.close()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
-    except ConnectionRefusedError:
-        _forget(path)
-        return None
     except (TimeoutError, OSError, ValueError):
         return None

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -1004,6 +1005,34 @@ def test_a_link_that_leads_out(workspace: Workspace, tmp_path_factory: pytest.Te
     workspace.build()
     (workspace.root / "pipelines/out.j2").symlink_to(elsewhere)
     assert complaints(workspace) == ["pipelines/out.j2:1:1: this link leads out of the configuration's folder"]
+
+
+@pytest.mark.parametrize(
+    ("name", "leads", "what"),
+    [
+        ("tools/a.py", "a.py", "file"),
+        ("pipelines/a.yaml", "../tools/../pipelines/a.yaml", "file"),
+        ("routes.yaml", "routes.yaml", "file"),
+        ("tools", "tools", "folder"),
+        ("tools", "tools/more", "folder"),
+    ],
+)
+def test_a_link_that_leads_in_a_circle(workspace: Workspace, name: str, leads: str, what: str) -> None:
+    """It is a mistake with its place, as anything else is that cannot be read."""
+    workspace.write("routes.yaml", TARGETS + ROUTES)
+    link = workspace.root / name
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    link.symlink_to(leads)
+    assert complaints(workspace) == [f"{name}:1:1: the {what} cannot be read: Too many levels of symbolic links"]
+
+
+def test_a_link_to_the_folder_around_it_is_not_walked_round(workspace: Workspace) -> None:
+    """Links to folders below pipelines/ and tools/ are left alone."""
+    workspace.write("routes.yaml", TARGETS + ROUTES)
+    (workspace.root / "pipelines/again").symlink_to("..")
+    assert sorted(read(workspace.root / "routes.yaml").texts) == ["pipelines/chat.yaml", "routes.yaml", "tools/weather.py"]
 
 
 def test_a_mounted_configuration_is_read(workspace: Workspace) -> None:

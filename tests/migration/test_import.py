@@ -1,5 +1,6 @@
 """`router import litellm`: what each word of LiteLLM's becomes, what is told of the rest, and what is refused."""
 
+import json
 import os
 import re
 import string
@@ -130,6 +131,27 @@ def test_it_prints_where_no_file_is_named(tmp_path: Path, capsys: pytest.Capture
     assert yaml.safe_load(said.out)["routes"] == {"a": {"pipeline": "plain", "targets": ["a"]}}
     assert said.err == "carried over: 1 route, 1 target\nvariables to set:\n  KEY  (as in the original)\nbeside it: pipelines/plain.yaml\n"
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_script_gets_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text, and what was not carried over with the line that tells of it; nothing else is said, and what `-o` names is written."""
+    output = tmp_path / "routes.yaml"
+    (tmp_path / "config.yaml").write_text(ONE + "litellm_settings: {callbacks: [my.callback]}\n", encoding="utf-8")
+    for more in ([], ["-o", str(output)]):
+        assert main(["import", "litellm", str(tmp_path / "config.yaml"), "--json", *more]) == 0
+        said = capsys.readouterr()
+        found = json.loads(said.out)
+        assert said.err == ""
+        assert yaml.safe_load(found["routes"])["routes"] == {"a": {"pipeline": "plain", "targets": ["a"]}}
+        assert (found["carried"]["route"], list(found["files"]), found["variables"]) == (
+            1,
+            ["pipelines/plain.yaml"],
+            {"KEY": "as in the original"},
+        )
+        (lost,) = found["lost"]
+        assert found["routes"].split("\n")[lost["line"] - 1].endswith(f"# not carried over: {lost['message']}")
+        assert "callbacks" in lost["message"]
+    assert output.read_text(encoding="utf-8") == found["routes"]
 
 
 def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -560,7 +582,7 @@ def test_what_has_no_equal_is_told_of(config: str, tmp_path: Path) -> None:
 )
 def test_what_is_so_here_is_no_loss(said: str, tmp_path: Path) -> None:
     """Nor is what is switched off."""
-    assert imported(tmp_path, ONE + said)[1].lost == 0
+    assert imported(tmp_path, ONE + said)[1].lost == ()
 
 
 def test_a_comment_of_the_original_cannot_become_yaml(tmp_path: Path) -> None:
