@@ -2,7 +2,8 @@
 
 import pytest
 
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.errors import LET_GO, Attempt
+from router.events import Cached, Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.server.entry import Entry
 
 ASKED = 400
@@ -38,3 +39,20 @@ def test_what_nobody_counted_is_estimated(events: tuple[Event, ...], usage: Usag
     assert (entry.usage, entry.estimate) == (usage, estimate)
     assert entry.used == (usage if estimate is None else estimate + (usage or Usage()))
     assert entry.explained()["estimated"] == (estimate is not None)
+
+
+@pytest.mark.parametrize(
+    ("cache", "left", "tried"),
+    [
+        ("", [], [("a", "status_503")]),
+        ("miss", [], []),
+        ("miss", [[Attempt("a", "status_503", 0.1), Attempt("b", LET_GO, 0.2)]], [("a", "status_503"), ("b", "client_left")]),
+    ],
+)
+def test_what_was_tried_for_a_shared_answer_is_told_once(cache: Cached, left: list[list[Attempt]], tried: list[tuple[str, str]]) -> None:
+    """Who leaves it is not told of what another will be told, but for the last."""
+    entry = Entry("id", "generation", tried=left)
+    entry.see(Start("b", "m", (Attempt("a", "status_503", 0.1),), cache=cache))
+    entry.outcome = "client_left"
+    entry.close()
+    assert [(one.target, one.outcome) for one in entry.attempts] == tried

@@ -197,10 +197,13 @@ class Entry:
         return max(0.0, self.opened - self.began - first)
 
     def tally(self) -> None:
-        """Its outcome is known: so is how those tries ended which were let go with it."""
+        """Its outcome is known: so is how those tries ended which were let go with it. Of an answer that it shared and did not hear to its
+        end, another is told what was tried, unless it was the last.
+        """
         why = CUT_SHORT.get(self.outcome, "abandoned")
-        tried = [replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call]
-        self.attempts = tuple(tried) or self.attempts
+        tried = tuple(replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call)
+        if tried or (self.cache and self.outcome in CUT_SHORT):
+            self.attempts = tried
 
     def close(self) -> None:
         """The request is over."""
