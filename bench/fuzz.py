@@ -10,6 +10,7 @@ import argparse
 import concurrent.futures
 import functools
 import gc
+import logging
 import os
 import random
 import resource
@@ -36,6 +37,7 @@ GROWTH = 64
 def rounds(reader: str, seconds: float, first: int) -> int:
     """One reader, for so long, in this process. The exit code."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
+    logging.disable(logging.WARNING)  # that a request is none is said of most of them
     usual = settings(
         max_examples=ROUND,
         deadline=SLOW,
