@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,8 +26,11 @@ from router.drill import drilled
 from router.errors import Complaint, ConfigError
 from router.generation import Generation, build
 from router.targets import close_lanes
+from router.threads import in_thread
 
 log = logging.getLogger("router.reload")
+
+THREAD = "reload"
 
 EVERY = 2.0
 """Seconds after which the files are looked at without a hint: a watch can miss an edit (a network's file system, a folder that was
@@ -179,7 +183,7 @@ class Reload:
         watch: Any = watchfiles
         while True:
             self._moved.clear()
-            self._watched = wanted = await asyncio.to_thread(self._to_watch)
+            self._watched = wanted = await in_thread(self._to_watch, THREAD)
             self._hint.set()  # what was written before
             hints = watch.awatch(
                 *wanted.paths,
@@ -218,7 +222,7 @@ class Reload:
                     if self._wanted or self._follows:
                         self._wanted = False
                         await self._refresh()
-                if await asyncio.to_thread(self._to_watch) != self._watched:
+                if await in_thread(self._to_watch, THREAD) != self._watched:
                     self._moved.set()
             except Exception as error:  # noqa: BLE001 - whatever this edit did, the next one is to be seen
                 self._tried = None
@@ -251,7 +255,7 @@ class Reload:
             return
         self._tried = content
         try:
-            generation = await asyncio.to_thread(self._made, content)
+            generation = await in_thread(partial(self._made, content), THREAD)
         except ConfigError as error:
             told = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
             self.failed = Failed(error, self._digest, time.time())
@@ -270,7 +274,7 @@ class Reload:
             generation.start()
             self._hint.set()  # from now on they are looked at as this one says
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
-            await asyncio.to_thread(keep_live, generation.declaration)
+            await in_thread(partial(keep_live, generation.declaration), THREAD)
 
     def _made(self, content: Content) -> Generation | None:
         """The generation of this; None where it is the one that serves. Of files nothing is read anew but secrets, of which only it says
@@ -298,10 +302,10 @@ class Reload:
     async def _settled(self) -> Content:
         """What the files hold, once they hold still."""
         until = asyncio.get_running_loop().time() + MOST_SETTLE
-        content = await asyncio.to_thread(self._content)
+        content = await in_thread(self._content, THREAD)
         while content != self._tried and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(SETTLE)
-            before, content = content, await asyncio.to_thread(self._content)
+            before, content = content, await in_thread(self._content, THREAD)
             if content == before:
                 break
         return content

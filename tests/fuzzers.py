@@ -763,7 +763,7 @@ def configurations(text: str, variables: dict[str, str]) -> None:
 
 def _complaints(snapshot: Snapshot, variables: dict[str, str]) -> tuple[Complaint, ...] | None:
     try:
-        build(declare(snapshot, variables))
+        build(declare(snapshot, variables)).discard()
     except ConfigError as error:
         return error.complaints
     return None

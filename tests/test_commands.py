@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from router.commands import main
 from tests.conftest import ROOT, Workspace, litellm_target, routes
 from tests.services import free_ports
 
@@ -195,6 +196,15 @@ def test_serve_that_cannot_start_says_so_by_its_exit_code(workspace: Workspace, 
         command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
         done = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, timeout=60, check=False)
     assert done.returncode == 1, done.stderr.decode()
+
+
+@pytest.mark.parametrize("wrong", [("--port", "99999"), ("--port", "-1"), ("--workers", "0"), ("--workers", "-2"), ("--workers", "x")])
+def test_serve_takes_no_number_that_means_nothing(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that there is not would be another one, no worker at all would be one."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", *wrong])
+    assert ended.value.code == 2
+    assert f"argument {wrong[0]}: must be from" in capsys.readouterr().err
 
 
 def test_an_edit_is_one_entry_of_the_log(workspace: Workspace) -> None:

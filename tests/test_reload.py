@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import shutil
 import signal
 from collections.abc import AsyncGenerator, Callable
@@ -151,6 +152,35 @@ async def test_a_bad_edit_changes_nothing(workspace: Workspace, caplog: pytest.L
             assert reload.failed is None
     told = [record.getMessage() for record in caplog.records if record.name == "router.reload"]
     assert told == ["not reloaded", "reloaded"]
+
+
+async def test_an_edit_that_never_comes_to_an_end_holds_nobody_up(workspace: Workspace) -> None:
+    """A file of tools that hangs when it is run: what serves goes on, and ends when it is told to."""
+    begun = workspace.root / "begun"
+    workspace.write("routes.yaml", says("one"))
+    async with process(workspace.root) as router:
+        workspace.write("tools/hangs.py", f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(600)\n")
+        workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [hangs]"))
+        await until(begun.exists)
+        assert (await router.ask())[0] == 200
+        assert await router.ended() == 0
+
+
+async def test_a_pipe_is_no_file(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """To read one is to wait for whoever writes into it: it is a mistake, and so it is among the secrets."""
+    workspace.write("routes.yaml", says("one"))
+    async with following(workspace) as (live, reload):
+        os.mkfifo(workspace.root / "pipelines/pipe.yaml")
+        await until(lambda: reload.failed is not None)
+        assert str(reload.failed and reload.failed.error) == "pipelines/pipe.yaml:1:1: this is no file"
+        (workspace.root / "pipelines/pipe.yaml").unlink()
+        os.mkfifo(workspace.root / "secret")
+        workspace.write("routes.yaml", routes("a: {model: openai/a, api_key: '${file:secret}'}"))
+        await until(
+            lambda: reload.failed is not None and "the secret file secret cannot be read: it is no file" in str(reload.failed.error)
+        )
+        workspace.write("routes.yaml", says("three"))
+        await until(lambda: word(live) == "three")
 
 
 async def test_half_a_file_is_not_served(workspace: Workspace) -> None:

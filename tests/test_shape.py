@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 0,
     "chat": 1,
     "signature": 1,
+    "threads": 1,
     "events": 2,
     "config": 2,
     "broadcast": 3,
@@ -64,7 +65,8 @@ HOMES = {
 DRAWERS = {"utils", "helpers", "common", "base", "misc"}
 BROAD = {
     "router/reload.py": 1,  # an edit that fails in a way nobody foresaw must not be the last one that is seen
-    "router/toolbox/functions.py": 2,  # an operator's own code may raise anything: when it is loaded, in its thread
+    "router/toolbox/functions.py": 1,  # an operator's own code may raise anything: when it is loaded
+    "router/threads.py": 1,  # when it runs in a thread: that is handed on
     "router/toolbox/granted.py": 1,  # and when it is called
     "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on
     "router/server/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw

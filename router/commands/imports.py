@@ -33,15 +33,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Import it; a ConfigError where it cannot be read, Unwritten where that would overwrite something."""
     imported = from_litellm(given.config)
-    if given.json:
-        print(json.dumps(_record(imported), ensure_ascii=False, indent=2))
-    elif given.output is None:
-        print(imported.text, end="")
     if given.output is not None:
         texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}
         if not given.force:
             refuse([path for path, text in texts.items() if not _same(path, text)], "--force overwrites")
         write(texts)
+    if given.json:
+        print(json.dumps(_record(imported), ensure_ascii=False, indent=2))
+    elif given.output is None:
+        print(imported.text, end="")
     if not given.json:
         print("\n".join(_told(imported, given.output)), file=sys.stderr)
     return 0

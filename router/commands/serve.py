@@ -12,9 +12,11 @@ exit codes:
 
 import argparse
 import os
+import re
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,16 +38,30 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only; for others server.auth must be declared"
     )
-    parser.add_argument("--port", type=int, default=8000, help="default: 8000")
-    parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
+    parser.add_argument("--port", type=_number(0, 65_535), default=8000, help="default: 8000")
+    parser.add_argument("--workers", type=_number(1, 1024), default=1, help="processes; default: 1")
     parser.add_argument(
         "--reload", action=argparse.BooleanOptionalAction, help="whether edits go live by themselves; default: as server.reload says"
     )
 
 
+def _number(least: int, most: int) -> Callable[[str], int]:
+    """A number of an option, within its bounds."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,6}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}")
+        return int(text)
+
+    return read
+
+
 def run(given: argparse.Namespace) -> int:
     """Serve until the process is told to end."""
     _stand()
+    # uvicorn ends on these and then raises the signal again: to have been stopped is no failure.
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
     # Until somebody heeds it: Python itself would end the process. Workers begin as this one does; see `Reload`.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     generation = build(load(given.routes, given.host))
@@ -86,9 +102,6 @@ def _run_alone(config: "uvicorn.Config") -> int:
     import uvicorn  # noqa: PLC0415
 
     server = uvicorn.Server(config)
-    # uvicorn ends on these and then raises the signal again: to have been stopped is no failure.
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
     try:
         server.run()
     except SystemExit as ended:  # uvicorn's own number for a port that is taken is 3
@@ -144,8 +157,8 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration) -> int:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters)  # read by prometheus_client when a worker imports it
         try:
             workers = Workers(config, sockets=[config.bind_socket()])
-        except SystemExit:  # uvicorn's own: the port is taken
-            return 1
+        except SystemExit as ended:  # uvicorn's own: the port is taken
+            return 1 if ended.code else 0
         workers.run()
     # A terminal's Ctrl-C may end workers that start before the one who supervises them has read its own.
     return 0 if workers.told or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1

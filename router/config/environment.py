@@ -8,6 +8,7 @@ $$                a dollar sign
 """
 
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,8 @@ class Environment:
 def secret(path: Path) -> tuple[str | None, str]:
     """What stands in a secret file; None where that is nothing to go by, and why."""
     try:
+        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # to read a pipe is to wait for whoever writes into it
+            return None, "cannot be read: it is no file"
         with path.open(encoding="utf-8") as file:
             text = file.read(MAX_SECRET + 1)
     except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,11 @@ def read(routes: Path) -> Snapshot:
             complaints.append(Complaint(Place(name, 1, 1), "this link leads out of the configuration's folder"))
             continue
         try:
-            if path.stat().st_size > MAX_BYTES:
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):  # to read a pipe is to wait for whoever writes into it
+                complaints.append(Complaint(Place(name, 1, 1), "this is no file"))
+                continue
+            if found.st_size > MAX_BYTES:
                 complaints.append(Complaint(Place(name, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
                 continue
             texts[name] = path.read_text(encoding="utf-8-sig")

@@ -4,14 +4,13 @@ A tool's schema is its signature, its description its docstring. `async def` run
 its own (a daemon: one that hangs holds up neither the answer nor the end of the process).
 """
 
-import asyncio
-import contextvars
 import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -19,6 +18,7 @@ from typing import cast
 from router.chat import JsonObject, ToolSpec
 from router.errors import Misfit, Place, ToolError
 from router.signature import Record, record_of, schema
+from router.threads import in_thread
 
 MAX_THREADS = 64
 """Threads that tools may hold at once, hung ones included."""
@@ -52,18 +52,26 @@ def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
     module.__file__ = str(path)
     place = Place(f"tools/{name}.py", 1, 1)
     sys.modules[module.__name__] = module  # dataclasses and typing look their module up there
+    with ExitStack() as undo:
+        undo.callback(sys.modules.pop, module.__name__, None)
+        _run(text, module, path, place)
+        made = tuple(_tool(function, place.file) for function in _public(module))
+        if not made:
+            raise Misfit("this file has no public function: a tool set is one or more", place=place)
+        undo.pop_all()
+    return ToolSet(name, made, module.__name__)
+
+
+def _run(text: str, module: ModuleType, path: Path, place: Place) -> None:
+    """Run a file. A Misfit whatever it raises: beyond what is an Exception lies what libraries raise to get past `except Exception`."""
     try:
         exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the operator's own code
     except SyntaxError as error:
-        sys.modules.pop(module.__name__, None)
         raise Misfit(f"this is not Python: {error.msg}", place=Place(place.file, error.lineno or 1, error.offset or 1)) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the file does when it is run, it is a complaint
-        sys.modules.pop(module.__name__, None)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise  # somebody's Ctrl-C comes there, and nowhere else
         raise Misfit(f"this file fails when it is loaded: {type(error).__name__}", place=_failed_at(error, path, place)) from None
-    made = [_tool(function, place.file) for function in _public(module)]
-    if not made:
-        raise Misfit("this file has no public function: a tool set is one or more", place=place)
-    return ToolSet(name, tuple(made), module.__name__)
 
 
 def _failed_at(error: BaseException, path: Path, place: Place) -> Place:
@@ -107,29 +115,4 @@ async def called(function: Callable[..., object], values: dict[str, object]) -> 
 async def _in_thread(function: Callable[..., object], values: dict[str, object]) -> object:
     if sum(thread.name.startswith("tool ") for thread in threading.enumerate()) >= MAX_THREADS:
         raise ToolError("Too many tools are running. Try again later.")
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[object] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            settle, value = _give, context.run(function, **values)
-        except BaseException as error:  # noqa: BLE001 - carried over to whoever awaits
-            settle, value = _raise, error
-        with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
-            loop.call_soon_threadsafe(settle, future, value)
-
-    threading.Thread(target=work, daemon=True, name=f"tool {function.__name__}").start()
-    return await future
-
-
-def _give(future: asyncio.Future[object], value: object) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _raise(future: asyncio.Future[object], error: object) -> None:
-    if not future.done():
-        # StopIteration cannot be set on a future, SystemExit would end the loop: a tool's are mere failures.
-        known = isinstance(error, Exception) and not isinstance(error, StopIteration)
-        future.set_exception(cast("Exception", error) if known else RuntimeError(type(error).__name__))
+    return await in_thread(partial(function, **values), f"tool {function.__name__}")

@@ -1,6 +1,7 @@
 """The tool loop and the toolbox: rounds, results, and everything that goes wrong in a tool."""
 
 import asyncio
+import sys
 import textwrap
 import threading
 from collections.abc import Sequence
@@ -310,18 +311,29 @@ REFUSED = {
     "not Python": ("def f(:\n", 1, "this is not Python"),
     "an import that fails": ("\n\nimport no_such_module\n", 3, "this file fails when it is loaded: ModuleNotFoundError"),
     "an exit": ("import sys\nsys.exit(1)\n", 2, "this file fails when it is loaded: SystemExit"),
+    "what is no Exception": ("\nraise GeneratorExit\n", 2, "this file fails when it is loaded: GeneratorExit"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_file_that_is_no_tool_set_is_refused_at_its_line(what: str) -> None:
-    """When it is loaded, not when the model calls it."""
+    """When it is loaded, not when the model calls it; and nothing of it is left."""
     code, line, said = REFUSED[what]
     with pytest.raises(Misfit) as caught:
         load("mine", code, Path("tools/mine.py"), "test")
     assert caught.value.message.startswith(said)
     assert caught.value.place is not None
     assert (caught.value.place.file, caught.value.place.line) == ("tools/mine.py", line)
+    assert "router_tools_test.mine" not in sys.modules
+
+
+async def test_an_interrupt_is_a_mistake_where_nobody_can_interrupt() -> None:
+    """Ctrl-C comes to the main thread alone, and ends it; elsewhere a file has raised it."""
+    text = "raise KeyboardInterrupt\n"
+    with pytest.raises(Misfit, match="KeyboardInterrupt"):
+        await asyncio.to_thread(load, "mine", text, Path("tools/mine.py"), "test")
+    with pytest.raises(KeyboardInterrupt):
+        load("mine", text, Path("tools/mine.py"), "test")
 
 
 def test_a_tools_schema_is_its_signature() -> None:

@@ -1,0 +1,46 @@
+"""Work that would hold up the loop, in a thread of its own that nobody waits for: one that hangs holds up neither an answer nor the end
+of the process, as those of asyncio's pool would, which are joined.
+"""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T], name: str) -> T:
+    """What it gives. Raises what it raises; a RuntimeError by its name for what is no Exception: that would end the loop."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(how: Callable[..., None], said: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+            loop.call_soon_threadsafe(how, future, said)
+
+    def run() -> None:
+        try:
+            value = context.run(work)
+        except BaseException as error:  # noqa: BLE001 - carried over to whoever awaits
+            settle(_raise, error)
+        else:
+            settle(_give, value)
+
+    threading.Thread(target=run, daemon=True, name=name).start()
+    return await future
+
+
+def _give(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _raise(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        # StopIteration cannot be set on a future, SystemExit would end the loop.
+        known = isinstance(error, Exception) and not isinstance(error, StopIteration)
+        future.set_exception(error if known else RuntimeError(type(error).__name__))
