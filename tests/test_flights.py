@@ -30,7 +30,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[report
     """A machine that is busy with other things is neither a Redis nor a replica that has gone."""
     monkeypatch.setattr("router.shared.redis.LIMIT", 1.0)
     monkeypatch.setattr("router.shared.redis.MOST", 2.0)
-    monkeypatch.setattr("router.cache.shared.PICKED_UP", 2.0)
+    monkeypatch.setattr("router.cache.shared.PATIENCE", 5.0)
 
 
 @asynccontextmanager
@@ -88,6 +88,25 @@ async def test_a_hundred_at_two_replicas_are_one_call(workspace: Workspace) -> N
             assert 0 < int(await said(server, "PTTL", name)) <= 10_000
         assert min([int(await said(server, "PTTL", name)) for name in await keys(server)]) > 0
         assert {how(await asked(client)) for client in clients} == {"hit"}
+
+
+async def test_a_replica_that_is_asked_for_many_at_once_is_not_given_up(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is late does not say that it has gone: a hundred questions at once are a hundred calls, not two hundred."""
+    monkeypatch.setattr("router.cache.shared.PICKED_UP", 0.01)
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as clients,
+    ):
+        questions = [{**BODY, "messages": [{"role": "user", "content": str(number)}]} for number in range(100)]
+        asking = [asyncio.create_task(asked(client, said=question)) for question in questions for client in clients]
+        for client in clients:
+            await running(client, 100)
+        await there(server, "log", 100)
+        gate.set()
+        assert {answer.text for answer in await asyncio.gather(*asking)} == {"Half an answer"}
+        assert len(fake.requests) == 100
 
 
 async def test_a_call_that_nobody_else_asks_for_is_written_nowhere(workspace: Workspace) -> None:
@@ -152,8 +171,8 @@ async def test_the_call_goes_on_while_it_is_read_elsewhere(workspace: Workspace)
 
 @pytest.mark.parametrize("last", ["one", "other"])
 async def test_the_call_ends_when_nobody_reads_it_anywhere(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
-    """Whoever is the last to leave: the provider's connection is closed, and the lease is free."""
-    monkeypatch.setattr("router.shared.logs.HOLD", 0.6)
+    """Whoever is the last to leave: the provider's connection is closed at once, and the lease is free."""
+    monkeypatch.setattr("router.shared.logs.HOLD", 600)  # it is told, not waited for
     async with (
         provider(Reply(OPEN, hold=True)) as fake,
         redis_server() as server,

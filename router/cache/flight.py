@@ -103,11 +103,13 @@ class Relayed:
         return relay.batches(first, self._events[first - self._first :])
 
     def hold(self, seconds: float) -> None:
-        """Another replica reads it, for so long at least."""
+        """Another replica reads it, for so long at least; for no time at all: none does any more."""
         self._until = asyncio.get_running_loop().time() + seconds
         if self._task is None:
             self._task = asyncio.create_task(self._follow())
             self._look(self._task)
+        elif not seconds and self._flight.made.followers <= 1:
+            self._task.cancel()
 
     def stop(self) -> None:
         """This replica ends."""
@@ -118,7 +120,7 @@ class Relayed:
     def _look(self, task: asyncio.Task[None]) -> None:
         """Leave, once nobody wants it any more."""
         loop = asyncio.get_running_loop()
-        if loop.time() >= self._until and self._flight.made.followers == 1:
+        if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()
         elif not self.over:
             loop.call_at(max(self._until, loop.time() + LOOK), self._look, task)

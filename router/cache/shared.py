@@ -10,6 +10,7 @@ written to it. Nothing here makes a question wait for a Redis that is away, or f
 import asyncio
 import math
 import time
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import cast
@@ -18,14 +19,18 @@ from router import relay
 from router.cache.flight import Flight, Relayed
 from router.errors import ReplicaLost
 from router.events import Events
-from router.shared import Away, Found, Logs, Redis, RedisStore, new_id
+from router.shared import Away, Batch, Ending, Found, Logs, Redis, RedisStore, new_id
 from router.shared.redis import FREE, key, milliseconds
 
 ROOM = "cache"
 LASTS = 600.0
 """Seconds a lease is held, and a log lasts, at most. Where the replica is gone, who misses it takes the lease over."""
 PICKED_UP = 0.25
-"""Seconds in which a replica has to begin the log that it offers; and that it offers one after its end, for who has just been told of it."""
+"""Seconds in which a replica begins the log that it offers, as a rule; after that it is seen whether it lives, and asked again."""
+PATIENCE = 1.0
+"""Seconds in which it has to: many may be asked for at once."""
+OFFERED = 1.5
+"""Seconds that one is offered after its end, for who has been told of it before."""
 
 TAKE = """
 local kept = KEYS[2] and redis.call('GET', KEYS[2])
@@ -114,7 +119,7 @@ class Lead:
 
     async def free(self) -> None:
         """It is made. Whoever has been told of it a moment ago may still come for it."""
-        asyncio.get_running_loop().call_later(PICKED_UP, self._shared.logs.withdraw, self.id)
+        asyncio.get_running_loop().call_later(OFFERED, self._shared.logs.withdraw, self.id)
         await self._shared.free(self)
 
     def drop(self) -> None:
@@ -133,19 +138,34 @@ class Elsewhere:
     async def follow(self) -> Events:
         """It, as it comes. ReplicaLost where there is no more of it though it has no end; Away where nobody can be asked."""
         replica, _, number = self.holder.partition(" ")
-        async with aclosing(self._shared.logs.read(Found(self.name, number, replica))) as log:
-            try:
-                async with asyncio.timeout(PICKED_UP):
-                    await anext(log)
-            except TimeoutError:
-                raise ReplicaLost from None
-            if not await self._shared.logs.alive(replica):
+        found = Found(self.name, number, replica)
+        async with aclosing(self._shared.logs.read(found)) as log:
+            await self._begun(log, found)
+            if not await self._shared.logs.ask_again(found):
                 raise ReplicaLost  # a log may be there for longer than who wrote it
             async with aclosing(relay.told(log)) as told:
                 async for events in told:
                     for event in events:
                         yield event
 
+    async def _begun(self, log: AsyncGenerator[Batch | Ending, None], found: Found) -> None:
+        """Wait until it is written. ReplicaLost where it is not."""
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + PATIENCE
+        first = asyncio.create_task(_first(log))
+        try:
+            while not (await asyncio.wait([first], timeout=PICKED_UP))[0]:
+                if loop.time() >= patience or not await self._shared.logs.ask_again(found):
+                    raise ReplicaLost
+            first.result()
+        finally:
+            first.cancel()
+            await asyncio.wait([first])  # it lets the log go before that is closed
+
     async def over(self, until: float) -> "Elsewhere | Lead | None":
         """That replica does not make it: the lease, unless yet another one has it by now."""
         return await self._shared.take(self.name, until, self.holder)
+
+
+async def _first(log: AsyncGenerator[Batch | Ending, None]) -> None:
+    await anext(log)

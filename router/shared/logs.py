@@ -52,6 +52,8 @@ AT_ONCE = 32
 """Logs that are written at once: what a Redis has missed is told to it bit by bit, and requests have their turn in between."""
 SETTLE = 3.0
 """Seconds after Redis forgot our sign of life in which no other is missed: each finds its way back in its own time."""
+MISSED = 2
+"""Looks at which a stream may be missing before it is lost."""
 WAITING = 1000
 """Messages that wait in an inbox."""
 
@@ -142,6 +144,8 @@ class Written:
         self.done = False
         """All of it is in Redis, or never will be."""
         self.over_at: float | None = None
+        self.readers: dict[str, float] = {}
+        """Other replicas that read it → until when they do, unless they say so again."""
         self._lasts = lasts
         self._logs = logs
         self._stream = key(name, self.id)
@@ -260,6 +264,8 @@ class _Follower:
     waiting: deque[Batch | Ending] = field(default_factory=deque[Batch | Ending])
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doomed: bool = False
+    missed: int = 0
+    """Looks in a row at which its stream was not there."""
     """Whoever wrote it is gone: what there is now is all."""
     lost: bool = False
     looked: bool = False
@@ -290,7 +296,7 @@ class Logs:
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
         self._offered: dict[str, Written] = {}
-        """What is written once another replica asks for it, by its id."""
+        """What is written once another replica asks for it, by its id. Those come before what was written till now: somebody waits."""
         self._written: dict[str, Written] = {}
         self._dirty: dict[Written, None] = {}
         """What has news, in the order it came."""
@@ -381,6 +387,10 @@ class Logs:
         for one, end in zip(dirty, ends, strict=True):
             if isinstance(end, Away):
                 self.wake(one)
+            elif isinstance(end, Exception):  # one that cannot be written is not to keep the others from it
+                log.warning("a log is written no more", extra={"fields": {"error": type(end).__name__}})
+                one.done = True
+                del self._written[one.id]
             elif isinstance(end, BaseException):
                 raise end
             elif one.done:
@@ -428,7 +438,7 @@ class Logs:
         self._followers.append(follower)
         count = 0
         try:
-            await self._tell([*self._message(self.id, ""), *self._message(found.replica, f"hold {found.id}")])
+            await self._tell([*self._message(self.id, ""), *self._hold(found.replica, found.id)])
             while True:
                 while follower.waiting:
                     batch = follower.waiting.popleft()
@@ -447,10 +457,13 @@ class Logs:
                 await follower.news.wait()
         finally:
             self._followers.remove(follower)
+            if offered and all(one.stream != follower.stream for one in self._followers):
+                await self._tell(self._message(found.replica, f"leave {found.id}"))
 
-    async def alive(self, replica: str) -> bool:
-        """Whether a replica is there, or was a moment ago."""
-        return bool(await self._redis.ask("EXISTS", key(replica, "alive")))
+    async def ask_again(self, found: Found) -> bool:
+        """Say once more that it is read. Whether its replica is there, or was a moment ago."""
+        alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold(found.replica, found.id)])
+        return bool(alive)
 
     async def stop(self, found: Found) -> None:
         """Ask whoever writes it to stop."""
@@ -464,9 +477,12 @@ class Logs:
         with suppress(Away):
             await self._redis.ask_all(messages)
 
+    def _hold(self, replica: str, number: str) -> tuple[Command, Command]:
+        return self._message(replica, f"hold {number}")
+
     def _message(self, replica: str, text: str) -> tuple[Command, Command]:
         inbox = key(replica, "inbox")
-        return ("XADD", inbox, "MAXLEN", "~", WAITING, "*", "m", text), ("PEXPIRE", inbox, milliseconds(60))
+        return ("XADD", inbox, "MAXLEN", "~", WAITING, "*", "m", text, "r", self.id), ("PEXPIRE", inbox, milliseconds(60))
 
     async def _keep_reading(self) -> None:
         try:
@@ -493,15 +509,19 @@ class Logs:
         self._look_at = now + LOOK
         replicas = list(dict.fromkeys(follower.replica for follower in self._followers))
         commands: list[Command] = [("EXISTS", key(replica, "alive")) for replica in replicas]
+        begun = [follower for follower in self._followers if follower.last > (0, 0)]
+        commands += [("EXISTS", follower.stream) for follower in begun]
         if now >= self._hold_at:
             self._hold_at = now + HOLD / 3
             for one in self._followers:
-                commands += self._message(one.replica, f"hold {one.stream.rpartition(':')[2]}")
+                commands += self._hold(one.replica, one.stream.rpartition(":")[2])
         answers = await self._redis.ask_all(commands)
         settled = now > self._settled_at and self._departures == self._redis.departures
         gone = {replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled}
-        for follower in self._followers:  # whoever has yet to begin a log may have just begun to live
-            follower.doomed = follower.replica in gone and follower.last > (0, 0)
+        # Whoever has yet to begin a log may have just begun to live. A stream that Redis has lost is written anew, if it goes on.
+        for follower, there in zip(begun, answers[len(replicas) :], strict=False):
+            follower.missed = follower.missed + 1 if there == 0 and settled else 0
+            follower.doomed = follower.replica in gone or follower.missed > MISSED
 
     async def _read(self) -> None:
         """What has come, in all streams that have readers, and for this replica."""
@@ -515,7 +535,7 @@ class Logs:
         found = dict(await self._redis.listen({inbox: self._inbox_last, **asked}, wait))
         for number, fields in found.pop(inbox, ()):
             self._inbox_last = number
-            self._obey(fields.get(b"m", b"").decode("ascii", "replace"))
+            self._obey(*(fields.get(name, b"").decode("ascii", "replace") for name in (b"m", b"r")))
         for one in reading:
             one.looked = True
             for number, fields in found.get(one.stream, ()):
@@ -527,19 +547,25 @@ class Logs:
             if one.doomed and one.stream not in found:
                 self._lose(one)
 
-    def _obey(self, message: str) -> None:
+    def _obey(self, message: str, reader: str) -> None:
         """What another replica wants."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._written[number] = offered
-            self.wake(offered)
+            self._dirty = {offered: None, **self._dirty}
+            self._news.set()
         written = self._written.get(number)
         if written is None:
             return
+        now = asyncio.get_running_loop().time()
         if word == "stop":
             written.source.stop()
         elif word == "hold":
+            written.readers[reader] = now + HOLD
             written.source.hold(HOLD)
+        elif word == "leave":
+            written.readers.pop(reader, None)
+            written.source.hold(max(0.0, max(written.readers.values(), default=now) - now))
 
     def _lose_patience(self) -> None:
         """Whoever has yet to see the beginning waits for nothing but Redis; who has seen it, or waits for the model, goes on later."""

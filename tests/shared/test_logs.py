@@ -9,6 +9,7 @@ import pytest
 from router.config.values import Secret
 from router.errors import ReplicaLost
 from router.shared import Batch, Ending, Found, Logs, Redis, new_id
+from router.shared.logs import HOLD
 from router.shared.redis import key
 from tests.redis_cli import keys, said, until
 from tests.services import RedisServer, redis_server
@@ -144,6 +145,51 @@ async def test_what_is_no_longer_offered_is_not_begun() -> None:
             async with asyncio.timeout(0.5):
                 await anext(log)
         assert source.held == []
+
+
+async def test_who_leaves_what_was_offered_says_so() -> None:
+    """At once: nobody goes on for a reader who has gone. As long as another reads it, it is held for that one."""
+    async with two() as (server, one, other), logs(server) as (third, _):
+        source = Counting()
+        source.count = 3
+        one.offer("n", number := new_id(), source, lasts=60)
+        readings = [asyncio.create_task(read(where, Found("n", number, one.id))) for where in (other, third)]
+        await until(lambda: len(source.held) > 1)
+        readings[0].cancel()
+        await until(lambda: 0 < source.held[-1] < HOLD)
+        readings[1].cancel()
+        await until(lambda: source.held[-1] == 0)
+        await asyncio.gather(*readings, return_exceptions=True)
+
+
+async def test_a_stream_that_is_lost_is_lost_to_its_readers() -> None:
+    """Though the replica that wrote it lives."""
+    async with two() as (server, one, other):
+        source = Counting()
+        source.count = 3
+        written = one.write("n", source, lasts=60, keep=60)
+        log = await found(other)
+        reading = asyncio.create_task(read(other, log))
+        await until(lambda: bool(source.held))
+        await said(server, "DEL", key("n", written.id))
+        with pytest.raises(ReplicaLost):
+            await reading
+
+
+async def test_one_that_cannot_be_written_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    """It is given up, and told of."""
+
+    class Broken(Counting):
+        def batches(self, start: int) -> Sequence[Batch]:
+            raise ValueError(start)
+
+    async with two() as (_, one, other):
+        one.write("broken", Broken(), lasts=60, keep=60)
+        await until(lambda: "a log is written no more" in caplog.text)
+        source = Counting()
+        source.count, source.over, source.ending = 9, True, "stopped"
+        one.write("n", source, lasts=60, keep=60)
+        assert await read(other, await found(other)) == list(range(9))
 
 
 async def test_news_while_the_last_is_written_stop_nothing() -> None:
