@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import aclosing, contextmanager
@@ -23,7 +24,7 @@ import watchfiles
 from router.config import Snapshot, Watched, declared, keep_live, read, reloads, secrets, watched
 from router.config.declaration import Reloading
 from router.drill import drilled
-from router.errors import Complaint, ConfigError
+from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
 from router.targets import close_lanes
 from router.threads import in_thread
@@ -39,6 +40,8 @@ SETTLE = 0.05
 """Seconds in which nothing may change before an edit is read: editors write a file in pieces."""
 MOST_SETTLE = 1.0
 """Seconds after which it is read all the same."""
+BUILDS = 45.0
+"""Seconds in which an edit has to be built. LiteLLM is imported in some; a file of tools may hang when it is run."""
 
 
 class Live:
@@ -255,7 +258,7 @@ class Reload:
             return
         self._tried = content
         try:
-            generation = await in_thread(partial(self._made, content), THREAD)
+            generation = await self._built(content)
         except ConfigError as error:
             told = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
             self.failed = Failed(error, self._digest, time.time())
@@ -275,6 +278,24 @@ class Reload:
             self._hint.set()  # from now on they are looked at as this one says
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
             await in_thread(partial(keep_live, generation.declaration), THREAD)
+
+    async def _built(self, content: Content) -> Generation | None:
+        """The same as `_made`, beside the loop. A ConfigError where that takes too long: whatever comes of it then is let go."""
+        late = threading.Event()
+
+        def made() -> Generation | None:
+            generation = self._made(content)
+            if generation is not None and late.is_set():
+                generation.discard()
+            return generation
+
+        try:
+            async with asyncio.timeout(BUILDS):
+                return await in_thread(made, THREAD)
+        except TimeoutError:
+            late.set()
+            words = f"the configuration takes longer than {BUILDS:g} s to build: does a file in tools/ wait for something when it is run?"
+            raise ConfigError((Complaint(Place(self._routes.name, 1, 1), words),)) from None
 
     def _made(self, content: Content) -> Generation | None:
         """The generation of this; None where it is the one that serves. Of files nothing is read anew but secrets, of which only it says

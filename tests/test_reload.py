@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -164,6 +165,24 @@ async def test_an_edit_that_never_comes_to_an_end_holds_nobody_up(workspace: Wor
         await until(begun.exists)
         assert (await router.ask())[0] == 200
         assert await router.ended() == 0
+
+
+async def test_an_edit_that_takes_too_long_is_not_the_last(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is complained of, the next one goes live, and what comes of it at last is let go."""
+    monkeypatch.setattr("router.reload.BUILDS", 0.5)
+    workspace.write("routes.yaml", says("one"))
+    goes_on = workspace.root / "goes_on"
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(goes_on)!r}).exists():\n    time.sleep(0.01)\n"
+    workspace.write("tools/waits.py", waits + 'def f() -> str:\n    """F."""\n')
+    async with following(workspace) as (live, reload):
+        workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [waits]"))
+        await until(lambda: reload.failed is not None)
+        assert str(reload.failed and reload.failed.error).startswith("routes.yaml:1:1: the configuration takes longer than 0.5 s to build")
+        workspace.write("routes.yaml", says("three"))
+        await until(lambda: word(live) == "three")
+        assert any(name.endswith(".waits") for name in sys.modules)
+        goes_on.touch()
+        await until(lambda: not any(name.endswith(".waits") for name in sys.modules))
 
 
 async def test_a_pipe_is_no_file(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
