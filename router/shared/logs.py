@@ -296,8 +296,10 @@ class Logs:
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
         self._offered: dict[str, Written] = {}
-        """What is written once another replica asks for it, by its id. Those come before what was written till now: somebody waits."""
+        """What is written once another replica asks for it, by its id."""
         self._written: dict[str, Written] = {}
+        self._behind = False
+        """Whether there is more to write than went out at once."""
         self._dirty: dict[Written, None] = {}
         """What has news, in the order it came."""
         self._news = asyncio.Event()
@@ -322,8 +324,7 @@ class Logs:
         """
         self._start()
         made = Written(self, name, new_id(), source, pointer=key(name, "now"), lasts=lasts, keep=keep)
-        self._written[made.id] = made
-        self.wake(made)
+        self._begin(made)
         return made
 
     def offer(self, name: str, number: str, source: Source, *, lasts: float) -> Written:
@@ -337,6 +338,12 @@ class Logs:
     def withdraw(self, number: str) -> None:
         """It is offered no more. Whoever reads it already reads on."""
         self._offered.pop(number, None)
+
+    def _begin(self, written: Written) -> None:
+        """It is written from now on, and before what was written till now: whoever looks for it waits, or goes without."""
+        self._written[written.id] = written
+        self._dirty = {written: None, **self._dirty}
+        self._news.set()
 
     def wake(self, written: Written) -> None:
         """There is more of this one."""
@@ -361,10 +368,12 @@ class Logs:
             try:
                 await self._round()
             except Away:
+                self._behind = False
                 self._beat_at = loop.time() + BEAT
                 await self._until_back(BEAT)
             self._forget_late()
-            await asyncio.sleep(EVERY)
+            # Whoever is left over has waited a turn already: at a fixed pace a busy replica would fall further behind with each.
+            await asyncio.sleep(0 if self._behind else EVERY)
 
     async def _round(self) -> None:
         """Say that this replica lives, and write what there is to be written."""
@@ -397,6 +406,7 @@ class Logs:
                 del self._written[one.id]
         if any(isinstance(end, Away) for end in ends):
             raise Away
+        self._behind = bool(rest)
         if rest:
             self._news.set()
 
@@ -551,9 +561,7 @@ class Logs:
         """What another replica wants."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
-            self._written[number] = offered
-            self._dirty = {offered: None, **self._dirty}
-            self._news.set()
+            self._begin(offered)
         written = self._written.get(number)
         if written is None:
             return
