@@ -33,7 +33,7 @@ LEASE = 1.2
 LOOK = 0.25
 """Seconds between two looks at whether those are alive whose logs are read here."""
 EVERY = 0.05
-"""Seconds between two writes, while there is something to write."""
+"""Seconds between two writes, while all that there is to write goes out at once."""
 HOLD = 3.0
 """Seconds that a reader elsewhere counts for whoever writes; it says so three times in them."""
 PATIENCE = 5.0
