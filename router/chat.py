@@ -63,6 +63,8 @@ def _size(part: "Part") -> int:
             return len(json.dumps(part.arguments, ensure_ascii=False))
         case File():
             return 0
+        case ReasoningState():
+            return len(json.dumps(part.value, ensure_ascii=False))
 
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -108,8 +110,33 @@ class File:
         return self.url[:5].lower() != "data:"
 
 
-Part = str | File | Call | Result
-"""One piece of a message. A plain `str` is text; Files stand in `user` messages."""
+@dataclass(frozen=True, slots=True)
+class ReasoningState:
+    """Opaque state of a model's reasoning, which its provider wants back with the tool results of the same turn.
+
+    It is returned to the target that issued it and to no other, and no client is sent it. It is an event of the answer as well
+    as a part of the assistant message that the next request repeats.
+
+    issuer: the target and its model, as `issued_by` names them; empty for state that the client sent back, which every target
+        of the same form may have
+    value: in the provider's own form: {"reasoning_content": …}, {"reasoning_details": […]}, a thinking block, a reasoning item
+    call_id: the call that it belongs to, where it belongs to one (Gemini's thought signatures)
+    after: characters of the message's text that the model wrote after it
+    """
+
+    issuer: str
+    value: JsonObject
+    call_id: str = ""
+    after: int = 0
+
+
+def issued_by(target: str, model: str) -> str:
+    """The issuer of a target's reasoning state. An edit that gives the target another model makes it another issuer."""
+    return f"{target}={model}"
+
+
+Part = str | File | Call | Result | ReasoningState
+"""One piece of a message. A plain `str` is text; Files stand in `user` messages, ReasoningStates in `assistant` messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +160,12 @@ class Message:
     def results(self) -> tuple[Result, ...]:
         """The tool results this message brings."""
         return tuple(part for part in self.parts if isinstance(part, Result))
+
+    def states(self, issuer: str) -> tuple[ReasoningState, ...]:
+        """The reasoning state that this issuer may have back: its own, or, where the message holds none, the client's."""
+        states = [part for part in self.parts if isinstance(part, ReasoningState)]
+        own = tuple(state for state in states if state.issuer == issuer)
+        return own or tuple(state for state in states if not state.issuer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Events as bytes, for what is kept outside of this process: JSON, with a version, read as strictly as a stranger's.
 
-    [1, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3], [["a", "ok", 0.31, 0.12, null, 0]], ""]]
+    [2, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3], [["a", "ok", 0.31, 0.12, null, 0, []]], ""]]
 
 The version first, then the events in their order: a Text as a bare string, any other as its word and its fields. Replicas of two
 releases may read the same Redis: what another version wrote is `Unreadable`, and whoever reads goes on as if it were not there.
@@ -10,11 +10,11 @@ import json
 from collections.abc import Sequence
 from typing import assert_never, cast, get_args
 
-from router.chat import Json
+from router.chat import Json, ReasoningState
 from router.errors import Attempt
 from router.events import Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 
-VERSION = 1
+VERSION = 2
 REASONS: tuple[str, ...] = get_args(Reason)
 CACHED: tuple[str, ...] = get_args(Cached)
 
@@ -66,8 +66,10 @@ def _plain(event: Event) -> object:
             return ["call", call_id, name, arguments, malformed]
         case ToolResult(call_id, name, result, is_error):
             return ["result", call_id, name, result, is_error]
-        case Start(target, model, attempts, used, cache, age):
-            return ["start", target, model, _tries(attempts), _counts(used), cache, age]
+        case ReasoningState(issuer, state, call_id, after):
+            return ["state", issuer, state, call_id, after]
+        case Start(target, model, attempts, used, cache, age, omitted):
+            return ["start", target, model, _tries(attempts), _counts(used), cache, age, omitted]
         case Finish(reason, usage, attempts, cache):
             return ["finish", reason, _counts(usage), _tries(attempts), cache]
         case Failure(code, public, attempts):
@@ -77,7 +79,7 @@ def _plain(event: Event) -> object:
 
 
 def _tries(attempts: Sequence[Attempt]) -> object:
-    return [[one.target, one.outcome, one.seconds, one.first, one.wait, one.began] for one in attempts]
+    return [[one.target, one.outcome, one.seconds, one.first, one.wait, one.began, one.omitted] for one in attempts]
 
 
 def _counts(usage: Usage | None) -> object:
@@ -94,8 +96,12 @@ def _event(value: Json) -> Event:
             return ToolCall(call_id, name, arguments, malformed)
         case ["result", str(call_id), str(name), result, bool(is_error)]:
             return ToolResult(call_id, name, result, is_error)
-        case ["start", str(target), str(model), [*attempts], used, str(cache), None | int() | float() as age] if cache in CACHED:
-            return Start(target, model, _attempts(attempts), _usage(used), cast("Cached", cache), age)
+        case ["state", str(issuer), dict(state), str(call_id), int(after)]:
+            return ReasoningState(issuer, state, call_id, after)
+        case ["start", str(target), str(model), [*attempts], used, str(cache), None | int() | float() as age, [*omitted]] if (
+            cache in CACHED
+        ):
+            return Start(target, model, _attempts(attempts), _usage(used), cast("Cached", cache), age, _names(omitted))
         case ["finish", str(reason), usage, [*attempts], str(cache)] if reason in REASONS and cache in CACHED:
             return Finish(cast("Reason", reason), _usage(usage), _attempts(attempts), cast("Cached", cache))
         case ["failure", str(code), str(public), [*attempts]]:
@@ -117,10 +123,18 @@ def _attempt(value: Json) -> Attempt:
             None | int() | float() as first,
             None | int() | float() as wait,
             int() | float() as began,
+            [*omitted],
         ]:
-            return Attempt(target, outcome, seconds, first, wait, began)
+            return Attempt(target, outcome, seconds, first, wait, began, _names(omitted))
         case _:
             raise Unreadable
+
+
+def _names(values: Sequence[Json]) -> tuple[str, ...]:
+    names = tuple(value for value in values if isinstance(value, str))
+    if len(names) < len(values):
+        raise Unreadable
+    return names
 
 
 def _usage(value: Json) -> Usage | None:

@@ -37,6 +37,7 @@ class Attempt:
     first: seconds until it started to speak; None where it never did
     wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
     began: when it was asked, by the clock of time.monotonic
+    omitted: parameters of the question that this target was not sent, because its model does not take them
     model: what its provider calls the model that answered, for the traces of this process alone; empty where it did not say
     """
 
@@ -46,6 +47,7 @@ class Attempt:
     first: float | None = None
     wait: float | None = None
     began: float = 0.0
+    omitted: tuple[str, ...] = ()
     model: str = field(default="", compare=False)
 
 

@@ -1,8 +1,8 @@
 """The answer: events, the order they come in, and the two shapes everything is made of.
 
-    (Start (Thought | Text | ToolInput | ToolCall)* ToolResult*)*   then exactly one of   Finish | Failure
+    (Start (Thought | Text | ToolInput | ReasoningState | ToolCall)* ToolResult*)*   then exactly one of   Finish | Failure
 
-A ToolResult follows the ToolCall whose id it bears. Eight types, closed: before a ninth, ask whether a wire
+A ToolResult follows the ToolCall whose id it bears. Nine types, closed: before a tenth, ask whether a wire
 can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
 """
 
@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from router.chat import Ask, Json, JsonObject
+from router.chat import Ask, Json, JsonObject, ReasoningState
 from router.errors import Attempt
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
@@ -37,6 +37,8 @@ class Usage:
 class Start:
     """A model call begins: who speaks from here on, and what was tried before.
 
+    `omitted`: parameters of the question that this target was not sent, because its model does not take them.
+
     `used` is what the model call before this one used; None where there was none, or its provider did not say. `age`: seconds
     since a kept answer was made; None for one that is being made.
     """
@@ -47,6 +49,7 @@ class Start:
     used: Usage | None = None
     cache: Cached = ""
     age: float | None = None
+    omitted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,8 @@ class Failure:
     attempts: tuple[Attempt, ...] = ()
 
 
-Event = Start | Text | Thought | ToolInput | ToolCall | ToolResult | Finish | Failure
+Event = Start | Text | Thought | ToolInput | ToolCall | ToolResult | ReasoningState | Finish | Failure
+"""A ReasoningState is for the step that makes the next request of the same turn; every wire passes it over."""
 
 Events = AsyncGenerator[Event, None]
 Answer = Callable[[Ask], Events]
@@ -141,6 +145,7 @@ ORDER: dict[tuple[State, type[Event]], State] = {
     ("speaking", Thought): "speaking",
     ("speaking", ToolInput): "speaking",
     ("speaking", ToolCall): "speaking",
+    ("speaking", ReasoningState): "speaking",
     ("speaking", ToolResult): "running",
     ("speaking", Finish): "over",
     ("speaking", Failure): "over",

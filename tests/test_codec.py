@@ -23,6 +23,8 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "arguments": st.dictionaries(TEXTS, JSON, max_size=3),
+    "value": st.dictionaries(TEXTS, JSON, max_size=3),
+    "after": st.integers(0, 10**6),
     "result": JSON,
     "age": st.none() | st.floats(allow_nan=False),
     "attempts": st.deferred(lambda: st.lists(built(Attempt), max_size=2).map(tuple)),
@@ -61,10 +63,10 @@ def test_any_bytes_are_events_or_unreadable(data: bytes) -> None:
 @given(JSON)
 def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: Any) -> None:
     """A field that does not fit is no event with a wrong field in it: it could be written again as it was read."""
-    for word in ("thought", "input", "call", "result", "start", "finish", "failure"):
+    for word in ("thought", "input", "call", "result", "state", "start", "finish", "failure"):
         for count in range(7):
             try:
-                read = decode(json.dumps([1, [word, *[value] * count]]).encode())
+                read = decode(json.dumps([2, [word, *[value] * count]]).encode())
             except Unreadable:
                 continue
             assert decode(encode(read)) == read
@@ -73,14 +75,14 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
 @pytest.mark.parametrize(
     "data",
     [
-        b'[2,"Hi"]',
+        b'[3,"Hi"]',
         b"[]",
         b"{}",
         b"null",
-        b'[1,["unknown"]]',
-        b"[1,5]",
-        b'[1,["finish","never",null,[],""]]',
-        b'[1,["finish","stop",null,[],"lost"]]',
+        b'[2,["unknown"]]',
+        b"[2,5]",
+        b'[2,["finish","never",null,[],""]]',
+        b'[2,["finish","stop",null,[],"lost"]]',
         b"[" * 9999,
     ],
 )
@@ -98,4 +100,4 @@ def test_half_a_surrogate_pair_is_kept() -> None:
 
 def test_text_is_written_as_it_is() -> None:
     """A character outside of ASCII takes its bytes, not an escape of six."""
-    assert encode([Text("北京")]) == '[1,"北京"]'.encode()
+    assert encode([Text("北京")]) == '[2,"北京"]'.encode()

@@ -8,7 +8,7 @@ parts for one, the number 1 for the text "1") has another form.
 import hashlib
 import json
 
-from router.chat import Ask, Call, File, Json, Part
+from router.chat import Ask, Call, File, Json, Part, ReasoningState
 
 _dumps = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
 
@@ -34,5 +34,7 @@ def _part(part: Part) -> Json:
             return ["file", kind, url, name]
         case Call(call_id, name, arguments):
             return ["call", call_id, name, arguments]
+        case ReasoningState(issuer, value, call_id, after):
+            return ["state", issuer, value, call_id, after]
         case _:
             return ["result", part.call_id, part.name, part.value, part.is_error]

@@ -37,7 +37,8 @@ class Opened:
         """The try that ends now."""
         self.over = True
         seconds = self.candidate.standing.clock() - self.began
-        return Attempt(self.candidate.name, outcome, round(seconds, 3), first=round(self.took, 3), began=self.began)
+        omitted = self.start.omitted
+        return Attempt(self.candidate.name, outcome, round(seconds, 3), first=round(self.took, 3), began=self.began, omitted=omitted)
 
     async def close(self) -> None:
         """Let go of the stream."""

@@ -78,6 +78,8 @@ class Entry:
     """Characters that the model reads: of the question, and what its own calls before said."""
     said: int = 0
     """Characters of this model call, of which nobody has told what it took."""
+    omitted: tuple[str, ...] = ()
+    """Parameters of the question that the target which answers was not sent."""
     untold: Usage = field(default_factory=Usage)
     """The same of the model calls before that nobody counted: characters, for once."""
     opened: float | None = None
@@ -96,6 +98,13 @@ class Entry:
         """The route it takes, and what is to be known of that."""
         self.route, self.granted, self.models, self.prices = route, granted, models, prices
 
+    @property
+    def tries(self) -> tuple[Attempt, ...]:
+        """The attempts so far; with the one that answers just now, where it was not sent all of the question's parameters."""
+        if not self.omitted or any(one.target == self.target and one.omitted for one in self.attempts):
+            return self.attempts
+        return (*self.attempts, Attempt(self.target, "answering", 0.0, omitted=self.omitted))
+
     def see(self, event: Event) -> None:
         """Note what matters of an event."""
         match event:
@@ -109,8 +118,8 @@ class Entry:
                 if self._waited is not None:
                     self._paused(self._waited)
                 self.said += len(part)
-            case Start(target, _, attempts, used, cache, age):
-                self.target, self.cache, self.age = target, cache, age
+            case Start(target, _, attempts, used, cache, age, omitted):
+                self.target, self.cache, self.age, self.omitted = target, cache, age, omitted
                 if cache in FREE:
                     return  # nobody was asked for this request
                 if self.opened is None:
@@ -251,15 +260,21 @@ def tried(attempt: Attempt) -> dict[str, object]:
         made["first_token_seconds"] = attempt.first
     if attempt.wait is not None:
         made["retry_after_seconds"] = attempt.wait
+    if attempt.omitted:
+        made["omitted"] = list(attempt.omitted)
     return made
 
 
 def header(attempts: Sequence[Attempt]) -> bytes:
-    """The tries as a structured field (RFC 9651, a list): `"gpt-4o";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`."""
+    """The tries as a structured field (RFC 9651, a list): `"gpt-4o";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`.
+
+    `omitted="temperature top_p"` lists parameters of the question that the target was not sent.
+    """
     items: list[str] = []
     for one in attempts:
         wait = "" if one.wait is None else f";wait={one.wait:.1f}"
-        items.append(f'"{one.target}";outcome={one.outcome};seconds={one.seconds:.3f}{wait}')
+        omitted = f';omitted="{" ".join(one.omitted)}"' if one.omitted else ""
+        items.append(f'"{one.target}";outcome={one.outcome};seconds={one.seconds:.3f}{wait}{omitted}')
     return ", ".join(items).encode()
 
 

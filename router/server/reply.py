@@ -73,8 +73,8 @@ class Reply:
         if self.entry.target:
             headers.append((b"x-router-target", self.entry.target.encode()))
         headers += self.limits
-        if self.entry.attempts:
-            headers.append((b"x-router-attempts", header(self.entry.attempts)))
+        if tries := self.entry.tries:
+            headers.append((b"x-router-attempts", header(tries)))
         if self.entry.cache:
             headers.append((b"x-router-cache", self.entry.cache.encode()))
         if self.entry.age is not None:

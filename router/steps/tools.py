@@ -13,11 +13,11 @@ import asyncio
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from router.chat import AUTO, Ask, Call, Message, Part, Result
+from router.chat import AUTO, Ask, Call, Message, Part, ReasoningState, Result
 from router.errors import Attempt, Unanswered
 from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolResult, Usage
 from router.toolbox import Toolbox
@@ -49,6 +49,8 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                     yield turn.finish()
                     return
                 if turn.leaves:
+                    for state in turn.states:  # for the request that brings the caller's results
+                        yield state
                     for result in turn.left():
                         yield result
                     yield replace(turn.finish(), reason="tool-calls")
@@ -87,6 +89,7 @@ class Turn:
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
     _said: list[str] = field(default_factory=list[str])
+    _states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _last: Finish | None = None
     _used: Usage | None = None
     _taken: set[str] = field(default_factory=set[str])
@@ -96,7 +99,7 @@ class Turn:
     def begin(self) -> None:
         """Another model call."""
         self._used = self._last.usage if self._last else None
-        self.calls, self.results, self._said, self._last = [], {}, [], None
+        self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
 
@@ -110,6 +113,9 @@ class Turn:
             case ToolCall():
                 event = replace(event, call_id=self._unique(event.call_id))
                 self.calls.append(event)
+            case ReasoningState():
+                self._states.append(replace(event, call_id=self._unique(event.call_id) if event.call_id else ""))
+                return None
             case Finish():
                 self._last = event
                 self.attempts += event.attempts
@@ -130,6 +136,11 @@ class Turn:
         if call_id not in self._renamed:
             self._renamed[call_id] = f"call_{secrets.token_hex(8)}" if call_id in self._taken else call_id
         return self._renamed[call_id]
+
+    @property
+    def states(self) -> Sequence[ReasoningState]:
+        """The reasoning state of this model call."""
+        return self._states
 
     @property
     def leaves(self) -> bool:
@@ -157,6 +168,7 @@ class Turn:
     def messages(self) -> tuple[Message, Message]:
         """This model call and its results, for the next one."""
         spoken: list[Part] = [text] if (text := "".join(self._said)) else []
+        spoken += self._states
         spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
         given = [self.results[call.call_id] for call in self.calls]
         results = [Result(one.call_id, one.name, one.result, one.is_error) for one in given]

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from router.chat import AUTO, Ask, Call, File, Json, Message, Part, Result
+from router.chat import AUTO, Ask, Call, File, Json, Message, ReasoningState, Result
 from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
@@ -156,10 +156,12 @@ def turns(ask: Ask) -> list[Json]:
 
 
 def _blocks(message: Message) -> list[Json]:
-    return [_block(part) for part in message.parts if not isinstance(part, str) or part.strip()]
+    return [
+        _block(part) for part in message.parts if not isinstance(part, ReasoningState) and not (isinstance(part, str) and not part.strip())
+    ]
 
 
-def _block(part: Part) -> Json:
+def _block(part: str | File | Call | Result) -> Json:
     match part:
         case str():
             return {"type": "text", "text": part}

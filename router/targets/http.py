@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec.structs import fields
 
+from router.chat import issued_by
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Events, Start
 from router.targets import sse
@@ -54,7 +55,7 @@ async def answered(
 ) -> Events:
     """The events of the answer to a question. TargetError where the status is no success, or the connection fails, at any time."""
     name = start.target
-    speech = Speech(name)
+    speech = Speech(name, issued_by(name, start.model))
     try:
         response = await connections.ask(endpoint, body)
         try:

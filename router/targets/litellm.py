@@ -19,7 +19,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from router.chat import Ask, File
+from router.chat import Ask, File, issued_by
 from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
@@ -407,7 +407,7 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
             stream = await lane.acompletion(**arguments)
         except lane.errors as error:
             raise translated(name, error) from None
-        speech = Speech(name)
+        speech = Speech(name, issued_by(name, str(declared.model)))
         hear = Hearing(stream, speech)
         try:
             yield Start(name, str(declared.model))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-from router.chat import ESCAPED, Json, JsonObject, deeper, mended, whole
+from router.chat import ESCAPED, Json, JsonObject, ReasoningState, deeper, mended, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
 
@@ -113,6 +113,21 @@ class Opening:
         return piece[: len(piece) - kept], ""
 
 
+MAX_STATES = 256
+"""Reasoning states of one model call."""
+MAX_STATE = 4 * 1024 * 1024
+"""Characters of all of them together. A provider that sends more gets none of them back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Reasoning state, and where it came: after so many characters of text, or beside a call."""
+
+    value: JsonObject
+    at: int
+    call: "Pending | None"
+
+
 @dataclass(slots=True)
 class Pending:
     """A call whose arguments are still coming."""
@@ -127,8 +142,12 @@ class Pending:
 class Speech:
     """One model call's deltas, as events. Feed what came, `take` what that makes; `end` when the provider is done."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, issuer: str = "") -> None:
         self.target = target
+        self._issuer = issuer
+        self._states: list[Marked] = []
+        self._written = 0
+        """Characters of text in the events that were made."""
         self._text = Joined()
         self._thought = Joined()
         self._events: list[Event] = []
@@ -155,8 +174,11 @@ class Speech:
 
     def _close_run(self) -> None:
         if self._run:
-            self._events.append(self._kind("".join(self._run)))
+            piece = "".join(self._run)
+            self._events.append(self._kind(piece))
             self._run.clear()
+            if self._kind is Text:
+                self._written += len(piece)
 
     def _extend_run(self, kind: type[Text | Thought], piece: str) -> None:
         if kind is not self._kind:
@@ -234,6 +256,20 @@ class Speech:
             self._ids[index, call_id] = pending
         return pending
 
+    def state(self, value: JsonObject, call: int | None = None) -> None:
+        """Reasoning state that the provider wants back with the results of the calls, in its own form. `call`: the index of the call
+        that it stands beside, if it does.
+        """
+        if len(self._states) < MAX_STATES:
+            self._close_run()
+            self._states.append(Marked(value, self._written, None if call is None else self._latest.get(call)))
+
+    def _stated(self) -> Iterator[Event]:
+        """The reasoning state of this model call. None where there is too much of it to keep."""
+        if self._states and len(json.dumps([one.value for one in self._states])) <= MAX_STATE:
+            for one in self._states:
+                yield ReasoningState(self._issuer, one.value, one.call.call_id if one.call else "", self._written - one.at)
+
     @property
     def used(self) -> tuple[int, int] | None:
         """Tokens read and written so far, where the provider said."""
@@ -281,6 +317,8 @@ class Speech:
         if self._reason is None or self._reason.lower() in BROKEN:
             raise TargetDown(self.target, "cut")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]
+        if calls:
+            yield from self._stated()
         for pending in calls:
             yield _called(pending)
         reason = REASONS.get(self._reason.lower(), "other")

@@ -18,7 +18,7 @@ Each model call stands between `f` and `e`: without them a client glues the text
 from json.encoder import encode_basestring
 from typing import assert_never
 
-from router.chat import Json
+from router.chat import Json, ReasoningState
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
@@ -55,6 +55,8 @@ class _Lines:
                 return _line("a", {**made, "isError": True} if is_error else made)
             case Start(used=used):
                 return self._start(used)
+            case ReasoningState():
+                return b""
             case Finish(reason, usage):
                 last = (
                     Usage(usage.input_tokens - self._used.input_tokens, usage.output_tokens - self._used.output_tokens) if usage else None

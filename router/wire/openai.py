@@ -12,7 +12,7 @@ the client's, which is known at the end: no result came for it. Thoughts are `re
 from json.encoder import encode_basestring
 from typing import assert_never
 
-from router.chat import Json
+from router.chat import Json, ReasoningState
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
@@ -66,7 +66,7 @@ class _Chunks:
             case ToolResult(call_id):
                 self._calls.pop(call_id, None)
                 return b""
-            case Start():
+            case Start() | ReasoningState():
                 return b""
             case Finish(reason, usage):
                 return self._finish(reason, usage)

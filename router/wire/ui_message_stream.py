@@ -20,7 +20,7 @@ every release since 5.0.0 takes: no `finishReason` on `finish` (only with `serve
 from json.encoder import encode_basestring
 from typing import assert_never
 
-from router.chat import Json
+from router.chat import Json, ReasoningState
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire.data_stream import refusal
 from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
@@ -62,6 +62,8 @@ class _Frames:
                 return utf8(self._closed() + _frame(_given(event)))
             case Start():
                 return utf8(self._start())
+            case ReasoningState():
+                return b""
             case Finish(reason, usage):
                 return utf8(self._closed() + self._end(_reason(reason), usage))
             case Failure(_, public):
@@ -139,7 +141,7 @@ def whole(answer: Answered) -> bytes:
                 outcome = _given(event)
                 del outcome["type"]
                 tools[call_id].update(outcome, state="output-error" if event.is_error else "output-available")
-            case ToolInput() | Finish() | Failure():
+            case ToolInput() | ReasoningState() | Finish() | Failure():
                 pass
             case _:
                 assert_never(event)

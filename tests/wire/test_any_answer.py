@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from router.chat import ReasoningState
 from router.events import ORDER, Event, Failure, Finish, Order, Reason, Start, State, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire import WIRES
 from router.wire.shape import compact
@@ -59,6 +60,8 @@ def answers(draw: st.DrawFn) -> list[Event]:
         elif kind is ToolResult:
             call = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
             made.append(ToolResult(call.call_id, call.name, draw(JSON), draw(st.booleans())))
+        elif kind is ReasoningState:
+            made.append(ReasoningState(draw(WORDS), draw(st.dictionaries(WORDS, JSON, max_size=2))))
         else:
             made.append(Finish(draw(REASON), total) if kind is Finish else Failure("no_answer", draw(WORDS)))
         state = ORDER[state, kind]
