@@ -168,6 +168,10 @@ class Message:
         return own or tuple(state for state in states if not state.issuer)
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How long a reasoning model may think, by the words of OpenAI's API and Anthropic's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     """Sampling parameters, by the names of the OpenAI API. What is not set is the provider's to choose.
@@ -189,7 +193,7 @@ class Params:
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    reasoning_effort: Effort | None = None
 
     def __post_init__(self) -> None:
         for name, least, most in LIMITS:
