@@ -66,6 +66,9 @@ from router.signature import Spelled, check, shape_of
 from router.steps.cache import _read as kept_answer
 from router.targets import anthropic, completions, http, openai, sse
 from router.targets.connections import MOST_UNPACKED, MOST_WAITING, Connection, Cut
+from router.targets.facts import facts_of
+from router.targets.fit import fit
+from router.targets.providers import PROVIDERS as KNOWN
 from router.targets.speech import Speech
 from router.targets.verdict import MOST_WAIT, verdict
 from router.wire import WIRES
@@ -464,8 +467,9 @@ def bodies_of_requests(data: bytes, surface: question.Surface, model: str | None
     cache_control(b"", fields)
     msgspec.json.encode(completions.messages(wanted.ask))
     msgspec.json.encode([completions.tool(one) for one in wanted.ask.tools])
-    msgspec.json.encode(anthropic.request(wanted.ask, PROVIDERS[1]))
-    msgspec.json.encode(openai._request(wanted.ask, PROVIDERS[0], "openai", "x", {}))
+    facts = [facts_of(target) for target in PROVIDERS]
+    msgspec.json.encode(anthropic.request(wanted.ask, wanted.ask.params, facts[1], "x")[0])
+    msgspec.json.encode(openai._request(wanted.ask, fit(facts[0], wanted.ask.params), facts[0], KNOWN["openai"], "x"))
     json.dumps(wanted.ask.params.over(Params()).given, allow_nan=False)
 
 
