@@ -52,7 +52,7 @@ HOMES = {
     "redis": {"shared"},
     "watchfiles": {"reload"},
     "aiohappyeyeballs": {"targets"},
-    "httptools": {"targets"},
+    "httptools": {"server", "targets"},
     "msgspec": {"targets"},
     "joserfc": {"callers"},
     "fastapi": {"server"},
