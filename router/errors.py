@@ -107,6 +107,8 @@ class RouterError(Exception):
 
     def __init__(self, public: str | None = None, *, attempts: tuple[Attempt, ...] = ()) -> None:
         self.public = public or self.sentence
+        self.logged = self.public
+        """The same for the log: without a word of the client's."""
         self.attempts = attempts
         super().__init__(self.public)
 
@@ -139,6 +141,10 @@ class BadAsk(Refused):
 
     code = "bad_request"
     sentence = "The request is malformed."
+
+    def __init__(self, public: str | None = None, *, logged: str | None = None) -> None:
+        super().__init__(public)
+        self.logged = logged or self.public
 
 
 class TooLarge(Refused):

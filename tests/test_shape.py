@@ -53,6 +53,7 @@ HOMES = {
     "watchfiles": {"reload"},
     "aiohappyeyeballs": {"targets"},
     "httptools": {"server", "targets"},
+    "idna": {"config"},
     "msgspec": {"targets"},
     "joserfc": {"callers"},
     "fastapi": {"server"},

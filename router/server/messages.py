@@ -185,7 +185,8 @@ def file(url: Json, kind: Json, name: Json, path: str) -> Part:
     if kind.startswith("text/") and held:
         return _words(head, body, called, path)
     if not kind.startswith("image/") and kind != "application/pdf":
-        raise BadAsk(f"{path}: images, PDF documents and text files are read here, not {kind}.")
+        read = f"{path}: images, PDF documents and text files are read here"
+        raise BadAsk(f"{read}, not {kind}.", logged=f"{read}.")
     return File(kind, url, called)
 
 
