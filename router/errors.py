@@ -197,7 +197,12 @@ class Unverifiable(RouterError):
 
     code = "unverifiable"
     status = 503
-    sentence = "Who asks cannot be told just now. Please try again in a moment."
+    sentence = "Your credentials could not be verified. Please try again in a moment."
+
+    def __init__(self, retry_after: float = 2.0) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+        """Seconds until the issuer may be asked again."""
 
 
 class NotAllowed(Refused):

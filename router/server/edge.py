@@ -26,6 +26,8 @@ CHAT = "/api/chat"
 COMPLETIONS = f"{OPENAI}chat/completions"
 MODELS = f"{OPENAI}models"
 STREAM, STOP = "/stream", "/stop"
+POLICY, NOTHING = b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"
+"""What a page may load: nothing, unless it says what. Also where a browser shows JSON as a page."""
 HEALTH = ("/healthz", "/readyz")
 """Pages that say nothing of anybody: nobody has to say who asks for them."""
 
@@ -128,11 +130,15 @@ class Edge:
 
 
 def _careful(send: Send, more: Headers) -> Send:
-    """Has a page say that nobody but its reader is to keep it, and nobody is to guess what it is; and what else is given."""
+    """Has a page say that nobody but its reader is to keep it, that nobody is to guess what it is, and that it loads nothing unless it
+    says what; and what else is given.
+    """
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *PRIVATE, *more]}
+            own = any(name == POLICY for name, _ in message["headers"])
+            policy: Headers = [] if own else [(POLICY, NOTHING)]
+            message = {**message, "headers": [*message["headers"], *policy, *PRIVATE, *more]}
         await send(message)
 
     return sent
