@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from router.config.origin import origin
+from router.config.secrecy import secret_in_query
 from router.errors import Misfit, Place
 from router.signature import Spelled
 
@@ -103,13 +104,19 @@ def _has_port(parts: SplitResult) -> bool:
         return False
 
 
+ELSEWHERE = "use `api_key`, or `token` for an MCP server or a collector"
+"""Where a secret goes instead."""
+
+
 def web_address(text: str) -> str:
     """An address without a secret in it. Misfit where it is none."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise Misfit("this is not a web address: write e.g. https://host/v1")
-    if parts.username or parts.password or re.search(r"(?i)(^|&)(api[-_]?)?key=|(^|&)token=", parts.query):
-        raise Misfit("a secret does not belong in an address, where logs and errors show it: use `api_key`")
+    if parts.username or parts.password:
+        raise Misfit(f"a secret does not belong in an address, where logs and errors show it: {ELSEWHERE}")
+    if word := secret_in_query(parts.query) or secret_in_query(parts.fragment):
+        raise Misfit(f"a secret (…{word}=) does not belong in an address, where logs and errors show it: {ELSEWHERE}")
     return text.rstrip("/")
 
 

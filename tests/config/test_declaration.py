@@ -300,11 +300,11 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     ),
     "an address with a password": (
         target("{model: openai/x, api_base: 'https://u:p@h/v1'}"),
-        "routes.yaml:2:34: a secret does not belong in an address, where logs and errors show it: use `api_key`",
+        "routes.yaml:2:34: a secret does not belong in an address, where logs and errors show it: use `api_key`, or `token` for an MCP server or a collector",
     ),
     "an address with a key": (
         target("{model: openai/x, api_base: 'https://h/v1?api_key=k'}"),
-        "routes.yaml:2:34: a secret does not belong in an address, where logs and errors show it: use `api_key`",
+        "routes.yaml:2:34: a secret (…key=) does not belong in an address, where logs and errors show it: use `api_key`, or `token` for an MCP server or a collector",
     ),
     "a Redis without its scheme": (
         more("server: {redis: 'localhost:6379'}"),
