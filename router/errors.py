@@ -13,7 +13,7 @@
     │       ├─ ContextTooLong    worth a target with a larger window
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
-    │   ├─ Overlong 400  ├─ Filtered 400  ├─ Busy 503  └─ TimedOut 504
+    │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Unverifiable 503          nobody can tell just now who asks
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
@@ -306,6 +306,14 @@ class Filtered(Unanswered):
     code = "content_filter"
     status = 400
     sentence = "The model's content filter refused this request."
+
+
+class FileAddress(Unanswered):
+    """No target that could be asked fetches a file from its address."""
+
+    code = "file_address"
+    status = 400
+    sentence = "The models here do not fetch files from addresses. Please send the file itself, as a data: URL."
 
 
 class Busy(Unanswered):

@@ -190,6 +190,7 @@ class Target:
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
     context_window: tokens this target can read; a conversation too long for another target goes here
+    fetch_files: whether its server is handed the addresses of files, to fetch them; unless given, where that is a known provider's
     price: what it costs; unless given, as LiteLLM's table says
     """
 
@@ -202,13 +203,16 @@ class Target:
     optional: bool = False
     params: Params = field(default_factory=Params)
     context_window: int | None = None
+    fetch_files: bool | None = None
     price: Price | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
             raise Misfit("a target has either `model` or `script`", "script" if self.model else None)
         if self.script is not None:
-            useless = next((name for name in ("api_key", "api_base", "api_version", "via") if getattr(self, name) is not None), None)
+            useless = next(
+                (name for name in ("api_key", "api_base", "api_version", "via", "fetch_files") if getattr(self, name) is not None), None
+            )
             if useless:
                 raise Misfit(f"a scripted target has no use for `{useless}`", useless)
         if self.api_version is not None:

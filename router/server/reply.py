@@ -39,6 +39,7 @@ MAX_COLLECTED = 64 * 1024
 STATUS = {
     "context_too_long": 400,
     "content_filter": 400,
+    "file_address": 400,
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,

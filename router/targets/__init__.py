@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from router.config.declaration import Target as Declared
 from router.errors import Misfit
 from router.events import Answer
-from router.targets import anthropic, litellm, openai, script, windows
+from router.targets import anthropic, files, litellm, openai, script, windows
 from router.targets.connections import Connections
 from router.targets.verdict import verdict as refusal
 from router.targets.windows import priced
@@ -72,7 +72,11 @@ def open_target(name: str, declared: Declared, connect: float, connections: Conn
         case "anthropic":
             answer, warm = anthropic.answer(name, declared, connect, connections), None
         case _:
+            if declared.fetch_files:
+                raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
             answer, warm = litellm.answer(name, declared, connect), litellm.warm
+    if not files.fetches(declared):
+        answer = files.without_addresses(name, answer)
     return Target(name, lane, declared.model, answer, declared.context_window, prefill, warm)
 
 

@@ -19,11 +19,12 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from router.chat import Ask, File, issued_by
+from router.chat import Ask, issued_by
 from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
+from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.http import Rest
 from router.targets.retold import Google, Retold
 from router.targets.speech import BROKEN, Speech
@@ -395,8 +396,8 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
             arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
             if (choice := completions.choice(ask)) is not None:
                 arguments["tool_choice"] = choice
-        if any(part.remote for message in ask.messages for part in message.parts if isinstance(part, File)):
-            raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
+        if has_address(ask):
+            raise TargetRefused(name, FILE_ADDRESS)  # for some providers it would fetch the file itself, from in here
         lane = await _library_for(name)
         if provider in ASKED:
             lane.prices.setdefault(str(declared.model), {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
