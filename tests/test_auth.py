@@ -362,6 +362,7 @@ async def test_an_issuer_that_cannot_be_reached_is_no_way_in(workspace: Workspac
     async with guarded(workspace, away) as client:
         answer = await asked(client, token(), model="title-model")
         assert (answer.status, answer.json["code"]) == (503, "unverifiable")
+        assert int(answer.headers["retry-after"]) >= 1
         assert (await asked(client, ALICE)).text == "Hi"
 
 
