@@ -38,6 +38,20 @@ def mended(value: Json) -> Json:
             return value
 
 
+def finite(text: str) -> float:
+    """Return a number as JSON spells it (a `parse_float` for `json.loads`). ValueError where it is infinite to a float: written out
+    again it would not be JSON.
+    """
+    if math.isinf(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
+def no_constant(word: str) -> None:
+    """Refuse `NaN` and `Infinity`, which JSON does not have (a `parse_constant` for `json.loads`)."""
+    raise ValueError(word)
+
+
 def deeper(value: object, depth: int) -> bool:
     """Whether a JSON value is nested deeper than that. Never deep in calls itself: Python's own limit is near 1,000."""
     level: list[object] = [value]

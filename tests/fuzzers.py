@@ -55,6 +55,7 @@ from router.errors import Complaint, ConfigError, Misfit, Refused, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolResult
 from router.generation import build
 from router.server import application, body, question, replica
+from router.server.address import counted
 from router.server.admin import Admin
 from router.server.cache_control import cache_control
 from router.server.chat import Request
@@ -501,9 +502,11 @@ def addresses_of_clients(forwarded: list[str], peer: str) -> None:
     request = asks([(b"x-forwarded-for", one.encode("latin-1", "replace")) for one in forwarded], peer=peer)
     found = request.address(NETWORKS)
     if peer == "192.0.2.1":
-        assert found == peer
-    if found not in ("", "None"):
-        ip_network(found)
+        assert str(found) == peer
+    assert (found is None) == (peer == "")
+    for network, times in counted(found):
+        assert times >= 1
+        assert found is None or found in ip_network(network)
 
 
 @given(NAMED | st.from_regex(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,2}", fullmatch=True), NAMED, NAMED, NAMED)

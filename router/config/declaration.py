@@ -178,7 +178,7 @@ class ScriptLine:
             raise Misfit("there is nothing to say in an empty text", deeds[0])
 
 
-MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "base_model", "facts")
+MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts")
 """Keys of a target that a script has no use for."""
 
 
@@ -195,6 +195,7 @@ class Target:
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
     context_window: tokens this target can read; a conversation too long for another target goes here
+    fetch_files: whether its server is handed the addresses of files, to fetch them; unless given, where that is a known provider's
     price: what it costs; unless given, as LiteLLM's table says
     base_model: the model that a deployment or a server of your own serves, provider/model; its facts hold for this target
     facts: what the model accepts, where the table is wrong or does not know it
@@ -209,6 +210,7 @@ class Target:
     optional: bool = False
     params: Params = field(default_factory=Params)
     context_window: int | None = None
+    fetch_files: bool | None = None
     price: Price | None = None
     base_model: str | None = None
     facts: FactsConfig | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit
 from router.events import Answer
-from router.targets import anthropic, litellm, openai, script
+from router.targets import anthropic, files, litellm, openai, script
 from router.targets.connections import Connections
 from router.targets.facts import Facts, facts_of
 from router.targets.learned import Learned
@@ -82,7 +82,11 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         case "anthropic":
             answer, warm = anthropic.answer(name, declared, connect, connections, learned), None
         case _:
+            if declared.fetch_files:
+                raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
             answer, warm = litellm.answer(name, declared, connect, learned), litellm.warm
+    if not files.fetches(declared):
+        answer = files.without_addresses(name, answer)
     return Target(name, lane, declared.model, answer, facts, learned, warm)
 
 

@@ -19,12 +19,13 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from router.chat import Ask, File, Params, issued_by
+from router.chat import Ask, Params, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
 from router.targets.facts import Facts, facts_of
+from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import HINTS, check_answerable, fit
 from router.targets.http import Rest
 from router.targets.learned import Learned, Pupil
@@ -405,8 +406,8 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
     issuer = issued_by(name, model)
 
     async def spoken(ask: Ask) -> Events:
-        if any(part.remote for message in ask.messages for part in message.parts if isinstance(part, File)):
-            raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
+        if has_address(ask):
+            raise TargetRefused(name, FILE_ADDRESS)  # for some providers it would fetch the file itself, from in here
         lane = await _library_for(name)
         if provider in ASKED:
             lane.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})

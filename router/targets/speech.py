@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from router.chat import ESCAPED, Json, JsonObject, ReasoningState, deeper, mended, whole
+from router.chat import ESCAPED, Json, JsonObject, ReasoningState, deeper, finite, mended, no_constant, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
 
@@ -421,7 +421,7 @@ def _called(pending: Pending) -> ToolCall:
     written = whole("".join(pending.parts))
     try:
         # Nothing and null are how some models write that there are none.
-        value: object = json.loads(written, parse_constant=_no_constant) if written.strip() not in ("", "null") else {}
+        value: object = {} if written.strip() in ("", "null") else json.loads(written, parse_float=finite, parse_constant=no_constant)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or deeper(cast("object", value), MAX_DEPTH):
@@ -429,7 +429,3 @@ def _called(pending: Pending) -> ToolCall:
     if ESCAPED.search(written):
         value = mended(cast("Json", value))
     return ToolCall(pending.call_id, pending.name, cast("JsonObject", value))
-
-
-def _no_constant(word: str) -> None:
-    raise ValueError(word)
