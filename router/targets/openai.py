@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from router.chat import Ask, Json
+from router.chat import Ask, Json, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
-from router.targets import completions, http
+from router.targets import completions, http, responses
 from router.targets.connections import Connections
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit
@@ -110,6 +110,7 @@ def serves(declared: TargetConfig) -> bool:
 def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
     """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its address or key is missing."""
     prefix, _, model = str(declared.model).partition("/")
+    model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
     provider = PROVIDERS[prefix]
     url = _azure(declared, model) if prefix == "azure" else _address(declared, provider, prefix)
     if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
@@ -117,8 +118,10 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     bearer = "Bearer " if provider.header == "authorization" else ""
     headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
     endpoint = connections.endpoint(url, headers, connect)
+    responding = connections.endpoint(_responding(url, declared), headers, connect)
     facts, learned = facts_of(declared), learned or Learned()
     start = Start(name, str(declared.model))
+    issuer = issued_by(name, str(declared.model))
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
@@ -126,6 +129,11 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask)
             fitted = fit(known, params)
+            if responses.needed(ask, known, fitted):
+                fitted = fit(responses.lacking(known), params)
+                body = responses.request(ask, fitted, known, model, issuer)
+                bounds = responses.bounds(fitted, known)
+                return Prepared(responding, body, lambda speech: responses.Reader(name, speech), fitted.omitted, bounds)
             body = _request(ask, fitted, known, provider, model)
             return Prepared(endpoint, body, lambda speech: Reader(name, speech), fitted.omitted, fitted.bounds(known))
 
@@ -141,6 +149,17 @@ def _address(declared: TargetConfig, provider: Provider, prefix: str) -> str:
     if provider.path and not base.endswith(provider.path):
         base += provider.path
     return f"{base}/chat/completions"
+
+
+def _responding(url: str, declared: TargetConfig) -> str:
+    """Where the Responses API stands beside chat completions. At Azure it is a part of the newer surface, which has no deployments in
+    its paths.
+    """
+    path, _, query = url.partition("?")
+    if "/openai/deployments/" in path:
+        base = path.partition("/openai/deployments/")[0]
+        return f"{base}/openai/v1/responses" + ("?api-version=preview" if declared.api_version == "preview" else "")
+    return path.removesuffix("/chat/completions") + "/responses" + (f"?{query}" if query else "")
 
 
 AZURE_VERSION = "2024-10-21"
