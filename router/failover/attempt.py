@@ -85,7 +85,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             return opened
     except TargetError as error:
         ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
-        _told(breaker, admission, error)
+        _told(breaker, admission, error, ask.caller)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more.
@@ -100,10 +100,13 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 await events.aclose()
 
 
-def _told(breaker: Breaker, admission: Admission, error: TargetError) -> None:
+def _told(breaker: Breaker, admission: Admission, error: TargetError, caller: str) -> None:
     """Tell the breaker what an error says of the target."""
     if isinstance(error, TargetDenied):
-        breaker.denied(admission)
+        if error.certain:
+            breaker.denied(admission)
+        else:
+            breaker.doubted(admission, caller)
     elif isinstance(error, TargetSilent):
         breaker.fell_silent(admission)
     elif isinstance(error, TargetDown):
