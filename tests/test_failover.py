@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from router.chat import Ask, Message, Result
+from router.chat import Ask, Message, Params, Result
 from router.config.declaration import Breaker, Retry, Timeout
 from router.config.values import Span
 from router.errors import (
@@ -179,12 +179,30 @@ async def test_a_content_filter_is_told_to_the_client() -> None:
 
 
 async def test_a_conversation_too_long_goes_to_a_larger_window() -> None:
-    """Targets whose window is not larger are passed over."""
+    """Targets whose window is not larger are passed over, and one whose window nobody knows waits for those that are known to be."""
     long = ContextTooLong("a", "context_too_long")
     small, unknown, large = (Scripted(name, [Text("Hi"), STOP]) for name in "bcd")
     seen = await heard(chain(Scripted("a", long), small, unknown, large, windows={"a": 8000, "b": 8000, "d": 100_000}))
     assert (small.asked, unknown.asked, large.asked) == (0, 0, 1)
-    assert outcomes(seen[-1])[1:3] == [("b", "skipped_window"), ("c", "skipped_window")]
+    assert outcomes(seen[-1])[1:2] == [("b", "skipped_window")]
+
+
+async def test_target_of_unknown_window_is_asked_after_a_smaller_known_one() -> None:
+    """It may be large enough; only when it is not either was the conversation too long for all."""
+    long = ContextTooLong("a", "context_too_long")
+    small, unknown = (Scripted(name, [Text("Hi"), STOP]) for name in "bc")
+    seen = await heard(chain(Scripted("a", long), small, unknown, windows={"a": 8000, "b": 8000}))
+    assert (small.asked, unknown.asked) == (0, 1)
+    assert isinstance(seen[-1], Finish)
+
+
+async def test_answer_that_its_own_stop_made_empty_is_an_answer() -> None:
+    """The first thing the model said was the stop text; without one, nothing is a failure."""
+    stopped = replace(ASK, params=Params(stop=("END",)))
+    seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), stopped)
+    assert [type(event) for event in seen] == [Start, Finish]
+    seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), ASK)
+    assert outcomes(seen[-1])[0] == ("a", "empty")
 
 
 async def test_after_a_tool_result_an_empty_answer_is_one() -> None:

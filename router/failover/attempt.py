@@ -127,12 +127,14 @@ def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], None]
 
 def _is_empty(event: Event, ask: Ask) -> bool:
     """An answer with nothing in it is a failure; but after a tool's result, or its own words so far, a model may well have
-    nothing to add.
+    nothing to add, and the question's own `stop` may stand at its very beginning.
     """
     if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
         return False
     if event.reason == "unknown":
         return True  # no word, and no reason either
+    if event.reason == "stop" and ask.params.stop:
+        return False  # OpenAI's wire says `stop` of both ends
     last = ask.messages[-1]
     return last.role not in ("assistant", "tool") and last.text != WISH
 

@@ -238,7 +238,7 @@ class Chain:
         """Who is asked next; those whose window is known to be too small are passed over."""
         while self._waiting:
             candidate = self._waiting.popleft()
-            if not self._window or (await candidate.window() or 0) > self._window:
+            if not self._window or (window := await candidate.window()) is None or window > self._window:
                 return candidate
             self.note(Attempt(candidate.name, "skipped_window", 0, began=self._clock()))
         return None
@@ -248,6 +248,9 @@ class Chain:
         self._failed.append(error)
         if isinstance(error, ContextTooLong):
             self._window = max(self._window, await candidate.window() or 1)
+            # One whose window nobody knows may be large enough: it is asked after those that are known to be.
+            unknown = {one.name for one in list(self._waiting) if await one.window() is None}
+            self._waiting = deque(sorted(self._waiting, key=lambda one: one.name in unknown))
         if isinstance(error, ContentFiltered):
             self._waiting.clear()
 
