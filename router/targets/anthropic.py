@@ -18,8 +18,8 @@ from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import http
 from router.targets.connections import Connections
+from router.targets.inband import Failed, error_in
 from router.targets.speech import Speech
-from router.targets.verdict import inside
 
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -202,10 +202,11 @@ class Reader:
     def frame(self, data: bytes) -> bool:
         """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
         frame = http.decoded(data, FRAME)
+        odd = frame is None or not frame.type or frame.type.lower().endswith("error") or frame.error is not None
+        if (odd or isinstance(data, Failed)) and (error := error_in(self._name, data)) is not None:
+            raise error
         if frame is None:
             return True
-        if frame.type == "error" or frame.error is not None:
-            raise inside(self._name, frame.error)
         if frame.type == "message_stop":
             self._speech.done()
             return False
@@ -239,8 +240,7 @@ class Reader:
         """A whole message, where no stream came."""
         whole = http.decoded(body, WHOLE)
         if whole is None or whole.content is None:
-            frame = http.decoded(body, FRAME)
-            raise inside(self._name, frame.error) if frame is not None and frame.error is not None else TargetDown(self._name, "malformed")
+            raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         self._speech.called(whole.model)
         for index, block in enumerate(whole.content):
             _begun(index, block, self._speech)

@@ -174,9 +174,17 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
         return None
     try:
         # The standard library also lets half a surrogate pair through, which this decoder refuses.
-        return _fitting(json.loads(data), decoder.type)
+        return _fitting(json.loads(_text(data)), decoder.type)
     except (ValueError, RecursionError):
         return None
+
+
+def _text(data: bytes) -> str:
+    """A document as text. A byte that is no UTF-8 is U+FFFD (WHATWG HTML, 9.2.6): a model may sample half a character."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
 
 
 _fields = cache(fields)

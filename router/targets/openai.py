@@ -17,9 +17,9 @@ from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.connections import Connections
+from router.targets.inband import Failed, error_in
 from router.targets.providers import PROVIDERS, Provider, variable
 from router.targets.speech import Speech, tokens
-from router.targets.verdict import inside
 
 DONE = b"[DONE]"
 
@@ -186,20 +186,25 @@ class Reader:
         if data == DONE:
             self.speech.done()
             return False
-        if (chunk := http.decoded(data, DECODE)) is not None:
-            self._told(chunk)
+        self._hear(data)
         return True
 
     def whole(self, body: bytes) -> None:
         """A body that is no stream: a whole answer, an error, or neither."""
-        chunk = http.decoded(body, DECODE)
-        if chunk is None:
+        if not self._hear(body):
             raise TargetDown(self.name, "malformed")
-        self._told(chunk)
+
+    def _hear(self, data: bytes) -> bool:
+        """One document; whether it could be read."""
+        chunk = http.decoded(data, DECODE)
+        odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
+        if (odd or isinstance(data, Failed)) and (error := error_in(self.name, data)) is not None:
+            raise error
+        if chunk is not None:
+            self._told(chunk)
+        return chunk is not None
 
     def _told(self, chunk: Chunk) -> None:
-        if chunk.error is not None:
-            raise inside(self.name, chunk.error)
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)

@@ -4,10 +4,13 @@ A comment, another field than `data`, a byte-order mark, an event that is no obj
 it words. No I/O: `feed` what came, send on what that makes.
 """
 
+import json
+
 import msgspec
 
 from router.errors import TargetError
 from router.targets import http, openai, sse
+from router.targets.inband import fault
 from router.targets.speech import Speech
 
 APART = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
@@ -28,21 +31,31 @@ class Retold:
 
     def feed(self, piece: bytes) -> bytes:
         """What there is to be told of a piece; nothing as the piece is the end of the body."""
-        return b"".join(map(_event, filter(self._hear, self._frames.feed(piece) if piece else self._frames.end())))
+        events = self._frames.feed(piece) if piece else self._frames.end()
+        return b"".join(_event(told) for data in events if (told := self._hear(data)) is not None)
 
-    def _hear(self, data: bytes) -> bool:
-        """Whether the data of an event is to be told."""
-        if data != openai.DONE and http.decoded(data, openai.DECODE) is None:
-            return False
+    def _hear(self, data: bytes) -> bytes | None:
+        """The data of an event as it is to be told; None where it is not."""
+        chunk = None if data == openai.DONE else http.decoded(data, openai.DECODE)
         try:
             self._reader.frame(data)
         except TargetError:
-            return not self.heard.answered  # after the answer it comes too late to matter
+            if self.heard.answered:
+                return None  # after the answer it comes too late to matter
+            return data if chunk is not None and chunk.error is not None else _error(data)
         self.heard.take()
-        return True
+        return data if chunk is not None or data == openai.DONE else None
+
+
+def _error(data: bytes) -> bytes:
+    """An error in the one shape that LiteLLM knows."""
+    said = fault(data)
+    return json.dumps({"error": said if isinstance(said, dict) else {"message": said}}).encode()
 
 
 def _event(data: bytes) -> bytes:
+    if not data.isascii():
+        data = data.decode("utf-8", "replace").encode()
     for character, escaped in APART:
         data = data.replace(character, escaped)
     return b"data: " + data.replace(b"\n", b" ") + b"\n\n"
@@ -77,11 +90,11 @@ class Google(Retold):
 
     cut = True
 
-    def _hear(self, data: bytes) -> bool:
+    def _hear(self, data: bytes) -> bytes | None:
         chunk = http.decoded(data, GOOGLES)
         if chunk is None:
-            return False
+            return None
         reasons = [candidate.finish_reason for candidate in chunk.candidates or ()]
         if any(reasons) or (chunk.prompt_feedback and chunk.prompt_feedback.block_reason):
             self.cut = False
-        return True
+        return data
