@@ -24,7 +24,7 @@ from router.errors import (
     TimedOut,
     Unanswered,
 )
-from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text
+from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, ToolCall
 from router.failover import Candidate, Policy, failover, standing
 from router.failover.candidate import RESERVE
 from tests.virtual import jumping, now
@@ -194,6 +194,26 @@ async def test_target_of_unknown_window_is_asked_after_a_smaller_known_one() -> 
     seen = await heard(chain(Scripted("a", long), small, unknown, windows={"a": 8000, "b": 8000}))
     assert (small.asked, unknown.asked) == (0, 1)
     assert isinstance(seen[-1], Finish)
+
+
+WHOLE, HALF = ToolCall("c1", "look", {"q": 1}), ToolCall("c2", "look", {}, '{"q": "ab')
+
+
+@pytest.mark.parametrize("reason", ["length", "content-filter"])
+async def test_call_cut_at_the_limit_is_not_passed_on(reason: Literal["length", "content-filter"]) -> None:
+    """Neither are those beside it: the answer ends with the limit, and no tool runs."""
+    seen = await heard(chain(Scripted("a", [Text("Hm."), WHOLE, HALF, Finish(reason)])))
+    assert [type(event) for event in seen] == [Start, Text, Finish]
+    assert isinstance(seen[-1], Finish)
+    assert seen[-1].reason == reason
+
+
+async def test_calls_that_are_whole_are_passed_on_before_the_end() -> None:
+    """Also at the limit, where a break follows, and those that are no JSON of a model that came to its end."""
+    for end, calls in ((Finish("length"), [WHOLE]), (Finish("tool-calls"), [WHOLE, HALF]), (TargetDown("a", "cut"), [WHOLE])):
+        seen = await heard(chain(Scripted("a", [Text("Hm."), *calls, end])))
+        assert seen[2:-1] == calls
+        assert isinstance(seen[-1], Finish)
 
 
 async def test_answer_that_its_own_stop_made_empty_is_an_answer() -> None:
