@@ -12,6 +12,8 @@ from router.errors import Misfit
 from router.events import Answer
 from router.targets import anthropic, litellm, openai, script, windows
 from router.targets.connections import Connections
+from router.targets.conversation import user_ends
+from router.targets.providers import rules_of
 from router.targets.verdict import verdict as refusal
 from router.targets.windows import priced
 
@@ -65,6 +67,8 @@ def open_target(name: str, declared: Declared, connect: float, connections: Conn
     litellm.check_model(declared.model)
     provider = declared.model.partition("/")[0]
     prefill = provider in PREFILL or (provider == "openai" and declared.api_base is not None)
+    # One that takes no last words of the assistant's is asked to go on in another way.
+    prefill = prefill and user_ends not in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None)
     lane, _ = lane_of(declared)
     match lane:
         case "openai":

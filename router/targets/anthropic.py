@@ -6,7 +6,6 @@ run and are passed over.
 
 import base64
 import json
-import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -18,7 +17,9 @@ from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import http
 from router.targets.connections import Connections
+from router.targets.conversation import fitted
 from router.targets.inband import Failed, error_in
+from router.targets.providers import CLAUDE
 from router.targets.speech import Speech
 
 BASE = "https://api.anthropic.com"
@@ -106,7 +107,7 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
     start = Start(name, str(declared.model))
 
     def spoken(ask: Ask) -> Events:
-        body = msgspec.json.encode(request(ask, declared))
+        body = msgspec.json.encode(request(fitted(ask, CLAUDE, name), declared))
         return http.answered(start, connections, endpoint, body, lambda speech: Reader(name, speech))
 
     return spoken
@@ -124,8 +125,8 @@ def request(ask: Ask, declared: Declared) -> dict[str, Json]:
         made["tools"] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
         if ask.choice != AUTO:
             made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
-    if params.stop:
-        made["stop_sequences"] = list(params.stop)
+    if stops := [stop for stop in params.stop or () if stop.strip()]:
+        made["stop_sequences"] = stops  # it refuses those of white space only (BerriAI/litellm#3286)
     budget = BUDGETS.get(params.reasoning_effort or "")
     # A call it made while thinking must come back with the thought and its signature, which an answer of ours does not keep:
     # so it thinks before its first call, and not between its calls.
@@ -168,9 +169,12 @@ def _block(part: str | File | Call | Result) -> Json:
         case File(kind):
             return {"type": "image" if kind.startswith("image/") else "document", "source": _source(part)}
         case Call(call_id, name, arguments):
-            return {"type": "tool_use", "id": _plain(call_id), "name": name, "input": arguments}
-        case Result(call_id, _, _, is_error):
-            made: dict[str, Json] = {"type": "tool_result", "tool_use_id": _plain(call_id), "content": part.text}
+            return {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
+        case Result(call_id, _, _, is_error, files):
+            content: Json = part.text
+            if files:
+                content = [*_blocks(Message("tool", (part.text,))), *map(_block, files)]
+            made: dict[str, Json] = {"type": "tool_result", "tool_use_id": call_id, "content": content}
             return {**made, "is_error": True} if is_error else made
 
 
@@ -182,11 +186,6 @@ def _source(file: File) -> Json:
     if not head.lower().endswith(";base64"):
         data = base64.b64encode(unquote_to_bytes(data)).decode()
     return {"type": "base64", "media_type": file.kind, "data": data}
-
-
-def _plain(call_id: str) -> str:
-    """It takes only ids of these characters, and a call may come from another provider."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", call_id)
 
 
 class Reader:

@@ -24,7 +24,9 @@ from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
+from router.targets.conversation import fitted
 from router.targets.http import Rest
+from router.targets.providers import rules_through_litellm
 from router.targets.retold import Google, Retold
 from router.targets.speech import BROKEN, Speech
 from router.targets.verdict import verdict
@@ -389,7 +391,10 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         # A server of one's own wants no key, the OpenAI client insists on one; never the environment's, meant for another.
         fixed["api_key"] = "none"
 
+    rules = rules_through_litellm(str(declared.model))
+
     async def spoken(ask: Ask) -> Events:
+        ask = fitted(ask, rules, name)
         arguments: dict[str, object] = {**fixed, **ask.params.over(declared.params).given, "messages": completions.messages(ask)}
         if ask.tools:
             arguments["tools"] = [completions.tool(spec) for spec in ask.tools]

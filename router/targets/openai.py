@@ -17,8 +17,9 @@ from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.connections import Connections
+from router.targets.conversation import fitted
 from router.targets.inband import Failed, error_in
-from router.targets.providers import PROVIDERS, Provider, variable
+from router.targets.providers import PROVIDERS, Provider, rules_of, variable
 from router.targets.speech import Speech, tokens
 
 DONE = b"[DONE]"
@@ -118,9 +119,10 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
         fixed["stream_options"] = {"include_usage": True}
 
     start = Start(name, str(declared.model))
+    rules = rules_of(prefix, model, own=declared.api_base is not None)
 
     def spoken(ask: Ask) -> Events:
-        body = msgspec.json.encode(_request(ask, declared, prefix, model, fixed))
+        body = msgspec.json.encode(_request(fitted(ask, rules, name), declared, prefix, model, fixed))
         return http.answered(start, connections, endpoint, body, lambda speech: Reader(name, speech))
 
     return spoken
