@@ -12,10 +12,10 @@ import logging
 import re
 import string
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from router.chat import Ask, Call, File, Message, Part, Result, Role, ToolSpec
+from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, ToolSpec
 
 log = logging.getLogger("router.targets")
 
@@ -52,7 +52,8 @@ def _with(ask: Ask, messages: Sequence[Message]) -> Ask:
 
 
 def _says(part: Part) -> bool:
-    return not isinstance(part, str) or bool(part.strip())
+    """Whether a part is more than white space, or than what a model keeps for itself."""
+    return bool(part.strip()) if isinstance(part, str) else not isinstance(part, ReasoningState)
 
 
 # Calls and their results.
@@ -81,7 +82,8 @@ def calls_have_results(ask: Ask) -> Ask:
         if message.role == "tool":
             continue
         found = {id(call): given for call in message.calls if (given := _given(waiting[call.call_id], at, later[call.call_id]))}
-        parts = tuple(part for part in message.parts if not isinstance(part, Call) or id(part) in found)
+        lost = {call.call_id for call in message.calls if id(call) not in found}
+        parts = tuple(part for part in message.parts if not _lost(part, found, lost))
         if len(parts) == len(message.parts):
             made.append(message)
         elif any(map(_says, parts)):
@@ -89,6 +91,11 @@ def calls_have_results(ask: Ask) -> Ask:
         if found:
             made.append(Message("tool", tuple(found[id(call)] for call in message.calls if id(call) in found)))
     return _with(ask, made)
+
+
+def _lost(part: Part, found: Mapping[int, Result], lost: Collection[str]) -> bool:
+    """Whether a part is a call without a result, or belongs to one."""
+    return id(part) not in found if isinstance(part, Call) else isinstance(part, ReasoningState) and part.call_id in lost
 
 
 def _paired(messages: Sequence[Message]) -> bool:
@@ -122,17 +129,26 @@ def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
     open_: dict[str, deque[str]] = defaultdict(deque)
     made: list[Message] = []
     for message in ask.messages:
+        calls: dict[str, deque[str]] = defaultdict(deque)
+        for call in message.calls:
+            new = name(call.call_id, seen[call.call_id])
+            seen[call.call_id] += 1
+            open_[call.call_id].append(new)
+            calls[call.call_id].append(new)
+        first = {old: names[0] for old, names in calls.items()}
         parts: list[Part] = []
         for part in message.parts:
-            if isinstance(part, Call):
-                new = name(part.call_id, seen[part.call_id])
-                seen[part.call_id] += 1
-                open_[part.call_id].append(new)
-            elif isinstance(part, Result):
-                new = open_[part.call_id].popleft() if open_[part.call_id] else name(part.call_id, 0)
-            else:
-                new = ""
-            parts.append(replace(part, call_id=new) if isinstance(part, Call | Result) and new != part.call_id else part)
+            match part:
+                case Call(old):
+                    new = calls[old].popleft()
+                case Result(old):
+                    new = open_[old].popleft() if open_[old] else name(old, 0)
+                case ReasoningState(call_id=old) if old in first:
+                    new = first[old]
+                case _:
+                    parts.append(part)
+                    continue
+            parts.append(part if new == old else replace(part, call_id=new))
         same = all(new is old for new, old in zip(parts, message.parts, strict=True))
         made.append(message if same else Message(message.role, tuple(parts)))
     return _with(ask, made)
@@ -250,9 +266,16 @@ def _joined(messages: Sequence[Message]) -> Message:
     """Messages of one role as one."""
     parts: list[Part] = []
     for message in messages:
-        if parts and isinstance(parts[-1], str) and message.parts and isinstance(message.parts[0], str):
-            parts.append(APART)
-        parts.extend(message.parts)
+        begin, rest = message.parts[:1], message.parts[1:]
+        if parts and begin and isinstance(begin[0], str) and isinstance(parts[-1], str | ReasoningState):
+            before = parts.pop() if isinstance(parts[-1], str) else ""
+            added: list[Part] = [f"{before}{APART}{begin[0]}", *rest]
+            more = len(APART) + len(message.text)
+        else:
+            added, more = list(message.parts), len(message.text)
+        # What a model wrote after its reasoning, in characters, counts from the end.
+        parts = [replace(part, after=part.after + more) if more and isinstance(part, ReasoningState) else part for part in parts]
+        parts += added
     role: Role = messages[0].role
     return Message(role, tuple(parts))
 
@@ -266,8 +289,8 @@ def no_blank_text(ask: Ask) -> Ask:
     """
     made: list[Message] = []
     for message in ask.messages:
-        parts = tuple(filter(_says, message.parts))
-        if parts:
+        parts = tuple(part for part in message.parts if not isinstance(part, str) or part.strip())
+        if any(map(_says, parts)):
             made.append(message if len(parts) == len(message.parts) else Message(message.role, parts))
     if made and made[-1].role == "assistant" and isinstance(last := made[-1].parts[-1], str) and last[-1].isspace():
         made[-1] = Message("assistant", (*made[-1].parts[:-1], last.rstrip()))

@@ -370,6 +370,7 @@ class Speech:
         for pending in calls:
             if pending.unsaid:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
+        for pending in calls:
             made = _called(pending)
             if reason in CUT_SHORT and pending is self._calls[-1] and not pending.written.strip():
                 made = replace(made, malformed="")  # its arguments had not begun

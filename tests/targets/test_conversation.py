@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.chat import Ask, Call, File, Message, Part, Result, Role, ToolSpec
+from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, ToolSpec
 from router.targets import conversation as rule
 from router.targets.conversation import BEGUN, GO_ON, NOTED, Rule, fitted
 from router.targets.providers import ALL, CLAUDE, MISTRAL, PERPLEXITY, TEMPLATE, rules_of, rules_through_litellm
@@ -49,6 +49,8 @@ FIRST, SECOND = Result("c1", "look", "one"), Result("c2", "look", "two")
 NINE_1, NINE_2 = "abcdefgh1", "abcdefgh2"
 PNG = File("image/png", "data:image/png;base64,iVBORw0KGgo=")
 
+THOUGHT = ReasoningState("a=m", {"reasoning_content": "Hm."}, after=4)
+SIGNED = ReasoningState("a=m", {"signature": "x"}, "c:1")
 CASES: dict[str, tuple[Rule, Sequence[Message], Sequence[Message]]] = {
     "a call that nobody answered": (
         rule.calls_have_results,
@@ -116,7 +118,7 @@ CASES: dict[str, tuple[Rule, Sequence[Message], Sequence[Message]]] = {
     "two system messages first": (
         rule.one_system_message_at_the_start,
         [system("A"), system("B"), user("Hi")],
-        [system("A", "\n\n", "B"), user("Hi")],
+        [system("A\n\nB"), user("Hi")],
     ),
     "a system message in the middle": (
         rule.one_system_message_and_first,
@@ -128,13 +130,29 @@ CASES: dict[str, tuple[Rule, Sequence[Message], Sequence[Message]]] = {
         [user("Hi"), assistant(), assistant(" \n"), user("x")],
         [user("Hi"), user("x")],
     ),
-    "two users in a row": (rule.roles_alternate, [user("Hi"), user("Anyone?")], [user("Hi", "\n\n", "Anyone?")]),
+    "two users in a row": (rule.roles_alternate, [user("Hi"), user("Anyone?")], [user("Hi\n\nAnyone?")]),
     "two users in a row, with a picture": (rule.roles_alternate, [user(PNG), user("What?")], [user(PNG, "What?")]),
     "two assistants in a row": (
         rule.roles_alternate,
         [user("Hi"), assistant("One."), assistant("Two.", ONE), tool(FIRST)],
-        [user("Hi"), assistant("One.", "\n\n", "Two.", ONE), tool(FIRST)],
+        [user("Hi"), assistant("One.\n\nTwo.", ONE), tool(FIRST)],
     ),
+    "what a model keeps of its reasoning, as one more is joined": (
+        rule.roles_alternate,
+        [user("Hi"), assistant(THOUGHT, "One."), assistant("Two.", SIGNED), user("x")],
+        [user("Hi"), assistant(replace(THOUGHT, after=10), "One.\n\nTwo.", SIGNED), user("x")],
+    ),
+    "what it keeps, with its call's new id": (
+        rule.plain_unique_ids,
+        [user("Hi"), assistant(THOUGHT, SIGNED, Call("c:1", "look", {})), tool(Result("c:1", "look", "x"))],
+        [user("Hi"), assistant(THOUGHT, replace(SIGNED, call_id="c_1"), Call("c_1", "look", {})), tool(Result("c_1", "look", "x"))],
+    ),
+    "what it keeps of a call that nobody answered": (
+        rule.calls_have_results,
+        [user("Hi"), assistant("Hm.", THOUGHT, SIGNED, Call("c:1", "look", {})), user("x")],
+        [user("Hi"), assistant("Hm.", THOUGHT), user("x")],
+    ),
+    "what it keeps beside nothing": (rule.no_empty_assistant, [user("Hi"), assistant(THOUGHT), user("x")], [user("Hi"), user("x")]),
     "a user after a tool": (
         rule.assistant_between_tool_and_user,
         [user("Hi"), assistant(ONE), tool(FIRST), user("so?")],
