@@ -16,7 +16,7 @@ from router.chat import issued_by
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Events, Start
 from router.targets import sse
-from router.targets.connections import Connection, Connections, Cut, Endpoint
+from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
 from router.targets.speech import Speech
 from router.targets.verdict import verdict
 
@@ -57,9 +57,9 @@ async def answered(
     name = start.target
     speech = Speech(name, issued_by(name, start.model))
     try:
-        response = await connections.ask(endpoint, body)
+        response = await connections.answered(endpoint, body)
+        whole = False
         try:
-            await response.answered()
             if response.status != 200:
                 raise await _refused(name, response)
             yield start
@@ -80,10 +80,14 @@ async def answered(
                     piece = b""
             else:
                 reader.whole(await _whole(name, response, piece))
+            whole = True
             for event in speech.end():
                 yield event
         finally:
-            response.release()
+            if whole:
+                response.settle()
+            else:
+                response.release()
     except (OSError, Cut) as error:
         raise _told(translated(name, error), speech) from None
     except TargetError as error:
@@ -217,6 +221,8 @@ def translated(name: str, error: OSError | Cut) -> TargetError:
             return TargetDenied(name, "tls")
         case TimeoutError():
             return TargetSilent(name, "timeout_connect")
+        case Garbled():
+            return TargetDown(name, "malformed")
         case Cut():
             return TargetDown(name, "cut")
         case _:
