@@ -16,6 +16,7 @@ from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import http
+from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.inband import Failed, error_in
@@ -55,7 +56,9 @@ class Block(msgspec.Struct):
 
 
 class Counted(msgspec.Struct):
-    """Tokens. What came from the cache, or went into it, is told apart from the input and belongs to it."""
+    """Tokens. What came from the cache, or went into it, is told apart from the input and belongs to it. Each is cumulative, and may be
+    missing in a later count.
+    """
 
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -65,6 +68,13 @@ class Counted(msgspec.Struct):
     def asked(self) -> int:
         """All of the input."""
         return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
+
+    def over(self, before: "Counted") -> "Counted":
+        """The newest that was told of each: servers of this wire (relays, vLLM, Z.ai) repeat only some, or end with zeros for all."""
+        names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        older = not self.asked()
+        asked = [getattr(before if older or getattr(self, name) is None else self, name) for name in names]
+        return Counted(*asked, self.output_tokens or before.output_tokens)
 
 
 class Whole(msgspec.Struct):
@@ -102,8 +112,7 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
     headers = {"anthropic-version": VERSION, **({"x-api-key": declared.api_key.value} if declared.api_key else {})}
-    base = str(declared.api_base or BASE).removesuffix("/v1/messages").removesuffix("/v1")
-    endpoint = connections.endpoint(f"{base}/v1/messages", headers, connect)
+    endpoint = connections.endpoint(endpoint_of(str(declared.api_base or BASE), "/messages", within="/v1"), headers, connect)
     start = Start(name, str(declared.model))
 
     def spoken(ask: Ask) -> Events:
@@ -196,7 +205,7 @@ class Reader:
         self._speech = speech
         self._own: set[int] = set()
         """The blocks that are calls for us to run."""
-        self._asked = 0
+        self._counted = Counted()
 
     def frame(self, data: bytes) -> bool:
         """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
@@ -213,8 +222,8 @@ class Reader:
             self._speech.called(frame.message.model)
         counted = frame.usage or (frame.message.usage if frame.message else None)
         if counted is not None:
-            self._asked = counted.asked() or self._asked
-            self._speech.usage(self._asked, counted.output_tokens or 0)
+            self._counted = counted = counted.over(self._counted)
+            self._speech.usage(counted.asked(), counted.output_tokens or 0)
         if not self._speech.finished:
             self._told(frame)
         return True

@@ -7,7 +7,7 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -16,6 +16,7 @@ from router.config.declaration import Target as Declared
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import completions, http
+from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.inband import Failed, error_in
@@ -23,6 +24,7 @@ from router.targets.providers import PROVIDERS, Provider, rules_of, variable
 from router.targets.speech import Speech, tokens
 
 DONE = b"[DONE]"
+COMPLETIONS = "/chat/completions"
 
 
 class Function(msgspec.Struct):
@@ -129,12 +131,10 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
 
 
 def _address(declared: Declared, provider: Provider, prefix: str) -> str:
-    base = str(declared.api_base or provider.base).rstrip("/")
+    base = str(declared.api_base or provider.base)
     if not base:
         raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
-    if provider.path and not base.endswith(provider.path):
-        base += provider.path
-    return f"{base}/chat/completions"
+    return endpoint_of(base, COMPLETIONS, within=provider.path)
 
 
 AZURE_VERSION = "2024-10-21"
@@ -143,14 +143,16 @@ AZURE_VERSION = "2024-10-21"
 
 def _azure(declared: Declared, model: str) -> str:
     """Where a deployment of Azure's answers: its own path, or that of the newer surface, which looks into the body."""
-    base = str(declared.api_base or "").rstrip("/")
+    base = str(declared.api_base or "")
     if not base:
         raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
     version = declared.api_version
-    if base.endswith("/openai/v1"):
-        return f"{base}/chat/completions" + (f"?api-version={version}" if version else "")
-    base = base.removesuffix("/openai")
-    return f"{base}/openai/deployments/{quote(model, safe='')}/chat/completions?api-version={version or AZURE_VERSION}"
+    path = urlsplit(base).path.rstrip("/")
+    if path.endswith(("/openai/v1", f"/openai/v1{COMPLETIONS}")):
+        return endpoint_of(base, COMPLETIONS, query=f"api-version={version}" if version else "")
+    deployment = "" if "/openai/deployments/" in path else f"/openai/deployments/{quote(model, safe='')}"
+    within = deployment.removeprefix("/openai") if path.endswith("/openai") else deployment
+    return endpoint_of(base, COMPLETIONS, within=within, query=f"api-version={version or AZURE_VERSION}")
 
 
 REASONS_ALONE = ("o1", "o3", "o4", "gpt-5")

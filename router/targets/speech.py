@@ -346,8 +346,9 @@ class Speech:
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
     def usage(self, input_tokens: float, output_tokens: float) -> None:
-        """The provider says what it used. The last word stands: some count as they go."""
-        self._usage = Usage(tokens(input_tokens), tokens(output_tokens))
+        """The provider says what it used. The last word stands, as some count as they go; but nothing is no word."""
+        before = self._usage or Usage()
+        self._usage = Usage(tokens(input_tokens) or before.input_tokens, tokens(output_tokens) or before.output_tokens)
 
     def end(self) -> Iterator[Event]:
         """The rest, and the Finish. TargetDown where the provider stopped without an end, or says that it broke off."""

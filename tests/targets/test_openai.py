@@ -170,6 +170,10 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
         Reply((chunk({"content": "Hi"}), chunk({}, "stop"), b"data: " + b"x" * 6_000_000, b"x" * 6_000_000)),
         [START, Text("Hi"), Finish("stop")],
     ),
+    "a count that ends with zeros": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1), usage(0, 0), DONE)),
+        [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
     "a reason, and then a broken connection": (
         Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), drop=True),
         [START, Text("Hi"), Finish("stop", Usage(5, 1))],
