@@ -71,10 +71,19 @@ class Counted(msgspec.Struct):
 
     def over(self, before: "Counted") -> "Counted":
         """The newest that was told of each: servers of this wire (relays, vLLM, Z.ai) repeat only some, or end with zeros for all."""
-        names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        older = not self.asked()
-        asked = [getattr(before if older or getattr(self, name) is None else self, name) for name in names]
-        return Counted(*asked, self.output_tokens or before.output_tokens)
+        output = self.output_tokens or before.output_tokens
+        if not self.asked():
+            return Counted(before.input_tokens, before.cache_creation_input_tokens, before.cache_read_input_tokens, output)
+
+        def newest(now: int | None, then: int | None) -> int | None:
+            return then if now is None else now
+
+        return Counted(
+            newest(self.input_tokens, before.input_tokens),
+            newest(self.cache_creation_input_tokens, before.cache_creation_input_tokens),
+            newest(self.cache_read_input_tokens, before.cache_read_input_tokens),
+            output,
+        )
 
 
 class Whole(msgspec.Struct):
