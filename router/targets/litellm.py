@@ -9,8 +9,9 @@ import gc
 import importlib
 import logging
 import os
+import re
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ from router.config.declaration import Target as Declared
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
+from router.targets.connections import MOST_UNPACKED
 from router.targets.conversation import fitted
-from router.targets.http import Rest
+from router.targets.http import MAX_WHOLE, Rest
 from router.targets.providers import rules_through_litellm
-from router.targets.retold import Google, Retold
-from router.targets.speech import BROKEN, Speech
+from router.targets.retold import Anthropic, Google, Retold
+from router.targets.speech import BROKEN, REASONS, Speech
+from router.targets.unpacking import Unpacker, Unreadable, unpacker
 from router.targets.verdict import verdict
 
 log = logging.getLogger("router.targets")
@@ -272,8 +275,14 @@ def _imported() -> Library:
 
 CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
 """Seconds that a connection may take, for whoever asks in this context: on its way to most providers LiteLLM loses what it was told."""
-EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google}
+TOLD: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
+"""Who tells the streams again that are read in this context: they know why a provider ended."""
+EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
 """How the paths of those wires end whose streams are told again."""
+
+
+STREAMED = re.compile(rb'"stream"\s*:\s*true')
+"""How a request asks for a stream on OpenAI's and Anthropic's wires. Google's says it with its path, and streams."""
 
 
 def _mended(transport: Any, httpx: Any) -> None:
@@ -285,21 +294,26 @@ def _mended(transport: Any, httpx: Any) -> None:
     class Body(httpx.AsyncByteStream):
         """A stream of events, told again; its end is not waited for."""
 
-        def __init__(self, stream: Any, retold: Retold) -> None:
+        def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
             self._stream = stream
             self._retold = retold
+            self._packed = packed
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             retold = self._retold
             async with aclosing(aiter(self._stream)) as pieces:
 
                 async def read() -> bytes:
+                    piece = made = b""
                     try:
-                        return await anext(pieces, b"")
+                        while not made and (piece := await anext(pieces, b"")):
+                            made = self._packed.feed(piece) if self._packed else piece
+                    except Unreadable:
+                        raise httpx.ReadError("garbled") from None
                     except httpx.HTTPError:
-                        if retold.heard.finished:
-                            return b""
-                        raise
+                        if not retold.heard.finished:
+                            raise
+                    return made
 
                 rest, more = Rest(read, retold.heard), True
                 while more:
@@ -312,6 +326,18 @@ def _mended(transport: Any, httpx: Any) -> None:
         async def aclose(self) -> None:
             await self._stream.aclose()
 
+    class Whole(Body):
+        """A whole answer in place of a stream, told as one."""
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            body = bytearray()
+            async with aclosing(aiter(self._stream)) as pieces:
+                async for piece in pieces:
+                    body += self._packed.feed(piece) if self._packed else piece
+                    if len(body) > MAX_WHOLE:
+                        raise httpx.ReadError("too large")
+            yield self._retold.whole(bytes(body))
+
     async def handle_async_request(self: Any, request: Any) -> Any:
         if (limit := CONNECT.get()) is not None:
             request.extensions["timeout"] = {"connect": limit}
@@ -323,10 +349,25 @@ def _mended(transport: Any, httpx: Any) -> None:
             response.headers.pop("location", None)
         elif response.status_code == 422:
             response.status_code = 400
-        kind, packed = response.headers.get("content-type", ""), "content-encoding" in response.headers
-        if retold is not None and kind.startswith("text/event-stream") and not packed:
-            response.stream = Body(response.stream, retold())
+        if retold is not None and response.status_code == 200:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind == "text/event-stream":
+                told_again(response, Body, retold())
+            elif kind == "application/json" and STREAMED.search(request.content):
+                told_again(response, Whole, retold())
         return response
+
+    def told_again(response: Any, body: type[Body], teller: Retold) -> None:
+        try:
+            packed = unpacker(response.headers.get("content-encoding", ""), MOST_UNPACKED)
+        except Unreadable:
+            return
+        for name in ("content-encoding", "content-length"):
+            response.headers.pop(name, None)
+        response.headers["content-type"] = "text/event-stream"
+        response.stream = body(response.stream, teller, packed)
+        if (told := TOLD.get()) is not None:
+            told.append(teller)
 
     transport.handle_async_request = handle_async_request
 
@@ -372,25 +413,7 @@ ASKED = frozenset({"ollama", "ollama_chat"})
 def answer(name: str, declared: Declared, connect: float) -> Answer:
     """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's."""
     provider = str(declared.model).partition("/")[0]
-    fixed: dict[str, object] = {
-        "model": str(declared.model),
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "num_retries": 0,
-        "max_retries": 0,
-        # With tools it would look for its own MCP gateway: that imports its whole proxy, and fails where `mcp` is not installed.
-        "_skip_mcp_handler": True,
-    }
-    if declared.api_base:
-        fixed["api_base"] = declared.api_base
-    if declared.api_version:
-        fixed["api_version"] = declared.api_version
-    if declared.api_key:
-        fixed["api_key"] = declared.api_key.value
-    elif declared.api_base:
-        # A server of one's own wants no key, the OpenAI client insists on one; never the environment's, meant for another.
-        fixed["api_key"] = "none"
-
+    fixed = _fixed(declared)
     rules = rules_through_litellm(str(declared.model))
 
     async def spoken(ask: Ask) -> Events:
@@ -408,12 +431,13 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         arguments["timeout"] = lane.timeout(None, connect=connect)
         CONNECT.set(connect)
+        TOLD.set(told := [])
         try:
             stream = await lane.acompletion(**arguments)
         except lane.errors as error:
             raise translated(name, error) from None
         speech = Speech(name, issued_by(name, str(declared.model)))
-        hear = Hearing(stream, speech)
+        hear = Hearing(stream, speech, told)
         try:
             yield Start(name, str(declared.model))
             async for chunk in stream:
@@ -438,6 +462,29 @@ def answer(name: str, declared: Declared, connect: float) -> Answer:
     return spoken
 
 
+def _fixed(declared: Declared) -> dict[str, object]:
+    """The arguments that every call of a target has."""
+    fixed: dict[str, object] = {
+        "model": str(declared.model),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "num_retries": 0,
+        "max_retries": 0,
+        # With tools it would look for its own MCP gateway: that imports its whole proxy, and fails where `mcp` is not installed.
+        "_skip_mcp_handler": True,
+    }
+    if declared.api_base:
+        fixed["api_base"] = declared.api_base
+    if declared.api_version:
+        fixed["api_version"] = declared.api_version
+    if declared.api_key:
+        fixed["api_key"] = declared.api_key.value
+    elif declared.api_base:
+        # A server of one's own wants no key, the OpenAI client insists on one; never the environment's, meant for another.
+        fixed["api_key"] = "none"
+    return fixed
+
+
 THEIRS = ("srvtoolu_", "mcptoolu_")
 """How the ids of calls begin that Anthropic has made and answered itself."""
 
@@ -447,8 +494,9 @@ class Hearing:
     may as well have been cut off); and so are calls of tools that the provider runs itself.
     """
 
-    def __init__(self, stream: Stream, speech: Speech) -> None:
+    def __init__(self, stream: Stream, speech: Speech, told: Sequence[Retold] = ()) -> None:
         self._stream = stream
+        self._told = told
         self._speech = speech
         self._foreign: set[int] = set()
 
@@ -485,8 +533,11 @@ class Hearing:
 
     def _finish(self, reason: str) -> None:
         told = self._stream.received_finish_reason or self._stream.intermittent_finish_reason
-        if told and told.lower() in BROKEN:
-            self._speech.finish(told)  # LiteLLM calls it stop
+        own = next((one.reason for one in reversed(self._told) if one.reason), None)
+        if told and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
+            self._speech.finish(own)  # LiteLLM calls it stop, or a limit
+        elif told and told.lower() in BROKEN:
+            self._speech.finish(told)
         elif told:
             # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
             self._speech.finish("stop" if reason == "tool_calls" else reason)

@@ -232,7 +232,7 @@ def _said(said: Delta, speech: Speech) -> None:
     if isinstance(content, str):
         speech.text(content)
     elif isinstance(content, list):
-        _parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
+        said_in_parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
     if said.refusal and isinstance(said.refusal, str):
         speech.text(said.refusal)  # the model's own words: the user should see them
     if said.tool_calls:
@@ -248,7 +248,7 @@ def _called(calls: list[Call], speech: Speech) -> None:
         speech.call(position if call.index is None else call.index, call_id, function.name or "", part)
 
 
-def _parts(parts: list[Any], speech: Speech) -> None:
+def said_in_parts(parts: list[Any], speech: Speech) -> None:
     """Content in parts, as Mistral's thinking models send it."""
     for part in parts:
         match part:
