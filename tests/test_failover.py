@@ -196,6 +196,24 @@ async def test_target_of_unknown_window_is_asked_after_a_smaller_known_one() -> 
     assert isinstance(seen[-1], Finish)
 
 
+def test_time_until_a_target_can_be_asked_is_not_the_targets() -> None:
+    """A library that is imported for it takes seconds: they are no silence, and not in the time to its first word."""
+
+    async def ready() -> None:
+        await asyncio.sleep(30)
+
+    async def run() -> None:
+        good = Scripted("a", [Text("Hi"), STOP])
+        candidate = Candidate("a", good.answer(), standing=standing(clock=now), ready=ready)
+        seen = await heard(failover([candidate], Policy(QUICK, RETRY, "fail")))
+        assert isinstance(seen[-1], Finish)
+        (tried,) = seen[-1].attempts
+        assert (tried.outcome, tried.seconds, tried.first) == ("ok", 0, 0)
+        assert now() >= 30
+
+    jumping(run())
+
+
 WHOLE, HALF = ToolCall("c1", "look", {"q": 1}), ToolCall("c2", "look", {}, '{"q": "ab')
 
 

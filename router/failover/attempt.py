@@ -50,6 +50,8 @@ class Opened:
 
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
     """Ask one target, up to its first event (`first_token`: seconds). The stream is closed on every other way out."""
+    if candidate.ready is not None:
+        await candidate.ready()
     standing = candidate.standing
     breaker = standing.breaker
     clock = standing.clock

@@ -4,7 +4,7 @@ A target is an Answer that yields Start, then what its provider says, then Finis
 after its first event. It closes what it opened whenever its events are closed.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 from router.config.declaration import Target as Declared
@@ -38,6 +38,8 @@ class Target:
     window: int | None = None
     prefill: bool = False
     """Whether it goes on from the assistant's last words, if it is given any."""
+    ready: Callable[[], Awaitable[None]] | None = None
+    """Waits until it can be asked at all: for a library that is being imported."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
 
     async def reads(self) -> int | None:
@@ -77,7 +79,8 @@ def open_target(name: str, declared: Declared, connect: float, connections: Conn
             answer, warm = anthropic.answer(name, declared, connect, connections), None
         case _:
             answer, warm = litellm.answer(name, declared, connect), litellm.warm
-    return Target(name, lane, declared.model, answer, declared.context_window, prefill, warm)
+    ready = litellm.ready if lane == "litellm" else None
+    return Target(name, lane, declared.model, answer, declared.context_window, prefill, ready, warm)
 
 
 def know_windows() -> None:

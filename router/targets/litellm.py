@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -385,6 +385,12 @@ async def _library_for(target: str) -> Library:
         return await library()
     except ImportError:
         raise TargetDenied(target, "no_library") from None
+
+
+async def ready() -> None:
+    """Wait until it is imported, or cannot be: what asks it says so."""
+    with suppress(ImportError):
+        await library()
 
 
 async def warm() -> None:

@@ -38,6 +38,8 @@ REASONS: dict[str, Reason] = {
     "prohibited_content": "content-filter",
     "blocklist": "content-filter",
     "spii": "content-filter",
+    "recitation": "content-filter",
+    "image_safety": "content-filter",
     "unknown": "unknown",
 }
 
