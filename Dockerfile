@@ -10,7 +10,8 @@
 # /etc/router, and edits go live: a single mounted file is bound to its inode, and most editors replace the file. The stop timeout is the
 # 30 s in which answers under way may end, and some. What workers share, where there are several, lies in /tmp.
 
-FROM python:3.12-slim AS build
+# By digest: a tag may point to something else tomorrow. `make pins` writes the newest one.
+FROM python:3.12.14-slim-trixie@sha256:f77ac9e44ae96ef2c90b8053ea08c31f8be030f824196b0ae4db6d462c84e51f AS build
 
 # Bytecode is written here, once: importing litellm takes 5 s with it and 12 s without. The source's hash is not looked
 # at again at run time, so bytecode stays good whatever a copy does to time stamps.
@@ -35,7 +36,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . 
  && /opt/build/bin/uv pip install --python /opt/router/bin/python --compile-bytecode --no-deps /dist/*.whl
 
 
-FROM python:3.12-slim
+FROM python:3.12.14-slim-trixie@sha256:f77ac9e44ae96ef2c90b8053ea08c31f8be030f824196b0ae4db6d462c84e51f
 
 LABEL org.opencontainers.image.title="pointsman" \
       org.opencontainers.image.description="The router behind a chat UI" \

@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test services faults check audit sbom format bench aborts edits soak hits fuzz redis-faults profile schema lock clean clients clients-if-npm linters-if-any
+.PHONY: run install test services faults check audit sbom format bench aborts edits soak hits fuzz redis-faults profile schema lock pins clean clients clients-if-npm linters-if-any
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -138,6 +138,14 @@ lock: .venv-dev/.done   ## newest versions the declarations allow
 	$(LOCK) --all-extras pyproject.toml --group dev -o requirements/dev.txt
 	echo 'openai>=3,<4' | $(LOCK) - -o tests/clients/requirements.txt
 	printf '%s\n' $(LINTERS) | $(LOCK) - -o tests/deploy/requirements.txt
+
+# The digests that the tags have now, for the images that are pinned by one. Asks their registry, through Docker.
+PINNED = Dockerfile deploy/compose.yaml
+pins:                   ## newest digests of the base images
+	@for image in $$(grep -hoE '[a-z]+:[0-9][a-z0-9.-]*@sha256:[0-9a-f]{64}' $(PINNED) | sort -u); do \
+	  digest=$$(docker buildx imagetools inspect "$${image%@*}" --format '{{.Manifest.Digest}}') || exit 1; \
+	  sed -i "s|$$image|$${image%@*}@$$digest|" $(PINNED) && echo "$${image%@*}@$$digest"; \
+	done
 
 clean:
 	rm -rf .venv .venv-dev bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv

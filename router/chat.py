@@ -38,6 +38,20 @@ def mended(value: Json) -> Json:
             return value
 
 
+def finite(text: str) -> float:
+    """Return a number as JSON spells it (a `parse_float` for `json.loads`). ValueError where it is infinite to a float: written out
+    again it would not be JSON.
+    """
+    if math.isinf(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
+def no_constant(word: str) -> None:
+    """Refuse `NaN` and `Infinity`, which JSON does not have (a `parse_constant` for `json.loads`)."""
+    raise ValueError(word)
+
+
 def deeper(value: object, depth: int) -> bool:
     """Whether a JSON value is nested deeper than that. Never deep in calls itself: Python's own limit is near 1,000."""
     level: list[object] = [value]
@@ -169,6 +183,10 @@ class Message:
         return own or tuple(state for state in states if not state.issuer)
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How long a reasoning model may think, by the words of OpenAI's API and Anthropic's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     """Sampling parameters, by the names of the OpenAI API. What is not set is the provider's to choose.
@@ -190,7 +208,7 @@ class Params:
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    reasoning_effort: Effort | None = None
 
     def __post_init__(self) -> None:
         for name, least, most in LIMITS:

@@ -20,12 +20,12 @@ from typing import cast
 
 from router.chat import Ask, CacheControl, Message
 from router.config.declaration import Declaration, Drill
-from router.config.declaration import Target as Declared
+from router.config.declaration import Target as TargetConfig
 from router.config.values import Fault
 from router.errors import Attempt, Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
 from router.generation import Compiled, Ground, Kept, build
-from router.targets import Connections, Target, know_windows, open_target, refusal
+from router.targets import Connections, Facts, Learned, Target, open_target, refusal
 from router.toolbox import load
 
 WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
@@ -84,8 +84,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled]:
     """Run the drills of a configuration (those of these names, where any are given). ConfigError where it cannot be built."""
     chosen = [drill for drill in declaration.routes.drills if not names or drill.name in names]
-    if any(fault.what == "too_long" for drill in chosen for faults in drill.given.values() for fault in _list(faults)):
-        know_windows()  # a thread that reads it would take no time by this clock, and all of it
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_all(declaration, chosen))
 
@@ -130,7 +128,7 @@ class Stage:
     def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
         """The one route of this declaration, its targets played."""
         clock = asyncio.get_running_loop().time
-        ground = Ground(partial(_opened, given), clock, partial(random.Random, 0), self._load)
+        ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load)
         generation = build(declaration, Kept(self._connections), ground)
         try:
             yield next(iter(generation.routes.values()))
@@ -160,13 +158,17 @@ async def _run(route: Compiled, drill: Drill, whole: str) -> Drilled:
     return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, whole)), _said(came.tried), round(came.seconds, 3))
 
 
-def _opened(given: Mapping[str, Sequence[Fault]], name: str, declared: Declared, connect: float, connections: Connections) -> Target:
-    """A target that is what it is declared to be, but for its answers."""
-    try:
-        real = open_target(name, declared, connect, connections)
-    except Misfit:  # it lacks what an optional target may lack
-        real = Target(name, "script", str(declared.model), _played(name, "", ()), declared.context_window)
-    return replace(real, answer=_played(name, real.model, given.get(name) or (Fault("ok"),)), warm=None)
+def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections, Learned], Target]:
+    """Opens targets that are what they are declared to be, but for their answers."""
+
+    def opened(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned) -> Target:
+        try:
+            real = open_target(name, declared, connect, connections, learned)
+        except Misfit:  # it lacks what an optional target may lack
+            real = Target(name, "script", str(declared.model), _played(name, "", ()), Facts(window=declared.context_window))
+        return replace(real, answer=_played(name, real.model, given.get(name) or (Fault("ok"),)), warm=None)
+
+    return opened
 
 
 def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:

@@ -13,7 +13,7 @@
     │       ├─ ContextTooLong    worth a target with a larger window
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
-    │   ├─ Overlong 400  ├─ Filtered 400  ├─ Busy 503  └─ TimedOut 504
+    │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Unverifiable 503          nobody can tell just now who asks
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
@@ -107,6 +107,8 @@ class RouterError(Exception):
 
     def __init__(self, public: str | None = None, *, attempts: tuple[Attempt, ...] = ()) -> None:
         self.public = public or self.sentence
+        self.logged = self.public
+        """The same for the log: without a word of the client's."""
         self.attempts = attempts
         super().__init__(self.public)
 
@@ -139,6 +141,10 @@ class BadAsk(Refused):
 
     code = "bad_request"
     sentence = "The request is malformed."
+
+    def __init__(self, public: str | None = None, *, logged: str | None = None) -> None:
+        super().__init__(public)
+        self.logged = logged or self.public
 
 
 class TooLarge(Refused):
@@ -191,7 +197,12 @@ class Unverifiable(RouterError):
 
     code = "unverifiable"
     status = 503
-    sentence = "Who asks cannot be told just now. Please try again in a moment."
+    sentence = "Your credentials could not be verified. Please try again in a moment."
+
+    def __init__(self, retry_after: float = 2.0) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+        """Seconds until the issuer may be asked again."""
 
 
 class NotAllowed(Refused):
@@ -302,6 +313,14 @@ class Filtered(Unanswered):
     code = "content_filter"
     status = 400
     sentence = "The model's content filter refused this request."
+
+
+class FileAddress(Unanswered):
+    """No target that could be asked fetches a file from its address."""
+
+    code = "file_address"
+    status = 400
+    sentence = "The models here do not fetch files from addresses. Please send the file itself, as a data: URL."
 
 
 class Busy(Unanswered):

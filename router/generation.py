@@ -33,7 +33,7 @@ from router.quotas import Local, Quota, RedisCounts, Store
 from router.shared import Hints, Logs, Redis
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
-from router.targets import Connections, Target, open_target, priced
+from router.targets import Connections, Learned, Target, open_target
 from router.toolbox import Grant, McpServer, Tool, Toolbox, ToolSet, load
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
@@ -69,6 +69,8 @@ class Kept:
     shared: RedisCounts | None = None
     """The same, where replicas share it."""
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
+    learned: dict[str, tuple[Declared, Learned]] = field(default_factory=dict[str, tuple[Declared, Learned]])
+    """What each target taught by refusing, with the declaration that it was asked under."""
     switches: Switches = field(default_factory=Switches)
     jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
@@ -106,8 +108,7 @@ class Generation:
     _sets: Sequence[ToolSet] = ()
     kept: Kept = field(default_factory=Kept)
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
-    """Target → what it costs, as far as that is known by now."""
-    _learning: asyncio.Task[None] | None = None
+    """Target → what it costs, as far as that is known."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
 
@@ -120,21 +121,8 @@ class Generation:
             raise UnknownModel
         return found
 
-    async def _learn_prices(self) -> None:
-        """What the targets cost of which nobody said, by LiteLLM's table."""
-        models = {target.name: target.model for route in self.routes.values() for target in route.targets if target.lane != "script"}
-        known = await priced({model for name, model in models.items() if name not in self.prices})
-        self.prices.update({name: known[model] for name, model in models.items() if model in known and name not in self.prices})
-
     def start(self) -> None:
-        """Warm up the targets that are slow at first, and learn what they cost, in the background; the others serve meanwhile. Look for
-        Redis, too.
-        """
-        for name, declared in self.declaration.routes.targets.items():
-            if declared.price is not None:
-                self.prices[str(name)] = declared.price
-        if any(target.lane != "script" and target.name not in self.prices for route in self.routes.values() for target in route.targets):
-            self._learning = asyncio.create_task(self._learn_prices())
+        """Warm up the targets that are slow at first, in the background; the others serve meanwhile. Look for Redis, too."""
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
@@ -155,10 +143,9 @@ class Generation:
 
     async def close(self) -> None:
         """Let go of everything that was opened."""
-        tasks = {*self._warming, *([self._learning] if self._learning else [])}
-        for task in tasks:
+        for task in self._warming:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._warming, return_exceptions=True)
         self.discard()
         await asyncio.gather(*(server.close() for server in self.kept.tool_servers))
         if self.kept.redis is not None:
@@ -182,7 +169,7 @@ class Generation:
 class Ground:
     """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides, who runs its tools' files."""
 
-    open: Callable[[str, Declared, float, Connections], Target] = open_target
+    open: Callable[[str, Declared, float, Connections, Learned], Target] = open_target
     clock: Clock = time.monotonic
     chance: Callable[[], random.Random] = random.Random
     load: Callable[[str, str, Path, str], ToolSet] = load
@@ -207,7 +194,9 @@ def build(declaration: Declaration, before: Kept | None = None, ground: Ground |
     named = {str(name): route for name, route in routes.items()}
     sets = tuple(builder.sets.values())
     server = declaration.routes.server
-    return Generation(declaration.digest, declaration, server, named, aliases, declaration.skipped, sets, builder.kept, callers=known)
+    return Generation(
+        declaration.digest, declaration, server, named, aliases, declaration.skipped, sets, builder.kept, builder.prices(), callers=known
+    )
 
 
 def _check_extras(declaration: Declaration) -> None:
@@ -244,6 +233,10 @@ class _Builder:
     def close(self) -> None:
         for made in self.sets.values():
             made.close()
+
+    def prices(self) -> dict[str, Price]:
+        """Target → what it costs: as declared, else as the table says."""
+        return {target.name: target.facts.price for target in self._targets.values() if target.facts.price is not None}
 
     def callers(self) -> Callers:
         """Who may ask."""
@@ -345,13 +338,25 @@ class _Builder:
                 return load
         return Load(self._ground.clock)
 
+    def _learned(self, name: str, declared: Declared) -> Learned:
+        """What a target taught by refusing, while it is declared in the same way."""
+        for kept in (self.kept, self._before):
+            known, learned = kept.learned.get(name, (None, None))
+            if learned is not None and known == declared:
+                break
+        else:
+            learned = Learned()
+        self.kept.learned[name] = (declared, learned)
+        return learned
+
     def _target(self, name: str, connect: float) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
         if declared is None:
             return None
         if (name, connect) not in self._targets:
             try:
-                self._targets[name, connect] = self._ground.open(str(name), declared, connect, self.kept.connections)
+                learned = self._learned(str(name), declared)
+                self._targets[name, connect] = self._ground.open(str(name), declared, connect, self.kept.connections, learned)
             except Misfit as misfit:
                 place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
                 self._complaints.add(misfit.place or place, misfit.message)

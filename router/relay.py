@@ -3,14 +3,26 @@
 from collections.abc import AsyncGenerator, Sequence
 
 from router.codec import Unreadable, decode, encode
-from router.errors import Busy, Filtered, Overlong, Overtaken, ReplicaLost, RouterError, Stopped, Stopping, TimedOut, Unanswered
+from router.errors import (
+    Busy,
+    FileAddress,
+    Filtered,
+    Overlong,
+    Overtaken,
+    ReplicaLost,
+    RouterError,
+    Stopped,
+    Stopping,
+    TimedOut,
+    Unanswered,
+)
 from router.events import Event, Failure, Finish
 from router.shared import Batch, Ending
 
 BATCH = 32
 """Events that are written together."""
 REFUSALS: dict[str, type[RouterError]] = {
-    one.code: one for one in (Unanswered, Overlong, Filtered, TimedOut, Stopping, Stopped, ReplicaLost, Overtaken)
+    one.code: one for one in (Unanswered, Overlong, Filtered, FileAddress, TimedOut, Stopping, Stopped, ReplicaLost, Overtaken)
 }
 """What may end an answer where no event does, by its code. Of anything else a reader elsewhere hears that nobody answered."""
 

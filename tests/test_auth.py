@@ -254,6 +254,7 @@ async def test_a_key_is_taken_from_one_place_only(workspace: Workspace, case: st
     async with guarded(workspace) as client:
         assert (await said(client.base, f"{head}{lines}\r\n".encode("latin-1"))).status == 401
         assert (await said(client.base, f"{head}authorization: bEARER  {ALICE}\r\n\r\n".encode())).status == 200
+        assert (await said(client.base, f"{head}authorization: Bearer {ALICE}\t \r\n\r\n".encode())).status == 200
 
 
 async def test_no_address_makes_or_widens_a_key(workspace: Workspace) -> None:
@@ -361,6 +362,7 @@ async def test_an_issuer_that_cannot_be_reached_is_no_way_in(workspace: Workspac
     async with guarded(workspace, away) as client:
         answer = await asked(client, token(), model="title-model")
         assert (answer.status, answer.json["code"]) == (503, "unverifiable")
+        assert int(answer.headers["retry-after"]) >= 1
         assert (await asked(client, ALICE)).text == "Hi"
 
 

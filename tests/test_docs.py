@@ -55,6 +55,7 @@ WIRE_LINE = re.compile(r"[0-9a-z]:\{|data: \{")
 VARIABLES = {
     "OPENAI_API_KEY": "sk-docs",
     "ANTHROPIC_API_KEY": "sk-docs",
+    "AZURE_API_KEY": "docs",
     "OLLAMA_URL": "http://127.0.0.1:11434",
     "ROUTER_ADMIN_KEY": "adm-docs",
     "OTEL_TOKEN": "docs",

@@ -343,20 +343,68 @@ async def test_a_body_is_counted_while_it_is_read(workspace: Workspace) -> None:
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
 
 
-async def test_an_upgrade_is_not_made(workspace: Workspace) -> None:
-    """No WebSocket, no HTTP/2 in the clear: the request is answered as it stands, without the body that may have become something else."""
-    for upgrade in ("websocket", "h2c"):
-        async with open_door(workspace) as client:
-            lines = {
-                "connection": "upgrade, close",
-                "upgrade": upgrade,
-                "sec-websocket-key": "x" * 22 + "==",
-                "sec-websocket-version": "13",
-            }
-            answer = await said(client.base, request("GET /healthz", **lines))
-            assert answer.status == 200
-            assert (await said(client.base, request("POST /api/chat", BODY, **lines))).status == 400
-            assert await still_serves(client)
+OFFERS = {
+    "websocket": "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAA\r\nSec-WebSocket-Version: 13\r\n",
+    "HTTP/2, as Java offers it": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQBAAAAAAIAAAAA\r\n",
+    "TLS": "Connection: upgrade\r\nUpgrade: TLS/1.0\r\n",
+    "twice": "Connection: keep-alive\r\nUpgrade: h2c\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n",
+}
+CHUNKED = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (5, BODY[:5], len(BODY) - 5, BODY[5:])
+
+
+def offering(line: str, offer: str, framing: str, body: bytes) -> bytes:
+    """A request that offers another protocol."""
+    return f"{line} HTTP/1.1\r\nHost: localhost\r\n{offer}{framing}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("size", [1, 37, 1 << 16], ids=["byte by byte", "in pieces", "in one piece"])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+async def test_an_offer_of_another_protocol_is_passed_over(workspace: Workspace, offer: str, size: int) -> None:
+    """The request is answered as if it had made none, with its body, and so are those that follow on its connection."""
+    requests = [
+        offering("POST /api/chat", offer, f"Content-Length: {len(BODY)}\r\n", BODY),
+        offering("POST /v1/chat/completions", offer, "Transfer-Encoding: chunked\r\n", CHUNKED),
+        offering("GET /healthz", offer, "", b""),
+        offering("POST /api/chat/gpt-4", offer, f"Content-Length: {len(BODY)} \r\n", BODY),
+        request("POST /api/chat", BODY),
+    ]
+    sent = b"".join(requests)
+    async with open_door(workspace) as client, connected(client.base) as (reader, writer):
+        for start in range(0, len(sent), size):
+            writer.write(sent[start : start + size])
+            await writer.drain()
+        answers = (await until_closed(reader)).split(b"HTTP/1.1 ")[1:]
+        assert [one[:3] for one in answers] == [b"200"] * len(requests)
+        assert sum(b"Hi" in one for one in answers) == len(requests) - 1
+
+
+async def test_an_offer_opens_no_way_past_the_bounds(workspace: Workspace) -> None:
+    """A request with an offer that closes, tunnels, has two lengths or no end is treated as one without it."""
+    offer = OFFERS["HTTP/2, as Java offers it"]
+    async with open_door(workspace) as client:
+        for sent, status in (
+            (offering("POST /api/chat", "Connection: close, Upgrade\r\nUpgrade: h2c\r\n", f"Content-Length: {len(BODY)}\r\n", BODY), 200),
+            (request("CONNECT /api/chat", connection="upgrade", upgrade="h2c"), 400),
+            (request("CONNECT localhost:443"), 400),
+            (offering("POST /api/chat", offer, "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", CHUNKED), 400),
+            (offering("POST /api/chat", offer, "Content-Length: 3\r\nContent-Length: 4\r\n", BODY), 400),
+            (offering("GET /healthz", offer, f"X: {'x' * 16 * 1024}\r\n", b""), 431),
+        ):
+            answer = await said(client.base, sent)
+            assert (answer.status, answer.rest.count(b"HTTP/1.1 ")) == (status, 0), sent[:200]
+        flood = offering("GET /healthz", offer, "", b"") * 10_000
+        answer = await said(client.base, flood)
+        assert answer.rest.count(b"HTTP/1.1 ") <= Door.MOST_AHEAD
+        assert await still_serves(client)
+
+
+async def test_white_space_around_a_header_is_not_part_of_it(workspace: Workspace) -> None:
+    """Blanks and tabs after a value are passed over, whatever the header (RFC 9112, 5)."""
+    async with open_door(workspace) as client:
+        for blank in ("", " ", "\t ", " " * 100):
+            more = {"x_stream_protocol": f"\t text{blank}", "x_request_id": f"  mine{blank}"}
+            answer = await said(client.base, request("POST /api/chat", BODY, **more))
+            assert (answer.status, answer.rest, answer.headers["x-request-id"]) == (200, b"Hi", "mine")
 
 
 HALF = "\ud83d"

@@ -15,6 +15,7 @@ from router.errors import (
     Busy,
     ContentFiltered,
     ContextTooLong,
+    FileAddress,
     Filtered,
     Overlong,
     TargetDenied,
@@ -146,6 +147,7 @@ VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
     "denied": (TargetDenied("a", "status_401"), Unanswered, 502),
     "too long": (ContextTooLong("a", "context_too_long"), Overlong, 400),
     "filtered": (ContentFiltered("a", "content_filter"), Filtered, 400),
+    "a file at an address": (TargetRefused("a", "file_address"), FileAddress, 400),
     "over its limits": (TargetDown("a", "status_429", retry_after=30), Busy, 503),
 }
 

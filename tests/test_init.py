@@ -10,7 +10,7 @@ import pytest
 
 from router.commands import main
 from router.commands.init import NAMES, PROVIDERS
-from router.targets import windows
+from router.targets.table import about
 from tests.conftest import ROOT, Workspace, serving
 
 
@@ -66,7 +66,7 @@ async def test_a_provider_answers_once_its_variable_is_set(name: str, tmp_path: 
 
 def test_the_models_are_ones_that_are_there() -> None:
     """By LiteLLM's table, where it lists a provider's models."""
-    known = {name: windows.about(provider.model).mode for name, provider in PROVIDERS.items() if name != "ollama"}
+    known = {name: about(provider.model).mode for name, provider in PROVIDERS.items() if name != "ollama"}
     assert set(known.values()) == {"chat"}
 
 

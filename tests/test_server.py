@@ -93,6 +93,8 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     "not UTF-8": (b'{"messages":"\xff"}', 400, "bad_request"),
     "a key twice": (b'{"model":"a","model":"b"}', 400, "bad_request"),
     "NaN": (b'{"temperature":NaN}', 400, "bad_request"),
+    "a number beyond a float": (b'{"messages":[{"role":"user","content":"Hi"}],"tools":[{"a":[1e999]}]}', 400, "bad_request"),
+    "a negative one": (b'{"messages":[{"role":"user","content":"Hi"}],"x":-1E+400}', 400, "bad_request"),
     "too deep": (b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", 400, "bad_request"),
     "far too deep": (b"[" * 200_000, 400, "bad_request"),
     "an empty model": ({**SEED, "model": ""}, 400, "bad_request"),

@@ -13,7 +13,8 @@ from router.errors import Unauthorized
 
 __all__ = ["ANYBODY", "Anybody", "Caller", "Callers", "Jwks", "Known", "callers"]
 
-BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)")
+BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)[ \t]*")
+"""White space after a value is not part of it; not every server that runs this application takes it off (RFC 9110, 5.5)."""
 
 
 class Callers(Protocol):

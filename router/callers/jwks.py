@@ -52,17 +52,34 @@ class Jwks:
     def _younger(self, age: float) -> bool:
         return self._got is not None and self._clock() - self._got <= age
 
-    async def newer(self, than: Listed) -> Listed:
-        """The keys, after a token named one that is not among these: fetched anew, if that was not tried a moment ago."""
-        if self._listed is than:
+    def now(self) -> float:
+        """Seconds, by the clock that `newer` goes by."""
+        return self._clock()
+
+    async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:
+        """Return the keys, after a token that came at `came` named one that is not among these: fetched anew, if that was not tried a
+        moment ago.
+
+        Also return the seconds after which they may be fetched again, where the issuer has not given them since the token came: it may
+        have made the key meanwhile. 0 where it has.
+        """
+        if self._listed is than and not self._given_since(came):
             await self._refresh()
-        return self._listed
+        given = self._given_since(came)
+        return self._listed, 0.0 if given else max(SOON, self._pause())
+
+    def _given_since(self, moment: float) -> bool:
+        return self._got is not None and self._got >= moment
+
+    def _pause(self) -> float:
+        """Seconds until the keys may be fetched again; 0 or less where they may be now."""
+        pause = AGAIN if self._younger(STALE) else SOON
+        return 0.0 if self._tried is None else self._tried + pause - self._clock()
 
     async def _refresh(self) -> None:
         before = self._tried
         async with self._one:
-            pause = AGAIN if self._younger(STALE) else SOON
-            if self._tried != before or (before is not None and self._clock() - before < pause):
+            if self._tried != before or self._pause() > 0:
                 return  # another request has just done it, or it is too soon
             self._tried = self._clock()
             try:
@@ -84,9 +101,13 @@ class Fixed:
         """All of them."""
         return self._listed
 
-    async def newer(self, than: Listed) -> Listed:
+    def now(self) -> float:
+        """Time does not matter to them."""
+        return 0.0
+
+    async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:  # noqa: ARG002 - see Jwks
         """There are no newer ones."""
-        return than
+        return than, 0.0
 
 
 Source = Jwks | Fixed

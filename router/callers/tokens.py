@@ -84,13 +84,13 @@ class Tokens:
 
     async def _claimed(self, token: str) -> Mapping[str, Any]:
         """What a token says, once it is known to be the issuer's, for us, and of this time."""
+        came = 0.0 if self._source is None else self._source.now()
         try:
             self._rules.check(token)
             try:
                 claims = decode(token, await self._key(), registry=self._rules).claims
             except InvalidKeyIdError:
-                # A key we have not heard of: the issuer may have made it since.
-                claims = decode(token, await self._newer(), registry=self._rules).claims
+                claims = await self._by_newer_key(token, came)
             self._claims.validate(claims)
         except ExpiredTokenError:
             raise Unauthorized("This token has expired.") from None
@@ -111,9 +111,16 @@ class Tokens:
         assert self._source is not None
         return self._read(await self._source.listed())
 
-    async def _newer(self) -> KeySet:
+    async def _by_newer_key(self, token: str, came: float) -> dict[str, Any]:
+        """The claims of a token whose key is not known: the issuer may have made it since. Unverifiable while that cannot be told."""
         assert self._source is not None
-        return self._read(await self._source.newer(self._listed))
+        listed, again = await self._source.newer(self._listed, came)
+        try:
+            return decode(token, self._read(listed), registry=self._rules).claims
+        except InvalidKeyIdError:
+            if again:
+                raise Unverifiable(again) from None
+            raise
 
     def _read(self, listed: Listed) -> KeySet:
         if listed is not self._listed or self._keys is None:

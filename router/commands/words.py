@@ -1,11 +1,9 @@
 """What several commands say in the same words."""
 
-import asyncio
 from datetime import UTC, datetime
 
 from router.config.declaration import Auth, Server
 from router.generation import Generation
-from router.targets import priced
 
 
 def counted(generation: Generation) -> str:
@@ -34,13 +32,6 @@ def unpriced(generation: Generation) -> dict[str, str]:
         for name, route in generation.routes.items()
         if any(routes is None or name in routes for routes in held)
         for target in route.targets
-        if target.lane != "script" and generation.declaration.routes.targets[target.name].price is None  # type: ignore[index]
+        if target.lane != "script" and target.facts.price is None
     ]
-    if not asked:
-        return {}
-    known = asyncio.run(priced({target.model for target in asked}))
-    return {
-        target.name: "nobody knows what it costs, so no limit on money holds it: give it a `price`"
-        for target in asked
-        if target.model not in known
-    }
+    return dict.fromkeys((target.name for target in asked), "nobody knows what it costs, so no limit on money holds it: give it a `price`")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from router.config import document
 from router.config.document import DOUBTFUL, INTEGER, NUMBER, TRUTHS, Node, is_null
+from router.config.secrecy import without_secret_queries
 from router.config.values import Name, Secret
 from router.errors import Complaint, Misfit, Place
 from router.signature import Anything, Choice, Either, Listing, Record, Scalar, Shape, Spelled, Table
@@ -34,7 +35,7 @@ class Complaints:
         lines = self.texts.get(place.file, "").splitlines()
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
         above = next((one for one in reversed(lines[: place.line - 1]) if not re.match(r"\s*(#|$)", one)), "")
-        line = "" if SECRET_BELOW.search(above) else LITERAL_SECRET.sub(r"\1***", line)
+        line = "" if SECRET_BELOW.search(above) else without_secret_queries(LITERAL_SECRET.sub(r"\1***", line))
         complaint = Complaint(place, message, line)
         if complaint not in self.found:
             self.found.append(complaint)

@@ -13,6 +13,7 @@ from router.config import document
 from router.config.binding import Complaints, bind_fields, did_you_mean
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
+from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
 from router.config.limits import Limit, Price
 from router.config.snapshot import Snapshot
@@ -177,6 +178,10 @@ class ScriptLine:
             raise Misfit("there is nothing to say in an empty text", deeds[0])
 
 
+MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts")
+"""Keys of a target that a script has no use for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Something that answers: a provider's model, or a script.
@@ -190,7 +195,10 @@ class Target:
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
     context_window: tokens this target can read; a conversation too long for another target goes here
+    fetch_files: whether its server is handed the addresses of files, to fetch them; unless given, where that is a known provider's
     price: what it costs; unless given, as LiteLLM's table says
+    base_model: the model that a deployment or a server of your own serves, provider/model; its facts hold for this target
+    facts: what the model accepts, where the table is wrong or does not know it
     """
 
     model: ModelName | None = None
@@ -202,13 +210,16 @@ class Target:
     optional: bool = False
     params: Params = field(default_factory=Params)
     context_window: int | None = None
+    fetch_files: bool | None = None
     price: Price | None = None
+    base_model: str | None = None
+    facts: FactsConfig | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
             raise Misfit("a target has either `model` or `script`", "script" if self.model else None)
         if self.script is not None:
-            useless = next((name for name in ("api_key", "api_base", "api_version", "via") if getattr(self, name) is not None), None)
+            useless = next((name for name in MODEL_KEYS if getattr(self, name) is not None), None)
             if useless:
                 raise Misfit(f"a scripted target has no use for `{useless}`", useless)
         if self.api_version is not None:

@@ -1,12 +1,15 @@
 """How much may be used: as a route, or a caller's key, declares it."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self
 
 from router.config.rates import Rate, rate, spend, written_rate, written_spend
 from router.errors import Misfit
 from router.signature import Spelled
 
+MAX_CONCURRENT = 1_000_000
+RATES = ("requests", "tokens", "spend")
+"""Fields of a limit that are a rate."""
 UNIT = "(second|minute|hour|day)"
 Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute", written_rate)]
 Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5USD/day", written_spend)]
@@ -53,5 +56,11 @@ class Limit:
     def __post_init__(self) -> None:
         if self.requests is None and self.tokens is None and self.spend is None and self.concurrent is None:
             raise Misfit("a limit limits something: requests, tokens, spend or concurrent")
-        if self.concurrent is not None and not 1 <= self.concurrent <= 1_000_000:
-            raise Misfit("concurrent must be from 1 to 1000000", "concurrent")
+        if self.concurrent is not None and not 1 <= self.concurrent <= MAX_CONCURRENT:
+            raise Misfit(f"concurrent must be from 1 to {MAX_CONCURRENT}", "concurrent")
+
+    def times(self, factor: int) -> Self:
+        """Return the same limit with `factor` times as much of everything."""
+        more = {name: replace(rate, count=rate.count * factor) for name in RATES if (rate := getattr(self, name)) is not None}
+        most = None if self.concurrent is None else min(self.concurrent * factor, MAX_CONCURRENT)
+        return replace(self, **more, concurrent=most)

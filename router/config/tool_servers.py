@@ -80,6 +80,8 @@ class ToolServer:
 
     @property
     def label(self) -> str:
-        """What it is called where operators look: as it is written, `${…}` and all."""
-        words = self.mcp if isinstance(self.mcp, tuple) else (self.mcp,)
-        return " ".join(word.source or word for word in words)
+        """What it is called where operators look: as it is written, `${…}` and all; of an address no query."""
+        if isinstance(self.mcp, tuple):
+            return " ".join(word.source or word for word in self.mcp)
+        shown = re.match(r"(\$\{[^}]*\}|[^?#])*", self.mcp.source or self.mcp)  # `${HOST:?message}` has a question mark of its own
+        return shown[0] if shown else ""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from router.config.origin import origin
+from router.config.secrecy import secret_in_query
 from router.errors import Misfit, Place
 from router.signature import Spelled
 
@@ -94,16 +96,6 @@ def _share(text: str) -> float:
     return float(hit[1]) / 100
 
 
-def _origin(text: str) -> str:
-    if "@" in text:
-        raise Misfit("an origin has no user and no password: write scheme and host, e.g. https://chat.example.com")
-    parts = urlsplit(text)
-    plain = not (parts.path or parts.query or parts.fragment or "*" in text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or not plain or not _has_port(parts):
-        raise Misfit(f"`{text}` is not an origin: write scheme and host without a path, e.g. https://chat.example.com")
-    return text.lower()
-
-
 def _has_port(parts: SplitResult) -> bool:
     """Whether the port, if there is one, is one."""
     try:
@@ -112,13 +104,19 @@ def _has_port(parts: SplitResult) -> bool:
         return False
 
 
+ELSEWHERE = "use `api_key`, or `token` for an MCP server or a collector"
+"""Where a secret goes instead."""
+
+
 def web_address(text: str) -> str:
     """An address without a secret in it. Misfit where it is none."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise Misfit("this is not a web address: write e.g. https://host/v1")
-    if parts.username or parts.password or re.search(r"(?i)(^|&)(api[-_]?)?key=|(^|&)token=", parts.query):
-        raise Misfit("a secret does not belong in an address, where logs and errors show it: use `api_key`")
+    if parts.username or parts.password:
+        raise Misfit(f"a secret does not belong in an address, where logs and errors show it: {ELSEWHERE}")
+    if word := secret_in_query(parts.query) or secret_in_query(parts.fragment):
+        raise Misfit(f"a secret (…{word}=) does not belong in an address, where logs and errors show it: {ELSEWHERE}")
     return text.rstrip("/")
 
 
@@ -275,7 +273,7 @@ ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_s
 Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
 Within = Annotated[Span, Spelled("time", _within, rf"^({DURATION}\.\.)?{DURATION}$", "3s", _written_within)]
 Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", _written_share)]
-Origin = Annotated[str, Spelled("origin", _origin, r"^https?://[^/*]+$", "http://localhost:3000")]
+Origin = Annotated[str, Spelled("origin", origin, r"^[A-Za-z][A-Za-z0-9+.-]*://[^/*]+$", "http://localhost:3000")]
 WebAddress = Annotated[str, Spelled("web address", web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
 Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]

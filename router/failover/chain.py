@@ -19,6 +19,7 @@ from router.errors import (
     Busy,
     ContentFiltered,
     ContextTooLong,
+    FileAddress,
     Filtered,
     Overlong,
     TargetDenied,
@@ -341,6 +342,8 @@ class Chain:
             return Filtered(attempts=attempts)
         if failed and isinstance(failed[-1], ContextTooLong):
             return Overlong(attempts=attempts)
+        if failed and all(error.outcome == FileAddress.code for error in failed):
+            return FileAddress(attempts=attempts)
         waits = [error.retry_after for error in failed if error.outcome in BUSY and error.retry_after is not None]
         if failed and all(error.outcome in BUSY for error in failed):
             return Busy(attempts=attempts, retry_after=min(waits, default=None))

@@ -9,7 +9,7 @@ from router.config.foreign import Said
 from router.errors import Place
 from router.migration import verdicts
 from router.migration.source import Source, in_environment
-from router.targets import windows
+from router.targets import table
 
 PREFIXES = {
     "vertex_ai-language-models": "vertex_ai",
@@ -51,7 +51,7 @@ class Deployment:
     def mode(self) -> str:
         """What it is for: chat, embedding, …; empty where nobody knows."""
         said = self.info.get("mode")
-        return str(said.value) if said is not None and said.value else windows.about(self.model).mode
+        return str(said.value) if said is not None and said.value else str(table.about(self.model).mode or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def prefixed(model: str, provider: str = "") -> str:
         return model if model.startswith(f"{provider}/") else f"{provider}/{model}"
     if "/" in model or model == "*":
         return model
-    told = windows.about(model).provider
+    told = table.about(model).provider
     told = PREFIXES.get(told, told) or next((name for pattern, name in FAMILIES if pattern.fullmatch(model)), "")
     return f"{told}/{model}" if told else model
 

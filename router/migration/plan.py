@@ -15,7 +15,7 @@ from router.migration.page import Page, Section, Value
 from router.migration.policy import Policy
 from router.migration.settings import FALLBACKS, Chains, Settings
 from router.migration.targets import Workshop
-from router.targets import windows
+from router.targets import table
 
 PIPELINE = "plain"
 WINDOW = 1_000_000
@@ -221,7 +221,7 @@ class Plan:
     def _reads(self, one: Deployment) -> int:
         """Tokens that a deployment reads; 0 where nobody knows."""
         declared = self._target(one).keys.get("context_window")
-        return declared if isinstance(declared, int) else windows.about(one.model).window or 0
+        return declared if isinstance(declared, int) else table.about(one.model).window or 0
 
     def _filtered(self, name: str, made: Section) -> None:
         kind = "content_policy_fallbacks"

@@ -15,7 +15,7 @@ from router.migration.page import Section, Value
 from router.migration.source import Source, in_environment
 from router.migration.variables import Variables, written
 from router.signature import record_of
-from router.targets import Connections, open_target, windows
+from router.targets import Connections, Learned, open_target, table
 from router.targets.providers import PROVIDERS, variable
 
 NUMBERS = {"temperature": float, "top_p": float, "max_tokens": int, "seed": int, "presence_penalty": float, "frequency_penalty": float}
@@ -159,8 +159,8 @@ class Workshop:
         base = one.info.get("base_model")
         if tokens is not None:
             made.keys["context_window"] = int(tokens)
-        elif base is not None and isinstance(base.value, str) and windows.about(one.model).window is None:
-            if (window := windows.about(base.value).window) is not None:
+        elif base is not None and isinstance(base.value, str) and table.about(one.model).window is None:
+            if (window := table.about(base.value).window) is not None:
                 made.keys["context_window"] = window
                 made.notes["context_window"] = "its base_model's"
             else:
@@ -185,7 +185,7 @@ class Workshop:
             return complaints[0].message
         try:
             if not in_environment(one.params["model"]):
-                open_target(name, next(iter(declaration.routes.targets.values())), 3.0, self.connections)
+                open_target(name, next(iter(declaration.routes.targets.values())), 3.0, self.connections, Learned())
         except Misfit as misfit:
             return misfit.message
         return ""

@@ -5,14 +5,19 @@ wall clock: a flood of addresses would stop the process (decision 70).
 """
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from router.quotas.store import Spent, Taken, Window
+from router.quotas.store import ADDRESS, Spent, Taken, Window
 
 SWEEP = 1024
 """Keys are looked through when so many have come since the last time."""
+
+MAX_ADDRESSES = 65_536
+"""Keys of client addresses that are kept; each takes about 1 KiB. Of more, the one that was used longest ago counts anew: a flood that
+has so many addresses has that many times the limit in any case. Keys of routes and callers are never let go for it.
+"""
 
 
 @dataclass(slots=True)
@@ -53,6 +58,8 @@ class Local:
         self._windows: dict[str, _Window] = {}
         self._counters: dict[str, _Counter] = {}
         self._inside: dict[str, int] = {}
+        self._addresses: OrderedDict[str, None] = OrderedDict()
+        """Keys of client addresses, the one that was used last at the end."""
         self._new = 0
 
     def __len__(self) -> int:
@@ -64,7 +71,9 @@ class Local:
         window = self._windows.get(key)
         if window is None:
             window = self._windows[key] = _Window(seconds)
-            self._came(now)
+            self._came(key, now)
+        elif key in self._addresses:
+            self._addresses.move_to_end(key)
         window.drop(now)
         times = window.times
         allowed = len(times) < most
@@ -91,7 +100,9 @@ class Local:
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = _Counter(seconds)
-            self._came(now)
+            self._came(key, now)
+        elif key in self._addresses:
+            self._addresses.move_to_end(key)
         counter.turn(now)
         counter.now += amount
 
@@ -110,17 +121,26 @@ class Local:
         else:
             self._inside.pop(key, None)
 
-    def _came(self, now: float) -> None:
+    def _came(self, key: str, now: float) -> None:
         """Another key. Now and then those that are of no account are dropped: at most as many stay as come in the longest window, and a few."""
+        if key.startswith(ADDRESS):
+            self._addresses[key] = None
+            if len(self._addresses) > MAX_ADDRESSES:
+                self._forget(next(iter(self._addresses)))
         self._new += 1
         if self._new < max(SWEEP, (len(self._windows) + len(self._counters)) // 2):
             return
         self._new = 0
-        for key, window in list(self._windows.items()):
+        for old, window in list(self._windows.items()):
             window.drop(now)
             if not window.times:
-                del self._windows[key]
-        for key, counter in list(self._counters.items()):
+                self._forget(old)
+        for old, counter in list(self._counters.items()):
             counter.turn(now)
             if not counter.now and not counter.before:
-                del self._counters[key]
+                self._forget(old)
+
+    def _forget(self, key: str) -> None:
+        self._windows.pop(key, None)
+        self._counters.pop(key, None)
+        self._addresses.pop(key, None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from router.config.limits import Limit
 from router.errors import TooMany
 from router.events import Usage
-from router.quotas.store import Store, Taken
+from router.quotas.store import ADDRESS, Store, Taken
 
 Headers = list[tuple[bytes, bytes]]
 AGAIN = 1.0
@@ -53,10 +53,15 @@ class Quota:
         self.declared = declared
         self.store = store
 
+    def times(self, factor: int) -> "Quota":
+        """Return the same limit with `factor` times as much of everything, counted apart."""
+        return self if factor == 1 else Quota(self.name, self.declared.times(factor), self.store)
+
     async def admit(self, subject: str) -> Admission:
         """Leave for this subject to be answered once; TooMany where that would be too much."""
         # What a subject is called (an address, a name) stands in no key; and a limit that is declared otherwise counts anew.
-        key = hashlib.sha256(f"{self.name}\n{self.declared}\n{subject}".encode()).hexdigest()[:32]
+        digest = hashlib.sha256(f"{self.name}\n{self.declared}\n{subject}".encode()).hexdigest()[:32]
+        key = ADDRESS + digest if self.declared.per == "ip" else digest
         admission = Admission(self, key)
         await self._spendable(admission)
         if self.declared.concurrent is not None:

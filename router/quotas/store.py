@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+ADDRESS = "ip:"
+"""How the key of a client's address begins. Strangers choose their addresses, so a store may have to let some go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:

@@ -6,7 +6,7 @@ from typing import cast
 
 from starlette.types import Receive
 
-from router.chat import ESCAPED, Json, deeper, mended
+from router.chat import ESCAPED, Json, deeper, finite, mended
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
 
@@ -45,7 +45,7 @@ def parsed(body: bytes, depth: int) -> dict[str, Json]:
     """The body's object: UTF-8, each key once, no NaN, nested no deeper than the bound, and no half of a character anywhere."""
     try:
         text = body.decode("utf-8-sig")
-        value: object = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        value: object = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise BadAsk("The body is not UTF-8.") from None
     except RecursionError:
@@ -68,6 +68,13 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(made) != len(pairs):
         raise Misfit("The body has a key twice.")
     return made
+
+
+def _finite(text: str) -> float:
+    try:
+        return finite(text)
+    except ValueError:
+        raise Misfit("The body holds a number that is too large.") from None
 
 
 def _no_constant(_: str) -> None:

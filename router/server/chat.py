@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
@@ -22,6 +22,7 @@ from router.generation import Compiled, Generation
 from router.quotas import Admission, Quota
 from router.reload import Live
 from router.server import body, protocol, question
+from router.server.address import Address, client_address, counted
 from router.server.body import ClientLeft
 from router.server.cache_control import cache_control
 from router.server.entry import Entry, Observer
@@ -70,25 +71,9 @@ class Request:
         given = self._headers.get(b"x-request-id", b"")
         return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
-    def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
-        """Who asks, by address: the peer; or, where that is one of our proxies, the last hop that it names which is none. Of an IPv6
-        address only the network counts: a household has more addresses than any limit.
-        """
-        told = b",".join(self._forwarded).decode("latin-1").split(",")
-        hops = [self._peer, *(hop.strip() for hop in reversed(told))] if self._forwarded else [self._peer]
-        address: IPv4Address | IPv6Address | None = None
-        for hop in hops:
-            try:
-                address = ip_address(hop)
-            except ValueError:
-                break  # nobody of ours wrote that
-            if isinstance(address, IPv6Address):
-                address = address.ipv4_mapped or address
-            if not any(address in network for network in proxies):
-                break
-        if isinstance(address, IPv6Address):
-            return str(IPv6Network((address, 64), strict=False))
-        return str(address)
+    def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
+        """The client's address: the peer's, or what our proxies say. None where the peer has none."""
+        return client_address(self._peer, self._forwarded, proxies)
 
     @property
     def length(self) -> bytes | None:
@@ -321,8 +306,7 @@ async def _admitted(request: Request, generation: Generation, route: Compiled, c
     if caller.limit is not None:  # first: who is over its own limit takes nothing of the others'
         quotas.append((Quota(f"caller:{caller.id}", caller.limit, generation.kept.counts), ""))
     if route.quota is not None:
-        subjects = {"ip": lambda: request.address(generation.server.proxies), "key": lambda: caller.id, "route": lambda: ""}
-        quotas.append((route.quota, subjects[route.quota.declared.per]()))
+        quotas += _subjects(route.quota, request, caller, generation)
     admissions: list[Admission] = []
 
     def settle(entry: Entry) -> None:
@@ -339,6 +323,17 @@ async def _admitted(request: Request, generation: Generation, route: Compiled, c
                 admission.withdraw()
             raise
     return min(admissions, key=lambda one: one.left).headers if admissions else []
+
+
+def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
+    """Whom a route's limit counts this request with. Of IPv6 it is two networks, and the wider one has a wider limit."""
+    match quota.declared.per:
+        case "ip":
+            return [(quota.times(times), network) for network, times in counted(request.address(generation.server.proxies))]
+        case "key":
+            return [(quota, caller.id)]
+        case "route":
+            return [(quota, "")]
 
 
 async def _known(request: Request, generation: Generation, entry: Entry) -> Caller:

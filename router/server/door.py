@@ -14,9 +14,12 @@ import struct
 from http import HTTPStatus
 from typing import Any, Literal, cast
 
+from httptools import HttpRequestParser
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from router.server.plain import PlainParser
 
 MOST_UNSENT = 128 * 1024
 """Bytes that the kernel takes for a client before it says that there is no room: it would take megabytes, and keep them as long as a
@@ -57,6 +60,7 @@ class Door(HttpToolsProtocol):
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = cast("HttpRequestParser", PlainParser(self))
         self._at: Literal["idle", "head", "body"] = "idle"
         """What is being read: nothing of a request yet, its headers, or its body."""
         self._turns = 0
@@ -126,11 +130,19 @@ class Door(HttpToolsProtocol):
         super().on_message_begin()
         self._turn("head")
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header. White space after a value is not part of it (RFC 9112, 5); httptools leaves it on."""
+        super().on_header(name, value.rstrip(b" \t"))
+
     def on_headers_complete(self) -> None:
         """The headers are whole: the request is passed on."""
         if self._loose > self.MOST_HEAD and self._head > self.MOST_HEAD:  # else it came with what is not the head, or is not that long
             self._status = 431
             raise _Refused
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":  # no offer: it asks for a tunnel
+                raise _Refused
+            return  # see PlainParser: the head comes again, without the offer
         if len(self.pipeline) >= self.MOST_AHEAD:
             raise _Refused
         super().on_headers_complete()
@@ -144,6 +156,8 @@ class Door(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._loose = 0
         self._turn("idle")

@@ -6,7 +6,6 @@ hide the client's leaving.
 
 import contextlib
 
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.config.declaration import Cors
@@ -14,9 +13,11 @@ from router.errors import RouterError, UnknownAddress
 from router.server import protocol
 from router.server.admin import Admin
 from router.server.chat import Request, borne
+from router.server.cors import DeclaredOrigins, RefusedOrigins
 from router.server.entry import Entry
 from router.server.gate import enter, guarded
 from router.server.handover import handing_over
+from router.server.head import as_get
 from router.server.protocol import OPENAI
 from router.server.reply import PRIVATE, Headers, Reply
 from router.server.shutdown import Shutdown
@@ -25,18 +26,8 @@ CHAT = "/api/chat"
 COMPLETIONS = f"{OPENAI}chat/completions"
 MODELS = f"{OPENAI}models"
 STREAM, STOP = "/stream", "/stop"
-EXPOSED = (
-    "x-request-id",
-    "x-router-generation",
-    "x-router-target",
-    "x-router-attempts",
-    "x-router-cache",
-    "age",
-    "ratelimit",
-    "ratelimit-policy",
-    "retry-after",
-)
-"""Headers that a web page may read, beside those that it always may."""
+POLICY, NOTHING = b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"
+"""What a page may load: nothing, unless it says what. Also where a browser shows JSON as a page."""
 HEALTH = ("/healthz", "/readyz")
 """Pages that say nothing of anybody: nobody has to say who asks for them."""
 
@@ -50,7 +41,8 @@ class Edge:
         self._pages = pages
         self._chat = admin.chat
         self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
-        self._cors: tuple[Cors, ASGIApp] = (Cors(), self._serve)
+        self._refused_origins = RefusedOrigins()
+        self._cors: tuple[Cors, ASGIApp] = (Cors(), DeclaredOrigins(self._serve, Cors(), self._refused_origins))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's scope."""
@@ -65,15 +57,7 @@ class Edge:
         """The application behind the live generation's `server.cors`; made anew when that changes."""
         declared = self.live.generation.server.cors
         if declared != self._cors[0]:
-            wrapped = CORSMiddleware(
-                self._serve,
-                allow_origins=declared.origins,
-                allow_credentials=True,
-                allow_methods=["GET", "POST"],
-                allow_headers=["*"],
-                expose_headers=EXPOSED,
-            )
-            self._cors = (declared, wrapped)
+            self._cors = (declared, DeclaredOrigins(self._serve, declared, self._refused_origins))
         return self._cors[1]
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,6 +76,7 @@ class Edge:
             await self._page(scope, receive, send)
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope, send = as_get(scope, send)
         generation = self.live.generation
         path: str = scope["path"]
         try:
@@ -145,11 +130,15 @@ class Edge:
 
 
 def _careful(send: Send, more: Headers) -> Send:
-    """Has a page say that nobody but its reader is to keep it, and nobody is to guess what it is; and what else is given."""
+    """Has a page say that nobody but its reader is to keep it, that nobody is to guess what it is, and that it loads nothing unless it
+    says what; and what else is given.
+    """
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *PRIVATE, *more]}
+            own = any(name == POLICY for name, _ in message["headers"])
+            policy: Headers = [] if own else [(POLICY, NOTHING)]
+            message = {**message, "headers": [*message["headers"], *policy, *PRIVATE, *more]}
         await send(message)
 
     return sent

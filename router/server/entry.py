@@ -53,6 +53,8 @@ class Entry:
     status: int = 0
     outcome: str = ""
     """The finish reason, or the code of what went wrong, or `client_left`."""
+    reason: str = ""
+    """Why it was refused, in a sentence of ours without a word of the client's; empty where it was not."""
     target: str = ""
     cache: Cached = ""
     """Where the answer came from, where the route has a cache."""
@@ -234,6 +236,7 @@ class Entry:
             "stream": self.stream,
             "status": self.status,
             "outcome": self.outcome,
+            "reason": self.reason or None,
             "target": self.target,
             "cache": self.cache or None,
             "steps": self.steps,

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from router.config.values import Secret
 from router.errors import NotAllowed, Unauthorized
+from router.server.sites import from_another_site
 
 PAGES = ("/metrics", "/docs", "/openapi.json")
 FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"forwarded", b"via", b"origin")
@@ -23,6 +24,8 @@ def guarded(path: str) -> bool:
 
 def enter(scope: Scope, key: Secret | None) -> None:
     """Let an operator in; Unauthorized or NotAllowed for everybody else."""
+    if from_another_site(scope):
+        raise NotAllowed("Operators' pages are not for pages of other sites: enter the address yourself, or ask from a program.")
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if key is not None:
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
-from router.chat import ESCAPED, Call, File, Json, JsonObject, Message, Part, Result, deeper, mended, whole
+from router.chat import ESCAPED, Call, File, Json, JsonObject, Message, Part, Result, deeper, finite, mended, no_constant, whole
 from router.errors import BadAsk, TooLarge
 
 MAX_PARTS = 1000
@@ -189,7 +189,8 @@ def file(url: Json, kind: Json, name: Json, path: str) -> Part:
     if kind.startswith("text/") and held:
         return _words(head, body, called, path)
     if not kind.startswith("image/") and kind != "application/pdf":
-        raise BadAsk(f"{path}: images, PDF documents and text files are read here, not {kind}.")
+        read = f"{path}: images, PDF documents and text files are read here"
+        raise BadAsk(f"{read}, not {kind}.", logged=f"{read}.")
     return File(kind, url, called)
 
 
@@ -349,7 +350,7 @@ def _call(value: Json, path: str) -> Call:
         raise BadAsk(f"{path}.function: an object is needed.")
     written = text(function.get("arguments"), f"{path}.function.arguments")
     try:
-        given: object = json.loads(written or "{}")
+        given: object = json.loads(written or "{}", parse_float=finite, parse_constant=no_constant)
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict) or deeper(cast("object", given), MAX_DEPTH):

@@ -226,7 +226,7 @@ BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {}]
 
 UNKNOWN: dict[int | str, dict[str, Any]] = {
     401: {"description": "No key or token came along, or it is not good here"},
-    503: {"description": "Who asks cannot be told just now"},
+    503: {"description": "The credentials cannot be verified just now"},
 }
 """How a page says that it is not told who asks."""
 

@@ -13,6 +13,7 @@ from router.callers import Caller
 from router.server import admin as operators
 from router.server import openapi
 from router.server.admin import Admin
+from router.server.docs import docs
 from router.server.metrics import CONTENT_TYPE
 
 
@@ -20,7 +21,7 @@ def pages(admin: Admin) -> FastAPI:
     """The FastAPI application."""
     live, chat = admin.live, admin.chat
     # No redirects to an address with or without its last slash: they would be written with whatever host a request names.
-    app = FastAPI(title="Pointsman", version=__version__, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(title="Pointsman", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     began = int(time.time())
 
     @app.get("/api/models", tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE})
@@ -67,6 +68,7 @@ def pages(admin: Admin) -> FastAPI:
         return Response(admin.metrics.text(await admin.reports()), media_type=CONTENT_TYPE)
 
     app.include_router(operators.pages(admin))
+    app.include_router(docs())
     app.openapi = _documented(app)
     return app
 

@@ -39,6 +39,7 @@ MAX_COLLECTED = 64 * 1024
 STATUS = {
     "context_too_long": 400,
     "content_filter": 400,
+    "file_address": 400,
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,
@@ -99,6 +100,7 @@ class Reply:
     async def refuse(self, error: RouterError) -> None:
         """Send an error that came before the first event."""
         self.entry.outcome = error.code
+        self.entry.reason = error.logged if error.status < 500 else ""
         self.entry.attempts = error.attempts or self.entry.attempts
         self.entry.tally()
         wait = getattr(error, "retry_after", None)
@@ -117,7 +119,9 @@ class Reply:
     async def fail(self, failure: Failure) -> None:
         """Send, as an HTTP error, what ended an answer of which nothing was sent."""
         sentence = f"{failure.public} (request {self.entry.request_id})"
-        await self._refuse(STATUS.get(failure.code, 500), failure.code, sentence, ())
+        status = STATUS.get(failure.code, 500)
+        self.entry.reason = failure.public if status < 500 else ""
+        await self._refuse(status, failure.code, sentence, ())
 
     async def _refuse(self, status: int, code: str, sentence: str, more: Iterable[tuple[bytes, bytes]]) -> None:
         await self.whole(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)

@@ -61,9 +61,17 @@ def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, s
         "failures": reload.failures if reload else 0,
         "failed": reload is not None and reload.failed is not None,
         "redis": {"here": redis.here, "departures": redis.departures} if redis else None,
-        "tool_servers": {server.label: server.here for server in live.generation.kept.tool_servers},
+        "tool_servers": _tool_servers(live.generation),
         "targets": targets(live.generation),
     }
+
+
+def _tool_servers(generation: Generation) -> dict[str, bool]:
+    """Whether each is there, by its label; of those that share a label, whether all are."""
+    found: dict[str, bool] = {}
+    for server in generation.kept.tool_servers:
+        found[server.label] = server.here and found.get(server.label, True)
+    return found
 
 
 def targets(generation: Generation) -> list[TargetReport]:

@@ -41,7 +41,7 @@ class Missing(jinja2.StrictUndefined):
         told = f"This model needs a field that the request lacks: {name}" if known else None
 
         def refusal(_: str) -> BadAsk:
-            return BadAsk(told)
+            return BadAsk(told, logged="This model needs a field that the request lacks.")  # a template may take its name from the request
 
         # Whatever is done with it, save asking whether it is there, raises what this makes.
         super().__init__(hint, obj, name, refusal)  # pyright: ignore[reportArgumentType]

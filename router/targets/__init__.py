@@ -5,24 +5,26 @@ after its first event. It closes what it opened whenever its events are closed.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from router.config.declaration import Target as Declared
+from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit
 from router.events import Answer
-from router.targets import anthropic, litellm, openai, script, windows
+from router.targets import anthropic, files, litellm, openai, script
 from router.targets.connections import Connections
 from router.targets.conversation import user_ends
+from router.targets.facts import Facts, facts_of
+from router.targets.learned import Learned
 from router.targets.providers import rules_of
 from router.targets.verdict import verdict as refusal
-from router.targets.windows import priced
 
-__all__ = ["Connections", "Target", "close_lanes", "know_windows", "lane_of", "open_target", "priced", "refusal"]
+__all__ = ["Connections", "Facts", "Learned", "Target", "close_lanes", "facts_of", "lane_of", "open_target", "refusal"]
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
 """Providers whose models go on from the assistant's last words; `openai/` at another address is mostly such a server. One
 that refuses them is asked in another way."""
+UNKNOWN = Facts()
 UNBOUNDED = 1_000_000_000
 """The window of a script, in tokens: it reads nothing, so nothing is too long for it."""
 
@@ -35,19 +37,24 @@ class Target:
     lane: str
     model: str
     answer: Answer
-    window: int | None = None
-    prefill: bool = False
-    """Whether it goes on from the assistant's last words, if it is given any."""
+    facts: Facts = UNKNOWN
+    """What its model accepts, as far as is known without asking it."""
+    learned: Learned = field(default_factory=Learned)
     ready: Callable[[], Awaitable[None]] | None = None
     """Waits until it can be asked at all: for a library that is being imported."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
 
+    @property
+    def prefill(self) -> bool:
+        """Whether it goes on from the assistant's last words, if it is given any."""
+        return self.learned.over(self.facts).prefill
+
     async def reads(self) -> int | None:
-        """Tokens it can read: as declared, else as LiteLLM's table says; None where nobody knows."""
-        return self.window or await windows.known(self.model)
+        """Tokens it can read; None where nobody knows."""
+        return self.facts.window
 
 
-def lane_of(declared: Declared) -> tuple[str, str]:
+def lane_of(declared: TargetConfig) -> tuple[str, str]:
     """The lane that serves a target, and why that one."""
     if declared.model is None:
         return "script", "a script, offline"
@@ -59,33 +66,35 @@ def lane_of(declared: Declared) -> tuple[str, str]:
     return "litellm", f"via LiteLLM: {f'`via: {declared.via}`' if declared.via else f'nothing reads the wire of {provider}/ directly'}"
 
 
-def open_target(name: str, declared: Declared, connect: float, connections: Connections) -> Target:
-    """The target as declared. `connect`: seconds a connection may take. Misfit where no lane serves it."""
+def open_target(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Target:
+    """The target as declared. `connect`: seconds a connection may take; `learned`: what it taught before. Misfit where no lane serves it."""
     if declared.script is not None:
         label = declared.script if isinstance(declared.script, str) else "lines"
-        return Target(name, "script", f"script/{label}", script.answer(name, declared.script), declared.context_window or UNBOUNDED)
+        facts = Facts(window=declared.context_window or UNBOUNDED)
+        return Target(name, "script", f"script/{label}", script.answer(name, declared.script), facts)
     if declared.model is None:
         raise Misfit("a target has either `model` or `script`")
     litellm.check_model(declared.model)
+    facts, learned = facts_of(declared), learned or Learned()
     provider = declared.model.partition("/")[0]
-    prefill = provider in PREFILL or (provider == "openai" and declared.api_base is not None)
-    # One that takes no last words of the assistant's is asked to go on in another way.
-    prefill = prefill and user_ends not in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None)
+    if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
+        facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
+    if user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
+        facts = replace(facts, prefill=False)  # it takes no last words of the assistant's: it is asked to go on in another way
     lane, _ = lane_of(declared)
     match lane:
         case "openai":
-            answer, warm = openai.answer(name, declared, connect, connections), None
+            answer, warm = openai.answer(name, declared, connect, connections, learned), None
         case "anthropic":
-            answer, warm = anthropic.answer(name, declared, connect, connections), None
+            answer, warm = anthropic.answer(name, declared, connect, connections, learned), None
         case _:
-            answer, warm = litellm.answer(name, declared, connect), litellm.warm
+            if declared.fetch_files:
+                raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
+            answer, warm = litellm.answer(name, declared, connect, learned), litellm.warm
+    if not files.fetches(declared):
+        answer = files.without_addresses(name, answer)
     ready = litellm.ready if lane == "litellm" else None
-    return Target(name, lane, declared.model, answer, declared.context_window, prefill, ready, warm)
-
-
-def know_windows() -> None:
-    """Read how much each model can read now, where there is no loop that the file would hold up."""
-    windows.table()
+    return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
 
 
 async def close_lanes() -> None:

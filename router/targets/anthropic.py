@@ -6,20 +6,25 @@ run and are passed over.
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from router.chat import AUTO, Ask, Call, File, Json, Message, ReasoningState, Result
-from router.config.declaration import Target as Declared
+from router.chat import AUTO, Ask, Call, File, Json, Message, Params, ReasoningState, Result
+from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import http
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
+from router.targets.facts import Facts, facts_of
+from router.targets.fit import Fitted, check_answerable, fit
+from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
+from router.targets.learned import Learned, Pupil
 from router.targets.providers import CLAUDE
 from router.targets.speech import Speech
 
@@ -27,7 +32,7 @@ BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 MAX_TOKENS = 8192
 """It insists on a limit; this is what a request gets that names none."""
-BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384}
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 """reasoning_effort → tokens to think with."""
 
 
@@ -111,52 +116,77 @@ FRAME = msgspec.json.Decoder(Frame)
 WHOLE = msgspec.json.Decoder(Whole)
 
 
-def serves(declared: Declared) -> bool:
+def serves(declared: TargetConfig) -> bool:
     """Whether this lane serves a target."""
     return declared.via is None and str(declared.model).startswith("anthropic/")
 
 
-def answer(name: str, declared: Declared, connect: float, connections: Connections) -> Answer:
+def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
     """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its key is missing."""
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
     headers = {"anthropic-version": VERSION, **({"x-api-key": declared.api_key.value} if declared.api_key else {})}
     endpoint = connections.endpoint(endpoint_of(str(declared.api_base or BASE), "/messages", within="/v1"), headers, connect)
+    facts, learned = facts_of(declared), learned or Learned()
+    model = str(declared.model).partition("/")[2]
     start = Start(name, str(declared.model))
 
     def spoken(ask: Ask) -> Events:
-        body = msgspec.json.encode(request(fitted(ask, CLAUDE, name), declared))
-        return http.answered(start, connections, endpoint, body, lambda speech: Reader(name, speech))
+        params = ask.params.over(declared.params)
+        ask = fitted(ask, CLAUDE, name)
+
+        def prepare(known: Facts) -> Prepared:
+            check_answerable(name, known, ask)
+            body, omitted = request(ask, params, known, model)
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech), omitted)
+
+        return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 
     return spoken
 
 
-def request(ask: Ask, declared: Declared) -> dict[str, Json]:
-    """The question in Anthropic's form."""
-    params = ask.params.over(declared.params)
-    limit = params.max_tokens or MAX_TOKENS
+def request(ask: Ask, params: Params, facts: Facts, model: str) -> tuple[dict[str, Json], tuple[str, ...]]:
+    """The question in Anthropic's form, and the parameters that are not in it."""
+    thinks = may_think(ask, facts)
+    fitted = fit(facts if thinks else replace(facts, thinking="none", always_thinks=False), params)
+    limit = fitted.max_tokens or min(MAX_TOKENS, facts.max_output or MAX_TOKENS)
     system = "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text)
-    made: dict[str, Json] = {"model": str(declared.model).partition("/")[2], "stream": True, "max_tokens": limit, "messages": turns(ask)}
+    made: dict[str, Json] = {"model": model, "stream": True, "max_tokens": limit, "messages": turns(ask)}
     if system:
         made["system"] = system
     if ask.tools:
         made["tools"] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
-        if ask.choice != AUTO:
+        if ask.choice != AUTO and (facts.forced_tools or ask.choice.kind == "none"):
             made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
-    if stops := [stop for stop in params.stop or () if stop.strip()]:
+    if stops := [stop for stop in fitted.stop or () if stop.strip()]:
         made["stop_sequences"] = stops  # it refuses those of white space only (BerriAI/litellm#3286)
-    budget = BUDGETS.get(params.reasoning_effort or "")
-    # A call it made while thinking must come back with the thought and its signature, which an answer of ours does not keep:
-    # so it thinks before its first call, and not between its calls.
-    free = ask.choice.kind in ("auto", "none")  # a model that must call a tool may not think
-    if budget and free and not any(message.calls for message in ask.messages) and ask.messages[-1].role == "user":
-        made["thinking"] = {"type": "enabled", "budget_tokens": budget}
-        made["max_tokens"] = limit + budget
-    elif params.temperature is not None:
-        made["temperature"] = min(params.temperature, 1.0)  # its scale ends there
-    elif params.top_p is not None:
-        made["top_p"] = params.top_p  # newer models refuse both together
-    return made
+    made |= fitted.hints
+    if thinks:
+        made |= _thinking(facts, fitted, limit)
+    return made, fitted.omitted
+
+
+def may_think(ask: Ask, facts: Facts) -> bool:
+    """Whether it can be told to think about this. A model that must call a tool may not; with a budget, a call that it made while
+    thinking must come back with the thought and its signature, so it thinks before its first call and not between its calls.
+    """
+    if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
+        return False
+    return facts.thinking == "adaptive" or (not any(message.calls for message in ask.messages) and ask.messages[-1].role == "user")
+
+
+def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
+    """How it is told to think; nothing where the question does not say. Thoughts are shown only where they are asked for."""
+    effort = fitted.effort
+    if facts.thinking == "adaptive":
+        if effort == "none":
+            return {"thinking": {"type": "disabled"}}
+        if effort is None and not facts.always_thinks:
+            return {}
+        adaptive: dict[str, Json] = {"thinking": {"type": "adaptive", "display": "summarized"}}
+        return {**adaptive, "output_config": {"effort": effort}} if effort and facts.efforts else adaptive
+    budget = BUDGETS.get(effort or "")
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}, "max_tokens": limit + budget} if budget else {}
 
 
 def turns(ask: Ask) -> list[Json]:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from math import inf
 from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
@@ -12,12 +13,14 @@ from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec.structs import fields
 
-from router.chat import issued_by
+from router.chat import Json, issued_by
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Events, Start
 from router.targets import sse
 from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
-from router.targets.speech import Speech
+from router.targets.facts import Facts
+from router.targets.learned import Pupil
+from router.targets.speech import UNBOUND, Bounds, Speech
 from router.targets.verdict import verdict
 
 T = TypeVar("T")
@@ -50,20 +53,42 @@ class Reader(Protocol):
         ...
 
 
-async def answered(
-    start: Start, connections: Connections, endpoint: Endpoint, body: bytes, open_reader: Callable[[Speech], Reader]
-) -> Events:
-    """The events of the answer to a question. TargetError where the status is no success, or the connection fails, at any time."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A question in the form of one API.
+
+    endpoint: where it is asked
+    body: the request, as JSON
+    reader: reads the answer
+    omitted: parameters that are not sent as they were asked for
+    bounds: where we end the answer ourselves
+    """
+
+    endpoint: Endpoint
+    body: Mapping[str, Json]
+    reader: Callable[[Speech], Reader]
+    omitted: tuple[str, ...] = ()
+    bounds: Bounds = UNBOUND
+
+
+async def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
+    """The events of the answer to a question. TargetError where the status is no success, or the connection fails, at any time.
+
+    `prepare`: makes the request for a model of these facts. Where the provider refuses a parameter by its name, it is asked again
+    without it, before anything is yielded.
+    """
     name = start.target
     speech = Speech(name, issued_by(name, start.model))
     try:
-        response = await connections.answered(endpoint, body)
+        response, prepared = await _accepted(name, connections, pupil, prepare)
+        speech.bound(prepared.bounds)
         whole = False
         try:
-            if response.status != 200:
-                raise await _refused(name, response)
+            if omitted := (*prepared.omitted, *(one for one in pupil.learned if one not in prepared.omitted)):
+                start = replace(start, omitted=omitted)
+            pupil.answered()
             yield start
-            reader = open_reader(speech)
+            reader = prepared.reader(speech)
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
             if typed or piece.startswith(FIELDS):
@@ -77,10 +102,12 @@ async def answered(
                         yield event
                     if failure is not None:
                         raise failure
+                    if speech.cut:
+                        break
                     piece = b""
             else:
                 reader.whole(await _whole(name, response, piece))
-            whole = True
+            whole = not speech.cut  # what we end ourselves goes on, for nobody
             for event in speech.end():
                 yield event
         finally:
@@ -95,6 +122,21 @@ async def answered(
     except RecursionError:
         # Somewhere there what can be read can no longer be written.
         raise _told(TargetDown(name, "malformed"), speech) from None
+
+
+async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
+    """A response that answers, and the request it answers. TargetError where the provider refuses, and no lesson is in that."""
+    while True:
+        prepared = prepare(pupil.facts)
+        response = await connections.answered(prepared.endpoint, msgspec.json.encode(prepared.body))
+        with ExitStack() as undo:
+            undo.callback(response.release)
+            if response.status == 200:
+                undo.pop_all()
+                return response, prepared
+            told = await _explained(response)
+        if not pupil.refused(response.status, told, prepared.body):
+            raise _refused(name, response, told)
 
 
 def _told(error: TargetError, speech: Speech) -> TargetError:
@@ -113,17 +155,22 @@ def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tu
         return False, None if speech.answered else error
 
 
-async def _refused(name: str, response: Connection) -> TargetError:
-    """What a status says that is no success; of 3xx, that nobody is followed."""
-    if 200 < response.status < 400:
-        return TargetRefused(name, "redirect") if response.status >= 300 else verdict(name, response.status)
+async def _explained(response: Connection) -> str:
+    """What an error's body says. The status is known, and how long to wait: the body is worth little more waiting, and its end none."""
     told = b""
-    # The status is known, and how long to wait: what is said of it is worth little more waiting, and its end none.
-    with suppress(OSError, Cut):
-        async with asyncio.timeout(EXPLAIN):
-            while len(told) < MAX_BODY and (piece := await response.read()):
-                told += piece
-    return verdict(name, response.status, told.decode("utf-8", "replace"), response.headers)
+    if response.status >= 400:
+        with suppress(OSError, Cut):
+            async with asyncio.timeout(EXPLAIN):
+                while len(told) < MAX_BODY and (piece := await response.read()):
+                    told += piece
+    return told.decode("utf-8", "replace")
+
+
+def _refused(name: str, response: Connection, told: str) -> TargetError:
+    """What a status says that is no success; of 3xx, that nobody is followed."""
+    if 300 <= response.status < 400:
+        return TargetRefused(name, "redirect")
+    return verdict(name, response.status, told, response.headers)
 
 
 class Rest:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,17 +20,21 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from router.chat import Ask, File, issued_by
-from router.config.declaration import Target as Declared
+from router.chat import Ask, Params, issued_by
+from router.config.declaration import Target as TargetConfig
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
 from router.targets.connections import MOST_UNPACKED
 from router.targets.conversation import fitted
+from router.targets.facts import Facts, facts_of
+from router.targets.files import FILE_ADDRESS, has_address
+from router.targets.fit import HINTS, check_answerable, fit
 from router.targets.http import MAX_WHOLE, Rest
+from router.targets.learned import Learned, Pupil
 from router.targets.providers import rules_through_litellm
 from router.targets.retold import Anthropic, Google, Retold
-from router.targets.speech import BROKEN, REASONS, Speech
+from router.targets.speech import BROKEN, REASONS, Bounds, Speech
 from router.targets.unpacking import Unpacker, Unreadable, unpacker
 from router.targets.verdict import verdict
 
@@ -233,10 +237,23 @@ class Library:
     """What it knows of each model. Of one of Ollama's that it does not know it asks the server, on the loop and blocking it."""
     timeout: Callable[..., object]
     """`httpx.Timeout`: the one form in which it takes a limit for connecting alone."""
+    supported: Callable[..., list[str] | None]
+    """Parameters that a model takes, as it thinks: it drops the others."""
     errors: tuple[type[BaseException], ...]
     """What it raises: its own errors and its clients', and those of Python that its readers let through."""
 
+    def dropped(self, model: str, arguments: Collection[str]) -> tuple[str, ...]:
+        """The question's parameters that it will not send to this model."""
+        provider, _, name = model.partition("/")
+        try:
+            known = self.supported(name, custom_llm_provider=provider)
+        except self.errors:
+            return ()
+        return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
 
+
+DROPPED = (*HINTS, "stop", "reasoning_effort", "max_tokens")
+"""Parameters of a question that LiteLLM leaves out where it thinks that the model does not take them."""
 PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
 
 
@@ -269,7 +286,11 @@ def _imported() -> Library:
     importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
     aiohttp: Any = importlib.import_module("aiohttp")
     return Library(
-        litellm.acompletion, litellm.model_cost, httpx.Timeout, (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError)
+        litellm.acompletion,
+        litellm.model_cost,
+        httpx.Timeout,
+        litellm.get_supported_openai_params,
+        (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError),
     )
 
 
@@ -416,59 +437,64 @@ ASKED = frozenset({"ollama", "ollama_chat"})
 """Providers of whose models LiteLLM asks the server, unless they are in its list."""
 
 
-def answer(name: str, declared: Declared, connect: float) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One question as LiteLLM is asked it: the arguments of its call, the parameters that are not among them, where we end the answer."""
+
+    arguments: dict[str, object]
+    omitted: tuple[str, ...]
+    bounds: Bounds
+
+
+def answer(name: str, declared: TargetConfig, connect: float, learned: Learned | None = None) -> Answer:
     """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's."""
-    provider = str(declared.model).partition("/")[0]
+    model = str(declared.model)
+    provider = model.partition("/")[0]
     fixed = _fixed(declared)
-    rules = rules_through_litellm(str(declared.model))
+    facts, learned = facts_of(declared), learned or Learned()
+    issuer = issued_by(name, model)
+    rules = rules_through_litellm(model)
 
     async def spoken(ask: Ask) -> Events:
         ask = fitted(ask, rules, name)
-        arguments: dict[str, object] = {**fixed, **ask.params.over(declared.params).given, "messages": completions.messages(ask)}
-        if ask.tools:
-            arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
-            if (choice := completions.choice(ask)) is not None:
-                arguments["tool_choice"] = choice
-        if any(part.remote for message in ask.messages for part in message.parts if isinstance(part, File)):
-            raise TargetRefused(name, "file_address")  # for some providers it would fetch the file itself, from in here
+        if has_address(ask):
+            raise TargetRefused(name, FILE_ADDRESS)  # for some providers it would fetch the file itself, from in here
         lane = await _library_for(name)
         if provider in ASKED:
-            lane.prices.setdefault(str(declared.model), {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
+            lane.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
-        arguments["timeout"] = lane.timeout(None, connect=connect)
+        fixed["timeout"] = lane.timeout(None, connect=connect)
         CONNECT.set(connect)
-        TOLD.set(told := [])
-        try:
-            stream = await lane.acompletion(**arguments)
-        except lane.errors as error:
-            raise translated(name, error) from None
-        speech = Speech(name, issued_by(name, str(declared.model)))
-        hear = Hearing(stream, speech, told)
-        try:
-            yield Start(name, str(declared.model))
-            async for chunk in stream:
-                hear(chunk)
-                for event in speech.take():
-                    yield event
-                if getattr(chunk, "usage", None) and speech.finished:
-                    break  # it is the last one: what it would do yet is to log it, for nobody
-            for event in speech.end():
-                yield event
-        except lane.errors as error:
-            raised = translated(name, error)
-            if provider in ASKED and type(raised) is TargetRefused:
-                raised = TargetDown(name, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
-            raise hear.told(raised) from None
-        except TargetError as error:
-            raise hear.told(error) from None
-        finally:
-            # Without this, a cancelled reader leaves the provider's connection open.
-            await stream.aclose()
+        pupil = Pupil(name, facts, learned)
+        begun = False
+        while not begun:
+            check_answerable(name, pupil.facts, ask)
+            form = _form(fixed, ask, ask.params.over(declared.params), pupil.facts)
+            speech = Speech(name, issuer)
+            speech.bound(form.bounds)
+            TOLD.set(told := [])
+            hear = Hearing(speech, told)
+            try:
+                async with aclosing(_heard(lane, form, hear)) as events:
+                    async for event in events:
+                        if not begun:
+                            begun = True
+                            omitted = (*form.omitted, *lane.dropped(model, form.arguments))
+                            omitted += tuple(one for one in pupil.learned if one not in omitted)
+                            pupil.answered()
+                            yield Start(name, model, omitted=omitted)
+                        yield event
+            except lane.errors as error:
+                # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
+                if begun or not pupil.refused(*_said(error), form.arguments):
+                    raise hear.told(_raised(name, provider, error, hear)) from None
+            except TargetError as error:
+                raise hear.told(error) from None
 
     return spoken
 
 
-def _fixed(declared: Declared) -> dict[str, object]:
+def _fixed(declared: TargetConfig) -> dict[str, object]:
     """The arguments that every call of a target has."""
     fixed: dict[str, object] = {
         "model": str(declared.model),
@@ -491,6 +517,54 @@ def _fixed(declared: Declared) -> dict[str, object]:
     return fixed
 
 
+def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts) -> Form:
+    fitted = fit(facts, params)
+    arguments: dict[str, object] = {**fixed, **fitted.hints, "messages": completions.messages(ask)}
+    if fitted.effort is not None:
+        arguments["reasoning_effort"] = fitted.effort
+    if fitted.max_tokens is not None and facts.limit != "none":
+        arguments["max_tokens"] = fitted.max_tokens  # LiteLLM knows what each model calls it
+    if fitted.stop:
+        arguments["stop"] = list(fitted.stop)
+    if ask.tools:
+        arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
+        if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
+            arguments["tool_choice"] = choice
+    return Form(arguments, fitted.omitted, fitted.bounds(facts))
+
+
+async def _heard(lane: Library, form: Form, hear: "Hearing") -> Events:
+    """What one call says. Raises LiteLLM's own errors."""
+    hear.stream = stream = await lane.acompletion(**form.arguments)
+    speech = hear.speech
+    try:
+        async for chunk in stream:
+            hear(chunk)
+            for event in speech.take():
+                yield event
+            if speech.cut or (getattr(chunk, "usage", None) and speech.finished):
+                break  # the last one: what it would do yet is to log it, for nobody
+        for event in speech.end():
+            yield event
+    finally:
+        # Without this, a cancelled reader leaves the provider's connection open.
+        await stream.aclose()
+
+
+def _raised(target: str, provider: str, error: BaseException, hear: "Hearing") -> TargetError:
+    """The error of a call."""
+    raised = translated(target, error)
+    if provider in ASKED and type(raised) is TargetRefused and hear.stream is not None:
+        return TargetDown(target, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
+    return raised
+
+
+def _said(error: BaseException) -> tuple[int, str]:
+    """The status and the words of a refusal."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else 0, str(error)
+
+
 THEIRS = ("srvtoolu_", "mcptoolu_")
 """How the ids of calls begin that Anthropic has made and answered itself."""
 
@@ -500,16 +574,17 @@ class Hearing:
     may as well have been cut off); and so are calls of tools that the provider runs itself.
     """
 
-    def __init__(self, stream: Stream, speech: Speech, told: Sequence[Retold] = ()) -> None:
-        self._stream = stream
+    def __init__(self, speech: Speech, told: Sequence[Retold] = ()) -> None:
+        self.speech = speech
         self._told = told
-        self._speech = speech
+        self.stream: Stream | None = None
+        """None until the provider was asked."""
         self._foreign: set[int] = set()
 
     def __call__(self, chunk: Any) -> None:
         """One chunk."""
-        speech = self._speech
-        if (usage := getattr(chunk, "usage", None)) and any(getattr(one, "usage", None) for one in self._stream.chunks):
+        speech = self.speech
+        if (usage := getattr(chunk, "usage", None)) and any(getattr(one, "usage", None) for one in self._chunks):
             speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
         for choice in chunk.choices[:1]:
             delta = choice.delta
@@ -526,27 +601,32 @@ class Hearing:
 
     def told(self, error: TargetError) -> TargetError:
         """The error, with what the answer had cost. LiteLLM keeps the counts it has read to itself until the end."""
-        for usage in [usage for one in self._stream.chunks if (usage := getattr(one, "usage", None))][-1:]:
+        for usage in [usage for one in self._chunks if (usage := getattr(one, "usage", None))][-1:]:
             error.used = (usage.prompt_tokens or 0, usage.completion_tokens or 0)
         return error
+
+    @property
+    def _chunks(self) -> Sequence[Any]:
+        return self.stream.chunks if self.stream is not None else ()
 
     def _call(self, call: Any) -> None:
         index = call.index or 0
         if call.id:
             (self._foreign.add if call.id.startswith(THEIRS) else self._foreign.discard)(index)
         if index not in self._foreign:
-            self._speech.call(index, call.id or "", call.function.name or "", call.function.arguments or "")
+            self.speech.call(index, call.id or "", call.function.name or "", call.function.arguments or "")
 
     def _finish(self, reason: str) -> None:
-        told = self._stream.received_finish_reason or self._stream.intermittent_finish_reason
+        assert self.stream is not None
+        told = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
         own = next((one.reason for one in reversed(self._told) if one.reason), None)
         if told and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
-            self._speech.finish(own)  # LiteLLM calls it stop, or a limit
+            self.speech.finish(own)  # LiteLLM calls it stop, or a limit
         elif told and told.lower() in BROKEN:
-            self._speech.finish(told)
+            self.speech.finish(told)
         elif told:
             # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
-            self._speech.finish("stop" if reason == "tool_calls" else reason)
+            self.speech.finish("stop" if reason == "tool_calls" else reason)
 
 
 def translated(target: str, error: BaseException) -> TargetError:

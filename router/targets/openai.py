@@ -12,14 +12,18 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from router.chat import Ask, Json
-from router.config.declaration import Target as Declared
+from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import completions, http
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
+from router.targets.facts import Facts, facts_of
+from router.targets.fit import Fitted, check_answerable, fit
+from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
+from router.targets.learned import Learned, Pupil
 from router.targets.providers import PROVIDERS, Provider, rules_of, variable
 from router.targets.speech import Speech, tokens
 
@@ -101,12 +105,12 @@ class Chunk(msgspec.Struct):
 DECODE = msgspec.json.Decoder(Chunk)
 
 
-def serves(declared: Declared) -> bool:
+def serves(declared: TargetConfig) -> bool:
     """Whether this lane serves a target: its provider is in the table, and nothing asks for the other lane."""
     return declared.via is None and str(declared.model).partition("/")[0] in PROVIDERS
 
 
-def answer(name: str, declared: Declared, connect: float, connections: Connections) -> Answer:
+def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
     """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its address or key is missing."""
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
@@ -116,21 +120,26 @@ def answer(name: str, declared: Declared, connect: float, connections: Connectio
     bearer = "Bearer " if provider.header == "authorization" else ""
     headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
     endpoint = connections.endpoint(url, headers, connect)
-    fixed: dict[str, Json] = {"model": model, "stream": True}
-    if provider.counts:
-        fixed["stream_options"] = {"include_usage": True}
-
+    facts, learned = facts_of(declared), learned or Learned()
     start = Start(name, str(declared.model))
     rules = rules_of(prefix, model, own=declared.api_base is not None)
 
     def spoken(ask: Ask) -> Events:
-        body = msgspec.json.encode(_request(fitted(ask, rules, name), declared, prefix, model, fixed))
-        return http.answered(start, connections, endpoint, body, lambda speech: Reader(name, speech))
+        params = ask.params.over(declared.params)
+        ask = fitted(ask, rules, name)
+
+        def prepare(known: Facts) -> Prepared:
+            check_answerable(name, known, ask)
+            fits = fit(known, params)
+            body = _request(ask, fits, known, provider, model)
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech), fits.omitted, fits.bounds(known))
+
+        return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 
     return spoken
 
 
-def _address(declared: Declared, provider: Provider, prefix: str) -> str:
+def _address(declared: TargetConfig, provider: Provider, prefix: str) -> str:
     base = str(declared.api_base or provider.base)
     if not base:
         raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
@@ -141,7 +150,7 @@ AZURE_VERSION = "2024-10-21"
 """The newest of Azure's dated versions that is no preview; its surface that comes after them, `/openai/v1`, needs none."""
 
 
-def _azure(declared: Declared, model: str) -> str:
+def _azure(declared: TargetConfig, model: str) -> str:
     """Where a deployment of Azure's answers: its own path, or that of the newer surface, which looks into the body."""
     base = str(declared.api_base or "")
     if not base:
@@ -155,25 +164,21 @@ def _azure(declared: Declared, model: str) -> str:
     return endpoint_of(base, COMPLETIONS, within=within, query=f"api-version={version or AZURE_VERSION}")
 
 
-REASONS_ALONE = ("o1", "o3", "o4", "gpt-5")
-"""OpenAI's models that think: they take max_completion_tokens, and no sampling parameters."""
-
-
-def _request(ask: Ask, declared: Declared, prefix: str, model: str, fixed: dict[str, Json]) -> dict[str, Json]:
-    given = ask.params.over(declared.params).given
-    for name in PROVIDERS[prefix].lacks:
-        given.pop(name, None)
-    if prefix == "ollama_chat" and given.get("reasoning_effort") == "minimal":
-        given["reasoning_effort"] = "low"  # it knows high, medium, low and none, and refuses the rest
-    if prefix in ("azure", "openai") and model.startswith(REASONS_ALONE):
-        if (most := given.pop("max_tokens", None)) is not None:
-            given["max_completion_tokens"] = most
-        for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"):
-            given.pop(name, None)
-    made: dict[str, Json] = {**fixed, **given, "messages": completions.messages(ask)}
+def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
+    made: dict[str, Json] = {"model": model, "stream": True}
+    if facts.stream_options:
+        made["stream_options"] = {"include_usage": True}
+    made |= {provider.names.get(name, name): value for name, value in fitted.hints.items()}
+    if fitted.effort is not None:
+        made["reasoning_effort"] = fitted.effort
+    if fitted.max_tokens is not None and facts.limit != "none":
+        made[facts.limit] = fitted.max_tokens
+    if fitted.stop:
+        made["stop"] = list(fitted.stop)
+    made["messages"] = completions.messages(ask)
     if ask.tools:
         made["tools"] = [completions.tool(spec) for spec in ask.tools]
-        if (choice := completions.choice(ask)) is not None:
+        if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             made["tool_choice"] = choice
     return made
 

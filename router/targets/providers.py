@@ -1,7 +1,8 @@
 """Providers whose wire we read directly: LiteLLM's prefix → where they are, and how their dialect differs."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from router.targets import conversation as rule
 from router.targets.conversation import Rule
@@ -18,6 +19,7 @@ class Provider:
     header: where the key goes; in `authorization` it stands after `Bearer`
     key: the variable that commonly holds it, where that is not the prefix and `_API_KEY`
     lacks: parameters it does not know; they are left out
+    names: parameters that it calls otherwise
     """
 
     base: str
@@ -27,14 +29,16 @@ class Provider:
     header: str = "authorization"
     key: str = ""
     lacks: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 EFFORT = frozenset({"reasoning_effort"})
+PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 
 PROVIDERS = {
     "openai": Provider("https://api.openai.com/v1"),
     "azure": Provider("", header="api-key"),
-    "cerebras": Provider("https://api.cerebras.ai/v1"),
+    "cerebras": Provider("https://api.cerebras.ai/v1", lacks=PENALTIES),
     "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1"),
     "deepinfra": Provider("https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}),
     "deepseek": Provider("https://api.deepseek.com/v1"),
@@ -45,15 +49,15 @@ PROVIDERS = {
     "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT),
     "llamafile": Provider("http://127.0.0.1:8080/v1", keyless=True),
     "lm_studio": Provider("http://127.0.0.1:1234/v1", keyless=True),
-    "mistral": Provider("https://api.mistral.ai/v1", counts=False),
-    "moonshot": Provider("https://api.moonshot.ai/v1", lacks=EFFORT),
+    "mistral": Provider("https://api.mistral.ai/v1", counts=False, names={"seed": "random_seed"}),
+    "moonshot": Provider("https://api.moonshot.ai/v1"),
     "nebius": Provider("https://api.studio.nebius.ai/v1", lacks=EFFORT),
     "novita": Provider("https://api.novita.ai/v3/openai", lacks=EFFORT),
     "nscale": Provider("https://inference.api.nscale.com/v1", counts=False, lacks=EFFORT | {"seed"}),
     "nvidia_nim": Provider("https://integrate.api.nvidia.com/v1", counts=False, lacks=EFFORT),
     "ollama_chat": Provider("http://127.0.0.1:11434/v1", path="/v1", keyless=True),
     "openrouter": Provider("https://openrouter.ai/api/v1"),
-    "perplexity": Provider("https://api.perplexity.ai", counts=False),
+    "perplexity": Provider("https://api.perplexity.ai", counts=False, lacks=frozenset({"seed", "stop"})),
     "sambanova": Provider("https://api.sambanova.ai/v1", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
     "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),
     "together_ai": Provider("https://api.together.xyz/v1"),

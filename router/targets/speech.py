@@ -8,11 +8,11 @@ import itertools
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from router.chat import ESCAPED, Json, JsonObject, ReasoningState, deeper, mended, whole
+from router.chat import ESCAPED, Json, JsonObject, ReasoningState, deeper, finite, mended, no_constant, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
 
@@ -125,10 +125,56 @@ class Opening:
         return piece[: len(piece) - kept], ""
 
 
+BYTES_OF_A_TOKEN = 4
 MAX_STATES = 256
 """Reasoning states of one model call."""
 MAX_STATE = 4 * 1024 * 1024
 """Characters of all of them together. A provider that sends more gets none of them back."""
+
+
+class Cutter:
+    """Ends a text where one of these texts begins, for a model that takes no `stop`."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+        """What may be the beginning of one."""
+        self.over = False
+
+    def feed(self, piece: str) -> str:
+        """What of the text is certain to come before any of them."""
+        piece, self._held = self._held + piece, ""
+        found = [at for stop in self._stops if (at := piece.find(stop)) >= 0]
+        if found:
+            self.over = True
+            return piece[: min(found)]
+        longest = max(map(len, self._stops)) - 1
+        kept = next(
+            (size for size in range(min(longest, len(piece)), 0, -1) if any(stop.startswith(piece[-size:]) for stop in self._stops)), 0
+        )
+        self._held = piece[len(piece) - kept :]
+        return piece[: len(piece) - kept]
+
+    def end(self) -> str:
+        """What is left: the text is over without them."""
+        held, self._held = self._held, ""
+        return held
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where we end an answer ourselves, because its model cannot be told to.
+
+    stops: texts that end it
+    tokens: the most that it may have, estimated at four bytes each; None where the model was told
+    """
+
+    stops: tuple[str, ...] = ()
+    tokens: int | None = None
+
+
+UNBOUND = Bounds()
+"""The provider ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +215,11 @@ class Speech:
 
     def __init__(self, target: str, issuer: str = "") -> None:
         self.target = target
+        self._cutter: Cutter | None = None
+        self._left: int | None = None
+        """Bytes that the answer may still have; None where its provider counts."""
+        self.cut = False
+        """Whether we ended the answer: nothing more of it is read."""
         self._issuer = issuer
         self._states: list[Marked] = []
         self._written = 0
@@ -191,6 +242,11 @@ class Speech:
         self.finished = False
         """Whether the provider said why it ends: what it says after that does not count."""
 
+    def bound(self, bounds: Bounds) -> None:
+        """End the answer at these bounds."""
+        self._cutter = Cutter(bounds.stops) if bounds.stops else None
+        self._left = None if bounds.tokens is None else bounds.tokens * BYTES_OF_A_TOKEN
+
     def take(self) -> list[Event]:
         """The events of what was fed since the last time."""
         self._close_run()
@@ -200,10 +256,34 @@ class Speech:
     def _close_run(self) -> None:
         if self._run:
             piece = "".join(self._run)
-            self._events.append(self._kind(piece))
             self._run.clear()
+            if self._cutter is not None or self._left is not None:
+                piece = "" if self.cut else self._bounded(piece)
+            if piece:
+                self._events.append(self._kind(piece))
             if self._kind is Text:
                 self._written += len(piece)
+
+    def _bounded(self, piece: str) -> str:
+        """What of a piece the answer may still have."""
+        if self._cutter is not None and self._kind is Text:
+            piece = self._cutter.feed(piece)
+            if self._cutter.over:
+                self._cut("stop")
+        if self._left is not None:
+            encoded = piece.encode()
+            if len(encoded) > self._left:
+                piece = encoded[: self._left].decode(errors="ignore")
+                self._cut("length")
+            self._left -= min(len(encoded), self._left)
+        return piece
+
+    def _cut(self, reason: str) -> None:
+        if not self.cut:
+            self.cut = True
+            self._reason = reason
+            self.finished = True
+            self._calls.clear()
 
     def _extend_run(self, kind: type[Text | Thought], piece: str) -> None:
         if kind is not self._kind:
@@ -363,6 +443,9 @@ class Speech:
                 self._extend_run(Text, rest)
         if self._opening is not None:
             self._settled(self._opening)
+        self._close_run()
+        if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
+            self._events.append(Text(rest))
         yield from self.take()
         if self._reason is None or self._reason.lower() in BROKEN:
             raise TargetDown(self.target, "cut")
@@ -429,7 +512,7 @@ def _called(pending: Pending) -> ToolCall:
 def _arguments(written: str) -> JsonObject | None:
     """Arguments as an object; None where they are no whole one."""
     try:
-        value: object = json.loads(written, parse_constant=_no_constant)
+        value: object = json.loads(written, parse_float=finite, parse_constant=no_constant)
     except (ValueError, RecursionError):
         return None
     return {} if value is None else cast("JsonObject", value) if isinstance(value, dict) else None
@@ -445,7 +528,3 @@ def _last(parts: list[str]) -> JsonObject | None:
             begun = ["".join(parts[one:after]).strip() for one, after in itertools.pairwise(one for one in starts if one <= at)]
             return value if rest.startswith("".join(parts[:at]).strip()) or all(map(rest.startswith, begun)) else None
     return None
-
-
-def _no_constant(word: str) -> None:
-    raise ValueError(word)

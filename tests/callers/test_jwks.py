@@ -41,6 +41,8 @@ class Known:
 
     issuer: Issuer = field(default_factory=Issuer)
     now: float = 1000.0
+    again: float = -1.0
+    """Seconds after which they may be fetched again, as was said last."""
 
     def __post_init__(self) -> None:
         self.jwks = Jwks("https://login.example.com/jwks.json", self.issuer.fetch, lambda: self.now)
@@ -51,7 +53,8 @@ class Known:
 
     async def newer(self) -> list[object]:
         """The ids of the keys after one was not among them."""
-        return [one["kid"] for one in await self.jwks.newer(await self.jwks.listed())]
+        listed, self.again = await self.jwks.newer(await self.jwks.listed(), self.now)
+        return [one["kid"] for one in listed]
 
 
 async def test_keys_are_fetched_once_and_kept() -> None:
@@ -93,6 +96,27 @@ async def test_an_unknown_key_is_looked_for_and_not_too_often() -> None:
     for _ in range(100):
         await known.newer()
     assert known.issuer.asked == 2
+
+
+async def test_unknown_key_is_unverifiable_until_the_issuer_was_asked() -> None:
+    """How long it takes until that may be; 0 once the issuer has given its keys since the token came."""
+    known = Known()
+    await known.kids()
+    known.now += 10
+    assert (await known.newer(), known.again) == (["one"], AGAIN - 10)
+    known.now += AGAIN
+    assert (await known.newer(), known.again) == (["one"], 0)
+    known.now += AGAIN
+    known.issuer.says = OSError("away")
+    assert (await known.newer(), known.again) == (["one"], AGAIN)
+    known.now += AGAIN - 0.1
+    assert (await known.newer(), known.again) == (["one"], SOON)
+    known.issuer.says, known.issuer.hold = TWO, asyncio.Event()
+    known.now += 0.2
+    both = [asyncio.create_task(known.jwks.newer(await known.jwks.listed(), known.now)) for _ in range(2)]
+    await asyncio.sleep(0)
+    known.issuer.hold.set()
+    assert [(listed[0]["kid"], again) for listed, again in await asyncio.gather(*both)] == [("two", 0)] * 2
 
 
 @pytest.mark.parametrize("says", [OSError("no"), b"<html>", b'{"keys": 5}', b"[" * 5000, b"\xff", {"keys": [5]}])

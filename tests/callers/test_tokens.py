@@ -13,7 +13,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from router.callers.jwks import Fixed, Listed
+from router.callers.jwks import AGAIN, Fixed, Jwks, Listed
 from router.callers.tokens import MOST, Tokens, usable
 from router.config.declaration import Jwt
 from router.config.values import KeySet, Secret
@@ -210,6 +210,36 @@ async def test_without_any_key_nobody_can_tell() -> None:
     """That is not the caller's fault: 503, and nobody is let in."""
     with pytest.raises(Unverifiable):
         await issuer().caller(signed(GOOD))
+
+
+async def test_unknown_key_is_unverifiable_while_the_issuer_cannot_be_asked() -> None:
+    """A token whose key the issuer may have made since is neither good nor bad: 503 with the time until that can be told."""
+    now, says = [1000.0], [public(OTHER)]
+
+    async def fetch(_: str, most: int) -> bytes:
+        if not says:
+            raise OSError
+        return json.dumps({"keys": list(says[0])}).encode()
+
+    declared = Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=("RS256",), jwks=KeySet("https://login.example.com/jwks.json"))
+    tokens = Tokens(declared, Jwks("https://login.example.com/jwks.json", fetch, lambda: now[0]), lambda: NOW)
+    with pytest.raises(Unauthorized):  # fetched for it, and without it
+        await tokens.caller(signed(GOOD))
+    now[0] += 1
+    with pytest.raises(Unverifiable) as caught:  # fetched a moment before it came
+        await tokens.caller(signed(GOOD))
+    assert caught.value.retry_after == AGAIN - 1
+    now[0] += AGAIN
+    with pytest.raises(Unauthorized):  # fetched for it, and still without it
+        await tokens.caller(signed(GOOD))
+    kept = says.pop()
+    now[0] += AGAIN
+    with pytest.raises(Unverifiable) as caught:  # the issuer is away
+        await tokens.caller(signed(GOOD))
+    assert caught.value.retry_after == AGAIN
+    says.append((*kept, *public(RSA)))
+    now[0] += AGAIN
+    assert (await tokens.caller(signed(GOOD))).name == "user-1"
 
 
 CLAIMED: list[tuple[object, set[str]]] = [

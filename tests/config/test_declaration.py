@@ -251,7 +251,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     ),
     "an origin with a path": (
         more("server: {cors: {origins: [http://localhost:3000/]}}"),
-        "routes.yaml:5:27: `http://localhost:3000/` is not an origin: write scheme and host without a path, e.g. https://chat.example.com",
+        "routes.yaml:5:27: `http://localhost:3000/` is not an origin: write http://localhost:3000",
     ),
     "an origin with a password": (
         more("server: {cors: {origins: ['https://me:pw@host']}}"),
@@ -259,7 +259,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     ),
     "an origin with an open bracket": (
         more("server: {cors: {origins: ['http://[x']}}"),
-        "routes.yaml:5:27: this is no origin such as http://localhost:3000",
+        "routes.yaml:5:27: `http://[x` is not an origin: write scheme and host without a path, e.g. https://chat.example.com",
     ),
     "one origin, no list": (
         more("server: {cors: {origins: http://localhost}}"),
@@ -300,11 +300,11 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     ),
     "an address with a password": (
         target("{model: openai/x, api_base: 'https://u:p@h/v1'}"),
-        "routes.yaml:2:34: a secret does not belong in an address, where logs and errors show it: use `api_key`",
+        "routes.yaml:2:34: a secret does not belong in an address, where logs and errors show it: use `api_key`, or `token` for an MCP server or a collector",
     ),
     "an address with a key": (
         target("{model: openai/x, api_base: 'https://h/v1?api_key=k'}"),
-        "routes.yaml:2:34: a secret does not belong in an address, where logs and errors show it: use `api_key`",
+        "routes.yaml:2:34: a secret (…key=) does not belong in an address, where logs and errors show it: use `api_key`, or `token` for an MCP server or a collector",
     ),
     "a Redis without its scheme": (
         more("server: {redis: 'localhost:6379'}"),

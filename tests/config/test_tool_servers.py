@@ -35,10 +35,25 @@ def test_an_address_and_a_command_stand_among_the_tool_sets(workspace: Workspace
 
 
 @pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        ("https://mcp.example.com/mcp?tenant=acme#x", "https://mcp.example.com/mcp"),
+        ("https://${HOST:-mcp.example.com}/mcp?tenant=acme", "https://${HOST:-mcp.example.com}/mcp"),
+        ("${NOWHERE:-https://mcp.example.com/mcp?tenant=acme}", "${NOWHERE:-https://mcp.example.com/mcp?tenant=acme}"),
+    ],
+)
+def test_label_of_a_server_has_no_query(workspace: Workspace, written: str, label: str) -> None:
+    """Logs, metrics and pages show host and path of what is written."""
+    workspace.write("routes.yaml", routes("a: {script: demo}", f"targets: [a]\n    tools: [{{mcp: '{written}'}}]"))
+    [server] = workspace.build().routes["chat-model"].declared.tool_servers
+    assert server.label == label
+
+
+@pytest.mark.parametrize(
     ("tools", "complaint"),
     [
         ("[{mcp: ftp://host}]", "this is not a web address"),
-        ("[{mcp: 'https://host/mcp?api_key=abc'}]", "a secret does not belong in an address"),
+        ("[{mcp: 'https://host/mcp?api_key=abc'}]", "a secret (…key=) does not belong in an address"),
         ("[{mcp: []}]", "an MCP server is an address, or a command"),
         ("[{mcp: [npx], token: '${T:-x}'}]", "a command is shown no `token`"),
         ("[{mcp: 'https://host', env: {A: b}}]", "only a command has an `env`"),

@@ -1,7 +1,10 @@
 """The image's recipe, read and linted. No container is built here: that takes a daemon and a registry."""
 
+import asyncio
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +34,35 @@ def test_the_image_ends_without_root() -> None:
     assert [instruction for instruction, _ in final].index("USER") > max(
         i for i, (instruction, _) in enumerate(final) if instruction == "COPY"
     )
+
+
+def test_base_images_are_pinned_by_digest() -> None:
+    """Both stages stand on the same bytes, whatever a tag is moved to."""
+    bases = {rest.split()[0] for instruction, rest in _instructions() if instruction == "FROM"}
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+@sha256:[0-9a-f]{64}", bases.pop())
+
+
+async def test_pins_are_renewed_by_one_command(tmp_path: Path) -> None:
+    """`make pins` writes the digest that each tag has now, and leaves all else as it is."""
+    digest = "sha256:" + "5" * 64
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "buildx imagetools inspect" ] && echo {digest}\n')
+    docker.chmod(0o755)
+    for name in ("Makefile", "Dockerfile", "deploy/compose.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    process = await asyncio.create_subprocess_exec(
+        "make", "-s", "-C", str(tmp_path), "pins", env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, stdout=subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    assert len(said.splitlines()) == 3
+    for name in ("Dockerfile", "deploy/compose.yaml"):
+        pinned = re.compile(r"sha256:[0-9a-f]{64}")
+        now, before = (tmp_path / name).read_text(), (ROOT / name).read_text()
+        assert set(pinned.findall(now)) == {digest}
+        assert pinned.sub("", now) == pinned.sub("", before)
 
 
 def test_hadolint_finds_nothing_to_say(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -10,7 +10,7 @@ from router.config.limits import Limit
 from router.config.rates import Rate
 from router.errors import TooMany
 from router.events import Usage
-from router.quotas import Local, Quota, Spent, Window
+from router.quotas import Local, Quota, Spent, Window, local
 
 
 @dataclass
@@ -174,3 +174,20 @@ async def test_a_refused_request_holds_no_place(clock: Clock) -> None:
         with pytest.raises(TooMany) as caught:
             await quota.admit("x")
         assert caught.value.limit == "requests"
+
+
+async def test_addresses_are_kept_up_to_a_bound(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of addresses lets the one go that was used longest ago; counts of routes and callers stay."""
+    monkeypatch.setattr(local, "MAX_ADDRESSES", 100)
+    store = Local(clock)
+    limit = Limit(requests=Rate(1, 3600), tokens=Rate(1, 3600), per="ip")
+    addresses, callers = Quota("route:a", limit, store), Quota("route:b", replace(limit, per="key"), store)
+    (await callers.admit("alice")).settle(Usage(1, 1), None)
+    for number in range(1000):
+        (await addresses.admit(f"flood {number}")).settle(Usage(1, 1), None)
+        with pytest.raises(TooMany):
+            await addresses.admit(f"flood {number}")
+    assert len(store) <= 2 * (100 + 1) + 2
+    with pytest.raises(TooMany):
+        await callers.admit("alice")
+    await addresses.admit("flood 0")

@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 
-from router.chat import Ask, Call, Choice, File, Message, Params, Result, ToolSpec
+from router.chat import Ask, Call, Choice, File, Json, Message, Params, Result, ToolSpec
 from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
-from router.targets import Connections, anthropic
+from router.targets import Connections, anthropic, facts_of
 from tests.provider import Reply, error, joined, provider
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
-START = Start("a", "anthropic/claude-x")
-MODEL = Declared(model=Name("anthropic/claude-x"), api_key=Secret("sk-a"))
+START = Start("a", "anthropic/claude-haiku-4-5")
+MODEL = Declared(model=Name("anthropic/claude-haiku-4-5"), api_key=Secret("sk-a"))
 
 
 def declared(base: str) -> Declared:
     """A target at this address."""
-    return Declared(model=Name("anthropic/claude-x"), api_base=base, api_key=Secret("sk-a"))
+    return Declared(model=Name("anthropic/claude-haiku-4-5"), api_base=base, api_key=Secret("sk-a"))
 
 
 async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
@@ -80,7 +80,7 @@ async def test_a_question_as_anthropic_gets_it() -> None:
     assert "authorization" not in fake.headers[0]
     assert fake.requests == [
         {
-            "model": "claude-x",
+            "model": "claude-haiku-4-5",
             "stream": True,
             "max_tokens": 8192,
             "system": "Be brief.\n\nAnd kind.",
@@ -109,19 +109,25 @@ async def test_a_question_as_anthropic_gets_it() -> None:
     ]
 
 
+def asked(ask: Ask) -> dict[str, Json]:
+    """The request that the model is sent."""
+    made, _ = anthropic.request(ask, ask.params, facts_of(MODEL), "claude-haiku-4-5")
+    return made
+
+
 def test_it_thinks_before_its_first_call() -> None:
     """With a budget on top of the limit, and no sampling parameters; not between calls, whose thoughts are not kept."""
     thinking = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="low", temperature=0, max_tokens=100))
-    made = anthropic.request(thinking, MODEL)
+    made = asked(thinking)
     assert made["thinking"] == {"type": "enabled", "budget_tokens": 1024}
     assert (made["max_tokens"], "temperature" in made) == (1124, False)
     called = thinking.with_messages(*HI.messages, Message("assistant", (Call("c", "t", {}),)), Message("tool", (Result("c", "t", 1),)))
-    assert "thinking" not in anthropic.request(called, MODEL)
+    assert "thinking" not in asked(called)
 
 
 async def test_the_model_is_told_as_anthropic_names_it() -> None:
     """In a stream and in a whole message: a name, or nothing."""
-    for named, told in (("claude-x-20260101", "claude-x-20260101"), ("two words", ""), (None, "")):
+    for named, told in (("claude-haiku-4-5-20251001", "claude-haiku-4-5-20251001"), ("two words", ""), (None, "")):
         begin = {"type": "message_start", "message": {"model": named}}
         whole = {"model": named, "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
         stream = Reply(said(begin, *block(0, {"type": "text", "text": "Hi"}), *END))
@@ -297,7 +303,7 @@ async def test_closing_early_closes_the_connection() -> None:
 def test_a_missing_key_is_told_at_load() -> None:
     """Not on the first question."""
     with pytest.raises(Misfit) as caught:
-        anthropic.answer("a", Declared(model=Name("anthropic/claude-x")), 3, Connections())
+        anthropic.answer("a", Declared(model=Name("anthropic/claude-haiku-4-5")), 3, Connections())
     assert caught.value.message == "anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`"
 
 
@@ -334,9 +340,9 @@ def test_files_as_the_provider_takes_them() -> None:
 def test_a_choice_of_tools(choice: Choice, said: dict[str, str] | None) -> None:
     """In its words; a model that must call a tool does not think, which it may not then."""
     ask = replace(HI, tools=(ToolSpec("look", "", {"type": "object"}),), choice=choice, params=Params(reasoning_effort="low"))
-    asked = anthropic.request(ask, MODEL)
-    assert asked.get("tool_choice") == said
-    assert ("thinking" in asked) == (choice.kind in ("auto", "none"))
+    made = asked(ask)
+    assert made.get("tool_choice") == said
+    assert ("thinking" in made) == (choice.kind in ("auto", "none"))
 
 
 async def test_a_cut_says_what_was_used() -> None:

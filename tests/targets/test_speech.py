@@ -73,6 +73,7 @@ CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
     "the name after the id": ([(0, "c1", "", ""), (0, "", "weather", '{"city":"北京"}')], [WEATHER]),
     "arguments that are no JSON": ([(0, "c1", "weather", '{"city":')], [ToolCall("c1", "weather", {}, '{"city":')]),
     "arguments that are a list": ([(0, "c1", "weather", "[1]")], [ToolCall("c1", "weather", {}, "[1]")]),
+    "arguments with a number beyond a float": ([(0, "c1", "weather", '{"a":1e999}')], [ToolCall("c1", "weather", {}, '{"a":1e999}')]),
     "arguments with NaN": ([(0, "c1", "weather", '{"a":NaN}')], [ToolCall("c1", "weather", {}, '{"a":NaN}')]),
     "arguments that are null": ([(0, "c2", "time", "null")], [TIME]),
     "a call without a name": ([(0, "c1", "", "{}")], []),

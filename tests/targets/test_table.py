@@ -5,29 +5,30 @@ import sys
 
 from router.config.declaration import Target as Declared
 from router.config.values import Name
-from router.targets import Connections, open_target, windows
+from router.targets import Connections, Learned, open_target
+from router.targets.table import about
 from tests.conftest import Workspace, routes, serving
 from tests.provider import Reply, error, provider, text
 
 
-async def test_the_table_knows_the_usual_models() -> None:
+def test_the_table_knows_the_usual_models() -> None:
     """With and without their provider in its own spelling; of others it says nothing."""
-    assert await windows.known("openai/gpt-4o") == 128_000
-    assert (await windows.known("anthropic/claude-sonnet-4-5") or 0) >= 200_000
-    assert await windows.known("groq/nothing-of-the-kind") is None
+    assert about("openai/gpt-4o").window == about("gpt-4o").window == 128_000
+    assert (about("anthropic/claude-sonnet-4-5").window or 0) >= 200_000
+    assert about("groq/nothing-of-the-kind").window is None
 
 
 async def test_what_is_declared_wins() -> None:
     """The operator knows better."""
-    opened = open_target("a", Declared(model=Name("ollama_chat/gpt-4o"), context_window=4000), 3, Connections())
+    opened = open_target("a", Declared(model=Name("ollama_chat/gpt-4o"), context_window=4000), 3, Connections(), Learned())
     assert await opened.reads() == 4000
-    script = open_target("demo", Declared(script="demo"), 3, Connections())
+    script = open_target("demo", Declared(script="demo"), 3, Connections(), Learned())
     assert (await script.reads() or 0) > 100_000_000
 
 
 def test_reading_the_table_does_not_import_the_library() -> None:
     """It takes four seconds, which nobody has who only has direct targets."""
-    code = "import asyncio, sys; from router.targets import windows; asyncio.run(windows.known('a/b')); print('litellm' in sys.modules)"
+    code = "import sys; from router.targets.table import about; about('a/b'); print('litellm' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout.strip() == "False"
 

@@ -1,0 +1,46 @@
+"""What an operator knows of a model better than any table: a target's `facts`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from router.chat import Effort
+from router.errors import Misfit
+
+Hint = Literal["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop", "reasoning_effort"]
+"""Parameters without which a question is still the same question: a model that refuses one is asked without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactsConfig:
+    """What a target's model accepts, where the table is wrong or does not know it. What is not given is as the table says.
+
+    refuses: parameters that it refuses; they are left out, `stop` is kept by cutting the answer
+    limit: what it calls the limit of an answer's length; none: it takes no limit, the answer is cut
+    thinking: how it is told to think: by effort, by a budget of tokens, adaptive, or none where it does not think
+    efforts: the efforts that it takes
+    tools: false where it takes no tools: a question with tools goes to the next target
+    forced_tools: false where it may not be made to call a tool
+    wire: the API that it is asked through: chat, or responses (openai/ and azure/)
+    prefill: whether it goes on from the assistant's last words
+    images: whether it reads images
+    documents: whether it reads PDF documents
+    schemas: whether it keeps to a JSON schema
+    max_output: tokens that it writes at most
+    """
+
+    refuses: tuple[Hint, ...] | None = None
+    limit: Literal["max_tokens", "max_completion_tokens", "none"] | None = None
+    thinking: Literal["none", "effort", "budget", "adaptive"] | None = None
+    efforts: tuple[Effort, ...] | None = None
+    tools: bool | None = None
+    forced_tools: bool | None = None
+    wire: Literal["chat", "responses"] | None = None
+    prefill: bool | None = None
+    images: bool | None = None
+    documents: bool | None = None
+    schemas: bool | None = None
+    max_output: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_output is not None and not 1 <= self.max_output <= 10_000_000:
+            raise Misfit("max_output must be from 1 to 10000000", "max_output")

@@ -1,0 +1,47 @@
+"""Secrets in addresses: which parameters of a query are one, going by their names."""
+
+import re
+from urllib.parse import parse_qsl
+
+SECRETS = (
+    "key",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "pwd",
+    "signature",
+    "sig",
+    "credential",
+    "subscription",
+    "code",
+    "auth",
+    "authorization",
+    "bearer",
+    "jwt",
+    "sas",
+)
+"""Words that end the name of a secret, or are a part of it: `api_key`, `subscription-key`, `accessToken`, `X-Amz-Signature`."""
+JOINED = ("apikey", "authkey", "accesskey", "sharedkey", "accesstoken", "authtoken", "clientsecret")
+PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def secret_in_query(query: str) -> str | None:
+    """Return the word that gives a secret away among the names of a query's parameters; None where none does.
+
+    Only the word is returned, from our own list: the name itself may hold what nobody should read.
+    """
+    for name, _ in parse_qsl(query, keep_blank_values=True, separator="&"):
+        parts = [part.lower() for part in PARTS.findall(name)]
+        for word in (*SECRETS, *JOINED):
+            if word in parts:
+                return word
+    return None
+
+
+QUERY = re.compile(r"""(://[^\s?#'"]*[?#])([^\s'"]+)""")
+
+
+def without_secret_queries(line: str) -> str:
+    """Return a line of a file without the queries of its addresses that hold a secret."""
+    return QUERY.sub(lambda hit: hit[1] + ("***" if secret_in_query(hit[2]) else hit[2]), line)

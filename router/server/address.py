@@ -1,0 +1,50 @@
+"""Client addresses: read from the connection and from `X-Forwarded-For`, and the networks that a limit counts them in."""
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Address = IPv4Address | IPv6Address
+HOP = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::\d{1,5})?")
+"""An address as proxies write it: Azure's add the port, and RFC 3986 puts brackets around IPv6."""
+SITE = 16
+"""How many times the limit of one /64 a whole /48 may use. A provider hands a customer a /64 at least and a /48 at most, which holds
+65,536 of them."""
+
+
+def client_address(peer: str, forwarded: Sequence[bytes], proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
+    """Return the peer, or where that is one of `proxies`, the last hop in `forwarded` (the values of `X-Forwarded-For`) that is not.
+
+    A hop that is not an address ends the walk: no proxy of ours wrote it. None where the peer has no address.
+    """
+    named = b",".join(forwarded).decode("latin-1").split(",") if forwarded else []
+    found: Address | None = None
+    for hop in (peer, *reversed(named)):
+        address = _read(hop.strip())
+        if address is None:
+            break
+        found = address
+        if not any(address in network for network in proxies):
+            break
+    return found
+
+
+def _read(hop: str) -> Address | None:
+    """The address of a hop, without its port, brackets and zone; IPv4 that is mapped into IPv6 as what it is."""
+    bare = HOP.fullmatch(hop)
+    try:
+        address = ip_address((bare[1] or bare[2]) if bare else hop)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or IPv6Address(int(address))
+    return address
+
+
+def counted(address: Address | None) -> list[tuple[str, int]]:
+    """Where a limit counts an address: names of networks, and how many times the limit each may use. The widest network comes first, so
+    that whoever is refused there leaves no further key behind.
+    """
+    if isinstance(address, IPv6Address):
+        return [(str(IPv6Network((address, length), strict=False)), times) for length, times in ((48, SITE), (64, 1))]
+    return [(str(address), 1)]

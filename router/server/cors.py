@@ -1,0 +1,108 @@
+"""Web pages of other origins: which of them may read answers (CORS), and a log line for one that may not."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from router.config.declaration import Cors
+from router.config.origin import origin as well_formed
+
+EXPOSED = (
+    "x-request-id",
+    "x-router-generation",
+    "x-router-target",
+    "x-router-attempts",
+    "x-router-cache",
+    "age",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+)
+"""Headers that a web page may read, beside those that it always may."""
+REMINDED = 60.0
+"""Seconds in which one origin is logged once."""
+MAX_REMINDED = 100
+"""Origins that are logged in that time. Anybody can make them up: a log is no place to count them."""
+MAX_ORIGIN = 300
+"""Characters of an origin that is logged: a host has 253 at most."""
+log = logging.getLogger("router.server")
+
+
+class RefusedOrigins:
+    """Logs origins that are refused, each once a minute. `clock`: seconds, as time.monotonic."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._logged: OrderedDict[str, float] = OrderedDict()
+        """When each was logged, oldest first."""
+
+    def note(self, origin: str) -> None:
+        """Log this origin, unless it was logged less than a minute ago or too many others were."""
+        now = self._clock()
+        while self._logged and now - next(iter(self._logged.values())) >= REMINDED:
+            self._logged.popitem(last=False)
+        shown = _shown(origin)
+        if shown in self._logged or len(self._logged) >= MAX_REMINDED:
+            return
+        self._logged[shown] = now
+        log.warning("origin refused", extra={"fields": {"origin": shown, "remedy": "server.cors.origins"}})
+
+
+def _shown(origin: str) -> str:
+    """The origin, if it is one: what else a client writes there is not logged."""
+    try:
+        return well_formed(origin) if len(origin) <= MAX_ORIGIN else "malformed"
+    except ValueError:
+        return "null" if origin == "null" else "malformed"
+
+
+class DeclaredOrigins(CORSMiddleware):
+    """The application for the pages of declared origins. They may call it where it has a private address, too: a browser that asks so
+    (`Access-Control-Request-Private-Network`) is answered yes for them alone.
+    """
+
+    def __init__(self, app: ASGIApp, declared: Cors, refused: RefusedOrigins) -> None:
+        super().__init__(
+            app,
+            allow_origins=declared.origins,
+            allow_credentials=True,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],
+            allow_private_network=True,
+            expose_headers=EXPOSED,
+        )
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if (given := _foreign(scope)) is not None and not self.is_allowed_origin(given):
+            self._refused.note(given)
+        if self.allow_origins:
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a preflight."""
+        response = super().preflight_response(request_headers)
+        if not self.is_allowed_origin(request_headers["origin"]):
+            del response.headers["access-control-allow-private-network"]
+        return response
+
+
+def _foreign(scope: Scope) -> str | None:
+    """The origin of another site's page that asks; None where none does. Browsers name a page's own origin in a POST, too."""
+    given = next((value for name, value in scope["headers"] if name == b"origin"), None)
+    if given is None:
+        return None
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    text = given.decode("latin-1")
+    if headers.get(b"sec-fetch-site") == b"same-origin" or text.partition("://")[2].encode() == headers.get(b"host", b""):
+        return None
+    return text

@@ -1,0 +1,70 @@
+"""`/docs`: Swagger UI over `/openapi.json`, from files of this machine alone.
+
+FastAPI's own page loads its scripts from a public server, which runs them with what the reader may do here.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'"
+"""Swagger UI's style sheet has its pictures in it, as `data:` addresses. Nothing inline runs, and nothing is evaluated."""
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Pointsman</title>
+<link rel="icon" href="docs/favicon.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<script src="docs/swagger-ui-bundle.js" defer></script>
+<script src="docs/start.js" defer></script>
+</head>
+<body><div id="page"></div></body>
+</html>
+"""
+START = """SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#page",
+  validatorUrl: null,
+  queryConfigEnabled: false,
+});
+"""
+FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
+"""Files of Swagger UI → their content type."""
+
+
+def docs() -> APIRouter:
+    """Return the page and its files. Addresses in it are relative: it works behind any prefix."""
+    router = APIRouter(prefix="/docs", include_in_schema=False)
+    folder = _assets()
+
+    @router.get("")
+    def page() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
+        return HTMLResponse(PAGE, headers={"content-security-policy": POLICY, "referrer-policy": "no-referrer"})
+
+    @router.get("/start.js")
+    def start() -> Response:  # pyright: ignore[reportUnusedFunction]
+        return Response(START, media_type="text/javascript")
+
+    for name, kind in FILES.items():
+        router.add_api_route(f"/{name}", _file(folder / name, kind), methods=["GET"])
+    return router
+
+
+def _file(path: Path, kind: str) -> Callable[[], FileResponse]:
+    def serve() -> FileResponse:
+        return FileResponse(path, media_type=kind)
+
+    return serve
+
+
+def _assets() -> Path:
+    """The folder with Swagger UI's files: in a package that holds little else, whose code is not run."""
+    found = find_spec("fastapi_offline")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "static"

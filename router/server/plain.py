@@ -1,0 +1,84 @@
+"""HTTP/1.1 alone: an offer to change to another protocol is passed over (RFC 9110, 7.8).
+
+Java's HTTP client offers HTTP/2 with every request over clear text, and some proxies do. httptools ends its reading at the headers of
+such a request, as if a change had been agreed to, and so its body would be lost.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import httptools
+
+OFFERS = (b"upgrade", b"http2-settings")
+"""Headers that are an offer, and the words in `Connection` that belong to them."""
+Header = tuple[bytes, bytes]
+
+
+class Reader(Protocol):
+    """What the parser reports to: a connection, with what it has read of the request's head."""
+
+    url: bytes
+    headers: list[Header]
+
+
+class PlainParser:
+    """A request parser that never leaves HTTP/1.1. Where a head makes an offer, it is read a second time without the offer: `reader` is
+    given that head alone, and passes over a head for which `should_upgrade` is true.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._parser = self._fresh()
+
+    def _fresh(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self._reader)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        return parser
+
+    def feed_data(self, data: bytes) -> None:
+        """Read on. HttpParserError where it is not HTTP."""
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                head = self._head()
+                self._parser = self._fresh()
+                self._parser.feed_data(head)
+                data = data[cast("int", offer.args[0]) :]
+            else:
+                return
+
+    def _head(self) -> bytes:
+        """The head that has just been read, without its offer."""
+        start = b"%b %b HTTP/%b" % (self._parser.get_method(), self._reader.url, self._parser.get_http_version().encode())
+        lines = [name + b": " + value for name, value in without_offer(self._reader.headers)]
+        return b"\r\n".join([start, *lines, b"", b""])
+
+    def should_upgrade(self) -> bool:
+        """Whether the head makes an offer."""
+        return self._parser.should_upgrade()
+
+    def should_keep_alive(self) -> bool:
+        """Whether the connection may stay open after the answer."""
+        return self._parser.should_keep_alive()
+
+    def get_method(self) -> bytes:
+        """The request's method."""
+        return self._parser.get_method()
+
+    def get_http_version(self) -> str:
+        """`1.1`, as a rule."""
+        return self._parser.get_http_version()
+
+
+def without_offer(headers: Sequence[Header]) -> list[Header]:
+    """The headers but for those that offer another protocol. `Connection` keeps its other words. Names are in lower case."""
+    kept: list[Header] = []
+    for name, value in headers:
+        if name == b"connection":
+            words = [word.strip() for word in value.split(b",")]
+            if left := [word for word in words if word and word.lower() not in OFFERS]:
+                kept.append((name, b", ".join(left)))
+        elif name not in OFFERS:
+            kept.append((name, value))
+    return kept

@@ -1,0 +1,13 @@
+"""Which web page makes a browser send a request, as the browser says it (Fetch Metadata, `Sec-Fetch-Site`)."""
+
+from starlette.types import Scope
+
+OWN = (b"none", b"same-origin")
+"""The reader's own doing, or a page of this server. `same-site` is not: it is another port of this machine, or another host of the
+operator's domain, and neither is this server.
+"""
+
+
+def from_another_site(scope: Scope) -> bool:
+    """Whether a page of another origin had a browser send this. What is no browser sends no such header."""
+    return any(value not in OWN for name, value in scope["headers"] if name == b"sec-fetch-site")

@@ -1,0 +1,300 @@
+"""What a model accepts and returns: which parameters, how it thinks, which API, how much it reads and writes, what it costs.
+
+    facts_of(declared) → Facts
+
+From LiteLLM's table, from the rules below for what the table does not say, and from what the operator declares, which stands over
+both. A model that the table does not know has the facts of the newest known one of its family and generation. One whose family is
+not known either is sent everything; what it refuses is learned when it does (learned.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Literal, cast, get_args
+
+from router.chat import Effort
+from router.config.declaration import Target as TargetConfig
+from router.config.limits import Price
+from router.targets.family import Family, parsed
+from router.targets.providers import PROVIDERS
+from router.targets.table import Entry, entries, nearest
+
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+"""From the least to the most."""
+SAMPLING = frozenset({"temperature", "top_p"})
+PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
+GATEWAYS = frozenset({"openrouter", "vercel_ai_gateway"})
+"""Providers that leave out by themselves what a model behind them does not take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What one model accepts and returns. None where nobody knows.
+
+    model: whose facts these are, by the table's name; empty where nothing is known
+    source: how they were found: the model itself, a sibling of the same family, or nobody knows it
+    refuses: parameters that it refuses always
+    refuses_thinking: parameters that it refuses while it thinks
+    warmest: the highest temperature that it takes
+    one_of_sampling: whether it takes either temperature or top_p, and not both
+    limit: what it calls the limit of an answer's length
+    thinking: how it is told to think
+    always_thinks: whether it cannot be told not to
+    efforts: those it takes; empty where that is not known
+    default_effort: the effort of a question that names none
+    responses: which questions only the Responses API answers
+    summaries: whether it summarises its reasoning, where it is asked through the Responses API
+    stream_options: whether it takes the wish to count tokens in a stream
+    """
+
+    model: str = ""
+    source: Literal["itself", "family", "unknown"] = "unknown"
+    refuses: frozenset[str] = frozenset()
+    refuses_thinking: frozenset[str] = frozenset()
+    warmest: float = 2.0
+    one_of_sampling: bool = False
+    limit: Literal["max_tokens", "max_completion_tokens", "none"] = "max_tokens"
+    thinking: Literal["none", "effort", "budget", "adaptive"] = "effort"
+    always_thinks: bool = False
+    efforts: tuple[Effort, ...] = ()
+    default_effort: Effort | Literal[""] = ""
+    tools: bool = True
+    forced_tools: bool = True
+    responses: Literal["never", "tools_while_thinking", "always"] = "never"
+    summaries: bool = True
+    stream_options: bool = True
+    prefill: bool = False
+    images: bool | None = None
+    documents: bool | None = None
+    schemas: bool | None = None
+    window: int | None = None
+    max_output: int | None = None
+    price: Price | None = None
+
+
+Rule = Callable[[Facts, Family, Entry, TargetConfig], Facts]
+"""What the models of one provider share that the table does not say."""
+
+
+def facts_of(declared: TargetConfig) -> Facts:
+    """The facts of a declared target. Blocks for 10 ms when the table is first read."""
+    provider = _provider(declared)
+    named = declared.base_model or str(declared.model).replace("/responses/", "/", 1)
+    model = named if "/" in named else f"{provider}/{named}"
+    known = entries()
+    found: str | None = next((one for one in _names(model) if one in known), None)
+    source: Literal["itself", "family", "unknown"] = "itself" if found else "family"
+    found = found or next((near for one in _names(model) if (near := nearest(one))), None)
+    entry = known[found] if found else Entry()
+    made = _listed(Facts(model=found or "", source=source if found else "unknown"), entry)
+    if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
+        made = replace(made, window=None, max_output=None, price=None)  # another size: it behaves alike, and costs what it costs
+    made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
+    if provider in PROVIDERS:
+        made = replace(made, refuses=made.refuses | PROVIDERS[provider].lacks, stream_options=PROVIDERS[provider].counts)
+    return _declared(made, declared)
+
+
+def _provider(declared: TargetConfig) -> str:
+    return str(declared.model).partition("/")[0]
+
+
+def _names(model: str) -> tuple[str, ...]:
+    """A model's names in the table. A deployment of Azure's is a model of OpenAI's."""
+    provider, _, name = model.partition("/")
+    return (model, f"openai/{name}") if provider == "azure" else (model,)
+
+
+def _listed(made: Facts, entry: Entry) -> Facts:
+    """What the table says."""
+    levels = entry.reasoning_effort_levels
+    efforts = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
+    default = entry.default_reasoning_effort
+    return replace(
+        made,
+        refuses=SAMPLING if entry.supports_sampling_params is False else frozenset[str](),
+        efforts=efforts,
+        default_effort=default if default in EFFORTS else "",
+        tools=entry.supports_function_calling is not False,
+        forced_tools=entry.supports_forced_tool_use is not False,
+        prefill=entry.supports_assistant_prefill is True,
+        images=_flag(entry.supports_vision),
+        documents=_flag(entry.supports_pdf_input),
+        schemas=_flag(entry.supports_response_schema),
+        window=entry.window,
+        max_output=entry.output,
+        price=entry.price,
+    )
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _levels(entry: Entry, *usual: Effort) -> tuple[Effort, ...]:
+    """The efforts that the table's flags allow, besides the usual ones."""
+    flags: dict[Effort, object] = {
+        "none": entry.supports_none_reasoning_effort,
+        "minimal": entry.supports_minimal_reasoning_effort,
+        "xhigh": entry.supports_xhigh_reasoning_effort,
+        "max": entry.supports_max_reasoning_effort,
+    }
+    return tuple(one for one in EFFORTS if one in usual or flags.get(one) is True)
+
+
+def _unruled(made: Facts, _: Family, entry: Entry, __: TargetConfig) -> Facts:
+    """Of a model that is known not to think nobody asks an effort."""
+    known = made.source != "unknown"
+    return replace(made, thinking="none") if known and entry.supports_reasoning is not True else made
+
+
+def _openai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+    """OpenAI's models. Those that think take neither sampling parameters nor `stop`, and call the limit max_completion_tokens; from
+    gpt-5.4 on they take tools on chat completions only while they do not think. The gpt-5-chat ones do not think.
+
+    Source: openai/openai-openapi#541; BerriAI/litellm#13714 and #34569; OpenAI's guide to reasoning models.
+    """
+    azure = _provider(declared) == "azure"
+    own = declared.api_base is not None and not azure
+    made = replace(made, limit="max_tokens" if own else "max_completion_tokens")
+    words, version = family.words, family.version
+    theirs = words[:1] in (("o",), ("gpt",)) and "oss" not in words and made.source != "unknown"
+    thinks = theirs and "chat" not in words and (words[0] == "o" or version[:1] >= (5,))
+    if not theirs:
+        return made
+    if not thinks:
+        return replace(made, thinking="none")
+    endpoints = entry.supported_endpoints
+    only_responses = entry.mode == "responses" or (isinstance(endpoints, list) and "/v1/chat/completions" not in endpoints)
+    efforts = made.efforts or _levels(entry, "low", "medium", "high")
+    refused = {"stop", *PENALTIES}
+    sampling_while_idle = "none" in efforts
+    return replace(
+        made,
+        limit="max_completion_tokens",
+        efforts=efforts,
+        always_thinks="none" not in efforts,
+        refuses=made.refuses | refused | (frozenset[str]() if sampling_while_idle else SAMPLING),
+        refuses_thinking=SAMPLING,
+        responses="always" if only_responses else "tools_while_thinking" if words[0] == "gpt" and version >= (5, 4) else "never",
+    )
+
+
+def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
+    """Claude. Up to 4.5 it thinks with a budget of tokens, from 4.6 on adaptively and by effort; from 4.1 on it takes either
+    temperature or top_p, from Opus 4.7 on neither. It refuses temperature and top_p while it thinks with a budget.
+
+    Source: Anthropic's guides to migration, to adaptive thinking and to effort.
+    """
+    thinks = entry.supports_reasoning is True or made.source == "unknown"
+    adaptive = entry.supports_adaptive_thinking is True
+    efforts = _levels(entry, "low", "medium", "high") if entry.supports_output_config is True else ()
+    return replace(
+        made,
+        refuses=made.refuses | PENALTIES | {"seed"},
+        refuses_thinking=SAMPLING,
+        warmest=1.0,
+        one_of_sampling=family.version >= (4, 1) or made.source == "unknown",
+        thinking="adaptive" if adaptive else "budget" if thinks else "none",
+        always_thinks=entry.thinking_always_on is True,
+        efforts=tuple(one for one in efforts if one not in ("none", "minimal")),
+        default_effort="" if entry.thinking_always_on is True else "none",
+        prefill=made.prefill or made.source == "unknown",
+    )
+
+
+def _xai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+    """Grok. Its thinking models refuse the penalties and `stop`; Grok 4, and 4.20, think as they like: they refuse an effort.
+
+    Source: xAI's guide to reasoning models.
+    """
+    thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
+    if not thinks:
+        return replace(made, thinking="none")
+    refused = PENALTIES | {"stop"}
+    willful = family.version in ((4,), (4, 1), (4, 20)) or "code" in family.words
+    return replace(made, refuses=made.refuses | refused | ({"reasoning_effort"} if willful else set()), always_thinks=True)
+
+
+def _moonshot(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
+    """Kimi. From K2.5 on, and K2 Thinking, it has its own temperature, top_p and penalties; K3 takes an effort, those before it none.
+
+    Source: Moonshot's API reference; NousResearch/hermes-agent#12566.
+    """
+    kimi = family.words[:1] == ("kimi",)
+    fixed = kimi and (family.version >= (2, 5) or "thinking" in family.words)
+    refused = (SAMPLING | PENALTIES if fixed else frozenset[str]()) | (frozenset[str]() if made.efforts else {"reasoning_effort"})
+    return replace(made, refuses=made.refuses | refused)
+
+
+def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+    """Mistral refuses what it does not know with a 422: an effort, but for the models that take one.
+
+    Source: mistralai/platform-docs-public#7; Mistral's API reference.
+    """
+    knows = bool(made.efforts) or made.source == "unknown"
+    return made if knows else replace(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
+
+
+def _perplexity(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+    """No Sonar takes tools. Source: Perplexity's API reference."""
+    return replace(made, tools=False)
+
+
+def _ollama(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+    """It knows three efforts and none, and refuses the rest. Source: Ollama's API reference."""
+    return replace(made, efforts=("none", "low", "medium", "high"))
+
+
+def _open(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+    """What a gateway or a server of one's own takes is for it to say."""
+    return made
+
+
+def _gateway(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+    """It leaves out what the model does not take."""
+    return replace(made, refuses=frozenset())
+
+
+RULES: dict[str, Rule] = {
+    "openai": _openai,
+    "azure": _openai,
+    "anthropic": _anthropic,
+    "xai": _xai,
+    "moonshot": _moonshot,
+    "mistral": _mistral,
+    "perplexity": _perplexity,
+    "deepseek": _open,
+    "hosted_vllm": _open,
+    "llamafile": _open,
+    "lm_studio": _open,
+    "ollama_chat": _ollama,
+    **dict.fromkeys(GATEWAYS, _gateway),
+}
+
+
+def _declared(made: Facts, declared: TargetConfig) -> Facts:
+    """What the operator says stands over everything else."""
+    made = replace(
+        made,
+        window=declared.context_window or made.window,
+        price=declared.price or made.price,
+        responses="always" if "/responses/" in str(declared.model) else made.responses,
+    )
+    told = declared.facts
+    if told is None:
+        return made
+    given = {one.name: value for one in fields(told) if (value := getattr(told, one.name)) is not None}
+    if "refuses" in given:
+        given |= {
+            "refuses": frozenset(cast("tuple[str, ...]", given["refuses"])),
+            "refuses_thinking": frozenset[str](),
+            "one_of_sampling": False,
+        }
+    match given.pop("wire", None):
+        case "responses":
+            given["responses"] = "always"
+        case "chat":
+            given["responses"] = "never"
+        case _:
+            pass
+    return replace(made, **given)

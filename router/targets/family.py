@@ -1,0 +1,40 @@
+"""A model's name, taken apart: the words of its family, and the numbers of its generation.
+
+anthropic/claude-opus-4-7-20260416            words claude opus     version 4 7
+openai/ft:o4-mini-2025-04-16:acme::x1         words o mini          version 4
+moonshot/kimi-k2.5                            words kimi k          version 2 5
+"""
+
+import re
+from dataclasses import dataclass
+
+DATE = re.compile(r"[-@](?:20\d{2}-?\d{2}-?\d{2}|\d{4})(?=$|[-:@])")
+"""A release's date: 20260416, 2026-04-16, or month and day as xAI and OpenAI wrote them (0309)."""
+PART = re.compile(r"[a-z]+|\d+(?:\.\d+)*")
+PLAIN = frozenset({"latest", "preview", "exp", "experimental", "beta", "ft"})
+"""Words that name a release, not a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The words of a name in their order, and the numbers of its version."""
+
+    words: tuple[str, ...]
+    version: tuple[int, ...]
+
+
+def parsed(model: str) -> Family:
+    """The family of a model, named with its provider or without. Of a path (openrouter/anthropic/claude-…) the last part counts."""
+    name = model.rpartition("/")[2].lower()
+    if name.startswith("ft:"):
+        name = name.split(":")[1]
+    name = DATE.sub("", name)
+    words: list[str] = []
+    version: list[int] = []
+    for part in PART.findall(name):
+        if part[0].isdigit():
+            if len(version) < 3:
+                version += [int(number) for number in part.split(".")]
+        elif part not in PLAIN:
+            words.append(part)
+    return Family(tuple(words), tuple(version[:3]))

@@ -1,0 +1,100 @@
+"""A question's parameters → what one model is sent of them, by its facts.
+
+A hint that the model refuses is left out and named. `stop` is kept: where the model refuses it, the answer is cut. A limit of the
+answer's length is said in the model's own word, or the answer is cut there. A parameter at its default asks for nothing.
+"""
+
+from dataclasses import dataclass, field
+
+from router.chat import Ask, Effort, Json, Params
+from router.errors import TargetRefused
+from router.targets.facts import EFFORTS, Facts
+from router.targets.speech import UNBOUND, Bounds
+
+HINTS = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
+DEFAULTS: dict[str, float] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""What a parameter asks for that asks for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What one model is sent.
+
+    hints: the sampling parameters, by OpenAI's names
+    effort: how long it may think; None where it is not told
+    thinks: whether it will think, as far as is known
+    max_tokens: the limit of the answer's length, as the question has it
+    stop: texts that end the answer, for the provider
+    cut: texts that end the answer, for us: the model refuses `stop`
+    omitted: hints that it is not sent
+    """
+
+    hints: dict[str, Json] = field(default_factory=dict[str, Json])
+    effort: Effort | None = None
+    thinks: bool = False
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+    omitted: tuple[str, ...] = ()
+
+    def bounds(self, facts: Facts) -> Bounds:
+        """Where we end the answer ourselves: the model was not told."""
+        return Bounds(self.cut, self.max_tokens if facts.limit == "none" else None) if self.cut or facts.limit == "none" else UNBOUND
+
+
+def fit(facts: Facts, params: Params) -> Fitted:
+    """The parameters as this model takes them."""
+    omitted: list[str] = []
+    effort = _effort(facts, params.reasoning_effort, omitted)
+    thinks = facts.thinking != "none" and (effort or facts.default_effort) != "none"
+    refused = facts.refuses | facts.refuses_thinking if thinks else facts.refuses
+    hints: dict[str, Json] = {}
+    for name in HINTS:
+        value = getattr(params, name)
+        if value is None:
+            continue
+        if name not in refused and not (name == "top_p" and facts.one_of_sampling and "temperature" in hints):
+            hints[name] = min(value, facts.warmest) if name == "temperature" else value
+        elif value != DEFAULTS.get(name):
+            omitted.append(name)
+    stop = params.stop or ()
+    ours = "stop" in facts.refuses
+    return Fitted(
+        hints,
+        effort,
+        thinks,
+        _shortest(params.max_tokens, facts.max_output),
+        () if ours else stop,
+        stop if ours else (),
+        tuple(omitted),
+    )
+
+
+def _shortest(wanted: int | None, most: int | None) -> int | None:
+    """A model is asked for no more than it can write: some refuse the question."""
+    return wanted if wanted is None or most is None else min(wanted, most)
+
+
+def _effort(facts: Facts, wanted: Effort | None, omitted: list[str]) -> Effort | None:
+    """The effort that the model takes and is nearest to what is wanted."""
+    if wanted is None:
+        return None
+    if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
+        if wanted != "none" or facts.always_thinks:
+            omitted.append("reasoning_effort")
+        return None
+    if wanted == "none" and facts.always_thinks:
+        omitted.append("reasoning_effort")  # it cannot be told not to think: as little as it can
+    known = facts.efforts
+    if not known or wanted in known:
+        return wanted
+    if wanted == "none" and not facts.always_thinks and facts.thinking in ("budget", "adaptive"):
+        return wanted  # the lane has a word for it
+    thinking: list[Effort] = [one for one in known if one != "none"] or [*known]
+    return min(thinking, key=lambda one: (abs(EFFORTS.index(one) - EFFORTS.index(wanted)), EFFORTS.index(one)))
+
+
+def check_answerable(target: str, facts: Facts, ask: Ask) -> None:
+    """TargetRefused where the model cannot be asked this at all: it takes no tools, and the question has some."""
+    if ask.tools and not facts.tools:
+        raise TargetRefused(target, "no_tools")

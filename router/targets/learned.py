@@ -1,0 +1,79 @@
+"""What a target has taught by refusing: its facts, corrected, for every later question."""
+
+import logging
+from collections.abc import Collection, Sequence
+
+from router.targets.facts import Facts
+from router.targets.refusal import Lesson, lesson
+
+MAX_LESSONS_PER_QUESTION = 4
+"""How often one question is asked again of the same target without what it refused."""
+MAX_LESSONS = 32
+"""Lessons that are kept of one target: more than a request has parameters."""
+log = logging.getLogger("router.targets")
+
+
+class Learned:
+    """The lessons of one target. It outlives edits that leave the target as it is."""
+
+    def __init__(self) -> None:
+        self._lessons: dict[str, Lesson] = {}
+        self._taught: tuple[Facts, Facts] | None = None
+
+    def over(self, facts: Facts) -> Facts:
+        """The facts, as these lessons correct them."""
+        if not self._lessons:
+            return facts
+        if self._taught is None or self._taught[0] is not facts:
+            taught = facts
+            for one in self._lessons.values():
+                taught = one.applied(taught)
+            self._taught = (facts, taught)
+        return self._taught[1]
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """What was learned, for pages: `temperature` is left out, `max_tokens:cut` is asked in another way."""
+        return [str(one) for one in self._lessons.values()]
+
+    def keep(self, target: str, lessons: Collection[Lesson]) -> None:
+        """Remember lessons that proved true: the question was answered after them."""
+        for one in lessons:
+            if str(one) not in self._lessons and len(self._lessons) < MAX_LESSONS:
+                self._lessons[str(one)] = one
+                self._taught = None
+                fields = {"target": target, "parameter": one.parameter, "instead": one.instead or None}
+                log.warning("a model refused a parameter: it is not sent again", extra={"fields": fields})
+
+
+class Pupil:
+    """One question to one target, asked again without what is refused."""
+
+    def __init__(self, target: str, facts: Facts, learned: Learned) -> None:
+        self._target = target
+        self._learned = learned
+        self._lessons: list[Lesson] = []
+        self.facts = learned.over(facts)
+        """The facts by which it is asked next."""
+
+    def refused(self, status: int, body: str, sent: Collection[str]) -> bool:
+        """Whether a refusal taught something, so that the question is worth asking again."""
+        if len(self._lessons) >= MAX_LESSONS_PER_QUESTION:
+            return False
+        found = lesson(status, body, sent, self.facts)
+        if found is None or any(str(one) == str(found) for one in self._lessons):
+            return False
+        self._lessons.append(found)
+        self.facts = found.applied(self.facts)
+        return True
+
+    def answered(self) -> None:
+        """The target answers: what was learned on the way is remembered."""
+        if self._lessons:
+            self._learned.keep(self._target, self._lessons)
+            self._lessons.clear()
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Parameters that this question is asked without because it was refused with them."""
+        return tuple(dict.fromkeys(one.parameter for one in self._lessons))

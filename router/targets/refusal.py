@@ -1,0 +1,187 @@
+"""A refusal that names a parameter → the lesson in it: what the model is sent instead, from now on.
+
+    lesson(status, body, sent, facts) → Lesson | None
+
+A provider that answers 400 or 422 mostly says which parameter it did not like: in a field of its own (OpenAI's `param`, the `loc` of
+a validator), or in a sentence. What was not sent is not at fault, and what the user would miss (messages, tools, a schema) is never
+left out.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from router.chat import Effort
+from router.targets.facts import EFFORTS, Facts
+
+QUOTED = 8 * 1024
+"""Characters of a refusal that are looked at."""
+REFUSING = re.compile(
+    r"(?i)unsupported|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|recognized|recognised)|extra_forbidden"
+    r"|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|only \S+(?: \S+){0,4} (?:is|are) (?:allowed|supported)|cannot (?:both )?be"
+    r"|can only be|may not be|must be|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
+)
+"""What a sentence says that refuses a parameter."""
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*")
+WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)")
+"""The highest temperature, where a refusal says it."""
+NUMBER = re.compile(r"\d{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one refusal teaches of a model.
+
+    parameter: the parameter it refused, by the question's name for it
+    instead: what it is sent in its place, in one word; empty where it is left out
+    applied: the facts of the model → the same with this lesson
+    """
+
+    parameter: str
+    instead: str
+    applied: Callable[[Facts], Facts]
+
+    def __str__(self) -> str:
+        return f"{self.parameter}:{self.instead}" if self.instead else self.parameter
+
+
+NAMES = {
+    "random_seed": "seed",
+    "stop_sequences": "stop",
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "reasoning": "reasoning_effort",
+    "effort": "reasoning_effort",
+}
+"""A parameter as it was sent → the question's name for it."""
+WITHHELD = frozenset({"temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop"})
+"""Parameters that are left out where they are refused (`stop` is kept by cutting the answer)."""
+
+
+def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
+    """What a refusal says of a parameter that was sent; None where it names none, or none that can be left out.
+
+    sent: the top-level fields of the request, as they were sent.
+    """
+    if status not in (400, 422):
+        return None
+    body = body[:QUOTED]
+    said = _sentence(body)
+    for name in _named(body, said, sent):
+        if (found := _learned(name, said, facts)) is not None:
+            return found
+    return None
+
+
+def _decoded(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _objects(value: Any, depth: int = 6) -> Iterator[dict[str, Any]]:
+    """Every object in a body, from the outside in."""
+    if depth and isinstance(value, dict):
+        table = cast("dict[str, Any]", value)
+        yield table
+        for inner in table.values():
+            yield from _objects(inner, depth - 1)
+    elif depth and isinstance(value, list):
+        for inner in cast("list[Any]", value)[:20]:
+            yield from _objects(inner, depth - 1)
+
+
+def _sentence(body: str) -> str:
+    """The sentences of a body; all of it where it is no JSON."""
+    words = [one[key] for one in _objects(_decoded(body)) for key in ("message", "msg", "error", "detail") if isinstance(one.get(key), str)]
+    return " ".join(words) or body
+
+
+def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
+    """The parameters that the refusal names and that were sent, the likeliest first."""
+    known = {_plain(name): name for name in sent}
+    for one in _objects(_decoded(body)):
+        param, place = one.get("param"), one.get("loc")
+        for part in [param] if isinstance(param, str) else cast("list[object]", place) if isinstance(place, list) else []:
+            if isinstance(part, str):
+                yield from (known[piece] for piece in _pieces(part) if piece in known)
+    if REFUSING.search(said):
+        for word in WORD.findall(said):
+            yield from (known[piece] for piece in _pieces(word) if piece in known)
+
+
+def _plain(name: str) -> str:
+    """`presencePenalty` and `presence_penalty` are one name."""
+    return name.replace("_", "").lower()
+
+
+def _pieces(word: str) -> list[str]:
+    """A dotted name, from its first part on: thinking.type.enabled, reasoning.effort."""
+    return [_plain(part) for part in word.split(".")]
+
+
+def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
+    name = NAMES.get(sent, sent)
+    if name in WITHHELD:
+        if name in ("temperature", "top_p") and "both" in said and not facts.one_of_sampling:
+            return Lesson("top_p", "", lambda known: replace(known, one_of_sampling=True))
+        if name == "temperature" and (most := WARMEST.search(said)) and float(most[1]) < facts.warmest:
+            return Lesson(name, f"at_most_{most[1]}", lambda known: replace(known, warmest=float(most[1])))
+        return Lesson(name, "", lambda known: replace(known, refuses=known.refuses | {name}))
+    match name:
+        case "max_tokens":
+            return _limit(sent, said, facts)
+        case "reasoning_effort":
+            return _effort(said, facts)
+        case "thinking" | "output_config":
+            return _thinking(name, said, facts)
+        case "tool_choice":
+            return Lesson(name, "auto", lambda known: replace(known, forced_tools=False)) if facts.forced_tools else None
+        case "stream_options":
+            return Lesson(name, "", lambda known: replace(known, stream_options=False))
+        case _:
+            return None
+
+
+def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
+    """The limit of the answer's length: called otherwise, too large, or not taken at all: then the answer is cut here."""
+    other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
+    if other in said and facts.limit == sent:
+        return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
+    numbers = sorted(int(number) for number in NUMBER.findall(said))
+    if re.search(r"(?i)too large|at most|maximum|range|less than|exceed|> \d", said) and numbers:
+        # Of what was sent and what is allowed, the smaller; a range begins with 1.
+        most = next((number for number in numbers if number > 1), 0)
+        if most and most != facts.max_output:
+            return Lesson("max_tokens", f"at_most_{most}", lambda known: replace(known, max_output=most))
+    return Lesson("max_tokens", "cut", lambda known: replace(known, limit="none")) if facts.limit != "none" else None
+
+
+def _effort(said: str, facts: Facts) -> Lesson | None:
+    if "summar" in said and facts.summaries:
+        return Lesson("reasoning_summary", "", lambda known: replace(known, summaries=False))
+    if "/responses" in said and "tools" in said and facts.responses == "never":
+        return Lesson("reasoning_effort", "responses", lambda known: replace(known, responses="tools_while_thinking"))
+    listed = re.search(r"(?i)(?:supported values|valid values|allowed values|must be one of|one of)\W{1,4}(.{0,200})", said)
+    taken = tuple(one for one in EFFORTS if listed and re.search(rf"['\"`\b]{one}['\"`\b]|\b{one}\b", listed[1]))
+    if taken and taken != facts.efforts:
+        return Lesson("reasoning_effort", "|".join(taken), lambda known: replace(known, efforts=taken))
+    return Lesson("reasoning_effort", "", lambda known: replace(known, refuses=known.refuses | {"reasoning_effort"}))
+
+
+def _thinking(name: str, said: str, facts: Facts) -> Lesson | None:
+    if name == "output_config" or (re.search(r"\beffort\b", said) and "adaptive" not in said):
+        return Lesson("reasoning_effort", "", lambda known: replace(known, efforts=())) if facts.efforts else None
+    if facts.thinking == "budget" and "adaptive" in said:
+        usual: tuple[Effort, ...] = ("low", "medium", "high")
+        return Lesson(
+            "thinking",
+            "adaptive",
+            lambda known: replace(known, thinking="adaptive", efforts=known.efforts or usual, refuses_thinking=frozenset()),
+        )
+    if facts.thinking == "adaptive" and re.search(r"(?i)adaptive", said):
+        return Lesson("thinking", "budget", lambda known: replace(known, thinking="budget", efforts=()))
+    return Lesson("thinking", "", lambda known: replace(known, thinking="none"))
