@@ -95,12 +95,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool gave for the call that bears this id."""
+    """What a tool gave for the call that bears this id. `files`: what it showed beside it."""
 
     call_id: str
     name: str
     value: Json
     is_error: bool = False
+    files: "tuple[File, ...]" = ()
 
     @property
     def text(self) -> str:

@@ -267,9 +267,16 @@ class TargetRefused(TargetError):
 
 
 class TargetDenied(TargetRefused):
-    """The key or the model does not work, or whoever answers is not who it should be."""
+    """The key or the model does not work, or whoever answers is not who it should be.
+
+    `certain`: False where the refusal may as well be of this one question, as a firewall's before the provider.
+    """
 
     code = "target_denied"
+
+    def __init__(self, target: str, outcome: str, *, certain: bool = True) -> None:
+        super().__init__(target, outcome)
+        self.certain = certain
 
 
 class ContextTooLong(TargetRefused):

@@ -95,6 +95,10 @@ class ToolResult:
     is_error: bool = False
 
 
+CUT_SHORT: frozenset[Reason] = frozenset({"length", "content-filter"})
+"""Reasons for which a provider stops in the middle of a call: one whose arguments are `malformed` then was cut off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The answer is whole. `usage` is summed over its model calls, None where no provider said.

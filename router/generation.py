@@ -326,7 +326,9 @@ class _Builder:
                 fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock, hint)
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
-        return Candidate(target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], self.kept.switches)
+        return Candidate(
+            target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], self.kept.switches, target.ready
+        )
 
     def _load(self, name: str, declared: Declared) -> Load:
         """The load of a target, whoever asks it: as it is known here, or was before."""

@@ -57,6 +57,41 @@ def opened(clock: Clock) -> Breaker:
     return breaker
 
 
+def test_breaker_counts_a_doubtful_refusal_once_for_each_caller(clock: Clock) -> None:
+    """A firewall may refuse one caller's message: however often that caller asks, nobody else loses the target."""
+    breaker = made(clock, failures=3)
+    for _ in range(50):
+        breaker.doubted(admitted(breaker), "mallory")
+    breaker.doubted(admitted(breaker), "alice")
+    assert breaker.state == "closed"
+    breaker.doubted(admitted(breaker), "bob")
+    assert breaker.state == "open"
+
+
+def test_breaker_forgets_doubtful_refusals_with_an_answer_and_with_time(clock: Clock) -> None:
+    """Without names each question counts, and in a row means in a row."""
+    breaker = made(clock, failures=2)
+    for _ in range(5):
+        breaker.doubted(admitted(breaker), "")
+        breaker.succeeded(admitted(breaker))
+    breaker.doubted(admitted(breaker), "")
+    clock.now += 31
+    breaker.doubted(admitted(breaker), "")
+    assert breaker.state == "closed"
+    breaker.doubted(admitted(breaker), "")
+    assert breaker.state == "open"
+
+
+def test_doubtful_refusal_of_a_probe_makes_room_for_the_next(clock: Clock) -> None:
+    """It says nothing of the target: neither does it stay away for longer, nor is it back."""
+    breaker = opened(clock)
+    clock.now += 15
+    breaker.doubted(admitted(breaker), "mallory")
+    assert breaker.state == "half_open"
+    breaker.succeeded(admitted(breaker))
+    assert breaker.state == "closed"
+
+
 def test_it_opens_after_so_many_failures(clock: Clock) -> None:
     """And says how long it will stay so."""
     breaker = made(clock)

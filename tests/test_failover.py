@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from router.chat import Ask, Message, Result
+from router.chat import Ask, Message, Params, Result
 from router.config.declaration import Breaker, Retry, Timeout
 from router.config.values import Span
 from router.errors import (
@@ -25,7 +25,7 @@ from router.errors import (
     TimedOut,
     Unanswered,
 )
-from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text
+from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, ToolCall
 from router.failover import Candidate, Policy, failover, standing
 from router.failover.candidate import RESERVE
 from tests.virtual import jumping, now
@@ -181,12 +181,68 @@ async def test_a_content_filter_is_told_to_the_client() -> None:
 
 
 async def test_a_conversation_too_long_goes_to_a_larger_window() -> None:
-    """Targets whose window is not larger are passed over."""
+    """Targets whose window is not larger are passed over, and one whose window nobody knows waits for those that are known to be."""
     long = ContextTooLong("a", "context_too_long")
     small, unknown, large = (Scripted(name, [Text("Hi"), STOP]) for name in "bcd")
     seen = await heard(chain(Scripted("a", long), small, unknown, large, windows={"a": 8000, "b": 8000, "d": 100_000}))
     assert (small.asked, unknown.asked, large.asked) == (0, 0, 1)
-    assert outcomes(seen[-1])[1:3] == [("b", "skipped_window"), ("c", "skipped_window")]
+    assert outcomes(seen[-1])[1:2] == [("b", "skipped_window")]
+
+
+async def test_target_of_unknown_window_is_asked_after_a_smaller_known_one() -> None:
+    """It may be large enough; only when it is not either was the conversation too long for all."""
+    long = ContextTooLong("a", "context_too_long")
+    small, unknown = (Scripted(name, [Text("Hi"), STOP]) for name in "bc")
+    seen = await heard(chain(Scripted("a", long), small, unknown, windows={"a": 8000, "b": 8000}))
+    assert (small.asked, unknown.asked) == (0, 1)
+    assert isinstance(seen[-1], Finish)
+
+
+def test_time_until_a_target_can_be_asked_is_not_the_targets() -> None:
+    """A library that is imported for it takes seconds: they are no silence, and not in the time to its first word."""
+
+    async def ready() -> None:
+        await asyncio.sleep(30)
+
+    async def run() -> None:
+        good = Scripted("a", [Text("Hi"), STOP])
+        candidate = Candidate("a", good.answer(), standing=standing(clock=now), ready=ready)
+        seen = await heard(failover([candidate], Policy(QUICK, RETRY, "fail")))
+        assert isinstance(seen[-1], Finish)
+        (tried,) = seen[-1].attempts
+        assert (tried.outcome, tried.seconds, tried.first) == ("ok", 0, 0)
+        assert now() >= 30
+
+    jumping(run())
+
+
+WHOLE, HALF = ToolCall("c1", "look", {"q": 1}), ToolCall("c2", "look", {}, '{"q": "ab')
+
+
+@pytest.mark.parametrize("reason", ["length", "content-filter"])
+async def test_call_cut_at_the_limit_is_not_passed_on(reason: Literal["length", "content-filter"]) -> None:
+    """Neither are those beside it: the answer ends with the limit, and no tool runs."""
+    seen = await heard(chain(Scripted("a", [Text("Hm."), WHOLE, HALF, Finish(reason)])))
+    assert [type(event) for event in seen] == [Start, Text, Finish]
+    assert isinstance(seen[-1], Finish)
+    assert seen[-1].reason == reason
+
+
+async def test_calls_that_are_whole_are_passed_on_before_the_end() -> None:
+    """Also at the limit, where a break follows, and those that are no JSON of a model that came to its end."""
+    for end, calls in ((Finish("length"), [WHOLE]), (Finish("tool-calls"), [WHOLE, HALF]), (TargetDown("a", "cut"), [WHOLE])):
+        seen = await heard(chain(Scripted("a", [Text("Hm."), *calls, end])))
+        assert seen[2:-1] == calls
+        assert isinstance(seen[-1], Finish)
+
+
+async def test_answer_that_its_own_stop_made_empty_is_an_answer() -> None:
+    """The first thing the model said was the stop text; without one, nothing is a failure."""
+    stopped = replace(ASK, params=Params(stop=("END",)))
+    seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), stopped)
+    assert [type(event) for event in seen] == [Start, Finish]
+    seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), ASK)
+    assert outcomes(seen[-1])[0] == ("a", "empty")
 
 
 async def test_after_a_tool_result_an_empty_answer_is_one() -> None:

@@ -302,9 +302,13 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "an unknown state": ([ui("assistant", called("dreamt"))], "messages[0].parts[0].state: this state is not known here."),
     "an unknown part": ([ui("assistant", {"type": "dream"})], "messages[0].parts[0].type: this kind of part is not known here."),
     "a result without its call's id": ([{"role": "tool", "content": "25"}], "messages[0].tool_call_id: a text is needed."),
-    "arguments that are no object": (
-        [{"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "a", "arguments": "[1]"}}]}],
-        "messages[0].tool_calls[0].function.arguments: a JSON object, as a text, is needed, nested no deeper than 64 levels.",
+    "arguments that are no text": (
+        [{"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "a", "arguments": 1}}]}],
+        "messages[0].tool_calls[0].function.arguments: a text is needed.",
+    ),
+    "a picture in a system message": (
+        [{"role": "system", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}],
+        "messages[0]: a system message is text; images and documents stand in messages of the user and of tools.",
     ),
     "attachments that are none": (
         [{"role": "user", "content": "", "experimental_attachments": "a"}],
@@ -531,10 +535,30 @@ async def test_a_chatbot_that_keeps_the_history_sends_one_message(workspace: Wor
     assert again.body == answer.body
 
 
-def test_arguments_may_be_nested_only_so_deep() -> None:
-    """They are a text to the body's own bound; what is just not too deep to read could no longer be written."""
-    for depth, fits in ((60, True), (70, False), (970, False), (200_000, False)):
-        written = '{"a":' * depth + "1" + "}" * depth
-        given = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "a", "arguments": written}}]}
-        with contextlib.nullcontext() if fits else pytest.raises(BadAsk):
-            read(given)
+UNREADABLE = [
+    '{"q": "say "a""}',
+    "[1]",
+    '{"q": ',
+    "null",
+    "5",
+    "NaN",
+    *('{"a":' * depth + "1" + "}" * depth for depth in (70, 970, 200_000)),
+]
+
+
+@pytest.mark.parametrize("written", UNREADABLE, ids=lambda written: written[:20])
+def test_arguments_that_a_model_got_wrong_are_taken_back(written: str) -> None:
+    """They were given to the client as they are. They stay a text: what is just not too deep to read could no longer be written."""
+    given = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "a", "arguments": written}}]}
+    (message,) = read(given, {"role": "tool", "tool_call_id": "c1", "content": None})[:1]
+    assert message.calls == (Call("c1", "a", {"raw": written}),)
+
+
+def test_tool_may_give_nothing_or_show_something() -> None:
+    """Null is nothing; a picture is kept beside the text."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    shown = {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "the page"}, image]}
+    (nothing,) = read({"role": "tool", "tool_call_id": "c1", "content": None})
+    (page,) = read(shown)
+    assert nothing.results == (Result("c1", "", ""),)
+    assert page.results == (Result("c1", "", "the page", files=(File("image/png", "data:image/png;base64,AA=="),)),)

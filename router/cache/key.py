@@ -37,4 +37,5 @@ def _part(part: Part) -> Json:
         case ReasoningState(issuer, value, call_id, after):
             return ["state", issuer, value, call_id, after]
         case _:
-            return ["result", part.call_id, part.name, part.value, part.is_error]
+            shown: list[Json] = [["file", one.kind, one.url, one.name] for one in part.files]
+            return ["result", part.call_id, part.name, part.value, part.is_error, *shown]

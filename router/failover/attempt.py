@@ -50,6 +50,8 @@ class Opened:
 
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
     """Ask one target, up to its first event (`first_token`: seconds). The stream is closed on every other way out."""
+    if candidate.ready is not None:
+        await candidate.ready()
     standing = candidate.standing
     breaker = standing.breaker
     clock = standing.clock
@@ -85,7 +87,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             return opened
     except TargetError as error:
         ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
-        _told(breaker, admission, error)
+        _told(breaker, admission, error, ask.caller)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more.
@@ -100,10 +102,13 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 await events.aclose()
 
 
-def _told(breaker: Breaker, admission: Admission, error: TargetError) -> None:
+def _told(breaker: Breaker, admission: Admission, error: TargetError, caller: str) -> None:
     """Tell the breaker what an error says of the target."""
     if isinstance(error, TargetDenied):
-        breaker.denied(admission)
+        if error.certain:
+            breaker.denied(admission)
+        else:
+            breaker.doubted(admission, caller)
     elif isinstance(error, TargetSilent):
         breaker.fell_silent(admission)
     elif isinstance(error, TargetDown):
@@ -124,12 +129,14 @@ def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], None]
 
 def _is_empty(event: Event, ask: Ask) -> bool:
     """An answer with nothing in it is a failure; but after a tool's result, or its own words so far, a model may well have
-    nothing to add.
+    nothing to add, and the question's own `stop` may stand at its very beginning.
     """
     if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
         return False
     if event.reason == "unknown":
         return True  # no word, and no reason either
+    if event.reason == "stop" and ask.params.stop:
+        return False  # OpenAI's wire says `stop` of both ends
     last = ask.messages[-1]
     return last.role not in ("assistant", "tool") and last.text != WISH
 

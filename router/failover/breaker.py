@@ -71,6 +71,8 @@ class Breaker:
         self._failed: deque[float] = deque(maxlen=declared.failures)
         self._everybody: Admission | None = Admission()
         """None while it is open, or half open."""
+        self._doubts: dict[object, float] = {}
+        """Callers of whom it refused a question without saying why, since it last answered anybody, and when it did."""
         self._trial = False
         """Whether a probe speaks, or spoke, and no answer came to its end since."""
         self._until = -math.inf
@@ -135,6 +137,7 @@ class Breaker:
                 self.hint.tell(0)
             self._trial = False
             self._failed.clear()
+            self._doubts.clear()
 
     def failed(self, admission: Admission) -> None:
         """It did not. A probe that fails opens it again; so does the last failure of too many, and any failure on trial."""
@@ -161,6 +164,19 @@ class Breaker:
         if admission is self._probe:
             self.failed(admission)
         elif admission is self._everybody:
+            self.open()
+
+    def doubted(self, admission: Admission, caller: str) -> None:
+        """It refused a question, and may refuse all: it is left alone once it has refused as many callers in a row as failures open it.
+        One caller is counted once, however often it asks; without names each question counts.
+        """
+        if admission is not self._everybody:
+            self.rest(admission)
+            return
+        now = self._clock()
+        self._doubts = {who: when for who, when in self._doubts.items() if now - when <= self._declared.within}
+        self._doubts[caller or object()] = now
+        if len(self._doubts) >= self._declared.failures:
             self.open()
 
     def leave(self, seconds: float) -> None:
@@ -192,3 +208,4 @@ class Breaker:
         self._until = until
         self._silences = 0
         self._failed.clear()
+        self._doubts.clear()

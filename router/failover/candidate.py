@@ -91,6 +91,8 @@ class Candidate:
     """Whether it goes on from the assistant's last words, if it is given any."""
     standing: Standing = field(default_factory=standing)
     switches: Switches = field(default_factory=Switches)
+    ready: Callable[[], Awaitable[None]] | None = None
+    """Waits until it can be asked at all, where that takes time which is not the target's: a library is imported."""
 
     @property
     def off(self) -> bool:

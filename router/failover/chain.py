@@ -1,6 +1,7 @@
 """The chain of targets: each asked in order, one of them again where that may help."""
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,12 +31,14 @@ from router.errors import (
     TimedOut,
     Unanswered,
 )
-from router.events import Answer, Event, Events, Failure, Finish, Usage
+from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall, Usage
 from router.failover.attempt import Opened, attempt, following
 from router.failover.candidate import Candidate, Pool
 from router.failover.hedge import Hedge, race
 from router.failover.rescue import Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
+
+log = logging.getLogger("router.failover")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +87,57 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
 
 
 async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -> Events:
-    """What one target says, joined to what was heard before. Without a Finish at its end it broke off, which was noted."""
+    """What one target says, joined to what was heard before. Without a Finish at its end it broke off, which was noted.
+
+    Its calls are passed on with what follows them: where the provider stopped in the middle of one, none of them is.
+    """
     event: Event | None = opened.first
+    calls: list[ToolCall] = []
     try:
         while event is not None:
-            if isinstance(event, Finish):
-                if (rest := heard.rest()) is not None:
-                    yield rest
-                chain.finished(opened, event.model)
-                yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
-                return
-            if (seen := heard.see(event)) is not None:
-                yield seen
+            if isinstance(event, ToolCall):
+                calls.append(event)
+            else:
+                if _cut_off(event, calls):
+                    fields = {"target": opened.candidate.name, "calls": [call.name for call in calls]}
+                    log.info("calls cut off at the limit are left out", extra={"fields": fields})
+                    calls.clear()
+                for call in _released(calls, heard):
+                    yield call
+                if isinstance(event, Finish):
+                    if (rest := heard.rest()) is not None:
+                        yield rest
+                    chain.finished(opened, event.model)
+                    yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
+                    return
+                if (seen := heard.see(event)) is not None:
+                    yield seen
             event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
         chain.broke(opened, "cut")
+        for call in _released(calls, heard):
+            yield call
     except TargetError as error:
         chain.broke(opened, error.outcome, error.used)
+        for call in _released(calls, heard):
+            yield call
     except Diverged:
         chain.note(opened.ended("diverged"))
     finally:
         await chain.let_go(opened)
+
+
+def _cut_off(event: Event, calls: Sequence[ToolCall]) -> bool:
+    """Whether the provider stopped in the middle of these calls: half a call is neither run nor asked for again with the same limit."""
+    return isinstance(event, Finish) and event.reason in CUT_SHORT and any(call.malformed is not None for call in calls)
+
+
+def _released(calls: list[ToolCall], heard: Heard) -> list[ToolCall]:
+    """The calls that were held, which are none any more."""
+    released = list(calls)
+    calls.clear()
+    for call in released:
+        heard.see(call)
+    return released
 
 
 BUSY = frozenset({"status_429", "breaker_open", "drained"})
@@ -240,7 +274,7 @@ class Chain:
         """Who is asked next; those whose window is known to be too small are passed over."""
         while self._waiting:
             candidate = self._waiting.popleft()
-            if not self._window or (await candidate.window() or 0) > self._window:
+            if not self._window or (window := await candidate.window()) is None or window > self._window:
                 return candidate
             self.note(Attempt(candidate.name, "skipped_window", 0, began=self._clock()))
         return None
@@ -250,6 +284,9 @@ class Chain:
         self._failed.append(error)
         if isinstance(error, ContextTooLong):
             self._window = max(self._window, await candidate.window() or 1)
+            # One whose window nobody knows may be large enough: it is asked after those that are known to be.
+            unknown = {one.name for one in list(self._waiting) if await one.window() is None}
+            self._waiting = deque(sorted(self._waiting, key=lambda one: one.name in unknown))
         if isinstance(error, ContentFiltered):
             self._waiting.clear()
 

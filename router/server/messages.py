@@ -14,7 +14,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +27,8 @@ MAX_CALLS = 128
 """Tool calls of one message."""
 MAX_DEPTH = 64
 """Levels of nesting in a call's arguments: they are a text to the body's own bound."""
+RAW = "raw"
+"""The name under which arguments that are no object are told to a model again."""
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
 DENIED = "The user did not allow this tool to run."
 
@@ -67,10 +69,7 @@ def _with_names(found: Sequence[Message]) -> Iterator[Message]:
     names = {call.call_id: call.name for message in found for call in message.calls}
     for message in found:
         if any(not result.name for result in message.results):
-            parts = [
-                Result(one.call_id, one.name or names.get(one.call_id, ""), one.value, one.is_error) if isinstance(one, Result) else one
-                for one in message.parts
-            ]
+            parts = [replace(one, name=one.name or names.get(one.call_id, "")) if isinstance(one, Result) else one for one in message.parts]
             yield Message(message.role, tuple(parts))
         else:
             yield message
@@ -82,7 +81,10 @@ def _message(value: Json, path: str) -> Iterator[Message]:
         raise BadAsk(f"{path}: an object is needed.")
     match fields.get("role"):
         case "system" | "developer":
-            told = "".join(part for part in _read(fields, path, SAID) if isinstance(part, str))
+            parts = list(_read(fields, path, SAID))
+            if not all(isinstance(part, str) for part in parts):
+                raise BadAsk(f"{path}: a system message is text; images and documents stand in messages of the user and of tools.")
+            told = "".join(part for part in parts if isinstance(part, str))
             yield Message("system", (told,) if told else ())
         case "user":
             attached = _attachments(fields.get("experimental_attachments"), f"{path}.experimental_attachments")
@@ -90,8 +92,10 @@ def _message(value: Json, path: str) -> Iterator[Message]:
         case "assistant":
             yield from _answer(fields, path)
         case "tool":
-            told = "".join(part for part in _read(fields, path, SAID) if isinstance(part, str))
-            yield Message("tool", (Result(text(fields.get("tool_call_id"), f"{path}.tool_call_id"), "", told),))
+            parts = list(_read(fields, path, SAID))
+            told = "".join(part for part in parts if isinstance(part, str))
+            files = tuple(part for part in parts if isinstance(part, File))
+            yield Message("tool", (Result(text(fields.get("tool_call_id"), f"{path}.tool_call_id"), "", told, files=files),))
         case _:
             raise BadAsk(f"{path}.role: one of system, developer, user, assistant, tool is needed.")
 
@@ -103,8 +107,8 @@ def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
     if isinstance(held, str):
         yield {"text": held}, "text", f"{path}.{name}"
         return
-    if held is None and (fields.get("role") == "assistant" or fields.get("parts") == []):
-        return  # an assistant that only called, or said nothing
+    if held is None and (fields.get("role") in ("assistant", "tool") or fields.get("parts") == []):
+        return  # an assistant that only called, or said nothing; a tool that gave nothing
     listed = listing(held)
     if listed is None:
         raise BadAsk(f"{path}.{name}: a text or a list of parts is needed.")
@@ -350,7 +354,9 @@ def _call(value: Json, path: str) -> Call:
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict) or deeper(cast("object", given), MAX_DEPTH):
-        raise BadAsk(f"{path}.function.arguments: a JSON object, as a text, is needed, nested no deeper than {MAX_DEPTH} levels.")
+        # Some model wrote this, and was given to the client as it is. Providers that want an object get one; the result beside it says
+        # what was wrong.
+        given = {RAW: written}
     if ESCAPED.search(written):
         given = mended(cast("Json", given))
     return Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), cast("JsonObject", given))

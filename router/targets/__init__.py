@@ -4,7 +4,7 @@ A target is an Answer that yields Start, then what its provider says, then Finis
 after its first event. It closes what it opened whenever its events are closed.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 
 from router.config.declaration import Target as TargetConfig
@@ -12,8 +12,10 @@ from router.errors import Misfit
 from router.events import Answer
 from router.targets import anthropic, files, litellm, openai, script
 from router.targets.connections import Connections
+from router.targets.conversation import user_ends
 from router.targets.facts import Facts, facts_of
 from router.targets.learned import Learned
+from router.targets.providers import rules_of
 from router.targets.verdict import verdict as refusal
 
 __all__ = ["Connections", "Facts", "Learned", "Target", "close_lanes", "facts_of", "lane_of", "open_target", "refusal"]
@@ -38,6 +40,8 @@ class Target:
     facts: Facts = UNKNOWN
     """What its model accepts, as far as is known without asking it."""
     learned: Learned = field(default_factory=Learned)
+    ready: Callable[[], Awaitable[None]] | None = None
+    """Waits until it can be asked at all: for a library that is being imported."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
 
     @property
@@ -75,6 +79,8 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     provider = declared.model.partition("/")[0]
     if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
         facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
+    if user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
+        facts = replace(facts, prefill=False)  # it takes no last words of the assistant's: it is asked to go on in another way
     lane, _ = lane_of(declared)
     match lane:
         case "openai":
@@ -87,7 +93,8 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
             answer, warm = litellm.answer(name, declared, connect, learned), litellm.warm
     if not files.fetches(declared):
         answer = files.without_addresses(name, answer)
-    return Target(name, lane, declared.model, answer, facts, learned, warm)
+    ready = litellm.ready if lane == "litellm" else None
+    return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
 
 
 async def close_lanes() -> None:

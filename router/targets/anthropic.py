@@ -6,7 +6,6 @@ run and are passed over.
 
 import base64
 import json
-import re
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -18,13 +17,16 @@ from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import http
+from router.targets.address import endpoint_of
 from router.targets.connections import Connections
+from router.targets.conversation import fitted
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit
 from router.targets.http import Prepared
+from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
+from router.targets.providers import CLAUDE
 from router.targets.speech import Speech
-from router.targets.verdict import inside
 
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -59,7 +61,9 @@ class Block(msgspec.Struct):
 
 
 class Counted(msgspec.Struct):
-    """Tokens. What came from the cache, or went into it, is told apart from the input and belongs to it."""
+    """Tokens. What came from the cache, or went into it, is told apart from the input and belongs to it. Each is cumulative, and may be
+    missing in a later count.
+    """
 
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -69,6 +73,22 @@ class Counted(msgspec.Struct):
     def asked(self) -> int:
         """All of the input."""
         return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
+
+    def over(self, before: "Counted") -> "Counted":
+        """The newest that was told of each: servers of this wire (relays, vLLM, Z.ai) repeat only some, or end with zeros for all."""
+        output = self.output_tokens or before.output_tokens
+        if not self.asked():
+            return Counted(before.input_tokens, before.cache_creation_input_tokens, before.cache_read_input_tokens, output)
+
+        def newest(now: int | None, then: int | None) -> int | None:
+            return then if now is None else now
+
+        return Counted(
+            newest(self.input_tokens, before.input_tokens),
+            newest(self.cache_creation_input_tokens, before.cache_creation_input_tokens),
+            newest(self.cache_read_input_tokens, before.cache_read_input_tokens),
+            output,
+        )
 
 
 class Whole(msgspec.Struct):
@@ -106,14 +126,14 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
     headers = {"anthropic-version": VERSION, **({"x-api-key": declared.api_key.value} if declared.api_key else {})}
-    base = str(declared.api_base or BASE).removesuffix("/v1/messages").removesuffix("/v1")
-    endpoint = connections.endpoint(f"{base}/v1/messages", headers, connect)
+    endpoint = connections.endpoint(endpoint_of(str(declared.api_base or BASE), "/messages", within="/v1"), headers, connect)
     facts, learned = facts_of(declared), learned or Learned()
     model = str(declared.model).partition("/")[2]
     start = Start(name, str(declared.model))
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
+        ask = fitted(ask, CLAUDE, name)
 
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask)
@@ -138,8 +158,8 @@ def request(ask: Ask, params: Params, facts: Facts, model: str) -> tuple[dict[st
         made["tools"] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
         if ask.choice != AUTO and (facts.forced_tools or ask.choice.kind == "none"):
             made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
-    if fitted.stop:
-        made["stop_sequences"] = list(fitted.stop)
+    if stops := [stop for stop in fitted.stop or () if stop.strip()]:
+        made["stop_sequences"] = stops  # it refuses those of white space only (BerriAI/litellm#3286)
     made |= fitted.hints
     if thinks:
         made |= _thinking(facts, fitted, limit)
@@ -197,9 +217,12 @@ def _block(part: str | File | Call | Result) -> Json:
         case File(kind):
             return {"type": "image" if kind.startswith("image/") else "document", "source": _source(part)}
         case Call(call_id, name, arguments):
-            return {"type": "tool_use", "id": _plain(call_id), "name": name, "input": arguments}
-        case Result(call_id, _, _, is_error):
-            made: dict[str, Json] = {"type": "tool_result", "tool_use_id": _plain(call_id), "content": part.text}
+            return {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
+        case Result(call_id, _, _, is_error, files):
+            content: Json = part.text
+            if files:
+                content = [*_blocks(Message("tool", (part.text,))), *map(_block, files)]
+            made: dict[str, Json] = {"type": "tool_result", "tool_use_id": call_id, "content": content}
             return {**made, "is_error": True} if is_error else made
 
 
@@ -213,11 +236,6 @@ def _source(file: File) -> Json:
     return {"type": "base64", "media_type": file.kind, "data": data}
 
 
-def _plain(call_id: str) -> str:
-    """It takes only ids of these characters, and a call may come from another provider."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", call_id)
-
-
 class Reader:
     """Reads one message into a speech."""
 
@@ -226,15 +244,16 @@ class Reader:
         self._speech = speech
         self._own: set[int] = set()
         """The blocks that are calls for us to run."""
-        self._asked = 0
+        self._counted = Counted()
 
     def frame(self, data: bytes) -> bool:
         """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
         frame = http.decoded(data, FRAME)
+        odd = frame is None or not frame.type or frame.type.lower().endswith("error") or frame.error is not None
+        if (odd or isinstance(data, Failed)) and (error := error_in(self._name, data)) is not None:
+            raise error
         if frame is None:
             return True
-        if frame.type == "error" or frame.error is not None:
-            raise inside(self._name, frame.error)
         if frame.type == "message_stop":
             self._speech.done()
             return False
@@ -242,8 +261,8 @@ class Reader:
             self._speech.called(frame.message.model)
         counted = frame.usage or (frame.message.usage if frame.message else None)
         if counted is not None:
-            self._asked = counted.asked() or self._asked
-            self._speech.usage(self._asked, counted.output_tokens or 0)
+            self._counted = counted = counted.over(self._counted)
+            self._speech.usage(counted.asked(), counted.output_tokens or 0)
         if not self._speech.finished:
             self._told(frame)
         return True
@@ -268,8 +287,7 @@ class Reader:
         """A whole message, where no stream came."""
         whole = http.decoded(body, WHOLE)
         if whole is None or whole.content is None:
-            frame = http.decoded(body, FRAME)
-            raise inside(self._name, frame.error) if frame is not None and frame.error is not None else TargetDown(self._name, "malformed")
+            raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         self._speech.called(whole.model)
         for index, block in enumerate(whole.content):
             _begun(index, block, self._speech)

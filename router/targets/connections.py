@@ -7,9 +7,9 @@ client costs more for each question and for each piece of an answer than all the
 
 import asyncio
 import base64
+import logging
 import socket
 import ssl
-import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -20,6 +20,9 @@ import aiohappyeyeballs
 import httptools
 
 from router.errors import Misfit
+from router.targets.unpacking import Unreadable, unpacker
+
+log = logging.getLogger("router.targets")
 
 KEPT = 30.0
 """Seconds that a connection is kept for the next question: less than servers keep it."""
@@ -31,6 +34,12 @@ MOST_HEAD = 64 * 1024
 """Bytes of a response's headers."""
 MOST_WAITING = 256 * 1024
 """Bytes of a body that wait to be read before the provider has to wait too."""
+SETTLE = 0.5
+"""Seconds that the end of a body is waited for behind its reader's back, once the answer is whole: servers of the ASGI kind (vLLM, SGLang)
+send it a moment after the last event, and a connection whose end was read serves again.
+"""
+CLAIM = 0.02
+"""Seconds that a question waits for a connection whose last answer is just ending: less than a new one takes."""
 MOST_UNPACKED = 16 * 1024 * 1024
 """Bytes that one read of a compressed body may become."""
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
@@ -43,6 +52,10 @@ Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]
 
 class Cut(Exception):
     """A response that broke off, or is no HTTP."""
+
+
+class Garbled(Cut):
+    """A body that cannot be unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,8 @@ class Connections:
 
     def __init__(self) -> None:
         self._idle: dict[tuple[str, int, bool], list[Connection]] = {}
+        self._settling: dict[tuple[str, int, bool], list[Connection]] = {}
+        """Those whose answers are whole, and whose ends have not come."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
         """Those under way."""
         self._sweeper: asyncio.TimerHandle | None = None
@@ -99,12 +114,26 @@ class Connections:
     async def ask(self, endpoint: Endpoint, body: bytes) -> "Connection":
         """A connection on which this was asked. OSError, TimeoutError, ssl.SSLError where none could be made. It is released in the end."""
         key = (endpoint.host, endpoint.port, endpoint.tls is not None)
-        connection = self._waiting(key)
-        if connection is None:
-            async with asyncio.timeout(endpoint.connect):
-                connection = await self._open(endpoint)
-            connection.pool, connection.key = self, key
-        connection.ask(b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body))
+        connection = self._waiting(key) or await self._claimed(key) or await self._opened(endpoint, key)
+        connection.ask(_request(endpoint, body))
+        return connection
+
+    async def answered(self, endpoint: Endpoint, body: bytes) -> "Connection":
+        """A connection on which this was asked and whose status and headers are here. OSError, Cut where none come.
+
+        A server may close a kept connection in the moment in which it is used: where not one byte of an answer came, the same is asked
+        once more, on a new one.
+        """
+        connection = await self.ask(endpoint, body)
+        try:
+            await _answered(connection)
+        except (OSError, Cut):
+            if connection.fresh or connection.heard:
+                raise
+            log.debug("a kept connection had closed: the question is asked again on a new one", extra={"fields": {"host": endpoint.host}})
+            connection = await self._opened(endpoint, connection.key)
+            connection.ask(_request(endpoint, body))
+            await _answered(connection)
         return connection
 
     async def fetch(self, url: str, most: int) -> bytes:
@@ -123,6 +152,34 @@ class Connections:
             raise ConnectionResetError from cut
         finally:
             response.release()
+
+    async def _opened(self, endpoint: Endpoint, key: tuple[str, int, bool]) -> "Connection":
+        """A new one."""
+        async with asyncio.timeout(endpoint.connect):
+            connection = await self._open(endpoint)
+        connection.pool, connection.key = self, key
+        return connection
+
+    async def _claimed(self, key: tuple[str, int, bool]) -> "Connection | None":
+        """One whose last answer ends within a moment; each is waited for by one question."""
+        settling = self._settling.get(key)
+        if not settling:
+            return None
+        await asyncio.wait([settling.pop().settled], timeout=CLAIM)
+        return self._waiting(key)
+
+    def settle(self, connection: "Connection") -> None:
+        """The end of its answer is still to come."""
+        if self._closed:
+            connection.close()
+        else:
+            self._settling.setdefault(connection.key, []).append(connection)
+
+    def settled(self, connection: "Connection") -> None:
+        """The end has come, or will not come."""
+        settling = self._settling.get(connection.key, [])
+        if connection in settling:
+            settling.remove(connection)
 
     def _waiting(self, key: tuple[str, int, bool]) -> "Connection | None":
         idle = self._idle.get(key)
@@ -187,11 +244,24 @@ class Connections:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        idle = [connection for kept in self._idle.values() for connection in kept]
+        idle = [connection for kept in (*self._idle.values(), *self._settling.values()) for connection in kept]
         self._idle.clear()
+        self._settling.clear()
         for connection in idle:
             connection.close()
         await asyncio.gather(*(connection.gone() for connection in idle))
+
+
+async def _answered(connection: "Connection") -> None:
+    """Wait for its answer to begin. It is released on every other way out."""
+    with ExitStack() as undo:
+        undo.callback(connection.release)
+        await connection.answered()
+        undo.pop_all()
+
+
+def _request(endpoint: Endpoint, body: bytes) -> bytes:
+    return b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body)
 
 
 class Connection(asyncio.Protocol):
@@ -215,6 +285,14 @@ class Connection(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self._waiting = 0
         self._paused = False
+        self.fresh = True
+        """Whether this is the first question on it."""
+        self.heard = False
+        """Whether a byte came since it was asked."""
+        self.settled = self.loop.create_future()
+        """Done when the end of an answer came, or nobody waits for it any more."""
+        self._settling: asyncio.TimerHandle | None = None
+        """Until when that is waited for, behind the reader's back."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It stands."""
@@ -223,6 +301,8 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes) -> None:
         """Send a question."""
         self._parser = httptools.HttpResponseParser(self)
+        self.fresh = self.status == 0
+        self.heard = False
         self.status = 0
         self.headers = {}
         self._head = 0
@@ -272,6 +352,31 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.abort()
 
+    def settle(self) -> None:
+        """The answer is whole: the little that comes yet is read behind the reader's back, and then the connection is kept."""
+        self._pieces.clear()
+        self._waiting = 0
+        if self._over or self._error is not None:
+            self.release()
+            return
+        self.settled = self.loop.create_future()
+        self._settling = self.loop.call_later(SETTLE, self._transport.abort)
+        self.pool.settle(self)
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _settle_down(self) -> None:
+        """The end has come, or will not come."""
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+            self.pool.settled(self)
+            self._pieces.clear()
+            self.release()
+        if not self.settled.done():
+            self.settled.set_result(None)
+
     @property
     def usable(self) -> bool:
         """Whether a question may be asked on it."""
@@ -294,10 +399,17 @@ class Connection(asyncio.Protocol):
         if self._over:
             self._fail(Cut())  # nobody asked for this
             return
+        self.heard = True
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut, zlib.error):
-            self._fail(Cut())
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
+            # What is raised while it parses arrives as the parser's own error.
+            self._fail(Garbled() if isinstance(error.__context__, Unreadable) else Cut())
+        if self._settling is not None:
+            if self._over or self._error is not None:
+                self._settle_down()
+            elif self._waiting > MOST_WAITING:
+                self._transport.abort()  # this is more than an end
         if self._waiting > MOST_WAITING and not self._paused and not self._over:
             self._paused = True
             self._transport.pause_reading()
@@ -311,6 +423,7 @@ class Connection(asyncio.Protocol):
             self._error = exc or (Cut() if self.status else ConnectionResetError())
         if not self._lost.done():
             self._lost.set_result(None)
+        self._settle_down()
         self._wake()
 
     def _fail(self, error: Exception) -> None:
@@ -335,16 +448,15 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status >= 200:
             self.status = status
-            if self.headers.get("content-encoding", "identity") != "identity":
-                self._unpacker = zlib.decompressobj(47)  # gzip or zlib, whichever it is
+            self._unpacker = unpacker(self.headers.get("content-encoding", ""), MOST_UNPACKED)
         else:
             self.headers = {}
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         if self._unpacker is not None:
-            body = self._unpacker.decompress(body, MOST_UNPACKED)
-            if self._unpacker.unconsumed_tail or self._waiting + len(body) > MOST_UNPACKED:
+            body = self._unpacker.feed(body)
+            if self._waiting + len(body) > MOST_UNPACKED:
                 raise Cut
         if body:
             self._pieces.append(body)

@@ -17,7 +17,7 @@ from router.chat import Json, issued_by
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Events, Start
 from router.targets import sse
-from router.targets.connections import Connection, Connections, Cut, Endpoint
+from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
 from router.targets.facts import Facts
 from router.targets.learned import Pupil
 from router.targets.speech import UNBOUND, Bounds, Speech
@@ -82,6 +82,7 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
     try:
         response, prepared = await _accepted(name, connections, pupil, prepare)
         speech.bound(prepared.bounds)
+        whole = False
         try:
             if omitted := (*prepared.omitted, *(one for one in pupil.learned if one not in prepared.omitted)):
                 start = replace(start, omitted=omitted)
@@ -106,10 +107,14 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
                     piece = b""
             else:
                 reader.whole(await _whole(name, response, piece))
+            whole = not speech.cut  # what we end ourselves goes on, for nobody
             for event in speech.end():
                 yield event
         finally:
-            response.release()
+            if whole:
+                response.settle()
+            else:
+                response.release()
     except (OSError, Cut) as error:
         raise _told(translated(name, error), speech) from None
     except TargetError as error:
@@ -123,10 +128,9 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
     """A response that answers, and the request it answers. TargetError where the provider refuses, and no lesson is in that."""
     while True:
         prepared = prepare(pupil.facts)
-        response = await connections.ask(prepared.endpoint, msgspec.json.encode(prepared.body))
+        response = await connections.answered(prepared.endpoint, msgspec.json.encode(prepared.body))
         with ExitStack() as undo:
             undo.callback(response.release)
-            await response.answered()
             if response.status == 200:
                 undo.pop_all()
                 return response, prepared
@@ -221,9 +225,17 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
         return None
     try:
         # The standard library also lets half a surrogate pair through, which this decoder refuses.
-        return _fitting(json.loads(data), decoder.type)
+        return _fitting(json.loads(_text(data)), decoder.type)
     except (ValueError, RecursionError):
         return None
+
+
+def _text(data: bytes) -> str:
+    """A document as text. A byte that is no UTF-8 is U+FFFD (WHATWG HTML, 9.2.6): a model may sample half a character."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
 
 
 _fields = cache(fields)
@@ -256,6 +268,8 @@ def translated(name: str, error: OSError | Cut) -> TargetError:
             return TargetDenied(name, "tls")
         case TimeoutError():
             return TargetSilent(name, "timeout_connect")
+        case Garbled():
+            return TargetDown(name, "malformed")
         case Cut():
             return TargetDown(name, "cut")
         case _:

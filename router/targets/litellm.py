@@ -9,9 +9,10 @@ import gc
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,13 +25,17 @@ from router.config.declaration import Target as TargetConfig
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
 from router.targets import completions
+from router.targets.connections import MOST_UNPACKED
+from router.targets.conversation import fitted
 from router.targets.facts import Facts, facts_of
 from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import HINTS, check_answerable, fit
-from router.targets.http import Rest
+from router.targets.http import MAX_WHOLE, Rest
 from router.targets.learned import Learned, Pupil
-from router.targets.retold import Google, Retold
-from router.targets.speech import BROKEN, Bounds, Speech
+from router.targets.providers import rules_through_litellm
+from router.targets.retold import Anthropic, Google, Retold
+from router.targets.speech import BROKEN, REASONS, Bounds, Speech
+from router.targets.unpacking import Unpacker, Unreadable, unpacker
 from router.targets.verdict import verdict
 
 log = logging.getLogger("router.targets")
@@ -291,8 +296,14 @@ def _imported() -> Library:
 
 CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
 """Seconds that a connection may take, for whoever asks in this context: on its way to most providers LiteLLM loses what it was told."""
-EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google}
+TOLD: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
+"""Who tells the streams again that are read in this context: they know why a provider ended."""
+EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
 """How the paths of those wires end whose streams are told again."""
+
+
+STREAMED = re.compile(rb'"stream"\s*:\s*true')
+"""How a request asks for a stream on OpenAI's and Anthropic's wires. Google's says it with its path, and streams."""
 
 
 def _mended(transport: Any, httpx: Any) -> None:
@@ -304,21 +315,26 @@ def _mended(transport: Any, httpx: Any) -> None:
     class Body(httpx.AsyncByteStream):
         """A stream of events, told again; its end is not waited for."""
 
-        def __init__(self, stream: Any, retold: Retold) -> None:
+        def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
             self._stream = stream
             self._retold = retold
+            self._packed = packed
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             retold = self._retold
             async with aclosing(aiter(self._stream)) as pieces:
 
                 async def read() -> bytes:
+                    piece = made = b""
                     try:
-                        return await anext(pieces, b"")
+                        while not made and (piece := await anext(pieces, b"")):
+                            made = self._packed.feed(piece) if self._packed else piece
+                    except Unreadable:
+                        raise httpx.ReadError("garbled") from None
                     except httpx.HTTPError:
-                        if retold.heard.finished:
-                            return b""
-                        raise
+                        if not retold.heard.finished:
+                            raise
+                    return made
 
                 rest, more = Rest(read, retold.heard), True
                 while more:
@@ -331,6 +347,18 @@ def _mended(transport: Any, httpx: Any) -> None:
         async def aclose(self) -> None:
             await self._stream.aclose()
 
+    class Whole(Body):
+        """A whole answer in place of a stream, told as one."""
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            body = bytearray()
+            async with aclosing(aiter(self._stream)) as pieces:
+                async for piece in pieces:
+                    body += self._packed.feed(piece) if self._packed else piece
+                    if len(body) > MAX_WHOLE:
+                        raise httpx.ReadError("too large")
+            yield self._retold.whole(bytes(body))
+
     async def handle_async_request(self: Any, request: Any) -> Any:
         if (limit := CONNECT.get()) is not None:
             request.extensions["timeout"] = {"connect": limit}
@@ -342,10 +370,25 @@ def _mended(transport: Any, httpx: Any) -> None:
             response.headers.pop("location", None)
         elif response.status_code == 422:
             response.status_code = 400
-        kind, packed = response.headers.get("content-type", ""), "content-encoding" in response.headers
-        if retold is not None and kind.startswith("text/event-stream") and not packed:
-            response.stream = Body(response.stream, retold())
+        if retold is not None and response.status_code == 200:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind == "text/event-stream":
+                told_again(response, Body, retold())
+            elif kind == "application/json" and STREAMED.search(request.content):
+                told_again(response, Whole, retold())
         return response
+
+    def told_again(response: Any, body: type[Body], teller: Retold) -> None:
+        try:
+            packed = unpacker(response.headers.get("content-encoding", ""), MOST_UNPACKED)
+        except Unreadable:
+            return
+        for name in ("content-encoding", "content-length"):
+            response.headers.pop(name, None)
+        response.headers["content-type"] = "text/event-stream"
+        response.stream = body(response.stream, teller, packed)
+        if (told := TOLD.get()) is not None:
+            told.append(teller)
 
     transport.handle_async_request = handle_async_request
 
@@ -363,6 +406,12 @@ async def _library_for(target: str) -> Library:
         return await library()
     except ImportError:
         raise TargetDenied(target, "no_library") from None
+
+
+async def ready() -> None:
+    """Wait until it is imported, or cannot be: what asks it says so."""
+    with suppress(ImportError):
+        await library()
 
 
 async def warm() -> None:
@@ -404,8 +453,10 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
     fixed = _fixed(declared)
     facts, learned = facts_of(declared), learned or Learned()
     issuer = issued_by(name, model)
+    rules = rules_through_litellm(model)
 
     async def spoken(ask: Ask) -> Events:
+        ask = fitted(ask, rules, name)
         if has_address(ask):
             raise TargetRefused(name, FILE_ADDRESS)  # for some providers it would fetch the file itself, from in here
         lane = await _library_for(name)
@@ -421,7 +472,8 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
             form = _form(fixed, ask, ask.params.over(declared.params), pupil.facts)
             speech = Speech(name, issuer)
             speech.bound(form.bounds)
-            hear = Hearing(speech)
+            TOLD.set(told := [])
+            hear = Hearing(speech, told)
             try:
                 async with aclosing(_heard(lane, form, hear)) as events:
                     async for event in events:
@@ -522,8 +574,9 @@ class Hearing:
     may as well have been cut off); and so are calls of tools that the provider runs itself.
     """
 
-    def __init__(self, speech: Speech) -> None:
+    def __init__(self, speech: Speech, told: Sequence[Retold] = ()) -> None:
         self.speech = speech
+        self._told = told
         self.stream: Stream | None = None
         """None until the provider was asked."""
         self._foreign: set[int] = set()
@@ -566,8 +619,11 @@ class Hearing:
     def _finish(self, reason: str) -> None:
         assert self.stream is not None
         told = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
-        if told and told.lower() in BROKEN:
-            self.speech.finish(told)  # LiteLLM calls it stop
+        own = next((one.reason for one in reversed(self._told) if one.reason), None)
+        if told and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
+            self.speech.finish(own)  # LiteLLM calls it stop, or a limit
+        elif told and told.lower() in BROKEN:
+            self.speech.finish(told)
         elif told:
             # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
             self.speech.finish("stop" if reason == "tool_calls" else reason)

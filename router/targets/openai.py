@@ -7,7 +7,7 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -16,16 +16,19 @@ from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import completions, http, responses
+from router.targets.address import endpoint_of
 from router.targets.connections import Connections
+from router.targets.conversation import fitted
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit
 from router.targets.http import Prepared
+from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
-from router.targets.providers import PROVIDERS, Provider, variable
+from router.targets.providers import PROVIDERS, Provider, rules_of, variable
 from router.targets.speech import Speech, tokens
-from router.targets.verdict import inside
 
 DONE = b"[DONE]"
+COMPLETIONS = "/chat/completions"
 
 
 class Function(msgspec.Struct):
@@ -122,20 +125,22 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     facts, learned = facts_of(declared), learned or Learned()
     start = Start(name, str(declared.model))
     issuer = issued_by(name, str(declared.model))
+    rules = rules_of(prefix, model, own=declared.api_base is not None)
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
+        ask = fitted(ask, rules, name)
 
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask)
-            fitted = fit(known, params)
-            if responses.needed(ask, known, fitted):
-                fitted = fit(responses.lacking(known), params)
-                body = responses.request(ask, fitted, known, model, issuer)
-                bounds = responses.bounds(fitted, known)
-                return Prepared(responding, body, lambda speech: responses.Reader(name, speech), fitted.omitted, bounds)
-            body = _request(ask, fitted, known, provider, model)
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech), fitted.omitted, fitted.bounds(known))
+            fits = fit(known, params)
+            if responses.needed(ask, known, fits):
+                fits = fit(responses.lacking(known), params)
+                body = responses.request(ask, fits, known, model, issuer)
+                bounds = responses.bounds(fits, known)
+                return Prepared(responding, body, lambda speech: responses.Reader(name, speech), fits.omitted, bounds)
+            body = _request(ask, fits, known, provider, model)
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech), fits.omitted, fits.bounds(known))
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 
@@ -143,12 +148,10 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
 
 
 def _address(declared: TargetConfig, provider: Provider, prefix: str) -> str:
-    base = str(declared.api_base or provider.base).rstrip("/")
+    base = str(declared.api_base or provider.base)
     if not base:
         raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
-    if provider.path and not base.endswith(provider.path):
-        base += provider.path
-    return f"{base}/chat/completions"
+    return endpoint_of(base, COMPLETIONS, within=provider.path)
 
 
 def _responding(url: str, declared: TargetConfig) -> str:
@@ -168,14 +171,16 @@ AZURE_VERSION = "2024-10-21"
 
 def _azure(declared: TargetConfig, model: str) -> str:
     """Where a deployment of Azure's answers: its own path, or that of the newer surface, which looks into the body."""
-    base = str(declared.api_base or "").rstrip("/")
+    base = str(declared.api_base or "")
     if not base:
         raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
     version = declared.api_version
-    if base.endswith("/openai/v1"):
-        return f"{base}/chat/completions" + (f"?api-version={version}" if version else "")
-    base = base.removesuffix("/openai")
-    return f"{base}/openai/deployments/{quote(model, safe='')}/chat/completions?api-version={version or AZURE_VERSION}"
+    path = urlsplit(base).path.rstrip("/")
+    if path.endswith(("/openai/v1", f"/openai/v1{COMPLETIONS}")):
+        return endpoint_of(base, COMPLETIONS, query=f"api-version={version}" if version else "")
+    deployment = "" if "/openai/deployments/" in path else f"/openai/deployments/{quote(model, safe='')}"
+    within = deployment.removeprefix("/openai") if path.endswith("/openai") else deployment
+    return endpoint_of(base, COMPLETIONS, within=within, query=f"api-version={version or AZURE_VERSION}")
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
@@ -209,20 +214,25 @@ class Reader:
         if data == DONE:
             self.speech.done()
             return False
-        if (chunk := http.decoded(data, DECODE)) is not None:
-            self._told(chunk)
+        self._hear(data)
         return True
 
     def whole(self, body: bytes) -> None:
         """A body that is no stream: a whole answer, an error, or neither."""
-        chunk = http.decoded(body, DECODE)
-        if chunk is None:
+        if not self._hear(body):
             raise TargetDown(self.name, "malformed")
-        self._told(chunk)
+
+    def _hear(self, data: bytes) -> bool:
+        """One document; whether it could be read."""
+        chunk = http.decoded(data, DECODE)
+        odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
+        if (odd or isinstance(data, Failed)) and (error := error_in(self.name, data)) is not None:
+            raise error
+        if chunk is not None:
+            self._told(chunk)
+        return chunk is not None
 
     def _told(self, chunk: Chunk) -> None:
-        if chunk.error is not None:
-            raise inside(self.name, chunk.error)
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)
@@ -246,7 +256,7 @@ def _said(said: Delta, speech: Speech) -> None:
     if isinstance(content, str):
         speech.text(content)
     elif isinstance(content, list):
-        _parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
+        said_in_parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
     if said.refusal and isinstance(said.refusal, str):
         speech.text(said.refusal)  # the model's own words: the user should see them
     if said.tool_calls:
@@ -262,7 +272,7 @@ def _called(calls: list[Call], speech: Speech) -> None:
         speech.call(position if call.index is None else call.index, call_id, function.name or "", part)
 
 
-def _parts(parts: list[Any], speech: Speech) -> None:
+def said_in_parts(parts: list[Any], speech: Speech) -> None:
     """Content in parts, as Mistral's thinking models send it."""
     for part in parts:
         match part:

@@ -1,7 +1,11 @@
 """Providers whose wire we read directly: LiteLLM's prefix → where they are, and how their dialect differs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from router.targets import conversation as rule
+from router.targets.conversation import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,54 @@ PROVIDERS = {
     "xai": Provider("https://api.x.ai/v1"),
     "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
 }
+
+
+ALL: tuple[Rule, ...] = (
+    rule.calls_have_results,
+    rule.pictures_beside_results,
+    rule.one_system_message_at_the_start,
+    rule.schemas_have_properties,
+)
+"""What holds on every lane of the OpenAI wire."""
+TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
+"""What the templates of open models want, wherever they are served. One's own server may serve any."""
+PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)
+MISTRAL: tuple[Rule, ...] = (*PERPLEXITY, rule.nine_letter_ids)
+CLAUDE: tuple[Rule, ...] = (
+    rule.calls_have_results,
+    rule.no_blank_text,
+    rule.user_begins,
+    rule.plain_unique_ids,
+    rule.jpeg_by_its_name,
+    rule.schemas_have_properties,
+)
+"""What Anthropic wants; its lane makes turns of what is left."""
+OWN = frozenset({"hosted_vllm", "vllm", "llamafile", "lm_studio", "ollama_chat", "ollama", "xinference", "lemonade", "docker_model_runner"})
+"""Servers of one's own, behind which any model's template may stand; and so may `openai/` at another address."""
+FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
+    (re.compile(r"(?i)mistral|mixtral|codestral|devstral|magistral|pixtral|voxtral|leanstral"), MISTRAL),
+    (re.compile(r"(?i)qwen|qwq|gemma|llama-?2"), TEMPLATE),
+    (re.compile(r"(?i)\bsonar"), PERPLEXITY),
+    (re.compile(r"(?i)claude"), (*ALL, rule.no_blank_text, rule.user_begins, rule.plain_unique_ids, rule.jpeg_by_its_name)),
+    (re.compile(r"(?i)gemini"), (*ALL, rule.jpeg_by_its_name)),
+)
+"""Models by their names, whoever serves them, and what they want on the OpenAI wire."""
+AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL, "perplexity": PERPLEXITY}
+"""Providers that want more of every model."""
+
+
+def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
+    """What a provider of the OpenAI wire wants of a conversation. `own`: whether it is asked at another address than its own."""
+    if prefix in AT_HOME:
+        return AT_HOME[prefix]
+    family = next((rules for name, rules in FAMILIES if name.search(model)), None)
+    return family or (TEMPLATE if prefix in OWN or (prefix == "openai" and own) else ALL)
+
+
+def rules_through_litellm(model: str) -> tuple[Rule, ...]:
+    """The same of a model (provider/model) that LiteLLM asks; it makes the provider's own form of what OpenAI's wire would be told."""
+    prefix, _, name = model.partition("/")
+    return rules_of("mistral" if prefix.endswith("codestral") else prefix, model if prefix == "anthropic" else name, own=False)
 
 
 def variable(prefix: str) -> str:

@@ -4,16 +4,17 @@ Everything that affects how pieces become Text, Thought, ToolInput and ToolCall 
 together leave together: a lane takes the events after each read, and an answer in a hurry costs by the read, not by the word.
 """
 
+import itertools
 import json
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast
 
 from router.chat import ESCAPED, Json, JsonObject, ReasoningState, deeper, finite, mended, no_constant, whole
 from router.errors import ContentFiltered, TargetDown
-from router.events import Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
+from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
 
 REASONS: dict[str, Reason] = {
     "stop": "stop",
@@ -24,12 +25,21 @@ REASONS: dict[str, Reason] = {
     "max_tokens": "length",
     "model_length": "length",
     "model_context_window_exceeded": "length",
+    "max_output_tokens": "length",
     "tool_calls": "tool-calls",
     "tool_use": "tool-calls",
     "function_call": "tool-calls",
     "content_filter": "content-filter",
     "refusal": "content-filter",
     "safety": "content-filter",
+    "sensitive": "content-filter",
+    "guardrail_intervened": "content-filter",
+    "content_filtered": "content-filter",
+    "prohibited_content": "content-filter",
+    "blocklist": "content-filter",
+    "spii": "content-filter",
+    "recitation": "content-filter",
+    "image_safety": "content-filter",
     "unknown": "unknown",
 }
 
@@ -39,6 +49,8 @@ BROKEN = frozenset({"error", "network_error", "abort", "insufficient_system_reso
 MAX_CALLS = 128
 MAX_DEPTH = 100
 """Levels of nesting in one call's arguments: what can just be read can no longer be written, not in calls of Python's own."""
+MAX_LOOKS = 64
+"""How often it is looked whether a call's arguments are whole, and where they may have begun anew: each takes time for all of them."""
 MAX_ARGUMENTS = 1024 * 1024
 """Characters of one call's arguments. A model that writes more is not calling a tool any more."""
 
@@ -181,8 +193,21 @@ class Pending:
     index: int
     call_id: str
     name: str
+    theirs: str = ""
+    """The id that the provider gave it."""
     parts: list[str] = field(default_factory=list[str])
     size: int = 0
+    unsaid: str = ""
+    """Of its arguments, what is not told yet: an empty object may only hold the place of one."""
+    over: bool = False
+    """Whether all was told, and comes again."""
+    looks: int = 0
+    """How often it was looked whether they are whole."""
+
+    @property
+    def written(self) -> str:
+        """Its arguments so far."""
+        return "".join(self.parts)
 
 
 class Speech:
@@ -304,32 +329,56 @@ class Speech:
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
         """A piece of a tool call. A new id begins a new call, whatever its index, and so does a new name; a repeated name is the
-        same name, unless the arguments were whole and begin once more.
+        same name, unless the arguments were whole and others begin. Arguments that come again under their id are the same ones.
         """
         if self._opening is not None:
             self._settled(self._opening)
         call_id, name = whole(call_id), whole(name)
-        pending = self._pending(index, call_id, name, part)
+        known = self._known(index, call_id, name, part)
+        how = "another" if known is None else _follows(known, call_id, name, part)
+        if how == "repeated":
+            return
+        pending = self._begun(index, call_id, name) if known is None or how == "another" else known
+        if how == "instead":
+            pending.parts.clear()
+            pending.unsaid = ""
         if name and not pending.name:
             pending.name = name
         if part:
+            pending.over = pending.over or how == "again"
             pending.size += len(part)
             if pending.size > MAX_ARGUMENTS:
                 raise TargetDown(self.target, "malformed")
             pending.parts.append(part)
-            if pending.name:
-                self._close_run()
-                self._events.append(ToolInput(pending.call_id, pending.name, whole(part)))
+            if not pending.over:
+                self._input(pending, part)
 
-    def _pending(self, index: int, call_id: str, name: str, part: str) -> Pending:
+    def _input(self, pending: Pending, part: str) -> None:
+        """Tell a piece of a call's arguments, as soon as its name is known and they are more than an empty object."""
+        if not pending.name:
+            return
+        if len(pending.parts) == 1 and part.strip() in EMPTY:
+            pending.unsaid = part
+            return
+        self._close_run()
+        self._events.append(ToolInput(pending.call_id, pending.name, whole(pending.unsaid + part)))
+        pending.unsaid = ""
+
+    def _known(self, index: int, call_id: str, name: str, part: str) -> Pending | None:
+        """The call that a piece may belong to."""
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
-        if known is not None and (not name or not known.name or (name == known.name and not _begins_again(known, part))):
-            return known
+        if known is None and call_id and name:
+            # All of it once more, at another place.
+            alike = (one for one in self._calls if one.theirs == call_id and one.name == name)
+            known = next((one for one in alike if _follows(one, call_id, name, part) == "repeated"), None)
+        return known
+
+    def _begun(self, index: int, call_id: str, name: str) -> Pending:
         if len(self._calls) >= MAX_CALLS:
             raise TargetDown(self.target, "malformed")
         taken = {pending.call_id for pending in self._calls}
         unique = call_id if call_id and call_id not in taken else f"call_{secrets.token_hex(12)}"
-        pending = Pending(index, unique, name)
+        pending = Pending(index, unique, name, call_id)
         self._calls.append(pending)
         self._latest[index] = pending
         if call_id:
@@ -379,8 +428,9 @@ class Speech:
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
     def usage(self, input_tokens: float, output_tokens: float) -> None:
-        """The provider says what it used. The last word stands: some count as they go."""
-        self._usage = Usage(tokens(input_tokens), tokens(output_tokens))
+        """The provider says what it used. The last word stands, as some count as they go; but nothing is no word."""
+        before = self._usage or Usage()
+        self._usage = Usage(tokens(input_tokens) or before.input_tokens, tokens(output_tokens) or before.output_tokens)
 
     def end(self) -> Iterator[Event]:
         """The rest, and the Finish. TargetDown where the provider stopped without an end, or says that it broke off."""
@@ -399,12 +449,18 @@ class Speech:
         yield from self.take()
         if self._reason is None or self._reason.lower() in BROKEN:
             raise TargetDown(self.target, "cut")
+        reason = REASONS.get(self._reason.lower(), "other")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]
         if calls:
             yield from self._stated()
         for pending in calls:
-            yield _called(pending)
-        reason = REASONS.get(self._reason.lower(), "other")
+            if pending.unsaid:
+                yield ToolInput(pending.call_id, pending.name, pending.unsaid)
+        for pending in calls:
+            made = _called(pending)
+            if reason in CUT_SHORT and pending is self._calls[-1] and not pending.written.strip():
+                made = replace(made, malformed="")  # its arguments had not begun
+            yield made
         if calls and reason == "stop":
             reason = "tool-calls"  # some servers say stop whatever they ask for
         if reason == "content-filter" and not self.said and not calls:
@@ -412,20 +468,63 @@ class Speech:
         yield Finish(reason, self._usage, model=self.model or "")
 
 
-def _begins_again(pending: Pending, part: str) -> bool:
-    """Whether this is another call of the same tool, from a server that sends calls whole and tells them apart by nothing."""
-    return len(pending.parts) == 1 and part.lstrip().startswith("{") and _called(pending).malformed is None
+EMPTY = ("{}", "null")
+"""Arguments that hold the place of others, where a gateway has none yet; or there are none."""
+Follows = Literal["on", "again", "instead", "repeated", "another"]
+"""How a piece follows what is known of a call: it goes on; all of it comes once more, piece by piece or in this one piece; it stands in the
+place of an empty object; it begins another call of the same tool.
+"""
+
+
+def _follows(known: Pending, call_id: str, name: str, part: str) -> Follows:
+    if name and known.name and name != known.name:
+        return "another"
+    if not known.parts or not part.lstrip().startswith("{"):
+        return "on"
+    if not known.parts[-1].rstrip().endswith(("}", "null")) or known.looks >= MAX_LOOKS:
+        return "on"
+    known.looks += 1
+    if (held := _arguments(known.written)) is None:
+        return "on"
+    new = _arguments(part)
+    if not held and new != held and (new is None or not name):
+        return "instead"
+    if new == held and (call_id or not name):
+        return "repeated"
+    if name and (new is not None or not call_id):
+        return "another"  # from a server that sends calls whole and tells them apart by nothing
+    return "again"
 
 
 def _called(pending: Pending) -> ToolCall:
-    written = whole("".join(pending.parts))
-    try:
-        # Nothing and null are how some models write that there are none.
-        value: object = {} if written.strip() in ("", "null") else json.loads(written, parse_float=finite, parse_constant=no_constant)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or deeper(cast("object", value), MAX_DEPTH):
+    written = whole(pending.written)
+    # Nothing is how some models write that there are none.
+    value: JsonObject | None = _arguments(written) if written.strip() else {}
+    if value is None:
+        value = _last(pending.parts)
+    if value is None or deeper(cast("object", value), MAX_DEPTH):
         return ToolCall(pending.call_id, pending.name, {}, written)
     if ESCAPED.search(written):
-        value = mended(cast("Json", value))
-    return ToolCall(pending.call_id, pending.name, cast("JsonObject", value))
+        value = cast("JsonObject", mended(cast("Json", value)))
+    return ToolCall(pending.call_id, pending.name, value)
+
+
+def _arguments(written: str) -> JsonObject | None:
+    """Arguments as an object; None where they are no whole one."""
+    try:
+        value: object = json.loads(written, parse_float=finite, parse_constant=no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return {} if value is None else cast("JsonObject", value) if isinstance(value, dict) else None
+
+
+def _last(parts: list[str]) -> JsonObject | None:
+    """The arguments, where a server began with them anew: what came before is the beginning of what came then, or all of it; once, or
+    with every piece.
+    """
+    starts = [at for at, part in enumerate(parts) if part.lstrip().startswith("{")]
+    for at in reversed(starts[1:][-MAX_LOOKS:]):
+        if (value := _arguments(rest := "".join(parts[at:]).strip())) is not None:
+            begun = ["".join(parts[one:after]).strip() for one, after in itertools.pairwise(one for one in starts if one <= at)]
+            return value if rest.startswith("".join(parts[:at]).strip()) or all(map(rest.startswith, begun)) else None
+    return None

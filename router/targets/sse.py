@@ -2,8 +2,11 @@
 
 No I/O, no object per event but its data. By the standard: LF, CRLF or CR end a line, a blank line ends an event, several
 `data:` lines are joined, comments and other fields are passed over, one byte-order mark may stand first. Beyond the standard: lines from
-one that begins with `{` on are data as they are, for that is how Google says in the middle of a stream what went wrong.
+one that begins with `{` or `[` on are data as they are, for that is how Google says in the middle of a stream what went wrong. The data of an
+event that is named `error`, or of a field `error` (llama.cpp), is Failed.
 """
+
+from router.targets.inband import Failed
 
 MAX_EVENT = 10 * 1024 * 1024
 """Bytes of one event: what is larger is no answer any more."""
@@ -29,6 +32,8 @@ class Events:
         self._begun = False
         self._bare = False
         """Whether those are lines that bear no name."""
+        self._failed = False
+        """Whether the event is named an error."""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of every event that this piece completes."""
@@ -39,7 +44,7 @@ class Events:
                 return []
             piece = bytes(self._rest + piece)
             self._rest.clear()
-        if piece.startswith(b"data: ") and piece.endswith(b"\n\n") and not self._data:
+        if piece.startswith(b"data: ") and piece.endswith(b"\n\n") and not self._data and not self._failed:
             # Nearly every read of nearly every provider: whole events, each of one line. No other line, if the ends of lines are as many.
             found = piece[6:-2].split(b"\n\ndata: ")
             if piece.count(b"\n") == 2 * len(found) and b"\r" not in piece:
@@ -77,13 +82,21 @@ class Events:
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
                 self._size += len(line) + LINE
-            elif not line and self._data:
-                found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
-                self._data.clear()
-                self._size = 0
-                self._bare = False
-            elif self._bare or (line.startswith(b"{") and not self._data):
+            elif not line:
+                if self._data:
+                    data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+                    found.append(Failed(data) if self._failed else data)
+                    self._data.clear()
+                    self._size = 0
+                self._bare = self._failed = False
+            elif self._bare or (line.startswith((b"{", b"[")) and not self._data):
                 self._bare = True
                 self._data.append(line)
+                self._size += len(line) + LINE
+            elif line.startswith(b"event:"):
+                self._failed = line[6:].strip() == b"error"
+            elif line.startswith(b"error:"):
+                self._failed = True
+                self._data.append(line[6:].strip())
                 self._size += len(line) + LINE
         return found

@@ -7,46 +7,291 @@ is looked at too, here and nowhere else; what it said goes no further than this 
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from functools import cache
+from typing import Any, Literal, cast
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
 
+Why = Literal[
+    "too_long", "filtered", "no_credit", "wrong_key", "no_access", "unknown_model", "this_question", "its_content", "bad_parameter"
+]
+"""What a provider refuses: this conversation for its length or its content, the account, the key, what the key may do, the model, some
+other thing in this question, something it says about that content, a parameter.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words by which a provider says why it refuses. `words`: a pattern, without regard to case; `source`: who says so, and where that
+    was reported (a GitHub thread, as owner/name#number) or is documented.
+    """
+
+    why: Why
+    words: str
+    source: str
+
+
+PHRASES = (
+    # The conversation is longer than the model's window.
+    Phrase(
+        "too_long", r"context[_ ]length[_ ](is )?exceeded|exceeded[_ ]context[_ ]length", "OpenAI's code; Ollama, openclaw/openclaw#58839"
+    ),
+    Phrase("too_long", r"(maximum|max) context (length|window|size)", "OpenAI, vLLM, OpenRouter, Ollama; earendil-works/pi#5929"),
+    Phrase(
+        "too_long", r"exceed(s|ed|ing)? (the |this |its |your )?(model'?s? |available |maximum |max )*context", "OpenAI, llama.cpp; pi#129"
+    ),
+    Phrase("too_long", r"exceed_context_size|context size has been exceeded|context (window|length) exceeds", "llama.cpp, MiniMax; pi#129"),
+    Phrase(
+        "too_long",
+        r"exceeds? (the )?model context window|model_context_window_exceeded",
+        "Anthropic-like gateways; openclaw/openclaw#58847",
+    ),
+    Phrase("too_long", r"exceeds? context (limit|window|length)", "Anthropic, with max_tokens; stackblitz/bolt.new#7414"),
+    Phrase("too_long", r"prompt (is )?too long", "Anthropic, Ollama; stackblitz/bolt.new#1748"),
+    Phrase("too_long", r"input is too long", "Bedrock; openclaw/openclaw#58839"),
+    Phrase(
+        "too_long", r"input tokens exceeded|number of input tokens exceeds|exceeds the max input token", "Bedrock; openclaw/openclaw#58839"
+    ),
+    Phrase("too_long", r"input token count.{0,40}exceeds", "Google; pi#129"),
+    Phrase("too_long", r"input tokens exceed the configured limit", "Azure; letta-ai/letta, its table of errors"),
+    Phrase("too_long", r"maximum prompt length is \d+", "xAI; cline/cline#3120"),
+    Phrase("too_long", r"exceeded model token limit", "Moonshot; pi#129"),
+    Phrase("too_long", r"range of input length should be", "DashScope; Alibaba's error codes"),
+    Phrase("too_long", r"prompt exceeds (the )?max(imum)? (context )?length|prompt exceeds the length limit", "Z.ai, its code 1261"),
+    Phrase("too_long", r"tokens in request more than max tokens", "Z.ai; anomalyco/opencode#35918"),
+    Phrase("too_long", r"longer than the maximum (model length|allowed)", "vLLM, NVIDIA; Gabesarch/grounded-rl#16"),
+    Phrase("too_long", r"(inputs?|prompt)`? tokens \+ `?max_new_tokens`? must be", "Together, TGI; huggingface/text-generation-inference"),
+    Phrase("too_long", r"must have less than \d+ tokens", "TGI; huggingface/text-generation-inference"),
+    Phrase("too_long", r"prompt_tokens.{0,24}must be less than max_seq_len", "SiliconFlow; its error codes"),
+    Phrase("too_long", r"prompt token count.{0,24}exceeds the limit|max_prompt_tokens_exceeded", "GitHub Copilot; pi#129"),
+    Phrase("too_long", r"tokens_limit_reached|request body too large for .{1,60} model", "GitHub Models"),
+    Phrase("too_long", r"input length.{0,24}exceeds? (the )?(maximum|context)", "SambaNova, Ollama; openclaw/openclaw#58839"),
+    Phrase("too_long", r"reduce (the length of|your) (the |your )?(messages|input|prompt|message size)", "Groq, vLLM; pi#129, pi#5929"),
+    Phrase("too_long", r"too many input tokens|\btoo many tokens in (the )?(prompt|input|request)", "SambaNova, Cohere"),
+    Phrase("too_long", r"total (number of )?tokens.{0,24}exceeds", "Cohere; openclaw/openclaw#58839"),
+    Phrase("too_long", r"(prompt|input)( tokens?)?.{0,40}(greater|larger|more) than the (context|model)", "LM Studio; pi#129"),
+    Phrase("too_long", r"too large for model with \d+ maximum context", "Mistral; strands-agents/harness-sdk#2958"),
+    Phrase(
+        "too_long",
+        r"exceeds? (the )?(max(imum)?|allowed|model'?s?)( (allowed|number of|input|total))* (tokens?|length)",
+        "Fireworks, Volcengine",
+    ),
+    # A filter stopped the question, or what would have been the answer.
+    Phrase(
+        "filtered",
+        r"content_?filter|content filtering policy|content filter (was )?triggered",
+        "OpenAI, Moonshot, Anthropic; MoonshotAI/kimi-cli#1002, anthropics/claude-code#6195",
+    ),
+    Phrase("filtered", r"content[_ ]management[_ ]policy|responsible ?ai ?policy|responsible_ai", "Azure; continuedev/continue#4192"),
+    Phrase(
+        "filtered",
+        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic",
+        "OpenAI's images and reasoning models",
+    ),
+    Phrase("filtered", r"prompt was flagged|prompt_blocked", "OpenAI; alan-turing-institute/t0-1#69"),
+    Phrase("filtered", r"(rejected|blocked) (by|as a result of) our safety system|safety system", "OpenAI's images and audio"),
+    Phrase("filtered", r"cyber_policy_violation|bio_policy_violation", "OpenAI's reasoning models"),
+    Phrase(
+        "filtered",
+        r"content violates usage guidelines|safety_check_type",
+        "xAI; theopenco/llmgateway#1785, UKGovernmentBEIS/inspect_ai#2267",
+    ),
+    Phrase("filtered", r"content exists risk", "DeepSeek; deepseek-ai/DeepSeek-V2#30"),
+    Phrase(
+        "filtered", r"data_?inspection_?failed|may contain inappropriate content", "DashScope; QwenLM/qwen-code#3145, 1Panel-dev/MaxKB#1085"
+    ),
+    Phrase("filtered", r"considered high risk", "Moonshot; MoonshotAI/kimi-cli#1002"),
+    Phrase(
+        "filtered", r"new_sensitive|content is sensitive|image is sensitive", "MiniMax, its codes 1026 and 1027; MiniMax-AI/MiniMax-M3#11"
+    ),
+    Phrase("filtered", r"unsafe or sensitive content|不安全或敏感", "Z.ai, its code 1301"),
+    Phrase("filtered", r"sensitive_?content_?detected|inputtextsensitive|outputtextsensitive", "Volcengine, its codes"),
+    Phrase(
+        "filtered",
+        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation",
+        "OpenRouter; its documents of moderation",
+    ),
+    Phrase(
+        "filtered", r"prohibited_content|request contains prohibited content|blocked_reason_|response was blocked due to safety", "Google"
+    ),
+    Phrase("filtered", r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail", "Bedrock, Together, Databricks"),
+    Phrase("filtered", r"违规信息|敏感内容", "DashScope, SiliconFlow, in Chinese"),
+    # The account is out of money.
+    Phrase(
+        "no_credit", r"insufficient[_ ](balance|credits?|funds)|credit balance is too low|out of credits", "DeepSeek, Anthropic, OpenRouter"
+    ),
+    Phrase(
+        "no_credit",
+        r"billing_not_active|billing hard limit|arrearage|doesn't have any credits|overdue[- ]payment",
+        "OpenAI, DashScope, xAI",
+    ),
+    # The key is none, or not any more.
+    Phrase("wrong_key", r"(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key", "xAI, OpenAI; recordings of both"),
+    Phrase("wrong_key", r"api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)|api_key_invalid", "Google, Mistral"),
+    Phrase("wrong_key", r"invalid_authentication|authentication (fails|failed|error)|unauthorized", "DeepSeek, Moonshot"),
+    # The key may not do this.
+    Phrase(
+        "no_access",
+        r"permission|access|account|\bmodel|organi[sz]ation|subscription|billing|api[ _-]?key|token|credential",
+        "every API's own 403",
+    ),
+    Phrase(
+        "no_access",
+        r"not (available|supported|allowed) in your (country|region|location)|country, region|suspended|terminated",
+        "OpenAI, Moonshot",
+    ),
+    # The model is none of theirs.
+    Phrase(
+        "unknown_model",
+        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model",
+        "OpenAI, DeepSeek, OpenRouter",
+    ),
+    Phrase(
+        "unknown_model", r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model", "Bedrock, Azure, Together"
+    ),
+    # Something in this question has no place there: the model and the key are well.
+    Phrase(
+        "this_question",
+        r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)",
+        "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396",
+    ),
+    Phrase("this_question", r"endpoints found that (support|can handle)", "OpenRouter's 404; openclaw/openclaw#99078"),
+    Phrase(
+        "this_question",
+        r"\b(image|file|attachment|document|tool|tool_call|response|item|conversation)s?\b.{0,60}\bnot (be )?found",
+        "OpenAI, Google, of what a question refers to",
+    ),
+    Phrase("this_question", r"fewer max_tokens|can only afford", "OpenRouter's 402: this answer might cost more than there is"),
+    Phrase(
+        "its_content",
+        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b",
+        "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785",
+    ),
+    # A parameter that it does not take, or not so.
+    Phrase(
+        "bad_parameter",
+        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument",
+        "OpenAI; recording openai.err-400-bad-request-3",
+    ),
+    Phrase(
+        "bad_parameter", r"extra_forbidden|extra inputs are not permitted|is not (supported|permitted|allowed)", "Anthropic, Mistral, vLLM"
+    ),
+    Phrase(
+        "bad_parameter",
+        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)",
+        "Anthropic, Moonshot; models' own rules",
+    ),
+)
+"""What providers say, one row for each way to say it. The first row whose words fit decides, within the reasons a status allows."""
+
+
+@cache
+def _pattern(why: Why) -> re.Pattern[str]:
+    """All of what is said for one reason."""
+    return re.compile("|".join(f"(?:{phrase.words})" for phrase in PHRASES if phrase.why == why), re.IGNORECASE)
+
+
+QUESTION: tuple[Why, ...] = ("too_long", "filtered")
+"""Reasons that lie in the question, by whatever status they are said."""
+ALLOWED: dict[int, tuple[Why, ...]] = {
+    400: (*QUESTION, "no_credit", "wrong_key", "unknown_model", "bad_parameter"),
+    401: ("wrong_key",),
+    402: ("this_question", "no_credit"),
+    403: (*QUESTION, "no_credit", "wrong_key", "this_question", "its_content", "no_access"),
+    404: (*QUESTION, "unknown_model", "this_question"),
+    413: QUESTION,
+    422: (*QUESTION, "wrong_key", "bad_parameter"),
+    429: (),
+}
+"""Status → the reasons that it may stand for. What is not here is the server's own trouble, or the length and the content of what it was
+asked, which some servers say with a 500.
+"""
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 DENIED = frozenset({401, 402, 403, 404, 407})
-
-TOO_LONG = re.compile(
-    r"(?i)context[_ ]length|context[_ ]window|maximum context|context size|prompt is too long|input is too long|too many (input )?tokens"
-    r"|exceeds? (the )?(max|limit|available context|model'?s)[\w ]*(token|context)|input token count|input tokens exceeded|reduce the length",
-)
-WRONG_KEY = re.compile(
-    r"(?i)(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key|api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)"
-)
-MODERATED = re.compile(r"(?i)(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged[_ ]input|requires moderation")
-"""How a 403 says that it is about the question. An account may be flagged too: that is everybody's trouble."""
-FILTERED = re.compile(r"(?i)content[_ ](filter|management|policy)|responsible[_ ]?ai|safety system|data_inspection_failed|flagged")
 QUOTED = 8 * 1024
 """Characters of a body that are looked at."""
 
 
+def reason(status: int, body: str) -> Why | None:
+    """Why a provider refuses, by its status and its words; None where it does not say, or nobody knows the words."""
+    words = "\n".join(_said(body))[:QUOTED]
+    return next((why for why in ALLOWED.get(status, QUESTION) if _pattern(why).search(words)), None)
+
+
 def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str] | None = None) -> TargetError:
-    """The error that a refusal with this status is."""
-    body = body[:QUOTED]
+    """The error that a refusal with this status is. What lies in one question is never a TargetDenied: that one shuts the target."""
     outcome = f"status_{status}"
-    wait = retry_after(headers or {})
-    if status in (400, 413, 422, 500) and TOO_LONG.search(body):
+    why = reason(status, body)
+    page = PAGE.match(body) is not None
+    if why == "too_long" or (status == 413 and (page or not body)):
         return ContextTooLong(target, "context_too_long")
-    if (status in (400, 422) and FILTERED.search(body)) or (status == 403 and MODERATED.search(body)):
+    if why == "filtered":
         return ContentFiltered(target, "content_filter")
-    if status in DENIED or (status == 400 and WRONG_KEY.search(body)):
-        return TargetDenied(target, outcome)
+    if why in ("this_question", "bad_parameter") or (why == "its_content" and "{" in body):
+        return TargetRefused(target, outcome)
+    if why in ("no_credit", "wrong_key") or status in DENIED:
+        # A firewall answers one message with a page or a line of text; an API that knows why says so.
+        certain = status != 403 or why in ("no_credit", "wrong_key") or (why == "no_access" and not page)
+        return TargetDenied(target, outcome, certain=certain)
     if status in AGAIN or status >= 500:
+        wait = retry_after(headers or {})
         if wait is None and status == 429:
             wait = _told_delay(body) or limits_reset(headers or {})
         return TargetDown(target, outcome, retry_after=wait)
     return TargetRefused(target, outcome)
+
+
+PAGE = re.compile(r"\s*<")
+"""A body that is a page for people: of a proxy, or a firewall, before the provider."""
+TAG = re.compile(r"<[^>]{0,2000}>")
+SAYING = frozenset(
+    [
+        *("error", "errors", "message", "msg", "detail", "details", "code", "type", "status", "title", "reason", "reasons", "param"),
+        *("error_msg", "error_message", "error_description", "innererror", "metadata", "raw", "statusMessage", "description"),
+        *("base_resp", "status_msg", "contentFilter", "flagged_input"),
+    ]
+)
+"""Keys under which errors say something of their own. Others repeat what they were asked."""
+PAIR = re.compile(r"""['"](\w{1,30})['"]\s{0,8}:\s{0,8}(['"])(.{0,2048}?)(?<!\\)\2""", re.DOTALL)
+"""A key and its text, in a document that cannot be read: cut off, or written as Python writes it."""
+ECHO = re.compile(r"""(?<!\w)'.{0,2048}?'(?!\w)|(?<!\w)"[^"]{0,2048}"(?!\w)""", re.DOTALL)
+"""Words in quotation marks, which may be the question's. An apostrophe stands within a word, or at its end."""
+NESTED = 6
+"""Levels of an error's body that are looked through."""
+
+
+def _said(body: str) -> Iterator[str]:
+    """What a body says of its own: not the words that it quotes from the question, which may be any."""
+    begin, end = body.find("{"), body.rfind("}")
+    if PAGE.match(body) or begin < 0:
+        yield ECHO.sub(" ", TAG.sub(" ", body))
+        return
+    yield ECHO.sub(" ", body[:begin])  # LiteLLM, and many a gateway, put words of their own before the document
+    try:
+        held: object = json.loads(body[begin : end + 1])
+    except (ValueError, RecursionError):
+        yield from (ECHO.sub(" ", text) for name, _, text in PAIR.findall(body) if name in SAYING)
+    else:
+        yield from _sayings(held, NESTED)
+
+
+def _sayings(held: object, levels: int) -> Iterator[str]:
+    if levels and isinstance(held, dict):
+        for name, inner in cast("dict[str, object]", held).items():
+            if name in SAYING:
+                yield name
+                yield from () if name == "flagged_input" else _sayings(inner, levels - 1)
+    elif levels and isinstance(held, list):
+        for inner in cast("list[object]", held):
+            yield from _sayings(inner, levels - 1)
+    elif isinstance(held, str):
+        yield from _said(held) if held.startswith("{") else (ECHO.sub(" ", held),)
+    elif isinstance(held, int):
+        yield str(held)
 
 
 NAMED = {
@@ -54,16 +299,23 @@ NAMED = {
     "invalid_request_error": 400,
     "invalid_prompt": 400,
     "BadRequestError": 400,
+    "INVALID_ARGUMENT": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
+    "UNAUTHENTICATED": 401,
     "billing_error": 402,
     "permission_error": 403,
+    "PERMISSION_DENIED": 403,
     "model_not_found": 404,
     "not_found_error": 404,
+    "NotFoundError": 404,
+    "NOT_FOUND": 404,
     "request_too_large": 413,
     "insufficient_quota": 429,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
+    "RESOURCE_EXHAUSTED": 429,
+    "UNAVAILABLE": 503,
     "timeout_error": 504,
     "overloaded_error": 529,
 }
@@ -80,7 +332,7 @@ def inside(target: str, error: Any) -> TargetError:
     status = next((number for number in numbers if 400 <= number < 600), 0) or max(
         (NAMED[one] for one in told if isinstance(one, str) and one in NAMED), default=500
     )
-    return verdict(target, status, json.dumps(error))
+    return verdict(target, status, error if isinstance(error, str) else json.dumps(error))
 
 
 MOST_WAIT = 86_400.0

@@ -217,6 +217,26 @@ async def test_a_stream_as_events(what: str) -> None:
     assert joined(event for event in seen if not isinstance(event, ToolInput)) == joined(expected)
 
 
+LATER: dict[str, dict[str, Any]] = {
+    "the input alone, without what came from the cache": {"input_tokens": 10, "output_tokens": 5},
+    "nothing but the output": {"output_tokens": 5},
+    "zeros": {"input_tokens": 0, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 5},
+    "nulls": {"input_tokens": None, "cache_read_input_tokens": None, "output_tokens": 5},
+    "all of it": {"input_tokens": 10, "cache_read_input_tokens": 1000, "output_tokens": 5},
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+async def test_later_count_does_not_shrink_an_earlier_one(what: str) -> None:
+    """Each field is cumulative and may be missing (api7/aisix#712, envoyproxy/ai-gateway#2290)."""
+    begin = {"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 1000, "output_tokens": 1}}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": LATER[what]}
+    frames = (begin, *block(0, {"type": "text", "text": "Hi"}), end, {"type": "message_stop"})
+    async with provider(Reply(said(*frames))) as fake:
+        seen = await heard(declared(fake.base))
+    assert seen[-1] == Finish("stop", Usage(1010, 5))
+
+
 ANSWERED = b'{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}'
 
 

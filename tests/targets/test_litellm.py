@@ -1,10 +1,13 @@
 """The LiteLLM lane: what it sends, how it hears, and what of its errors goes further."""
 
 import asyncio
+import gzip
 import importlib
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ from router.config.values import Name, Secret
 from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import litellm, providers
-from tests.provider import DONE, Reply, calls, chunk, error, frame, provider, text, usage
+from tests.provider import DONE, Reply, calls, chunk, error, frame, joined, provider, text, usage
+from tests.targets import test_anthropic
 from tests.upstream import upstreams
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -211,13 +215,103 @@ async def test_a_count_that_nobody_sent_is_not_told() -> None:
         assert (await heard(declared(fake.base)))[-1] == Finish("stop", None)
 
 
-@pytest.mark.parametrize("frames", [(), (chunk({"content": "Hi"}),), (chunk({"content": "Hi"}), DONE)], ids=["none", "cut", "marked"])
+@pytest.mark.parametrize("frames", [(), (chunk({"content": "Hi"}),)], ids=["none", "cut"])
 async def test_an_end_that_nobody_said_is_none(frames: tuple[bytes, ...]) -> None:
-    """LiteLLM says stop where the provider said nothing, and passes over the mark of the end: it may as well have been cut off."""
+    """LiteLLM says stop where the provider said nothing: it may as well have been cut off."""
     async with provider(Reply(frames)) as fake:
         with pytest.raises(TargetDown) as caught:
             await heard(declared(fake.base))
     assert caught.value.outcome == "cut"
+
+
+async def test_mark_of_the_end_without_a_reason_is_an_end() -> None:
+    """Some servers never say why; LiteLLM takes that for a failure."""
+    async with provider(Reply((chunk({"content": "Hi"}), DONE))) as fake:
+        assert (await heard(declared(fake.base)))[1:] == [Text("Hi"), Finish("unknown", None)]
+
+
+SPOKEN: dict[str, tuple[Reply, list[Event]]] = {
+    "a refusal": (
+        Reply((chunk({"refusal": "I can"}), chunk({"refusal": "not."}), chunk({}, "stop"), DONE)),
+        [Text("I cannot."), Finish("stop")],
+    ),
+    "another candidate": (
+        Reply((frame({"choices": [{"index": 1, "delta": {"content": "No"}}]}), chunk({"content": "Yes"}), chunk({}, "stop"), DONE)),
+        [Text("Yes"), Finish("stop")],
+    ),
+    "two candidates in one event": (
+        Reply(
+            (
+                frame({"choices": [{"index": at, "delta": {"content": word}} for at, word in enumerate(("Yes", "No"))]}),
+                chunk({}, "stop"),
+                DONE,
+            )
+        ),
+        [Text("Yes"), Finish("stop")],
+    ),
+    "a reason that LiteLLM does not know": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "pause_turn"), DONE)),
+        [Text("Hi"), Finish("other")],
+    ),
+    "a filter by another name": (Reply((chunk({"content": "Hi"}), chunk({}, "sensitive"), DONE)), [Text("Hi"), Finish("content-filter")]),
+    "a count at Groq's place": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop", x_groq={"usage": {"prompt_tokens": 5, "completion_tokens": 2}}), DONE)),
+        [Text("Hi"), Finish("stop", Usage(5, 2))],
+    ),
+    "a call cut at the limit": (
+        Reply(
+            (
+                chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "look", "arguments": '{"q": "a'}}]}),
+                chunk({}, "length"),
+                DONE,
+            )
+        ),
+        [ToolCall("a", "look", {}, '{"q": "a'), Finish("length")],
+    ),
+    "an answer that is no stream": (
+        Reply(body=json.dumps({"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}).encode()),
+        [Text("Hi"), Finish("stop")],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SPOKEN)
+async def test_answer_is_what_the_direct_lane_makes_of_it(what: str) -> None:
+    """Though LiteLLM reads it otherwise."""
+    reply, expected = SPOKEN[what]
+    async with provider(reply) as fake:
+        seen = await heard(declared(fake.base))
+    assert joined(event for event in seen if not isinstance(event, Start | ToolInput)) == expected
+
+
+async def test_packed_stream_that_ends_too_soon_is_cut() -> None:
+    """A server may pack what nobody asked it to: the end that was not said is missed all the same."""
+    packed = gzip.compress(chunk({"content": "Hi"}))
+    async with provider(Reply((packed,), headers={"content-encoding": "gzip"})) as fake:
+        with pytest.raises(TargetDown) as caught:
+            await heard(declared(fake.base))
+    assert caught.value.outcome == "cut"
+    packed = gzip.compress(chunk({"content": "Hi"}) + chunk({}, "stop"))
+    async with provider(Reply((packed[:9], packed[9:]), headers={"content-encoding": "gzip"})) as fake:
+        assert (await heard(declared(fake.base)))[1:] == [Text("Hi"), Finish("stop", None)]
+
+
+PAUSED = b"".join(
+    test_anthropic.said(
+        test_anthropic.BEGIN,
+        *test_anthropic.block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"}),
+        {"type": "message_delta", "delta": {"stop_reason": "pause_turn"}, "usage": {"output_tokens": 9}},
+        {"type": "message_stop"},
+    )
+)
+
+
+async def test_pause_of_anthropics_is_no_limit() -> None:
+    """LiteLLM says length, at which a client would ask for the rest."""
+    async with provider(Reply((PAUSED,))) as fake:
+        seen = await heard(replace(declared(fake.base.removesuffix("/v1")), model=Name("anthropic/claude-x")))
+    assert isinstance(seen[-1], Finish)
+    assert seen[-1].reason == "other"
 
 
 @pytest.mark.parametrize(("reason", "outcome"), [("abort", "cut"), ("insufficient_system_resource", "cut"), ("error", "connection")])

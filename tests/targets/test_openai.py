@@ -170,6 +170,10 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
         Reply((chunk({"content": "Hi"}), chunk({}, "stop"), b"data: " + b"x" * 6_000_000, b"x" * 6_000_000)),
         [START, Text("Hi"), Finish("stop")],
     ),
+    "a count that ends with zeros": (
+        Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1), usage(0, 0), DONE)),
+        [START, Text("Hi"), Finish("stop", Usage(5, 1))],
+    ),
     "a reason, and then a broken connection": (
         Reply((chunk({"content": "Hi"}), chunk({}, "stop"), usage(5, 1)), drop=True),
         [START, Text("Hi"), Finish("stop", Usage(5, 1))],
@@ -189,11 +193,12 @@ async def test_what_is_made_of_it(what: str) -> None:
 async def test_what_comes_in_one_read_is_one_event() -> None:
     """Pieces of text that come together leave together; what is between them keeps its place."""
     thought = chunk({"reasoning_content": "Hm"}), chunk({"reasoning_content": "."})
-    called = chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}]})
+    called = chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": '{"at":1}'}}]})
     frames = [*thought, chunk({"content": "Hel"}), chunk({"content": "lo"}), called, chunk({"content": "!"}), chunk({}, "stop"), DONE]
     async with provider(Reply((b"".join(frames),))) as fake:
         seen = await heard(declared(fake.base))
-    made = [Thought("Hm."), Text("Hello"), ToolInput("c1", "look", "{}"), Text("!"), ToolCall("c1", "look", {}), Finish("tool-calls")]
+    made: list[Event] = [Thought("Hm."), Text("Hello"), ToolInput("c1", "look", '{"at":1}'), Text("!")]
+    made += [ToolCall("c1", "look", {"at": 1}), Finish("tool-calls")]
     assert seen == [START, *made]
 
 

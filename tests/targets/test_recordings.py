@@ -33,6 +33,7 @@ HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 pytestmark = [
     pytest.mark.skipif(not RECORDINGS.exists(), reason="the recordings are not here"),
     pytest.mark.filterwarnings("ignore:Items:UserWarning"),  # pydantic's, of LiteLLM's types for Cohere
+    pytest.mark.filterwarnings("ignore:Pydantic serializer:UserWarning"),  # pydantic's, of LiteLLM's types for Perplexity's costs
 ]
 
 
@@ -270,19 +271,19 @@ THROUGH = {
     "cohere": ("cohere_chat/{case}", "{root}/v2/chat"),
     "responses": ("openai/responses/{case}", "{root}/v1"),
     "anthropic": ("anthropic/{case}", "{root}"),
+    "openai": ("openai/{case}", "{root}/v1"),
 }
 # Vertex AI is recorded too; asked as Gemini, since its credentials come from Google's library and not from routes.yaml.
 OTHERS = {
     f"{path.parent.name}.{path.name}": wire
-    for wire in ("gemini", "bedrock", "ollama", "cohere", "responses")
+    for wire in THROUGH
     for path in cases(wire)
     if path.name != "cassettes-anthropic-invoke-stream"  # text completions of the first Claude: no model speaks them any more
-} | {f"{path.parent.name}.{path.name}": "anthropic" for path in cases("anthropic") if b"srvtoolu_" in (path / "response.body").read_bytes()}
+}
 FOLDERS = {f"{path.parent.name}.{path.name}": path for wire in THROUGH for path in cases(wire)}
 
 COHERE = "every stream of Cohere's fails at its first `event:` line"
 WRONG = {
-    "gemini.fb-failure-unknown-finish-enum": "a finish reason it does not know becomes a stop",
     "gemini.fb-success-quotes-escaped": "every chunk of Gemini's without a finish reason gets a stop",
     "gemini.v-stream-no-args-tool-call": "a call whose arguments come in parts breaks its reader",
     "cohere.unary-tool": "an answer that is no stream is empty",
@@ -334,6 +335,13 @@ async def check_through(case: str, faults: str) -> None:
                 await heard_through(base, case, wire, faults)
             assert type(caught.value) is ERRORS[error["class"]]
             assert error["message"] not in str(caught.value)
+        elif expected["finish_reason"] == "content_filter" and not expected["text"] and wire in ("openai", "anthropic"):
+            with pytest.raises(ContentFiltered):
+                await heard_through(base, case, wire, faults)
+        elif wire in ("openai", "anthropic") and (error or (expected["finish_reason"] is None and "nodone" in faults)):
+            with pytest.raises(TargetError) as caught:
+                await heard_through(base, case, wire, faults)
+            assert not isinstance(caught.value, ContentFiltered)
         elif not expected["text"] and not expected["tool_calls"] and expected["finish_reason"] is None:
             with suppress(TargetDown):  # nothing in it, and no end: a failure here, or one that failover sees
                 assert [type(event) for event in await heard_through(base, case, wire, faults)] == [Start, Finish]

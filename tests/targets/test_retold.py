@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from router.targets.retold import Google, Retold
+from router.targets.retold import END, Google, Retold
 from tests.provider import DONE, chunk, error, frame, usage
 
+UNSAID = b"data: " + END + b"\n\n"
 HI, STOP = chunk({"content": "Hi"}), chunk({}, "stop")
 TOLD: dict[str, tuple[bytes, bytes]] = {
     "as it should be": (HI + STOP + usage() + DONE, HI + STOP + usage() + DONE),
-    "comments and other fields": (b": hello\n\nid: 5\nretry: 10\n\n: x\nevent: y\n" + HI + DONE, HI + DONE),
-    "a byte-order mark, other line ends": (b"\xef\xbb\xbf" + (HI + DONE).replace(b"\n", b"\r\n"), HI + DONE),
+    "comments and other fields": (b": hello\n\nid: 5\nretry: 10\n\n: x\nevent: y\n" + HI + DONE, HI + UNSAID + DONE),
+    "a byte-order mark, other line ends": (b"\xef\xbb\xbf" + (HI + DONE).replace(b"\n", b"\r\n"), HI + UNSAID + DONE),
     "what is no object": (b'data: 5\n\ndata: []\n\ndata: {"choices": [{"del\n\n' + HI + b"data: null\n\n", HI),
     "an event of two lines": (HI.replace(b'", ', b'",\ndata: '), HI.replace(b'", ', b'", ')),
     "an error": (HI + frame({"error": {"code": 500}}), HI + frame({"error": {"code": 500}})),

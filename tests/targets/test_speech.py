@@ -77,6 +77,50 @@ CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
     "arguments with NaN": ([(0, "c1", "weather", '{"a":NaN}')], [ToolCall("c1", "weather", {}, '{"a":NaN}')]),
     "arguments that are null": ([(0, "c2", "time", "null")], [TIME]),
     "a call without a name": ([(0, "c1", "", "{}")], []),
+    "an empty object that holds the place (openai/openai-agents-js#712)": (
+        [(0, "c1", "weather", "{}"), (0, "", "", '{"city":'), (0, "", "", '"北京"}')],
+        [WEATHER],
+    ),
+    "an empty object, and all of it in one piece": ([(0, "c1", "weather", "{}"), (0, "", "", '{"city":"北京"}')], [WEATHER]),
+    "an empty object, id and name in every delta": (
+        [(0, "c1", "weather", "{}"), (0, "c1", "weather", '{"city":'), (0, "c1", "weather", '"北京"}')],
+        [WEATHER],
+    ),
+    "null that holds the place": ([(0, "c1", "weather", "null"), (0, "", "", '{"city":"北京"}')], [WEATHER]),
+    "an empty object twice": ([(0, "c2", "time", "{}"), (0, "", "", "{}")], [TIME]),
+    "whole, twice with one id (mudler/cogito#66)": (
+        [(0, "c1", "weather", '{"city":"北京"}'), (0, "c1", "weather", '{"city":"北京"}')],
+        [WEATHER],
+    ),
+    "whole, twice with one id, in other words": (
+        [(0, "c1", "weather", '{"city":"北京"}'), (0, "c1", "weather", '{ "city": "\\u5317\\u4eac" }')],
+        [WEATHER],
+    ),
+    "whole, twice with one id at two places": (
+        [(0, "c1", "weather", '{"city":"北京"}'), (1, "c1", "weather", '{"city":"北京"}')],
+        [WEATHER],
+    ),
+    "in pieces, and all of it at the end": (
+        [(0, "c1", "weather", ""), (0, "", "", '{"city":'), (0, "", "", '"北京"}'), (0, "c1", "weather", '{"city":"北京"}')],
+        [WEATHER],
+    ),
+    "in pieces, and all of it at the end without an id": (
+        [(0, "c1", "weather", ""), (0, "", "", '{"city":'), (0, "", "", '"北京"}'), (0, "", "", '{"city":"北京"}')],
+        [WEATHER],
+    ),
+    "in pieces, twice": (
+        [(0, "c1", "weather", '{"city":'), (0, "", "", '"北京"}'), (0, "c1", "weather", '{"city":'), (0, "", "", '"北京"}')],
+        [WEATHER],
+    ),
+    "begun anew in the middle": ([(0, "c1", "weather", '{"city":"北'), (0, "", "", '{"city":"北京"}')], [WEATHER]),
+    "ever longer": (
+        [(0, "c1", "weather", '{"city"'), (0, "c1", "weather", '{"city":"北'), (0, "c1", "weather", '{"city":"北京"}')],
+        [WEATHER],
+    ),
+    "broken, with a whole object inside": (
+        [(0, "c1", "weather", '{"city": oh '), (0, "", "", '{"a":1}')],
+        [ToolCall("c1", "weather", {}, '{"city": oh {"a":1}')],
+    ),
 }
 
 
@@ -101,6 +145,49 @@ def test_calls_are_put_together(how: str) -> None:
     """Each call once, its arguments whole, in the order of their indexes."""
     deltas, expected = CALLS[how]
     assert called(*deltas) == expected
+
+
+CUT: dict[str, list[Delta]] = {
+    "in its arguments": [(0, "c1", "weather", '{"city": "abc')],
+    "before its arguments": [(0, "c1", "weather", "")],
+    "after another": [(0, "c1", "weather", '{"city":"北京"}'), (1, "c2", "time", '{"at')],
+}
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "content_filter"])
+@pytest.mark.parametrize("where", CUT)
+def test_call_that_is_cut_at_the_limit_is_malformed(where: str, reason: str) -> None:
+    """Also one whose arguments had not begun; the answer ends with the limit, whatever was called."""
+    speech = Speech("a")
+    speech.text("Hm.")
+    for delta in CUT[where]:
+        speech.call(*delta)
+    speech.finish(reason)
+    *said, end = list(speech.end())
+    assert any(event.malformed is not None for event in said if isinstance(event, ToolCall))
+    assert isinstance(end, Finish)
+    assert end.reason == ("content-filter" if reason == "content_filter" else "length")
+
+
+def test_call_that_is_whole_at_the_limit_is_made() -> None:
+    """The limit came after it."""
+    speech = Speech("a")
+    speech.call(0, "c1", "weather", '{"city":"北京"}')
+    speech.finish("length")
+    assert [*speech.end()][-2:] == [WEATHER, Finish("length")]
+
+
+@pytest.mark.parametrize("held", [(0, "", "", '{"q":'), None])
+def test_empty_arguments_are_told_once_nothing_else_comes(held: Delta | None) -> None:
+    """A client that shows arguments while they stream never sees the empty object before the real ones."""
+    speech = Speech("a")
+    speech.call(0, "c1", "time", "{}")
+    assert speech.take() == []
+    if held is not None:
+        speech.call(*held)
+    speech.finish("tool_calls")
+    told = [event.part for event in speech.end() if isinstance(event, ToolInput)]
+    assert told == ([held[3]] if held else ["{}"])
 
 
 def test_ids_are_made_where_there_are_none_and_are_never_twice() -> None:
@@ -278,8 +365,8 @@ def test_who_tells_thoughts_apart_writes_none_into_the_answer() -> None:
     speech = Speech("a")
     speech.text("<think>Hm.</")
     assert speech.take() == [Thought("Hm.")]
-    speech.call(0, "c1", "time", "{}")
-    assert speech.take() == [Thought("</"), ToolInput("c1", "time", "{}")]
+    speech.call(0, "c1", "time", '{"at":1}')
+    assert speech.take() == [Thought("</"), ToolInput("c1", "time", '{"at":1}')]
     speech.text("<think>")
     assert speech.take() == [Text("<think>")]
 

@@ -1,0 +1,354 @@
+"""What makes a conversation acceptable to a provider, with the smallest change: rules, each a function from an Ask to an Ask.
+
+Providers, and the templates of models, refuse for good what others take: an id that they do not like, a call that nobody answered, two
+messages of one role in a row. A rule gives back the very Ask where nothing is to be done. `providers.py` says which hold where, and in
+which order; `fitted` applies them, and logs what it changed.
+
+No provider's documents list all of its rules: each function says by whose words it is known.
+"""
+
+import hashlib
+import logging
+import re
+import string
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, ToolSpec
+
+log = logging.getLogger("router.targets")
+
+Rule = Callable[[Ask], Ask]
+
+BEGUN = "(start)"
+"""A user's turn before an assistant's first one."""
+GO_ON = "(go on)"
+"""A user's turn after an assistant's last one."""
+NOTED = "(noted)"
+"""An assistant's turn between a tool's result and a user's."""
+APART = "\n\n"
+"""What stands between two messages that become one."""
+
+
+def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
+    """The question as a target takes it."""
+    changed: list[str] = []
+    for rule in rules:
+        made = rule(ask)
+        if made is not ask:
+            changed.append(rule.__name__)
+            ask = made
+    if changed:
+        log.debug("a conversation was changed for a target", extra={"fields": {"target": target, "rules": changed}})
+    return ask
+
+
+def _with(ask: Ask, messages: Sequence[Message]) -> Ask:
+    """The same Ask where the messages are the same."""
+    if len(messages) == len(ask.messages) and all(new is old for new, old in zip(messages, ask.messages, strict=True)):
+        return ask
+    return ask.with_messages(*messages)
+
+
+def _says(part: Part) -> bool:
+    """Whether a part is more than white space, or than what a model keeps for itself."""
+    return bool(part.strip()) if isinstance(part, str) else not isinstance(part, ReasoningState)
+
+
+# Calls and their results.
+
+
+def calls_have_results(ask: Ask) -> Ask:
+    """Each call has its result right after it, and each result its call; what has not is left out.
+
+    OpenAI: `An assistant message with 'tool_calls' must be followed by tool messages`; Anthropic: `tool_use ids were found without
+    tool_result blocks immediately after`; Mistral: `Not the same number of function calls and responses` (OpenHands/OpenHands#7512,
+    letta-ai/letta#3308, vercel/eve#460).
+    """
+    if _paired(ask.messages):
+        return ask
+    waiting: dict[str, deque[tuple[int, Result]]] = defaultdict(deque)
+    for at, message in enumerate(ask.messages):
+        for result in message.results:
+            waiting[result.call_id].append((at, result))
+    # A result belongs to the last call before it that bears its id.
+    later: dict[str, list[int]] = defaultdict(list)
+    for at, message in enumerate(ask.messages):
+        for call in message.calls:
+            later[call.call_id].append(at)
+    made: list[Message] = []
+    for at, message in enumerate(ask.messages):
+        if message.role == "tool":
+            continue
+        found = {id(call): given for call in message.calls if (given := _given(waiting[call.call_id], at, later[call.call_id]))}
+        lost = {call.call_id for call in message.calls if id(call) not in found}
+        parts = tuple(part for part in message.parts if not _lost(part, found, lost))
+        if len(parts) == len(message.parts):
+            made.append(message)
+        elif any(map(_says, parts)):
+            made.append(Message(message.role, parts))
+        if found:
+            made.append(Message("tool", tuple(found[id(call)] for call in message.calls if id(call) in found)))
+    return _with(ask, made)
+
+
+def _lost(part: Part, found: Mapping[int, Result], lost: Collection[str]) -> bool:
+    """Whether a part is a call without a result, or belongs to one."""
+    return id(part) not in found if isinstance(part, Call) else isinstance(part, ReasoningState) and part.call_id in lost
+
+
+def _paired(messages: Sequence[Message]) -> bool:
+    """Whether all calls are answered at once, and nothing else is."""
+    open_: Counter[str] = Counter()
+    for message in messages:
+        if message.role == "tool":
+            for result in message.results:
+                if not open_[result.call_id]:
+                    return False
+                open_[result.call_id] -= 1
+        elif open_.total():
+            return False
+        open_.update(call.call_id for call in message.calls)
+    return not open_.total()
+
+
+def _given(waiting: deque[tuple[int, Result]], at: int, calls: Sequence[int]) -> Result | None:
+    """The first result of a call at that place which no later call of this id may claim."""
+    end = next((one for one in calls if one > at), None)
+    while waiting and waiting[0][0] < at:
+        waiting.popleft()
+    if waiting and (end is None or waiting[0][0] < end):
+        return waiting.popleft()[1]
+    return None
+
+
+def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
+    """Other ids for calls, and the same for their results. `name`: of an id, and how often it was there before."""
+    seen: Counter[str] = Counter()
+    open_: dict[str, deque[str]] = defaultdict(deque)
+    made: list[Message] = []
+    for message in ask.messages:
+        calls: dict[str, deque[str]] = defaultdict(deque)
+        for call in message.calls:
+            new = name(call.call_id, seen[call.call_id])
+            seen[call.call_id] += 1
+            open_[call.call_id].append(new)
+            calls[call.call_id].append(new)
+        first = {old: names[0] for old, names in calls.items()}
+        parts: list[Part] = []
+        for part in message.parts:
+            match part:
+                case Call(old):
+                    new = calls[old].popleft()
+                case Result(old):
+                    new = open_[old].popleft() if open_[old] else name(old, 0)
+                case ReasoningState(call_id=old) if old in first:
+                    new = first[old]
+                case _:
+                    parts.append(part)
+                    continue
+            parts.append(part if new == old else replace(part, call_id=new))
+        same = all(new is old for new, old in zip(parts, message.parts, strict=True))
+        made.append(message if same else Message(message.role, tuple(parts)))
+    return _with(ask, made)
+
+
+UNLIKED = re.compile(r"[^A-Za-z0-9_-]")
+NINE = re.compile(r"[A-Za-z0-9]{9}")
+LETTERS = string.digits + string.ascii_letters
+
+
+def plain_unique_ids(ask: Ask) -> Ask:
+    """Ids of letters, digits, _ and -, each there once: Anthropic's `tool_use ids must be unique`, and its pattern. Servers that
+    count from `call_0` in every answer keep neither (NVIDIA-NeMo/Switchyard#502, HKUDS/nanobot#4444).
+    """
+    taken = {call.call_id for message in ask.messages for call in message.calls if not UNLIKED.search(call.call_id)}
+    given: set[str] = set()
+
+    def name(call_id: str, before: int) -> str:
+        plain = UNLIKED.sub("_", call_id) or "call"
+        count = before + 1
+        new = plain if count == 1 else f"{plain}_{count}"
+        while new in given or (new != call_id and new in taken):
+            count += 1
+            new = f"{plain}_{count}"
+        given.add(new)
+        return new
+
+    return _renamed(ask, name)
+
+
+def nine_letter_ids(ask: Ask) -> Ask:
+    """Ids of nine letters and digits, the same for the same: Mistral's `Tool call id … must be a-z, A-Z, 0-9, with a length of 9`
+    (anomalyco/opencode#1680, langchain-ai/langchain#24668), and of vLLM with its models.
+    """
+
+    def name(call_id: str, _: int) -> str:
+        if NINE.fullmatch(call_id):
+            return call_id
+        digest = int.from_bytes(hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+        return "".join(LETTERS[digest // 62**place % 62] for place in range(9))
+
+    return _renamed(ask, name)
+
+
+# Roles and their order.
+
+
+def one_system_message_at_the_start(ask: Ask) -> Ask:
+    """Several system messages that begin a conversation are one: Qwen's, Gemma's and Mistral's templates take no second
+    (vllm-project/vllm#41114, BerriAI/litellm#26879), and to all others it says the same.
+    """
+    count = next((at for at, message in enumerate(ask.messages) if message.role != "system"), len(ask.messages))
+    return _with(ask, [_joined(ask.messages[:count]), *ask.messages[count:]]) if count > 1 else ask
+
+
+def one_system_message_and_first(ask: Ask) -> Ask:
+    """All system messages are one, and it is the first: `System message must be at the beginning.` (the same templates)."""
+    system = [message for message in ask.messages if message.role == "system"]
+    if not system or (len(system) == 1 and ask.messages[0].role == "system"):
+        return ask
+    return _with(ask, [_joined(system), *(message for message in ask.messages if message.role != "system")])
+
+
+def no_empty_assistant(ask: Ask) -> Ask:
+    """An assistant's message with nothing in it is left out: an answer that failed. Mistral: `Assistant message must have either content
+    or tool_calls`.
+    """
+    return _with(ask, [one for one in ask.messages if one.role != "assistant" or any(map(_says, one.parts))])
+
+
+def roles_alternate(ask: Ask) -> Ask:
+    """Neighbours of one role are one message: `user or tool message(s) should alternate with assistant message(s)`
+    (perplexityai/api-discussion#265, danny-avila/LibreChat#3048), and the templates of Gemma, Mistral and Llama 2.
+    """
+    made: list[Message] = []
+    for message in ask.messages:
+        if made and made[-1].role == message.role and message.role in ("user", "assistant"):
+            made[-1] = _joined([made[-1], message])
+        else:
+            made.append(message)
+    return _with(ask, made)
+
+
+def assistant_between_tool_and_user(ask: Ask) -> Ask:
+    """No user right after a tool: Mistral's `Unexpected role 'user' after role 'tool'`."""
+    made: list[Message] = []
+    for message in ask.messages:
+        if made and made[-1].role == "tool" and message.role == "user":
+            made.append(Message("assistant", (NOTED,)))
+        made.append(message)
+    return _with(ask, made)
+
+
+def user_begins(ask: Ask) -> Ask:
+    """The first turn is the user's, and there is one. Anthropic: `first message must use the "user" role` (lobehub/lobehub#1601,
+    posit-dev/py-shiny#1530); Qwen's templates: `No user query found in messages`. Lone system text is the user's.
+    """
+    first = next((at for at, message in enumerate(ask.messages) if message.role != "system"), None)
+    if first is None:
+        words = _joined(ask.messages).parts if ask.messages else ()
+        return ask.with_messages(Message("user", words if any(map(_says, words)) else (BEGUN,)))
+    if ask.messages[first].role == "user":
+        return ask
+    return _with(ask, [*ask.messages[:first], Message("user", (BEGUN,)), *ask.messages[first:]])
+
+
+def user_ends(ask: Ask) -> Ask:
+    """The last turn is not the assistant's: `Expected last role User or Tool` (Mistral), and Perplexity's `Last message must have role
+    user or tool`.
+    """
+    return _with(ask, [*ask.messages, Message("user", (GO_ON,))]) if ask.messages and ask.messages[-1].role == "assistant" else ask
+
+
+def _joined(messages: Sequence[Message]) -> Message:
+    """Messages of one role as one."""
+    parts: list[Part] = []
+    for message in messages:
+        begin, rest = message.parts[:1], message.parts[1:]
+        if parts and begin and isinstance(begin[0], str) and isinstance(parts[-1], str | ReasoningState):
+            before = parts.pop() if isinstance(parts[-1], str) else ""
+            added: list[Part] = [f"{before}{APART}{begin[0]}", *rest]
+            more = len(APART) + len(message.text)
+        else:
+            added, more = list(message.parts), len(message.text)
+        # What a model wrote after its reasoning, in characters, counts from the end.
+        parts = [replace(part, after=part.after + more) if more and isinstance(part, ReasoningState) else part for part in parts]
+        parts += added
+    role: Role = messages[0].role
+    return Message(role, tuple(parts))
+
+
+# What stands in a message.
+
+
+def no_blank_text(ask: Ask) -> Ask:
+    """No text of white space only, and none at the end of an assistant's last words. Anthropic: `text content blocks must contain
+    non-whitespace text`, `final assistant content cannot end with trailing whitespace` (langchain-ai/langchain#35071).
+    """
+    made: list[Message] = []
+    for message in ask.messages:
+        parts = tuple(part for part in message.parts if not isinstance(part, str) or part.strip())
+        if any(map(_says, parts)):
+            made.append(message if len(parts) == len(message.parts) else Message(message.role, parts))
+    if made and made[-1].role == "assistant" and isinstance(last := made[-1].parts[-1], str) and last[-1].isspace():
+        made[-1] = Message("assistant", (*made[-1].parts[:-1], last.rstrip()))
+    return _with(ask, made)
+
+
+def jpeg_by_its_name(ask: Ask) -> Ask:
+    """`image/jpeg`, as it is called: Anthropic and Google know no `image/jpg`."""
+    return _with(ask, [_map(message, _jpeg) for message in ask.messages])
+
+
+JPG = re.compile(r"data:image/jpg(?=[;,])", re.IGNORECASE)
+
+
+def _jpeg(part: Part) -> Part:
+    match part:
+        case File("image/jpg", url):
+            return replace(part, kind="image/jpeg", url=JPG.sub("data:image/jpeg", url, count=1))
+        case Result(files=files) if any(file.kind == "image/jpg" for file in files):
+            return replace(part, files=tuple(renamed for file in files if isinstance(renamed := _jpeg(file), File)))
+        case _:
+            return part
+
+
+def _map(message: Message, change: Callable[[Part], Part]) -> Message:
+    parts = tuple(map(change, message.parts))
+    return message if all(new is old for new, old in zip(parts, message.parts, strict=True)) else Message(message.role, parts)
+
+
+def pictures_beside_results(ask: Ask) -> Ask:
+    """What a tool shows is shown by the user, after the results: on OpenAI's wire a result is a text (BerriAI/litellm#16195, #34462)."""
+    made: list[Message] = []
+    shown: list[Part] = []
+    for message in ask.messages:
+        if shown and message.role != "tool":
+            made.append(Message("user", tuple(shown)))
+            shown.clear()
+        for result in message.results:
+            if result.files:
+                shown += [f"What the tool {result.name or result.call_id} gave:", *result.files]
+        made.append(_map(message, _without_files))
+    return _with(ask, [*made, Message("user", tuple(shown))] if shown else made)
+
+
+def _without_files(part: Part) -> Part:
+    return replace(part, files=()) if isinstance(part, Result) and part.files else part
+
+
+def schemas_have_properties(ask: Ask) -> Ask:
+    """A tool's schema is an object with `properties`: OpenAI's `object schema missing properties`, of tools that take nothing
+    (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
+    """
+    tools = tuple(map(_described, ask.tools))
+    return ask if all(new is old for new, old in zip(tools, ask.tools, strict=True)) else replace(ask, tools=tools)
+
+
+def _described(tool: ToolSpec) -> ToolSpec:
+    schema = tool.parameters
+    if schema.get("type", "object") != "object" or ("properties" in schema and "type" in schema):
+        return tool
+    return replace(tool, parameters={"type": "object", "properties": {}, **schema})

@@ -1,0 +1,75 @@
+"""An error inside a stream, or in place of an answer, under a 200: whatever its shape.
+
+    {"error": {…}} · {"error": "…"}                  OpenAI, and nearly all others
+    [{"error": {…}}]                                 Google, at its OpenAI address
+    event: error                                     server-sent events' own way to say so, whatever the data is
+    error: {…}                                       llama.cpp, as a field of its own
+    {"object": "error", "message", "code"}           vLLM
+    {"code", "message", "request_id"}                DashScope
+    {"detail": …}                                    servers built with FastAPI
+    {"type": "error", …} · {"errors": […]}           Anthropic's form without its `error`; gateways
+    a text that speaks of an error                   proxies
+
+Only what is no chunk is looked at: a chunk's words are the model's.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import cast
+
+from router.errors import TargetError
+from router.targets.verdict import inside
+
+SPOKEN = re.compile(
+    rb"\berror\b|\bexception\b|\bfail(ed|ure)\b|\bunavailable\b|\boverloaded\b|\btimed? ?out\b|\bbad gateway\b", re.IGNORECASE
+)
+"""A text in place of a chunk that is an error's, not a sign of life."""
+NUMBERED = ("code", "status", "status_code", "error_code", "statusCode", "request_id")
+WORDED = ("message", "msg", "error_msg", "error_message", "errorMessage")
+BARE = frozenset({*NUMBERED, *WORDED, "id"})
+
+
+class Failed(bytes):
+    """The data of an event that is called an error."""
+
+
+def error_in(target: str, data: bytes) -> TargetError | None:
+    """The error that a frame is which is no chunk; None where it is something else, such as a sign of life."""
+    found = fault(data)
+    return None if found is None else inside(target, found)
+
+
+def fault(data: bytes) -> object:
+    """What a frame that is no chunk says of an error, as JSON or as text; None where it says nothing of one."""
+    return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, Failed) else None)
+
+
+def _found(data: bytes) -> object:
+    try:
+        held: object = json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        spoken = not data.lstrip().startswith(b"{") and SPOKEN.search(data[:1000])
+        return data.decode("utf-8", "replace") if spoken else None
+    if isinstance(held, str):
+        return held if SPOKEN.search(held[:1000].encode()) else None
+    if isinstance(held, list):
+        errors = (_said(cast("Mapping[str, object]", one)) for one in cast("list[object]", held) if isinstance(one, dict))
+        return next((error for error in errors if error is not None), None)
+    return _said(cast("Mapping[str, object]", held)) if isinstance(held, dict) else None
+
+
+def _said(held: Mapping[str, object]) -> object:
+    """What an object says of an error; None where it is none."""
+    error = held.get("error")
+    if isinstance(error, dict) and error:
+        return cast("object", error)
+    if error is not None or held.get("errors"):
+        return held
+    kind = held.get("type")
+    named = held.get("object") == "error" or (isinstance(kind, str) and kind.lower().endswith("error"))
+    worded = any(isinstance(held.get(name), str) for name in WORDED)
+    numbered = any(held.get(name) for name in NUMBERED)
+    if named or held.get("detail") or (worded and (numbered or held.keys() <= BARE)):
+        return held
+    return None

@@ -1,0 +1,77 @@
+"""Where a target is asked: whatever an operator writes as its address."""
+
+from typing import Any
+
+import pytest
+
+from router.config.declaration import Target
+from router.config.values import Name, Secret
+from router.errors import Misfit
+from router.targets import Connections, anthropic, openai
+from router.targets.connections import Endpoint
+
+HOST = "https://host.example"
+VERSION = f"?api-version={openai.AZURE_VERSION}"
+DEPLOYED = "/openai/deployments/my-gpt/chat/completions"
+
+ASKED: dict[tuple[str, str], str] = {
+    ("openai/m", "/v1"): "/v1/chat/completions",
+    ("openai/m", "/v1/"): "/v1/chat/completions",
+    ("openai/m", ""): "/chat/completions",
+    ("openai/m", "/v1?api-version=2025-01-01"): "/v1/chat/completions?api-version=2025-01-01",
+    ("openai/m", "/v1/?a=1&b=%20"): "/v1/chat/completions?a=1&b=%20",
+    ("openai/m", "/v1/chat/completions"): "/v1/chat/completions",
+    ("openai/m", "/v1/chat/completions?a=1"): "/v1/chat/completions?a=1",
+    ("ollama_chat/m", ""): "/v1/chat/completions",
+    ("ollama_chat/m", "/v1"): "/v1/chat/completions",
+    ("ollama_chat/m", "?a=1"): "/v1/chat/completions?a=1",
+    ("anthropic/m", ""): "/v1/messages",
+    ("anthropic/m", "/v1"): "/v1/messages",
+    ("anthropic/m", "/v1/messages"): "/v1/messages",
+    ("anthropic/m", "/proxy?beta=1"): "/proxy/v1/messages?beta=1",
+    ("anthropic/m", "/v1/messages?beta=1"): "/v1/messages?beta=1",
+    ("azure/my-gpt", ""): DEPLOYED + VERSION,
+    ("azure/my-gpt", "/openai"): DEPLOYED + VERSION,
+    ("azure/my-gpt", "/openai/deployments/other"): "/openai/deployments/other/chat/completions" + VERSION,
+    ("azure/my-gpt", f"{DEPLOYED}?api-version=2025-01-01"): f"{DEPLOYED}?api-version=2025-01-01",
+    ("azure/my-gpt", "?api-version=2025-01-01&x=1"): f"{DEPLOYED}?api-version=2025-01-01&x=1",
+    ("azure/my-gpt", "/openai/v1"): "/openai/v1/chat/completions",
+    ("azure/my-gpt", "/openai/v1/chat/completions?api-version=preview"): "/openai/v1/chat/completions?api-version=preview",
+}
+
+
+class Noted(Connections):
+    """Connections that remember which addresses they were told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def endpoint(self, url: str, *arguments: Any, **more: Any) -> Endpoint:
+        """The address, noted."""
+        self.urls.append(url)
+        return super().endpoint(url, *arguments, **more)
+
+
+def url_of(model: str, base: str) -> str:
+    """Where a target with this address would be asked."""
+    connections = Noted()
+    lane = anthropic if model.startswith("anthropic/") else openai
+    lane.answer("a", Target(model=Name(model), api_base=base, api_key=Secret("sk-a")), 3, connections)
+    (url,) = connections.urls
+    return url
+
+
+@pytest.mark.parametrize("given", ASKED, ids=" ".join)
+def test_path_of_an_endpoint_stands_before_the_query(given: tuple[str, str]) -> None:
+    """RFC 3986; an address that is the endpoint's already is not made longer."""
+    model, base = given
+    assert url_of(model, HOST + base) == HOST + ASKED[given]
+
+
+@pytest.mark.parametrize("model", ["openai/m", "anthropic/m", "azure/m"])
+def test_fragment_is_refused_with_its_place(model: str) -> None:
+    """It would never be sent."""
+    with pytest.raises(Misfit, match="fragment") as caught:
+        url_of(model, f"{HOST}/v1#part")
+    assert caught.value.field == "api_base"

@@ -1,0 +1,136 @@
+"""Errors inside a stream, or in place of an answer: every shape of them, on both direct lanes and on LiteLLM's."""
+
+import json
+
+import pytest
+
+from router.errors import ContentFiltered, TargetDenied, TargetDown, TargetError
+from router.events import Event, Finish, Start, Text
+from router.targets import anthropic, http, openai, sse
+from router.targets.retold import Retold
+from router.targets.speech import Speech
+from tests.provider import DONE, Reply, chunk, frame, provider
+from tests.targets.test_openai import declared, heard
+
+OVERLOADED = {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
+SHAPES: dict[str, tuple[bytes, type[TargetError], str]] = {
+    "an object": (frame({"error": OVERLOADED}), TargetDown, "status_503"),
+    "a text in an object": (frame({"error": "boom"}), TargetDown, "status_500"),
+    "a text beside a code": (frame({"error": "Content Exists Risk", "code": 400}), ContentFiltered, "content_filter"),
+    "a list (Google)": (frame([{"error": OVERLOADED}]), TargetDown, "status_503"),
+    "a bare document (Google)": (json.dumps([{"error": OVERLOADED}]).encode() + b"\n\n", TargetDown, "status_503"),
+    "an event with an object": (b"event: error\n" + frame({"message": "boom"}), TargetDown, "status_500"),
+    "an event with a text": (b"event: error\ndata: no more room\n\n", TargetDown, "status_500"),
+    "an event whose name comes last": (b"data: no more room\nevent: error\n\n", TargetDown, "status_500"),
+    "a field (llama.cpp)": (b'error: {"code": 429, "message": "slow down"}\n\n', TargetDown, "status_429"),
+    "an object that is called one (vLLM)": (
+        frame({"object": "error", "message": "no such key", "type": "AuthenticationError", "code": 401}),
+        TargetDenied,
+        "status_401",
+    ),
+    "a code and a message (DashScope)": (frame({"code": "Throttling", "message": "later", "request_id": "r"}), TargetDown, "status_500"),
+    "a message alone": (frame({"message": "Internal server error"}), TargetDown, "status_500"),
+    "a detail (FastAPI)": (frame({"detail": "Internal server error"}), TargetDown, "status_500"),
+    "a detail of parts": (frame({"detail": [{"msg": "boom", "type": "value_error"}]}), TargetDown, "status_500"),
+    "a type (Anthropic)": (frame({"type": "error", "message": "boom"}), TargetDown, "status_500"),
+    "several": (frame({"errors": [{"message": "boom", "code": 7}]}), TargetDown, "status_500"),
+    "a text as JSON": (frame("Internal server error"), TargetDown, "status_500"),
+    "a text": (b"data: upstream connect error or disconnect\n\n", TargetDown, "status_500"),
+    "a text in brackets": (b"data: [ERROR] out of memory\n\n", TargetDown, "status_500"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_error_in_a_stream_is_an_error_before_done(shape: str) -> None:
+    """What was said before it is heard; the mark of the end after it makes it no whole answer."""
+    told, kind, outcome = SHAPES[shape]
+    async with provider(Reply((chunk({"content": "Half an "}), told, DONE))) as fake:
+        with pytest.raises(TargetError) as caught:
+            await heard(declared(fake.base))
+    assert (type(caught.value), caught.value.outcome) == (kind, outcome)
+
+
+BEGUN = b'event: message_start\ndata: {"type": "message_start", "message": {"usage": {"input_tokens": 1}}}\n\n'
+STOP = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+
+
+def read(lane: type[openai.Reader] | type[anthropic.Reader], body: bytes, size: int) -> list[Event]:
+    """What a lane's reader makes of a body in pieces of that size."""
+    speech, frames, seen = Speech("a"), sse.Events(), list[Event]()
+    reader = lane("a", speech)
+    for at in range(0, len(body) + size, size):
+        more, failure = http._fed(reader, frames, body[at : at + size], speech)
+        seen += speech.take()
+        if failure is not None:
+            raise failure
+        if not more:
+            break
+    return [*seen, *speech.end()]
+
+
+@pytest.mark.parametrize("size", [1, 9, 10_000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_error_is_the_same_wherever_the_stream_is_cut(shape: str, size: int) -> None:
+    """On Anthropic's lane too, and with other ends of lines."""
+    told, kind, outcome = SHAPES[shape]
+    for lane, body in ((openai.Reader, chunk({"content": "Half"}) + told + DONE), (anthropic.Reader, BEGUN + told + STOP)):
+        for bytes_ in (body, body.replace(b"\n", b"\r\n")):
+            with pytest.raises(TargetError) as caught:
+                read(lane, bytes_, size)
+            assert (type(caught.value), caught.value.outcome) == (kind, outcome)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_error_is_told_to_litellm_in_the_shape_that_it_knows(shape: str) -> None:
+    """It would pass over all others, and take the mark of the end for one."""
+    told = Retold().feed(chunk({"content": "Half"}) + SHAPES[shape][0] + DONE)
+    events = [json.loads(line[6:]) for line in told.split(b"\n\n") if line and b"[DONE]" not in line]
+    assert [bool(event.get("error")) for event in events] == [False, True]
+
+
+WELL = {
+    "a sign of life": frame({"type": "ping"}),
+    "a text": b"data: keep-alive\n\n",
+    "a comment": b": error\n\n",
+    "another name": b"event: progress\n" + frame({"object": "chat.completion.chunk", "choices": []}),
+    "a name without data": b"event: error\n\n",
+    "no error": frame({"error": None, "choices": [], "detail": None}),
+    "status": frame({"type": "status", "message": "queued", "step": 3}),
+    "filters": frame({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}),
+}
+
+
+@pytest.mark.parametrize("what", WELL)
+async def test_what_is_no_error_is_passed_over(what: str) -> None:
+    """The answer goes on."""
+    async with provider(Reply((chunk({"content": "He"}), WELL[what], chunk({"content": "llo"}), chunk({}, "stop"), DONE))) as fake:
+        seen = await heard(declared(fake.base))
+    assert "".join(event.text for event in seen if isinstance(event, Text)) == "Hello"
+    assert isinstance(seen[-1], Finish)
+
+
+@pytest.mark.parametrize("shape", [name for name, (told, *_) in SHAPES.items() if told.startswith((b"data: {", b"data: ["))])
+async def test_error_in_place_of_a_whole_answer_is_an_error(shape: str) -> None:
+    """Under a 200, without a stream."""
+    told, kind, _ = SHAPES[shape]
+    async with provider(Reply(body=told[6:].strip())) as fake:
+        with pytest.raises(TargetError) as caught:
+            await heard(declared(fake.base))
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_error_after_a_whole_answer_comes_too_late(shape: str) -> None:
+    """Its end was told."""
+    async with provider(Reply((chunk({"content": "Hi"}, "stop"), SHAPES[shape][0], DONE))) as fake:
+        seen = await heard(declared(fake.base))
+    assert [type(event) for event in seen] == [Start, Text, Finish]
+
+
+async def test_byte_that_is_no_utf_8_costs_one_character() -> None:
+    """WHATWG HTML, 9.2.6: the frame is read, and the words beside it are said."""
+    bad = chunk({"content": "before ? after "}).replace(b"?", b"\xff")
+    async with provider(Reply((bad, chunk({"content": "end"}, "stop"), DONE))) as fake:
+        seen = await heard(declared(fake.base))
+    assert "".join(event.text for event in seen if isinstance(event, Text)) == "before \ufffd after end"
+    assert Retold().feed(bad) == chunk({"content": "before ? after "}).replace(b"?", "\ufffd".encode())

@@ -1,0 +1,279 @@
+"""Connections that are kept: the end of an answer that comes late, a server that has closed one, and packed bodies."""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+
+from router.config.declaration import Target
+from router.config.values import Name, Secret
+from router.events import Finish, Start, Text
+from router.targets import anthropic, openai
+from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
+from tests.provider import DONE, chunk
+from tests.targets import test_anthropic
+from tests.targets.test_openai import HI
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+HELLO = HEAD + b"5\r\nhello\r\n"
+
+Served = Callable[[int, int, asyncio.StreamWriter], Awaitable[bool]]
+"""Answers a request: the number of its connection, and of the request on it; whether the connection stays."""
+
+
+class Server:
+    """One that answers as it is told. `asked`: (connection, request) of each; `left`: set when a client has gone."""
+
+    def __init__(self, serve: Served) -> None:
+        self._serve = serve
+        self.asked: list[tuple[int, int]] = []
+        self.connections = 0
+        self.left = asyncio.Event()
+        self.serving: set[asyncio.Task[object] | None] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.connections += 1
+        self.serving.add(asyncio.current_task())
+        number, count = self.connections, 0
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                count += 1
+                self.asked.append((number, count))
+                if not await self._serve(number, count, writer):
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.set()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(serve: Served) -> AsyncGenerator[tuple[Server, Connections, Endpoint]]:
+    """A server, connections to it, and its address."""
+    server, connections = Server(serve), Connections()
+    listener = await asyncio.start_server(server.accept, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
+    try:
+        async with asyncio.timeout(20):
+            yield server, connections, connections.endpoint(url, {}, 3)
+    finally:
+        await connections.close()
+        listener.close()
+        await asyncio.gather(*(task for task in server.serving if task))
+
+
+async def read(response: Connection) -> bytes:
+    """The body, to its end; the connection is kept."""
+    pieces: list[bytes] = []
+    while piece := await response.read():
+        pieces.append(piece)
+    response.settle()
+    return b"".join(pieces)
+
+
+async def test_connection_whose_end_comes_late_serves_again() -> None:
+    """The answer was whole for its reader before: the rest is read behind its back."""
+    gate = asyncio.Event()
+
+    async def serve(_: int, __: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(HELLO)
+        await gate.wait()
+        writer.write(END)
+        return True
+
+    async with serving(serve) as (server, connections, endpoint):
+        for _ in range(3):
+            gate.clear()
+            response = await connections.answered(endpoint, b"{}")
+            assert await response.read() == b"hello"
+            response.settle()
+            gate.set()
+            await response.settled
+        assert (server.connections, len(server.asked)) == (1, 3)
+
+
+async def test_connection_whose_end_never_comes_is_closed() -> None:
+    """After a while; and so is one that goes on and on."""
+
+    async def serve(number: int, _: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(HELLO)
+        while number == 2:
+            writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            await writer.drain()
+        return True
+
+    async with serving(serve) as (server, connections, endpoint):
+        for _ in range(2):
+            server.left.clear()
+            response = await connections.answered(endpoint, b"{}")
+            assert (await response.read()).startswith(b"hello")
+            response.settle()
+            await server.left.wait()
+        assert server.connections == 2
+
+
+async def test_connection_that_still_settles_is_closed_with_the_others() -> None:
+    """Nobody waits for an end when the pool is closed."""
+
+    async def serve(_: int, __: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(HELLO)
+        return True
+
+    async with serving(serve) as (server, connections, endpoint):
+        response = await connections.answered(endpoint, b"{}")
+        await response.read()
+        response.settle()
+        await connections.close()
+        await server.left.wait()
+        assert not response.usable
+
+
+async def test_kept_connection_that_closes_as_it_is_used_is_no_failure() -> None:
+    """Not one byte of an answer came: the question is asked again, on a new connection."""
+
+    async def serve(_: int, count: int, writer: asyncio.StreamWriter) -> bool:
+        if count == 2:
+            return False  # its time was over as the question was on its way
+        writer.write(HELLO + END)
+        return True
+
+    async with serving(serve) as (server, connections, endpoint):
+        for _ in range(3):
+            assert await read(await connections.answered(endpoint, b"{}")) == b"hello"
+        assert server.asked == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]
+
+
+ONCE: dict[str, tuple[bytes, int]] = {"a byte came": (b"H", 2), "a status came": (b"HTTP/1.1 200 OK\r\n", 2)}
+
+
+@pytest.mark.parametrize("what", ONCE)
+async def test_question_whose_answer_had_begun_is_not_asked_again(what: str) -> None:
+    """It was heard: to ask again might do something twice."""
+    said, most = ONCE[what]
+
+    async def serve(_: int, count: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(HELLO + END if count == 1 else said)
+        return count == 1
+
+    async with serving(serve) as (server, connections, endpoint):
+        await read(await connections.answered(endpoint, b"{}"))
+        with pytest.raises((OSError, Cut)):
+            await connections.answered(endpoint, b"{}")
+        assert len(server.asked) == most
+
+
+async def test_question_is_asked_again_once_and_only_on_a_kept_connection() -> None:
+    """A server that closes new connections, too, has failed."""
+
+    async def serve(number: int, count: int, writer: asyncio.StreamWriter) -> bool:
+        if (number, count) != (1, 1):
+            return False
+        writer.write(HELLO + END)
+        return True
+
+    async with serving(serve) as (server, connections, endpoint):
+        await read(await connections.answered(endpoint, b"{}"))
+        for asked in ([(1, 1), (1, 2), (2, 1)], [(3, 1)]):
+            with pytest.raises((OSError, Cut)):
+                await connections.answered(endpoint, b"{}")
+            assert server.asked[-len(asked) :] == asked
+        assert len(server.asked) == 4
+
+
+LANES: dict[str, tuple[bytes, ...]] = {
+    "openai": (chunk({"content": "ok"}), chunk({}, "stop"), DONE),
+    "anthropic": test_anthropic.said(test_anthropic.BEGIN, *test_anthropic.block(0, {"type": "text", "text": "ok"}), *test_anthropic.END),
+}
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_answer_whose_end_comes_later_leaves_its_connection_for_the_next(lane: str) -> None:
+    """Each lane stops reading at the mark of the end, and the body ends in a write of its own."""
+    gate = asyncio.Event()
+
+    async def serve(_: int, __: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(HEAD.replace(b"plain", b"event-stream"))
+        writer.write(b"".join(b"%x\r\n%b\r\n" % (len(frame), frame) for frame in LANES[lane]))
+        await gate.wait()
+        writer.write(END)
+        return True
+
+    async with serving(serve) as (server, connections, endpoint):
+        target = Target(model=Name(f"{lane}/m"), api_base=f"http://127.0.0.1:{endpoint.port}/v1", api_key=Secret("sk-a"))
+        answer = {"openai": openai.answer, "anthropic": anthropic.answer}[lane]("a", target, 3, connections)
+        for _ in range(2):
+            gate.clear()
+            async with aclosing(answer(HI)) as events:
+                assert [type(event) for event in [event async for event in events]] == [Start, Text, Finish]
+            (settling,) = connections._settling.popitem()[1]
+            gate.set()
+            await settling.settled
+        assert (server.connections, len(server.asked)) == (1, 2)
+
+
+def packed(encoding: str, body: bytes) -> bytes:
+    """A response with this coding."""
+    return b"HTTP/1.1 200 OK\r\ncontent-encoding: %b\r\ncontent-length: %d\r\n\r\n%b" % (encoding.encode(), len(body), body)
+
+
+def raw(body: bytes) -> bytes:
+    """Deflated, without the head that the standard wants."""
+    made = zlib.compressobj(wbits=-15)
+    return made.compress(body) + made.flush()
+
+
+READABLE = {
+    "none": packed("none", b"hello"),
+    "identity, in capitals": packed("Identity", b"hello"),
+    "empty": packed("", b"hello"),
+    "a charset": packed("UTF-8", b"hello"),
+    "a list of nothing": packed(", identity ,", b"hello"),
+    "gzip": packed("gzip", gzip.compress(b"hello")),
+    "gzip, in capitals": packed("GZIP", gzip.compress(b"hello")),
+    "gzip by its old name": packed("x-gzip", gzip.compress(b"hello")),
+    "gzip of several members": packed("gzip", gzip.compress(b"hel") + gzip.compress(b"") + gzip.compress(b"lo")),
+    "gzip with something behind": packed("gzip", gzip.compress(b"hello") + b"\0\0"),
+    "deflate": packed("deflate", zlib.compress(b"hello")),
+    "deflate without its head": packed("deflate", raw(b"hello")),
+}
+GARBLED = {
+    "br": packed("br", b"hello"),
+    "zstd": packed("zstd", b"hello"),
+    "two at once": packed("gzip, gzip", b"hello"),
+    "gzip that is not": packed("gzip", b"hello, this is plain text"),
+    "a bomb": packed("gzip", gzip.compress(b"x" * 100_000_000)),
+}
+
+
+async def body_of(response: bytes, size: int) -> bytes:
+    """What is read of a response that comes in pieces of that size."""
+
+    async def serve(_: int, __: int, writer: asyncio.StreamWriter) -> bool:
+        for at in range(0, len(response), size):
+            writer.write(response[at : at + size])
+            await writer.drain()
+        return True
+
+    async with serving(serve) as (_, connections, endpoint):
+        return await read(await connections.answered(endpoint, b"{}"))
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.parametrize("how", READABLE)
+async def test_body_is_read_whatever_its_coding_is_called(how: str, size: int) -> None:
+    """RFC 9110: codings have no case, empty elements count for nothing; and what nobody knows is none."""
+    assert await body_of(READABLE[how], size) == b"hello"
+
+
+@pytest.mark.parametrize("how", GARBLED)
+async def test_body_that_cannot_be_unpacked_is_garbled(how: str) -> None:
+    """It is not read as it stands."""
+    with pytest.raises(Garbled):
+        await body_of(GARBLED[how], 100_000)

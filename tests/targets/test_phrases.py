@@ -1,0 +1,321 @@
+"""What providers say when they refuse: their own words, each with the thread or the document it was taken from."""
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+
+from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
+from router.targets.verdict import PHRASES, Phrase, reason, verdict
+
+
+def openai(message: str, kind: str = "invalid_request_error", code: str | int | None = None) -> str:
+    """An error in the form of OpenAI's API."""
+    return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}}, ensure_ascii=False)
+
+
+def anthropic(message: str, kind: str = "invalid_request_error") -> str:
+    """An error in the form of Anthropic's API."""
+    return json.dumps({"type": "error", "error": {"type": kind, "message": message}})
+
+
+Said = tuple[int, str]
+"""A status and a body."""
+
+TOO_LONG: dict[str, Said] = {
+    "OpenAI, chat completions": (
+        400,
+        openai("This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."),
+    ),
+    "OpenAI, its code": (400, openai("Too much.", code="context_length_exceeded")),
+    "OpenAI, Responses (earendil-works/pi#129)": (400, openai("Your input exceeds the context window of this model.")),
+    "Anthropic (stackblitz/bolt.new#1748)": (400, anthropic("prompt is too long: 202128 tokens > 200000 maximum")),
+    "Anthropic, with max_tokens (stackblitz/bolt.new#7414)": (
+        400,
+        anthropic("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or `max_tokens`"),
+    ),
+    "Google (earendil-works/pi#129)": (
+        400,
+        openai("The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).", "INVALID_ARGUMENT", 400),
+    ),
+    "xAI (cline/cline#3120)": (
+        400,
+        json.dumps(
+            {
+                "code": "Client specified an invalid argument",
+                "error": "This model's maximum prompt length is 131072 but the request contains 136973 tokens.",
+            }
+        ),
+    ),
+    "Groq (earendil-works/pi#129)": (413, openai("Please reduce the length of the messages or completion.")),
+    "Groq, by the minute": (
+        413,
+        openai("Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 7000, please reduce your message size."),
+    ),
+    "OpenRouter (recording openrouter.err-400-context-length)": (
+        400,
+        openai("This endpoint's maximum context length is 200000 tokens. However, you requested about 2500021 tokens.", code=400),
+    ),
+    "Azure": (400, openai("Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens.")),
+    "Bedrock (openclaw/openclaw#58839)": (400, json.dumps({"message": "Input is too long for requested model."})),
+    "Bedrock, another model (openclaw/openclaw#58839)": (400, json.dumps({"message": "Input exceeds the max input token limit"})),
+    "Bedrock (recording bedrock.err-400-context-length)": (
+        400,
+        json.dumps(
+            {"message": "The model returned the following errors: Input Tokens Exceeded: Number of input tokens exceeds maximum length."}
+        ),
+    ),
+    "llama.cpp (recording llamacpp.err-400-context-length)": (
+        400,
+        openai(
+            "request (2009 tokens) exceeds the available context size (512 tokens), try increasing it", "exceed_context_size_error", 400
+        ),
+    ),
+    "llama.cpp, older": (500, openai("context size has been exceeded", "server_error", 500)),
+    "LM Studio (earendil-works/pi#129)": (
+        400,
+        json.dumps({"error": "The number of tokens to keep from the initial prompt is greater than the context length."}),
+    ),
+    "Ollama (recording ollama-cloud.err-400-context-length)": (
+        400,
+        json.dumps({"error": "prompt too long; exceeded max context length by 1119046 tokens"}),
+    ),
+    "Ollama, embedded": (400, json.dumps({"error": "the input length exceeds the context length"})),
+    "GitHub Copilot (earendil-works/pi#129)": (
+        400,
+        openai("prompt token count of 140000 exceeds the limit of 128000", code="model_max_prompt_tokens_exceeded"),
+    ),
+    "GitHub Models": (413, openai("Request body too large for gpt-4o model. Max size: 8000 tokens.", code="tokens_limit_reached")),
+    "MiniMax (earendil-works/pi#129)": (400, openai("invalid params, context window exceeds limit (2013)")),
+    "Moonshot (earendil-works/pi#129)": (
+        400,
+        openai("Invalid request: Your request exceeded model token limit: 131072 (requested: 140210)"),
+    ),
+    "DashScope": (
+        400,
+        openai("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 129024]", code="invalid_parameter_error"),
+    ),
+    "Z.ai": (400, openai("Prompt exceeds max length", code="1261")),
+    "Z.ai (anomalyco/opencode#35918)": (400, openai("tokens in request more than max tokens allowed")),
+    "vLLM (earendil-works/pi#5929)": (
+        400,
+        json.dumps(
+            {
+                "object": "error",
+                "message": "This model's maximum context length is 262144 tokens. However, you requested 0 output tokens and your prompt"
+                " contains at least 262145 input tokens.",
+                "type": "BadRequestError",
+                "code": 400,
+            }
+        ),
+    ),
+    "vLLM, with images (Gabesarch/grounded-rl#16)": (
+        400,
+        json.dumps({"object": "error", "message": "The decoder prompt (length 10127) is longer than the maximum model length of 8192."}),
+    ),
+    "TGI, Together": (
+        422,
+        openai("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000 `inputs` tokens and 500"),
+    ),
+    "SiliconFlow": (400, json.dumps({"code": 20015, "message": "length of prompt_tokens (40000) must be less than max_seq_len (32768)."})),
+    "SambaNova": (400, json.dumps({"error": "Input length 9000 exceeds the maximum allowed length 8192"})),
+    "NVIDIA": (400, openai("Input is longer than the maximum allowed tokens")),
+    "Mistral (strands-agents/harness-sdk#2958)": (
+        400,
+        json.dumps({"object": "error", "message": "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"}),
+    ),
+    "Cohere, older": (400, json.dumps({"message": "too many tokens in the prompt"})),
+    "TGI": (422, json.dumps({"error": "Input validation error: `inputs` must have less than 1000 tokens. Given: 1024"})),
+    "a gateway (openclaw/openclaw#58847)": (400, openai("Request size exceeds model context window")),
+    "Cohere (openclaw/openclaw#58839)": (400, json.dumps({"message": "total tokens exceeds the model's max of 4096"})),
+    "Fireworks": (400, openai("The prompt exceeds the maximum allowed length of 131071 tokens")),
+    "a proxy, of the bytes": (413, "<html><head><title>413 Request Entity Too Large</title></head></html>"),
+    "Cerebras, without a word (earendil-works/pi#129)": (413, ""),
+    "a gateway that wraps another's": (
+        400,
+        json.dumps(
+            {"error": {"message": "Provider returned error", "metadata": {"raw": openai("prompt is too long: 3 tokens > 2 maximum")}}}
+        ),
+    ),
+    "LiteLLM, with Python's quotation marks": (400, "Error code: 400 - {'error': {'message': 'prompt is too long: 3 > 2', 'code': None}}"),
+}
+
+FILTERED: dict[str, Said] = {
+    "OpenAI, a model that thinks (alan-turing-institute/t0-1#69)": (
+        400,
+        openai("Invalid prompt: your prompt was flagged as potentially violating our usage policy.", code="invalid_prompt"),
+    ),
+    "OpenAI, images": (400, openai("Your request was rejected as a result of our safety system.", code="content_policy_violation")),
+    "Azure (continuedev/continue#4192)": (
+        400,
+        openai("The response was filtered due to the prompt triggering Microsoft's content management policy.", code="content_filter"),
+    ),
+    "Anthropic (anthropics/claude-code#6195)": (400, anthropic("Output blocked by content filtering policy")),
+    "xAI (theopenco/llmgateway#1785)": (
+        403,
+        json.dumps(
+            {
+                "code": "The caller does not have permission to execute the specified operation",
+                "error": "Content violates usage guidelines. Team: t, API key ID: k, Model: grok-4, Failed check: SAFETY_CHECK_TYPE_BIO",
+            }
+        ),
+    ),
+    "DeepSeek (deepseek-ai/DeepSeek-V2#30)": (400, openai("Content Exists Risk", code="invalid_request_error")),
+    "DeepSeek, older (deepseek-ai/DeepSeek-V2#30)": (400, json.dumps({"detail": "Content Exists Risk"})),
+    "DashScope (QwenLM/qwen-code#3145)": (
+        400,
+        openai("<400> InternalError.Algo.DataInspectionFailed: Input text data may contain inappropriate content."),
+    ),
+    "DashScope, its code (Samueli924/chaoxing#539)": (400, openai("Input data may contain it.", code="data_inspection_failed")),
+    "Moonshot (MoonshotAI/kimi-cli#1002)": (
+        400,
+        openai("The request was rejected because it was considered high risk", "content_filter", 400),
+    ),
+    "MiniMax (esengine/DeepSeek-Reasonix#6818)": (
+        422,
+        json.dumps({"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}),
+    ),
+    "MiniMax, an image (MiniMax-AI/MiniMax-M3#11)": (
+        500,
+        anthropic("input new_sensitive, messages[1]'s content[1] image is sensitive, please check your input (1026)"),
+    ),
+    "Z.ai": (400, openai("System detected potentially unsafe or sensitive content in input or generation.", code="1301")),
+    "Zhipu": (400, openai("系统检测到输入或生成内容可能包含不安全或敏感内容，请您避免输入易产生敏感内容的提示语。", code="1301")),
+    "Volcengine": (
+        400,
+        openai("The request failed because the input text may contain sensitive information.", code="InputTextSensitiveContentDetected"),
+    ),
+    "OpenRouter": (403, json.dumps({"error": {"code": 403, "message": "Your input was flagged", "metadata": {"flagged_input": "..."}}})),
+    "Google, behind the OpenAI wire": (400, openai("The response was blocked.", code="PROHIBITED_CONTENT")),
+    "Bedrock": (400, json.dumps({"message": "Content blocked by guardrail: GUARDRAIL_INTERVENED"})),
+    "OpenAI, biology": (400, openai("This request was stopped.", code="bio_policy_violation")),
+    "in Chinese": (400, openai("抱歉，您所输入的内容含有违规信息")),
+}
+
+NO_CREDIT: dict[str, Said] = {
+    "Anthropic": (400, anthropic("Your credit balance is too low to access the Anthropic API.")),
+    "DeepSeek": (402, openai("Insufficient Balance", "unknown_error", "invalid_request_error")),
+    "DashScope": (400, openai("Access denied, please make sure your account is in good standing.", code="Arrearage")),
+    "xAI": (
+        403,
+        json.dumps({"code": "The caller does not have permission", "error": "Your newly created team doesn't have any credits yet."}),
+    ),
+}
+
+WRONG_KEY: dict[str, Said] = {
+    "xAI": (400, json.dumps({"code": "Client specified an invalid argument", "error": "Incorrect API key provided: xa***."})),
+    "Google": (400, openai("API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT", 400)),
+    "DeepSeek": (401, openai("Authentication Fails, Your api key: ****-key is invalid", "authentication_error")),
+}
+
+NO_ACCESS: dict[str, Said] = {
+    "Google": (403, openai("Permission 'aiplatform.endpoints.predict' denied on resource '//x'.", "PERMISSION_DENIED", 403)),
+    "OpenAI": (403, openai("Country, region, or territory not supported", code="unsupported_country_region_territory")),
+    "Moonshot (clacky-ai/openclacky#192)": (403, openai("Access terminated. Review our Guidelines.", "access_terminated_error")),
+    "Bedrock": (403, json.dumps({"message": "The security token included in the request is expired"})),
+}
+
+UNKNOWN_MODEL: dict[str, Said] = {
+    "OpenAI": (404, openai("The model `gpt-9` does not exist or you do not have access to it.", code="model_not_found")),
+    "Azure": (404, openai("The API deployment for this resource does not exist.", code="DeploymentNotFound")),
+    "a model named after images": (404, openai("The model `any-image-1` was not found.")),
+    "Ollama": (404, json.dumps({"error": "model 'nonexistent' not found"})),
+}
+
+THIS_QUESTION: dict[str, Said] = {
+    "OpenRouter, an image (openclaw/openclaw#99078)": (404, openai("No endpoints found that support image input", code=404)),
+    "OpenRouter, a tool (rbb-dev/Open-WebUI-OpenRouter-pipe#58)": (
+        404,
+        openai('No endpoints found that support tool use. Try disabling "get_time".', code=404),
+    ),
+    "OpenRouter, parameters": (404, openai("No endpoints found that can handle the requested parameters.", code=404)),
+    "OpenRouter, a long answer": (
+        402,
+        openai("This request requires more credits, or fewer max_tokens. You can only afford 12.", code=402),
+    ),
+    "OpenAI, a file": (404, openai("File `file-123` not found.")),
+    "an image that is not allowed": (403, openai("Image input is not permitted for this request")),
+    "a prompt that is not allowed": (403, openai("Your prompt was rejected", code="forbidden")),
+}
+
+BAD_PARAMETER: dict[str, Said] = {
+    "OpenAI": (400, openai("Unsupported parameter: 'stop' is not supported with this model.", code="unsupported_parameter")),
+    "Anthropic": (400, anthropic("`temperature` is deprecated for this model.")),
+    "Moonshot": (400, openai("invalid temperature: only 1 is allowed for this model")),
+    "Mistral": (
+        422,
+        json.dumps({"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}),
+    ),
+}
+
+SAID: dict[type[TargetError], tuple[dict[str, Said], ...]] = {
+    ContextTooLong: (TOO_LONG,),
+    ContentFiltered: (FILTERED,),
+    TargetDenied: (NO_CREDIT, WRONG_KEY, NO_ACCESS, UNKNOWN_MODEL),
+    TargetRefused: (THIS_QUESTION, BAD_PARAMETER),
+}
+EACH = [(kind, who, said) for kind, tables in SAID.items() for table in tables for who, said in table.items()]
+
+
+@pytest.mark.parametrize(("kind", "who", "said"), EACH, ids=[who for _, who, _ in EACH])
+def test_words_of_a_provider_are_understood(kind: type[TargetError], who: str, said: Said) -> None:
+    """Each is the error that it means; one that shuts the target for everybody is certain."""
+    error = verdict("a", *said)
+    assert type(error) is kind, who
+    assert not isinstance(error, TargetDenied) or error.certain
+
+
+@pytest.mark.parametrize("phrase", PHRASES, ids=[phrase.words for phrase in PHRASES])
+def test_every_phrase_is_said_by_somebody(phrase: Phrase) -> None:
+    """A row that no sentence above needs is a guess, and one without a source cannot be checked."""
+    assert phrase.source
+    assert any(re.search(phrase.words, body, re.IGNORECASE) for _, _, (_, body) in EACH)
+
+
+ECHOED = [
+    "how long is the maximum context length of gpt-4",
+    "it said: prompt is too long",
+    "is 'incorrect api key' an error?",
+    "Content Exists Risk",
+    "the model xyz does not exist",
+    "insufficient balance",
+]
+ECHOES: dict[str, Callable[[str], str]] = {
+    "in quotation marks": lambda words: openai(f"Invalid content in messages[0]: '{words}' is no list"),
+    "as the input of a check": lambda words: json.dumps({"detail": [{"type": "list_type", "msg": "wrong", "input": {"content": words}}]}),
+    "as a long input of a check": lambda words: json.dumps({"detail": [{"type": "list_type", "msg": "wrong", "input": [words] * 2000}]}),
+    "cut off": lambda words: json.dumps({"detail": [{"type": "list_type", "msg": "wrong", "input": [words] * 2000}]})[:20_000],
+}
+
+
+@pytest.mark.parametrize("words", ECHOED)
+@pytest.mark.parametrize("how", ECHOES)
+def test_words_of_the_question_decide_nothing(how: str, words: str) -> None:
+    """What a refusal quotes from the question may be anything: it is a plain refusal of this one question."""
+    assert type(verdict("a", 400, ECHOES[how](words))) is TargetRefused
+    assert reason(400, ECHOES[how](words)) is None
+
+
+UNCERTAIN = {
+    "a firewall's page": (
+        403,
+        "<html><head><title>403 Forbidden</title></head><body>You don't have permission to access this.</body></html>",
+    ),
+    "a firewall's line": (403, "Blocked by the content filter of this network"),
+    "an API's, without a reason": (403, json.dumps({"error": {"code": "forbidden", "message": "Forbidden"}})),
+    "nothing at all": (403, ""),
+}
+
+
+@pytest.mark.parametrize("who", UNCERTAIN)
+def test_forbidden_without_a_reason_is_not_certain(who: str) -> None:
+    """A 403 that does not speak of the key, the account or the model may be of this one question."""
+    error = verdict("a", *UNCERTAIN[who])
+    assert isinstance(error, TargetDenied)
+    assert not error.certain
+
+
+def test_throttling_is_not_a_length() -> None:
+    """`Too many tokens` of a 429 are those of a minute: it is worth another try."""
+    assert type(verdict("a", 429, json.dumps({"message": "Too many tokens, please wait before trying again."}))) is TargetDown
