@@ -6,13 +6,14 @@ run and are passed over.
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from router.chat import AUTO, Ask, Call, File, Json, Message, Params, ReasoningState, Result
+from router.chat import AUTO, Ask, Call, File, Json, Message, Params, ReasoningState, Result, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
@@ -45,6 +46,7 @@ class Delta(msgspec.Struct):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
 
@@ -57,6 +59,8 @@ class Block(msgspec.Struct):
     name: str = ""
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
     input: Any = None
 
 
@@ -130,6 +134,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     facts, learned = facts_of(declared), learned or Learned()
     model = str(declared.model).partition("/")[2]
     start = Start(name, str(declared.model))
+    issuer = issued_by(name, str(declared.model))
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
@@ -137,7 +142,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
 
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask)
-            body, omitted = request(ask, params, known, model)
+            body, omitted = request(ask, params, known, model, issuer)
             return Prepared(endpoint, body, lambda speech: Reader(name, speech), omitted)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
@@ -145,13 +150,13 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     return spoken
 
 
-def request(ask: Ask, params: Params, facts: Facts, model: str) -> tuple[dict[str, Json], tuple[str, ...]]:
-    """The question in Anthropic's form, and the parameters that are not in it."""
-    thinks = may_think(ask, facts)
+def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = "") -> tuple[dict[str, Json], tuple[str, ...]]:
+    """The question in Anthropic's form, and the parameters that are not in it. `issuer`: whose reasoning state goes back."""
+    thinks = may_think(ask, facts, issuer)
     fitted = fit(facts if thinks else replace(facts, thinking="none", always_thinks=False), params)
     limit = fitted.max_tokens or min(MAX_TOKENS, facts.max_output or MAX_TOKENS)
     system = "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text)
-    made: dict[str, Json] = {"model": model, "stream": True, "max_tokens": limit, "messages": turns(ask)}
+    made: dict[str, Json] = {"model": model, "stream": True, "max_tokens": limit}
     if system:
         made["system"] = system
     if ask.tools:
@@ -163,16 +168,34 @@ def request(ask: Ask, params: Params, facts: Facts, model: str) -> tuple[dict[st
     made |= fitted.hints
     if thinks:
         made |= _thinking(facts, fitted, limit)
+    told = made.get("thinking")
+    # A model that is not to think refuses its own thoughts.
+    recalls = facts.thinking == "adaptive" if told is None else told != {"type": "disabled"}
+    made["messages"] = turns(ask, issuer if recalls else None)
     return made, fitted.omitted
 
 
-def may_think(ask: Ask, facts: Facts) -> bool:
-    """Whether it can be told to think about this. A model that must call a tool may not; with a budget, a call that it made while
-    thinking must come back with the thought and its signature, so it thinks before its first call and not between its calls.
+def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
+    """Whether it can be told to think about this. A model that must call a tool may not. With a budget, each call of this turn must come
+    back with the thought that led to it, and its signature: where another target made the call there is none.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
-    return facts.thinking == "adaptive" or (not any(message.calls for message in ask.messages) and ask.messages[-1].role == "user")
+    if facts.thinking == "adaptive":
+        return True
+    asked = max((at for at, message in enumerate(ask.messages) if message.role == "user"), default=-1)
+    turn = ask.messages[asked + 1 :]
+    return turn[-1:] == () or (
+        turn[-1].role == "tool" and all(_thoughts(message, issuer) for message in turn if message.role == "assistant")
+    )
+
+
+THOUGHTS = ("thinking", "redacted_thinking")
+
+
+def _thoughts(message: Message, issuer: str) -> list[ReasoningState]:
+    """The thinking blocks of a message that this issuer may have back."""
+    return [state for state in message.states(issuer) if state.value.get("type") in THOUGHTS]
 
 
 def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
@@ -189,12 +212,15 @@ def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
     return {"thinking": {"type": "enabled", "budget_tokens": budget}, "max_tokens": limit + budget} if budget else {}
 
 
-def turns(ask: Ask) -> list[Json]:
-    """The conversation as turns that alternate: messages of one side in a row are one, results stand on the user's side."""
+def turns(ask: Ask, issuer: str | None = None) -> list[Json]:
+    """The conversation as turns that alternate: messages of one side in a row are one, results stand on the user's side. `issuer`: whose
+    thoughts go back with the calls that followed them; None where nobody's do.
+    """
     made: list[tuple[str, list[Json]]] = []
     for message in ask.messages:
         side = "assistant" if message.role == "assistant" else "user"
-        blocks = [] if message.role == "system" else _blocks(message)
+        thoughts = _thoughts(message, issuer) if issuer is not None and message.calls else []
+        blocks = [] if message.role == "system" else _recalled(message, thoughts) if thoughts else _blocks(message)
         if not blocks:
             continue
         if made and made[-1][0] == side:
@@ -202,6 +228,19 @@ def turns(ask: Ask) -> list[Json]:
         else:
             made.append((side, blocks))
     return [{"role": side, "content": blocks} for side, blocks in made]
+
+
+def _recalled(message: Message, thoughts: Sequence[ReasoningState]) -> list[Json]:
+    """The blocks of an assistant message in the order in which the model wrote them: its thoughts between the pieces of its text."""
+    text = message.text
+    made: list[Json] = []
+    at = 0
+    for thought in thoughts:
+        place = max(at, len(text) - thought.after)
+        made += _blocks(Message("assistant", (text[at:place],)))
+        made.append(thought.value)
+        at = place
+    return [*made, *_blocks(Message("assistant", (text[at:],))), *map(_block, message.calls)]
 
 
 def _blocks(message: Message) -> list[Json]:
@@ -245,6 +284,8 @@ class Reader:
         self._own: set[int] = set()
         """The blocks that are calls for us to run."""
         self._counted = Counted()
+        self._thought: list[str] = []
+        self._signature = ""
 
     def frame(self, data: bytes) -> bool:
         """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
@@ -272,14 +313,22 @@ class Reader:
         if block is not None and frame.type == "content_block_start":
             if block.type == "tool_use":
                 self._own.add(frame.index)
+            elif block.type in THOUGHTS:
+                self._thought, self._signature = [block.thinking or ""], block.signature or ""
             _begun(frame.index, block, speech)
+        elif frame.type == "content_block_stop" and self._signature:
+            speech.state({"type": "thinking", "thinking": "".join(self._thought), "signature": self._signature})
+            self._signature = ""
         elif delta is not None:
             if delta.stop_reason:
                 speech.finish(delta.stop_reason)
             elif delta.type == "text_delta" and delta.text:
                 speech.text(delta.text)
             elif delta.type == "thinking_delta" and delta.thinking:
+                self._thought.append(delta.thinking)
                 speech.thought(delta.thinking)
+            elif delta.type == "signature_delta" and delta.signature:
+                self._signature += delta.signature
             elif delta.type == "input_json_delta" and delta.partial_json and frame.index in self._own:
                 speech.call(frame.index, "", "", delta.partial_json)
 
@@ -291,6 +340,8 @@ class Reader:
         self._speech.called(whole.model)
         for index, block in enumerate(whole.content):
             _begun(index, block, self._speech)
+            if block.type == "thinking" and block.signature:
+                self._speech.state({"type": "thinking", "thinking": block.thinking or "", "signature": block.signature})
         if whole.usage is not None:
             self._speech.usage(whole.usage.asked(), whole.usage.output_tokens or 0)
         if whole.stop_reason:
@@ -302,6 +353,8 @@ def _begun(index: int, block: Block, speech: Speech) -> None:
         speech.text(block.text)
     elif block.type == "thinking" and block.thinking:
         speech.thought(block.thinking)
+    elif block.type == "redacted_thinking" and block.data:
+        speech.state({"type": "redacted_thinking", "data": block.data})
     elif block.type == "tool_use":
         written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
         speech.call(index, block.id, block.name, written)

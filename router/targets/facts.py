@@ -41,6 +41,8 @@ class Facts:
     always_thinks: whether it cannot be told not to
     efforts: those it takes; empty where that is not known
     default_effort: the effort of a question that names none
+    returns: the field in which it wants its reasoning back with the calls that followed it; empty where it wants none
+    insists: whether it refuses a call without that
     responses: which questions only the Responses API answers
     summaries: whether it summarises its reasoning, where it is asked through the Responses API
     stream_options: whether it takes the wish to count tokens in a stream
@@ -59,6 +61,8 @@ class Facts:
     default_effort: Effort | Literal[""] = ""
     tools: bool = True
     forced_tools: bool = True
+    returns: Literal["", "reasoning_content", "reasoning_details"] = ""
+    insists: bool = False
     responses: Literal["never", "tools_while_thinking", "always"] = "never"
     summaries: bool = True
     stream_options: bool = True
@@ -160,7 +164,7 @@ def _openai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
     theirs = words[:1] in (("o",), ("gpt",)) and "oss" not in words and made.source != "unknown"
     thinks = theirs and "chat" not in words and (words[0] == "o" or version[:1] >= (5,))
     if not theirs:
-        return made
+        return _open(made, family, entry, declared)
     if not thinks:
         return replace(made, thinking="none")
     endpoints = entry.supported_endpoints
@@ -225,7 +229,20 @@ def _moonshot(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
     kimi = family.words[:1] == ("kimi",)
     fixed = kimi and (family.version >= (2, 5) or "thinking" in family.words)
     refused = (SAMPLING | PENALTIES if fixed else frozenset[str]()) | (frozenset[str]() if made.efforts else {"reasoning_effort"})
-    return replace(made, refuses=made.refuses | refused)
+    return replace(made, refuses=made.refuses | refused, returns="reasoning_content" if fixed else "", insists=fixed)
+
+
+def _deepseek(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
+    """DeepSeek wants its reasoning back with the calls of a turn, and refuses them without.
+
+    Source: DeepSeek's guide to thinking mode; NousResearch/hermes-agent#16388.
+    """
+    return replace(made, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
+
+
+def _returning(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+    """GLM and Qwen take their reasoning back. Source: Z.ai's and Alibaba's guides to thinking models."""
+    return replace(made, returns="reasoning_content")
 
 
 def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
@@ -247,14 +264,18 @@ def _ollama(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
     return replace(made, efforts=("none", "low", "medium", "high"))
 
 
-def _open(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
-    """What a gateway or a server of one's own takes is for it to say."""
-    return made
+def _open(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
+    """What a server of one's own takes is for it to say; models that think over several calls are given back what they thought."""
+    return replace(made, returns="reasoning_content") if RETURNING & set(family.words) else made
+
+
+RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
+"""Open models that go on from their own reasoning, whoever serves them."""
 
 
 def _gateway(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
     """It leaves out what the model does not take."""
-    return replace(made, refuses=frozenset())
+    return replace(made, refuses=frozenset(), returns="reasoning_details")
 
 
 RULES: dict[str, Rule] = {
@@ -265,7 +286,9 @@ RULES: dict[str, Rule] = {
     "moonshot": _moonshot,
     "mistral": _mistral,
     "perplexity": _perplexity,
-    "deepseek": _open,
+    "deepseek": _deepseek,
+    "zai": _returning,
+    "dashscope": _returning,
     "hosted_vllm": _open,
     "llamafile": _open,
     "lm_studio": _open,

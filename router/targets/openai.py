@@ -5,17 +5,18 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 """
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from router.chat import Ask, Json, issued_by
+from router.chat import Ask, Json, JsonObject, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
-from router.targets import completions, http, responses
+from router.targets import completions, http, reasoning, responses
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
@@ -44,6 +45,7 @@ class Call(msgspec.Struct):
     index: int | None = None
     id: str | int | None = None
     function: Function | None = None
+    extra_content: dict[str, Any] | None = None
 
 
 class Delta(msgspec.Struct):
@@ -52,6 +54,7 @@ class Delta(msgspec.Struct):
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
+    reasoning_details: list[dict[str, Any]] | None = None
     refusal: Any = None
     tool_calls: list[Call] | None = None
 
@@ -139,8 +142,9 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                 body = responses.request(ask, fits, known, model, issuer)
                 bounds = responses.bounds(fits, known)
                 return Prepared(responding, body, lambda speech: responses.Reader(name, speech), fits.omitted, bounds)
-            body = _request(ask, fits, known, provider, model)
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech), fits.omitted, fits.bounds(known))
+            messages = completions.messages(ask, reasoning.recall(issuer, known, fits))
+            body = {**_request(ask, fits, known, provider, model), "messages": _signed(messages, ask, issuer)}
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech, known.returns), fits.omitted, fits.bounds(known))
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 
@@ -184,6 +188,7 @@ def _azure(declared: TargetConfig, model: str) -> str:
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
+    """The request, but for its messages."""
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
@@ -194,7 +199,6 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
         made[facts.limit] = fitted.max_tokens
     if fitted.stop:
         made["stop"] = list(fitted.stop)
-    made["messages"] = completions.messages(ask)
     if ask.tools:
         made["tools"] = [completions.tool(spec) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
@@ -202,12 +206,42 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
     return made
 
 
-@dataclass(frozen=True, slots=True)
+def _signed(messages: list[dict[str, Json]], ask: Ask, issuer: str) -> list[dict[str, Json]]:
+    """The messages with what belongs to each of their calls (Gemini's thought signatures)."""
+    signs = {
+        state.call_id: state.value
+        for message in ask.messages
+        if message.calls
+        for state in message.states(issuer)
+        if state.call_id and "extra_content" in state.value
+    }
+    for message in messages if signs else ():
+        calls = cast("list[dict[str, Json]]", message.get("tool_calls") or [])
+        if any(call["id"] in signs for call in calls):
+            message["tool_calls"] = [{**call, **signs.get(str(call["id"]), {})} for call in calls]
+    return messages
+
+
+@dataclass(slots=True)
 class Reader:
-    """Reads one answer into a speech."""
+    """Reads one answer into a speech. `returns`: the field in which the provider wants its reasoning back."""
 
     name: str
     speech: Speech
+    returns: str = ""
+    _thoughts: list[str] = field(default_factory=list[str])
+    _details: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def __post_init__(self) -> None:
+        if self.returns:
+            self.speech.states_at_end(self._states)
+
+    def _states(self) -> Iterator[JsonObject]:
+        """The reasoning of this answer, as its provider takes it back."""
+        if self._details:
+            yield {"reasoning_details": reasoning.joined(self._details)}
+        elif self._thoughts:
+            yield {"reasoning" if self.returns == "reasoning_details" else self.returns: "".join(self._thoughts)}
 
     def frame(self, data: bytes) -> bool:
         """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
@@ -244,9 +278,18 @@ class Reader:
                 continue  # another candidate
             said = choice.delta or choice.message
             if said is not None and not speech.finished:
+                if self.returns:
+                    self._keep(said)
                 _said(said, speech)
             if choice.finish_reason:
                 speech.finish(choice.finish_reason)
+
+    def _keep(self, said: Delta) -> None:
+        """What may have to go back to the provider."""
+        if said.reasoning_details:
+            self._details += said.reasoning_details
+        elif (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
+            self._thoughts.append(thought)
 
 
 def _said(said: Delta, speech: Speech) -> None:
@@ -269,7 +312,10 @@ def _called(calls: list[Call], speech: Speech) -> None:
         written = function.arguments
         part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
         call_id = "" if call.id is None else str(call.id)
-        speech.call(position if call.index is None else call.index, call_id, function.name or "", part)
+        index = position if call.index is None else call.index
+        speech.call(index, call_id, function.name or "", part)
+        if call.extra_content:
+            speech.state({"extra_content": call.extra_content}, index)
 
 
 def said_in_parts(parts: list[Any], speech: Speech) -> None:

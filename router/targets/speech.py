@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
@@ -222,6 +222,7 @@ class Speech:
         """Whether we ended the answer: nothing more of it is read."""
         self._issuer = issuer
         self._states: list[Marked] = []
+        self._last_states: Callable[[], Iterable[JsonObject]] | None = None
         self._written = 0
         """Characters of text in the events that were made."""
         self._text = Joined()
@@ -393,8 +394,14 @@ class Speech:
             self._close_run()
             self._states.append(Marked(value, self._written, None if call is None else self._latest.get(call)))
 
+    def states_at_end(self, states: Callable[[], Iterable[JsonObject]]) -> None:
+        """Reasoning state that is whole only when the answer is."""
+        self._last_states = states
+
     def _stated(self) -> Iterator[Event]:
         """The reasoning state of this model call. None where there is too much of it to keep."""
+        for value in self._last_states() if self._last_states is not None else ():
+            self.state(value)
         if self._states and len(json.dumps([one.value for one in self._states])) <= MAX_STATE:
             for one in self._states:
                 yield ReasoningState(self._issuer, one.value, one.call.call_id if one.call else "", self._written - one.at)
