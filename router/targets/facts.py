@@ -118,7 +118,6 @@ def _listed(made: Facts, entry: Entry) -> Facts:
         refuses=SAMPLING if entry.supports_sampling_params is False else frozenset[str](),
         efforts=efforts,
         default_effort=default if default in EFFORTS else "",
-        tools=entry.supports_function_calling is not False,
         forced_tools=entry.supports_forced_tool_use is not False,
         prefill=entry.supports_assistant_prefill is True,
         images=_flag(entry.supports_vision),

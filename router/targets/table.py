@@ -45,7 +45,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     supports_sampling_params: Any = None
     supports_assistant_prefill: Any = None
     supports_forced_tool_use: Any = None
-    supports_function_calling: Any = None
     supports_vision: Any = None
     supports_pdf_input: Any = None
     supports_response_schema: Any = None
