@@ -30,9 +30,9 @@ from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
 from router.failover import NOBODY, Candidate, Clock, Hint, Load, Policy, Pool, Standing, Switches, failover, standing
 from router.quotas import Local, Quota, RedisCounts, Store
-from router.shared import Hints, Logs, Redis
+from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
-from router.steps import FROM_ROUTE, STEPS
+from router.steps import FROM_ROUTE, STEPS, Memory
 from router.targets import Connections, Learned, Target, open_target
 from router.toolbox import Grant, McpServer, Tool, Toolbox, ToolSet, load
 
@@ -86,6 +86,8 @@ class Kept:
     """What this one says to be read by the others, and reads of theirs."""
     tool_servers: list[McpServer] = field(default_factory=list[McpServer])
     """Each once, whichever routes grant its tools."""
+    memory: Memory = field(default_factory=Memory)
+    """The reasoning of calls that clients run."""
     stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
     """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
 
@@ -221,6 +223,7 @@ class _Builder:
             self.kept.shared = before.shared if same and before.shared else RedisCounts(self.kept.redis, before.local)
             self.kept.hints = before.hints if same and before.hints else Hints(self.kept.redis)
             self.kept.logs = before.logs if same and before.logs else Logs(self.kept.redis)
+        self.kept.memory = Memory(before.memory.local, RedisStore(self.kept.redis, "reasoning") if self.kept.redis else None)
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
@@ -262,7 +265,7 @@ class _Builder:
         candidates = {target.name: self._candidate(target, route) for target in targets}
         pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
         answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
-        inner: list[Step] = []
+        inner: list[Step] = [FROM_ROUTE["recall"](memory=self.kept.memory)]
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
         inner += pipeline

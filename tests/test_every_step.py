@@ -13,7 +13,7 @@ from router.config.declaration import Cache, ScriptLine
 from router.config.values import Name
 from router.errors import TargetError
 from router.events import Answer, Event, Events, Finish, Order, Start, Step, Text, Thought, ToolCall, Usage
-from router.steps import FROM_ROUTE, STEPS
+from router.steps import FROM_ROUTE, STEPS, Memory
 from router.targets.script import FAILURES
 from router.targets.script import answer as scripted
 from router.toolbox import Toolbox
@@ -27,6 +27,7 @@ BUILD: dict[str, Callable[[], Step]] = {
     "ceiling": lambda: FROM_ROUTE["ceiling"](tokens=1000),
     "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
     "reasoning": FROM_ROUTE["reasoning"],
+    "recall": lambda: FROM_ROUTE["recall"](memory=Memory()),
     "cache": lambda: FROM_ROUTE["cache"](
         declared=Cache(ttl=60), store=LocalStore(65536), shared=None, made_by="m", last_resort=frozenset[str]()
     ),

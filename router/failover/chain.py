@@ -11,7 +11,7 @@ from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from router.chat import Ask
+from router.chat import Ask, ReasoningState
 from router.config.declaration import Hedge as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import (
@@ -60,7 +60,10 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
     chance = chance or random.Random()  # noqa: S311 - who of a pool comes first is no secret
 
     async def answer(ask: Ask) -> Events:
-        order = [candidate for pool in pools for candidate in pool.order(chance)]
+        # The calls whose results this request brings stand in the message before them.
+        states = (part for message in ask.messages[-2:-1] for part in message.parts if isinstance(part, ReasoningState))
+        issuer = next((state.issuer for state in states), "")
+        order = [candidate for pool in pools for candidate in pool.order(chance, issuer)]
         chain = Chain(order, policy, hedge, ask, chance)
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)

@@ -18,7 +18,22 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
-from router.chat import ESCAPED, Call, File, Json, JsonObject, Message, Part, Result, deeper, finite, mended, no_constant, whole
+from router.chat import (
+    ESCAPED,
+    Call,
+    File,
+    Json,
+    JsonObject,
+    Message,
+    Part,
+    ReasoningState,
+    Result,
+    deeper,
+    finite,
+    mended,
+    no_constant,
+    whole,
+)
 from router.errors import BadAsk, TooLarge
 
 MAX_PARTS = 1000
@@ -239,8 +254,10 @@ class Block:
 
     def messages(self) -> Iterator[Message]:
         """The assistant's turn, and the results'. Nothing where nothing was said."""
-        if self.spoken:
-            yield Message("assistant", tuple(self.spoken))
+        called = any(isinstance(part, Call) for part in self.spoken)
+        # Reasoning goes back to a provider with the calls that followed it, and never alone.
+        if spoken := [part for part in self.spoken if called or not isinstance(part, ReasoningState)]:
+            yield Message("assistant", tuple(spoken))
         if self.results:
             yield Message("tool", tuple(self.results))
 
@@ -259,6 +276,8 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
             yield from block.messages()
             block = Block()
             yield from _message({"role": "user", "parts": part.get("parts")}, place)
+        elif kind == "reasoning":
+            block.spoken += _reasoned(part)
         elif kind in ("text", "refusal"):
             if said := SAID[kind](part, place):
                 block.spoken.append(said)
@@ -271,11 +290,41 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
             raise BadAsk(f"{place}.type: this kind of part is not known here.")
     if fields.get("refusal") is not None and (said := _refusal(fields, path)):
         block.spoken.append(said)
+    block.spoken += _reasoning(fields)
     block.spoken += _calls(fields.get("tool_calls"), f"{path}.tool_calls")
     yield from block.messages()
 
 
-UNSAID = frozenset({"step-start", "reasoning", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "custom"})
+def _reasoning(fields: Fields) -> Iterator[ReasoningState]:
+    """The reasoning that a client of OpenAI's API sends back beside its calls, as its provider had written it. Of another type it is
+    passed over: clients put many things there.
+    """
+    for name in ("reasoning_content", "reasoning"):
+        if isinstance(thought := fields.get(name), str) and thought:
+            yield ReasoningState("", {name: whole(thought)})
+    details = fields.get("reasoning_details")
+    if isinstance(details, list) and details and all(isinstance(one, Mapping) for one in details):
+        yield ReasoningState("", {"reasoning_details": mended(details)})
+    for call in listing(fields.get("tool_calls")) or ():
+        told = mapping(call) or {}
+        call_id, extra = told.get("id"), mapping(told.get("extra_content"))
+        if isinstance(call_id, str) and extra:
+            yield ReasoningState("", {"extra_content": mended(extra)}, whole(call_id))
+
+
+def _reasoned(part: Fields) -> Iterator[ReasoningState]:
+    """A reasoning part of AI SDK 4 or later: its text (`text`, before version 5 `reasoning`), and a signature of Anthropic's."""
+    thought = part.get("text", part.get("reasoning"))
+    if not isinstance(thought, str):
+        return
+    metadata = mapping((mapping(part.get("providerMetadata")) or {}).get("anthropic")) or {}
+    if isinstance(signature := metadata.get("signature"), str) and signature:
+        yield ReasoningState("", {"type": "thinking", "thinking": whole(thought), "signature": whole(signature)})
+    elif thought:
+        yield ReasoningState("", {"reasoning_content": whole(thought)})
+
+
+UNSAID = frozenset({"step-start", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "custom"})
 """Parts of an assistant's message that are not said to a model again."""
 
 

@@ -63,6 +63,7 @@ PARTS: dict[str, dict[str, Any]] = {
         ]
     },
     "RefusalPart": _part({"const": "refusal"}, "refusal", refusal=TEXT),
+    "ReasoningPart": _part({"const": "reasoning"}, text=TEXT, providerMetadata=OBJECT),
     "ToolPart": _part({"type": "string", "pattern": "^tool-[A-Za-z0-9_-]{1,64}$"}, "toolCallId state", **TOOL),
     "DynamicToolPart": _part({"const": "dynamic-tool"}, "toolName toolCallId state", toolName=TEXT, **TOOL),
     "ToolInvocationPart": _part({"const": "tool-invocation"}, "toolInvocation", toolInvocation=INVOCATION),

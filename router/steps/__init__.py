@@ -14,9 +14,10 @@ from router.steps.history import history
 from router.steps.params import params
 from router.steps.prompt import prompt
 from router.steps.reasoning import reasoning
+from router.steps.recall import Memory, recall
 from router.steps.tools import tools
 
-__all__ = ["FROM_ROUTE", "STEPS"]
+__all__ = ["FROM_ROUTE", "STEPS", "Memory"]
 
 STEPS: dict[str, Callable[..., Step]] = {
     "prompt": prompt,
@@ -30,5 +31,6 @@ FROM_ROUTE: dict[str, Callable[..., Step]] = {
     "cache": cache,
     "reasoning": reasoning,
     "ceiling": ceiling,
+    "recall": recall,
 }
 """Steps that a route's own keys ask for; a pipeline cannot."""
