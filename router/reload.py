@@ -22,7 +22,7 @@ from typing import Any, Self
 import watchfiles
 
 from router.config import Snapshot, Watched, declared, keep_live, read, reloads, secrets, watched
-from router.config.declaration import Reloading
+from router.config.declaration import Declaration, Reloading
 from router.drill import drilled
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
@@ -256,7 +256,7 @@ class Reload:
         content = await self._settled()
         if content == self._tried:
             return
-        self._tried = content
+        self._tried, self._digest = content, None
         try:
             generation = await self._built(content)
         except ConfigError as error:
@@ -280,45 +280,31 @@ class Reload:
             await in_thread(partial(keep_live, generation.declaration), THREAD)
 
     async def _built(self, content: Content) -> Generation | None:
-        """The same as `_made`, beside the loop. A ConfigError where that takes too long: whatever comes of it then is let go."""
+        """Return the generation of this content, built beside the loop; None where it is the one that serves. ConfigError where it cannot
+        be served, or takes too long to build: what comes of it then is closed, and changes nothing here.
+        """
         late = threading.Event()
+        now = self._live.generation
 
-        def made() -> Generation | None:
-            generation = self._made(content)
-            if generation is not None and late.is_set():
-                generation.discard()
-            return generation
+        def made() -> Built:
+            built = _made(content, now, self._host)
+            if built.generation is not None and late.is_set():
+                built.generation.discard()
+            return built
 
         try:
             async with asyncio.timeout(BUILDS):
-                return await in_thread(made, THREAD)
+                built = await in_thread(made, THREAD)
         except TimeoutError:
             late.set()
             words = f"the configuration takes longer than {BUILDS:g} s to build: does a file in tools/ wait for something when it is run?"
             raise ConfigError((Complaint(Place(self._routes.name, 1, 1), words),)) from None
-
-    def _made(self, content: Content) -> Generation | None:
-        """The generation of this; None where it is the one that serves. Of files nothing is read anew but secrets, of which only it says
-        which they are.
-        """
-        self._digest = None
-        if content.snapshot is None:
-            raise ConfigError(content.complaints)
-        declaration = declared(content.snapshot, self._host)
-        self._digest = declaration.digest
-        self._secrets = tuple(declaration.secrets)
-        self._tried = Content(content.snapshot, declaration.secrets)
-        now = self._live.generation
-        if declaration.digest == now.digest and not declaration.complaints.found:
-            return None
-        generation = build(declaration, now.kept)
-        reload = declaration.routes.server.reload
-        if isinstance(reload, Reloading) and reload.drills:
-            failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
-            if failed:
-                generation.discard()
-                raise ConfigError(tuple(failed))
-        return generation
+        if built.declaration is not None:
+            self._digest, self._secrets = built.declaration.digest, tuple(built.declaration.secrets)
+            self._tried = Content(content.snapshot, built.declaration.secrets)
+        if built.error is not None:
+            raise built.error
+        return built.generation
 
     async def _settled(self) -> Content:
         """What the files hold, once they hold still."""
@@ -337,6 +323,38 @@ class Reload:
             return Content(read(self._routes), known)
         except ConfigError as error:
             return Content(None, known, error.complaints)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came of an edit. `declaration`: None where it could not be read as one; `generation`: None where the edit changes nothing, or
+    cannot be served: `error` then says why.
+    """
+
+    declaration: Declaration | None = None
+    generation: Generation | None = None
+    error: ConfigError | None = None
+
+
+def _made(content: Content, now: Generation, host: str) -> Built:
+    """Build the generation of this content. Of files nothing is read anew but secrets, of which only the declaration says which they are."""
+    if content.snapshot is None:
+        return Built(error=ConfigError(content.complaints))
+    declaration: Declaration | None = None
+    try:
+        declaration = declared(content.snapshot, host)
+        if declaration.digest == now.digest and not declaration.complaints.found:
+            return Built(declaration)
+        generation = build(declaration, now.kept)
+        reload = declaration.routes.server.reload
+        if isinstance(reload, Reloading) and reload.drills:
+            failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
+            if failed:
+                generation.discard()
+                return Built(declaration, error=ConfigError(tuple(failed)))
+    except ConfigError as error:
+        return Built(declaration, error=error)
+    return Built(declaration, generation)
 
 
 def _seen(looking: asyncio.Task[None]) -> None:

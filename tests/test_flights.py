@@ -29,7 +29,6 @@ WHOLE = (*OPEN, *text("an answer"))
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """A machine that is busy with other things is neither a Redis nor a replica that has gone."""
     monkeypatch.setattr("router.shared.redis.LIMIT", 1.0)
-    monkeypatch.setattr("router.shared.redis.MOST", 2.0)
     monkeypatch.setattr("router.cache.shared.PATIENCE", 5.0)
 
 

@@ -1,5 +1,6 @@
 """The chain of targets: each asked in order, one of them again where that may help."""
 
+import asyncio
 import logging
 import random
 from collections import deque
@@ -309,7 +310,15 @@ class Chain:
                 return False
             return error.outcome in PASSED_OVER or candidate.standing.retries.spend()
 
-        return await AsyncRetrying(retry=allowed, wait=self._wait, reraise=True)(again)
+        return await AsyncRetrying(retry=allowed, wait=self._wait, sleep=self._sleep, reraise=True)(again)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait until the clock of the breakers says that the time is over. A timer may fire a millisecond early, and a breaker that
+        opens just then would refuse the question that waited for it.
+        """
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:  # noqa: ASYNC110 - nothing but the clock says when
+            await asyncio.sleep(left)
 
     async def _ask_once(self, candidate: Candidate, ask: Ask, watch: Watch) -> Opened:
         return await attempt(candidate, ask, watch, self.timeout.first_token, self.note)

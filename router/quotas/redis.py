@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from router.quotas.local import Local
 from router.quotas.store import Spent, Taken, Window
@@ -79,6 +80,34 @@ EVERY = 0.5
 """Seconds between two words that its places are still taken."""
 
 
+OWED = (
+    NOW
+    + """
+local window, at = tonumber(ARGV[1]), now - tonumber(ARGV[3])
+if at + window > now then
+  redis.call('ZADD', KEYS[1], at, ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], window)
+end
+return 1
+"""
+)
+"""A request that was let through without Redis, so many milliseconds ago."""
+MAX_OWED = 100_000
+"""Requests that are remembered while Redis is away; beyond them the oldest are forgotten."""
+BATCH = 500
+"""Requests that are reported at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One request that was let through without Redis. `at`: when, by the loop's clock."""
+
+    key: str
+    seconds: float
+    token: str
+    at: float
+
+
 class RedisCounts:
     """A store that all replicas see; `local` counts while it is away."""
 
@@ -89,11 +118,14 @@ class RedisCounts:
         """Whoever is at it, from this process: key → tokens."""
         self._staying: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
+        self._owed: dict[str, Owed] = {}
+        """What was let through while Redis was away, by token."""
+        self._reporting: asyncio.Task[None] | None = None
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """One of so many in any so many seconds."""
+        token = secrets.token_hex(8)
         with suppress(Away):
-            token = secrets.token_hex(8)
             answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token)
             match answer:
                 case [int(allowed), int(left), int(reset)]:
@@ -102,11 +134,46 @@ class RedisCounts:
                     return Taken(allowed == 1, left, reset / 1000, token)
                 case _:
                     pass
-        return await self._local.take(key, most, seconds)
+        taken = replace(await self._local.take(key, most, seconds), token=token)
+        if taken.allowed:
+            self._owe(Owed(key, seconds, token, asyncio.get_running_loop().time()))
+        return taken
+
+    def _owe(self, owed: Owed) -> None:
+        """Remember what was let through without Redis, and report it once Redis is back."""
+        self._owed[owed.token] = owed
+        while len(self._owed) > MAX_OWED:
+            del self._owed[next(iter(self._owed))]
+        if self._reporting is None:
+            self._reporting = asyncio.create_task(self._report())
+
+    async def _report(self) -> None:
+        """Report to Redis what was let through while it was away. The same token never counts twice, also where Redis had heard it."""
+        try:
+            while self._owed:
+                await self._redis.back()
+                batch = list(self._owed.values())[:BATCH]
+                now = asyncio.get_running_loop().time()
+                try:
+                    await self._redis.ask_all(
+                        [
+                            ("EVAL", OWED, 1, _key(one.key), milliseconds(one.seconds), one.token, milliseconds(now - one.at))
+                            for one in batch
+                        ]
+                    )
+                except Away:
+                    continue
+                for one in batch:
+                    self._owed.pop(one.token, None)
+        except Away:
+            pass  # it is of the past
+        finally:
+            self._reporting = None
 
     def give_back(self, key: str, taken: Taken) -> None:
         """One that was taken was not used."""
         self._local.give_back(key, taken)
+        self._owed.pop(taken.token, None)
         if taken.token:
             self._tell(self._removed(key, taken.token))
 

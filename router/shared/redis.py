@@ -29,10 +29,12 @@ log = logging.getLogger("router.redis")
 LIMIT = 0.05
 """Seconds of silence after which Redis is away: what its being gone costs a request, once."""
 TICK = 0.005
-"""Seconds between two looks at whether there is silence. Where one comes late this process was held up, and what Redis said may lie
-there unread: the time beyond is not counted as silence."""
-MOST = 0.25
-"""Seconds after which it is silence all the same."""
+"""Seconds between two looks at whether there is silence."""
+LATE = 2 * TICK
+"""Seconds after which a look comes late: this process was held up, and the answer may lie in its socket unread."""
+COUNTS_LATE = TICK / 2
+"""Seconds of silence that a late look counts. So a process that is always late gives its loop twenty turns to read an answer before
+Redis counts as away, however long they take."""
 PROBE = 1.0
 """Seconds a probe may take. Nobody waits for it."""
 PAUSES = 0.2, 1.0
@@ -101,11 +103,9 @@ class Redis:
         self._waiting: deque[tuple[Command, asyncio.Future[object]]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
-        self._under_way: dict[asyncio.Future[Any], float] = {}
-        """What waits for an answer, in the order it began, and since when."""
+        self._under_way: set[asyncio.Future[Any]] = set()
+        """What waits for an answer."""
         self._listening: set[asyncio.Future[Any]] = set()
-        self._heard = 0.0
-        """When the last answer came."""
         self._quiet = 0.0
         """Seconds of silence that count."""
         self._look: asyncio.TimerHandle | None = None
@@ -132,7 +132,7 @@ class Redis:
         """Wait until it is known whether it is here: at the start of a process, so that no request waits for its first connection."""
         self.start()
         with suppress(TimeoutError):
-            async with asyncio.timeout(PROBE):
+            async with asyncio.timeout(2 * PROBE):  # the first probe is over by then, whatever came of it
                 await self._known.wait()
 
     async def back(self) -> None:
@@ -296,7 +296,7 @@ class Redis:
     async def _watched(self, work: Awaitable[T]) -> T:
         """What this comes to, while there are signs of Redis. It goes on where its asker leaves: a connection is not cut in mid-answer."""
         task = asyncio.ensure_future(work)
-        self._under_way[task] = asyncio.get_running_loop().time()
+        self._under_way.add(task)
         task.add_done_callback(self._done)
         self._watch()
         try:
@@ -309,9 +309,9 @@ class Redis:
             raise self._judged(error) from None
 
     def _done(self, task: "asyncio.Future[Any]") -> None:
-        self._under_way.pop(task, None)
+        self._under_way.discard(task)
         if not task.cancelled():
-            self._heard, self._quiet = asyncio.get_running_loop().time(), 0.0
+            self._quiet = 0.0
             task.exception()  # whoever asked may have left
 
     def _watch(self) -> None:
@@ -328,9 +328,9 @@ class Redis:
         self._look = None
         if not self._under_way:
             return
-        now, before = asyncio.get_running_loop().time(), self._quiet
-        self._quiet += min(now - last, 2 * TICK)
-        if self._quiet >= LIMIT or now - max(self._heard, next(iter(self._under_way.values()))) > MOST:
+        waited, before = asyncio.get_running_loop().time() - last, self._quiet
+        self._quiet += waited if waited <= LATE else COUNTS_LATE
+        if self._quiet >= LIMIT:
             self._leave("timeout")
             return
         if before < LIMIT / 2 <= self._quiet:

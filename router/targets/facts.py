@@ -207,6 +207,8 @@ def _xai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> F
 
     Source: xAI's guide to reasoning models.
     """
+    if entry.mode == "responses":
+        made = replace(made, responses="always")
     thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
     if not thinks:
         return replace(made, thinking="none")

@@ -11,11 +11,11 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from router.chat import Ask, Json
+from router.chat import Ask, Json, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
-from router.targets import completions, http
+from router.targets import completions, http, responses
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
@@ -113,6 +113,7 @@ def serves(declared: TargetConfig) -> bool:
 def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
     """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its address or key is missing."""
     prefix, _, model = str(declared.model).partition("/")
+    model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
     provider = PROVIDERS[prefix]
     url = _azure(declared, model) if prefix == "azure" else _address(declared, provider, prefix)
     if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
@@ -120,8 +121,10 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     bearer = "Bearer " if provider.header == "authorization" else ""
     headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
     endpoint = connections.endpoint(url, headers, connect)
+    responding = connections.endpoint(_responding(url, declared), headers, connect)
     facts, learned = facts_of(declared), learned or Learned()
     start = Start(name, str(declared.model))
+    issuer = issued_by(name, str(declared.model))
     rules = rules_of(prefix, model, own=declared.api_base is not None)
 
     def spoken(ask: Ask) -> Events:
@@ -131,6 +134,11 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask)
             fits = fit(known, params)
+            if responses.needed(ask, known, fits):
+                fits = fit(responses.lacking(known), params)
+                body = responses.request(ask, fits, known, model, issuer)
+                bounds = responses.bounds(fits, known)
+                return Prepared(responding, body, lambda speech: responses.Reader(name, speech), fits.omitted, bounds)
             body = _request(ask, fits, known, provider, model)
             return Prepared(endpoint, body, lambda speech: Reader(name, speech), fits.omitted, fits.bounds(known))
 
@@ -144,6 +152,17 @@ def _address(declared: TargetConfig, provider: Provider, prefix: str) -> str:
     if not base:
         raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
     return endpoint_of(base, COMPLETIONS, within=provider.path)
+
+
+def _responding(url: str, declared: TargetConfig) -> str:
+    """Where the Responses API stands beside chat completions. At Azure it is a part of the newer surface, which has no deployments in
+    its paths.
+    """
+    path, _, query = url.partition("?")
+    if "/openai/deployments/" in path:
+        base = path.partition("/openai/deployments/")[0]
+        return f"{base}/openai/v1/responses" + ("?api-version=preview" if declared.api_version == "preview" else "")
+    return path.removesuffix("/chat/completions") + "/responses" + (f"?{query}" if query else "")
 
 
 AZURE_VERSION = "2024-10-21"

@@ -21,7 +21,7 @@ from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall
-from router.targets import Connections, anthropic, http, litellm, openai, sse
+from router.targets import Connections, anthropic, http, litellm, openai, responses, sse
 from router.targets.speech import Speech
 from tests.conftest import ROOT
 from tests.provider import joined
@@ -45,8 +45,14 @@ def cases(wire: str) -> list[Path]:
 
 OPENAI = {f"{path.parent.name}.{path.name}": path for path in cases("openai")}
 ANTHROPIC = {f"{path.parent.name}.{path.name}": path for path in cases("anthropic")}
-ALL = {**OPENAI, **ANTHROPIC}
-LANES = {"openai": openai.answer, "anthropic": anthropic.answer}
+RESPONSES = {f"{path.parent.name}.{path.name}": path for path in cases("responses")}
+ALL = {**OPENAI, **ANTHROPIC, **RESPONSES}
+LANES = {"openai": openai.answer, "responses": openai.answer, "anthropic": anthropic.answer}
+
+
+def lane_of(case: str) -> str:
+    """The lane that would serve a recording."""
+    return "anthropic" if case in ANTHROPIC else "responses" if case in RESPONSES else "openai"
 
 
 @cache
@@ -87,7 +93,7 @@ async def replaying() -> AsyncGenerator[str, None]:
 
 async def heard(base: str, case: str, faults: str = "", lane: str = "openai") -> list[Event]:
     """The events of one recording; whoever fails raises."""
-    prefix = "azure" if case.startswith("azure.") else lane
+    prefix = "openai/responses" if lane == "responses" else "azure" if case.startswith("azure.") else lane
     base = base.removesuffix("/v1") if prefix == "azure" else base
     declared = Declared(model=Name(f"{prefix}/{case}{'@' if faults else ''}{faults}"), api_base=base, api_key=Secret("sk-test"))
     connections, order = Connections(), Order()
@@ -140,7 +146,7 @@ MANGLED = ["", "chop=1", "chop=r7,seed=3", "crlf=1", "comment=1", "gzip=1", "nod
 async def test_a_recording_gives_what_it_said(case: str) -> None:
     """Whole, a byte at a time, with other line ends, comments, compression, and without the end's mark."""
     path = ALL[case]
-    lane = "anthropic" if case in ANTHROPIC else "openai"
+    lane = lane_of(case)
     expected = json.loads((path / "expected.json").read_text(encoding="utf-8"))
     body = (path / "response.body").read_bytes()
     name = json.loads((path / "meta.json").read_text(encoding="utf-8"))["case"]
@@ -192,7 +198,7 @@ def test_the_reader_does_not_mind_where_a_body_is_cut(case: str) -> None:
 def events_of(case: str, pieces: list[bytes]) -> list[Event]:
     """What the reader of a lane makes of a body in pieces; TargetError where it does not take it for a whole answer."""
     speech, frames = Speech("a"), sse.Events()
-    reader = anthropic.Reader("a", speech) if case in ANTHROPIC else openai.Reader("a", speech)
+    reader = {"openai": openai.Reader, "responses": responses.Reader, "anthropic": anthropic.Reader}[lane_of(case)]("a", speech)
     seen: list[Event] = []
     for piece in [*pieces, b""]:
         more, failure = http._fed(reader, frames, piece, speech)

@@ -1,0 +1,295 @@
+"""OpenAI's Responses API, read directly: what some models want for tools, and what others know alone.
+
+A response is a list of items: messages, reasoning, calls of our tools, and calls of tools that the provider runs itself, which are not
+ours to run and are passed over. Nothing is stored at the provider (`store: false`): reasoning comes back encrypted, and is returned
+with the calls that followed it.
+
+Source: OpenAI's API reference, `POST /v1/responses`.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from router.chat import Ask, Call, Choice, File, Json, JsonObject, Message, ReasoningState, ToolSpec
+from router.errors import TargetDown
+from router.targets import http
+from router.targets.facts import PENALTIES, Facts
+from router.targets.fit import Fitted
+from router.targets.speech import Bounds, Speech, tokens
+from router.targets.verdict import inside
+
+LACKS = PENALTIES | {"seed", "stop"}
+"""Parameters that this API does not know, whatever the model: `stop` is kept by cutting the answer."""
+LEAST = 16
+"""Tokens of an answer that it may be limited to, at least."""
+
+
+class Item(msgspec.Struct):
+    """One item of the output, as far as it is known by now."""
+
+    type: str = ""
+    id: str = ""
+    call_id: str = ""
+    name: str = ""
+    arguments: str | None = None
+    content: list[Any] | None = None
+    summary: list[Any] | None = None
+    encrypted_content: str | None = None
+
+
+class Details(msgspec.Struct):
+    """What the tokens are made of."""
+
+    reasoning_tokens: int | float | None = None
+
+
+class Counted(msgspec.Struct):
+    """Tokens. Those of reasoning are among the output."""
+
+    input_tokens: int | float | None = None
+    output_tokens: int | float | None = None
+
+
+class Incomplete(msgspec.Struct):
+    """Why a response ends early: max_output_tokens or content_filter."""
+
+    reason: str = ""
+
+
+class Response(msgspec.Struct):
+    """A response, whole or in progress."""
+
+    model: Any = None
+    status: str | None = None
+    output: list[Item] | None = None
+    usage: Counted | None = None
+    error: Any = None
+    incomplete_details: Incomplete | None = None
+
+
+class Frame(msgspec.Struct):
+    """One event of the stream."""
+
+    type: str = ""
+    output_index: int = 0
+    summary_index: int = 0
+    delta: str | None = None
+    item: Item | None = None
+    response: Response | None = None
+    error: Any = None
+    code: Any = None
+    message: Any = None
+
+
+class Body(Response):
+    """A body that is no stream: a response, or an error."""
+
+    object: str | None = None
+
+
+FRAME = msgspec.json.Decoder(Frame)
+BODY = msgspec.json.Decoder(Body)
+
+
+def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
+    """Whether this question is for this API: the model knows no other, or takes tools while it thinks through no other."""
+    return facts.responses == "always" or (facts.responses == "tools_while_thinking" and bool(ask.tools) and fitted.thinks)
+
+
+def lacking(facts: Facts) -> Facts:
+    """The facts of a model as it is asked through this API."""
+    return replace(facts, refuses=facts.refuses | LACKS)
+
+
+def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str) -> dict[str, Json]:
+    """The question in the form of this API."""
+    made: dict[str, Json] = {"model": model, "stream": True, "store": False, **fitted.hints}
+    if fitted.max_tokens is not None and facts.limit != "none":
+        made["max_output_tokens"] = max(LEAST, fitted.max_tokens)
+    if facts.thinking != "none":
+        reasoning: dict[str, Json] = {} if fitted.effort is None else {"effort": fitted.effort}
+        if facts.summaries and fitted.thinks:
+            reasoning["summary"] = "auto"
+        if reasoning:
+            made["reasoning"] = reasoning
+        if fitted.thinks:
+            made["include"] = ["reasoning.encrypted_content"]
+    made["input"] = [item for message in ask.messages for item in _items(message, issuer)]
+    if ask.tools:
+        made["tools"] = [_tool(spec) for spec in ask.tools]
+        if ask.choice.kind != "auto" and (facts.forced_tools or ask.choice.kind == "none"):
+            made["tool_choice"] = _choice(ask.choice)
+    return made
+
+
+def bounds(fitted: Fitted, facts: Facts) -> Bounds:
+    """Where we end the answer ourselves: at a stop, and at a limit that is lower than this API takes."""
+    low = fitted.max_tokens is not None and fitted.max_tokens < LEAST
+    return Bounds(fitted.cut, fitted.max_tokens if low or facts.limit == "none" else None)
+
+
+def _items(message: Message, issuer: str) -> Iterator[Json]:
+    """A message as items. Reasoning stands before what followed it: before its call, or before the text."""
+    if message.role == "tool":
+        yield from ({"type": "function_call_output", "call_id": one.call_id, "output": one.text} for one in message.results)
+        return
+    states = message.states(issuer)
+    yield from (state.value for state in states if not state.call_id and _is_reasoning(state))
+    content = [_content(part, message.role) for part in message.parts if isinstance(part, File) or (isinstance(part, str) and part)]
+    if content:
+        yield {"role": message.role, "content": content}
+    for call in message.calls:
+        yield from (state.value for state in states if state.call_id == call.call_id and _is_reasoning(state))
+        yield _call(call)
+
+
+def _is_reasoning(state: ReasoningState) -> bool:
+    """Whether it is of this API's form: a client may have sent another."""
+    return state.value.get("type") == "reasoning"
+
+
+def _call(call: Call) -> Json:
+    return {
+        "type": "function_call",
+        "call_id": call.call_id,
+        "name": call.name,
+        "arguments": json.dumps(call.arguments, ensure_ascii=False),
+    }
+
+
+def _content(part: str | File, role: str) -> Json:
+    match part:
+        case str():
+            return {"type": "output_text" if role == "assistant" else "input_text", "text": part}
+        case File(kind, url) if kind.startswith("image/"):
+            return {"type": "input_image", "image_url": url, "detail": "auto"}
+        case File(_, url, name) if part.remote:
+            return {"type": "input_file", "file_url": url}
+        case File(_, url, name):
+            return {"type": "input_file", "file_data": url, "filename": name or "document.pdf"}
+
+
+def _tool(spec: ToolSpec) -> Json:
+    return {"type": "function", "name": spec.name, "description": spec.description, "parameters": spec.parameters, "strict": False}
+
+
+def _choice(choice: Choice) -> Json:
+    return {"type": "function", "name": choice.name} if choice.kind == "named" else choice.kind
+
+
+class Reader:
+    """Reads one response into a speech."""
+
+    def __init__(self, name: str, speech: Speech) -> None:
+        self._name = name
+        self._speech = speech
+        self._own: set[int] = set()
+        """The items that are calls for us to run."""
+        self._written: set[int] = set()
+        """Those whose arguments came in pieces."""
+        self._reasoned: list[JsonObject] = []
+        """Reasoning of which nothing followed yet."""
+        self._summary: tuple[int, int] | None = None
+
+    def frame(self, data: bytes) -> bool:
+        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        if data == b"[DONE]":
+            return False
+        frame = http.decoded(data, FRAME)
+        if frame is None:
+            return True
+        speech = self._speech
+        if frame.delta is not None and not speech.finished:
+            self._heard(frame, frame.delta)
+        elif frame.item is not None and not speech.finished:
+            self._item(frame.output_index, frame.item, over=frame.type == "response.output_item.done")
+        elif frame.type == "error" or frame.error is not None:
+            raise inside(self._name, frame.error or {"code": frame.code, "message": frame.message})
+        elif frame.response is not None:
+            return self._response(frame.type.removeprefix("response."), frame.response)
+        return True
+
+    def whole(self, body: bytes) -> None:
+        """A whole response, where no stream came."""
+        whole = http.decoded(body, BODY)
+        if whole is None or (whole.output is None and whole.error is None):
+            raise TargetDown(self._name, "malformed")
+        for index, item in enumerate(whole.output or ()):
+            self._spoken(item)
+            self._item(index, item, over=True)
+        self._response(whole.status or "failed", whole)
+
+    def _heard(self, frame: Frame, delta: str) -> None:
+        speech = self._speech
+        match frame.type:
+            case "response.output_text.delta" | "response.refusal.delta":
+                speech.text(delta)
+            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+                place = (frame.output_index, frame.summary_index)
+                if self._summary not in (None, place):
+                    speech.thought("\n\n")
+                self._summary = place
+                speech.thought(delta)
+            case "response.function_call_arguments.delta" if frame.output_index in self._own:
+                self._written.add(frame.output_index)
+                speech.call(frame.output_index, "", "", delta)
+            case _:
+                pass
+
+    def _item(self, index: int, item: Item, *, over: bool) -> None:
+        speech = self._speech
+        match item.type:
+            case "function_call" if index not in self._own:
+                self._own.add(index)
+                speech.call(index, item.call_id or item.id, item.name, "")
+                self._state(index)
+            case "message" if not over:
+                self._state(None)
+            case "reasoning" if over and item.encrypted_content:
+                told: JsonObject = {"summary": item.summary or [], "encrypted_content": item.encrypted_content}
+                self._reasoned.append({"type": "reasoning", "id": item.id, **told})
+            case _:
+                pass
+        if item.type == "function_call" and over and item.arguments and index not in self._written:
+            self._written.add(index)
+            speech.call(index, "", "", item.arguments)
+
+    def _state(self, call: int | None) -> None:
+        """What was reasoned belongs to what follows it: a call, or the text."""
+        for value in self._reasoned:
+            self._speech.state(value, call)
+        self._reasoned.clear()
+
+    def _spoken(self, item: Item) -> None:
+        """The text of an item of a whole response."""
+        for part in (*(item.summary or ()), *(item.content or ())):
+            match part:
+                case {"type": "output_text", "text": str(text)} | {"type": "refusal", "refusal": str(text)} if item.type == "message":
+                    self._speech.text(text)
+                case {"text": str(text)} if item.type == "reasoning":
+                    self._speech.thought(text)
+                case _:
+                    pass
+
+    def _response(self, status: str, response: Response) -> bool:
+        """What is said of the whole response; whether more may follow."""
+        speech = self._speech
+        if speech.model is None and response.model:
+            speech.called(response.model)
+        if response.usage is not None and response.usage.input_tokens is not None:
+            speech.usage(response.usage.input_tokens, tokens(response.usage.output_tokens))
+        match status:
+            case "completed":
+                speech.finish("stop")
+            case "incomplete":
+                why = response.incomplete_details.reason if response.incomplete_details else ""
+                speech.finish("content_filter" if why == "content_filter" else "length")
+            case "failed" | "cancelled":
+                raise inside(self._name, response.error or {"code": "server_error"})
+            case _:
+                return True
+        return False
