@@ -19,6 +19,7 @@ from router.errors import TargetDown
 from router.targets import http
 from router.targets.facts import PENALTIES, Facts
 from router.targets.fit import Fitted
+from router.targets.inband import Failed, error_in
 from router.targets.speech import Bounds, Speech, tokens
 from router.targets.verdict import inside
 
@@ -200,6 +201,9 @@ class Reader:
         if data == b"[DONE]":
             return False
         frame = http.decoded(data, FRAME)
+        odd = frame is None or not (frame.type == "error" or frame.type.startswith("response.")) or isinstance(data, Failed)
+        if odd and (error := error_in(self._name, data)) is not None:
+            raise error
         if frame is None:
             return True
         speech = self._speech
@@ -217,7 +221,7 @@ class Reader:
         """A whole response, where no stream came."""
         whole = http.decoded(body, BODY)
         if whole is None or (whole.output is None and whole.error is None):
-            raise TargetDown(self._name, "malformed")
+            raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         for index, item in enumerate(whole.output or ()):
             self._spoken(item)
             self._item(index, item, over=True)

@@ -58,8 +58,7 @@ def url_of(model: str, base: str) -> str:
     connections = Noted()
     lane = anthropic if model.startswith("anthropic/") else openai
     lane.answer("a", Target(model=Name(model), api_base=base, api_key=Secret("sk-a")), 3, connections)
-    (url,) = connections.urls
-    return url
+    return connections.urls[0]
 
 
 @pytest.mark.parametrize("given", ASKED, ids=" ".join)

@@ -1,12 +1,13 @@
 """Errors inside a stream, or in place of an answer: every shape of them, on both direct lanes and on LiteLLM's."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from router.errors import ContentFiltered, TargetDenied, TargetDown, TargetError
 from router.events import Event, Finish, Start, Text
-from router.targets import anthropic, http, openai, sse
+from router.targets import anthropic, http, openai, responses, sse
 from router.targets.retold import Retold
 from router.targets.speech import Speech
 from tests.provider import DONE, Reply, chunk, frame, provider
@@ -54,7 +55,7 @@ BEGUN = b'event: message_start\ndata: {"type": "message_start", "message": {"usa
 STOP = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
 
 
-def read(lane: type[openai.Reader] | type[anthropic.Reader], body: bytes, size: int) -> list[Event]:
+def read(lane: Callable[[str, Speech], http.Reader], body: bytes, size: int) -> list[Event]:
     """What a lane's reader makes of a body in pieces of that size."""
     speech, frames, seen = Speech("a"), sse.Events(), list[Event]()
     reader = lane("a", speech)
@@ -73,7 +74,13 @@ def read(lane: type[openai.Reader] | type[anthropic.Reader], body: bytes, size: 
 def test_error_is_the_same_wherever_the_stream_is_cut(shape: str, size: int) -> None:
     """On Anthropic's lane too, and with other ends of lines."""
     told, kind, outcome = SHAPES[shape]
-    for lane, body in ((openai.Reader, chunk({"content": "Half"}) + told + DONE), (anthropic.Reader, BEGUN + told + STOP)):
+    half = frame({"type": "response.output_text.delta", "output_index": 0, "delta": "Half"})
+    lanes = (
+        (openai.Reader, chunk({"content": "Half"}) + told + DONE),
+        (anthropic.Reader, BEGUN + told + STOP),
+        (responses.Reader, half + told + DONE),
+    )
+    for lane, body in lanes:
         for bytes_ in (body, body.replace(b"\n", b"\r\n")):
             with pytest.raises(TargetError) as caught:
                 read(lane, bytes_, size)
