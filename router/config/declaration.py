@@ -341,16 +341,18 @@ class RequestBounds:
     body: bytes of the body
     messages: messages of the conversation
     depth: levels of nesting in the body
+    values: JSON values in the body: members of objects, items of lists, objects and lists
     """
 
     body: ByteSize = 1024 * 1024
     messages: int = 500
     depth: int = 64
+    values: int = 50_000
 
     def __post_init__(self) -> None:
-        for name in ("messages", "depth"):
-            if not 1 <= getattr(self, name) <= 100_000:
-                raise Misfit(f"{name} must be from 1 to 100000", name)
+        for name, most in (("messages", 100_000), ("depth", 100_000), ("values", 10_000_000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise Misfit(f"{name} must be from 1 to {most}", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
