@@ -14,18 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router import chat
 from router.callers.keys import new
+from router.chat import crowded
 from router.config.declaration import RequestBounds
 from router.errors import Refused, TooLarge
 from router.server import body, question
-from router.server.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Reading, crowded, parsed
+from router.server.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Reading, parsed
 from tests.conftest import Workspace, routes, serving
 from tests.raw import connected
 
 HI = "a: {script: [{text: Hello}]}"
 NESTED = b'{"model":"gpt-4","x":[%b]}' % b",".join([b'{"a":' * 60 + b"1" + b"}" * 60] * 2890)
 """1 MiB, nested 60 deep."""
-FILES = (body.__file__, question.__file__)
+FILES = (body.__file__, question.__file__, chat.__file__)
 
 
 def head(path: str, **headers: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from starlette.types import Receive
 
-from router.chat import ESCAPED, Json, deeper, finite, mended
+from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, separators
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
 from router.threads import in_thread
@@ -66,25 +66,6 @@ class Reading:
             return work()
         async with self._turn:
             return await in_thread(work, "body")
-
-
-def separators(data: bytes) -> int:
-    """Count the signs that stand before a JSON value, in texts as well: at least as many as there are values, without the first."""
-    return data.count(b",") + data.count(b"[") + data.count(b"{")
-
-
-def crowded(body: bytes, most: int) -> bool:
-    """Return whether a body holds more values than that; an empty list or object counts as two. Without parsing it: a few passes over the
-    bytes, which let go of the interpreter's lock in between. What is no JSON is counted up to its first mistake, where a parser stops.
-    """
-    if separators(body) < most:
-        return False
-    # Outside of texts there is no backslash, and inside them a quotation mark has one.
-    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    texts = bare.count(b'"') // 2
-    if texts > 2 * most:  # each is a value, or the key of one
-        return True
-    return separators(b"".join(bare.split(b'"')[::2])) >= most
 
 
 def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
