@@ -14,7 +14,7 @@ from starlette.types import Receive
 from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, separators
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
-from router.threads import in_thread
+from router.threads import Turns
 
 T = TypeVar("T")
 
@@ -58,14 +58,13 @@ class Reading:
     """
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
 
     async def of(self, body: bytes, work: Callable[[], T]) -> T:
         """Return what `work` makes of a body: at once where the body is small, else from a thread."""
         if len(body) <= ON_LOOP_BYTES and separators(body) <= ON_LOOP_VALUES:
             return work()
-        async with self._turn:
-            return await in_thread(work, "body")
+        return await self._turns.take(work, "body")
 
 
 def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
