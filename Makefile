@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test services faults check audit sbom format bench aborts edits soak hits fuzz redis-faults profile schema lock pins clean clients clients-if-npm linters-if-any
+.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults profile schema lock pins clean clients clients-if-npm linters-if-any
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -64,6 +64,9 @@ aborts: .venv-dev/.done ## ten thousand clients that leave: is everything let go
 
 edits: .venv-dev/.done  ## a thousand edits in a minute under 200 live streams: does any of them notice?
 	.venv-dev/bin/python -m bench.edits
+
+loop: .venv-dev/.done   ## does anything hold up the event loop? the longest wait for /healthz during each thing that once did
+	.venv-dev/bin/python -m bench.loop
 
 soak: .venv-dev/.done   ## everything at once for ten minutes: does anything pile up? SOAK='--minutes 60' for an hour
 	.venv-dev/bin/python -m bench.soak $(SOAK)

@@ -25,6 +25,8 @@ from router.config.declaration import Cache, Declaration, Member, Retry, Route, 
 from router.config.declaration import Target as Declared
 from router.config.document import Scalar
 from router.config.limits import Price
+from router.config.tool_servers import ToolServer
+from router.config.tool_sets import IsolatedSet
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
@@ -34,7 +36,7 @@ from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS, Memory
 from router.targets import Connections, Learned, Target, open_target
-from router.toolbox import Grant, McpServer, Tool, Toolbox, ToolSet, load
+from router.toolbox import Grant, IsolatedTool, McpServer, Source, Tool, Toolbox, ToolProcesses, ToolSet, load
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
 """Keys of `server` → the package that they need, which comes with the extra of the same name."""
@@ -107,7 +109,7 @@ class Generation:
     routes: Mapping[str, Compiled]
     aliases: Mapping[str, str]
     skipped: Mapping[str, str]
-    _sets: Sequence[ToolSet] = ()
+    _sets: Sequence[ToolSet | ToolProcesses] = ()
     kept: Kept = field(default_factory=Kept)
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
     """Target → what it costs, as far as that is known."""
@@ -194,7 +196,7 @@ def build(declaration: Declaration, before: Kept | None = None, ground: Ground |
         server.hold()
     aliases = {str(alias): str(name) for name, route in declaration.routes.routes.items() for alias in route.aliases}
     named = {str(name): route for name, route in routes.items()}
-    sets = tuple(builder.sets.values())
+    sets = (*builder.sets.values(), *builder.isolated.values())
     server = declaration.routes.server
     return Generation(
         declaration.digest, declaration, server, named, aliases, declaration.skipped, sets, builder.kept, builder.prices(), callers=known
@@ -226,7 +228,12 @@ class _Builder:
         self.kept.memory = Memory(before.memory.local, RedisStore(self.kept.redis, "reasoning") if self.kept.redis else None)
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
-        self.sets = {name: made for name, node in declaration.tools.items() if (made := self._tool_set(node))}
+        routes = declaration.routes.routes.values()
+        isolated = {one.key: one for route in routes for one in route.isolated_sets}
+        self.isolated = {key: made for key, one in isolated.items() if (made := self._tool_processes(one))}
+        inside = {str(one) for route in routes for one in route.tools if isinstance(one, Name)}
+        outside = {name for name, _ in isolated} - inside
+        self.sets = {name: made for name, node in declaration.tools.items() if name not in outside and (made := self._tool_set(node))}
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
         self._targets: dict[tuple[str, float], Target] = {}
         for name in declaration.routes.targets:
@@ -234,7 +241,7 @@ class _Builder:
                 self._target(name, declaration.routes.defaults.timeout.connect)
 
     def close(self) -> None:
-        for made in self.sets.values():
+        for made in (*self.sets.values(), *self.isolated.values()):
             made.close()
 
     def prices(self) -> dict[str, Price]:
@@ -366,11 +373,15 @@ class _Builder:
                 return None
         return self._targets[name, connect]
 
-    def _granted(self, name: str, route: Route) -> tuple[Tool, ...]:
-        granted: dict[str, tuple[str, Tool]] = {}
-        for set_name in route.tool_sets:
-            tools = self.sets[set_name].tools if set_name in self.sets else ()
-            for tool in tools:
+    def _granted(self, name: str, route: Route) -> tuple[Tool | IsolatedTool, ...]:
+        granted: dict[str, tuple[str, Tool | IsolatedTool]] = {}
+        for entry in route.tools:
+            if isinstance(entry, ToolServer):
+                continue
+            isolated = isinstance(entry, IsolatedSet)
+            set_name = entry.use if isolated else entry
+            made = self.isolated.get(entry.key) if isolated else self.sets.get(str(entry))
+            for tool in made.tools if made else ():
                 first = granted.setdefault(tool.spec.name, (set_name, tool))
                 if first[0] != set_name and set_name.place:
                     self._complaints.add(
@@ -396,17 +407,34 @@ class _Builder:
         return grants
 
     def _tool_set(self, named: Scalar) -> ToolSet | None:
-        texts = self._declaration.snapshot.texts
-        file = f"tools/{named.text}.py"
-        if file not in texts:
-            known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]
-            self._complaints.add(named.place, f"there is no tools/{named.source}.py{did_you_mean(named.text, known)}")
+        if (found := self._tool_file(named.text, named.source, named.place)) is None:
             return None
         try:
-            return self._ground.load(named.text, texts[file], Path(self._declaration.snapshot.root, file), self._declaration.digest)
+            return self._ground.load(named.text, *found, self._declaration.digest)
         except Misfit as misfit:
             self._complaints.add(misfit.place or named.place, misfit.message)
             return None
+
+    def _tool_processes(self, declared: IsolatedSet) -> ToolProcesses | None:
+        place = declared.use.place or Place(self._declaration.snapshot.routes, 1, 1)
+        if (found := self._tool_file(str(declared.use), declared.use.source or declared.use, place)) is None:
+            return None
+        environment = {str(name): value.value for name, value in declared.env.items()}
+        try:
+            return ToolProcesses(Source(str(declared.use), *found, environment))
+        except Misfit as misfit:
+            self._complaints.add(misfit.place or place, misfit.message)
+            return None
+
+    def _tool_file(self, name: str, source: str, place: Place) -> tuple[str, Path] | None:
+        """The text of a tool set's file, and where it is."""
+        texts = self._declaration.snapshot.texts
+        file = f"tools/{name}.py"
+        if file not in texts:
+            known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]
+            self._complaints.add(place, f"there is no tools/{source}.py{did_you_mean(name, known)}")
+            return None
+        return texts[file], Path(self._declaration.snapshot.root, file)
 
     def _pipeline(self, lines: Sequence[StepLine]) -> list[Step]:
         return [step for line in lines if (step := self._step(line)) is not None]

@@ -34,6 +34,20 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
     return await future
 
 
+class Turns:
+    """Work that would hold up the loop, in a thread, one piece at a time: the loop shares the interpreter with one such thread at most,
+    however much work there is. Made anywhere, used on one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def take(self, work: Callable[[], T], name: str) -> T:
+        """Return what the work gives, once it had its turn; raise what it raises."""
+        async with self._turn:
+            return await in_thread(work, name)
+
+
 def _give(future: asyncio.Future[T], value: T) -> None:
     if not future.done():
         future.set_result(value)

@@ -460,7 +460,7 @@ BODIES = (
 def bodies_of_requests(data: bytes, surface: question.Surface, model: str | None) -> None:
     """Each is refused, or a question that every provider can be asked."""
     try:
-        fields = body.parsed(data, 64)
+        fields = body.parsed(data, RequestBounds())
         wanted = question.asked(fields, model, surface, "a", RequestBounds())
     except Refused:
         return

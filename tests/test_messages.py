@@ -562,3 +562,24 @@ def test_tool_may_give_nothing_or_show_something() -> None:
     (page,) = read(shown)
     assert nothing.results == (Result("c1", "", ""),)
     assert page.results == (Result("c1", "", "the page", files=(File("image/png", "data:image/png;base64,AA=="),)),)
+
+
+def test_arguments_may_hold_only_so_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text in them is no value; arguments with more than so many values stay a text and are never parsed."""
+    calls: list[str] = []
+    parse = json.loads
+
+    def noted(written: str, **hooks: Any) -> object:
+        calls.append(written)
+        return parse(written, **hooks)
+
+    monkeypatch.setattr(json, "loads", noted)
+    for written, fits in (
+        ('{"a":"' + ",[{" * 60_000 + '"}', True),
+        ('{"a":[' + "1," * 49_000 + "1]}", True),
+        ('{"a":[' + "[]," * 60_000 + "1]}", False),
+    ):
+        given = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "a", "arguments": written}}]}
+        (call,) = read(given, {"role": "tool", "tool_call_id": "c1", "content": None})[0].calls
+        assert (call.arguments != {"raw": written}) is fits
+        assert (written in calls) is fits

@@ -69,6 +69,8 @@ BROAD = {
     "router/toolbox/functions.py": 1,  # an operator's own code may raise anything: when it is loaded
     "router/threads.py": 1,  # when it runs in a thread: that is handed on
     "router/toolbox/granted.py": 1,  # and when it is called
+    "router/toolbox/child.py": 1,  # the same, in a process of its own
+    "router/toolbox/isolated.py": 2,  # a process whose call or start came to nothing is killed, whatever it was: that is handed on
     "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on
     "router/server/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw
     "router/server/chat.py": 1,  # the edge: a request that did

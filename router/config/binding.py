@@ -298,7 +298,15 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
         value = bind(node, option, trial, what)
         if not trial.found:
             return value
-    return bind(node, meant[-1], complaints, what)
+    likely = max(reversed(meant), key=lambda option: _known_keys(node, option))
+    return bind(node, likely, complaints, what)
+
+
+def _known_keys(node: Node, shape: Shape) -> int:
+    """How many keys of a mapping a record has: of several records the one that has most was meant."""
+    if not isinstance(node, document.Table) or not isinstance(shape, Record):
+        return 0
+    return sum(shape.field(key.text) is not None for key, _ in node.pairs)
 
 
 def kinds(shape: Shape) -> tuple[type, ...]:

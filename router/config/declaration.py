@@ -18,6 +18,7 @@ from router.config.keys import ApiKey, KeyLines
 from router.config.limits import Limit, Price
 from router.config.snapshot import Snapshot
 from router.config.tool_servers import ToolServer
+from router.config.tool_sets import IsolatedSet
 from router.config.values import (
     Backoff,
     ByteSize,
@@ -256,7 +257,7 @@ class Route:
     pipeline: what is asked: pipelines/<name>.yaml
     targets: who answers, in order: the first that starts to speak; a list in the list is a pool, whose targets share the questions
     aliases: other ids for the same route
-    tools: the tool sets the model may use: tools/<name>.py, or an MCP server; none unless named
+    tools: the tool sets the model may use: tools/<name>.py, here or in processes of their own, or an MCP server; none unless named
     max_steps: model calls in one answer; at the cap the finish reason is tool-calls
     reasoning: whether the model's thoughts are shown to the client
     timeout: over the defaults' own
@@ -273,7 +274,7 @@ class Route:
     pipeline: Reference
     targets: tuple[Reference | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
-    tools: tuple[Reference | ToolServer, ...] = ()
+    tools: tuple[Reference | IsolatedSet | ToolServer, ...] = ()
     max_steps: int = 5
     reasoning: Literal["hide", "show"] = "hide"
     timeout: Timeout = field(default_factory=Timeout)
@@ -311,7 +312,12 @@ class Route:
     @property
     def tool_sets(self) -> tuple[Name, ...]:
         """The tool sets of its own files."""
-        return tuple(one for one in self.tools if not isinstance(one, ToolServer))
+        return tuple(one.use if isinstance(one, IsolatedSet) else one for one in self.tools if not isinstance(one, ToolServer))
+
+    @property
+    def isolated_sets(self) -> "tuple[IsolatedSet, ...]":
+        """Those of them that run in processes of their own."""
+        return tuple(one for one in self.tools if isinstance(one, IsolatedSet))
 
     @property
     def tool_servers(self) -> tuple[ToolServer, ...]:
@@ -341,16 +347,18 @@ class RequestBounds:
     body: bytes of the body
     messages: messages of the conversation
     depth: levels of nesting in the body
+    values: JSON values in the body: members of objects, items of lists, objects and lists
     """
 
     body: ByteSize = 1024 * 1024
     messages: int = 500
     depth: int = 64
+    values: int = 50_000
 
     def __post_init__(self) -> None:
-        for name in ("messages", "depth"):
-            if not 1 <= getattr(self, name) <= 100_000:
-                raise Misfit(f"{name} must be from 1 to 100000", name)
+        for name, most in (("messages", 100_000), ("depth", 100_000), ("values", 10_000_000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise Misfit(f"{name} must be from 1 to {most}", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ ${file:/path}     what stands in a file, without its last line break
 $$                a dollar sign
 """
 
+import os
 import re
 import stat
 from collections.abc import Callable, Mapping
@@ -22,6 +23,15 @@ MAX_SECRET = 64 * 1024
 
 
 UNKNOWN = "nobody asked what it holds"
+
+
+PASSED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
+"""The variables that a program of the router's finds in its environment, as the command of an MCP server does: none holds a key."""
+
+
+def passed_on() -> dict[str, str]:
+    """Those of them that there are."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 class Environment:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
-from router.description.described import DEFAULTS, Description, names, pools, tool_sets
+from router.description.described import DEFAULTS, Description, names, pools, tool_files, tool_sets
 from router.description.order import reordered
 from router.description.sentences import Change, brief, listed, worded
 
@@ -249,7 +249,7 @@ def _templates(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Js
 def _tools(before: Description, after: Description) -> Iterator[Change]:
     for name, now in after.tools.items():
         if name in before.tools and before.tools[name] != now:
-            used = listed([route for route, one in after.routes.items() if name in listing(one.get("tools"))])
+            used = listed([route for route, one in after.routes.items() if name in tool_files(one)])
             yield Change("tools", name, "file", before.tools[name], now, f"tools/{name}.py changed (used by {used})")
 
 

@@ -74,7 +74,20 @@ def names(of: tuple[Pool, ...]) -> tuple[str, ...]:
 
 def tool_sets(route: JsonObject) -> tuple[str, ...]:
     """The tool sets of a described route; a server is called as it is written."""
-    return tuple(one if isinstance(one, str) else f"mcp {_words(table(one).get('mcp'))}" for one in listing(route.get("tools")))
+    return tuple(one if isinstance(one, str) else _granted(table(one)) for one in listing(route.get("tools")))
+
+
+def tool_files(route: JsonObject) -> tuple[str, ...]:
+    """The tool sets of a described route that are files, wherever they run."""
+    return tuple(
+        str(one if isinstance(one, str) else table(one)["use"])
+        for one in listing(route.get("tools"))
+        if isinstance(one, str) or "use" in table(one)
+    )
+
+
+def _granted(one: JsonObject) -> str:
+    return f"{one['use']} (isolate: {one.get('isolate')})" if "use" in one else f"mcp {_words(one.get('mcp'))}"
 
 
 def _words(mcp: Json) -> str:

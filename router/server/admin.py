@@ -9,12 +9,14 @@ GET  /admin/requests/{id}      how one request went
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast, get_args
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict
 
+from router.codec import packed
 from router.config.binding import did_you_mean
 from router.description import describe
 from router.failover import Position
@@ -28,6 +30,7 @@ from router.server.ring import Ring
 from router.server.siblings import Siblings, Told
 from router.server.traces import Traces
 from router.server.watchdog import Watchdog
+from router.threads import Turns
 
 REBUILT = 60.0
 """Seconds in which a worker has read the files and built what they say: LiteLLM may have to be imported for it."""
@@ -57,6 +60,8 @@ class Admin:
     metrics: Metrics
     traces: Traces
     siblings: Siblings | None = None
+    turns: Turns = field(default_factory=Turns)
+    """Where pages are made that are long when there is much to show: beside the loop."""
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def answer(self, question: Told) -> Told:
@@ -122,6 +127,10 @@ class Admin:
             found += one.get("requests", [])
         return sorted(found, key=lambda entry: entry["at"], reverse=True)[:last]
 
+    async def page(self, content: Callable[[], object]) -> Response:
+        """A page of JSON. Its content is made and written beside the loop: with 3,000 targets that takes a second."""
+        return Response(await self.turns.take(lambda: packed(content()), "page"), media_type="application/json")
+
     async def _ask(self, question: Told) -> list[Told]:
         return await self.siblings.ask(question) if self.siblings is not None else []
 
@@ -144,22 +153,25 @@ def pages(admin: Admin) -> APIRouter:
     """The pages. Who may see them was asked before."""
     router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED)
 
-    @router.get("/config")
-    async def config() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    @router.get("/config", response_model=dict[str, Any])
+    async def config() -> Response:  # pyright: ignore[reportUnusedFunction]
         """The configuration that serves; what is on disk now, where that cannot be served, and why; who runs what."""
         live, failed = admin.live, admin.reload.failed if admin.reload else None
         reports = await admin.reports()
-        generation = live.generation
-        return {
-            "live": {
-                "digest": generation.digest,
-                "since": live.since,
-                "skipped": dict(generation.skipped),
-                "declared": (await asyncio.to_thread(describe, generation.declaration)).as_json(),
-            },
-            "failed": failed and {"digest": failed.digest, "at": failed.at, "errors": [one.as_json() for one in failed.error.complaints]},
-            "workers": [{"pid": one["pid"], "generation": one["generation"], "stopping": one["stopping"]} for one in reports],
-        }
+        generation, since = live.generation, live.since
+        return await admin.page(
+            lambda: {
+                "live": {
+                    "digest": generation.digest,
+                    "since": since,
+                    "skipped": dict(generation.skipped),
+                    "declared": describe(generation.declaration).as_json(),
+                },
+                "failed": failed
+                and {"digest": failed.digest, "at": failed.at, "errors": [one.as_json() for one in failed.error.complaints]},
+                "workers": [{"pid": one["pid"], "generation": one["generation"], "stopping": one["stopping"]} for one in reports],
+            }
+        )
 
     @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
     async def reload() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
@@ -174,10 +186,11 @@ def pages(admin: Admin) -> APIRouter:
         workers = {str(one["pid"]): one["generation"] for one in reports}
         return {"generation": admin.live.generation.digest, "workers": workers, "silent": silent}
 
-    @router.get("/targets")
-    async def targets() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    @router.get("/targets", response_model=dict[str, Any])
+    async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
         """How each target fares, over all workers."""
-        return {"targets": report.merged(await admin.reports())}
+        reports = await admin.reports()
+        return await admin.page(lambda: {"targets": report.merged(reports)})
 
     @router.post("/targets/{name:path}", responses={404: {"description": "No such target"}})
     async def placed(name: str, wanted: Placed) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
@@ -185,16 +198,17 @@ def pages(admin: Admin) -> APIRouter:
         put back or the server ends.
         """
         generation = admin.live.generation
-        asked = [target.name for route in generation.routes.values() for target in route.targets]
-        if name not in asked and name not in generation.kept.switches.positions:
-            raise HTTPException(404, f"no route asks a target of this name{did_you_mean(name, asked)}")
+        if name not in generation.kept.loads and name not in generation.kept.switches.positions:
+            guess = await admin.turns.take(lambda: did_you_mean(name, generation.kept.loads), "page")
+            raise HTTPException(404, f"no route asks a target of this name{guess}")
         await admin.place(name, wanted.state)
         return {"name": name, "state": wanted.state}
 
-    @router.get("/requests")
-    async def requests(last: Annotated[int, Query(ge=1, le=1000)] = 50) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    @router.get("/requests", response_model=dict[str, Any])
+    async def requests(last: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The requests that were over last, newest first. A worker remembers 1,000."""
-        return {"requests": await admin.requests(last)}
+        found = await admin.requests(last)
+        return await admin.page(lambda: {"requests": found})
 
     @router.get("/requests/{request_id}", responses={404: {"description": "Not remembered"}})
     async def request(request_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]

@@ -18,7 +18,7 @@ from router.callers import Caller
 from router.chat import CacheControl, Json
 from router.errors import Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
-from router.generation import Compiled, Generation
+from router.generation import Generation
 from router.quotas import Admission, Quota
 from router.reload import Live
 from router.server import body, protocol, question
@@ -107,6 +107,7 @@ class Chat:
         self._observers = observers
         self._recordings = Recordings()
         self._replicas = Replicas()
+        self._reading = body.Reading()
         self._asking: set[asyncio.Task[object]] = set()
         """Whoever asked, and waits for its answer."""
         self._viewing: set[asyncio.Task[object]] = set()
@@ -193,13 +194,18 @@ class Chat:
                     named = _dialect(request, generation, reply)
                     self._welcome(generation.server.max_streams)
                     caller = await _known(request, generation, entry)
-                    wanted = await _read(request, generation, reply, named)
+                    if request.method != "POST":
+                        raise WrongMethod
+                    admissions = _Admissions(request, generation, caller, entry)
+                    reply.limits = await admissions.of_caller()
+                    if request.model is not None:  # the path names the route: its limits need no body, either
+                        reply.limits = await admissions.of_route(request.model)
+                    wanted = await self._read(request, generation, reply, named)
+                    if request.model is None:
+                        reply.limits = await admissions.of_route(wanted.ask.model)
                     route = generation.route(wanted.ask.model)
                     entry.stream = wanted.stream
-                    entry.takes(route.name, route.toolbox, route.models, generation.prices)
                     entry.asked = wanted.ask.size
-                    caller.asks(route.name)
-                    reply.limits = await _admitted(request, generation, route, caller, entry)
                     server = generation.server
                     heading = Heading(
                         request_id=entry.request_id,
@@ -237,6 +243,15 @@ class Chat:
                     entry.close()
                 else:
                     self._goes_on(recording)
+
+    async def _read(self, request: Request, generation: Generation, reply: Reply, named: str | None) -> Asked:
+        """What the body asks for; from here on an error is written in the dialect that it gives away."""
+        server, of = generation.server, self._reading.of
+        data = await body.read(request.receive, request.length, server.request)
+        fields = await of(data, lambda: body.parsed(data, server.request))
+        reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
+        usual = next(iter(generation.routes))
+        return await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
         """Write the answer of a chat, from its start and going on. Where there is none: 204 with the chat's id in the path, and an
@@ -298,31 +313,56 @@ class Chat:
                 entry.close()
 
 
-async def _admitted(request: Request, generation: Generation, route: Compiled, caller: Caller, entry: Entry) -> Headers:
-    """Hold who asks against the limits of the caller and of the route. What the tighter of them leaves, as headers; settled when the
-    request is over.
+class _Admissions:
+    """The limits that a request is held against, each as soon as it is known which: the caller's before the body, the route's as well
+    where the path names it. What a limit refuses costs no more than its headers. Settled when the request is over.
     """
-    quotas: list[tuple[Quota, str]] = []
-    if caller.limit is not None:  # first: who is over its own limit takes nothing of the others'
-        quotas.append((Quota(f"caller:{caller.id}", caller.limit, generation.kept.counts), ""))
-    if route.quota is not None:
-        quotas += _subjects(route.quota, request, caller, generation)
-    admissions: list[Admission] = []
 
-    def settle(entry: Entry) -> None:
-        for admission in admissions:
-            admission.settle(entry.used, entry.cost(entry.used))
+    def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry) -> None:
+        self._request = request
+        self._generation = generation
+        self._caller = caller
+        self._entry = entry
+        self._held: list[Admission] = []
 
-    if quotas:
-        entry.observers = (*entry.observers, settle)
-    for quota, subject in quotas:
+    async def of_caller(self) -> Headers:
+        """Hold the request against its caller's own limit: a caller over its own limit takes nothing of the others'. Return what is left,
+        as headers.
+        """
+        caller = self._caller
+        if caller.limit is not None:
+            await self._take(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts), "")
+        return self._headers()
+
+    async def of_route(self, model: str) -> Headers:
+        """Hold the request against the limit of the route with this id. UnknownModel where there is no such route, NotAllowed where the
+        caller may not ask it. Return what the tightest limit leaves, as headers.
+        """
+        generation, request, caller = self._generation, self._request, self._caller
+        route = generation.route(model)
+        self._entry.takes(route.name, route.toolbox, route.models, generation.prices)
+        caller.asks(route.name)
+        if route.quota is not None:
+            for quota, subject in _subjects(route.quota, request, caller, generation):
+                await self._take(quota, subject)
+        return self._headers()
+
+    async def _take(self, quota: Quota, subject: str) -> None:
+        if not self._held:
+            self._entry.observers = (*self._entry.observers, self._settle)
         try:
-            admissions.append(await quota.admit(subject))
+            self._held.append(await quota.admit(subject))
         except TooMany:
-            for admission in admissions:
+            for admission in self._held:
                 admission.withdraw()
             raise
-    return min(admissions, key=lambda one: one.left).headers if admissions else []
+
+    def _settle(self, entry: Entry) -> None:
+        for admission in self._held:
+            admission.settle(entry.used, entry.cost(entry.used))
+
+    def _headers(self) -> Headers:
+        return min(self._held, key=lambda one: one.left).headers if self._held else []
 
 
 def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
@@ -352,17 +392,6 @@ def _dialect(request: Request, generation: Generation, reply: Reply) -> str | No
     named = request.protocol()
     reply.wire = protocol.chosen(named, request.path, generation.server.protocol, {})
     return named
-
-
-async def _read(request: Request, generation: Generation, reply: Reply, named: str | None) -> Asked:
-    """What the body asks for; from here on an error is written in the dialect that it gives away."""
-    server = generation.server
-    if request.method != "POST":
-        raise WrongMethod
-    fields = body.parsed(await body.read(request.receive, request.length, server.request), server.request.depth)
-    reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
-    usual = next(iter(generation.routes))
-    return question.asked(fields, request.model, request.surface, usual, server.request)
 
 
 async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) -> None:

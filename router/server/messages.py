@@ -28,6 +28,7 @@ from router.chat import (
     Part,
     ReasoningState,
     Result,
+    crowded,
     deeper,
     finite,
     mended,
@@ -44,6 +45,8 @@ MAX_DEPTH = 64
 """Levels of nesting in a call's arguments: they are a text to the body's own bound."""
 RAW = "raw"
 """The name under which arguments that are no object are told to a model again."""
+MAX_VALUES = 50_000
+"""JSON values in a call's arguments: as a text they are one value of the body."""
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
 DENIED = "The user did not allow this tool to run."
 
@@ -399,7 +402,8 @@ def _call(value: Json, path: str) -> Call:
         raise BadAsk(f"{path}.function: an object is needed.")
     written = text(function.get("arguments"), f"{path}.function.arguments")
     try:
-        given: object = json.loads(written or "{}", parse_float=finite, parse_constant=no_constant)
+        crowd = crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES)
+        given: object = None if crowd else json.loads(written or "{}", parse_float=finite, parse_constant=no_constant)
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict) or deeper(cast("object", given), MAX_DEPTH):

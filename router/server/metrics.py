@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from router.server.entry import Entry
-from router.server.report import Report
+from router.server.report import Report, TargetReport
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -149,8 +149,10 @@ class _Standing(Collector):
         breaker = GaugeMetricFamily("router_breaker_state", "0 closed, 1 half open, 2 open", labels=["target"])
         busy = GaugeMetricFamily("router_target_busy", "Questions that a target is answering now", labels=["target"])
         drained = GaugeMetricFamily("router_target_drained", "Whether an operator has taken it out", labels=["target"])
-        for name in sorted({target["name"] for one in reports for target in one["targets"]}):
-            told = [target for one in reports for target in one["targets"] if target["name"] == name]
+        by_name: dict[str, list[TargetReport]] = {}
+        for target in (target for one in reports for target in one["targets"]):
+            by_name.setdefault(target["name"], []).append(target)
+        for name, told in sorted(by_name.items()):
             breaker.add_metric([name], max(BREAKER[target["breaker"]] for target in told))
             busy.add_metric([name], sum(target["busy"] for target in told))
             drained.add_metric([name], int(any(target["state"] != "auto" for target in told)))

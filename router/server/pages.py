@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse
 
 from router import __version__
 from router.callers import Caller
+from router.generation import Generation
 from router.server import admin as operators
 from router.server import openapi
 from router.server.admin import Admin
@@ -24,31 +25,26 @@ def pages(admin: Admin) -> FastAPI:
     app = FastAPI(title="Pointsman", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     began = int(time.time())
 
-    @app.get("/api/models", tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE})
-    def models(request: Request) -> dict[str, list[dict[str, Any]]]:  # pyright: ignore[reportUnusedFunction]
+    @app.get(
+        "/api/models",
+        response_model=dict[str, list[dict[str, Any]]],
+        tags=["models"],
+        responses=openapi.UNKNOWN,
+        openapi_extra={"security": openapi.BORNE},
+    )
+    async def models(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The model ids that the caller may ask, and their aliases."""
-        generation = live.generation
-        aliases: dict[str, list[str]] = {name: [] for name in generation.routes}
-        for alias, name in generation.aliases.items():
-            aliases[name].append(alias)
-        return {
-            "models": [
-                {
-                    "id": name,
-                    "aliases": aliases[name],
-                    "tools": [spec.name for spec in route.toolbox.specs],
-                    "reasoning": route.declared.reasoning,
-                }
-                for name, route in generation.routes.items()
-                if _caller(request).may_ask(name)
-            ],
-        }
+        generation, caller = live.generation, _caller(request)
+        return await admin.page(lambda: {"models": _listed(generation, caller)})
 
-    @app.get("/v1/models", tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE})
-    def models_as_openai_lists_them(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    @app.get(
+        "/v1/models", response_model=dict[str, Any], tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE}
+    )
+    async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The same ids, as clients of the OpenAI API list them. `created` is when this process began."""
-        ids = [name for name in live.generation.routes if _caller(request).may_ask(name)]
-        return {"object": "list", "data": [{"id": one, "object": "model", "created": began, "owned_by": "router"} for one in ids]}
+        names, caller = live.generation.routes, _caller(request)
+        shape = {"object": "model", "created": began, "owned_by": "router"}
+        return await admin.page(lambda: {"object": "list", "data": [{"id": one, **shape} for one in names if caller.may_ask(one)]})
 
     @app.get("/healthz", tags=["health"])
     def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
@@ -65,12 +61,30 @@ def pages(admin: Admin) -> FastAPI:
     @app.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
         """What was counted, and how all workers stand: Prometheus text format."""
-        return Response(admin.metrics.text(await admin.reports()), media_type=CONTENT_TYPE)
+        reports = await admin.reports()
+        return Response(await admin.turns.take(lambda: admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
 
     app.include_router(operators.pages(admin))
     app.include_router(docs())
     app.openapi = _documented(app)
     return app
+
+
+def _listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
+    """The routes that a caller may ask."""
+    aliases: dict[str, list[str]] = {name: [] for name in generation.routes}
+    for alias, name in generation.aliases.items():
+        aliases[name].append(alias)
+    return [
+        {
+            "id": name,
+            "aliases": aliases[name],
+            "tools": [spec.name for spec in route.toolbox.specs],
+            "reasoning": route.declared.reasoning,
+        }
+        for name, route in generation.routes.items()
+        if caller.may_ask(name)
+    ]
 
 
 def _caller(request: Request) -> Caller:

@@ -3,8 +3,8 @@
 import os
 from typing import Literal, TypedDict
 
-from router.failover import Position
-from router.generation import Generation
+from router.failover import Breaker, Position
+from router.generation import Generation, Kept
 from router.reload import Live, Reload
 
 
@@ -80,12 +80,13 @@ def targets(generation: Generation) -> list[TargetReport]:
     for name, route in generation.routes.items():
         for target in route.targets:
             asked.setdefault(target.name, []).append(name)
-    return [_target(name, routes, generation) for name, routes in asked.items()]
+    breakers: dict[str, list[Breaker]] = {}
+    for (name, *_), (_, standing) in generation.kept.standings.items():
+        breakers.setdefault(name, []).append(standing.breaker)
+    return [_target(name, routes, breakers[name], generation.kept) for name, routes in asked.items()]
 
 
-def _target(name: str, routes: list[str], generation: Generation) -> TargetReport:
-    kept = generation.kept
-    breakers = [standing.breaker for (target, *_), (_, standing) in kept.standings.items() if target == name]
+def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Kept) -> TargetReport:
     # Routes that ask it in different ways have breakers of their own: the one that stands worst is told.
     worst = max(breakers, key=lambda breaker: (ORDER.index(breaker.state), breaker.wait()))
     load = kept.loads[name][1]

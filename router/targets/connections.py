@@ -31,7 +31,8 @@ EYEBALLS = 0.25
 FETCH = 3.0
 """Seconds that a connection may take to what is only fetched."""
 MOST_HEAD = 64 * 1024
-"""Bytes of a response's headers."""
+"""Bytes of a response's status line and headers, with those of every 1xx before it; also of trailers, of a chunk's extension, and of
+whatever else gives no body. Counted as they come: the parser keeps what has no end, and copies all of it at each read."""
 MOST_WAITING = 256 * 1024
 """Bytes of a body that wait to be read before the provider has to wait too."""
 SETTLE = 0.5
@@ -305,6 +306,8 @@ class Connection(asyncio.Protocol):
         self.heard = False
         self.status = 0
         self.headers = {}
+        self._loose = 0
+        """Bytes that came since the last of them gave a head or a piece of the body."""
         self._head = 0
         self._over = self._again = False
         self._unpacker = None
@@ -400,11 +403,14 @@ class Connection(asyncio.Protocol):
             self._fail(Cut())  # nobody asked for this
             return
         self.heard = True
+        self._loose += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
             # What is raised while it parses arrives as the parser's own error.
             self._fail(Garbled() if isinstance(error.__context__, Unreadable) else Cut())
+        if self._loose > MOST_HEAD and not self._over:
+            self._fail(Cut())
         if self._settling is not None:
             if self._over or self._error is not None:
                 self._settle_down()
@@ -437,23 +443,26 @@ class Connection(asyncio.Protocol):
     # What the parser finds in it.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
+        """A header, or a trailer: of those nothing is used."""
         self._head += len(name) + len(value)
         if self._head > MOST_HEAD:
             raise Cut
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self.status:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """All headers; those of a 1xx do not count."""
         status = self._parser.get_status_code()
         if status >= 200:
             self.status = status
+            self._loose = self._head = 0
             self._unpacker = unpacker(self.headers.get("content-encoding", ""), MOST_UNPACKED)
         else:
             self.headers = {}
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._loose = 0
         if self._unpacker is not None:
             body = self._unpacker.feed(body)
             if self._waiting + len(body) > MOST_UNPACKED:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec.structs import fields
 
-from router.chat import Json, issued_by
+from router.chat import Json, issued_by, separators
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Events, Start
 from router.targets import sse
@@ -31,6 +31,10 @@ EXPLAIN = 1.0
 """Seconds in which it may say why."""
 MAX_WHOLE = 16 * 1024 * 1024
 """Bytes of a whole answer that came without a stream."""
+MAX_VALUES = 100_000
+"""JSON values of one document, an event or a whole answer: more would hold up the loop. Texts count by their commas and brackets."""
+SMALL = 64 * 1024
+"""Bytes of a document that are too few for so many."""
 LINGER = 1.0
 """Seconds to wait after the finish reason for the count of tokens, all in all."""
 SETTLE = 0.05
@@ -214,9 +218,11 @@ async def _whole(name: str, response: Connection, begun: bytes) -> bytes:
 
 
 def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """The fields of a document that are used; None where it cannot be read. One that is not of its type is as if it were not there:
-    the words beside it are said.
+    """The fields of a document that are used; None where it cannot be read, or holds too many values. One that is not of its type is as if
+    it were not there: the words beside it are said.
     """
+    if len(data) > SMALL and separators(data) >= MAX_VALUES:
+        return None
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):

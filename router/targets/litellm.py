@@ -269,10 +269,12 @@ def _import() -> Library | None:
 
 
 def _imported() -> Library:
-    # At import it would fetch a price map from the network.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    # At import, or later, it would fetch these from the network.
+    for packaged in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"):
+        os.environ[packaged] = "True"
     litellm: Any = importlib.import_module("litellm")
     litellm.telemetry = False
+    litellm.disable_hf_tokenizer_download = True  # for names such as llama-3 it would ask huggingface.co, on the loop, for 47 s
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
     litellm.callbacks = []
@@ -280,6 +282,7 @@ def _imported() -> Library:
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
         logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
     httpx: Any = importlib.import_module("httpx")
+    _kept_from_asking(importlib.import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler, httpx)
     _mended(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport, httpx)
     openai: Any = importlib.import_module("openai")
     litellm.token_counter(model="gpt-4o", text=".")  # loads a tokenizer: it would be loaded in the first answer, 0.3 s on the loop
@@ -304,6 +307,18 @@ EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/me
 
 STREAMED = re.compile(rb'"stream"\s*:\s*true')
 """How a request asks for a stream on OpenAI's and Anthropic's wires. Google's says it with its path, and streams."""
+
+
+def _kept_from_asking(client: Any, httpx: Any) -> None:
+    """Have LiteLLM's synchronous client get nothing. LiteLLM gets descriptions of models with it, from a model hub or from the target, and
+    goes on without them. It does so during a question, on the loop or in one of the few threads that all lookups share. What some
+    providers need before a question (a token) is not got but posted.
+    """
+
+    def get(*_: object, **__: object) -> Any:
+        raise httpx.ConnectError("this is not asked")
+
+    client.get = get
 
 
 def _mended(transport: Any, httpx: Any) -> None:
@@ -447,9 +462,15 @@ class Form:
 
 
 def answer(name: str, declared: TargetConfig, connect: float, learned: Learned | None = None) -> Answer:
-    """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's."""
+    """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's. Misfit where LiteLLM
+    would ask another provider.
+    """
     model = str(declared.model)
-    provider = model.partition("/")[0]
+    provider, _, called = model.partition("/")
+    if "replicate" in called and provider != "replicate":
+        raise Misfit(
+            f"LiteLLM sends every model with `replicate` in its name to Replicate, not to {provider}: give it another name", "model"
+        )
     fixed = _fixed(declared)
     facts, learned = facts_of(declared), learned or Learned()
     issuer = issued_by(name, model)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from router.chat import ESCAPED, Json, JsonObject, ReasoningState, deeper, finite, mended, no_constant, whole
+from router.chat import ESCAPED, Json, JsonObject, ReasoningState, crowded, deeper, finite, mended, no_constant, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
 
@@ -49,6 +49,8 @@ BROKEN = frozenset({"error", "network_error", "abort", "insufficient_system_reso
 MAX_CALLS = 128
 MAX_DEPTH = 100
 """Levels of nesting in one call's arguments: what can just be read can no longer be written, not in calls of Python's own."""
+MAX_VALUES = 50_000
+"""JSON values in one call's arguments."""
 MAX_LOOKS = 64
 """How often it is looked whether a call's arguments are whole, and where they may have begun anew: each takes time for all of them."""
 MAX_ARGUMENTS = 1024 * 1024
@@ -517,7 +519,9 @@ def _called(pending: Pending) -> ToolCall:
 
 
 def _arguments(written: str) -> JsonObject | None:
-    """Arguments as an object; None where they are no whole one."""
+    """Arguments as an object; None where they are no whole one, or hold too many values."""
+    if crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES):
+        return None
     try:
         value: object = json.loads(written, parse_float=finite, parse_constant=no_constant)
     except (ValueError, RecursionError):

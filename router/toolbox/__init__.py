@@ -1,10 +1,11 @@
-"""What a model may call: functions in tools/*.py, and the tools of MCP servers.
+"""What a model may call: functions in tools/*.py, in this process or in some of their own, and the tools of MCP servers.
 
 Whatever goes wrong in a tool becomes a result that the model reads; nothing of it is shown but a ToolError's own sentence.
 """
 
 from router.toolbox.functions import Tool, ToolSet, load
 from router.toolbox.granted import Grant, Toolbox
+from router.toolbox.isolated import IsolatedTool, Source, ToolProcesses
 from router.toolbox.mcp import McpServer
 
-__all__ = ["Grant", "McpServer", "Tool", "ToolSet", "Toolbox", "load"]
+__all__ = ["Grant", "IsolatedTool", "McpServer", "Source", "Tool", "ToolProcesses", "ToolSet", "Toolbox", "load"]

@@ -3,12 +3,16 @@
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, cast
 
+from router.chat import separators
+
 if TYPE_CHECKING:
     import httpx2
 
 MOST = 8 * 1024 * 1024
 """Bytes of one message: a body, or an event of a stream, which may go on for as long as it likes. A result that a model is shown is
 cut far below that."""
+MOST_VALUES = 200_000
+"""JSON values of one message, counted by the commas and brackets before them, those in texts too: it is parsed on the loop, at one go."""
 BLANKS = b"\n\n", b"\r\r", b"\r\n\r\n"
 """What ends an event (HTML Living Standard, 9.2)."""
 
@@ -25,9 +29,11 @@ async def bounded(response: "httpx2.Response") -> None:
 
     class Bounded(httpx2.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            held, last = 0, b""
+            held, values, last = 0, 0, b""
             async for chunk in stream:
-                if packed or (held := _held(held, last, chunk) if many else held + len(chunk)) > MOST:
+                before, held = held + len(chunk), _held(held, last, chunk) if many else held + len(chunk)
+                values = values + separators(chunk) if held == before else separators(chunk[len(chunk) - held :])
+                if packed or held > MOST or values > MOST_VALUES:
                     raise httpx2.ReadError("a message that is too large, or packed")
                 last = chunk[-3:]
                 yield chunk

@@ -5,6 +5,7 @@ its own (a daemon: one that hangs holds up neither the answer nor the end of the
 """
 
 import inspect
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -15,11 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from router.chat import JsonObject, ToolSpec
+from router.chat import Json, JsonObject, ToolSpec, whole
 from router.errors import Misfit, Place, ToolError
 from router.signature import Record, record_of, schema
 from router.threads import in_thread
 
+MAX_RESULT = 256 * 1024
+"""Characters of one result, as JSON. A longer text is cut and says so; anything else becomes an error."""
+FAILED = "The tool failed."
 MAX_THREADS = 64
 """Threads that tools may hold at once, hung ones included."""
 
@@ -116,3 +120,24 @@ async def _in_thread(function: Callable[..., object], values: dict[str, object])
     if sum(thread.name.startswith("tool ") for thread in threading.enumerate()) >= MAX_THREADS:
         raise ToolError("Too many tools are running. Try again later.")
     return await in_thread(partial(function, **values), f"tool {function.__name__}")
+
+
+def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
+    """What a function gave, as a model is told it: (the result, whether it is an error)."""
+    try:
+        text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return f"{FAILED[:-1]}: its result is not JSON.", True
+    if len(text) <= MAX_RESULT:
+        return cast("Json", json.loads(text)), is_error
+    if isinstance(value, str):
+        return whole(value[:MAX_RESULT]) + " … (cut: the result was longer)", is_error
+    return f"{FAILED[:-1]}: its result is too large.", True
+
+
+def raised_at(error: BaseException) -> str:
+    """File and line where a tool raised: enough to find it, nothing of what it said."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"

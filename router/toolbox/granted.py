@@ -6,19 +6,16 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import cast
 
-from router.chat import Json, JsonObject, ToolSpec, whole
+from router.chat import Json, JsonObject, ToolSpec
 from router.errors import Misfit, ToolError
 from router.signature import arguments
-from router.toolbox.functions import Tool, called
+from router.toolbox.functions import FAILED, Tool, as_result, called, raised_at
+from router.toolbox.isolated import IsolatedTool
 from router.toolbox.mcp import McpServer
 
 log = logging.getLogger("router.tools")
 
-MAX_RESULT = 256 * 1024
-"""Characters of one result, as JSON. A longer text is cut and says so; anything else becomes an error."""
 MAX_ARGUMENTS = 64 * 1024
 
 
@@ -39,7 +36,7 @@ class Toolbox:
     servers in order.
     """
 
-    def __init__(self, tools: Iterable[Tool], limit: float, grants: Sequence[Grant] = ()) -> None:
+    def __init__(self, tools: Iterable[Tool | IsolatedTool], limit: float, grants: Sequence[Grant] = ()) -> None:
         self._limit = limit
         self._tools = {tool.spec.name: tool for tool in tools}
         self._grants = grants
@@ -80,14 +77,14 @@ class Toolbox:
             return work, True
         try:
             async with asyncio.timeout(self._limit):
-                return _bounded(*await work())
+                return await _result(work)
         except ToolError as error:
             return error.public, True
         except TimeoutError:
             return f"The tool took longer than {self._limit:g} seconds and was stopped.", True
         except Exception as error:  # noqa: BLE001 - a tool is the operator's code: whatever it raises, the answer goes on
-            log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": _where(error)}})
-            return "The tool failed.", True
+            log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": raised_at(error)}})
+            return FAILED, True
 
     def _work(self, name: str, given: JsonObject) -> "Work | str":
         """What is to be done for a call; or why nothing is."""
@@ -99,6 +96,8 @@ class Toolbox:
             return "Invalid arguments: they are too long."
         if grant is not None:
             return partial(grant.server.call, name, given)
+        if isinstance(tool, IsolatedTool):
+            return partial(tool.processes.call, name, given, self._limit)
         assert tool is not None
         try:
             return partial(_given, tool, arguments(tool.record, dict(given)))
@@ -111,25 +110,10 @@ class Toolbox:
 Work = Callable[[], Awaitable[tuple[object, bool]]]
 
 
+async def _result(work: Work) -> tuple[Json, bool]:
+    value, is_error = await work()
+    return as_result(value, is_error=is_error)
+
+
 async def _given(tool: Tool, values: dict[str, object]) -> tuple[object, bool]:
     return await called(tool.function, values), False
-
-
-def _bounded(value: object, is_error: bool) -> tuple[Json, bool]:  # noqa: FBT001 - as a result says it
-    try:
-        text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        return "The tool failed: its result is not JSON.", True
-    if len(text) <= MAX_RESULT:
-        return cast("Json", json.loads(text)), is_error
-    if isinstance(value, str):
-        return whole(value[:MAX_RESULT]) + " … (cut: the result was longer)", is_error
-    return "The tool failed: its result is too large.", True
-
-
-def _where(error: BaseException) -> str:
-    """File and line where a tool raised: enough to find it, nothing of what it said."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"

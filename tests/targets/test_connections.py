@@ -20,11 +20,12 @@ from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
-from router.targets.connections import MOST_WAITING, Connection, Connections, Cut
+from router.targets.connections import MOST_HEAD, MOST_WAITING, Connection, Connections, Cut
 from tests.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
 WHOLE = OK + b"content-length: 5\r\n\r\nhello"
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
 NOTHING: dict[str, str] = {}
 
 
@@ -154,6 +155,50 @@ async def test_what_is_no_response_is_told(said: bytes) -> None:
     async with serving(said, close=True) as (server, connections):
         with pytest.raises((OSError, Cut)):
             await asked(server, connections)
+
+
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "a status line": (b"HTTP/1.1 200 ", b"y" * 4096),
+    "a header's name": (b"HTTP/1.1 200 OK\r\n", b"y" * 4096),
+    "a header's value": (b"HTTP/1.1 200 OK\r\nx: ", b"y" * 4096),
+    "empty headers": (b"HTTP/1.1 200 OK\r\n", b"a:\r\n" * 1024),
+    "informational responses": (b"", b"HTTP/1.1 103 Early Hints\r\nx: y\r\n\r\n" * 100),
+    "line breaks": (b"", b"\r\n" * 2048),
+    "a trailer's name": (CHUNKED + b"1\r\nh\r\n0\r\n", b"y" * 4096),
+    "a trailer's value": (CHUNKED + b"1\r\nh\r\n0\r\nx: ", b"y" * 4096),
+    "trailers": (CHUNKED + b"1\r\nh\r\n0\r\n", b"x: y\r\n" * 512),
+    "a chunk's extension": (CHUNKED + b"5;", b"y" * 4096),
+}
+
+
+@pytest.mark.parametrize("how", ENDLESS)
+async def test_head_without_end_is_cut_off(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After MOST_HEAD bytes that gave no body the connection ends: what is sent on is never read, nor copied by the parser."""
+    begin, more = ENDLESS[how]
+    taken: list[int] = []
+    received = Connection.data_received
+
+    def counted(self: Connection, data: bytes) -> None:
+        taken.append(len(data))
+        received(self, data)
+
+    monkeypatch.setattr(Connection, "data_received", counted)
+    async with serving(begin + more * 4096, close=True) as (server, connections):
+        with pytest.raises(Cut):
+            await read(await asked(server, connections))
+    assert sum(taken) <= MOST_HEAD + 2 * 256 * 1024  # a read of asyncio's that begins with body, and one that goes beyond the bound
+
+
+async def test_large_body_is_no_head_without_end() -> None:
+    """Chunks, headers and trailers that are each below the bound may be as many as they like."""
+    chunk = b"5;note=" + b"y" * 40_000 + b"\r\nhello\r\n"
+    head = CHUNKED.replace(b"\r\n\r\n", b"\r\nx: " + b"y" * 40_000 + b"\r\n\r\n")
+    said = b"HTTP/1.1 100 Continue\r\n\r\n" + head + chunk * 50 + b"0\r\nx: " + b"y" * 40_000 + b"\r\ncontent-type: no\r\n\r\n"
+    async with serving(said) as (server, connections):
+        response = await asked(server, connections)
+        assert await read(response) == b"hello" * 50
+        assert response.content_type == "text/plain"
+        response.release()
 
 
 async def test_who_leaves_early_closes_the_connection() -> None:

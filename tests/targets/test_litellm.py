@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import importlib
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import respx
 from httpx import Response
@@ -21,6 +23,7 @@ from router.config.values import Name, Secret
 from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import litellm, providers
+from tests.conftest import ROOT
 from tests.provider import DONE, Reply, calls, chunk, error, frame, joined, provider, text, usage
 from tests.targets import test_anthropic
 from tests.upstream import upstreams
@@ -468,3 +471,48 @@ def test_its_proxy_is_never_imported() -> None:
 async def test_the_library_is_made_ready_once() -> None:
     """What is changed in it is changed once, not for each question."""
     assert await litellm.library() is await litellm.library()
+
+
+ALSO = {
+    "gigachat": {"ngw.devices.sberbank.ru"},
+    "huggingface": {"huggingface.co"},
+    "replicate": {"api.replicate.com"},
+    "sagemaker": {"169.254.169.254"},
+    "sagemaker_chat": {"169.254.169.254"},
+    "sagemaker_nova": {"169.254.169.254"},
+    "watsonx": {"iam.cloud.ibm.com"},
+    "watsonx_text": {"iam.cloud.ibm.com"},
+}
+"""Providers of which an address of their own is asked as well, whatever `api_base` says: for a token, for which of their servers has a model,
+or because they have no other address.
+"""
+
+
+def test_question_reaches_nothing_but_its_target() -> None:
+    """No tokenizer, template, table of prices or description of a model is fetched, for any provider, whatever its model is called. In a
+    process of its own: what LiteLLM leaves open is not this test's concern.
+    """
+    companies = sorted(litellm.PROVIDERS - set(litellm.REFUSED))
+    command = [sys.executable, "-m", "tests.targets.reached", *companies]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=600)
+    reached: dict[str, list[str]] = json.loads(made.stdout)
+    assert sorted(reached) == companies
+    beyond = {company: set(hosts) - ALSO.get(company, set()) for company, hosts in reached.items()}
+    assert {company: hosts for company, hosts in beyond.items() if hosts} == {}
+
+
+def test_model_that_litellm_would_send_to_replicate_is_refused() -> None:
+    """It goes by the name alone, wherever the target's address is, and would take the target's key along."""
+    with pytest.raises(Misfit, match="not to databricks"):
+        litellm.answer("a", Declared(model=Name("databricks/replicate/llama-3")), 3)
+    litellm.answer("a", Declared(model=Name("replicate/meta/llama-3")), 3)
+
+
+async def test_synchronous_client_gets_nothing() -> None:
+    """It would hold up the loop, or one of the few threads of lookups, for as long as a server likes."""
+    library: Any = importlib.import_module("litellm")
+    templates: Any = importlib.import_module("litellm.litellm_core_utils.prompt_templates.huggingface_template_handler")
+    for asks in (library.module_level_client.get, templates.get_tokenizer_config):
+        with pytest.raises(httpx.ConnectError):
+            asks("http://127.0.0.1:9/model")
+    assert library.disable_hf_tokenizer_download is True

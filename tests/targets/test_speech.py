@@ -212,6 +212,8 @@ def test_what_never_ends_is_malformed() -> None:
     """Arguments, and the number of calls, have a bound."""
     with pytest.raises(TargetDown):
         called((0, "c1", "weather", "x" * 2_000_000))
+    crowd = '{"a":[' + "[]," * 60_000 + "1]}"
+    assert called((0, "c1", "weather", crowd)) == [ToolCall("c1", "weather", {}, crowd)]
     with pytest.raises(TargetDown):
         called(*((index, f"c{index}", "weather", "{}") for index in range(200)))
 

@@ -19,7 +19,7 @@ from router.config.tool_servers import ToolServer
 from router.config.values import Name, Secret
 from router.errors import ToolError
 from router.toolbox import Grant, McpServer, Toolbox
-from router.toolbox.bounded import MOST, bounded
+from router.toolbox.bounded import MOST, MOST_VALUES, bounded
 from router.toolbox.mcp import MOST_SCHEMA, _spec
 from tests.conftest import Answered, Client, Workspace, direct_target, routes, serving
 from tests.provider import Provider, Reply, calls, provider, text
@@ -225,6 +225,10 @@ async def test_a_message_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         ("text/event-stream", [b"x" * MOST, b"\n\n", b"x" * MOST], True),
         ("text/event-stream", [b"x" * (MOST - 3), b"\r\n\r", b"\n" + b"x" * MOST], True),
         ("text/event-stream", [b"x" * MOST, b"\nx"], False),
+        ("application/json", [b"[" * MOST_VALUES], True),
+        ("application/json", [b"[" * MOST_VALUES, b"{"], False),
+        ("text/event-stream", [b"," * MOST_VALUES, b"\n\n" + b"[" * MOST_VALUES], True),
+        ("text/event-stream", [b"," * MOST_VALUES + b"\n\n,", b"[" * MOST_VALUES], False),
     ],
 )
 async def test_messages_are_bounded_and_streams_are_not(kind: str, chunks: list[bytes], fits: bool) -> None:

@@ -1,0 +1,115 @@
+"""The process of an isolated tool set: it loads the file, says which tools that makes, then runs one call after the other.
+
+It is started by router/toolbox/isolated.py and talks to it over one socket, in frames: four bytes that say how long it is, then JSON.
+
+    → {"name", "text", "path"}                  the file
+    ← {"tools": [[name, description, schema]]}  or {"misfit", "line", "column"} where it makes none
+    → {"tool", "arguments", "seconds"}          a call
+    ← {"result", "is_error"}                    or {"failed", "at"}: the type of what it raised, and where
+
+Nothing else is inherited: no variable that is not named, no open file. It ends when the socket does.
+"""
+
+import asyncio
+import inspect
+import json
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from router.chat import Json
+from router.errors import Misfit, ToolError
+from router.signature import arguments
+from router.toolbox.functions import Tool, as_result, load, raised_at
+
+HEADER = struct.Struct(">I")
+MAX_FRAME = 16 * 1024 * 1024
+"""Bytes of a frame to a child: the text of a file is the longest."""
+GRACE = 5.0
+"""Seconds after which a call that is over its time ends the process by itself: its parent was killed, and could not."""
+
+Frame = dict[str, Any]
+
+
+class Ended(Exception):
+    """The other end of the socket is closed, or says what is no frame."""
+
+
+def frame(value: Frame) -> bytes:
+    """A frame, as it is sent."""
+    data = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+    return HEADER.pack(len(data)) + data
+
+
+def received(line: socket.socket, most: int) -> Frame:
+    """Return the next frame, waiting for it. Ended where there is none, or one of more than `most` bytes; TimeoutError where the socket
+    has a timeout.
+    """
+    (size,) = HEADER.unpack(_exactly(line, HEADER.size))
+    if size > most:
+        raise Ended
+    return understood(_exactly(line, size))
+
+
+def understood(data: bytes) -> Frame:
+    """The frame that these bytes are. Ended where they are none."""
+    try:
+        found: object = json.loads(data)
+    except (ValueError, RecursionError):
+        raise Ended from None
+    if not isinstance(found, dict):
+        raise Ended
+    return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def _exactly(line: socket.socket, size: int) -> bytes:
+    found = bytearray()
+    while len(found) < size:
+        piece = line.recv(min(size - len(found), 1 << 16))
+        if not piece:
+            raise Ended
+        found += piece
+    return bytes(found)
+
+
+def main(number: int) -> None:
+    """Serve the parent on the socket with this number."""
+    with socket.socket(fileno=number) as line, asyncio.Runner() as runner:
+        try:
+            source = received(line, MAX_FRAME)
+            try:
+                made = load(source["name"], source["text"], Path(source["path"]), "isolated")
+            except Misfit as misfit:
+                place = misfit.place
+                line.sendall(frame({"misfit": misfit.message, "line": place.line if place else 1, "column": place.column if place else 1}))
+                return
+            line.sendall(frame({"tools": [[tool.spec.name, tool.spec.description, tool.spec.parameters] for tool in made.tools]}))
+            tools = {tool.spec.name: tool for tool in made.tools}
+            while True:
+                asked = received(line, MAX_FRAME)
+                signal.setitimer(signal.ITIMER_REAL, asked["seconds"] + GRACE)
+                said = _ran(tools[asked["tool"]], asked["arguments"], runner)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                line.sendall(frame(said))
+        except (Ended, ConnectionError):
+            return
+
+
+def _ran(tool: Tool, given: Json, runner: asyncio.Runner) -> Frame:
+    """What comes of a call."""
+    try:
+        value, is_error = as_result(_given(tool.function, arguments(tool.record, given), runner), is_error=False)
+    except Misfit as misfit:
+        value, is_error = f"Invalid arguments: {misfit.message}", True
+    except ToolError as error:
+        value, is_error = as_result(error.public, is_error=True)
+    except BaseException as error:  # noqa: BLE001 - also what is raised to get past `except Exception`: only this call ends
+        return {"failed": type(error).__name__, "at": raised_at(error)}
+    return {"result": value, "is_error": is_error}
+
+
+def _given(function: Callable[..., Any], values: dict[str, object], runner: asyncio.Runner) -> object:
+    return runner.run(function(**values)) if inspect.iscoroutinefunction(function) else function(**values)

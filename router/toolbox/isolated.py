@@ -1,0 +1,189 @@
+"""A tool set in processes of its own: whatever its functions do, the router's loop goes on.
+
+One process is started when the configuration is loaded, for what the file makes is read from it; more when more calls come at once.
+Each runs one call at a time. A call that is over its time, or that nobody waits for any more, is killed with its process: that also ends
+what computes in C and keeps the interpreter to itself. The next call starts another.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from router.chat import Json, JsonObject, ToolSpec
+from router.config.environment import passed_on
+from router.errors import Misfit, Place
+from router.threads import in_thread
+from router.toolbox.child import HEADER, Ended, Frame, frame, received, understood
+from router.toolbox.functions import FAILED, MAX_RESULT
+
+log = logging.getLogger("router.tools")
+
+LOADING = 20.0
+"""Seconds in which a process must have started and loaded its file."""
+MAX_PROCESSES = 4
+"""Processes of one tool set; a call that comes when all are busy waits, within its time."""
+MAX_FRAME = 8 * MAX_RESULT
+"""Bytes of what a process says: a result, each character of which may be an escape; or its tools."""
+BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import main; main(int(sys.argv[1]))"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a process is made of. `env`: what it finds in its environment, beside what is passed on to any."""
+
+    name: str
+    text: str
+    path: Path
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class IsolatedTool:
+    """A function a model may call, in a process of its own."""
+
+    spec: ToolSpec
+    processes: "ToolProcesses"
+
+
+class ToolProcesses:
+    """The tools of one file, and their processes. Made anywhere, used on one event loop. Misfit where the file makes no tool set."""
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self._source = source
+        self._places = asyncio.Semaphore(MAX_PROCESSES)
+        self._closed = False
+        first = _Process(source)
+        self._idle = [first]
+        self.tools = tuple(IsolatedTool(spec, self) for spec in first.specs)
+
+    async def call(self, name: str, given: JsonObject, seconds: float) -> tuple[Json, bool]:
+        """What a call gives: (the result, whether it is an error). Its process is killed where the call is cancelled."""
+        async with self._places:
+            try:
+                process = self._idle.pop() if self._idle else await self._started()
+                try:
+                    said = await process.ask({"tool": name, "arguments": given, "seconds": seconds})
+                except BaseException:
+                    process.kill()
+                    raise
+            except (Ended, OSError, Misfit) as error:
+                log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": "its process ended"}})
+                return FAILED, True
+            self._keep(process)
+        match said:
+            case {"result": result, "is_error": bool(is_error)}:
+                return cast("Json", result), is_error
+            case {"failed": str(error), "at": str(at)}:
+                log.warning("tool failed", extra={"fields": {"tool": name, "error": error, "at": at}})
+                return FAILED, True
+            case _:
+                log.warning("tool failed", extra={"fields": {"tool": name, "error": "Ended", "at": "its process said something else"}})
+                return FAILED, True
+
+    async def _started(self) -> "_Process":
+        """Another process. Where nobody waits for it any more it is kept for the next call."""
+        starting = asyncio.ensure_future(in_thread(partial(_Process, self._source), "tool process"))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._unwanted)
+            raise
+
+    def _unwanted(self, starting: "asyncio.Future[_Process]") -> None:
+        if not starting.cancelled() and starting.exception() is None:
+            self._keep(starting.result())
+
+    def _keep(self, process: "_Process") -> None:
+        if self._closed or len(self._idle) >= MAX_PROCESSES:
+            process.kill()
+        else:
+            self._idle.append(process)
+
+    def close(self) -> None:
+        """End the processes: those that wait now, one that runs a call after it."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().kill()
+
+
+class _Process:
+    """One process that has loaded its file. Made where nothing else waits: that takes a tenth of a second, or LOADING at most."""
+
+    def __init__(self, source: Source) -> None:
+        ours, theirs = socket.socketpair()
+        self._line = ours
+        with theirs:
+            words = [sys.executable, "-I", "-c", BOOT, str(theirs.fileno()), *(path or str(Path.cwd()) for path in sys.path)]
+            self._popen = subprocess.Popen(  # noqa: S603 - this Python, and the operator's own code
+                words,
+                pass_fds=(theirs.fileno(),),
+                env={**passed_on(), **source.env},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # what it says beside its answers is not ours to tell
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # what it starts itself ends with it
+            )
+        try:
+            self.specs = self._loaded(source)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _loaded(self, source: Source) -> tuple[ToolSpec, ...]:
+        place = Place(f"tools/{source.name}.py", 1, 1)
+        self._line.settimeout(LOADING)
+        try:
+            self._line.sendall(frame({"name": source.name, "text": source.text, "path": str(source.path)}))
+            said = received(self._line, MAX_FRAME)
+        except TimeoutError:
+            raise Misfit(f"this file takes longer than {LOADING:g} s to load, in a process of its own", place=place) from None
+        except (OSError, Ended):
+            raise Misfit("the process of this file ended while it was loaded", place=place) from None
+        self._line.setblocking(False)  # noqa: FBT003 - the standard library's own
+        match said:
+            case {"misfit": str(message), "line": int(line), "column": int(column)}:
+                raise Misfit(message, place=Place(place.file, line, column))
+            case {"tools": [*listed]}:
+                return tuple(
+                    ToolSpec(name, description, schema) for name, description, schema in cast("list[tuple[str, str, JsonObject]]", listed)
+                )
+            case _:
+                raise Misfit("the process of this file says something else than its tools", place=place)
+
+    async def ask(self, question: Frame) -> Frame:
+        """What it says to a call. Ended or OSError where it ended."""
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._line, frame(question))
+        (size,) = HEADER.unpack(await self._exactly(HEADER.size))
+        if size > MAX_FRAME:
+            raise Ended
+        return understood(await self._exactly(size))
+
+    async def _exactly(self, size: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        found = bytearray()
+        while len(found) < size:
+            piece = await loop.sock_recv(self._line, min(size - len(found), 1 << 16))
+            if not piece:
+                raise Ended
+            found += piece
+        return bytes(found)
+
+    def kill(self) -> None:
+        """End it, and what it has started, at once."""
+        self._line.close()
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        threading.Thread(target=self._popen.wait, daemon=True, name="tool process").start()

@@ -1,0 +1,72 @@
+"""Which addresses the LiteLLM lane looks up or connects to, beside a target's own: run as a program, with providers as its words.
+
+Prints a JSON object: provider → hosts. Each provider is asked for models of several names at a server on loopback, by `api_base`.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from contextlib import aclosing, suppress
+from typing import Any
+
+from router.chat import Ask, Message
+from router.config.declaration import Target
+from router.config.values import Name, Secret
+from router.targets import litellm
+from tests.provider import Provider, Reply, provider, text
+
+NAMES = ("llama-2-7b-chat", "meta-llama/llama-3.1-8b", "command-r-plus", "claude-3-opus", "no-such-model")
+"""Names for which LiteLLM has tokenizers, templates and tables of its own, or would look for some."""
+ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
+reached: set[str] = set()
+ports: set[int] = set()
+"""Those of the servers that are asked."""
+look, connect = socket.getaddrinfo, socket.socket.connect
+
+
+def looked(host: Any, *more: Any, **named: Any) -> Any:
+    """Look up loopback; note any other host."""
+    if not str(host).startswith("127."):
+        reached.add(str(host))
+        raise socket.gaierror(socket.EAI_NONAME, "nothing is looked up here")
+    return look(host, *more, **named)
+
+
+def connected(self: socket.socket, address: Any) -> Any:
+    """Connect to the target; note any other address."""
+    if self.family in (socket.AF_INET, socket.AF_INET6) and address[1] not in ports:
+        reached.add(f"{address[0]}:{address[1]}")
+        raise OSError(101, "nothing is reached here")
+    return connect(self, address)
+
+
+async def asked(company: str, fake: Provider) -> list[str]:
+    """The hosts that questions to one provider reach."""
+    reached.clear()
+    for name in NAMES:
+        declared = Target(model=Name(f"{company}/{name}"), api_base=fake.base, api_key=Secret("sk-test"))
+        with suppress(Exception):
+            async with asyncio.timeout(60), aclosing(litellm.answer("a", declared, 3)(ASK)) as events:
+                async for _ in events:
+                    pass
+    return sorted(reached)
+
+
+async def main() -> None:
+    """Ask each."""
+    socket.getaddrinfo, socket.socket.connect = looked, connected  # type: ignore[method-assign]
+    await litellm.warm()
+    found = {"import": sorted(reached)} if reached else {}
+    for company in sys.argv[1:]:
+        async with provider(*[Reply(text("Noon."))] * 20) as fake:
+            ports.add(int(fake.base.rpartition(":")[2].partition("/")[0]))
+            found[company] = await asked(company, fake)
+    sys.stdout.write(json.dumps(found))
+    sys.stdout.flush()
+    os._exit(0)  # what LiteLLM leaves open is not waited for
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
