@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,7 +16,7 @@ from router.chat import Ask, Choice, Json, Message, ToolSpec
 from router.errors import Misfit
 from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolResult, Usage
 from router.steps.tools import LEFT, tools
-from router.toolbox import Toolbox, load
+from router.toolbox import Tool, Toolbox, load
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 
@@ -270,7 +271,7 @@ async def test_a_plain_function_runs_in_a_thread() -> None:
     running = asyncio.create_task(toolbox.run("wait", {}))
     while not any(thread.name == "tool wait" for thread in threading.enumerate()):
         await asyncio.sleep(0)
-    tool = toolbox._tools["wait"].function
+    tool = cast("Tool", toolbox._tools["wait"]).function
     tool.__globals__["gate"].set()
     assert await running == ("tool wait", False)
 
@@ -299,7 +300,7 @@ async def test_whoever_stops_listening_stops_the_tools() -> None:
         async for event in events:
             if isinstance(event, ToolResult):
                 break
-    assert toolbox._tools["wait"].function.__globals__["seen"] == ["begun", "ended"]
+    assert cast("Tool", toolbox._tools["wait"]).function.__globals__["seen"] == ["begun", "ended"]
 
 
 REFUSED = {
