@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from router.commands import main
+from router.config.declaration import Target
+from router.config.values import Name
 from router.description import describe
+from router.targets import facts_of
 from tests.conftest import Workspace, routes, serving
 from tests.test_diff import odd
 
@@ -27,6 +30,11 @@ WHOLE = """targets: [a, [{use: b, weight: 3}, c], d, e]
 def page(text: str) -> list[str]:
     """The lines of what was printed."""
     return text.splitlines()
+
+
+def accepts(model: str, window: int | None = None) -> str:
+    """What is shown of the facts of a model."""
+    return "; ".join(facts_of(Target(model=Name(model), context_window=window)).sentences)
 
 
 def test_a_route_is_shown_whole(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,13 +58,17 @@ def test_a_route_is_shown_whole(workspace: Workspace, capsys: pytest.CaptureFixt
         "  targets, in order: the first that starts to speak answers",
         "    1. a: skipped: the environment variable NOBODY_SET_THIS is not set",
         "       openai/gpt-4o, read directly: the OpenAI wire",
+        f"       {accepts('openai/gpt-4o')}",
         "    2. one of these, by their weights:",
         "       - b (weight 3): asked first",
-        "         anthropic/claude-sonnet-4-5, read directly: the Anthropic wire; reads 200000 tokens",
+        "         anthropic/claude-sonnet-4-5, read directly: the Anthropic wire",
+        f"         {accepts('anthropic/claude-sonnet-4-5', 200_000)}",
         "       - c (weight 1): asked first",
         "         gemini/gemini-2.5-pro, via LiteLLM: nothing reads the wire of gemini/ directly",
+        f"         {accepts('gemini/gemini-2.5-pro')}",
         "    3. d: asked where b and c are silent or failed",
         "       openai/gpt-4o, via LiteLLM: `via: litellm`",
+        f"       {accepts('openai/gpt-4o')}",
         "    4. e: asked where b and c and d are silent or failed",
         "       script/demo, a script, offline",
     ]

@@ -12,7 +12,7 @@ from router.config.declaration import Target
 from router.config.values import Name
 from router.description import Description, describe, listing, pools, shown, table, tool_sets
 from router.generation import Compiled, build
-from router.targets import lane_of
+from router.targets import facts_of, lane_of
 
 APART = frozenset({"pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
 """Keys of a route that are shown in words of their own; every other that is set has a line."""
@@ -30,6 +30,8 @@ class Seen:
     lanes: Mapping[str, tuple[str, str]]
     tools: Mapping[str, Sequence[str]]
     fares: Mapping[str, JsonObject]
+    facts: Mapping[str, Sequence[str]]
+    """Target → what its model accepts, in words."""
 
 
 def loaded(routes: Path) -> Seen:
@@ -37,8 +39,10 @@ def loaded(routes: Path) -> Seen:
     generation = build(load(routes))
     lanes = {str(name): lane_of(target) for name, target in generation.declaration.routes.targets.items()}
     tools = {name: _tools(route) for name, route in generation.routes.items()}
+    declared = generation.declaration.routes.targets
+    facts = {str(name): facts_of(target).sentences for name, target in declared.items() if target.model is not None}
     asyncio.run(generation.close())
-    return Seen(generation.digest, describe(generation.declaration), generation.skipped, lanes, tools, {})
+    return Seen(generation.digest, describe(generation.declaration), generation.skipped, lanes, tools, {}, facts)
 
 
 def served(server: Running) -> Seen:
@@ -48,7 +52,8 @@ def served(server: Running) -> Seen:
     skipped = {name: str(why) for name, why in live.skipped.items()}
     lanes = {name: _lane(target) for name, target in description.targets.items()}
     tools = {name: tool_sets(route) for name, route in description.routes.items()}
-    return Seen(live.digest, description, skipped, lanes, tools, server.targets())
+    facts = {name: _facts(target) for name, target in description.targets.items()}
+    return Seen(live.digest, description, skipped, lanes, tools, server.targets(), facts)
 
 
 def _tools(route: Compiled) -> list[str]:
@@ -64,6 +69,18 @@ def _lane(target: JsonObject) -> tuple[str, str]:
     if "$" in model.partition("/")[0]:
         return "", f"its provider is in {model}"
     return lane_of(Target(model=Name(model), via="litellm" if target.get("via") else None))
+
+
+def _facts(target: JsonObject) -> Sequence[str]:
+    """What the model of a described target accepts, by the table: what a variable holds is not known here."""
+    model, base = target.get("model"), target.get("base_model")
+    if not isinstance(model, str) or "$" in model or "/" not in model:
+        return ()
+    window = target.get("context_window")
+    known = Target(
+        model=Name(model), base_model=base if isinstance(base, str) else None, context_window=window if isinstance(window, int) else None
+    )
+    return facts_of(known).sentences
 
 
 def record(name: str, seen: Seen) -> dict[str, Json]:
@@ -112,7 +129,8 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
                 "lane": lane,
                 "why_lane": why_lane,
                 "context_window": target.get("context_window"),
-                **{key: fares.get(key) for key in ("state", "breaker", "retry_in", "busy", "first_token_p50") if fares},
+                "facts": list(seen.facts.get(name, ())),
+                **{key: fares.get(key) for key in ("state", "breaker", "retry_in", "busy", "first_token_p50", "learned") if fares},
             }
         before += asked
 

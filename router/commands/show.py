@@ -73,6 +73,7 @@ def _page(record: JsonObject) -> Iterator[str]:
             yield f"    {target['place']}. one of these, {sharing}:"
         bullet = "       -" if len(pool) > 1 else f"    {target['place']}."
         yield from (f"{bullet} {_use(target)}", f"{' ' * len(bullet)} {_nature(target)}")
+        yield from (f"{' ' * len(bullet)} {line}" for line in _facts(target))
 
 
 def _step(step: JsonObject) -> str:
@@ -89,11 +90,17 @@ def _use(target: JsonObject) -> str:
     return f"{target['target']}{weight}: {'' if target['asked'] else 'skipped: '}{target['why']}"
 
 
+def _facts(target: JsonObject) -> Iterator[str]:
+    """What a target's model accepts, and what it taught by refusing."""
+    if facts := listing(target.get("facts")):
+        yield "; ".join(str(one) for one in facts)
+    if learned := listing(target.get("learned")):
+        yield f"learned from refusals: {', '.join(str(one) for one in learned)}"
+
+
 def _nature(target: JsonObject) -> str:
     """What a target is, and how it fares."""
     said = f"{target['model']}, {target['why_lane']}"
-    if target["context_window"] is not None:
-        said += f"; reads {worded(target['context_window'])} tokens"
     if "busy" in target:
         said += f"; {worded(target['busy'])} in flight"
         if isinstance(start := target["first_token_p50"], int | float):

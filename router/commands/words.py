@@ -1,9 +1,15 @@
 """What several commands say in the same words."""
 
+from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
+from typing import Any, cast
 
+from router.chat import JsonObject, Params
 from router.config.declaration import Auth, Server
+from router.description import describe, listing, table
 from router.generation import Generation
+from router.targets import fit
 
 
 def counted(generation: Generation) -> str:
@@ -35,3 +41,36 @@ def unpriced(generation: Generation) -> dict[str, str]:
         if target.lane != "script" and target.facts.price is None
     ]
     return dict.fromkeys((target.name for target in asked), "nobody knows what it costs, so no limit on money holds it: give it a `price`")
+
+
+def omissions(generation: Generation) -> dict[str, list[str]]:
+    """Target → what its model will not be sent of what the configuration sets: `claude-sonnet-5 takes no temperature; the title
+    pipeline's is left out`.
+    """
+    found: dict[str, list[str]] = {}
+    pipelines = describe(generation.declaration).pipelines
+    for name, route in generation.routes.items():
+        pipeline = str(route.declared.pipeline)
+        for target in (one for one in route.targets if one.lane != "script"):
+            own = generation.declaration.routes.targets[target.name].params  # type: ignore[index]
+            wholes = [("its own", own), *((f"the {pipeline} pipeline's", params) for params in _params(pipelines[pipeline]))]
+            model = target.model.partition("/")[2]
+            lines = [
+                f"{model} takes no {one}; {whose} is left out" for whose, params in wholes for one in fit(target.facts, params).omitted
+            ]
+            if route.toolbox and not target.facts.tools:
+                lines.append(f"{model} takes no tools; questions to {name} pass it over")
+            known = found.setdefault(target.name, [])
+            known += [line for line in lines if line not in known]
+    return {target: lines for target, lines in found.items() if lines}
+
+
+def _params(pipeline: JsonObject) -> Iterator[Params]:
+    """The sampling parameters that a pipeline sets."""
+    known = {field.name for field in fields(Params)}
+    for step in map(table, listing(pipeline.get("steps"))):
+        if step.get("step") == "params":
+            given = {name: value for name, value in table(step.get("options")).items() if name in known and value is not None}
+            if isinstance(stop := given.get("stop"), list):
+                given["stop"] = tuple(str(one) for one in stop)
+            yield Params(**cast("dict[str, Any]", given))

@@ -206,6 +206,7 @@ class Chat:
                     route = generation.route(wanted.ask.model)
                     entry.stream = wanted.stream
                     entry.asked = wanted.ask.size
+                    entry.requested = wanted.ask.model
                     server = generation.server
                     heading = Heading(
                         request_id=entry.request_id,

@@ -17,6 +17,7 @@ EXPOSED = (
     "x-request-id",
     "x-router-generation",
     "x-router-target",
+    "x-router-model",
     "x-router-attempts",
     "x-router-cache",
     "age",

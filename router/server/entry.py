@@ -80,6 +80,8 @@ class Entry:
     """Characters that the model reads: of the question, and what its own calls before said."""
     said: int = 0
     """Characters of this model call, of which nobody has told what it took."""
+    requested: str = ""
+    """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
     """Parameters of the question that the target which answers was not sent."""
     untold: Usage = field(default_factory=Usage)

@@ -73,6 +73,8 @@ class Reply:
         ]
         if self.entry.target:
             headers.append((b"x-router-target", self.entry.target.encode()))
+        if self.entry.requested:
+            headers.append((b"x-router-model", self.entry.requested.encode()))
         headers += self.limits
         if tries := self.entry.tries:
             headers.append((b"x-router-attempts", header(tries)))

@@ -17,6 +17,8 @@ class TargetReport(TypedDict):
     retry_in: float | None
     busy: int
     first_token_p50: float | None
+    learned: list[str]
+    """Parameters that its model refused, and is not sent any more."""
     routes: list[str]
 
 
@@ -98,6 +100,7 @@ def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Kept) -
         "retry_in": round(worst.wait(), 3) if worst.state == "open" else None,
         "busy": load.busy,
         "first_token_p50": None if usual is None else round(usual, 4),
+        "learned": [*kept.learned[name][1].sentences] if name in kept.learned else [],
         "routes": routes,
     }
 
@@ -115,5 +118,6 @@ def merged(reports: list[Report]) -> list[TargetReport]:
             **(one if worse else known),
             "busy": known["busy"] + one["busy"],
             "first_token_p50": max(starts, default=None),
+            "learned": sorted({*known["learned"], *one["learned"]}),
         }
     return list(found.values())

@@ -14,11 +14,12 @@ from router.targets import anthropic, files, litellm, openai, script
 from router.targets.connections import Connections
 from router.targets.conversation import user_ends
 from router.targets.facts import Facts, facts_of
+from router.targets.fit import fit
 from router.targets.learned import Learned
 from router.targets.providers import rules_of
 from router.targets.verdict import verdict as refusal
 
-__all__ = ["Connections", "Facts", "Learned", "Target", "close_lanes", "facts_of", "lane_of", "open_target", "refusal"]
+__all__ = ["Connections", "Facts", "Learned", "Target", "close_lanes", "facts_of", "fit", "lane_of", "open_target", "refusal"]
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})

@@ -74,6 +74,37 @@ class Facts:
     max_output: int | None = None
     price: Price | None = None
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The facts that differ from a model which takes everything, for pages and the command line."""
+        refused = sorted(self.refuses) or ["nothing"]
+        if self == Facts(limit=self.limit, stream_options=self.stream_options):
+            return ("not in the table, nor is its family: it is sent everything, and what it refuses is learned",)
+        while_thinking = sorted(self.refuses_thinking - self.refuses)
+        said = [f"refuses {', '.join(refused)}" + (f"; while it thinks also {', '.join(while_thinking)}" if while_thinking else "")]
+        how = {
+            "none": "does not think",
+            "effort": "thinks by effort",
+            "budget": "thinks with a budget of tokens",
+            "adaptive": "thinks adaptively",
+        }
+        said.append(how[self.thinking] + (f": {', '.join(self.efforts)}" if self.efforts else ""))
+        said.append(
+            {"max_tokens": "max_tokens", "max_completion_tokens": "max_completion_tokens", "none": "no"}[self.limit] + " limits its answers"
+        )
+        wires = {
+            "always": "is asked through the Responses API",
+            "tools_while_thinking": "takes tools while it thinks through the Responses API alone",
+        }
+        said += [wires[self.responses]] if self.responses in wires else []
+        said += ["takes no tools"] if not self.tools else [] if self.forced_tools else ["cannot be made to call a tool"]
+        reads = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag]
+        said += [f"reads {' and '.join(reads)}"] if reads else []
+        said += [f"reads {self.window:,} tokens"] if self.window else []
+        said += [f"writes at most {self.max_output:,}"] if self.max_output else []
+        said += [f"costs ${self.price.input:g} in and ${self.price.output:g} out for a million tokens"] if self.price else []
+        return tuple(said)
+
 
 Rule = Callable[[Facts, Family, Entry, TargetConfig], Facts]
 """What the models of one provider share that the table does not say."""

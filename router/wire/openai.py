@@ -5,7 +5,8 @@
     data: {…,"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}
     data: [DONE]
 
-A client of this dialect runs every tool call it is shown. So tools that ran here are not shown; a call that nobody ran is
+`model` is the configured model of the target that spoke first, the same in every chunk; the id that was asked for is in the header
+`x-router-model`. A client of this dialect runs every tool call it is shown. So tools that ran here are not shown; a call that nobody ran is
 the client's, which is known at the end: no result came for it. Thoughts are `reasoning_content`, as many servers write it.
 """
 
@@ -38,16 +39,21 @@ class _Chunks:
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
-        common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": heading.model}
-        self._head = f'data: {compact(common)[:-1]},"choices":['
         self._usage = ',"usage":null' if heading.wants_usage else ""
-        self._before = f'{self._head}{{"index":0,"delta":'
         self._after = f',"logprobs":null,"finish_reason":null}}]{self._usage}}}\n\n'
+        self._end = f"}}{self._after}"
+        self._begun = self._named = False
+        self._name(heading.model)
+        self._calls: dict[str, ToolCall] = {}
+
+    def _name(self, model: str) -> None:
+        """The model that every chunk names: the one that spoke first."""
+        heading = self._heading
+        common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": model}
+        self._head = f'data: {compact(common)[:-1]},"choices":['
+        self._before = f'{self._head}{{"index":0,"delta":'
         self._content = f'{self._before}{{"content":'
         self._thought = f'{self._before}{{"reasoning_content":'
-        self._end = f"}}{self._after}"
-        self._begun = False
-        self._calls: dict[str, ToolCall] = {}
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -66,7 +72,12 @@ class _Chunks:
             case ToolResult(call_id):
                 self._calls.pop(call_id, None)
                 return b""
-            case Start() | ReasoningState():
+            case Start(model=model):
+                if not self._named:
+                    self._named = True
+                    self._name(model)
+                return b""
+            case ReasoningState():
                 return b""
             case Finish(reason, usage):
                 return self._finish(reason, usage)
@@ -125,7 +136,7 @@ def whole(answer: Answered) -> bytes:
         "id": _id(head),
         "object": "chat.completion",
         "created": head.created,
-        "model": head.model,
+        "model": next((event.model for event in answer.events if isinstance(event, Start)), head.model),
         "choices": [choice],
         "usage": counted(end.usage if isinstance(end, Finish) else None),
     }

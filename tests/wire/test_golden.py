@@ -15,7 +15,7 @@ from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import HEADING
 
 GOLDEN = ROOT / "tests/golden/streams"
-START = Start("a", "m")
+START = Start("a", HEADING.model)
 
 
 def said(*words: str) -> list[Event]:
@@ -31,7 +31,7 @@ def weather(call_id: str, place: str) -> tuple[ToolCall, ToolResult]:
 
 def rounds(first: list[Event], used: Usage, second: list[Event], last: Usage) -> list[Event]:
     """Two model calls: what each says and uses."""
-    return [START, *first, Start("a", "m", (), used), *second, Finish("stop", used + last)]
+    return [START, *first, Start("a", HEADING.model, (), used), *second, Finish("stop", used + last)]
 
 
 BEIJING, SHANGHAI = weather("call_a", "Beijing"), weather("call_b", "Shanghai")

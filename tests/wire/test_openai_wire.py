@@ -11,7 +11,7 @@ from tests.wire.readers import HEADING
 
 CALL = ToolCall("call_a", "get_weather", {"location": "Beijing"})
 RESULT = ToolResult("call_a", "get_weather", "25°C")
-COMMON = '{"id":"chatcmpl-msg-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model","choices":['
+COMMON = '{"id":"chatcmpl-msg-1","object":"chat.completion.chunk","created":1700000000,"model":"openai/gpt-4o","choices":['
 
 
 def chunk(delta: str, reason: str = "null") -> str:
@@ -23,11 +23,11 @@ ROLE = chunk('{"role":"assistant","content":""}')
 ASKS = chunk('{"role":"assistant","content":null}')
 GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
     "text": (
-        [Start("a", "m"), Text("Hel"), Text('l"o'), Finish("stop", Usage(11, 3))],
+        [Start("a", "openai/gpt-4o"), Text("Hel"), Text('l"o'), Finish("stop", Usage(11, 3))],
         [ROLE, chunk('{"content":"Hel"}'), chunk('{"content":"l\\"o"}'), chunk("{}", '"stop"'), "[DONE]"],
     ),
     "thoughts": (
-        [Start("a", "m"), Thought("H"), Thought("m"), Text("Hi"), Finish("stop")],
+        [Start("a", "openai/gpt-4o"), Thought("H"), Thought("m"), Text("Hi"), Finish("stop")],
         [
             chunk('{"role":"assistant","content":null,"reasoning_content":"H"}'),
             chunk('{"reasoning_content":"m"}'),
@@ -36,17 +36,32 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
             "[DONE]",
         ],
     ),
-    "nothing said": ([Start("a", "m"), Finish("content-filter")], [ROLE, chunk("{}", '"content_filter"'), "[DONE]"]),
+    "nothing said": ([Start("a", "openai/gpt-4o"), Finish("content-filter")], [ROLE, chunk("{}", '"content_filter"'), "[DONE]"]),
     "a tool that ran here is not shown": (
-        [Start("a", "m"), ToolInput("call_a", "get_weather", "{"), CALL, RESULT, Start("a", "m"), Text("25°C"), Finish("stop")],
+        [
+            Start("a", "openai/gpt-4o"),
+            ToolInput("call_a", "get_weather", "{"),
+            CALL,
+            RESULT,
+            Start("a", "openai/gpt-4o"),
+            Text("25°C"),
+            Finish("stop"),
+        ],
         [ASKS, chunk('{"content":"25°C"}'), chunk("{}", '"stop"'), "[DONE]"],
     ),
     "stopped at max_steps: cut off by a limit, and nothing is left to the client": (
-        [Start("a", "m"), CALL, RESULT, Finish("tool-calls")],
+        [Start("a", "openai/gpt-4o"), CALL, RESULT, Finish("tool-calls")],
         [ASKS, chunk("{}", '"length"'), "[DONE]"],
     ),
     "calls that nobody ran are the client's, whatever the reason says": (
-        [Start("a", "m"), CALL, ToolCall("b", "t", {}), ToolCall("c", "t", {}, malformed='{"a'), ToolResult("b", "t", 1), Finish("stop")],
+        [
+            Start("a", "openai/gpt-4o"),
+            CALL,
+            ToolCall("b", "t", {}),
+            ToolCall("c", "t", {}, malformed='{"a'),
+            ToolResult("b", "t", 1),
+            Finish("stop"),
+        ],
         [
             ASKS,
             chunk('{"tool_calls":[{"index":0,"id":"call_a","type":"function","function":{"name":"get_weather","arguments":""}}]}'),
@@ -58,7 +73,7 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
         ],
     ),
     "a failure": (
-        [Start("a", "m"), Text("Half"), Failure("no_answer", "Broken off.")],
+        [Start("a", "openai/gpt-4o"), Text("Half"), Failure("no_answer", "Broken off.")],
         [
             ROLE,
             chunk('{"content":"Half"}'),
@@ -85,7 +100,7 @@ def test_usage_for_those_who_ask() -> None:
         (None, '{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'),
     ):
         encode = openai.encoder(head)
-        body = b"".join(encode(event) for event in (Start("a", "m"), Text("Hi"), Finish("stop", usage))).decode()
+        body = b"".join(encode(event) for event in (Start("a", "openai/gpt-4o"), Text("Hi"), Finish("stop", usage))).decode()
         chunks = [f'{one[:-1]},"usage":null}}' for one in (ROLE, chunk('{"content":"Hi"}'), chunk("{}", '"stop"'))]
         frames = [*chunks, f'{COMMON}],"usage":{last}}}', "[DONE]"]
         assert body == "".join(f"data: {frame}\n\n" for frame in frames)
@@ -94,17 +109,17 @@ def test_usage_for_those_who_ask() -> None:
 def test_a_whole_answer() -> None:
     """`stream: false`: one completion; `content` is null only beside calls; usage always, zeros where no provider counted."""
     none = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "chat-model", "usage": none}
+    common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "openai/gpt-4o", "usage": none}
 
     def made(*events: Event) -> object:
-        return json.loads(openai.whole(answered(HEADING, [Start("a", "m"), *events])))
+        return json.loads(openai.whole(answered(HEADING, [Start("a", "openai/gpt-4o"), *events])))
 
     message: dict[str, object] = {"role": "assistant", "content": "", "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     assert made(Finish("unknown")) == {**common, "choices": [choice]}
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     spoken = {**message, "content": "25°C", "reasoning_content": "Hm"}
-    answer = made(Thought("Hm"), CALL, RESULT, Start("a", "m"), Text("25°C"), Finish("length", Usage(1, 2)))
+    answer = made(Thought("Hm"), CALL, RESULT, Start("a", "openai/gpt-4o"), Text("25°C"), Finish("length", Usage(1, 2)))
     assert answer == {**common, "choices": [{**choice, "message": spoken, "finish_reason": "length"}], "usage": usage}
     call = {"id": "call_a", "type": "function", "function": {"name": "get_weather", "arguments": '{"location":"Beijing"}'}}
     asked = {**message, "content": None, "tool_calls": [call]}
