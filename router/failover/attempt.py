@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from router.chat import Ask
-from router.errors import LET_GO, Attempt, TargetDenied, TargetDown, TargetError, TargetSilent
+from router.errors import LET_GO, Attempt, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Finish, Start
 from router.failover.breaker import Admission, Breaker
 from router.failover.candidate import Candidate
@@ -81,6 +81,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             if event is None or start is None or _is_empty(event, ask):
                 raise TargetDown(candidate.name, "empty")
             breaker.began(admission)
+            standing.refusals.answers(began)
             standing.load.started(took)
             standing.pace.started(took)
             opened = Opened(candidate, admission, start, event, events, began, took)
@@ -88,6 +89,8 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     except TargetError as error:
         ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
         _told(breaker, admission, error, ask.caller)
+        if isinstance(error, TargetRefused):
+            standing.refusals.refused(began, error)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more.
