@@ -15,7 +15,7 @@ exit codes:
 import argparse
 import json
 
-from router.commands.words import counted, expired, unpriced
+from router.commands.words import counted, expired, stand_ins, unpriced
 from router.config import load
 from router.drill import drilled
 from router.errors import ConfigError
@@ -42,6 +42,7 @@ def run(given: argparse.Namespace) -> int:
             "complaints": [],
             "skipped": dict(generation.skipped),
             "unpriced": unpriced(generation),
+            "stand_ins": stand_ins(generation),
             "routes": len(generation.routes),
             "generation": generation.digest,
         }
@@ -51,6 +52,8 @@ def run(given: argparse.Namespace) -> int:
         print(f"skipped: target {name}: {why}")
     for name, why in unpriced(generation).items():
         print(f"unpriced: target {name}: {why}")
+    for name, why in stand_ins(generation).items():
+        print(f"warning: route {name}: {why}")
     for line in expired(generation.server):
         print(line)
     print(f"{given.routes}: all is well. {counted(generation)}, generation {generation.digest}.")

@@ -112,7 +112,7 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
                 "lane": lane,
                 "why_lane": why_lane,
                 "context_window": target.get("context_window"),
-                **{key: fares.get(key) for key in ("state", "breaker", "retry_in", "busy", "first_token_p50") if fares},
+                **{key: fares.get(key) for key in ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50") if fares},
             }
         before += asked
 

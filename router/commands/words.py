@@ -1,7 +1,9 @@
 """What several commands say in the same words."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from router.config import production
 from router.config.declaration import Auth, Server
 from router.generation import Generation
 
@@ -35,3 +37,21 @@ def unpriced(generation: Generation) -> dict[str, str]:
         if target.lane != "script" and target.facts.price is None
     ]
     return dict.fromkeys((target.name for target in asked), "nobody knows what it costs, so no limit on money holds it: give it a `price`")
+
+
+def stand_ins(generation: Generation) -> dict[str, str]:
+    """Route → what is wrong with its scripts in production: where no model answers, users read their lines. Empty elsewhere."""
+    if not production():
+        return {}
+    return {
+        name: f"where {_either(models)} does not answer, users get the lines of the script {_either(route.stand_ins)}: "
+        "take it out of the route's targets, and they get an error"
+        for name, route in generation.routes.items()
+        if (models := dict.fromkeys(model for post in route.stand_ins.values() for model in post.models))
+    }
+
+
+def _either(names: Iterable[str]) -> str:
+    """One of these."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

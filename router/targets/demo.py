@@ -32,9 +32,9 @@ TOOLS = {
 """Tool that the demo calls → what a question asks for that wants it."""
 
 WORDS = {
-    "status_401": "did not accept its key",
+    "status_401": "refused the key",
     "status_402": "wants to be paid",
-    "status_403": "did not permit it",
+    "status_403": "does not permit it",
     "status_404": "is not known at its address",
     "status_429": "is over its rate limit",
     "tls": "has a certificate that is not trusted",
@@ -131,8 +131,11 @@ def _why_no_model(ask: Ask, post: Post) -> list[str]:
     failed = [f"{_code(name)} {WORDS.get(outcomes[name], 'could not answer')}" for name in post.models if outcomes.get(name)]
     skipped = [_code(name) for name in post.models if name in post.skipped]
     facts: list[str] = []
+    unasked = [_code(name) for name in post.models if name not in outcomes and name not in post.skipped]
     if failed:
         facts.append(f"{'; '.join(failed[:NAMED])}.")
+    if unasked:
+        facts.append(f"{_listed(unasked)} {'was' if len(unasked) == 1 else 'were'} not asked this time.")
     if skipped:
         facts.append(f"A key or an address is not set for {_listed(skipped)}: `router check` says which variable that is.")
         facts.append("Set it and restart, and the same route asks a real model.")
