@@ -25,9 +25,9 @@ NAMED = 8
 """Tools or models that are named; of more only the number is said."""
 
 TOOLS = {
-    "get_weather": "for the **weather** in a city",
-    "get_time": "for the **time** somewhere",
-    "calculate": "for a **sum** such as 12 * 7",
+    "get_weather": "the **weather** in a city",
+    "get_time": "the **time** somewhere",
+    "calculate": "a **sum** such as 12 * 7",
 }
 """Tool that the demo calls → what a question asks for that wants it."""
 
@@ -118,7 +118,7 @@ def _tools(ask: Ask) -> str:
     own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
     if not granted:
         return "This route grants no tools."
-    asked = f"Ask {_listed((TOOLS[name] for name in own), 'or')}, and a real tool runs." if own else ""
+    asked = f"Ask for {_listed((TOOLS[name] for name in own), 'or')}, and a real tool runs." if own else ""
     rest = f"A model could {'also ' if own else ''}call {_listed(map(_code, others))}." if others else ""
     return " ".join(filter(None, (asked, rest)))
 
