@@ -143,6 +143,7 @@ def test_what_is_about_one_question_says_nothing_of_the_target(refusal: TargetRe
     for _ in range(2 * RUN):
         watched.refusals.refused(watched.time, refusal)
         watched.bad("file_address")
+        watched.bad("no_tools")
         watched.time += LASTING
     assert not watched.turns
     watched.denied()
