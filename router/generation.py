@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from router.cache import LocalStore, Shared
 from router.callers import ANYBODY, Callers, Jwks, callers
@@ -30,13 +30,15 @@ from router.config.tool_sets import IsolatedSet
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import NOBODY, Candidate, Clock, Hint, Load, Policy, Pool, Standing, Switches, failover, standing
+from router.failover import NOBODY, Candidate, Clock, Hint, Listener, Load, Policy, Pool, Refusals, Standing, Switches, failover, standing
 from router.quotas import Local, Quota, RedisCounts, Store
 from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS, Memory
-from router.targets import Connections, Learned, Target, open_target
+from router.targets import Connections, Learned, Post, Target, open_target
 from router.toolbox import Grant, IsolatedTool, McpServer, Source, Tool, Toolbox, ToolProcesses, ToolSet, load
+
+T = TypeVar("T")
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
 """Keys of `server` → the package that they need, which comes with the extra of the same name."""
@@ -57,6 +59,8 @@ class Compiled:
     quota: Quota | None
     steps: tuple[str, ...]
     """The words of its pipeline, outermost first."""
+    stand_ins: Mapping[str, Post]
+    """Its scripts that are asked only after a model, also one that is skipped: an answer of theirs is one that no model gave."""
 
 
 @dataclass(slots=True)
@@ -73,6 +77,9 @@ class Kept:
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
     learned: dict[str, tuple[Declared, Learned]] = field(default_factory=dict[str, tuple[Declared, Learned]])
     """What each target taught by refusing, with the declaration that it was asked under."""
+    refusals: dict[str, tuple[Declared, Refusals]] = field(default_factory=dict[str, tuple[Declared, Refusals]])
+    turned: list[Listener] = field(default_factory=list[Listener])
+    """Who is shown each time that a target begins to refuse every question, or answers again."""
     switches: Switches = field(default_factory=Switches)
     jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
@@ -217,7 +224,7 @@ class _Builder:
         self._declaration = declaration
         self._ground = ground
         self._before = before
-        self.kept = Kept(before.connections, before.local, switches=before.switches, departed=before.departed)
+        self.kept = Kept(before.connections, before.local, switches=before.switches, departed=before.departed, turned=before.turned)
         self._complaints: Complaints = declaration.complaints
         self.kept.redis = self._redis()
         if self.kept.redis is not None:
@@ -269,7 +276,9 @@ class _Builder:
         pipeline = self._pipelines.get(route.pipeline)
         if not targets or pipeline is None:
             return None
-        candidates = {target.name: self._candidate(target, route) for target in targets}
+        posts = self._posts(route)
+        placed = [target if target.at is None else replace(target, answer=target.at(posts[target.name])) for target in targets]
+        candidates = {target.name: self._candidate(target, route) for target in placed}
         pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
         answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
         inner: list[Step] = [FROM_ROUTE["recall"](memory=self.kept.memory)]
@@ -287,7 +296,21 @@ class _Builder:
         words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
         models = {target.name: target.model for target in targets}
         quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
-        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words)
+        stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
+        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins)
+
+    def _posts(self, route: Route) -> dict[str, Post]:
+        """Where each target of a route stands: after which models, and which of those are skipped."""
+        posts: dict[str, Post] = {}
+        before: list[str] = []
+        skipped = frozenset(map(str, self._declaration.skipped))
+        for pool in route.pools:
+            names = [named(one) for one in pool]
+            for name in names:
+                posts.setdefault(str(name), Post(tuple(before), skipped.intersection(before)))
+            declared = self._declaration.routes.targets
+            before += [str(name) for name in names if (one := declared.get(name)) is not None and one.script is None]  # type: ignore[call-overload]
+        return posts
 
     def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
         store = self._before.stores.get(name)
@@ -333,29 +356,28 @@ class _Builder:
             known, fared = self._before.standings.get(key, (None, None))
             hint: Hint = NOBODY if self.kept.hints is None or declared.script else self.kept.hints.of(_called(declared))
             if fared is None or known != declared or fared.breaker.hint is not hint:
-                fared = standing(route.breaker, route.retry, self._load(target.name, declared), self._ground.clock, hint)
+                name, clock = target.name, self._ground.clock
+                load = self._of_target(name, declared, lambda kept: kept.loads) or Load(clock)
+                refusals = self._of_target(name, declared, lambda kept: kept.refusals) or Refusals(name, clock, self.kept.turned)
+                fared = standing(route.breaker, route.retry, load, clock, hint, refusals=refusals)
             self.kept.standings[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
+            self.kept.refusals[target.name] = (declared, fared.refusals)
         return Candidate(
             target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], self.kept.switches, target.ready
         )
 
-    def _load(self, name: str, declared: Declared) -> Load:
-        """The load of a target, whoever asks it: as it is known here, or was before."""
+    def _of_target(self, name: str, declared: Declared, table: Callable[[Kept], Mapping[str, tuple[Declared, T]]]) -> T | None:
+        """What is known of a target, whoever asks it: here, or before, where it was declared in the same way."""
         for kept in (self.kept, self._before):
-            known, load = kept.loads.get(name, (None, None))
-            if load is not None and known == declared:
-                return load
-        return Load(self._ground.clock)
+            known, found = table(kept).get(name, (None, None))
+            if found is not None and known == declared:
+                return found
+        return None
 
     def _learned(self, name: str, declared: Declared) -> Learned:
         """What a target taught by refusing, while it is declared in the same way."""
-        for kept in (self.kept, self._before):
-            known, learned = kept.learned.get(name, (None, None))
-            if learned is not None and known == declared:
-                break
-        else:
-            learned = Learned()
+        learned = self._of_target(name, declared, lambda kept: kept.learned) or Learned()
         self.kept.learned[name] = (declared, learned)
         return learned
 

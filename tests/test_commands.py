@@ -61,6 +61,21 @@ dark: {model: openai/ours, api_key: sk-x}
     assert "unpriced" not in router("check", cwd=workspace.root).stdout
 
 
+def test_check_warns_of_scripts_behind_models_in_production(workspace: Workspace) -> None:
+    """Each route that has one, with the models before it, skipped ones too; not a script that stands first, nor outside production."""
+    models = "a: {model: openai/gpt-4o, api_key: sk-x}\nb: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
+    more = "  second: {pipeline: chat, targets: [a]}\n  third: {pipeline: chat, targets: [c, a]}\n  fourth: {pipeline: chat, targets: [[a, c]]}\n"
+    workspace.write("routes.yaml", routes(models + "c: {script: demo}", "targets: [a, b, c]", more))
+    done = router("check", cwd=workspace.root, ROUTER_ENV="production")
+    assert done.returncode == 0
+    warned = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    what = "where a or b does not answer, users get the lines of the script c"
+    assert warned == [f"warning: route chat-model: {what}: take it out of the route's targets, and they get an error"]
+    found = json.loads(router("check", "--json", cwd=workspace.root, ROUTER_ENV="production").stdout)
+    assert (found["complaints"], list(found["stand_ins"])) == ([], ["chat-model"])
+    assert "warning" not in router("check", cwd=workspace.root, ROUTER_ENV="staging").stdout
+
+
 def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
     """Each with its place, its line and a caret."""
     workspace.write("routes.yaml", routes("a: {scrpt: demo}", "targets: [aa]\n    max_stps: 3"))

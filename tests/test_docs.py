@@ -238,6 +238,14 @@ async def test_the_curls_of_the_readme_are_answered() -> None:
             assert said.json["content"] if "json" in said.headers["content-type"] else said.text
 
 
+async def test_the_answer_of_the_readme_is_the_demos() -> None:
+    """What the shipped configuration answers to the first curl while no variable is set, but for its id."""
+    asked = json.loads(re.findall(r"-d '(.*?)'", page("README.md"), re.DOTALL)[0])
+    answer = next(json.loads(block.text) for block in shown("json") if block.page == "README.md" and "offline demo" in block.text)
+    async with serving(Workspace(ROOT).build()) as client:
+        assert (await client.post(**asked)).json | {"id": ""} == answer | {"id": ""}
+
+
 def _commands() -> Iterator[str]:
     for block in shown("sh"):
         yield from (line for line in block.text.splitlines() if line.startswith("router "))

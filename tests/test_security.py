@@ -196,6 +196,7 @@ OURS = {
     "x-request-id",
     "x-router-generation",
     "x-router-target",
+    "x-router-model",
     "x-router-attempts",
     "cache-control",
     "x-content-type-options",

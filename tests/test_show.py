@@ -142,6 +142,8 @@ CONTRACT: dict[str, Any] = {
     "state": "auto",
     "breaker": "half_open",
     "retry_in": None,
+    "refusing": None,
+    "answered": None,
     "busy": 7,
     "first_token_p50": 0.4231,
     "routes": ["chat-model"],
@@ -160,6 +162,13 @@ CONTRACT: dict[str, Any] = {
         ({"breaker": "open"}, "skipped: its breaker is open", "7 in flight"),
         ({"state": "open", "first_token_p50": None}, "skipped: an operator has opened its breaker", "7 in flight"),
         ({"breaker": "closed", "first_token_p50": None}, "asked first", "7 in flight"),
+        (
+            {"breaker": "open", "refusing": {"reason": "tls", "since": 86_400.0, "as_of": 86_400.0}},
+            "skipped: its breaker is open",
+            "refuses every question since 1970-01-02 00:00:00 UTC: tls; 7 in flight",
+        ),
+        ({"breaker": "closed", "refusing": {"reason": "tls", "since": 1e300}}, "asked first", "refuses every question since "),
+        ({"breaker": "closed", "refusing": {"reason": "tls", "since": "noon"}}, "asked first", "refuses every question since noon: tls"),
     ],
 )
 def test_how_a_target_fares_is_put_in_words(

@@ -15,7 +15,7 @@ exit codes:
 import argparse
 import json
 
-from router.commands.words import counted, expired, omissions, unpriced
+from router.commands.words import counted, expired, omissions, stand_ins, unpriced
 from router.config import load
 from router.drill import drilled
 from router.errors import ConfigError
@@ -43,6 +43,7 @@ def run(given: argparse.Namespace) -> int:
             "skipped": dict(generation.skipped),
             "unpriced": unpriced(generation),
             "omitted": omissions(generation),
+            "stand_ins": stand_ins(generation),
             "routes": len(generation.routes),
             "generation": generation.digest,
         }
@@ -55,6 +56,8 @@ def run(given: argparse.Namespace) -> int:
     for name, lines in omissions(generation).items():
         for line in lines:
             print(f"{name}: {line}")
+    for name, why in stand_ins(generation).items():
+        print(f"warning: route {name}: {why}")
     for line in expired(generation.server):
         print(line)
     print(f"{given.routes}: all is well. {counted(generation)}, generation {generation.digest}.")

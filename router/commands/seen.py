@@ -108,6 +108,10 @@ def _steps(route: JsonObject, tools: Sequence[str], description: Description) ->
         yield {"step": "tools", "options": {"tools": list(tools), "max_steps": route.get("max_steps")}}
 
 
+FARES = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", "learned")
+"""What is shown of how a target fares, by the words of the admin pages."""
+
+
 def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
     """Each target, with what would become of it if a question came now."""
     before: list[str] = []
@@ -130,7 +134,7 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
                 "why_lane": why_lane,
                 "context_window": target.get("context_window"),
                 "facts": list(seen.facts.get(name, ())),
-                **{key: fares.get(key) for key in ("state", "breaker", "retry_in", "busy", "first_token_p50", "learned") if fares},
+                **{key: fares.get(key) for key in FARES if fares},
             }
         before += asked
 

@@ -17,6 +17,8 @@ exit codes:
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import cast
 
 from router.chat import Json, JsonObject
@@ -101,11 +103,20 @@ def _facts(target: JsonObject) -> Iterator[str]:
 def _nature(target: JsonObject) -> str:
     """What a target is, and how it fares."""
     said = f"{target['model']}, {target['why_lane']}"
+    if refusing := table(target.get("refusing")):
+        said += f"; refuses every question since {_moment(refusing.get('since'))}: {refusing.get('reason')}"
     if "busy" in target:
         said += f"; {worded(target['busy'])} in flight"
         if isinstance(start := target["first_token_p50"], int | float):
             said += f", half of its answers start within {start:.2g} s"
     return said
+
+
+def _moment(seconds: Json) -> str:
+    """A time as a server tells it, in seconds since 1970; as it came where it is none."""
+    with suppress(TypeError, ValueError, OverflowError, OSError):
+        return f"{datetime.fromtimestamp(cast('float', seconds), UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return worded(seconds)
 
 
 def _lines(records: Sequence[JsonObject]) -> Iterator[str]:
@@ -119,7 +130,8 @@ def _lines(records: Sequence[JsonObject]) -> Iterator[str]:
 def _line(record: JsonObject) -> tuple[str, ...]:
     pooled: dict[Json, list[str]] = {}
     for target in (table(one) for one in listing(record["targets"])):
-        pooled.setdefault(target["place"], []).append(f"{target['target']}{'' if target['asked'] else ' (skipped)'}")
+        mark = " (refusing)" if target.get("refusing") else "" if target["asked"] else " (skipped)"
+        pooled.setdefault(target["place"], []).append(f"{target['target']}{mark}")
     chain = " → ".join(pool[0] if len(pool) == 1 else f"[{', '.join(pool)}]" for pool in pooled.values())
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))
     granted = [table(table(step).get("options")).get("tools") for step in listing(record["steps"]) if table(step).get("step") == "tools"]

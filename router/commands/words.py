@@ -1,11 +1,12 @@
 """What several commands say in the same words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from router.chat import JsonObject, Params
+from router.config import production
 from router.config.declaration import Auth, Server
 from router.description import describe, listing, table
 from router.generation import Generation
@@ -74,3 +75,21 @@ def _params(pipeline: JsonObject) -> Iterator[Params]:
             if isinstance(stop := given.get("stop"), list):
                 given["stop"] = tuple(str(one) for one in stop)
             yield Params(**cast("dict[str, Any]", given))
+
+
+def stand_ins(generation: Generation) -> dict[str, str]:
+    """Route → what is wrong with its scripts in production: where no model answers, users read their lines. Empty elsewhere."""
+    if not production():
+        return {}
+    return {
+        name: f"where {_either(models)} does not answer, users get the lines of the script {_either(route.stand_ins)}: "
+        "take it out of the route's targets, and they get an error"
+        for name, route in generation.routes.items()
+        if (models := dict.fromkeys(model for post in route.stand_ins.values() for model in post.models))
+    }
+
+
+def _either(names: Iterable[str]) -> str:
+    """One of these."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

@@ -27,6 +27,7 @@ __all__ = [
     "keep_live",
     "load",
     "load_live",
+    "production",
     "read",
     "reloads",
     "routes_from_environment",
@@ -103,7 +104,12 @@ def reloads(server: Server) -> bool:
     """Whether an edit goes live by itself: as the command line says; else as declared; else unless ROUTER_ENV says that this is production."""
     declared = server.reload.when if isinstance(server.reload, Reloading) else server.reload
     when = os.environ.get(RELOAD_VARIABLE) or declared
-    return when == "on" or (when == "auto" and os.environ.get("ROUTER_ENV") != "production")
+    return when == "on" or (when == "auto" and not production())
+
+
+def production() -> bool:
+    """Whether ROUTER_ENV says that this is production."""
+    return os.environ.get("ROUTER_ENV") == "production"
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:

@@ -11,6 +11,7 @@ from router.failover.breaker import NOBODY, Breaker, Clock, Hint
 from router.failover.candidate import Candidate, Pool, Position, Standing, Switches, standing
 from router.failover.chain import Policy, failover
 from router.failover.load import Load
+from router.failover.refusals import Listener, Reason, Refusal, Refusals, Turn
 
 __all__ = [
     "NOBODY",
@@ -18,12 +19,17 @@ __all__ = [
     "Candidate",
     "Clock",
     "Hint",
+    "Listener",
     "Load",
     "Policy",
     "Pool",
     "Position",
+    "Reason",
+    "Refusal",
+    "Refusals",
     "Standing",
     "Switches",
+    "Turn",
     "failover",
     "standing",
 ]

@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from router.chat import Ask
-from router.errors import LET_GO, Attempt, TargetDenied, TargetDown, TargetError, TargetSilent
+from router.errors import LET_GO, Attempt, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Finish, Start
-from router.failover.breaker import Admission, Breaker
-from router.failover.candidate import Candidate
+from router.failover.breaker import Admission
+from router.failover.candidate import Candidate, Standing
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
 
@@ -81,13 +81,14 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             if event is None or start is None or _is_empty(event, ask):
                 raise TargetDown(candidate.name, "empty")
             breaker.began(admission)
+            standing.refusals.answers(began)
             standing.load.started(took)
             standing.pace.started(took)
             opened = Opened(candidate, admission, start, event, events, began, took)
             return opened
     except TargetError as error:
         ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
-        _told(breaker, admission, error, ask.caller)
+        _told(standing, admission, began, error, ask.caller)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more.
@@ -102,8 +103,11 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 await events.aclose()
 
 
-def _told(breaker: Breaker, admission: Admission, error: TargetError, caller: str) -> None:
-    """Tell the breaker what an error says of the target."""
+def _told(standing: Standing, admission: Admission, began: float, error: TargetError, caller: str) -> None:
+    """Report to the breaker, and to the refusals, what an error says of the target."""
+    breaker = standing.breaker
+    if isinstance(error, TargetRefused):
+        standing.refusals.refused(began, error)
     if isinstance(error, TargetDenied):
         if error.certain:
             breaker.denied(admission)

@@ -12,6 +12,7 @@ from router.events import Answer
 from router.failover.allowance import Allowance
 from router.failover.breaker import NOBODY, Breaker, Clock, Hint
 from router.failover.load import Load, Pace
+from router.failover.refusals import Refusals
 
 RESERVE = 10
 """Second tries that a target which answered nobody yet may have in all."""
@@ -28,12 +29,15 @@ async def unknown() -> int | None:
 class Standing:
     """How a target has fared lately, shared by every request that asks it in the same way."""
 
-    def __init__(self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, *, refusals: Refusals, clock: Clock = time.monotonic
+    ) -> None:
         self.clock = clock
         self.breaker = breaker
         self.pace = pace
         self.load = load
         self.retries = retries
+        self.refusals = refusals
 
 
 def standing(
@@ -42,11 +46,14 @@ def standing(
     load: Load | None = None,
     clock: Clock = time.monotonic,
     hint: Hint = NOBODY,
+    *,
+    refusals: Refusals | None = None,
 ) -> Standing:
-    """That of a target nobody has asked yet. `load` may be shared with others: it is the target's, whoever asks."""
+    """That of a target nobody has asked yet. `load` and `refusals` may be shared with others: they are the target's, whoever asks."""
     declared = breaker or BreakerDeclared()
     retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
-    return Standing(Breaker(declared, clock, hint), Pace(declared, clock), load or Load(clock), retries, clock)
+    refusals = refusals or Refusals(clock=clock)
+    return Standing(Breaker(declared, clock, hint), Pace(declared, clock), load or Load(clock), retries, refusals=refusals, clock=clock)
 
 
 Position = Literal["auto", "drain", "open"]

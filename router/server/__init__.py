@@ -10,7 +10,7 @@ from router.server.admin import Admin
 from router.server.chat import Chat
 from router.server.door import Door
 from router.server.edge import Edge
-from router.server.log import line, to_stderr
+from router.server.log import line, to_stderr, turned
 from router.server.metrics import Metrics
 from router.server.pages import pages
 from router.server.ring import Ring
@@ -31,6 +31,7 @@ def application(generation: Generation, routes: Path | None = None, host: str = 
     # The ring comes last: it lets go of what it does not show.
     chat = Chat(live, (line, metrics.count, traces.observe, ring.keep))
     generation.kept.departed.append(metrics.redis_departed)
+    generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
     admin = Admin(live, reload, chat, ring, metrics, traces, watchdog=Watchdog(stalled=metrics.stalled))
     if folder is not None:

@@ -341,7 +341,7 @@ class _Admissions:
         """
         generation, request, caller = self._generation, self._request, self._caller
         route = generation.route(model)
-        self._entry.takes(route.name, route.toolbox, route.models, generation.prices)
+        self._entry.takes(route.name, route.toolbox, route.models, generation.prices, stand_ins=route.stand_ins)
         caller.asks(route.name)
         if route.quota is not None:
             for quota, subject in _subjects(route.quota, request, caller, generation):

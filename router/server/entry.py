@@ -67,6 +67,8 @@ class Entry:
     """What the route's targets are: target → its LiteLLM model name."""
     prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
     """What they cost, as far as that is known."""
+    stand_ins: Container[str] = ()
+    """Scripts that the route asks only after a model."""
     traceparent: str = ""
     """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
@@ -98,9 +100,17 @@ class Entry:
     _waited: float | None = None
     """Seconds until what came last."""
 
-    def takes(self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price]) -> None:
+    def takes(
+        self,
+        route: str,
+        granted: Container[str],
+        models: Mapping[str, str],
+        prices: Mapping[str, Price],
+        *,
+        stand_ins: Container[str] = (),
+    ) -> None:
         """The route it takes, and what is to be known of that."""
-        self.route, self.granted, self.models, self.prices = route, granted, models, prices
+        self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
 
     @property
     def tries(self) -> tuple[Attempt, ...]:

@@ -8,10 +8,12 @@ import time
 from functools import lru_cache
 from typing import cast
 
-from router.server.entry import Entry
+from router.failover import Turn
+from router.server.entry import Entry, rounded
 
 access = logging.getLogger("router.access")
 problems = logging.getLogger("router.problems")
+targets = logging.getLogger("router.targets")
 
 
 OURS = frozenset({"router", "uvicorn"})
@@ -71,3 +73,11 @@ def to_stderr() -> None:
 def line(entry: Entry) -> None:
     """One line for one request."""
     access.info("request", extra={"fields": entry.explained()})
+
+
+def turned(turn: Turn) -> None:
+    """One line for a target that begins to refuse every question, and one when it answers again. `since`: when the refusals began."""
+    event = "target refuses every question" if turn.refuses else "target answers again"
+    since = time.time() - turn.lasted
+    fields = {"target": turn.target, "reason": turn.refusal.reason, "since": f"{_second(int(since))}Z", "seconds": rounded(turn.lasted)}
+    targets.warning(event, extra={"fields": fields})

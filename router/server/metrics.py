@@ -16,8 +16,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from router.failover import Turn
 from router.server.entry import Entry
-from router.server.report import Report, TargetReport
+from router.server.report import Report, TargetReport, refused
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -49,6 +50,8 @@ class Metrics:
         self._between = histogram("router_time_between_tokens_seconds", "Waits between two pieces of an answer", BETWEEN, "route")
         self._overhead = histogram("router_overhead_seconds", "What the router adds to its target's time to speak", OVERHEAD)
         self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
+        self._refusals = counter("router_target_refusals", "Times that a target began to refuse every question", "target", "reason")
+        self._scripts = counter("router_script_answers", "Answers of a script that stands behind a model in its route", "route", "target")
         self._rescues = counter("router_rescues", "Answers that another target went on with", "route")
         self._cache = counter("router_cache", "Answers of routes with a cache, by where they came from", "route", "result")
         self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
@@ -75,6 +78,8 @@ class Metrics:
                 between.observe(pause)
         for attempt in entry.attempts:
             self._attempts.labels(attempt.target, attempt.outcome).inc()
+        if entry.target in entry.stand_ins:
+            self._scripts.labels(route, entry.target).inc()
         if entry.rescues:
             self._rescues.labels(route).inc(entry.rescues)
         if entry.cache:
@@ -87,6 +92,11 @@ class Metrics:
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
             self._tools.labels(run.tool, result).inc()
+
+    def turned(self, turn: Turn) -> None:
+        """Count a target that begins to refuse every question, or does so for another reason."""
+        if turn.refuses:
+            self._refusals.labels(turn.target, turn.refusal.reason).inc()
 
     def text(self, reports: Iterable[Report]) -> bytes:
         """All of it, with how the workers stand."""
@@ -149,6 +159,7 @@ class _Standing(Collector):
         breaker = GaugeMetricFamily("router_breaker_state", "0 closed, 1 half open, 2 open", labels=["target"])
         busy = GaugeMetricFamily("router_target_busy", "Questions that a target is answering now", labels=["target"])
         drained = GaugeMetricFamily("router_target_drained", "Whether an operator has taken it out", labels=["target"])
+        refusing = GaugeMetricFamily("router_target_refusing", "Whether a target refuses every question", labels=["target", "reason"])
         by_name: dict[str, list[TargetReport]] = {}
         for target in (target for one in reports for target in one["targets"]):
             by_name.setdefault(target["name"], []).append(target)
@@ -156,4 +167,6 @@ class _Standing(Collector):
             breaker.add_metric([name], max(BREAKER[target["breaker"]] for target in told))
             busy.add_metric([name], sum(target["busy"] for target in told))
             drained.add_metric([name], int(any(target["state"] != "auto" for target in told)))
-        yield from (breaker, busy, drained)
+            refusal = refused(told)["refusing"]
+            refusing.add_metric([name, refusal["reason"] if refusal else "none"], int(refusal is not None))
+        yield from (breaker, busy, drained, refusing)

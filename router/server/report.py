@@ -1,20 +1,37 @@
 """How a process stands: what the admin pages and the metrics show, and what workers tell each other. Plain JSON."""
 
+import math
 import os
+import time
+from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from router.failover import Breaker, Position
+from router.failover import Breaker, Position, Reason, Refusals
 from router.generation import Generation, Kept
 from router.reload import Live, Reload
 
 
+class RefusalReport(TypedDict):
+    """A target that refuses every question. `since`: when it was asked the first of them; `as_of`: an answer to a question that was asked
+    then or later ends this. Both in seconds since 1970.
+    """
+
+    reason: Reason
+    since: float
+    as_of: float
+
+
 class TargetReport(TypedDict):
-    """One target. `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; None where not known."""
+    """One target. `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; `answered`: when the newest
+    question was asked that it answered, in seconds since 1970. None where not known; `refusing`: None where it does not refuse.
+    """
 
     name: str
     state: Position
     breaker: Literal["closed", "half_open", "open"]
     retry_in: float | None
+    refusing: RefusalReport | None
+    answered: float | None
     busy: int
     first_token_p50: float | None
     learned: list[str]
@@ -98,11 +115,39 @@ def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Kept) -
         "state": kept.switches.of(name),
         "breaker": worst.state,
         "retry_in": round(worst.wait(), 3) if worst.state == "open" else None,
+        **_refused(kept.refusals[name][1]),
         "busy": load.busy,
         "first_token_p50": None if usual is None else round(usual, 4),
         "learned": [*kept.learned[name][1].sentences] if name in kept.learned else [],
         "routes": routes,
     }
+
+
+class Refused(TypedDict):
+    """Whether a target refuses every question, and when it last answered: as in its TargetReport."""
+
+    refusing: RefusalReport | None
+    answered: float | None
+
+
+def _refused(refusals: Refusals) -> Refused:
+    """That of this process."""
+    epoch = time.time() - refusals.clock()
+    now = refusals.now
+    return {
+        "refusing": None if now is None else {"reason": now.reason, "since": epoch + now.since, "as_of": epoch + now.as_of},
+        "answered": None if math.isinf(refusals.answered) else epoch + refusals.answered,
+    }
+
+
+def refused(told: Sequence[TargetReport]) -> Refused:
+    """The same of one target over all workers: its newest refusal, unless any of them had an answer to a question that was asked later."""
+    answered = max((one["answered"] for one in told if one["answered"] is not None), default=None)
+    stands = [one["refusing"] for one in told if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]
+    if not stands:
+        return {"refusing": None, "answered": answered}
+    newest = max(stands, key=lambda one: one["as_of"])
+    return {"refusing": {**newest, "since": min(one["since"] for one in stands)}, "answered": answered}
 
 
 def merged(reports: list[Report]) -> list[TargetReport]:
@@ -116,6 +161,7 @@ def merged(reports: list[Report]) -> list[TargetReport]:
         starts = [each for each in (known["first_token_p50"], one["first_token_p50"]) if each is not None]
         found[one["name"]] = {
             **(one if worse else known),
+            **refused((known, one)),
             "busy": known["busy"] + one["busy"],
             "first_token_p50": max(starts, default=None),
             "learned": sorted({*known["learned"], *one["learned"]}),

@@ -6,6 +6,7 @@ after its first event. It closes what it opened whenever its events are closed.
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit
@@ -13,13 +14,14 @@ from router.events import Answer
 from router.targets import anthropic, files, litellm, openai, script
 from router.targets.connections import Connections
 from router.targets.conversation import user_ends
+from router.targets.demo import Post
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import fit
 from router.targets.learned import Learned
 from router.targets.providers import rules_of
 from router.targets.verdict import verdict as refusal
 
-__all__ = ["Connections", "Facts", "Learned", "Target", "close_lanes", "facts_of", "fit", "lane_of", "open_target", "refusal"]
+__all__ = ["Connections", "Facts", "Learned", "Post", "Target", "close_lanes", "facts_of", "fit", "lane_of", "open_target", "refusal"]
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
@@ -44,6 +46,8 @@ class Target:
     ready: Callable[[], Awaitable[None]] | None = None
     """Waits until it can be asked at all: for a library that is being imported."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
+    at: Callable[[Post], Answer] | None = None
+    """Its answer at a place in a route; None where that makes no difference."""
 
     @property
     def prefill(self) -> bool:
@@ -71,8 +75,8 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     """The target as declared. `connect`: seconds a connection may take; `learned`: what it taught before. Misfit where no lane serves it."""
     if declared.script is not None:
         label = declared.script if isinstance(declared.script, str) else "lines"
-        facts = Facts(window=declared.context_window or UNBOUNDED)
-        return Target(name, "script", f"script/{label}", script.answer(name, declared.script), facts)
+        facts, at = Facts(window=declared.context_window or UNBOUNDED), partial(script.answer, name, declared.script)
+        return Target(name, "script", f"script/{label}", at(), facts, at=at)
     if declared.model is None:
         raise Misfit("a target has either `model` or `script`")
     litellm.check_model(declared.model)

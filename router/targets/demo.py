@@ -1,10 +1,12 @@
 """The demo's lines: what `script: demo` says to a question. It answers every shipped route without a key or a network.
 
-It asks for a real tool where the route grants one and the question wants it, and then tells what came of it.
+It asks for a real tool where the route grants one and the question wants it, and then tells what came of it. What it says of its route is
+so: which tools there are, which models come before it, and why none of them answered, in words for the outcomes of their tries.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from router.chat import Ask, Message
 from router.config.declaration import ScriptLine
@@ -19,10 +21,48 @@ CHINESE_PLACE = r"([\u4e00-\u9fff]{2,3}?)(?:市)?(?:今天|明天|现在|的)*(?
 READ = 1_000
 """Characters of a question that are searched: the patterns take quadratic time on a long run of blanks or dashes."""
 TITLE_WORDS = 7
+NAMED = 8
+"""Tools or models that are named; of more only the number is said."""
+
+TOOLS = {
+    "get_weather": "the **weather** in a city",
+    "get_time": "the **time** somewhere",
+    "calculate": "a **sum** such as 12 * 7",
+}
+"""Tool that the demo calls → what a question asks for that wants it."""
+
+WORDS = {
+    "status_401": "refused the key",
+    "status_402": "wants to be paid",
+    "status_403": "does not permit it",
+    "status_404": "is not known at its address",
+    "status_429": "is over its rate limit",
+    "tls": "has a certificate that is not trusted",
+    "connection": "could not be reached",
+    "timeout_connect": "could not be reached in time",
+    "timeout_first_token": "did not answer in time",
+    "breaker_open": "is left alone for a moment, because it failed",
+    "no_tools": "takes no tools",
+    "drained": "was taken out by an operator",
+    "context_too_long": "cannot read so long a conversation",
+    "skipped_window": "cannot read so long a conversation",
+}
+"""Outcome of a try → what became of the model; for every other: it could not answer."""
 
 
-def lines(ask: Ask) -> Sequence[ScriptLine]:
-    """What the demo does with this question."""
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where in a route a script stands. `models`: the targets before it that are models; `skipped`: those of them that lack something."""
+
+    models: tuple[str, ...] = ()
+    skipped: frozenset[str] = frozenset()
+
+
+ALONE = Post()
+
+
+def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
+    """What the demo does with this question, where it stands at this post."""
     if "title" in ask.model:
         return (ScriptLine(text=_title(ask)),)
     if "artifact" in ask.model:
@@ -34,7 +74,7 @@ def lines(ask: Ask) -> Sequence[ScriptLine]:
         return (ScriptLine(text=f"Here is what I found:\n\n{told}\n"),)
     calls = _calls(question, {spec.name for spec in ask.tools})
     thought = ScriptLine(thought="The user wants to know something. " + ("A tool can tell. " if calls else "I can say that myself. "))
-    return (thought, *calls) if calls else (thought, ScriptLine(text=_hello(question)))
+    return (thought, *calls) if calls else (thought, ScriptLine(text=_hello(question, ask, post)))
 
 
 def _question(ask: Ask) -> str:
@@ -66,14 +106,54 @@ def _place(question: str, word: re.Pattern[str], otherwise: str) -> str:
     return hit[hit.lastindex or 1] if hit else otherwise
 
 
-def _hello(question: str) -> str:
+def _hello(question: str, ask: Ask, post: Post) -> str:
     said = " ".join(question.split())
     shown = f" You wrote: “{said[:200]}”." if said else ""
-    return (
-        f"Hello! This is the offline demo: no provider key is set, so nobody thinks about your words.{shown}\n\n"
-        "Ask for the **weather** in a city, the **time** somewhere, or a **sum** such as 12 * 7, and a real tool runs. "
-        "Set `OPENAI_API_KEY` (or another key that `routes.yaml` names) and restart, and the same route asks a real model.\n"
-    )
+    facts = " ".join(_why_no_model(ask, post))
+    return f"Hello! This is the offline demo: a script answers, and no model reads your words.{shown}\n\n{_tools(ask)}\n\n{facts}\n"
+
+
+def _tools(ask: Ask) -> str:
+    """What may be asked of it. The tools are those that come with the question, and no others."""
+    granted = [spec.name for spec in ask.tools]
+    own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
+    if not granted:
+        return "This route grants no tools."
+    asked = f"Ask for {_listed((TOOLS[name] for name in own), 'or')}, and a real tool runs." if own else ""
+    rest = f"A model could {'also ' if own else ''}call {_listed(map(_code, others))}." if others else ""
+    return " ".join(filter(None, (asked, rest)))
+
+
+def _why_no_model(ask: Ask, post: Post) -> list[str]:
+    """Why a script answers this question."""
+    if not post.models:
+        return ["In `routes.yaml` this route asks no model before the demo."]
+    outcomes = {attempt.target: attempt.outcome for call in ask.tried[-1:] for attempt in call}
+    failed = [f"{_code(name)} {WORDS.get(outcomes[name], 'could not answer')}" for name in post.models if outcomes.get(name)]
+    skipped = [_code(name) for name in post.models if name in post.skipped]
+    facts: list[str] = []
+    unasked = [_code(name) for name in post.models if name not in outcomes and name not in post.skipped]
+    if failed:
+        facts.append(f"{'; '.join(failed[:NAMED])}.")
+    if unasked:
+        facts.append(f"{_listed(unasked)} {'was' if len(unasked) == 1 else 'were'} not asked this time.")
+    if skipped:
+        facts.append(f"A key or an address is not set for {_listed(skipped)}: `router check` says which variable that is.")
+        facts.append("Set it and restart, and the same route asks a real model.")
+    return facts
+
+
+def _listed(things: Iterable[str], word: str = "and") -> str:
+    """These in a row, the last of them after this word; at most NAMED."""
+    all_of_them = tuple(things)
+    named = all_of_them[:NAMED]
+    if more := len(all_of_them) - len(named):
+        named = (*named, f"{more} more")
+    return f" {word} ".join(filter(None, (", ".join(named[:-1]), named[-1])))
+
+
+def _code(name: str) -> str:
+    return f"`{name}`"
 
 
 def _title(ask: Ask) -> str:

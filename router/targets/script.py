@@ -8,12 +8,14 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 from router.chat import Ask, JsonObject
 from router.config.declaration import ScriptLine
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Event, Events, Finish, Start, Text, Thought, ToolCall, Usage
 from router.targets import demo
+from router.targets.demo import ALONE, Post
 
 FAILURES: dict[str, Callable[[str], TargetError]] = {
     "down": lambda name: TargetDown(name, "status_503"),
@@ -28,10 +30,10 @@ PACE = 0.012
 """Seconds between two words of the demo: what a quick model does."""
 
 
-def answer(name: str, script: str | Sequence[ScriptLine]) -> Answer:
-    """The script as an Answer."""
+def answer(name: str, script: str | Sequence[ScriptLine], post: Post = ALONE) -> Answer:
+    """The script as an Answer. `post`: where it stands in its route, of which the demo speaks."""
     if isinstance(script, str):
-        return _spoken(name, f"script/{script}", demo.lines, PACE)
+        return _spoken(name, f"script/{script}", partial(demo.lines, post=post), PACE)
     lines = tuple(script)
     return _spoken(name, "script/lines", lambda _: lines, 0.0)
 

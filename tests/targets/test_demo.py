@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.chat import Ask, Json, Message, Result, ToolSpec
-from router.targets.demo import lines
+from router.errors import Attempt
+from router.targets.demo import ALONE, NAMED, Post, lines
 
 TOOLS = ("get_weather", "get_time", "calculate")
 
@@ -26,10 +27,15 @@ def calls(question: Ask) -> list[tuple[str, dict[str, object]]]:
     return [(str(line.call), line.arguments or {}) for line in lines(question) if line.call]
 
 
-def said(question: Ask) -> str:
+def said(question: Ask, post: Post = ALONE) -> str:
     """The demo's words, its thoughts left out."""
-    return "".join(line.text or "" for line in lines(question))
+    return "".join(line.text or "" for line in lines(question, post))
 
+
+UNSET = (
+    "A key or an address is not set for `a`: `router check` says which variable that is. Set it and restart, and the same route asks a "
+    "real model."
+)
 
 ASKED: dict[str, list[tuple[str, dict[str, object]]]] = {
     "What is the weather in Beijing and the time in Tokyo?": [("get_weather", {"location": "Beijing"}), ("get_time", {"place": "Tokyo"})],
@@ -86,6 +92,53 @@ def test_it_says_what_it_is() -> None:
     assert f"You wrote: “{'x' * 200}”." in said(ask("x" * 5_000))
     assert "You wrote" not in said(ask(""))
     assert said(ask("")).startswith("Hello! This is the offline demo")
+
+
+@pytest.mark.parametrize(
+    ("tools", "words"),
+    [
+        ((), "This route grants no tools."),
+        (("get_time",), "Ask for the **time** somewhere, and a real tool runs."),
+        (TOOLS, "Ask for the **weather** in a city, the **time** somewhere or a **sum** such as 12 * 7, and a real tool runs."),
+        (("search",), "A model could call `search`."),
+        (("search", "calculate"), "Ask for a **sum** such as 12 * 7, and a real tool runs. A model could also call `search`."),
+        (tuple(f"t{n}" for n in range(NAMED + 3)), f"A model could call {', '.join(f'`t{n}`' for n in range(NAMED))} and 3 more."),
+    ],
+)
+def test_demo_names_the_tools_of_the_question_and_no_others(tools: tuple[str, ...], words: str) -> None:
+    """Those that it calls by what a question asks for, all others by name."""
+    assert said(ask("Hello", tools=tools)).split("\n\n")[1] == words
+
+
+def test_demo_says_that_no_model_comes_before_it() -> None:
+    assert "In `routes.yaml` this route asks no model before the demo." in said(ask("Hello"))
+    assert "key" not in said(ask("Hello"))
+
+
+@pytest.mark.parametrize(
+    ("tried", "post", "words"),
+    [
+        ((("a", "status_401"),), Post(("a",)), "`a` refused the key."),
+        (
+            (("a", "status_503"), ("a", "status_503"), ("b", "breaker_open")),
+            Post(("a", "b")),
+            "`a` could not answer; `b` is left alone for a moment, because it failed.",
+        ),
+        ((("a", "timeout_first_token"),), Post(("a", "b")), "`a` did not answer in time. `b` was not asked this time."),
+        (
+            (("b", "drained"),),
+            Post(("a", "b"), frozenset({"a"})),
+            f"`b` was taken out by an operator. {UNSET}",
+        ),
+        ((("elsewhere", "status_401"),), Post(("a", "b")), "`a` and `b` were not asked this time."),
+    ],
+)
+def test_demo_says_why_no_model_answered(tried: tuple[tuple[str, str], ...], post: Post, words: str) -> None:
+    """In words for the last outcome of each model before it, of this model call; and that a key is not set only where that is so."""
+    question = ask("Hello")
+    question.tried.append([Attempt(name, "status_403", 0.1) for name in post.models])  # of a model call before
+    question.tried.append([Attempt(name, outcome, 0.1) for name, outcome in tried])
+    assert said(question, post).split("\n\n")[2] == words + "\n"
 
 
 def test_it_answers_the_last_question() -> None:
