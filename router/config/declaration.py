@@ -10,15 +10,17 @@ from typing import Literal
 
 from router.chat import Params
 from router.config import document
-from router.config.binding import Complaints, bind_fields, did_you_mean
+from router.config.binding import Complaints, bind_fields, did_you_mean, file_meant, step_meant
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
 from router.config.limits import Limit, Price
+from router.config.remedies import Advice, Spot, spots
 from router.config.snapshot import Snapshot
 from router.config.tool_servers import ToolServer
 from router.config.values import (
+    ApiBase,
     Backoff,
     ByteSize,
     Deed,
@@ -204,7 +206,7 @@ class Target:
     model: ModelName | None = None
     script: Literal["demo"] | tuple[ScriptLine, ...] | None = None
     api_key: Key | None = None
-    api_base: WebAddress | None = None
+    api_base: ApiBase | None = None
     api_version: str | None = None
     via: Literal["litellm"] | None = None
     optional: bool = False
@@ -448,6 +450,10 @@ class Reloading:
     drills: bool = False
 
 
+LEAST_ADMIN_KEY = 20
+"""Characters: it opens every admin page, and nothing else keeps strangers from trying."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
     """Who may see /admin, /metrics and /docs: unless a key is declared, this machine alone.
@@ -456,6 +462,14 @@ class Admin:
     """
 
     key: Key | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None and len(self.key.value) < LEAST_ADMIN_KEY:
+            raise Misfit(
+                f"an admin key of fewer than {LEAST_ADMIN_KEY} characters can be guessed: `openssl rand -hex 24` makes one; "
+                "set ROUTER_ADMIN_KEY to it, and write ${ROUTER_ADMIN_KEY}",
+                "key",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -628,12 +642,27 @@ class Declaration:
     """The routes file as it is written, what it inherits not yet put in. Its scalars are resolved: secrets stand in it."""
 
 
-def declare(snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1") -> Declaration:
+def _places() -> Mapping[str, tuple[Spot, ...]]:
+    """Every word of routes.yaml, and where it may stand; a drill's own words are nobody's slip."""
+    found: dict[str, tuple[Spot, ...]] = {}
+    for word, spot in spots(record_of(Routes)):
+        if spot.path[0] != "drills":
+            found[word] = (*found.get(word, ()), spot)
+    return found
+
+
+ADVICE = Advice(_places())
+
+
+def declare(
+    snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1", *, lacking: Literal["mistakes", "noted"] = "mistakes"
+) -> Declaration:
     """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. `host`: the
     address it is to be served at. Without `variables` it is what the files say whatever `${…}` stands for: to be described, not to be
-    built.
+    built. `lacking`: what variables and secret files are that are not there; noted, they stand for any value of the right kind, and the
+    declaration is to be checked, not to be served.
     """
-    complaints = Complaints(snapshot.texts)
+    complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
     environment = Environment(variables, snapshot.root, complaints.add)
     tree = _tree(snapshot.routes, snapshot, environment, complaints)
     skipped: dict[str, str] = {}
@@ -647,6 +676,8 @@ def declare(snapshot: Snapshot, variables: Mapping[str, str] | None, host: str =
     used = _check_references(tree, complaints)
     _check_callers(tree, routes, complaints)
     _check_exposure(tree, snapshot.routes, host, complaints)
+    _warn_of_addresses(tree, complaints)
+    _warn_of_paths(tree, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
     return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints, written)
@@ -726,13 +757,13 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
     """
     used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
     targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
-    known = [key.text for key, _ in targets.pairs] if isinstance(targets, Table) else []
+    known = [key.text for key, _ in targets.pairs] if isinstance(targets, Table) else None
     pairs = routes.pairs if isinstance(routes, Table) else ()
     taken = {key.text: key.place for key, _ in pairs}
     for key, route in pairs:
         for target in _words(route, "targets"):
-            if target.text not in known:
-                complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, known)}")
+            if known is not None and target.text not in known:
+                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, known)}")
         for alias in _words(route, "aliases"):
             if alias.text in taken:
                 complaints.add(alias.place, f"`{alias.source}` is taken: line {taken[alias.text].line} names it already")
@@ -747,8 +778,17 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
                     complaints.add(name.place, f"`{name.source}` stands twice in the {word} of `{key.text}`")
     drills = tree.get("drills") if isinstance(tree, Table) else None
     for drill in drills.items if isinstance(drills, document.Listing) else ():
-        _check_drill(drill, known, list(taken), complaints)
+        _check_drill(drill, known or [], list(taken), complaints)
     return used
+
+
+def _declared(target: document.Scalar, known: Sequence[str]) -> str:
+    """What to write where a route names a target that there is not: perhaps it names a model."""
+    hint = did_you_mean(target.text, known)
+    if "did you mean" in hint or "/" not in target.source or "$" in target.source:
+        return hint
+    name = target.source.rpartition("/")[2]
+    return f"; a route names targets, not models: write `{name}: {{model: {target.source}}}` under `targets:`, and `{name}` here"
 
 
 def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
@@ -800,6 +840,41 @@ def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complai
     )
 
 
+def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
+    """A limit for each address, where nothing is said of proxies: behind one that is not declared, all its clients are one."""
+    if _at(tree, "server", "proxies") is not None:
+        return
+    routes, keys = _at(tree, "routes"), _at(tree, "server", "auth", "keys")
+    holders = [node for table in (routes, keys) if isinstance(table, Table) for _, node in table.pairs]
+    for holder in holders:
+        per = _at(holder, "limit", "per")
+        if isinstance(per, document.Scalar) and per.text == "ip":
+            complaints.warn(
+                per.place,
+                "`per: ip` counts by the address that a connection comes from: behind a proxy that is not declared, all clients share one "
+                "limit. Write `proxies: [127.0.0.1]` under `server` with the proxy's address, or `proxies: []` where clients connect directly",
+            )
+
+
+SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
+"""Providers whose model may be served by anybody, below /v1 as a rule."""
+
+
+def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
+    """An address of OpenAI's API that ends with its host: most servers answer that with a 404."""
+    targets = _at(tree, "targets")
+    for _, target in targets.pairs if isinstance(targets, Table) else ():
+        model, base = _at(target, "model"), _at(target, "api_base")
+        if not isinstance(model, document.Scalar) or not isinstance(base, document.Scalar) or base.source != base.text:
+            continue
+        if model.text.partition("/")[0] in SERVERS and re.fullmatch(r"https?://[^/\s?#@]+/?", base.text):
+            complaints.warn(
+                base.place,
+                f"this address has no path, and most servers of OpenAI's API answer below /v1: write {base.text.rstrip('/')}/v1 "
+                "where this one does",
+            )
+
+
 def _at(node: Node | None, *path: str) -> Node | None:
     for name in path:
         node = node.get(name) if isinstance(node, Table) else None
@@ -832,7 +907,7 @@ def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environme
             for text in snapshot.texts
             if text.startswith("pipelines/") and text.endswith(".yaml")
         ]
-        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{did_you_mean(named.text, known)}")
+        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{file_meant(named.text, known, '.yaml')}")
         return ()
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:
@@ -841,7 +916,7 @@ def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environme
     if isinstance(tree, Table):
         for key, _ in tree.pairs:
             if key.text != "steps":
-                complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{did_you_mean(key.text, ['steps'])}")
+                complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
     if not isinstance(steps, document.Listing):
         complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
         return ()
