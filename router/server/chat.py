@@ -77,14 +77,10 @@ class Request:
 
     def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
         """The peer, where it says for whom it asks and is none of our proxies: nobody believes it. Empty where there is no such thing."""
-        if not self._forwarded:
+        peer = client_address(self._peer, (), proxies)
+        if not self._forwarded or (peer is not None and any(peer in network for network in proxies)):
             return ""
-        try:
-            peer = ip_address(self._peer)
-        except ValueError:
-            return self._peer or "unknown"
-        peer = (peer.ipv4_mapped or peer) if isinstance(peer, IPv6Address) else peer
-        return "" if any(peer in network for network in proxies) else str(peer)
+        return str(peer or "unknown")
 
     @property
     def length(self) -> bytes | None:
