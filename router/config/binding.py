@@ -141,7 +141,7 @@ def _stand_in(shape: Shape) -> object:
         case Spelled():
             return _example(shape)
         case Scalar(kind):
-            return {"string": "unset", "boolean": False, "integer": 1, "number": 1.0, "null": None}[kind]
+            return {"string": "unset", "boolean": False, "integer": 1, "number": 1.0, "null": None}[kind]  # within all bounds there are
         case Either(options):
             return _stand_in(options[0])
         case _:
@@ -172,8 +172,12 @@ def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, 
             return UNFIT
         case Spelled():
             return _spelled(node, shape, complaints)
-        case Scalar(kind):
-            return _scalar(node, kind, complaints, what)
+        case Scalar(kind, bounds):
+            value = _scalar(node, kind, complaints, what)
+            if bounds is not None and isinstance(value, int | float) and not bounds.hold(value):
+                complaints.add(node.place, f"{what.strip('`')} must be {bounds}")
+                return UNFIT
+            return value
 
 
 def _switch(word: str, values: Sequence[str]) -> str:

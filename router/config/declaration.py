@@ -6,8 +6,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
+from router.bounds import Bounds
 from router.chat import Params
 from router.config import document
 from router.config.binding import Complaints, bind_fields, did_you_mean, file_meant, step_meant
@@ -72,13 +73,9 @@ class Retry:
     budget: second tries against answers, over all requests: where a target answers nobody, nobody asks it twice
     """
 
-    attempts: int = 2
+    attempts: Annotated[int, Bounds(1, 10)] = 2
     backoff: Backoff = field(default_factory=lambda: Span(0.25, 4))
     budget: Share = 0.1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.attempts <= 10:
-            raise Misfit("attempts must be from 1 to 10", "attempts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +88,10 @@ class Breaker:
     slow: after so many answers in a row that started later than this, others are asked before it for as long; unless given, never
     """
 
-    failures: int = 5
+    failures: Annotated[int, Bounds(1, 1000)] = 5
     within: Seconds = 30.0
     open: Seconds = 4.0
     slow: Seconds | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.failures <= 1000:
-            raise Misfit("failures must be from 1 to 1000", "failures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +135,7 @@ class Member:
     """
 
     use: Reference
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.weight <= 1_000_000:
-            raise Misfit("weight is a number above 0", "weight")
+    weight: Annotated[float, Bounds(above=0, most=1_000_000)] = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +200,7 @@ class Target:
     via: Literal["litellm"] | None = None
     optional: bool = False
     params: Params = field(default_factory=Params)
-    context_window: int | None = None
+    context_window: Annotated[int, Bounds(1)] | None = None
     fetch_files: bool | None = None
     price: Price | None = None
     base_model: str | None = None
@@ -229,8 +218,6 @@ class Target:
                 raise Misfit("only azure/ has an `api_version`", "api_version")
             if not re.fullmatch(r"[\w.-]+", self.api_version, re.ASCII):
                 raise Misfit("api_version is a date, e.g. 2024-10-21, or a word", "api_version")
-        if self.context_window is not None and self.context_window < 1:
-            raise Misfit("context_window is a number of tokens", "context_window")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +263,7 @@ class Route:
     targets: tuple[Reference | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
     tools: tuple[Reference | ToolServer, ...] = ()
-    max_steps: int = 5
+    max_steps: Annotated[int, Bounds(1, 50)] = 5
     reasoning: Literal["hide", "show"] = "hide"
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
@@ -286,17 +273,13 @@ class Route:
     cache: Cache | None = None
     rescue: Literal["continue", "fail"] = "continue"
     limit: Limit | None = None
-    max_output: int | None = None
+    max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None
 
     def __post_init__(self) -> None:
-        if self.max_output is not None and not 1 <= self.max_output <= 10_000_000:
-            raise Misfit("max_output must be from 1 to 10000000", "max_output")
         if not self.targets:
             raise Misfit("a route needs at least one target", "targets")
         if not all(self.targets):
             raise Misfit("a pool needs at least one target", "targets")
-        if not 1 <= self.max_steps <= 50:
-            raise Misfit("max_steps must be from 1 to 50", "max_steps")
         if self.hedge is not None and len(self.names) < 2:
             raise Misfit("`hedge` asks a second target: this route has one", "hedge")
 
@@ -346,13 +329,8 @@ class RequestBounds:
     """
 
     body: ByteSize = 1024 * 1024
-    messages: int = 500
-    depth: int = 64
-
-    def __post_init__(self) -> None:
-        for name in ("messages", "depth"):
-            if not 1 <= getattr(self, name) <= 100_000:
-                raise Misfit(f"{name} must be from 1 to 100000", name)
+    messages: Annotated[int, Bounds(1, 100_000)] = 500
+    depth: Annotated[int, Bounds(1, 100_000)] = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -521,13 +499,9 @@ class Server:
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
     otel: Otel | None = None
-    max_streams: int | None = None
+    max_streams: Annotated[int, Bounds(1, 1_000_000)] | None = None
     proxies: tuple[Network, ...] = ()
     auth: Literal["none"] | Auth | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_streams is not None and not 1 <= self.max_streams <= 1_000_000:
-            raise Misfit("max_streams must be from 1 to 1000000", "max_streams")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -542,12 +516,8 @@ class DrillAsk:
 
     model: Reference
     text: str = "Hello"
-    times: int = 1
+    times: Annotated[int, Bounds(1, 1000)] = 1
     every: Seconds | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.times <= 1000:
-            raise Misfit("times must be from 1 to 1000", "times")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -366,7 +366,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "a number out of bounds": (route("{pipeline: chat, targets: [a], max_steps: 51}"), "routes.yaml:4:48: max_steps must be from 1 to 50"),
     "no tries at all": (more("defaults: {retry: {attempts: 0}}"), "routes.yaml:5:30: attempts must be from 1 to 10"),
     "no depth": (more("server: {request: {depth: 0}}"), "routes.yaml:5:27: depth must be from 1 to 100000"),
-    "a window of nothing": (target("{script: demo, context_window: 0}"), "routes.yaml:2:37: context_window is a number of tokens"),
+    "a window of nothing": (target("{script: demo, context_window: 0}"), "routes.yaml:2:37: context_window must be at least 1"),
     "a hot temperature": (target("{model: openai/x, params: {temperature: 3}}"), "routes.yaml:2:46: temperature must be from 0 to 2"),
     "a temperature in words": (
         target("{model: openai/x, params: {temperature: warm}}"),
