@@ -5,8 +5,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Self, TypeAlias, cast
+from typing import Annotated, Literal, Self, TypeAlias, cast
 
+from router.bounds import Bounds
 from router.errors import Attempt, Misfit
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
@@ -207,6 +208,16 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """How long a reasoning model may think, by the words of OpenAI's API and Anthropic's."""
 
 
+LIMITS = {
+    "temperature": Bounds(0, 2),
+    "top_p": Bounds(0, 1),
+    "max_tokens": Bounds(1, 10_000_000),
+    "presence_penalty": Bounds(-2, 2),
+    "frequency_penalty": Bounds(-2, 2),
+}
+"""Sampling parameter → the range that it may have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
     """Sampling parameters, by the names of the OpenAI API. What is not set is the provider's to choose.
@@ -221,20 +232,20 @@ class Params:
     reasoning_effort: how long a reasoning model may think
     """
 
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
+    temperature: Annotated[float, LIMITS["temperature"]] | None = None
+    top_p: Annotated[float, LIMITS["top_p"]] | None = None
+    max_tokens: Annotated[int, LIMITS["max_tokens"]] | None = None
     stop: tuple[str, ...] | None = None
     seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    presence_penalty: Annotated[float, LIMITS["presence_penalty"]] | None = None
+    frequency_penalty: Annotated[float, LIMITS["frequency_penalty"]] | None = None
     reasoning_effort: Effort | None = None
 
     def __post_init__(self) -> None:
-        for name, least, most in LIMITS:
+        for name, bounds in LIMITS.items():
             value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise Misfit(f"{name} must be from {least:g} to {most:g}", name)
+            if value is not None and not bounds.hold(value):
+                raise Misfit(f"{name} must be {bounds}", name)
         if self.stop is not None and len(self.stop) > 4:
             raise Misfit("stop takes four texts at most", "stop")
 
@@ -249,15 +260,6 @@ class Params:
     def given(self) -> dict[str, Json]:
         """Those that are set, by name."""
         return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) is not None}
-
-
-LIMITS = (
-    ("temperature", 0, 2),
-    ("top_p", 0, 1),
-    ("max_tokens", 1, 10_000_000),
-    ("presence_penalty", -2, 2),
-    ("frequency_penalty", -2, 2),
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import TypeVar, cast
 
 from router.cache import LocalStore, Shared
 from router.callers import ANYBODY, Callers, Jwks, callers
-from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, did_you_mean
+from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, file_meant, step_meant
 from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
 from router.config.declaration import Target as Declared
@@ -454,7 +454,7 @@ class _Builder:
         file = f"tools/{name}.py"
         if file not in texts:
             known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]
-            self._complaints.add(place, f"there is no tools/{source}.py{did_you_mean(name, known)}")
+            self._complaints.add(place, f"there is no tools/{source}.py{file_meant(name, known, '.py')}")
             return None
         return texts[file], Path(self._declaration.snapshot.root, file)
 
@@ -465,7 +465,7 @@ class _Builder:
         function = STEPS.get(line.name)
         if function is None:
             place = cast("Place", line.name.place)
-            self._complaints.add(place, f"there is no step `{line.name}`{did_you_mean(line.name, STEPS)}")
+            self._complaints.add(place, f"there is no step `{line.name}`{step_meant(line.name, STEPS)}")
             return None
         record = record_of(function)
         parameters = inspect.signature(function).parameters.values()

@@ -19,14 +19,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+from router.bounds import Bounds
 from router.errors import Misfit
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A plain JSON scalar."""
+    """A plain JSON scalar; a number may have bounds."""
 
     kind: Literal["string", "integer", "number", "boolean", "null"]
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,11 @@ def shape_of(annotation: object) -> Shape:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         spelled = next((note for note in arguments[1:] if isinstance(note, Spelled)), None)
-        return dataclasses.replace(spelled, kind=arguments[0]) if spelled else shape_of(arguments[0])
+        if spelled:
+            return dataclasses.replace(spelled, kind=arguments[0])
+        shape = shape_of(arguments[0])
+        bounds = next((note for note in arguments[1:] if isinstance(note, Bounds)), None)
+        return dataclasses.replace(shape, bounds=bounds) if bounds and isinstance(shape, Scalar) else shape
     if origin is Literal and all(isinstance(value, str) for value in arguments):
         return Choice(tuple(arguments))
     if origin in (Union, types.UnionType):
@@ -189,8 +195,8 @@ def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]
 def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
     """The JSON schema of a shape. With `definitions`, records go there and are referred to by name."""
     match shape:
-        case Scalar(kind):
-            return {"type": kind}
+        case Scalar(kind, bounds):
+            return {"type": kind, **(bounds.schema() if bounds else {})}
         case Choice(values):
             return {"type": "string", "enum": list(values)}
         case Spelled(_, _, pattern, example):
@@ -214,10 +220,29 @@ def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[s
             return {}
 
 
+def written(shape: Shape, value: object) -> object:
+    """A field's default as it would be written; None where there is none, or where it is a mapping whose keys have defaults of their own."""
+    match shape:
+        case Spelled():
+            return shape.write(value) if shape.write is not None and value is not None else None
+        case Scalar() | Choice():
+            return value
+        case Listing() if value == ():
+            return []
+        case Table() if value == {}:
+            return {}
+        case Either(options):
+            return next((made for option in options if (made := written(option, value)) is not None), None) if value is not None else None
+        case _:
+            return None
+
+
 def _record_schema(record: Record, definitions: dict[str, object] | None) -> dict[str, object]:
     properties: dict[str, object] = {}
     for item in record.fields:
         shown = schema(item.shape, definitions)
+        if definitions is not None and not item.required and (default := written(item.shape, item.default)) is not None:
+            shown = {**shown, "default": default}
         if item.doc:
             shown = {**shown, "description": item.doc}
         properties[item.name] = shown
@@ -246,11 +271,13 @@ WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", 
 def check(shape: Shape, value: object, path: str = "") -> object:
     """A JSON value as the shape's own, strictly: `true` is no number, `"5"` is none either. Misfit says where."""
     match shape:
-        case Scalar(kind):
+        case Scalar(kind, bounds):
             if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
                 raise _misfit(path, f"{WORDS[kind]} is needed")
             if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN, infinity, an int of 400 digits
                 raise _misfit(path, "a finite number is needed")
+            if bounds is not None and not bounds.hold(cast("float", value)):
+                raise Misfit(f"{path or 'this'} must be {bounds}", path or None)
             return float(cast("float", value)) if kind == "number" else value
         case Choice(values):
             if value not in values:

@@ -51,11 +51,21 @@ async def test_without_a_key_they_answer_on_loopback_alone(workspace: Workspace,
 @pytest.mark.parametrize("path", PAGES)
 async def test_with_a_key_they_answer_to_the_key_alone(workspace: Workspace, path: str) -> None:
     """From wherever; loopback is no way round it."""
-    workspace.write("routes.yaml", routes(HI, more="server: {admin: {key: adm-canary}}\n"))
+    workspace.write("routes.yaml", routes(HI, more="server: {admin: {key: adm-canary-of-the-operators}}\n"))
     async with serving(workspace.build()) as client:
-        assert await page(client, path, {"authorization": "Bearer adm-canary"}) == 200
-        assert await page(client, path, {"authorization": "bearer adm-canary", "x-forwarded-for": "1.2.3.4", "host": "x"}) == 200
-        for wrong in ("Bearer adm-canar", "Bearer adm-canaryy", "Basic adm-canary", "adm-canary", "Bearer", "Bearer ädm"):
+        assert await page(client, path, {"authorization": "Bearer adm-canary-of-the-operators"}) == 200
+        assert (
+            await page(client, path, {"authorization": "bearer adm-canary-of-the-operators", "x-forwarded-for": "1.2.3.4", "host": "x"})
+            == 200
+        )
+        for wrong in (
+            "Bearer adm-canar",
+            "Bearer adm-canaryy",
+            "Basic adm-canary-of-the-operators",
+            "adm-canary-of-the-operators",
+            "Bearer",
+            "Bearer ädm",
+        ):
             async with client.session.get(client.base + path, headers={"authorization": wrong}) as response:
                 assert response.status == 401
                 assert response.headers["www-authenticate"] == "Bearer"

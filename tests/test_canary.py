@@ -94,7 +94,7 @@ async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, 
         workspace.write("routes.yaml", head + made + "\n")
         variables = {
             "PROVIDER_KEY": f"sk-{CANARY}-variable",
-            "ADMIN_KEY": f"adm-{CANARY}",
+            "ADMIN_KEY": f"adm-{CANARY}-of-the-operators",
             "OTEL_TOKEN": f"otel-{CANARY}",
             "JWT_SECRET": JWT_SECRET,
         }
@@ -116,7 +116,7 @@ async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, 
             "routes.yaml",
             (head + made + "\n").replace("model: openai/fake", "modle: openai/fake", 1).replace(f"sk-{CANARY}'", "${PROVIDER_KEY}'"),
         )
-        operator = {"authorization": f"Bearer adm-{CANARY}"}
+        operator = {"authorization": f"Bearer adm-{CANARY}-of-the-operators"}
         async with asyncio.timeout(20):
             while (await router.get("/admin/config", **operator))[1]["failed"] is None:
                 await asyncio.sleep(0.05)

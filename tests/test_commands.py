@@ -158,7 +158,66 @@ def test_a_missing_file_is_one_clear_complaint(tmp_path: Path) -> None:
     """No traceback: which file, and why."""
     done = router("check", cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert "routes.yaml:1:1: the file cannot be read: No such file or directory" in done.stderr
+    assert "routes.yaml:1:1: the file cannot be read: No such file or directory; `router init DIR` writes" in done.stderr
+
+
+BROKEN = """targets:
+  a: {model: opnai/x, api_key: '${SOME_KEY}'}
+  b: {script: demo}
+routes:
+  m: {pipeline: '${CHAT}', targets: [a, b], max_stps: 3}
+server: {admin: {key: '${file:secrets/admin}'}}
+"""
+
+
+def test_check_reports_all_else_where_a_variable_is_missing(workspace: Workspace) -> None:
+    """A missing variable is a mistake, and hides no other one: not that of the target that it belongs to either."""
+    workspace.write("routes.yaml", BROKEN)
+    done = router("check", "--json", cwd=workspace.root)
+    assert done.returncode == 1
+    assert [f"{one['line']}:{one['column']}: {one['message'].partition(':')[0]}" for one in json.loads(done.stdout)["complaints"]] == [
+        "2:14: no provider is named `opnai`; did you mean `openai/x`?",
+        "2:32: the environment variable SOME_KEY is not set",
+        "5:17: the environment variable CHAT is not set",
+        "5:45: unknown key `max_stps` in `m`; did you mean `max_steps`?",
+        "6:23: the secret file secrets/admin cannot be read",
+    ]
+
+
+def test_check_without_the_environment_lists_what_is_missing(workspace: Workspace) -> None:
+    """--without-env: variables and secret files that lack are no mistakes, each is listed with its place; all other mistakes are."""
+    workspace.write("routes.yaml", BROKEN)
+    done = router("check", "--without-env", cwd=workspace.root)
+    assert (done.returncode, "is not set" in done.stderr) == (1, False)
+    assert done.stderr.endswith("2 mistakes in the configuration.\n")
+    workspace.write("routes.yaml", BROKEN.replace("opnai", "openai").replace(", max_stps: 3", ""))
+    done = router("check", "--without-env", cwd=workspace.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "missing: routes.yaml:2:33: the environment variable SOME_KEY is not set" in done.stdout
+    assert "missing: routes.yaml:5:17: the environment variable CHAT is not set" in done.stdout
+    assert "missing: routes.yaml:6:23: the secret file secrets/admin cannot be read" in done.stdout
+    found = json.loads(router("check", "--without-env", "--json", cwd=workspace.root).stdout)
+    assert [(one["line"], one["column"]) for one in found["missing"]] == [(2, 33), (5, 17), (6, 23)]
+    set_here = router("check", "--without-env", cwd=workspace.root, SOME_KEY="sk-1", CHAT="nothing")
+    assert (set_here.returncode, "there is no pipelines/${CHAT}.yaml" in set_here.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", [("check",), ("serve",), ("show",), ("chat", "m", "Hi"), ("drill",)])
+def test_without_a_routes_file_init_is_suggested(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever was to be done with it."""
+    done = router(*command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "`router init DIR` writes a workspace that answers at once" in done.stderr
+
+
+def test_check_prints_warnings_and_exits_0(workspace: Workspace) -> None:
+    """What is seldom meant is told with its place, for people and for scripts."""
+    workspace.write("routes.yaml", routes(HI, "targets: [a]\n    limit: {requests: 10/minute, per: ip}"))
+    done = router("check", cwd=workspace.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "warning: routes.yaml:8:39: `per: ip` counts by the address that a connection comes from" in done.stdout
+    (warning,) = json.loads(router("check", "--json", cwd=workspace.root).stdout)["warnings"]
+    assert (warning["file"], warning["line"], warning["column"]) == ("routes.yaml", 8, 39)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

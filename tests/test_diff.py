@@ -104,7 +104,7 @@ def test_what_a_variable_holds_is_not_in_a_description(workspace: Workspace) -> 
 def test_every_kind_of_secret_is_masked() -> None:
     """Whatever key is declared as a Secret, now or later: the type decides, nobody has to think of it."""
     text = "targets: {a: {model: openai/x, api_key: canary-1}}\nroutes: {r: {pipeline: chat, targets: [a]}}\n"
-    text += "server: {admin: {key: canary-2}, otel: {endpoint: 'http://h:1', token: canary-3}}\n"
+    text += "server: {admin: {key: canary-2-of-the-operators}, otel: {endpoint: 'http://h:1', token: canary-3}}\n"
     description = described(text)
     assert "canary" not in json.dumps(description.as_json())
     assert "canary" not in repr(Secret("canary"))
@@ -261,18 +261,20 @@ async def test_a_running_server_is_compared_with_the_file_here(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it serves against what stands in ./routes.yaml; the key from a file or from the variable, and never shown."""
-    admin = "server: {admin: {key: adm-canary}}\n"
+    admin = "server: {admin: {key: adm-canary-of-the-operators}}\n"
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]", admin))
     monkeypatch.chdir(workspace.root)
     monkeypatch.delenv("ROUTER_ADMIN_KEY", raising=False)
     async with serving(workspace.build()) as client:
         assert await live(client.base) == 1
         assert "the server takes an admin key: name its file with --key-file" in capsys.readouterr().err
-        key = workspace.write("admin.key", "adm-canary\n").root / "admin.key"
+        key = workspace.write("admin.key", "adm-canary-of-the-operators\n").root / "admin.key"
         assert await live(client.base, "--key-file", str(key), "--exit-code") == 0
         assert capsys.readouterr().out == "no change in meaning (at most comments or layout)\n"
-        workspace.write("routes.yaml", routes(HI, "targets: [b, a]", admin.replace("adm-canary", "adm-canary-2")))
-        monkeypatch.setenv("ROUTER_ADMIN_KEY", "adm-canary")
+        workspace.write(
+            "routes.yaml", routes(HI, "targets: [b, a]", admin.replace("adm-canary-of-the-operators", "adm-canary-of-the-operators-2"))
+        )
+        monkeypatch.setenv("ROUTER_ADMIN_KEY", "adm-canary-of-the-operators")
         assert await live(client.base, "--exit-code") == 3
         assert capsys.readouterr() == ("chat-model: first target a → b\nserver: admin.key changed\n", "")
 
@@ -392,7 +394,7 @@ def test_a_key_goes_nowhere_it_could_be_read(address: str, sentence: str, capsys
 
 def test_a_key_file_holds_one_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """What is in it is sent as it is; a file of another kind is refused before anybody is asked."""
-    workspace.write("admin.key", "adm-1\n").write("two.key", "adm-canary\nadm-2\n").write("ü.key", "ü")
+    workspace.write("admin.key", "adm-1\n").write("two.key", "adm-canary-of-the-operators\nadm-2\n").write("ü.key", "ü")
     with odd(status=404) as (base, asked):
         main(["show", "--live", base, "--key-file", str(workspace.root / "admin.key")])
         assert asked == [("/admin/config", "Bearer adm-1")]

@@ -57,7 +57,7 @@ VARIABLES = {
     "ANTHROPIC_API_KEY": "sk-docs",
     "AZURE_API_KEY": "docs",
     "OLLAMA_URL": "http://127.0.0.1:11434",
-    "ROUTER_ADMIN_KEY": "adm-docs",
+    "ROUTER_ADMIN_KEY": "adm-docs-of-the-operators",
     "OTEL_TOKEN": "docs",
     "MCP_TOKEN": "docs",
 }

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import median
+from typing import cast
 
 import aiohttp
 import pytest
@@ -105,6 +106,20 @@ async def test_nobody_gets_round_a_limit_by_what_it_says_of_itself(workspace: Wo
             assert (await asked(client, {"x-forwarded-for": forged}))[0] == 429, forged
         assert (await asked(client, {"x-forwarded-for": "2001:db8:1:2::1"}))[0] == 200
         assert (await asked(client, {"x-forwarded-for": "2001:db8:1:2:ffff::7"}))[0] == 429
+
+
+async def test_an_undeclared_proxy_is_logged_once(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A peer that sends X-Forwarded-For and is not in `server.proxies` is named in one warning, whatever it sends later."""
+    for server, expected in (("", ["127.0.0.1"]), ("server: {proxies: [127.0.0.0/8]}\n", [])):
+        caplog.clear()
+        workspace.write("routes.yaml", limited("requests: 9/hour, per: ip", server))
+        async with serving(workspace.build()) as client:
+            assert (await asked(client, {}))[0] == 200
+            assert not [one for one in caplog.records if one.message == "undeclared_proxy"]
+            for address in ("192.0.2.1", "192.0.2.2"):
+                assert (await asked(client, {"x-forwarded-for": address}))[0] == 200
+        warned = [cast("dict[str, str]", one.__dict__["fields"]) for one in caplog.records if one.message == "undeclared_proxy"]
+        assert [one["peer"] for one in warned] == expected
 
 
 async def test_a_callers_own_limit_holds_over_all_routes(workspace: Workspace) -> None:

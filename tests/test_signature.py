@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional, cast
 
 import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.bounds import Bounds
 from router.config.values import Seconds
 from router.errors import Misfit
 from router.signature import (
@@ -160,11 +161,12 @@ def test_the_schema_of_a_function() -> None:
 
 
 def test_the_schema_of_a_file() -> None:
-    """With definitions, records stand there once, with what they say; what is not wanted is left out, not null."""
+    """With definitions, records stand there once, with what they say and their defaults; what is not wanted is left out, not null."""
     definitions: dict[str, object] = {}
     assert schema(record_of(plan), definitions) == {"$ref": "#/$defs/plan"}
     assert set(definitions) == {"plan", "Trip", "Place"}
-    assert definitions["Place"] == {**PLACE, "description": "Where it is."}
+    properties = {**cast("dict[str, Any]", PLACE["properties"]), "country": {"type": "string", "default": "CN"}}
+    assert definitions["Place"] == {**PLACE, "properties": properties, "description": "Where it is."}
     told = json.loads(json.dumps(definitions["plan"]))
     assert told["properties"]["trip"] == {"$ref": "#/$defs/Trip"}
     assert told["properties"]["budget"] == {"type": "number", "description": "in euros: no cents"}
@@ -356,3 +358,20 @@ def test_a_record_is_found_by_name() -> None:
     assert found is not None
     assert (found.shape, found.doc, found.required) == (STRING, "its name", True)
     assert record.field("town") is None
+
+
+def test_bounds_of_a_number_are_checked_and_shown() -> None:
+    """A parameter's type says its range once: the schema has it, and an argument beyond it is refused."""
+
+    def brew(cups: Annotated[int, Bounds(1, 12)], heat: Annotated[float, Bounds(above=0)] | None = None) -> str:
+        return f"{cups} at {heat}"
+
+    record = record_of(brew)
+    made = cast("dict[str, dict[str, Any]]", schema(record)["properties"])
+    assert made["cups"] == {"type": "integer", "minimum": 1, "maximum": 12}
+    assert made["heat"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0}
+    assert check(record, {"cups": 12, "heat": 0.5}) == "12 at 0.5"
+    for given_arguments, told in (({"cups": 13}, "cups must be from 1 to 12"), ({"cups": 1, "heat": 0}, "heat must be above 0")):
+        with pytest.raises(Misfit) as caught:
+            check(record, given_arguments)
+        assert caught.value.message == told

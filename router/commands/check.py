@@ -3,6 +3,7 @@
 examples:
   router check                         every mistake in ./routes.yaml, pipelines/ and tools/
   router check --drills                that, and every drill that fails
+  router check --without-env           where no variables are set, as for a pull request: those that lack are listed, and are no mistakes
   router check --routes new.yaml && mv new.yaml routes.yaml
   router check --json                  for a script: {"complaints": [{"file", "line", "column", "message"}], …}
 
@@ -15,8 +16,8 @@ exit codes:
 import argparse
 import json
 
-from router.commands.words import counted, expired, omissions, stand_ins, unpriced
-from router.config import load
+from router.commands.words import counted, expired, missing, omissions, stand_ins, unpriced, warned
+from router.config import load, without_environment
 from router.drill import drilled
 from router.errors import ConfigError
 from router.generation import Generation, build
@@ -25,6 +26,7 @@ from router.generation import Generation, build
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument("--drills", action="store_true", help="run the drills too")
+    parser.add_argument("--without-env", action="store_true", help="list variables and secret files that are missing; they are no mistakes")
     parser.add_argument("--json", action="store_true", help="print what was found as a JSON object")
 
 
@@ -44,6 +46,8 @@ def run(given: argparse.Namespace) -> int:
             "unpriced": unpriced(generation),
             "omitted": omissions(generation),
             "stand_ins": stand_ins(generation),
+            "warnings": [warning.as_json() for warning in warned(generation)],
+            "missing": [lack.as_json() for lack in missing(generation)],
             "routes": len(generation.routes),
             "generation": generation.digest,
         }
@@ -60,13 +64,18 @@ def run(given: argparse.Namespace) -> int:
         print(f"warning: route {name}: {why}")
     for line in expired(generation.server):
         print(line)
-    print(f"{given.routes}: all is well. {counted(generation)}, generation {generation.digest}.")
+    for warning in warned(generation):
+        print(f"warning: {warning}")
+    for lack in missing(generation):
+        print(f"missing: {lack.place}: {lack.message}")
+    well = "nothing else is wrong" if missing(generation) else "all is well"
+    print(f"{given.routes}: {well}. {counted(generation)}, generation {generation.digest}.")
     return 0
 
 
 def _checked(given: argparse.Namespace) -> Generation:
     """The generation, closed again: it has shown that it can be made, and that its drills hold."""
-    declaration = load(given.routes)
+    declaration = without_environment(given.routes) if given.without_env else load(given.routes)
     generation = build(declaration)
     generation.discard()
     if given.drills and (failed := [one.complaint(given.routes.name) for one in drilled(declaration) if one.faults]):

@@ -59,6 +59,7 @@ def _record(imported: Imported) -> dict[str, object]:
         "carried": dict(imported.carried),
         "lost": [{"line": line, "message": words} for line, words in imported.lost],
         "variables": dict(imported.variables),
+        "outcomes": dict(imported.outcomes),
     }
 
 

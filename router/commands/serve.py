@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
-from router.commands.words import counted, expired
+from router.commands.words import counted, expired, warned
 from router.config import COUNTERS, FOLDER_VARIABLE, HOST_VARIABLE, RELOAD_VARIABLE, ROUTES_VARIABLE, Declaration, keep_live, load
 from router.generation import Generation, build
 
@@ -169,6 +169,7 @@ def _announce(generation: Generation, given: argparse.Namespace) -> None:
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
     said += [f"  {line}" for line in expired(generation.server)]
+    said += [f"  warning: {one.place}: {one.message}" for one in warned(generation)]
     said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
     with suppress(OSError):  # a disk that is full keeps nobody from being served
         print("\n".join(said), file=sys.stderr)

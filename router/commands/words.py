@@ -1,6 +1,6 @@
 """What several commands say in the same words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -9,6 +9,7 @@ from router.chat import JsonObject, Params
 from router.config import production
 from router.config.declaration import Auth, Server
 from router.description import describe, listing, table
+from router.errors import Complaint
 from router.generation import Generation
 from router.targets import fit
 
@@ -26,6 +27,18 @@ def expired(server: Server) -> list[str]:
     return [
         f"expired: the key of {name}, {key.expires:%Y-%m-%d %H:%M %Z}" for name, key in keys.items() if key.expires and key.expires <= now
     ]
+
+
+def warned(generation: Generation) -> Sequence[Complaint]:
+    """What is no mistake in its configuration, but seldom meant."""
+    complaints = generation.declaration.complaints
+    return complaints.sorted(complaints.warnings)
+
+
+def missing(generation: Generation) -> Sequence[Complaint]:
+    """Variables and secret files that it lacks, where it was made without them."""
+    complaints = generation.declaration.complaints
+    return complaints.sorted(complaints.lacking)
 
 
 def unpriced(generation: Generation) -> dict[str, str]:

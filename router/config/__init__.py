@@ -33,6 +33,7 @@ __all__ = [
     "routes_from_environment",
     "secrets",
     "watched",
+    "without_environment",
 ]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
@@ -57,6 +58,13 @@ def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
 def declared(snapshot: Snapshot, host: str = "127.0.0.1") -> Declaration:
     """What was read before, declared with this process's environment."""
     return declare(snapshot, os.environ, host)
+
+
+def without_environment(routes: Path) -> Declaration:
+    """What is on disk now, whatever variables and secret files it lacks: to be checked where they are not, never to be served. See
+    `Complaints.lacking`.
+    """
+    return declare(read(routes), os.environ, lacking="noted")
 
 
 def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:

@@ -5,8 +5,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from router.config import document
-from router.config.document import DOUBTFUL, INTEGER, NUMBER, TRUTHS, Node, is_null
+from router.config import document, remedies
+from router.config.document import DOUBTFUL, INTEGER, NUMBER, TRUTHS, VARIABLE, Node, is_null
+from router.config.remedies import Advice, example
 from router.config.secrecy import without_secret_queries
 from router.config.values import Name, Secret
 from router.errors import Complaint, Misfit, Place
@@ -29,28 +30,49 @@ class Complaints:
     texts: Mapping[str, str]
     """File name → its text: the complaints quote the line."""
     found: list[Complaint] = field(default_factory=list[Complaint])
+    warnings: list[Complaint] = field(default_factory=list[Complaint])
+    """What is no mistake by itself, but is seldom meant."""
+    lacking: list[Complaint] = field(default_factory=list[Complaint])
+    """Variables and secret files that are not there, where that is no mistake: see `without_environment`."""
+    without_environment: bool = False
+    advice: Advice = field(default_factory=lambda: Advice({}))
 
     def add(self, place: Place, message: str) -> None:
-        """Note one, once."""
+        """Note a mistake, once."""
+        self._note(self.found, place, message)
+
+    def warn(self, place: Place, message: str) -> None:
+        """Note a warning, once."""
+        self._note(self.warnings, place, message)
+
+    def lack(self, place: Place, message: str) -> None:
+        """Note a variable or secret file that is not there."""
+        self._note(self.lacking if self.without_environment else self.found, place, message)
+
+    def _note(self, found: list[Complaint], place: Place, message: str) -> None:
         lines = self.texts.get(place.file, "").splitlines()
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
         above = next((one for one in reversed(lines[: place.line - 1]) if not re.match(r"\s*(#|$)", one)), "")
         line = "" if SECRET_BELOW.search(above) else without_secret_queries(LITERAL_SECRET.sub(r"\1***", line))
         complaint = Complaint(place, message, line)
-        if complaint not in self.found:
-            self.found.append(complaint)
+        if complaint not in found:
+            found.append(complaint)
 
     def in_order(self) -> tuple[Complaint, ...]:
-        """All of them, file by file, from top to bottom."""
+        """All mistakes, file by file, from top to bottom."""
+        return self.sorted(self.found)
+
+    def sorted(self, found: Iterable[Complaint]) -> tuple[Complaint, ...]:
+        """Some of them, file by file, from top to bottom."""
         files = list(self.texts)
         order = {name: index for index, name in enumerate(files)}
         return tuple(
-            sorted(self.found, key=lambda one: (order.get(one.place.file, len(files)), one.place.file, one.place.line, one.place.column)),
+            sorted(found, key=lambda one: (order.get(one.place.file, len(files)), one.place.file, one.place.line, one.place.column)),
         )
 
 
-def _close(word: str, words: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, 0.6)
+def _close(word: str, words: Sequence[str], cutoff: float = 0.6) -> str:
+    close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, cutoff)
     return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?" if close else ""
 
 
@@ -60,6 +82,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close := _close(word, words):
         return close
     return f"; there is {', '.join(f'`{one}`' for one in words)}" if 0 < len(words) <= 12 else ""
+
+
+def file_meant(word: str, known: Sequence[str], ending: str) -> str:
+    """The same for the name of a file that is written without its folder and its ending."""
+    bare = word.removesuffix(ending).rpartition("/")[2]
+    if bare != word and bare in known:
+        return f"; did you mean `{bare}`, without its folder and `{ending}`?"
+    return did_you_mean(word, known)
+
+
+def step_meant(word: str, known: Iterable[str]) -> str:
+    """The same for a word of a pipeline."""
+    words = list(known)
+    advice = remedies.STEPS.get(word.lower())
+    return _close(word, words, 0.8) or (f"; {advice}" if advice else did_you_mean(word, words))
 
 
 class Unfit:
@@ -72,10 +109,9 @@ UNFIT = Unfit()
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
     """The value, or UNFIT."""
     if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
-        if node.forgiven:
-            return _stand_in(shape) if node.unset else UNFIT  # malformed: that has been told already
-        complaints.add(node.place, node.unset)
-        return UNFIT
+        if not node.forgiven:
+            complaints.lack(node.place, node.unset + _to_set(node.unset))
+        return _stand_in(shape) if node.unset else UNFIT  # malformed: that has been told already
     match shape:
         case Either(options):
             return _either(node, options, complaints, what)
@@ -91,6 +127,12 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             return _text(node, shape, complaints, what)
 
 
+def _to_set(unset: str) -> str:
+    """What to do about a variable that is not set; whoever wrote `${NAME:?message}` has said that there."""
+    hit = re.fullmatch(r"the environment variable (\w+) is not set", unset)
+    return f": set it where the router is started, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
+
+
 def _stand_in(shape: Shape) -> object:
     """Some value of this shape, for a scalar whose own is not known and not needed."""
     match shape:
@@ -99,7 +141,7 @@ def _stand_in(shape: Shape) -> object:
         case Spelled():
             return _example(shape)
         case Scalar(kind):
-            return {"string": "unset", "boolean": False, "integer": 1, "number": 1.0, "null": None}[kind]
+            return {"string": "unset", "boolean": False, "integer": 1, "number": 1.0, "null": None}[kind]  # within all bounds there are
         case Either(options):
             return _stand_in(options[0])
         case _:
@@ -124,15 +166,36 @@ def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, 
         case Choice(values):
             if node.text in values:
                 return node.text
-            complaints.add(node.place, f"`{node.source}` is not one of {', '.join(values)}{_close(node.text, values)}")
+            complaints.add(
+                node.place, f"`{node.source}` is not one of {', '.join(values)}{_close(node.text, values) or _switch(node.text, values)}"
+            )
             return UNFIT
         case Spelled():
             return _spelled(node, shape, complaints)
-        case Scalar(kind):
-            return _scalar(node, kind, complaints, what)
+        case Scalar(kind, bounds):
+            value = _scalar(node, kind, complaints, what)
+            if bounds is not None and isinstance(value, int | float) and not bounds.hold(value):
+                complaints.add(node.place, f"{what.strip('`')} must be {bounds}")
+                return UNFIT
+            return value
+
+
+def _switch(word: str, values: Sequence[str]) -> str:
+    """A hint where somebody wrote `false` for the word that means so here, or `yes`."""
+    meant = HINTS.get(("boolean", word.lower()), f"`{word.lower()}`")
+    words = ("none", "off", "hide", "skip") if "`false`" in meant else ("on", "show", "keep") if "`true`" in meant else ()
+    return next((f"; did you mean `{one}`?" for one in words if one in values), "")
 
 
 def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> object:
+    if node.source == node.text and (name := remedies.variable(node.text) or _bare_variable(node, shape)):
+        complaints.add(
+            node.place, f"this is the text `{node.text.strip()}`, not what the variable holds: write ${{{name}}}{_in_flow(node)}"
+        )
+        return UNFIT
+    if node.plain and node.text[:1] in TYPOGRAPHIC:
+        complaints.add(node.place, f"`{node.text[:1]}` is no quote in YAML, but part of the text: write \" or '")
+        return UNFIT
     try:
         value = shape.read(node.text)
     except ValueError as error:  # urlsplit has objections of its own
@@ -148,6 +211,20 @@ def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> o
         named = node.source != node.text and ":-" not in node.source  # a default is a key written out
         return Secret(value.value, node.source if named else value.source, node.place)
     return value
+
+
+TYPOGRAPHIC = tuple("“”„‘’«»")
+"""Quotes that word processors and web pages make."""
+
+
+def _bare_variable(node: document.Scalar, shape: Spelled) -> str:
+    """The name of a variable that stands where a secret should."""
+    return node.text if shape.kind is Secret and VARIABLE.fullmatch(node.text) else ""
+
+
+def _in_flow(node: document.Scalar) -> str:
+    """A remark where a reference may need quotes: a plain scalar may stand between brackets."""
+    return ", in quotes where it stands between brackets" if node.plain else ""
 
 
 def _scalar(node: document.Scalar, kind: str, complaints: Complaints, what: str) -> object:
@@ -181,14 +258,16 @@ def _wanted(shape: Shape) -> str:
     match shape:
         case Choice(values):
             return "one of " + ", ".join(values)
-        case Spelled(name, _, _, example):
-            return f"a {name}, e.g. {example}"
+        case Spelled(name, _, _, shown):
+            return f"a {name}, e.g. {shown}"
         case Scalar(kind):
             return WANTED[kind]
         case Listing(item):
             return f"a list, e.g. [{item.example if isinstance(item, Spelled) else '…'}]"
-        case Record() | Table():
-            return "a mapping"
+        case Record():
+            return f"a mapping, e.g. {example(shape)}"
+        case Table():
+            return f"a mapping of names, e.g. {example(shape)}"
         case Either(options):
             return " or ".join(_wanted(option) for option in options if option != Scalar("null"))
         case Anything():
@@ -197,20 +276,42 @@ def _wanted(shape: Shape) -> str:
 
 def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> object:
     if not isinstance(node, document.Listing):
-        shown = f"; write [{node.source}]" if isinstance(node, document.Scalar) and node.text else ""
-        complaints.add(node.place, f"{what} takes a list{shown}")
+        complaints.add(node.place, f"{what} takes a list{_as_list(node, item)}")
         return UNFIT
     values = [bind(entry, item, complaints, f"an entry of {what}") for entry in node.items]
     fit = tuple(value for value in values if value is not UNFIT)
     return fit if fit or not values else UNFIT
 
 
+def _as_list(node: Node, item: Shape) -> str:
+    """What to write where something else stands in place of a list."""
+    if is_null(node):
+        return f", and has no value: write [{example(item)}], or indent what belongs to it"
+    if isinstance(node, document.Scalar):
+        entry = node.source.removeprefix("-").lstrip()
+        dash = "; an entry's dash has a space behind it" if node.plain and node.text.startswith("-") else ""
+        return f"; write [{example(item) if node.text in TRUTHS else entry}]{dash}"
+    names = ", ".join(key.text for key, _ in node.pairs) if isinstance(node, document.Table) else ""
+    return f", not a mapping; write [{names}]" if names else f"; write [{example(item)}]"
+
+
+def _as_table(node: Node, item: Shape) -> str:
+    """What to write where something else stands in place of a mapping of names."""
+    shown = f"NAME: {example(item)}"
+    if is_null(node):
+        return f", and has no value: indent what belongs to it, e.g. `{shown}`, by two spaces"
+    return f", not {'a list' if isinstance(node, document.Listing) else 'a text'}: write `{shown}`"
+
+
 def _table(node: Node, table: Table, complaints: Complaints, what: str) -> object:
     if not isinstance(node, document.Table):
-        complaints.add(node.place, f"{what} takes a mapping")
+        complaints.add(node.place, f"{what} takes a mapping of names{_as_table(node, table.item)}")
         return UNFIT
     values: dict[Name, object] = {}
     for key, entry in node.pairs:
+        if isinstance(table.item, Record) and table.item.field(key.text) is not None and not isinstance(entry, document.Table):
+            complaints.add(key.place, f"`{key.text}` stands among the names of {what}: indent it by two spaces more, below its name")
+            continue
         name = bind(key, table.key, complaints, "a name") if table.key else Name(key.text)
         value = bind(entry, table.item, complaints, f"`{key.text}`")
         if value is not UNFIT and isinstance(name, Name):
@@ -228,24 +329,78 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
     return UNFIT
 
 
+def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Record, empty: str, complaints: Complaints) -> str:
+    """What was meant by a key that its mapping does not have, or what to write instead. `empty`: the key before it, if that has no value."""
+    key, entry = pair
+    known = [one.name for one in record.fields]
+    word = re.split("[:=：]", key.text, maxsplit=1)[0]
+    if word in known:
+        return f"; did you mean `{word}`, with a space after its colon?"
+    if empty:
+        return f"; indent it by two spaces more where it belongs to `{empty}`, which has no value"
+    if close := _close(word, known, 0.8):
+        return close
+    if advice := complaints.advice.of(record, node, replace(key, text=word), entry):
+        return f"; {advice}"
+    return did_you_mean(word, known)
+
+
+def _as_record(node: Node, record: Record) -> str:
+    """What to write where something else stands in place of a mapping with known keys."""
+    known = [item.name for item in record.fields]
+    if isinstance(node, document.Scalar) and (hit := re.match(r"(\w+)\s*[:=：]", node.text)) and hit[1] in known:
+        return f", each key with a colon and a space: write `{hit[1]}: …`"
+    names = f" with {', '.join(known)}" if len(known) < 8 else ""
+    empty = ", and has no value: indent its keys by two spaces more" if is_null(node) else ""
+    return f"{names}{empty}, e.g. {example(record)}"
+
+
+def _lifted(node: document.Table, record: Record, complaints: Complaints) -> document.Table:
+    """The mapping with those of its keys that were indented too far taken out of the mapping above them: the rest is checked as meant."""
+    pairs: list[tuple[document.Scalar, Node]] = []
+    lifted: list[tuple[document.Scalar, Node]] = []
+    for key, entry in node.pairs:
+        item = record.field(key.text)
+        inner = list(entry.pairs) if item is not None and isinstance(entry, document.Table) else []
+        strays = [pair for pair in inner if item is not None and _strayed(pair, item.shape, node, record)]
+        for stray, _ in strays:
+            wide = stray.place.column > key.place.column and stray.place.line > key.place.line
+            where = f"begin it in column {key.place.column}" if wide else f"close the bracket of `{key.text}` before it"
+            complaints.add(stray.place, f"`{stray.text}` is part of `{key.text}` here, for it is indented too far: {where}")
+        lifted += strays
+        kept = tuple(pair for pair in inner if pair not in strays)
+        pairs.append((key, replace(entry, pairs=kept) if strays and isinstance(entry, document.Table) else entry))
+    return replace(node, pairs=(*pairs, *lifted)) if lifted else node
+
+
+def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.Table, record: Record) -> bool:
+    """Whether a key of a mapping of names is one of the mapping above it, and nothing that stands in it is what the names take."""
+    key, entry = pair
+    if not isinstance(shape, Table) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
+        return False
+    fits = any(shape.item.field(inner.text) is not None for inner, _ in entry.pairs)
+    return record.field(key.text) is not None and above.get(key.text) is None and not fits and bool(entry.pairs)
+
+
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
     """The values of a record's fields that could be bound, and whether they are all there is."""
     if not isinstance(node, document.Table):
-        names = f" with {', '.join(one.name for one in record.fields)}" if len(record.fields) < 8 else ""
-        complaints.add(node.place, f"{what} takes a mapping{names}")
+        complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
-    known = [one.name for one in record.fields]
+    node = _lifted(node, record, complaints)
     bound: dict[str, object] = {}
     meant = ""
+    empty = ""
     for key, entry in node.pairs:
         item = record.field(key.text)
         if item is None:
             word = re.split("[:=：]", key.text, maxsplit=1)[0]  # what stands behind it may be a secret
-            hint = f"; did you mean `{word}`, with a space after its colon?" if word in known else did_you_mean(word, known)
+            hint = _hint((key, entry), node, record, empty, complaints)
             meant += hint
             complaints.add(key.place, f"unknown key `{word}` in {what}{hint}")
         else:
             bound[item.name] = bind(entry, item.shape, complaints, f"`{key.text}`")
+            empty = key.text if is_null(entry) else ""
     missing = [item.name for item in record.fields if item.required and node.get(item.name) is None]
     untold = [name for name in missing if f"did you mean `{name}`" not in meant]  # a slip in a key is one mistake, not two
     if untold:
@@ -281,7 +436,7 @@ def _is_guessed(node: Node) -> bool:
     """Whether something in it stands for a value that nobody knows."""
     match node:
         case document.Scalar():
-            return node.forgiven
+            return node.forgiven or bool(node.unset)
         case document.Listing():
             return any(_is_guessed(item) for item in node.items)
         case document.Table():
@@ -291,8 +446,14 @@ def _is_guessed(node: Node) -> bool:
 def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:
     meant = [option for option in options if isinstance(node, kinds(option))]
     if not meant:
-        complaints.add(node.place, f"{what} takes {_wanted(Either(options))}")
+        complaints.add(node.place, f"{what} takes {_wanted(Either(options))}{_pooled(node, options)}")
         return UNFIT
+    if isinstance(node, document.Scalar) and not node.unset and isinstance(only := meant[0], Choice) and len(meant) == 1:
+        others = [f" or {_wanted(option)}" for option in options if isinstance(option, Record)]
+        if node.text not in only.values and not is_null(node) and others:
+            hint = _close(node.text, only.values) or _switch(node.text, only.values)
+            complaints.add(node.place, f"`{node.source}` is not one of {', '.join(only.values)}{''.join(others)}{hint}")
+            return UNFIT
     for option in meant[:-1]:
         trial = replace(complaints, found=[])
         value = bind(node, option, trial, what)
@@ -307,6 +468,15 @@ def _known_keys(node: Node, shape: Shape) -> int:
     if not isinstance(node, document.Table) or not isinstance(shape, Record):
         return 0
     return sum(shape.field(key.text) is not None for key, _ in node.pairs)
+
+
+def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
+    """A hint where a mapping stands alone that a list would take."""
+    takes = any(isinstance(one, Listing) and isinstance(node, kinds(one.item)) for one in options)
+    if not takes or not isinstance(node, document.Table):
+        return ""
+    shown = ", ".join(f"{key.text}: {value.source if isinstance(value, document.Scalar) else '…'}" for key, value in node.pairs)
+    return f"; a mapping stands in a list of its own, a pool: write [{{{shown}}}]"
 
 
 def kinds(shape: Shape) -> tuple[type, ...]:

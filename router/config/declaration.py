@@ -6,20 +6,23 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
+from router.bounds import Bounds
 from router.chat import Params
 from router.config import document
-from router.config.binding import Complaints, bind_fields, did_you_mean
+from router.config.binding import Complaints, bind_fields, did_you_mean, file_meant, step_meant
 from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
 from router.config.limits import Limit, Price
+from router.config.remedies import Advice, Spot, spots
 from router.config.snapshot import Snapshot
 from router.config.tool_servers import ToolServer
 from router.config.tool_sets import IsolatedSet
 from router.config.values import (
+    ApiBase,
     Backoff,
     ByteSize,
     Deed,
@@ -71,13 +74,9 @@ class Retry:
     budget: second tries against answers, over all requests: where a target answers nobody, nobody asks it twice
     """
 
-    attempts: int = 2
+    attempts: Annotated[int, Bounds(1, 10)] = 2
     backoff: Backoff = field(default_factory=lambda: Span(0.25, 4))
     budget: Share = 0.1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.attempts <= 10:
-            raise Misfit("attempts must be from 1 to 10", "attempts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +89,10 @@ class Breaker:
     slow: after so many answers in a row that started later than this, others are asked before it for as long; unless given, never
     """
 
-    failures: int = 5
+    failures: Annotated[int, Bounds(1, 1000)] = 5
     within: Seconds = 30.0
     open: Seconds = 4.0
     slow: Seconds | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.failures <= 1000:
-            raise Misfit("failures must be from 1 to 1000", "failures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +136,7 @@ class Member:
     """
 
     use: Reference
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.weight <= 1_000_000:
-            raise Misfit("weight is a number above 0", "weight")
+    weight: Annotated[float, Bounds(above=0, most=1_000_000)] = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +196,12 @@ class Target:
     model: ModelName | None = None
     script: Literal["demo"] | tuple[ScriptLine, ...] | None = None
     api_key: Key | None = None
-    api_base: WebAddress | None = None
+    api_base: ApiBase | None = None
     api_version: str | None = None
     via: Literal["litellm"] | None = None
     optional: bool = False
     params: Params = field(default_factory=Params)
-    context_window: int | None = None
+    context_window: Annotated[int, Bounds(1)] | None = None
     fetch_files: bool | None = None
     price: Price | None = None
     base_model: str | None = None
@@ -228,8 +219,6 @@ class Target:
                 raise Misfit("only azure/ has an `api_version`", "api_version")
             if not re.fullmatch(r"[\w.-]+", self.api_version, re.ASCII):
                 raise Misfit("api_version is a date, e.g. 2024-10-21, or a word", "api_version")
-        if self.context_window is not None and self.context_window < 1:
-            raise Misfit("context_window is a number of tokens", "context_window")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +264,7 @@ class Route:
     targets: tuple[Reference | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
     tools: tuple[Reference | IsolatedSet | ToolServer, ...] = ()
-    max_steps: int = 5
+    max_steps: Annotated[int, Bounds(1, 50)] = 5
     reasoning: Literal["hide", "show"] = "hide"
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
@@ -285,17 +274,13 @@ class Route:
     cache: Cache | None = None
     rescue: Literal["continue", "fail"] = "continue"
     limit: Limit | None = None
-    max_output: int | None = None
+    max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None
 
     def __post_init__(self) -> None:
-        if self.max_output is not None and not 1 <= self.max_output <= 10_000_000:
-            raise Misfit("max_output must be from 1 to 10000000", "max_output")
         if not self.targets:
             raise Misfit("a route needs at least one target", "targets")
         if not all(self.targets):
             raise Misfit("a pool needs at least one target", "targets")
-        if not 1 <= self.max_steps <= 50:
-            raise Misfit("max_steps must be from 1 to 50", "max_steps")
         if self.hedge is not None and len(self.names) < 2:
             raise Misfit("`hedge` asks a second target: this route has one", "hedge")
 
@@ -351,14 +336,9 @@ class RequestBounds:
     """
 
     body: ByteSize = 1024 * 1024
-    messages: int = 500
-    depth: int = 64
-    values: int = 50_000
-
-    def __post_init__(self) -> None:
-        for name, most in (("messages", 100_000), ("depth", 100_000), ("values", 10_000_000)):
-            if not 1 <= getattr(self, name) <= most:
-                raise Misfit(f"{name} must be from 1 to {most}", name)
+    messages: Annotated[int, Bounds(1, 100_000)] = 500
+    depth: Annotated[int, Bounds(1, 100_000)] = 64
+    values: Annotated[int, Bounds(1, 10_000_000)] = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -456,6 +436,10 @@ class Reloading:
     drills: bool = False
 
 
+LEAST_ADMIN_KEY = 20
+"""Characters: it opens every admin page, and nothing else keeps strangers from trying."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
     """Who may see /admin, /metrics and /docs: unless a key is declared, this machine alone.
@@ -464,6 +448,14 @@ class Admin:
     """
 
     key: Key | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None and len(self.key.value) < LEAST_ADMIN_KEY:
+            raise Misfit(
+                f"an admin key of fewer than {LEAST_ADMIN_KEY} characters can be guessed: `openssl rand -hex 24` makes one; "
+                "set ROUTER_ADMIN_KEY to it, and write ${ROUTER_ADMIN_KEY}",
+                "key",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -515,13 +507,9 @@ class Server:
     drain: Seconds = 30.0
     admin: Admin = field(default_factory=Admin)
     otel: Otel | None = None
-    max_streams: int | None = None
+    max_streams: Annotated[int, Bounds(1, 1_000_000)] | None = None
     proxies: tuple[Network, ...] = ()
     auth: Literal["none"] | Auth | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_streams is not None and not 1 <= self.max_streams <= 1_000_000:
-            raise Misfit("max_streams must be from 1 to 1000000", "max_streams")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -536,12 +524,8 @@ class DrillAsk:
 
     model: Reference
     text: str = "Hello"
-    times: int = 1
+    times: Annotated[int, Bounds(1, 1000)] = 1
     every: Seconds | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.times <= 1000:
-            raise Misfit("times must be from 1 to 1000", "times")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -636,12 +620,27 @@ class Declaration:
     """The routes file as it is written, what it inherits not yet put in. Its scalars are resolved: secrets stand in it."""
 
 
-def declare(snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1") -> Declaration:
+def _places() -> Mapping[str, tuple[Spot, ...]]:
+    """Every word of routes.yaml, and where it may stand; a drill's own words are nobody's slip."""
+    found: dict[str, tuple[Spot, ...]] = {}
+    for word, spot in spots(record_of(Routes)):
+        if spot.path[0] != "drills":
+            found[word] = (*found.get(word, ()), spot)
+    return found
+
+
+ADVICE = Advice(_places())
+
+
+def declare(
+    snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1", *, lacking: Literal["mistakes", "noted"] = "mistakes"
+) -> Declaration:
     """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. `host`: the
     address it is to be served at. Without `variables` it is what the files say whatever `${…}` stands for: to be described, not to be
-    built.
+    built. `lacking`: what variables and secret files are that are not there; noted, they stand for any value of the right kind, and the
+    declaration is to be checked, not to be served.
     """
-    complaints = Complaints(snapshot.texts)
+    complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
     environment = Environment(variables, snapshot.root, complaints.add)
     tree = _tree(snapshot.routes, snapshot, environment, complaints)
     skipped: dict[str, str] = {}
@@ -655,6 +654,8 @@ def declare(snapshot: Snapshot, variables: Mapping[str, str] | None, host: str =
     used = _check_references(tree, complaints)
     _check_callers(tree, routes, complaints)
     _check_exposure(tree, snapshot.routes, host, complaints)
+    _warn_of_addresses(tree, complaints)
+    _warn_of_paths(tree, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
     return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints, written)
@@ -734,13 +735,13 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
     """
     used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
     targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
-    known = [key.text for key, _ in targets.pairs] if isinstance(targets, Table) else []
+    known = [key.text for key, _ in targets.pairs] if isinstance(targets, Table) else None
     pairs = routes.pairs if isinstance(routes, Table) else ()
     taken = {key.text: key.place for key, _ in pairs}
     for key, route in pairs:
         for target in _words(route, "targets"):
-            if target.text not in known:
-                complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, known)}")
+            if known is not None and target.text not in known:
+                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, known)}")
         for alias in _words(route, "aliases"):
             if alias.text in taken:
                 complaints.add(alias.place, f"`{alias.source}` is taken: line {taken[alias.text].line} names it already")
@@ -755,8 +756,17 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
                     complaints.add(name.place, f"`{name.source}` stands twice in the {word} of `{key.text}`")
     drills = tree.get("drills") if isinstance(tree, Table) else None
     for drill in drills.items if isinstance(drills, document.Listing) else ():
-        _check_drill(drill, known, list(taken), complaints)
+        _check_drill(drill, known or [], list(taken), complaints)
     return used
+
+
+def _declared(target: document.Scalar, known: Sequence[str]) -> str:
+    """What to write where a route names a target that there is not: perhaps it names a model."""
+    hint = did_you_mean(target.text, known)
+    if "did you mean" in hint or "/" not in target.source or "$" in target.source:
+        return hint
+    name = target.source.rpartition("/")[2]
+    return f"; a route names targets, not models: write `{name}: {{model: {target.source}}}` under `targets:`, and `{name}` here"
 
 
 def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
@@ -808,6 +818,41 @@ def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complai
     )
 
 
+def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
+    """A limit for each address, where nothing is said of proxies: behind one that is not declared, all its clients are one."""
+    if _at(tree, "server", "proxies") is not None:
+        return
+    routes, keys = _at(tree, "routes"), _at(tree, "server", "auth", "keys")
+    holders = [node for table in (routes, keys) if isinstance(table, Table) for _, node in table.pairs]
+    for holder in holders:
+        per = _at(holder, "limit", "per")
+        if isinstance(per, document.Scalar) and per.text == "ip":
+            complaints.warn(
+                per.place,
+                "`per: ip` counts by the address that a connection comes from: behind a proxy that is not declared, all clients share one "
+                "limit. Write `proxies: [127.0.0.1]` under `server` with the proxy's address, or `proxies: []` where clients connect directly",
+            )
+
+
+SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
+"""Providers whose model may be served by anybody, below /v1 as a rule."""
+
+
+def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
+    """An address of OpenAI's API that ends with its host: most servers answer that with a 404."""
+    targets = _at(tree, "targets")
+    for _, target in targets.pairs if isinstance(targets, Table) else ():
+        model, base = _at(target, "model"), _at(target, "api_base")
+        if not isinstance(model, document.Scalar) or not isinstance(base, document.Scalar) or base.source != base.text:
+            continue
+        if model.text.partition("/")[0] in SERVERS and re.fullmatch(r"https?://[^/\s?#@]+/?", base.text):
+            complaints.warn(
+                base.place,
+                f"this address has no path, and most servers of OpenAI's API answer below /v1: write {base.text.rstrip('/')}/v1 "
+                "where this one does",
+            )
+
+
 def _at(node: Node | None, *path: str) -> Node | None:
     for name in path:
         node = node.get(name) if isinstance(node, Table) else None
@@ -840,7 +885,7 @@ def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environme
             for text in snapshot.texts
             if text.startswith("pipelines/") and text.endswith(".yaml")
         ]
-        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{did_you_mean(named.text, known)}")
+        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{file_meant(named.text, known, '.yaml')}")
         return ()
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:
@@ -849,7 +894,7 @@ def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environme
     if isinstance(tree, Table):
         for key, _ in tree.pairs:
             if key.text != "steps":
-                complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{did_you_mean(key.text, ['steps'])}")
+                complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
     if not isinstance(steps, document.Listing):
         complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
         return ()

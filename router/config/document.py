@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from router.config.syntax import explained
 from router.errors import Complaint, Place
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -79,11 +80,8 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
 def unreadable(error: yaml.YAMLError, text: str, file: str) -> Unreadable:
     """What is not YAML about a text, as the one complaint."""
     if isinstance(error, yaml.MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-        line = next(iter(text.splitlines()[place.line - 1 :]), "")
-        advice = "indent with spaces, not tabs" if line[place.column - 1 : place.column] == "\t" else ""
-        return Unreadable(Complaint(place, "this is not YAML: " + (advice or error.problem or "syntax error")))
+        line, column, advice = explained(error, text)
+        return Unreadable(Complaint(Place(file, line, column), f"this is not YAML: {advice}"))
     if isinstance(error, yaml.reader.ReaderError):
         before = text.encode()[: error.position].decode()
         place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
@@ -106,7 +104,9 @@ class _Reader:
                 case yaml.DocumentStartEvent():
                     documents += 1
                     if documents > 1:
-                        self._complain(self._place(event), "a second document: `---` may stand at the top only")
+                        self._complain(
+                            self._place(event), "a second document begins here: take this `---` away, it may stand at the top only"
+                        )
                         return root
                 case yaml.NodeEvent():
                     root = self._node(event, events, 0)
@@ -122,9 +122,10 @@ class _Reader:
             case yaml.AliasEvent():
                 return self._alias(event, place)
             case yaml.ScalarEvent():
-                if event.tag and not event.implicit[1]:
-                    self._complain(place, f"tags such as {event.tag} are not read here")
-                node: Node = Scalar(place, event.value, plain=event.implicit[0], source=event.value)
+                tagged = bool(event.tag) and not event.implicit[1]
+                if tagged:
+                    self._complain(place, f"tags such as {event.tag} are not read here{_untagged(event.value)}")
+                node: Node = Scalar(place, event.value, plain=event.implicit[0], source=event.value, forgiven=tagged)
             case yaml.SequenceStartEvent():
                 node = Listing(place, tuple(self._items(events, depth)))
             case _:
@@ -136,7 +137,12 @@ class _Reader:
     def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
         node = self._anchors.get(event.anchor or "")
         if node is None:
-            raise Unreadable(Complaint(place, f"no anchor &{event.anchor} stands above"))
+            raise Unreadable(
+                Complaint(
+                    place,
+                    f"`*` begins an alias, and no anchor &{event.anchor} stands above: write `{event.anchor}` without it, or in quotes",
+                )
+            )
         self._aliased += _size(node)
         if self._aliased > MAX_ALIASES:
             raise Unreadable(Complaint(place, f"aliases repeat more than {MAX_ALIASES} nodes"))
@@ -153,11 +159,12 @@ class _Reader:
             key = self._node(event, events, depth + 1)
             value = self._node(next(events), events, depth + 1)
             if not isinstance(key, Scalar):
-                self._complain(key.place, "a key must be a plain word")
+                hint = '; a variable is written "${NAME}", not {{NAME}}' if isinstance(key, Table) else ""
+                self._complain(key.place, f"a key must be a plain word{hint}")
             elif key.text == "<<":
-                self._complain(key.place, "`<<` is not read here: what routes share stands under `defaults`")
+                self._complain(key.place, "`<<` is not read here: write the keys out; what routes share stands under `defaults`")
             elif key.text in first:
-                self._complain(key.place, f"`{key.text}` stands here twice, first in line {first[key.text].line}")
+                self._complain(key.place, f"`{key.text}` stands here twice, first in line {first[key.text].line}: put both into one")
             else:
                 first[key.text] = key.place
                 pairs.append((key, value))
@@ -166,6 +173,11 @@ class _Reader:
     def _place(self, event: yaml.Event) -> Place:
         mark = event.start_mark
         return Place(self._file, mark.line + 1, mark.column + 1) if mark else Place(self._file, 1, 1)
+
+
+def _untagged(value: str) -> str:
+    """What to write in place of a tag such as `!env NAME`."""
+    return f": write ${{{value}}}" if VARIABLE.fullmatch(value) else ": leave it out"
 
 
 def _size(node: Node) -> int:
@@ -178,6 +190,8 @@ def _size(node: Node) -> int:
             return 1 + sum(1 + _size(value) for _, value in node.pairs)
 
 
+VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+"""What an environment variable is called, as a rule: of such a word it is plain that it is none of ours, and no secret."""
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?")
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})

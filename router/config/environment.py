@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from router.config.document import Listing, Node, Scalar, Table
+from router.config.remedies import dollar
 from router.errors import Place
 
 REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<body>[^{}]*)\}|(?P<stray>))")
@@ -66,7 +67,7 @@ class Environment:
                 return "$"
             body = BODY.fullmatch(hit["body"] or "")
             if body is None:
-                malformed.append("write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign")
+                malformed.append(dollar(node.text))
                 return ""
             if self._variables is None:
                 lacks.append(UNKNOWN)

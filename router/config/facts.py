@@ -1,10 +1,10 @@
 """What an operator knows of a model better than any table: a target's `facts`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from router.bounds import Bounds
 from router.chat import Effort
-from router.errors import Misfit
 
 Hint = Literal["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop", "reasoning_effort"]
 """Parameters without which a question is still the same question: a model that refuses one is asked without it."""
@@ -39,8 +39,4 @@ class FactsConfig:
     images: bool | None = None
     documents: bool | None = None
     schemas: bool | None = None
-    max_output: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_output is not None and not 1 <= self.max_output <= 10_000_000:
-            raise Misfit("max_output must be from 1 to 10000000", "max_output")
+    max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 
+from router.bounds import Bounds
 from router.config.rates import Rate, rate, spend, written_rate, written_spend
 from router.errors import Misfit
 from router.signature import Spelled
@@ -12,6 +13,7 @@ RATES = ("requests", "tokens", "spend")
 """Fields of a limit that are a rate."""
 UNIT = "(second|minute|hour|day)"
 Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute", written_rate)]
+Dollars = Annotated[float, Bounds(0, 1_000_000)]
 Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5USD/day", written_spend)]
 
 
@@ -23,13 +25,8 @@ class Price:
     output: of those it writes
     """
 
-    input: float
-    output: float
-
-    def __post_init__(self) -> None:
-        for name in ("input", "output"):
-            if not 0 <= getattr(self, name) <= 1_000_000:
-                raise Misfit("a price is dollars for a million tokens, 0 or more", name)
+    input: Dollars
+    output: Dollars
 
     def of(self, tokens_in: int, tokens_out: int) -> float:
         """What so many tokens cost, in dollars."""
@@ -50,14 +47,12 @@ class Limit:
     requests: Count | None = None
     tokens: Count | None = None
     spend: Money | None = None
-    concurrent: int | None = None
+    concurrent: Annotated[int, Bounds(1, MAX_CONCURRENT)] | None = None
     per: Literal["ip", "key", "route"] = "route"
 
     def __post_init__(self) -> None:
         if self.requests is None and self.tokens is None and self.spend is None and self.concurrent is None:
             raise Misfit("a limit limits something: requests, tokens, spend or concurrent")
-        if self.concurrent is not None and not 1 <= self.concurrent <= MAX_CONCURRENT:
-            raise Misfit(f"concurrent must be from 1 to {MAX_CONCURRENT}", "concurrent")
 
     def times(self, factor: int) -> Self:
         """Return the same limit with `factor` times as much of everything."""

@@ -1,6 +1,8 @@
 """routes.schema.json: what editors complete and check routes.yaml with, made from the declaration."""
 
-from router.config.declaration import Routes
+from typing import cast
+
+from router.config.declaration import Defaults, Route, Routes
 from router.signature import record_of, schema
 
 
@@ -8,6 +10,9 @@ def routes_schema() -> dict[str, object]:
     """The JSON schema of routes.yaml. A text that holds `${…}` may stand for any scalar: it is known only when it is loaded."""
     definitions: dict[str, object] = {}
     root = schema(record_of(Routes), definitions)
+    own = cast("dict[str, dict[str, dict[str, object]]]", definitions[record_of(Route).name])["properties"]
+    for item in record_of(Defaults).fields:
+        own[item.name].pop("default", None)  # a route that says nothing has what `defaults` says
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "routes.yaml",

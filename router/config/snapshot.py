@@ -11,6 +11,8 @@ from pathlib import Path
 from router.errors import Complaint, ConfigError, Place
 
 FOLDERS = {"pipelines": (".yaml", ".j2"), "tools": (".py",)}
+BEGIN = "; `router init DIR` writes a workspace that answers at once, and --routes FILE names a file elsewhere"
+"""What to do where there is no routes file."""
 MAX_FILES = 2_000
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -56,7 +58,8 @@ def read(routes: Path) -> Snapshot:
                 continue
             texts[name] = path.read_text(encoding="utf-8-sig")
         except OSError as error:
-            complaints.append(Complaint(Place(name, 1, 1), f"the file cannot be read: {error.strerror}"))
+            hint = BEGIN if path == routes and isinstance(error, FileNotFoundError) else ""
+            complaints.append(Complaint(Place(name, 1, 1), f"the file cannot be read: {error.strerror}{hint}"))
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
             complaints.append(Complaint(Place(name, line, 1), "the file is not UTF-8"))

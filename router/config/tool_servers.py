@@ -16,6 +16,10 @@ from router.signature import Spelled
 
 
 def _server_address(text: str) -> Name:
+    if "://" not in text and text.strip():
+        words = [word if re.fullmatch(r"[\w./@-]{1,40}", word) else "…" for word in text.split()]  # one with `=` may hold a secret
+        listed = ", ".join(f'"{word}"' if word.startswith("@") else word for word in words)
+        raise Misfit(f"`{words[0]}` begins a command, and a command is a list of its words: write mcp: [{listed}]")
     return Name(web_address(text))
 
 

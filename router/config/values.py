@@ -120,6 +120,14 @@ def web_address(text: str) -> str:
     return text.rstrip("/")
 
 
+def _api_base(text: str) -> str:
+    """The address of a provider's API. Misfit where it is that of one of its endpoints."""
+    address = web_address(text)
+    if address.endswith("/chat/completions"):
+        raise Misfit(f"`{text}` is one endpoint of the API: write {address.removesuffix('/chat/completions')}, the rest is put behind it")
+    return address
+
+
 class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
     """A name as written in a file; knows where, and with which references."""
 
@@ -203,8 +211,32 @@ def _title(text: str) -> Name:
 def _model(text: str) -> Name:
     provider, slash, model = text.partition("/")
     if not slash or not provider or not model:
-        raise Misfit(f"`{text}` lacks its provider: write provider/model as LiteLLM does, e.g. openai/{text.strip('/') or 'gpt-4o'}")
+        raise Misfit(f"`{text}` lacks its provider: write provider/model as LiteLLM does, e.g. {_with_provider(text.strip('/'))}")
     return Name(text)
+
+
+FAMILIES = {
+    "claude": "anthropic",
+    "gemini": "gemini",
+    "mistral": "mistral",
+    "codestral": "mistral",
+    "deepseek": "deepseek",
+    "grok": "xai",
+    "llama": "ollama_chat",
+    "qwen": "ollama_chat",
+}
+"""How a model's name begins → who most likely serves it; of all others OpenAI does."""
+PROVIDERS = frozenset({"openai", "anthropic", "azure", "gemini", "groq", "mistral", "deepseek", "ollama", "openrouter", "xai"})
+"""Those that other programs put before a model with a colon."""
+
+
+def _with_provider(text: str) -> str:
+    """The model as it would be written."""
+    provider, colon, model = text.partition(":")
+    if colon and model and provider.lower() in PROVIDERS:
+        return f"{'ollama_chat' if provider.lower() == 'ollama' else provider.lower()}/{model}"
+    family = next((name for start, name in FAMILIES.items() if text.lower().startswith(start)), "openai")
+    return f"{family}/{text or 'gpt-4o'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +277,15 @@ def loopback(host: str) -> bool:
         return False
 
 
+PLACEHOLDER = re.compile(r"(?i)<.*>|\.\.\.|…|sk-(\.{2,}|…|x{3,})|(your|insert|enter|replace)[-_ ].*|changeme|change[-_]me|todo")
+"""What a page shows in place of a key."""
+
+
 def _secret(text: str) -> Secret:
+    if PLACEHOLDER.fullmatch(text):
+        raise Misfit("this stands in place of a key, and is none: write ${NAME}, and set that variable where the router is started")
+    if text.lower().startswith("bearer "):
+        raise Misfit("write the key alone: `Bearer` is put before it")
     if not text or any(not " " < character < "\x7f" for character in text):
         raise Misfit("a key is one line of visible ASCII characters")
     return Secret(text)
@@ -274,6 +314,7 @@ Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$",
 Within = Annotated[Span, Spelled("time", _within, rf"^({DURATION}\.\.)?{DURATION}$", "3s", _written_within)]
 Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", _written_share)]
 Origin = Annotated[str, Spelled("origin", origin, r"^[A-Za-z][A-Za-z0-9+.-]*://[^/*]+$", "http://localhost:3000")]
+ApiBase = Annotated[str, Spelled("web address", _api_base, r"^(https?://|\$\{)", "https://host/v1")]
 WebAddress = Annotated[str, Spelled("web address", web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
 Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.errors import ConfigError
+from router.migration.account import Outcome
 from router.migration.leavings import leavings
 from router.migration.models import models
 from router.migration.page import Page
@@ -34,6 +35,8 @@ class Imported:
     """What is not: (the line of the text where a comment tells of it, its words)."""
     variables: Mapping[str, str]
     """Each that must be set → why."""
+    outcomes: Mapping[str, Outcome]
+    """Path of each value of the original → what became of it."""
 
 
 def from_litellm(config: Path) -> Imported:
@@ -47,7 +50,7 @@ def from_litellm(config: Path) -> Imported:
     leavings(page, settings, found, variables)
     if source.complaints.found:
         raise ConfigError(source.complaints.in_order())
-    return Imported(page.text(), PIPELINES, _carried(page), page.lost(), dict(sorted(variables.needed.items())))
+    return Imported(page.text(), PIPELINES, _carried(page), page.lost(), dict(sorted(variables.needed.items())), source.account.outcomes())
 
 
 def _head(config: Path) -> list[str]:

@@ -5,48 +5,52 @@ from collections.abc import Mapping
 
 from router.config.foreign import Said
 from router.migration import verdicts
+from router.migration.account import Account
 from router.migration.models import Models
 from router.migration.page import Page, Section
 from router.migration.policy import MOST_AT_ONCE
-from router.migration.settings import FALLBACKS, STORES, Settings
+from router.migration.settings import STORES, Settings
+from router.migration.source import SETTINGS, in_environment
 from router.migration.targets import losses
 from router.migration.variables import Variables
 
-SHARED = frozenset(
-    {
-        *FALLBACKS,
-        *("num_retries", "timeout", "stream_timeout", "retry_after", "allowed_fails", "cooldown_time", "disable_cooldowns"),
-        *("routing_strategy", "model_group_alias", "model_alias_map", "default_fallbacks", "max_fallbacks"),
-    }
-)
-"""Settings that the plan takes up."""
 CALLBACKS = ("callbacks", "success_callback", "failure_callback")
 SERVER = frozenset({"max_parallel_requests", "max_request_size_mb", "allowed_ips", "allowed_routes", "custom_auth"})
 """general_settings that would stand under `server`."""
-KNOWN = frozenset(
-    {"model_list", "router_settings", "litellm_settings", "general_settings", "environment_variables", "credential_list", "include"}
-)
+SETTLED = frozenset({"model_list", "credential_list", *SETTINGS})
+"""Sections whose values are settled one by one."""
 REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 
 def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
-    """Tell of them."""
-    losses(page.defaults, settings.router, SHARED, verdicts.ROUTER, "router_settings.")
-    losses(page.rest, settings.library, SHARED | {"cache", "cache_params", *CALLBACKS}, verdicts.LIBRARY, "litellm_settings.")
-    _callbacks(settings.library, page.rest)
+    """Tell of them; and of whatever nobody has settled."""
+    source = settings.source
+    account = source.account
+    _callbacks(settings.library, page.rest, account)
     _cache(page, settings, variables)
     _general(page, settings, models)
+    losses(page.defaults, settings.router, verdicts.ROUTER, account, "router_settings.")
+    losses(page.rest, settings.library, verdicts.LIBRARY, account, "litellm_settings.")
     if variables.values:
         told = ", ".join(variables.values)
         page.rest.lose(
             f"environment_variables ({told}): set those that are needed where the router runs; their values are not repeated here"
         )
-    losses(page.rest, settings.source.sections, KNOWN, verdicts.SECTIONS)
+        account.tell(source.sections["environment_variables"])
+    account.carry(source.sections.get("include"))
+    losses(page.rest, {name: said for name, said in source.sections.items() if name not in SETTLED}, verdicts.SECTIONS, account)
+    for path, said in list(account.open()):
+        if said.value is False and path.rpartition(".")[2] not in verdicts.SWITCHED_OFF:
+            account.agree(said)
+            continue
+        page.rest.lose(f"{path}: {verdicts.OTHERWISE}")
+        account.tell(said)
 
 
-def _callbacks(library: Mapping[str, Said], made: Section) -> None:
+def _callbacks(library: Mapping[str, Said], made: Section, account: Account) -> None:
     for key in CALLBACKS:
         said = library.get(key)
+        account.tell(said)
         for one in (said.items or (said,)) if said and said.value else ():
             name = str(one.value) if isinstance(one.value, str) and re.fullmatch(r"[\w.-]+", one.value) else "one"
             made.lose(
@@ -56,35 +60,47 @@ def _callbacks(library: Mapping[str, Said], made: Section) -> None:
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
     """The routes have it already, where it is one of ours."""
-    params = settings.cache
-    on = settings.source.truth(settings.library.get("cache"))
+    params, account = settings.cache, settings.source.account
+    said = settings.library.get("cache")
+    on = settings.source.truth(said)
     store = str(params["type"].value) if "type" in params else "redis"
     if settings.keeps_answers:
-        others = {key: one for key, one in params.items() if key not in REDIS}
-        losses(page.rest, others, frozenset({"type", "ttl", "mode", "supported_call_types"}), {}, "litellm_settings.cache_params.")
+        account.carry(said, *(params.get(name) for name in ("type", "mode", "supported_call_types")))
         if "ttl" not in params:
             page.rest.note("cache: the original says no time to live; an hour is assumed")
     elif on and store not in STORES:
         page.rest.lose(f"litellm_settings.cache_params.type {store}: answers are kept in memory or in Redis")
+        account.tell(said, params.get("type"))
     elif on:
         page.rest.lose(
             "litellm_settings.cache: it is not for every chat; a route keeps its answers or does not: write `cache` where it should"
         )
-    if (on and store.startswith("redis")) or any(key.startswith("redis_") for key in settings.router):
+        account.tell(said, params.get("mode"), params.get("supported_call_types"))
+    elif not in_environment(said):
+        account.agree(said, *params.values())  # it is switched off
+    named = {key: one for key, one in settings.router.items() if key.startswith("redis_")}
+    if (on and store.startswith("redis")) or named:
         page.server.keys["redis"] = variables.variable("REDIS_URL", "redis://:PASSWORD@HOST:PORT")
         page.server.note("redis: the original's host, port and password are one address here: in REDIS_URL")
+        if on and store.startswith("redis"):
+            account.carry(params.get("type"))
+            account.tell(*(params.get(key) for key in REDIS))
+    losses(page.rest, params, {}, account, "litellm_settings.cache_params.")
 
 
 def _general(page: Page, settings: Settings, models: Models) -> None:
-    general = settings.general
+    general, account = settings.general, settings.source.account
     most = settings.source.number(general.get("global_max_parallel_requests"), "global_max_parallel_requests")
     if most and most >= 1:
         page.server.keys["max_streams"] = int(min(most, MOST_AT_ONCE))
-    carried = {"master_key"} | ({"completion_model"} if settings.first in models.groups else set[str]())
+        account.carry(general.get("global_max_parallel_requests"))
+    if settings.first in models.groups:
+        account.carry(general.get("completion_model"))
     if general.get("master_key") is not None:
         page.server.lose("general_settings.master_key: callers' keys are declared under `server.auth`; `router keys new NAME` makes one")
-    losses(page.server, {key: one for key, one in general.items() if key in SERVER}, frozenset(), SERVED, "general_settings.")
-    losses(page.rest, general, frozenset(carried) | SERVER | {"global_max_parallel_requests"}, verdicts.GENERAL, "general_settings.")
+        account.tell(general.get("master_key"))
+    losses(page.server, {key: one for key, one in general.items() if key in SERVER}, SERVED, account, "general_settings.")
+    losses(page.rest, general, verdicts.GENERAL, account, "general_settings.")
 
 
 SERVED = {

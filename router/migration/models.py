@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from router.config.foreign import Said
 from router.errors import Place
 from router.migration import verdicts
+from router.migration.account import apart
 from router.migration.source import Source, in_environment
 from router.targets import table
 
@@ -124,8 +125,8 @@ def models(source: Source) -> Models:
             source.complaints.add(said.place, "`model_list` takes a list of models")
         return made
     known = _credentials(source)
-    for entry in said.items:
-        deployment = _deployment(entry, source, known)
+    for place, entry in enumerate(said.items):
+        deployment = _deployment(apart(entry), source, known, f"model_list[{place}]")
         if deployment is None:
             continue
         team = deployment.info.get("team_id")
@@ -141,7 +142,7 @@ def models(source: Source) -> Models:
     return made
 
 
-def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Said]]) -> Deployment | None:
+def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Said]], path: str) -> Deployment | None:
     name, params, info = (entry.table.get(key) for key in ("model_name", "litellm_params", "model_info"))
     add = source.complaints.add
     if name is None or not isinstance(name.value, str) or not name.value:
@@ -156,25 +157,47 @@ def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Sa
     if model is None or not isinstance(model.value, str) or not model.value:
         add((model or params).place, f"the litellm_params of `{name.value}` lack their `model`, e.g. openai/gpt-4o")
         return None
-    given = params.table
+    own = apart(params).table
+    about: Mapping[str, Said] = apart(info).table if info else {}
+    _enter(source, path, entry, own, about)
+    given = own
     credential = given.get("litellm_credential_name")
     if credential is not None:
         values = known.get(str(credential.value))
+        source.account.carry(credential)
         if values is None:
             add(credential.place, f"no credential is named `{credential.value}`")
         given = {**(values or {}), **given}
     provider = given.get("custom_llm_provider")
     whole = prefixed(model.value, str(provider.value) if provider is not None and isinstance(provider.value, str) else "")
-    return Deployment(name.value, name.place, given, info.table if info else {}, whole)
+    source.account.carry(name, provider if whole.startswith(f"{provider.value if provider else ''}/") else None)
+    return Deployment(name.value, name.place, given, about, whole)
+
+
+def _enter(source: Source, path: str, entry: Said, params: Mapping[str, Said], info: Mapping[str, Said]) -> None:
+    """Enter the values of an entry of the model_list; what stands beside its three keys is nobody's."""
+    for key, one in entry.table.items():
+        inner = {"litellm_params": params, "model_info": info}.get(key)
+        for name, value in (inner or {}).items():
+            source.account.enter(f"{path}.{key}.{name}", value)
+        if not inner:
+            source.account.enter(f"{path}.{key}", one)
 
 
 def _credentials(source: Source) -> Mapping[str, Mapping[str, Said]]:
     said = source.sections.get("credential_list")
     found: dict[str, Mapping[str, Said]] = {}
-    for entry in said.items if said else ():
-        name, values = entry.table.get("credential_name"), entry.table.get("credential_values")
+    for place, entry in enumerate(said.items if said else ()):
+        parts = apart(entry).table
+        name, values = parts.get("credential_name"), parts.get("credential_values")
+        for key, one in parts.items():
+            if key != "credential_values":
+                source.account.enter(f"credential_list[{place}].{key}", one)
+        source.account.carry(name)
         if name is not None and values is not None:
-            found[str(name.value)] = values.table
+            found[str(name.value)] = inner = apart(values).table
+            for key, one in inner.items():
+                source.account.enter(f"credential_list[{place}].credential_values.{key}", one)
     return found
 
 

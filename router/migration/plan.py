@@ -41,6 +41,8 @@ class Plan:
     policy: Policy = field(init=False)
     chains: dict[str, Chains] = field(init=False)
     """Kind of fallback → its chains."""
+    followed: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """Kind of fallback and group, of those chains that a route has taken up."""
     called: dict[int, str] = field(default_factory=dict[int, str])
     """Deployment, by its identity → the target that it is."""
 
@@ -61,6 +63,10 @@ class Plan:
         for name in sorted([*groups, *(alias for alias in own if alias not in groups)], key=lambda name: name != self.settings.first):
             meant = groups[own.get(name, name)]
             self._route(name, meant, [alias for alias, group in aliases.items() if group == name and alias not in own])
+        self._unfollowed()
+        for group in groups.values():
+            for one in group.deployments:
+                self.workshop.leave(one, self._target(one))
         self._unserved()
 
     def _aliases(self) -> dict[str, str]:
@@ -68,6 +74,7 @@ class Plan:
         made: dict[str, str] = {}
         for section, name in ((self.settings.router, "model_group_alias"), (self.settings.library, "model_alias_map")):
             said = section.get(name)
+            self.settings.source.account.carry(said)
             for alias, meant in said.table.items() if said else ():
                 target = meant.table.get("model", meant)
                 if isinstance(target.value, str) and self.models.group(target.value):
@@ -133,7 +140,9 @@ class Plan:
         number = self.settings.source.number
         orders: dict[float, list[Deployment]] = {}
         for one in self._served(group):
-            order = number(one.params.get("order") or one.info.get("order"), "order", -1e9)
+            said = one.params.get("order") or one.info.get("order")
+            order = number(said, "order", -1e9)
+            self.settings.source.account.carry(None if order is None else said)
             orders.setdefault(math.inf if order is None else order, []).append(one)
         if len(orders) > 1 and math.inf in orders and remarks is not None:
             remarks.note("those without an order come last; the original does not ask them at all")
@@ -146,6 +155,7 @@ class Plan:
             return [[(name, None) for name in called]]
         metric = self.policy.weighed(members)
         weights = [self.settings.source.number(one.params.get(metric), metric) or 0.0 for one in members]
+        self.settings.source.account.carry(*(one.params.get(metric) for one in members if len(members) > 1))
         if not any(weights):
             return [[(name, 1) for name in called]]
         while max(weights) > HEAVIEST:
@@ -176,7 +186,11 @@ class Plan:
     def _told(self, name: str, kind: str) -> tuple[Said, ...]:
         """What is said of this group; by its name with its provider or without, too."""
         chains = self.chains[kind]
-        return next((chains[one] for one in (name, prefixed(name), name.partition("/")[2]) if one in chains), ())
+        known = next((one for one in (name, prefixed(name), name.partition("/")[2]) if one in chains), None)
+        if known is None:
+            return ()
+        self.followed.add((kind, known))
+        return chains[known]
 
     def _meant(self, name: str) -> Group | None:
         """The group of a name, or the one deployment of an id."""
@@ -228,10 +242,29 @@ class Plan:
         if others := self._told(name, kind) or self.chains[kind].get("*", ()):
             told = ", ".join(str(other.value) for other in others)
             made.lose(f"{kind} to {told}: {verdicts.LIBRARY[kind]}")
+            self.settings.source.account.tell(self.settings.said(kind))
+
+    def _unfollowed(self) -> None:
+        """Fallbacks of groups that no route has, and what else is said of fallbacks."""
+        account = self.settings.source.account
+        for kind, chains in self.chains.items():
+            for name in chains:
+                if name != "*" and (kind, name) not in self.followed:
+                    self.page.unrouted.lose(f"{kind} of {name}: no route here has this name")
+            if kind != "content_policy_fallbacks":
+                account.carry(self.settings.said(kind))
+        account.carry(self.settings.said("default_fallbacks"))
+        if self.settings.number("max_fallbacks") is not None:
+            self.settings.carry("max_fallbacks")
 
     def _unserved(self) -> None:
         """Patterns, and models that nobody can ask here."""
-        made = self.page.unrouted
+        made, account = self.page.unrouted, self.settings.source.account
+        for one in (
+            *(one for group in self.models.wildcards.values() for one in group.deployments),
+            *(one for one, _ in self.models.others),
+        ):
+            account.tell(*one.params.values(), *one.info.values())
         for pattern, group in self.models.wildcards.items():
             model = group.deployments[0].model
             made.lose(f"{pattern}: a route has a name, not a pattern: each model that is asked for wants a target ({model}) and a route")

@@ -26,6 +26,14 @@ SHORTEST = 0.001
 
 
 @dataclass(frozen=True, slots=True)
+class Tries:
+    """Calls that the original makes, the first included, and the values that say so many."""
+
+    count: int
+    said: tuple[Said, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The original's policy as ours."""
 
@@ -33,15 +41,22 @@ class Policy:
 
     def defaults(self, made: Section) -> None:
         """What holds for every route."""
-        told = self._silence({})
+        account = self.settings.source.account
+        told, whose = self._silence({})
+        account.carry(whose)
         if told is None:
             made.note("timeout: the original waits for as long as it takes; here 10s for the first word, and 15s for the next")
         else:
             made.keys["timeout"] = {"first_token": spelled(told), "idle": spelled(told)}
-        made.keys["retry"] = self._retry(self._tries({}, ""), 1)
+        tries = self._tries({}, "")
+        account.carry(*tries.said)
+        made.keys["retry"] = self._retry(tries.count, 1)
+        if tries.count > MOST:
+            made.note(f"retry: {MOST} attempts at most; the original makes {tries.count}")
         if breaker := self._breaker(made):
             made.keys["breaker"] = breaker
         strategy = self.settings.strategy
+        self.settings.carry("routing_strategy")
         if balance := STRATEGIES.get(strategy, ""):
             made.keys["balance"] = balance
         if strategy not in STRATEGIES:
@@ -51,31 +66,44 @@ class Policy:
         """What one route says otherwise: of the group that it asks first, how many of those come first, of how many in all."""
         if timeout := self._timeout(members, count, made):
             made.keys["timeout"] = timeout
-        tries = max((self._tries(one.params, group) for one in members), default=1)
-        if (attempts := self._retry(tries, first)["attempts"]) != self._retry(self._tries({}, ""), 1)["attempts"]:
+        made_by = [self._tries(one.params, group) for one in members]
+        tries = max((one.count for one in made_by), default=1)
+        account = self.settings.source.account
+        account.carry(*(said for one in made_by if one.count == tries for said in one.said))
+        if len(counts := sorted({one.count for one in made_by})) > 1:
+            made.lose(
+                f"retries for each deployment ({', '.join(str(count - 1) for count in counts)}): a route has one number, the greatest"
+            )
+            account.tell(*(said for one in made_by for said in one.said))
+        if (attempts := self._retry(tries, first)["attempts"]) != self._retry(self._tries({}, "").count, 1)["attempts"]:
             made.keys["retry"] = {"attempts": attempts}
         if self.settings.keeps_answers:
+            self.settings.source.account.carry(self.settings.cache.get("ttl"))
             ttl = self.settings.source.number(self.settings.cache.get("ttl"), "ttl")
             made.keys["cache"] = {"ttl": spelled(ttl) if ttl and ttl >= SHORTEST else "1h", "scope": "route"}
         self._limit(members, made)
 
     def _timeout(self, members: Sequence[Deployment], count: int, made: Section) -> dict[str, Value]:
         """A route has one silence that it bears, and time enough for each of its targets to be silent."""
-        silences = sorted({seconds for one in members if (seconds := self._silence(one.params)) is not None})
-        general = self._silence({})
+        account = self.settings.source.account
+        heard = [(seconds, whose) for seconds, whose in (self._silence(one.params) for one in members) if seconds is not None]
+        silences = sorted({seconds for seconds, _ in heard})
+        general, _ = self._silence({})
         longest = silences[-1] if silences else general or 0
+        account.carry(*(whose for seconds, whose in heard if seconds == longest))
         timeout: dict[str, Value] = {}
         if silences and longest != general:
             timeout = {"first_token": spelled(longest), "idle": spelled(longest)}
         if len(silences) > 1:
             told = ", ".join(map(spelled, silences))
             made.lose(f"a timeout for each deployment ({told}): a route has one, the longest")
+            account.tell(*(whose for _, whose in heard))
         if longest * (count + 1) > TOTAL:
             timeout["total"] = spelled(float(math.ceil(longest * (count + 1))))
         return timeout
 
-    def _silence(self, params: Mapping[str, Said]) -> float | None:
-        """How long the original waits for a word in a stream, in seconds; None where it does not say."""
+    def _silence(self, params: Mapping[str, Said]) -> tuple[float | None, Said | None]:
+        """How long the original waits for a word in a stream, in seconds, and the value that says so; None where it does not say."""
         router, number = self.settings.router, self.settings.source.number
         request = self.settings.library.get("request_timeout")
         order = (
@@ -86,57 +114,75 @@ class Policy:
             (router.get("timeout"), "timeout"),
             (request, "request_timeout"),
         )
-        return next((seconds for said, name in order if (seconds := number(said, name)) and seconds >= SHORTEST), None)
+        found = ((seconds, said) for said, name in order if (seconds := number(said, name)) and seconds >= SHORTEST)
+        return next(found, (None, None))
 
-    def _tries(self, params: Mapping[str, Said], group: str) -> int:
-        """How many calls the original makes of a group's deployments, the first included."""
+    def _tries(self, params: Mapping[str, Said], group: str) -> "Tries":
+        """How many calls the original makes of a group's deployments."""
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")
         policy = (policies.table.get(group) if policies else None) or router.get("retry_policy")
         told = [number(policy.table.get(name), name) for name in RETRIED] if policy else []
         retries = max((one for one in told if one is not None), default=None)
-        if retries is None:
-            retries = number(params.get("num_retries"), "num_retries")
-        if retries is None:
-            retries = self.settings.number("num_retries")
-        again = number(params.get("max_retries"), "max_retries") or 0
-        return int((1 + min(RETRIES if retries is None else retries, 100)) * (1 + min(again, 100)))
+        used: list[Said | None] = []
+        for said in (params.get("num_retries"), self.settings.said("num_retries")):
+            if retries is None:
+                retries = number(said, "num_retries")
+                used = [said] if retries is not None else []
+        again = number(params.get("max_retries"), "max_retries")
+        if again is not None:
+            used.append(params.get("max_retries"))
+        count = int((1 + min(RETRIES if retries is None else retries, 100)) * (1 + min(again or 0, 100)))
+        return Tries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
         """The calls, shared among the members of the pool that is asked first."""
         made: dict[str, Value] = {"attempts": max(1, min(MOST, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:
+            self.settings.carry("retry_after")
             made["backoff"] = f"{spelled(wait)}..{spelled(max(4.0, wait))}"
         return made
 
     def _breaker(self, remarks: Section) -> dict[str, Value]:
         if self.settings.source.truth(self.settings.said("disable_cooldowns")):
+            self.settings.carry("disable_cooldowns")
             remarks.note("disable_cooldowns: a thousand failures within a second are never; a wrong key is still left alone")
             return {"failures": 1000, "within": "1s"}
         made: dict[str, Value] = {}
         fails, cool = self.settings.number("allowed_fails"), self.settings.number("cooldown_time")
         if fails is not None:
+            self.settings.carry("allowed_fails")
             made |= {"failures": int(min(1000, fails + 1)), "within": "1m"}
         if cool and cool >= SHORTEST:
+            self.settings.carry("cooldown_time")
             made["open"] = spelled(cool)
         return made
 
     def _limit(self, members: Sequence[Deployment], made: Section) -> None:
         """What the original lets through to a group, where it holds its deployments to it, as a limit of the route."""
+        account = self.settings.source.account
         limit: dict[str, Value] = {}
         for key, name in (("requests", "rpm"), ("tokens", "tpm")):
+            said = [one.params[name] for one in members if name in one.params]
             if self.settings.holds_limits and (most := self._sum(members, name)):
                 limit[key] = f"{most}/minute"
+                account.carry(*said)
+            elif self.settings.holds_limits and said:
+                made.lose(f"{name} as a limit: {len(said)} of {len(members)} deployments have one, and a route's limit is that of all")
+                account.tell(*said)
         if concurrent := self._sum(members, "max_parallel_requests"):
             limit["concurrent"] = min(concurrent, MOST_AT_ONCE)
+            account.carry(*(one.params["max_parallel_requests"] for one in members))
         if limit:
             made.keys["limit"] = {**limit, "per": "route"}
             made.note("limit: beyond it the original goes on to the fallbacks; here the caller is told to wait")
         weighed = self.weighed(members)
-        unused = [name for name in ("rpm", "tpm") if name != weighed and any(name in one.params for one in members)]
-        if unused and not self.settings.holds_limits:
+        held = ("rpm", "tpm") if self.settings.holds_limits else ()
+        unused = [name for name in ("weight", "rpm", "tpm") if name not in (weighed, *held) and any(name in one.params for one in members)]
+        if unused:
             made.note(f"{', '.join(unused)}: the original neither holds its deployments to it, nor shares by it")
+            account.agree(*(one.params[name] for one in members for name in unused if name in one.params))
 
     def weighed(self, members: Sequence[Deployment]) -> str:
         """What deployments share by: weight, or rpm where nobody has one, or tpm; empty where they share alike."""

@@ -35,6 +35,10 @@ class Settings:
         """A number; None where there is none."""
         return self.source.number(self.said(name), name)
 
+    def carry(self, *names: str) -> None:
+        """Settle what holds of these as carried over."""
+        self.source.account.carry(*(self.said(name) for name in names))
+
     @property
     def strategy(self) -> str:
         """How the original chooses among the deployments of a group."""

@@ -11,6 +11,7 @@ from router.config.binding import Complaints
 from router.config.document import Unreadable
 from router.config.foreign import Said, understood
 from router.errors import ConfigError, Place
+from router.migration.account import Account, apart
 
 MAX_FILES = 100
 """Files that a config may include, all told."""
@@ -24,6 +25,8 @@ class Source:
     """The folder it stands in."""
     sections: Mapping[str, Said]
     complaints: Complaints
+    account: Account = field(default_factory=Account)
+    """What became of each value."""
 
     def section(self, name: str) -> Mapping[str, Said]:
         """One of its mappings; empty where it is not there."""
@@ -62,9 +65,9 @@ class Source:
         return tuple(one for one in found if isinstance(one.value, str))
 
 
-def in_environment(said: Said) -> bool:
+def in_environment(said: Said | None) -> bool:
     """Whether it names a variable that holds the value, as `os.environ/NAME`."""
-    return isinstance(said.value, str) and said.value.startswith("os.environ/")
+    return said is not None and isinstance(said.value, str) and said.value.startswith("os.environ/")
 
 
 def read(path: Path) -> Source:
@@ -79,7 +82,34 @@ def read(path: Path) -> Source:
         )
     if complaints.found:
         raise ConfigError(complaints.in_order())
-    return Source(path.parent, sections, complaints)
+    source = Source(path.parent, {name: _apart(name, said) for name, said in sections.items()}, complaints)
+    _enter(source)
+    return source
+
+
+SETTINGS = ("router_settings", "litellm_settings", "general_settings")
+PARTS = {"litellm_settings": "cache_params"}
+"""Section → its key whose values are settled one by one."""
+
+
+def _apart(name: str, said: Said) -> Said:
+    made = apart(said)
+    inner = made.table.get(PARTS.get(name, ""))
+    return made if inner is None else Said(made.place, {**made.table, PARTS[name]: apart(inner)})
+
+
+def _enter(source: Source) -> None:
+    """Enter all values but those of the model_list, which its deployments have copies of."""
+    for name, said in source.sections.items():
+        if name in SETTINGS:
+            for key, one in said.table.items():
+                parts: Mapping[str, Said] = one.table if key == PARTS.get(name) else {}
+                for part, value in parts.items():
+                    source.account.enter(f"{name}.{key}.{part}", value)
+                if not parts:
+                    source.account.enter(f"{name}.{key}", one)
+        elif name not in ("model_list", "credential_list"):
+            source.account.enter(name, said)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from router.config.foreign import Said
 from router.config.snapshot import Snapshot
 from router.errors import Misfit
 from router.migration import verdicts
+from router.migration.account import Account
 from router.migration.models import Deployment
 from router.migration.page import Section, Value
 from router.migration.source import Source, in_environment
@@ -23,27 +24,22 @@ SAMPLING = {item.name: item.name for item in record_of(Params).fields} | {"max_c
 """Key of litellm_params → ours in `params`."""
 COSTS = {"input_cost_per_token": "input", "output_cost_per_token": "output"}
 """Dollars for one token → ours for a million, in `price`."""
-CARRIED = frozenset(SAMPLING) | {
-    *("model", "custom_llm_provider", "litellm_credential_name", "api_key", "api_base", "base_url", "api_version"),
-    *COSTS,
-    *("timeout", "stream_timeout", "max_retries", "num_retries", "weight", "order", "rpm", "tpm", "max_parallel_requests"),
-}
-"""Keys of litellm_params that a target or its route takes up."""
-TOLD = frozenset({"id", "mode", "base_model", "max_input_tokens", *COSTS}) | verdicts.TOLD_ONLY
+TOLD_ONLY = verdicts.TOLD_ONLY | {"id", "mode"}
+"""Keys of model_info that say what is served, and by which name."""
 COHERE = "https://api.cohere.ai/compatibility/v1"
 ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "client_id", "client_secret"})
 
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """Where deployments become targets."""
+    """Where deployments become targets: first what each is, and at the end, when its routes are drawn, what was left of it."""
 
     source: Source
     variables: Variables
     connections: Connections
 
     def target(self, name: str, one: Deployment) -> Section:
-        """The target, with a remark for each thing it could not take over. `dropped` where it could not be served."""
+        """The target. `dropped` where it could not be served; see `leave` for what it could not take over."""
         made = Section()
         self._model(one, made)
         self._address(one, made)
@@ -52,15 +48,23 @@ class Workshop:
         self._params(one, made)
         self._window(one, made)
         self._price(one, made)
-        losses(made, one.params, CARRIED, verdicts.PARAMS)
-        losses(made, one.info, TOLD | {key for key in one.info if key.startswith("supports_")}, verdicts.INFO, "model_info.")
         if why := self._unfit(name, one, made):
             made.dropped = True
             made.lose(f"{name}: {why}")
         return made
 
+    def leave(self, one: Deployment, made: Section) -> None:
+        """A remark for each value that neither the target nor a route of it has taken up."""
+        losses(made, one.params, verdicts.PARAMS, self.source.account)
+        account = self.source.account
+        account.agree(*(said for key, said in one.info.items() if key in TOLD_ONLY or key.startswith("supports_")))
+        losses(made, one.info, verdicts.INFO, account, "model_info.")
+        if made.dropped:
+            account.tell(*one.params.values(), *one.info.values())
+
     def _model(self, one: Deployment, made: Section) -> None:
         said = one.params["model"]
+        self.source.account.carry(said)
         provider, _, model = one.model.partition("/")
         if in_environment(said):
             made.keys["model"] = self.variables.reference(said) or written(one.model)
@@ -72,26 +76,32 @@ class Workshop:
             made.keys["model"] = written(f"{provider}/{model.removeprefix('responses/')}" if model else one.model)
 
     def _address(self, one: Deployment, made: Section) -> None:
-        said = one.params.get("api_base") or one.params.get("base_url")
+        account = self.source.account
+        key = "api_base" if one.params.get("api_base") else "base_url"
+        said = one.params.get(key)
         if said is None or not said.value:
             if one.provider == "azure":
                 made.keys["api_base"] = self.variables.variable("AZURE_API_BASE")
             return
         if in_environment(said):
             if (reference := self.variables.reference(said)) is None:
-                made.lose("api_base: no variable can have this name")
+                made.lose(f"{key}: no variable can have this name")
+                account.tell(said)
             else:
                 made.keys["api_base"] = reference
+                account.carry(said)
             return
         try:
             parts = urlsplit(str(said.value))
             bare = _bare(parts)
         except ValueError:
-            made.lose("api_base: it is no address")
+            made.lose(f"{key}: it is no address")
+            account.tell(said)
             return
         if bare != str(said.value):
-            made.lose("a part of api_base: a user, a password or a query may be a secret, which belongs into `api_key`")
+            made.lose(f"a part of {key}: a user, a password or a query may be a secret, which belongs into `api_key`")
         made.keys["api_base"] = written(bare)
+        account.carry(said)
 
     def _key(self, name: str, one: Deployment, made: Section) -> None:
         said = one.params.get("api_key")
@@ -102,6 +112,12 @@ class Workshop:
                 made.note(remark)
             if reference is not None:
                 made.keys["api_key"] = reference
+                self.source.account.carry(said)
+            elif in_environment(said):
+                made.lose("api_key: no variable can have this name")
+                self.source.account.tell(said)
+            else:
+                self.source.account.agree(said)  # it stood where none is wanted
         elif not ENTRA.isdisjoint(one.params):
             made.keys["via"] = "litellm"
         elif (
@@ -117,10 +133,16 @@ class Workshop:
             return
         if one.provider != "azure":
             made.lose(f"api_version: {verdicts.PARAMS['api_version']}")
+            self.source.account.tell(said)
         elif not in_environment(said):
             made.keys["api_version"] = written(str(said.value))
+            self.source.account.carry(said)
         elif (reference := self.variables.reference(said)) is not None:
             made.keys["api_version"] = reference
+            self.source.account.carry(said)
+        else:
+            made.lose("api_version: no variable can have this name")
+            self.source.account.tell(said)
 
     def _params(self, one: Deployment, made: Section) -> None:
         params: dict[str, Value] = {}
@@ -130,15 +152,17 @@ class Workshop:
                 continue
             try:
                 params[name] = self._param(name, said)
+                self.source.account.carry(said)
             except Misfit as misfit:
                 made.lose(f"{key}: {misfit.message}")
+                self.source.account.tell(said)
         if params:
             made.keys["params"] = params
 
     def _param(self, name: str, said: Said) -> Value:
         """One sampling parameter. Misfit where routes.yaml would not take it."""
         if in_environment(said):
-            raise Misfit("its value stands in the environment, and only texts are read from there")
+            raise Misfit(verdicts.NO_NUMBER)
         if name == "stop":
             stops = tuple(str(one.value) for one in said.items) or (str(said.value),)
             return [written(one) for one in Params(stop=stops).stop or ()]
@@ -155,26 +179,36 @@ class Workshop:
 
     def _window(self, one: Deployment, made: Section) -> None:
         """What the original says of how much it reads; of what it says of another model, what the table says of that."""
+        account = self.source.account
         tokens = self.source.number(one.info.get("max_input_tokens"), "max_input_tokens", 1)
         base = one.info.get("base_model")
         if tokens is not None:
             made.keys["context_window"] = int(tokens)
+            account.carry(one.info.get("max_input_tokens"))
+            account.agree(base)  # it would say how much it reads, too
         elif base is not None and isinstance(base.value, str) and table.about(one.model).window is None:
             if (window := table.about(base.value).window) is not None:
                 made.keys["context_window"] = window
                 made.notes["context_window"] = "its base_model's"
+                account.carry(base)
             else:
                 made.lose("model_info.base_model: nobody knows how much it reads; write `context_window`")
+                account.tell(base)
+        elif base is not None and isinstance(base.value, str):
+            account.agree(base)  # how much the model itself reads is known
 
     def _price(self, one: Deployment, made: Section) -> None:
         """What a token costs, where both kinds are said."""
         number = self.source.number
-        costs = {name: number(one.params.get(key) or one.info.get(key), key) for key, name in COSTS.items()}
+        told = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
+        costs = {name: number(told[name], key) for key, name in COSTS.items()}
         known = {name: round(cost * 1_000_000, 6) for name, cost in costs.items() if cost is not None}
         if len(known) == len(COSTS):
             made.keys["price"] = known
+            self.source.account.carry(*told.values())
         elif known:
             made.lose("a price of one kind of token: `price` has both, for a million")
+            self.source.account.tell(*(told[name] for name in known))
 
     def _unfit(self, name: str, one: Deployment, made: Section) -> str:
         """Why this target could not be served, in one sentence; empty where it could be."""
@@ -199,11 +233,31 @@ def _bare(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc if plain else host + port, query="", fragment="").geturl()
 
 
-def losses(made: Section, said: Mapping[str, Said], carried: frozenset[str], known: Mapping[str, str], prefix: str = "") -> None:
-    """A remark for each key that nobody took up; those with the same reason in one."""
+def losses(made: Section, said: Mapping[str, Said], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
+    """A remark for each value that nobody has settled; those with the same reason in one. `known`: key → the reason."""
     reasons: dict[str, list[str]] = {}
     for key, one in said.items():
-        if key not in carried and key not in verdicts.AS_HERE and one.value not in (None, False, (), {}):
-            reasons.setdefault(known.get(key, verdicts.OTHERWISE), []).append(prefix + key)
+        if account.settled(one) or one.value in (None, "", (), {}):
+            continue
+        if _as_here(key, one, known):
+            account.agree(one)
+            continue
+        account.tell(one)
+        reasons.setdefault(_reason(key, one, known), []).append(prefix + key)
     for why, keys in reasons.items():
         made.lose(f"{', '.join(keys)}: {why}")
+
+
+def _reason(key: str, said: Said, known: Mapping[str, str]) -> str:
+    """Why a value was not taken up."""
+    if said.value is False and key in verdicts.SWITCHED_OFF:
+        return verdicts.SWITCHED_OFF[key]
+    why = known.get(key, verdicts.OTHERWISE)
+    return verdicts.NO_NUMBER if in_environment(said) and why in verdicts.OVERRULED else why
+
+
+def _as_here(key: str, said: Said, known: Mapping[str, str]) -> bool:
+    """Whether a value says what is always so here: a switch that is on here, or one that is off for lack of what it switches."""
+    if said.value is False:
+        return key not in verdicts.SWITCHED_OFF and (key in known or key in verdicts.AS_HERE or key in verdicts.SWITCHES)
+    return key in verdicts.AS_HERE

@@ -12,7 +12,6 @@ AS_HERE = frozenset(
         "redact_user_api_key_info",
         "telemetry",
         "suppress_debug_info",
-        "request_timeout",
         "stream",
         "hidden",
         "disable_spend_logs",
@@ -20,6 +19,14 @@ AS_HERE = frozenset(
         "disable_adding_master_key_hash_to_db",
     }
 )
+
+SWITCHED_OFF = {
+    "ssl_verify": "certificates are always verified: with `ssl_verify: false` LiteLLM verifies none",
+    "drop_params": "a parameter that a provider does not know is always left out",
+}
+"""What LiteLLM has switched off and is on here."""
+SWITCHES = frozenset({"cache", "disable_cooldowns", "stream", "enable_json_schema_validation"})
+"""What is off here as well, unless something else is said."""
 
 NO_HEADERS = "a target has no headers of its own"
 NO_TAGS = "there is no routing by tags: a route for each of them"
@@ -30,6 +37,9 @@ NO_ADMIN = "there is no page to administrate from: what is to be changed stands 
 ENTRA = "LiteLLM signs in with what it finds in the environment"
 OF_AWS = "set it in the environment, for the whole process"
 OF_GOOGLE = "LiteLLM takes it from the environment, and needs Google's libraries"
+
+NO_NUMBER = "its value stands in the environment, and only texts are read from there"
+HELD = "what another setting says holds over it"
 
 PARAMS = {
     "organization": NO_HEADERS + ": use a key of that organization",
@@ -42,6 +52,11 @@ PARAMS = {
     "tags": NO_TAGS,
     "tpm": "there is no limit for one target; `limit` on the route is the nearest",
     "rpm": "there is no limit for one target; `limit` on the route is the nearest",
+    "max_parallel_requests": "there is no limit for one target; `limit` on the route is the nearest",
+    "weight": "it shares nothing: no other deployment has the same name and order",
+    **dict.fromkeys(("timeout", "stream_timeout", "num_retries", "max_retries", "order"), HELD),
+    "max_completion_tokens": "`max_tokens` stands beside it",
+    "base_url": "`api_base` stands beside it",
     "mock_response": "write a target with a `script`",
     "api_type": "the model's prefix says it",
     "azure_ad_token": ENTRA,
@@ -79,6 +94,7 @@ TOLD_ONLY = frozenset(
 """Keys of model_info that only tell, and change nothing."""
 
 ROUTER = {
+    **dict.fromkeys(("num_retries", "timeout", "stream_timeout", "allowed_fails", "cooldown_time", "disable_cooldowns"), HELD),
     "enable_pre_call_checks": "nobody counts tokens before the call: a conversation too long for a target goes to one that reads more once it says so",
     "optional_pre_call_checks": "nothing is looked at before the call but who is left alone, and who is busy",
     "enable_tag_filtering": NO_TAGS,
@@ -104,6 +120,10 @@ ROUTER = {
     "model_group_affinity_config": "nobody is bound to a target",
 }
 LIBRARY = {
+    **dict.fromkeys(
+        ("num_retries", "request_timeout", "allowed_fails", "cooldown_time", "fallbacks", "context_window_fallbacks", "default_fallbacks"),
+        HELD,
+    ),
     "set_verbose": "the log has one line for each request, whatever is set",
     "modify_params": "a conversation is put as each provider wants it; more is not changed",
     "content_policy_fallbacks": "where a content filter refuses, nobody else is asked, and the client is told",
@@ -171,3 +191,5 @@ CALLBACKS = {
     "opentelemetry": "install the extra `pointsman[otel]` for traces",
 }
 OTHERWISE = "no equal here"
+OVERRULED = (HELD, OTHERWISE)
+"""Reasons that are not the reason where a value stands in the environment."""

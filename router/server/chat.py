@@ -75,6 +75,13 @@ class Request:
         """The client's address: the peer's, or what our proxies say. None where the peer has none."""
         return client_address(self._peer, self._forwarded, proxies)
 
+    def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
+        """The peer, where it says for whom it asks and is none of our proxies: nobody believes it. Empty where there is no such thing."""
+        peer = client_address(self._peer, (), proxies)
+        if not self._forwarded or (peer is not None and any(peer in network for network in proxies)):
+            return ""
+        return str(peer or "unknown")
+
     @property
     def length(self) -> bytes | None:
         """How long its body is said to be."""
@@ -116,6 +123,7 @@ class Chat:
         """Answers that go on although whoever asked has left."""
         self.stopping = False
         """Whether the server is about to end: new questions are refused."""
+        self._warned_of_proxy = False
 
     @property
     def running(self) -> int:
@@ -169,7 +177,16 @@ class Chat:
             self._alone.add(recording.task)
             recording.task.add_done_callback(self._alone.discard)
 
+    def _warn_of_proxy(self, request: Request, generation: Generation) -> None:
+        """Log once that X-Forwarded-For came from a peer that `server.proxies` does not name: `per: ip` counts that peer's address."""
+        if not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
+            self._warned_of_proxy = True
+            log.warning(
+                "undeclared_proxy", extra={"fields": {"peer": peer, "advice": "if it is a proxy of yours, add it to server.proxies"}}
+            )
+
     def _entry(self, request: Request, generation: Generation) -> Entry:
+        self._warn_of_proxy(request, generation)
         return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
 
     def _record(

@@ -97,44 +97,62 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         "routes.yaml:4:7: unknown key `pipeline` in `m`; did you mean `pipeline`, with a space after its colon?",
     ),
     # not YAML
-    "a duplicate key": (more("targets: {}"), "routes.yaml:5:1: `targets` stands here twice, first in line 1"),
+    "a duplicate key": (more("targets: {}"), "routes.yaml:5:1: `targets` stands here twice, first in line 1: put both into one"),
     "a duplicate target": (
         "targets:\n  a: {script: demo}\n  a: {script: demo}\n" + ROUTES,
-        "routes.yaml:3:3: `a` stands here twice, first in line 2",
+        "routes.yaml:3:3: `a` stands here twice, first in line 2: put both into one",
     ),
-    "a brace left open": ("targets:\n  a: {script: demo\n" + ROUTES, "routes.yaml:3:7: this is not YAML: did not find expected ',' or '}'"),
-    "a quote left open": ("targets:\n  a: 'x\n", "routes.yaml:3:1: this is not YAML: found unexpected end of stream"),
+    "a brace left open": (
+        "targets:\n  a: {script: demo\n" + ROUTES,
+        "routes.yaml:2:6: this is not YAML: the `{` that begins here is not closed before line 3: write `}`",
+    ),
+    "a quote left open": (
+        "targets:\n  a: 'x\n",
+        "routes.yaml:2:6: this is not YAML: the quote that begins here is not closed: write its other half",
+    ),
     "a tab as indent": ("targets:\n\ta: {script: demo}\n" + ROUTES, "routes.yaml:2:1: this is not YAML: indent with spaces, not tabs"),
     "a tab after spaces": (
         "targets:\n  a:\n  \tscript: demo\n" + ROUTES,
         "routes.yaml:3:3: this is not YAML: indent with spaces, not tabs",
     ),
     "a control character": ("targets: é\n  b\x07\n", "routes.yaml:2:4: this is not YAML: control characters are not allowed"),
-    "a second document": (more("---\nx: 1"), "routes.yaml:5:1: a second document: `---` may stand at the top only"),
+    "a second document": (
+        more("---\nx: 1"),
+        "routes.yaml:5:1: a second document begins here: take this `---` away, it may stand at the top only",
+    ),
     "a merge key": (
         "targets:\n  a: &a {script: demo}\n  b:\n    script: demo\n    <<: *a\n" + ROUTES,
-        "routes.yaml:5:5: `<<` is not read here: what routes share stands under `defaults`",
+        "routes.yaml:5:5: `<<` is not read here: write the keys out; what routes share stands under `defaults`",
     ),
     "a key that is a list": ("? [a, b]\n: 1\n" + TARGETS + ROUTES, "routes.yaml:1:3: a key must be a plain word"),
     "a tag": (
         target("{script: !!python/name:os.system demo}"),
-        "routes.yaml:2:15: tags such as tag:yaml.org,2002:python/name:os.system are not read here",
+        "routes.yaml:2:15: tags such as tag:yaml.org,2002:python/name:os.system are not read here: leave it out",
     ),
-    "an anchor that is none": (target("*x"), "routes.yaml:2:6: no anchor &x stands above"),
-    "an anchor inside itself": ("targets: &a\n  a: *a\n" + ROUTES, "routes.yaml:2:6: no anchor &a stands above"),
+    "an anchor that is none": (
+        target("*x"),
+        "routes.yaml:2:6: `*` begins an alias, and no anchor &x stands above: write `x` without it, or in quotes",
+    ),
+    "an anchor inside itself": (
+        "targets: &a\n  a: *a\n" + ROUTES,
+        "routes.yaml:2:6: `*` begins an alias, and no anchor &a stands above: write `a` without it, or in quotes",
+    ),
     "an alias bomb": (BOMB, "routes.yaml:3:40: aliases repeat more than 1000 nodes"),
     "deep nesting": ("x: " + "[" * 20_000, "routes.yaml:1:36: nested deeper than 32 levels"),
     "nothing": ("", "routes.yaml:1:1: the file is empty"),
     "nothing but a comment": ("# later\n", "routes.yaml:1:1: the file is empty"),
-    "a list": ("- a\n", "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server, drills"),
+    "a list": (
+        "- a\n",
+        "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server, drills, e.g. {targets: {NAME: {model: openai/gpt-4o}}, routes: {NAME: {pipeline: chat, targets: [chat]}}}",
+    ),
     # a variable
     "a variable that is not set": (
         target("{model: openai/x, api_key: '${NOPE}'}"),
-        "routes.yaml:2:33: the environment variable NOPE is not set",
+        "routes.yaml:2:33: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
     ),
     "a variable that is empty": (
         target("{model: openai/x, api_key: '${EMPTY}'}"),
-        "routes.yaml:2:33: the environment variable EMPTY is not set",
+        "routes.yaml:2:33: the environment variable EMPTY is not set: set it where the router is started, or give it a default, ${EMPTY:-…}",
     ),
     "a variable with a message": (
         target("{model: openai/x, api_key: '${NOPE:?ask the operators}'}"),
@@ -190,11 +208,11 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     ),
     "a variable that is not set, in a target's name": (
         route("{pipeline: chat, targets: ['x${NOPE}']}"),
-        "routes.yaml:4:33: the environment variable NOPE is not set",
+        "routes.yaml:4:33: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
     ),
     "a variable that is not set, in a pipeline's name": (
         route("{pipeline: 'x${NOPE}', targets: [a]}"),
-        "routes.yaml:4:17: the environment variable NOPE is not set",
+        "routes.yaml:4:17: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
     ),
     "a variable in a file whose name is none": (
         target('{model: openai/x, api_key: "${file:a\\0b}"}'),
@@ -348,7 +366,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "a number out of bounds": (route("{pipeline: chat, targets: [a], max_steps: 51}"), "routes.yaml:4:48: max_steps must be from 1 to 50"),
     "no tries at all": (more("defaults: {retry: {attempts: 0}}"), "routes.yaml:5:30: attempts must be from 1 to 10"),
     "no depth": (more("server: {request: {depth: 0}}"), "routes.yaml:5:27: depth must be from 1 to 100000"),
-    "a window of nothing": (target("{script: demo, context_window: 0}"), "routes.yaml:2:37: context_window is a number of tokens"),
+    "a window of nothing": (target("{script: demo, context_window: 0}"), "routes.yaml:2:37: context_window must be at least 1"),
     "a hot temperature": (target("{model: openai/x, params: {temperature: 3}}"), "routes.yaml:2:46: temperature must be from 0 to 2"),
     "a temperature in words": (
         target("{model: openai/x, params: {temperature: warm}}"),
@@ -369,11 +387,14 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         "routes.yaml:2:41: `yes` means different things to different readers: put it in quotes, or write true, false or a plain number",
     ),
     # no value
-    "no value for a list": (route("{pipeline: chat, targets: [a], tools: }"), "routes.yaml:4:44: `tools` takes a list"),
+    "no value for a list": (
+        route("{pipeline: chat, targets: [a], tools: }"),
+        "routes.yaml:4:44: `tools` takes a list, and has no value: write [chat], or indent what belongs to it",
+    ),
     "no value for a name": (route("{pipeline: , targets: [a]}"), "routes.yaml:4:17: `pipeline` has no value: a name, e.g. chat is needed"),
     "no value for a mapping": (
         route("{pipeline: chat, targets: [a], timeout: }"),
-        "routes.yaml:4:46: `timeout` takes a mapping with connect, first_token, idle, tool, total",
+        "routes.yaml:4:46: `timeout` takes a mapping with connect, first_token, idle, tool, total, and has no value: indent its keys by two spaces more, e.g. {connect: 2s}",
     ),
     "no value for a key": (
         target("{model: openai/x, api_key: ~}"),
@@ -383,8 +404,14 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         target("{script: demo, optional: null}"),
         "routes.yaml:2:31: `optional` has no value: true or false is needed",
     ),
-    "no value for a route": (TARGETS + "routes:\n  m:\n", "routes.yaml:4:5: `m` takes a mapping"),
-    "no value for the routes": (TARGETS + "routes:\n", "routes.yaml:3:8: `routes` takes a mapping"),
+    "no value for a route": (
+        TARGETS + "routes:\n  m:\n",
+        "routes.yaml:4:5: `m` takes a mapping, and has no value: indent its keys by two spaces more, e.g. {pipeline: chat, targets: [chat]}",
+    ),
+    "no value for the routes": (
+        TARGETS + "routes:\n",
+        "routes.yaml:3:8: `routes` takes a mapping of names, and has no value: indent what belongs to it, e.g. `NAME: {pipeline: chat, targets: [chat]}`, by two spaces",
+    ),
     # a target
     "a target with a model and a script": (
         target("{model: openai/x, script: demo}"),
@@ -507,7 +534,7 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a pipeline with a route's own step": (
         {"pipelines/chat.yaml": "steps:\n  - tools: {}\n"},
-        "pipelines/chat.yaml:2:5: there is no step `tools`; there is `prompt`, `history`, `params`, `edit`",
+        "pipelines/chat.yaml:2:5: there is no step `tools`; write `tools: [NAME]` in the route",
     ),
     "a pipeline whose step has an unknown option": (
         {"pipelines/chat.yaml": "steps:\n  - history: {keep: 3, kep: 3}\n"},
@@ -523,7 +550,7 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a pipeline whose step has no options": (
         {"pipelines/chat.yaml": "steps:\n  - history:\n"},
-        "pipelines/chat.yaml:2:13: `history` takes a mapping with keep",
+        "pipelines/chat.yaml:2:13: `history` takes a mapping with keep, and has no value: indent its keys by two spaces more, e.g. {keep: 1}",
     ),
     "a pipeline whose step is told nothing": (
         {"pipelines/chat.yaml": "steps:\n  - edit: {}\n"},
@@ -564,11 +591,11 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
     "a pipeline that is empty": ({"pipelines/chat.yaml": ""}, "pipelines/chat.yaml:1:1: the file is empty"),
     "a pipeline that is not YAML": (
         {"pipelines/chat.yaml": "steps: [\n"},
-        "pipelines/chat.yaml:2:1: this is not YAML: did not find expected node content",
+        "pipelines/chat.yaml:2:1: this is not YAML: a value is missing before this, or a bracket is not closed",
     ),
     "a pipeline with a variable that is not set": (
         {"pipelines/chat.yaml": "steps:\n  - history: {keep: '${NOPE}'}\n"},
-        "pipelines/chat.yaml:2:21: the environment variable NOPE is not set",
+        "pipelines/chat.yaml:2:21: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
     ),
     "a template that is missing": (
         {"pipelines/chat.yaml": "steps:\n  - prompt: caht.j2\n", "pipelines/chat.j2": "Hi"},
@@ -992,8 +1019,9 @@ def test_a_file_that_is_too_large(workspace: Workspace) -> None:
 
 
 def test_a_file_that_is_not_there(workspace: Workspace) -> None:
-    """No routes.yaml, no configuration."""
-    assert complaints(workspace) == ["routes.yaml:1:1: the file cannot be read: No such file or directory"]
+    """No routes.yaml, no configuration; a first run is told how to begin."""
+    (told,) = complaints(workspace)
+    assert told.startswith("routes.yaml:1:1: the file cannot be read: No such file or directory; `router init DIR` writes a workspace")
 
 
 def test_a_link_that_leads_out(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:

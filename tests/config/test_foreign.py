@@ -56,7 +56,7 @@ def test_nothing_is_none() -> None:
 
 
 REFUSED = {
-    "a: [1": "f:2:1: this is not YAML",
+    "a: [1": "f:1:4: this is not YAML",
     "a: 1\n---\nb: 2\n": "f:2:1: this is not YAML: but found another document",
     "a: &a {b: *a}": "f:1:4: nested deeper than 32 levels",
     "[" * 40 + "]" * 40: "f:1:34: nested deeper than 32 levels",

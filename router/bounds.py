@@ -1,0 +1,39 @@
+"""Bounds of a number, written once, in its type: `Annotated[int, Bounds(1, 10)]`.
+
+They are checked where a value is read, and stand in the JSON schema.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the most that a number may be, both included. `above`: it must be more than this."""
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+
+    def hold(self, value: float) -> bool:
+        """Return whether a number is within them."""
+        return (
+            (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+        )
+
+    def schema(self) -> dict[str, float]:
+        """Return them as keywords of a JSON schema."""
+        named = {"minimum": self.least, "maximum": self.most, "exclusiveMinimum": self.above}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def __str__(self) -> str:
+        """Return them as the end of a sentence: `from 1 to 10`, `at least 1`, `above 0, and 9 at most`."""
+        if self.least is not None and self.most is not None:
+            return f"from {_plain(self.least)} to {_plain(self.most)}"
+        least = f"at least {_plain(self.least)}" if self.least is not None else f"above {_plain(self.above or 0)}"
+        return least if self.most is None else f"{least}, and {_plain(self.most)} at most"
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"

@@ -1,0 +1,258 @@
+"""What to write instead: of words that other programs have, and of ours where they stand in the wrong place.
+
+A key that its mapping does not have is looked up here before the nearest spelling is guessed.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from router.config.document import VARIABLE, Listing, Node, Scalar, Table
+from router.signature import Choice, Either, Field, Record, Shape, Spelled
+from router.signature import Listing as ListingShape
+from router.signature import Scalar as ScalarShape
+from router.signature import Table as TableShape
+
+LITELLM = "a configuration of LiteLLM's is turned into ours by `router import litellm FILE -o routes.yaml`"
+STARTED = "it is said where the router is started: `router serve --{word} {value}`"
+PROMPT = "what a model is told is a template: write the text into pipelines/NAME.j2 and `- prompt: NAME.j2` into pipelines/NAME.yaml"
+VARIABLES = "set variables where the router is started, and write ${NAME} for them here"
+RETRY = "write `retry: {{attempts: {attempts}}}` in the route or under `defaults`; the first try counts"
+TIMEOUT = "write `timeout: {first_token: 10s, total: 5m}` in the route or under `defaults`"
+CALLERS = "callers' keys stand under `server: {auth: {keys: …}}`, as `router keys new NAME` prints them"
+ENCRYPTION = "a proxy in front ends TLS; deploy/nginx.conf is one"
+
+WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("model_list", "litellm_params", "router_settings", "litellm_settings", "general_settings"), LITELLM),
+    **dict.fromkeys(("base_url", "api_url", "url", "endpoint", "host_url"), "write `api_base: https://host/v1` in the target"),
+    **dict.fromkeys(("provider", "custom_llm_provider"), "the provider stands before the model: write `model: openai/gpt-4o`"),
+    **dict.fromkeys(("max_retries", "num_retries"), RETRY),
+    **dict.fromkeys(("request_timeout", "stream_timeout", "timeout_seconds"), TIMEOUT),
+    **dict.fromkeys(("system", "system_prompt", "system_message", "prompt", "instructions"), PROMPT),
+    **dict.fromkeys(("environment", "environment_variables", "env", "env_file"), VARIABLES),
+    **dict.fromkeys(("master_key", "api_keys", "virtual_keys"), CALLERS),
+    **dict.fromkeys(("ssl_certfile", "ssl_keyfile", "tls", "ssl", "certfile", "keyfile"), ENCRYPTION),
+    **dict.fromkeys(("log_level", "logging", "debug", "verbose", "set_verbose"), "the log has one line for each request: leave it out"),
+    **dict.fromkeys(("allow_origins", "allowed_origins", "cors_origins"), "write `server: {cors: {origins: [http://localhost:3000]}}`"),
+    **dict.fromkeys(("rpm", "requests_per_minute", "rate_limit"), "write `limit: {{requests: {count}/minute}}` in the route"),
+    **dict.fromkeys(("tpm", "tokens_per_minute"), "write `limit: {{tokens: {count}/minute}}` in the route"),
+    **dict.fromkeys(("max_completion_tokens", "max_output_tokens"), "write `params: {{max_tokens: {count}}}` in the target"),
+    **dict.fromkeys(("redis_url", "redis_host"), "write `server: {redis: ${REDIS_URL}}`"),
+    "version": "there is no version to write: leave it out",
+    "services": "this is a file of Docker Compose's; `router init DIR` writes a routes.yaml",
+    "stream": "answers are always streamed: leave it out",
+    "port": STARTED,
+    "host": STARTED,
+    "workers": STARTED,
+}
+"""Words of LiteLLM's, of OpenAI's SDKs, of web servers and of Docker Compose's → what to write here, wherever they stand."""
+IN: Mapping[str, Mapping[str, str]] = {
+    "Target": {
+        **dict.fromkeys(("key", "token", "secret", "openai_api_key", "auth"), "write `api_key: ${OPENAI_API_KEY}`"),
+        "timeout": TIMEOUT,
+        "weight": "a share belongs in a pool: write `targets: [[{{use: NAME, weight: {count}}}, OTHER]]` in the route",
+        "name": "a target's name stands before its mapping: write `NAME: {model: openai/gpt-4o}`",
+    },
+    "Route": {
+        "model": "a route names targets: write `NAME: {model: openai/gpt-4o}` under `targets:`, and `targets: [NAME]` here",
+        "models": "a route names targets: write `NAME: {model: openai/gpt-4o}` under `targets:`, and `targets: [NAME]` here",
+        "name": "a route's name stands before its mapping: write `NAME: {pipeline: chat, targets: [demo]}`",
+    },
+    "Server": dict.fromkeys(("api_key", "token", "password"), CALLERS),
+}
+"""The same, of one mapping alone: by the name of its record."""
+STEPS: Mapping[str, str] = {
+    "system": "write the text into pipelines/NAME.j2, and `- prompt: NAME.j2` here",
+    "template": "write `- prompt: NAME.j2`",
+    "temperature": "write `- params: {temperature: 0.2}`",
+    "max_tokens": "write `- params: {max_tokens: 1000}`",
+    "messages": "write `- history: {keep: 40}`",
+    "model": "who answers stands in routes.yaml, under `targets`",
+    "targets": "who answers stands in routes.yaml, under `targets`",
+    "tools": "write `tools: [NAME]` in the route",
+    "cache": "write `cache: {ttl: 1h}` in the route",
+}
+"""Words that stand in a pipeline and are no steps → what to write."""
+FALLBACKS = ("fallbacks", "fallback", "fallback_models", "backup", "default_fallbacks", "context_window_fallbacks")
+HARMLESS = ("duration", "size", "span", "share", "rate", "spend")
+"""Spellings whose texts are never secrets: they are repeated."""
+WIDEST = 40
+"""Characters of an example: of a longer one only the beginning is shown."""
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place where a word may stand: the keys on the way to it, NAME for a name of the operator's, and what it takes."""
+
+    path: Path
+    shape: Shape
+    owner: str
+    """The name of the record that has it."""
+
+
+def spots(record: Record, path: Path = ()) -> Iterator[tuple[str, Spot]]:
+    """Every key below a record, and where it stands."""
+    for item in record.fields:
+        here = (*path, item.name)
+        yield item.name, Spot(here, item.shape, record.name)
+        for inner, more in _records(item.shape):
+            yield from spots(inner, (*here, *more))
+
+
+def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
+    match shape:
+        case Record():
+            yield shape, ()
+        case TableShape(item):
+            yield from ((record, ("NAME", *more)) for record, more in _records(item))
+        case Either(options):
+            for option in options:
+                yield from _records(option)
+        case _:
+            pass  # what stands in a list has no one place
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is said of a key that its mapping does not have. `places`: where each word of ours may stand in the whole file."""
+
+    places: Mapping[str, Sequence[Spot]]
+
+    def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
+        """A sentence that names the remedy; empty where none is known."""
+        word = _snake(key.text)
+        if word in FALLBACKS:
+            return _fallbacks(table, value)
+        known = IN.get(record.name, {}).get(word) or WORDS.get(word)
+        if known is not None:
+            return _filled(known, word, value)
+        if key.text.startswith("x-"):
+            return "what routes share stands under `defaults`; there is no other place for it"
+        return self._moved(record, word, value)
+
+    def _moved(self, record: Record, word: str, value: Node) -> str:
+        """Where a word of ours belongs: below this mapping, or elsewhere in the file."""
+        below = [spot for name, spot in spots(record) if name == word and len(spot.path) > 1]
+        if below:
+            return f"it belongs in `{below[0].path[0]}`: write `{_written(below[0], value)}`"
+        found = sorted(self.places.get(word, ()), key=lambda spot: len(spot.path))
+        if not found:
+            return ""
+        told = f"it belongs in `{found[0].path[0]}`: write `{_written(found[0], value)}`"
+        return f"{told}, or `- params: {{{word}: {_shown(found[0].shape, value)}}}` in the pipeline" if found[0].owner == "Params" else told
+
+
+def _snake(word: str) -> str:
+    """`baseUrl`, `BASE-URL` and `base_url` are one word."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).replace("-", "_").lower()
+
+
+def _filled(sentence: str, word: str, value: Node) -> str:
+    """The sentence with the number that was written, where it has a place for one."""
+    number = value.text if isinstance(value, Scalar) and re.fullmatch(r"[1-9]\d{0,8}", value.text) and value.source == value.text else ""
+    if sentence == STARTED:
+        return sentence.format(word=word, value=number or word.upper())
+    if sentence == RETRY:
+        return sentence.format(attempts=min(10, int(number) + 1) if number else 2)
+    return sentence.format(count=number or "10") if "{count}" in sentence else sentence
+
+
+def _fallbacks(table: Table, value: Node) -> str:
+    """The targets of the route with those behind them that it is to fall back to."""
+    own = [one.source for one in _names(table.get("targets"))]
+    behind = [one.source for one in _names(value)]
+    listed = ", ".join([*own, *behind]) if own and behind else "FIRST, SECOND"
+    return f"a route asks its targets in order: write `targets: [{listed}]`"
+
+
+def _names(node: Node | None) -> list[Scalar]:
+    """The plain names of a list; none where it holds anything else."""
+    items = node.items if isinstance(node, Listing) else ()
+    return [one for one in items if isinstance(one, Scalar)] if all(isinstance(one, Scalar) for one in items) else []
+
+
+def _written(spot: Spot, value: Node) -> str:
+    """A key with its value, in the mappings it belongs into, on one line."""
+    made = f"{spot.path[-1]}: {_shown(spot.shape, value)}"
+    for name in reversed(spot.path[:-1]):
+        made = f"{name}: {{{made}}}"
+    return made
+
+
+def _shown(shape: Shape, value: Node) -> str:
+    """A value as it was written, where it can be no secret and fits; else what one looks like."""
+    options = shape.options if isinstance(shape, Either) else (shape,)
+    if isinstance(value, Scalar) and value.source == value.text:
+        for option in options:
+            if isinstance(option, ScalarShape) and option.kind in ("integer", "number", "boolean") and re.fullmatch(r"[\w.-]+", value.text):
+                return value.text
+            if isinstance(option, Choice) and value.text in option.values:
+                return value.text
+            if isinstance(option, Spelled) and option.name in HARMLESS and re.fullmatch(r"[\w./%-]+", value.text):
+                return value.text
+    return example(options[0])
+
+
+def example(shape: Shape) -> str:
+    """What a value of a shape looks like, on one line."""
+    match shape:
+        case Spelled():
+            text = shape.example if len(shape.example) <= WIDEST else f"{shape.example[:7]}…"
+            return f'"{text}"' if text.startswith("$") else text
+        case Choice(values):
+            return values[0]
+        case ScalarShape(kind):
+            return {"string": "…", "boolean": "true", "integer": "1", "number": "1.0", "null": "~"}[kind]
+        case Either(options):
+            return example(options[0])
+        case ListingShape(item):
+            return f"[{example(item)}]"
+        case Record():
+            shown = [item for item in shape.fields if item.required] or [*shape.fields[:1]]
+            return "{" + ", ".join(f"{item.name}: {_usual(item)}" for item in shown) + "}"
+        case TableShape(item):
+            return f"{{NAME: {example(item)}}}"
+        case _:
+            return "{…}"
+
+
+def _usual(item: Field) -> str:
+    """The default of a field, where it is one that can be written; else an example."""
+    if isinstance(item.shape, Spelled) and item.shape.write is not None and item.default is not None:
+        return item.shape.write(item.default)
+    plain = isinstance(item.default, int | float) and not isinstance(item.default, bool)
+    return f"{item.default:g}" if plain else example(item.shape)
+
+
+MEANT = (
+    re.compile(r"os\.environ/(?P<name>\w+)"),
+    re.compile(r"os\.(?:environ\[|getenv\(|environ\.get\()[\"'](?P<name>\w+)[\"'][\])]"),
+    re.compile(r"process\.env\.(?P<name>\w+)"),
+    re.compile(r"\$?env[:.](?P<name>[A-Z]\w*)", re.IGNORECASE),
+    re.compile(r"\{\{-?\s*(?:env\.|secrets\.|\.)?(?P<name>[A-Za-z_]\w*)\s*-?\}\}"),
+    re.compile(r"%(?P<name>[A-Za-z_]\w*)%"),
+    re.compile(r"\$\((?P<name>[A-Za-z_]\w*)\)"),
+    re.compile(r"\$\{env[:.](?P<name>[A-Za-z_]\w*)\}", re.IGNORECASE),
+    re.compile(r"\$\{\{\s*(?:env\.|secrets\.)?(?P<name>[A-Za-z_]\w*)\s*\}\}"),
+    re.compile(rf"\$(?P<name>{VARIABLE.pattern})"),
+    re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)-[^{}]*\}"),
+)
+"""How other programs write an environment variable."""
+
+
+def variable(text: str) -> str:
+    """The name of the variable that a text means in another program's spelling; empty where it means none."""
+    return next((hit["name"] for pattern in MEANT if (hit := pattern.fullmatch(text.strip()))), "")
+
+
+DOLLARS = re.compile(r"\$(?P<sum>\d{1,9}(?:\.\d{1,6})?)(?:/(?P<unit>second|minute|hour|day))?")
+
+
+def dollar(text: str) -> str:
+    """What to write in place of a text whose dollar sign begins no reference of ours."""
+    if name := variable(text):
+        return f"write ${{{name}}} for the environment variable"
+    if hit := DOLLARS.fullmatch(text):
+        return f"write US dollars as {hit['sum']}USD/{hit['unit'] or 'day'}: a dollar sign begins a reference such as ${{NAME}}"
+    return "write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign"

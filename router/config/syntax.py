@@ -1,0 +1,118 @@
+"""What is wrong with a text that is not YAML, and what to write: libyaml's own messages name neither."""
+
+import re
+from collections.abc import Sequence
+
+import yaml
+
+UNSPACED = re.compile(r"\s*(?:- +)?(?P<key>[A-Za-z_][\w-]*):(?=[^\s:/\\\d])")
+"""A key of the block form whose value follows the colon at once."""
+REFERENCE = re.compile(r"(?<![\"'\w])\$\{(?P<body>[^{}\s]*)")
+"""A `${NAME}` that no quotes hold."""
+KEY_AND_VALUE = re.compile(r"\s*(?:- +)?[^\s#'\"{\[][^#'\"{\[]*?:\s+\S")
+INDENT = re.compile(r"\s*")
+NO_START = {
+    "while scanning an alias": "`*` begins an alias",
+    "while scanning an anchor": "`&` begins an anchor",
+}
+"""libyaml's context → what it took the character for."""
+
+
+def explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
+    """Line and column of the culprit, from 1, and a sentence that says what to write. No value of the text is repeated in it."""
+    lines = text.splitlines()
+    at = _place(error.problem_mark or error.context_mark)
+    began = _place(error.context_mark) if error.context_mark else at
+    problem, context = error.problem or "syntax error", error.context or ""
+    line = _line(lines, at[0])
+    if (tab := _tab(line, at[1])) is not None:
+        return at[0], tab, "indent with spaces, not tabs"
+    if context.endswith("quoted scalar"):
+        return _quoted(problem, at, began)
+    if context in NO_START:
+        return *began, f"{NO_START[context]}: put the value in quotes"
+    if "cannot start any token" in problem:
+        character = line[at[1] - 1 : at[1]]
+        return *at, f"a value cannot begin with {'a backtick' if character == '`' else f'`{character}`'}: put it in quotes"
+    in_block = problem.startswith("mapping values") or problem == "could not find expected ':'"
+    if in_block and (found := _unspaced(lines, began[0], at[0])) is not None:
+        return found
+    if context in ("while parsing a flow mapping", "while parsing a flow sequence"):
+        return _flow(line, at, began, context)
+    if problem.startswith("mapping values"):
+        return _second_colon(lines, line, at)
+    if problem == "could not find expected ':'":
+        return *began, "a key needs a colon behind it, and a list's entry `- ` before it"
+    if problem.startswith("did not find expected key"):
+        return *at, _unaligned(line, at, began)
+    if problem.startswith("did not find expected '-'"):
+        return *at, "this line stands in a list: begin it with `- `, or indent it as the keys of the entry above"
+    if problem.startswith("did not find expected node content"):
+        return *at, "a value is missing before this, or a bracket is not closed"
+    return *at, problem
+
+
+def _place(mark: yaml.Mark | None) -> tuple[int, int]:
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def _line(lines: Sequence[str], number: int) -> str:
+    return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def _tab(line: str, column: int) -> int | None:
+    """The column of a tab that stands where only spaces may: in the indent, or where a value was to begin."""
+    indent = INDENT.match(line)
+    if indent and "\t" in indent[0]:
+        return indent[0].index("\t") + 1
+    return column if line[column - 1 : column] == "\t" else None
+
+
+def _quoted(problem: str, at: tuple[int, int], began: tuple[int, int]) -> tuple[int, int, str]:
+    if "escape" in problem:
+        return *at, "in double quotes a backslash begins an escape: write it twice, or use single quotes"
+    return *began, "the quote that begins here is not closed: write its other half"
+
+
+def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, str] | None:
+    """A key without the space after its colon, in the lines between or the one before."""
+    for number in range(max(1, first - 1), last + 1):
+        if hit := UNSPACED.match(_line(lines, number)):
+            key = hit["key"]
+            return number, hit.start("key") + 1, f"a space is missing after the colon of `{key}`: write `{key}: …`"
+    return None
+
+
+def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) -> tuple[int, int, str]:
+    """Something between `{` and `}`, or `[` and `]`."""
+    opening, closing = ("{", "}") if context.endswith("mapping") else ("[", "]")
+    if hit := REFERENCE.search(line[: at[1] + 1]):
+        rest = re.match(r"[A-Za-z_]\w*", line[hit.start("body") :])
+        name = rest[0] if rest else "NAME"
+        return at[0], hit.start() + 1, f'between {opening} and {closing} a reference stands in quotes: write "${{{name}}}"'
+    if at[0] > began[0]:
+        return *began, f"the `{opening}` that begins here is not closed before line {at[0]}: write `{closing}`"
+    return *at, (
+        f"a `,` or the `{closing}` of column {began[1]} is missing before this; put a value that holds `: `, `,` or a bracket in quotes"
+    )
+
+
+def _second_colon(lines: Sequence[str], line: str, at: tuple[int, int]) -> tuple[int, int, str]:
+    """A colon where no key can be: a value holds one, or the line is indented below a key that has its value already."""
+    if KEY_AND_VALUE.match(line[: at[1] - 1]):
+        return *at, "put a value that holds `: ` in quotes, and two keys on two lines"
+    indent = len(line) - len(line.lstrip())
+    above = next((one for one in reversed(lines[: at[0] - 1]) if one.strip() and not one.lstrip().startswith("#")), "")
+    wanted = len(above) - len(above.lstrip())
+    if above and indent > wanted:
+        return at[0], indent + 1, f"this line is indented by {indent} spaces, below a key that has its value already: indent it by {wanted}"
+    return *at, "a colon with a space makes a key, and none can stand here: put the value in quotes"
+
+
+def _unaligned(line: str, at: tuple[int, int], began: tuple[int, int]) -> str:
+    """A line that belongs to no mapping, or a rest behind a value that has ended."""
+    if line[: at[1] - 1].strip():
+        return "the value has ended before this: put all of it in quotes, or take one bracket away"
+    if line[at[1] - 1 : at[1]] == "-":
+        return "a list's entry stands among the keys of a mapping: give the list a key, and indent it"
+    return f"this line lines up with none above it: indent it by {began[1] - 1} spaces, or as the line above"
