@@ -14,12 +14,16 @@ import pytest
 import uvicorn
 
 from router.config import declare, read
+from router.config.values import Secret
 from router.generation import Generation, build
 from router.server import Door, application
 from router.server.edge import Edge
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
+OPERATOR = "an-operators-key-of-this-run"
+AS_OPERATOR = {"authorization": f"Bearer {OPERATOR}"}
+"""What a change below /admin takes, at a router whose configuration has no admin key."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -185,7 +189,7 @@ def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 @asynccontextmanager
 async def serving(generation: Generation, follows: Path | None = None, door: type[Door] = Door) -> AsyncGenerator[Client, None]:
     """The router on loopback, by uvicorn, as it is served for real. `follows`: the routes file whose edits go live."""
-    edge = application(generation, follows)
+    edge = application(generation, follows, run_key=Secret(OPERATOR))
     config = uvicorn.Config(
         edge,
         host="127.0.0.1",

@@ -11,7 +11,7 @@ from router.config import load
 from router.errors import Attempt
 from router.generation import build
 from router.server.entry import header
-from tests.conftest import Client, Workspace, direct_target, litellm_target, routes, serving
+from tests.conftest import AS_OPERATOR, Client, Workspace, direct_target, litellm_target, routes, serving
 from tests.process import process
 from tests.provider import Reply, error, provider, text
 
@@ -27,7 +27,7 @@ async def page(client: Client, path: str, headers: Mapping[str, str] | None = No
 
 async def put(client: Client, target: str, state: str) -> tuple[int, Any]:
     """Put a target out or back."""
-    async with client.session.post(f"{client.base}/admin/targets/{target}", json={"state": state}) as response:
+    async with client.session.post(f"{client.base}/admin/targets/{target}", headers=AS_OPERATOR, json={"state": state}) as response:
         return response.status, await response.json()
 
 
@@ -101,7 +101,7 @@ async def test_a_drained_target_gets_no_question_until_it_is_put_back(workspace:
         assert (await asked).text == "slowly"
         workspace.write("routes.yaml", routes(slow, BOTH, "server: {keep_alive: 9s}\n"))
         before = client.edge.live.generation.digest
-        async with client.session.post(f"{client.base}/admin/reload") as response:
+        async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
             assert (await response.json())["generation"] != before
         assert (await client.ask()).text == "other"
         assert [one["state"] for one in (await client.get("/admin/targets")).json["targets"]] == ["drain", "auto"]
@@ -117,7 +117,7 @@ async def test_a_drained_target_that_an_edit_takes_away_comes_back_drained(works
 
     async def edited(content: str) -> None:
         workspace.write("routes.yaml", content)
-        async with client.session.post(f"{client.base}/admin/reload") as response:
+        async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
             assert response.status == 200
 
     async def states() -> dict[str, str]:
@@ -145,7 +145,7 @@ async def test_a_worker_hears_of_a_target_that_it_does_not_know_yet(workspace: W
         assert await client.edge.admin.answer({"ask": "place", "target": "b", "state": "nowhere"}) == {}
         assert await client.edge.admin.answer({"ask": "positions"}) == {"a": "drain"}
         workspace.write("routes.yaml", routes(HI, BOTH))
-        await client.session.post(f"{client.base}/admin/reload")
+        await client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR)
         assert (await client.ask()).headers["x-router-attempts"].startswith('"a";outcome=drained')
 
 
@@ -202,7 +202,7 @@ async def test_a_bad_edit_is_shown(workspace: Workspace) -> None:
     async with serving(build(load(file)), file) as client:
         live = client.edge.live.generation.digest
         workspace.write("routes.yaml", routes(HI, "targets: [nobody]"))
-        async with client.session.post(f"{client.base}/admin/reload") as response:
+        async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
             assert response.status == 422
             complaint = (await response.json())["detail"][0]
         assert (complaint["file"], complaint["line"], complaint["column"]) == ("routes.yaml", 8, 15)
@@ -220,7 +220,7 @@ async def test_a_bad_edit_is_shown(workspace: Workspace) -> None:
 async def test_without_files_there_is_nothing_to_reload(workspace: Workspace) -> None:
     """A program that serves a generation of its own is told so."""
     workspace.write("routes.yaml", routes(HI))
-    async with serving(workspace.build()) as client, client.session.post(f"{client.base}/admin/reload") as response:
+    async with serving(workspace.build()) as client, client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
         assert response.status == 409
 
 

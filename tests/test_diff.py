@@ -26,7 +26,7 @@ from router.description.order import Pools, reordered
 from router.errors import Misfit
 from router.generation import build
 from router.signature import Spelled, shape_of
-from tests.conftest import CHAT, ROOT, Workspace, routes, serving
+from tests.conftest import AS_OPERATOR, CHAT, ROOT, Workspace, routes, serving
 
 GOLDEN = sorted((ROOT / "tests/golden/diff").iterdir())
 HI = "a: {script: [{text: Hello}]}\nb: {script: demo}"
@@ -288,7 +288,7 @@ async def test_an_edit_that_the_server_refused_is_mentioned(
     monkeypatch.chdir(workspace.root)
     async with serving(workspace.build(), file) as client:
         workspace.write("routes.yaml", routes(HI, "targets: [c]"))
-        async with client.session.post(f"{client.base}/admin/reload") as response:
+        async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
             assert response.status == 422
         assert await live(client.base, "here.yaml") == 0
         told = capsys.readouterr()

@@ -20,7 +20,7 @@ from router.config import load
 from router.drill import Drilled, drilled
 from router.errors import ConfigError
 from router.generation import build
-from tests.conftest import ROOT, Workspace, routes, serving
+from tests.conftest import AS_OPERATOR, ROOT, Workspace, routes, serving
 
 THREE = """
 a: {model: openai/gpt-4o, api_key: "${UNSET_KEY}", optional: true}
@@ -186,12 +186,12 @@ async def test_an_edit_of_which_a_drill_fails_does_not_go_live(workspace: Worksp
     async with serving(build(load(file)), file) as client:
         before = client.edge.live.generation.digest
         workspace.write("routes.yaml", routes(scripts, "targets: [c, b]", more.replace("b: 503", "c: 503")))
-        async with client.session.post(f"{client.base}/admin/reload") as response:
+        async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
             assert response.status == 422
             assert "the drill `it` fails: served by c was expected, it was b" in (await response.json())["detail"][0]["message"]
         assert client.edge.live.generation.digest == before
         workspace.write("routes.yaml", routes(scripts, "targets: [c, b]", more))
-        async with client.session.post(f"{client.base}/admin/reload") as response:
+        async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
             assert response.status == 200
         assert (await client.ask()).text == "c"
 

@@ -16,7 +16,7 @@ import pytest
 from router.callers.keys import new
 from router.config import load
 from router.generation import build
-from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.conftest import AS_OPERATOR, Client, Workspace, direct_target, routes, serving
 from tests.provider import Reply, chunk, error, provider, text
 
 HI = "a: {script: [{text: Hello}]}"
@@ -265,7 +265,7 @@ async def test_a_count_survives_an_edit_elsewhere(workspace: Workspace) -> None:
 
         async def edited(text: str) -> None:
             workspace.write("routes.yaml", text)
-            async with client.session.post(f"{client.base}/admin/reload") as response:
+            async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
                 assert response.status == 200
 
         assert (await asked(client))[1]["ratelimit"].startswith('"requests";r=1;')

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import ROOT, Workspace, direct_target, routes, serving
+from tests.conftest import AS_OPERATOR, ROOT, Workspace, direct_target, routes, serving
 from tests.process import Process, process
 from tests.provider import Reply, error, provider, text
 
@@ -156,7 +156,7 @@ async def test_what_stands_is_told(workspace: Workspace) -> None:
         async with serving(workspace.build()) as client:
             asked = asyncio.create_task(client.ask())
             await holding.until(lambda: holding.open)
-            async with client.session.post(f"{client.base}/admin/targets/a", json={"state": "drain"}) as response:
+            async with client.session.post(f"{client.base}/admin/targets/a", headers=AS_OPERATOR, json={"state": "drain"}) as response:
                 assert response.status == 200
             told = read((await client.get("/metrics")).body.decode())
             assert told["router_open_streams", ()] == 1

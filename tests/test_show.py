@@ -11,7 +11,7 @@ from router.config.declaration import Target
 from router.config.values import Name
 from router.description import describe
 from router.targets import facts_of
-from tests.conftest import Workspace, routes, serving
+from tests.conftest import AS_OPERATOR, Workspace, routes, serving
 from tests.test_diff import odd
 
 TARGETS = """
@@ -118,7 +118,7 @@ async def test_a_running_server_tells_who_is_taken_out_and_whose_breaker_is_open
     more = "targets: [a, b, c, d]\n    breaker: {failures: 1, open: 1h}\n    retry: {attempts: 1}"
     workspace.write("routes.yaml", routes(scripts, more, "  other: {pipeline: chat, targets: [d], tools: [weather]}\n"))
     async with serving(workspace.build()) as client:
-        async with client.session.post(f"{client.base}/admin/targets/a", json={"state": "drain"}) as response:
+        async with client.session.post(f"{client.base}/admin/targets/a", headers=AS_OPERATOR, json={"state": "drain"}) as response:
             assert response.status == 200
         assert (await client.ask()).text == "hi"
         assert await asyncio.to_thread(main, ["show", "--live", client.base, "chat-model"]) == 0

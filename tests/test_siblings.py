@@ -11,7 +11,7 @@ import pytest
 from router.config import load
 from router.generation import build
 from router.server.siblings import Siblings, Told
-from tests.conftest import Workspace, routes, serving
+from tests.conftest import AS_OPERATOR, Workspace, routes, serving
 
 HI = "a: {script: [{text: Hello}]}"
 
@@ -65,7 +65,7 @@ async def test_a_reload_names_the_workers_that_did_not_answer(
         deaf.listen()
         async with serving(build(load(file)), file) as client, Siblings(tmp_path, nothing) as siblings:
             client.edge.admin.siblings = siblings
-            async with client.session.post(f"{client.base}/admin/reload") as response:
+            async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
                 told = await response.json()
     live = client.edge.live.generation.digest
     assert told == {"generation": live, "workers": {str(os.getpid()): live}, "silent": [os.getppid()]}

@@ -10,7 +10,7 @@ from router.config import load
 from router.errors import ConfigError
 from router.generation import EXTRAS, build
 from tests.collector import Collector, attributes, collector
-from tests.conftest import ROOT, Workspace, direct_target, routes, serving
+from tests.conftest import AS_OPERATOR, ROOT, Workspace, direct_target, routes, serving
 from tests.provider import Provider, Reply, calls, chunk, error, frame, provider, text
 
 PIECE: dict[str, Any] = {"id": "c1", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
@@ -138,7 +138,7 @@ async def test_a_collector_that_is_away_costs_no_answer(workspace: Workspace) ->
         for _ in range(20):
             assert (await client.ask()).text == "Hi"
         workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}"))
-        async with client.session.post(f"{client.base}/admin/reload") as response:
+        async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
             assert response.status == 200
         assert (await client.ask()).text == "Hi"
 

@@ -13,6 +13,7 @@ exit codes:
 import argparse
 import os
 import re
+import secrets
 import signal
 import sys
 import tempfile
@@ -23,7 +24,18 @@ from typing import TYPE_CHECKING
 
 from router import __version__
 from router.commands.words import counted, expired, warned
-from router.config import COUNTERS, FOLDER_VARIABLE, HOST_VARIABLE, RELOAD_VARIABLE, ROUTES_VARIABLE, Declaration, keep_live, load
+from router.config import (
+    COUNTERS,
+    FOLDER_VARIABLE,
+    HOST_VARIABLE,
+    RELOAD_VARIABLE,
+    ROUTES_VARIABLE,
+    Declaration,
+    keep_live,
+    keep_run_key,
+    load,
+)
+from router.config.values import Secret
 from router.generation import Generation, build
 
 if TYPE_CHECKING:
@@ -68,16 +80,18 @@ def run(given: argparse.Namespace) -> int:
     # Imported here: they take longer than all other commands run.
     import uvicorn  # noqa: PLC0415
 
-    from router.server import Door, application, steady, to_stderr  # noqa: PLC0415
+    from router.server import Door, application, steady, to_stderr, warn_undeclared  # noqa: PLC0415
 
-    _announce(generation, given)
+    run_key = made_key(generation)
+    _announce(generation, given, run_key)
     to_stderr()
+    warn_undeclared(generation)
     os.environ[ROUTES_VARIABLE] = str(given.routes.absolute())
     os.environ[HOST_VARIABLE] = given.host
     os.environ[RELOAD_VARIABLE] = {True: "on", False: "off", None: ""}[given.reload]
     many = given.workers > 1
     config = uvicorn.Config(
-        "router.server:create" if many else application(generation, given.routes, given.host),
+        "router.server:create" if many else application(generation, given.routes, given.host, run_key=run_key),
         factory=many,
         host=given.host,
         port=given.port,
@@ -93,7 +107,7 @@ def run(given: argparse.Namespace) -> int:
         timeout_keep_alive=75,
     )
     if many:
-        return _run_workers(config, generation.declaration)
+        return _run_workers(config, generation.declaration, run_key)
     steady()
     return _run_alone(config)
 
@@ -113,7 +127,7 @@ def _end(*_: object) -> None:
     sys.exit(0)
 
 
-def _run_workers(config: "uvicorn.Config", declaration: Declaration) -> int:
+def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Secret | None) -> int:
     from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
 
     class Workers(Multiprocess):
@@ -154,6 +168,8 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration) -> int:
         counters.mkdir()
         os.environ[FOLDER_VARIABLE] = folder
         keep_live(declaration)
+        if run_key is not None:
+            keep_run_key(Path(folder), run_key)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters)  # read by prometheus_client when a worker imports it
         try:
             workers = Workers(config, sockets=[config.bind_socket()])
@@ -164,13 +180,20 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration) -> int:
     return 0 if workers.told or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1
 
 
-def _announce(generation: Generation, given: argparse.Namespace) -> None:
+def made_key(generation: Generation) -> Secret | None:
+    """Make an admin key for this run, where none is declared and somebody sits at the terminal who is shown it."""
+    return Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and sys.stderr.isatty() else None
+
+
+def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None) -> None:
     """Say what is served, and what is not and why: to people. Machines read the log and /readyz."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
     said += [f"  {line}" for line in expired(generation.server)]
     said += [f"  warning: {one.place}: {one.message}" for one in warned(generation)]
     said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
+    if run_key is not None:
+        said.append(f"  admin key of this run: {run_key.value}  (changes below /admin: Authorization: Bearer …)")
     with suppress(OSError):  # a disk that is full keeps nobody from being served
         print("\n".join(said), file=sys.stderr)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from router.config.declaration import Declaration, Reloading, Server, declare
 from router.config.environment import secret
 from router.config.snapshot import Snapshot, keep, kept, read
+from router.config.values import Secret
 from router.config.watched import Watched, watched
 
 __all__ = [
@@ -25,12 +26,14 @@ __all__ = [
     "folder_from_environment",
     "host_from_environment",
     "keep_live",
+    "keep_run_key",
     "load",
     "load_live",
     "production",
     "read",
     "reloads",
     "routes_from_environment",
+    "run_key",
     "secrets",
     "watched",
     "without_environment",
@@ -46,6 +49,8 @@ FOLDER_VARIABLE = "ROUTER_FOLDER"
 """Names the folder in which they meet."""
 COUNTERS = "counters"
 """The folder in that where each keeps what it counted."""
+RUN_KEY = "admin.key"
+"""The file in it with an admin key that was made for this run: not a variable, which programs that are started would be given."""
 LIVE = "live.json"
 """The file in it with the configuration that they serve."""
 
@@ -80,6 +85,22 @@ def keep_live(declaration: Declaration) -> None:
     """This is served from now on, and by workers that are still to come."""
     if (folder := folder_from_environment()) is not None:
         keep(declaration.snapshot, folder / LIVE)
+
+
+def keep_run_key(folder: Path, key: Secret) -> None:
+    """Leave an admin key for the workers that meet in this folder, for its owner's eyes alone."""
+    descriptor = os.open(folder / RUN_KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key.value)
+
+
+def run_key() -> Secret | None:
+    """The admin key that was made for this run; None where none was."""
+    folder = folder_from_environment()
+    try:
+        return Secret((folder / RUN_KEY).read_text(encoding="ascii")) if folder is not None else None
+    except FileNotFoundError:
+        return None
 
 
 def as_written(snapshot: Snapshot) -> Declaration:

@@ -1,51 +1,79 @@
 """The HTTP edge: bodies → Ask, events → bytes."""
 
 import gc
+import logging
 from pathlib import Path
 
-from router.config import COUNTERS, folder_from_environment, host_from_environment, load_live, routes_from_environment
+from router.callers import Callers
+from router.config import COUNTERS, folder_from_environment, host_from_environment, load_live, routes_from_environment, run_key
+from router.config.values import Secret
 from router.generation import Generation, build
 from router.reload import Listeners, Live, Reload
 from router.server.admin import Admin
 from router.server.chat import Chat
 from router.server.door import Door
 from router.server.edge import Edge
+from router.server.gate import Gate
 from router.server.log import line, to_stderr, turned
 from router.server.metrics import Metrics
-from router.server.pages import pages
 from router.server.ring import Ring
 from router.server.siblings import Siblings
 from router.server.traces import Traces
 from router.server.watchdog import Watchdog
 
-__all__ = ["Door", "application", "create", "steady", "to_stderr"]
+__all__ = ["Door", "application", "create", "steady", "to_stderr", "warn_undeclared"]
+
+log = logging.getLogger("router.server")
 
 
-def application(generation: Generation, routes: Path | None = None, host: str = "127.0.0.1") -> Edge:
+def application(
+    generation: Generation,
+    routes: Path | None = None,
+    host: str = "127.0.0.1",
+    *,
+    run_key: Secret | None = None,
+    only: Callers | None = None,
+) -> Edge:
     """The ASGI application over a generation; with the routes file it came from, edits of that can go live. `host`: the address it
-    is served at.
+    is served at. `run_key`: an admin key that counts while none is declared. `only`: who may ask, whatever is declared.
     """
     live = Live(generation)
     folder = folder_from_environment()
     ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
     # The ring comes last: it lets go of what it does not show.
-    chat = Chat(live, (line, metrics.count, traces.observe, ring.keep))
+    gate = Gate(live, metrics.admin_refused, run_key, only)
+    chat = Chat(live, gate, (line, metrics.count, traces.observe, ring.keep))
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
     admin = Admin(live, reload, chat, ring, metrics, traces, watchdog=Watchdog(stalled=metrics.stalled))
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
-    return Edge(admin, pages(admin))
+    return Edge(admin, gate)
 
 
 def create() -> Edge:
     """The application a worker process runs: it builds its own generation."""
     to_stderr()
     routes, host = routes_from_environment(), host_from_environment()
-    made = application(build(load_live(routes, host)), routes, host)
+    made = application(build(load_live(routes, host)), routes, host, run_key=run_key())
     steady()
     return made
+
+
+def warn_undeclared(generation: Generation) -> None:
+    """Log that nothing says who may ask, where that is so: what keeps strangers out then does not see every proxy."""
+    if generation.server.auth is None:
+        log.warning(
+            "server.auth is not declared",
+            extra={
+                "fields": {
+                    "served": "this machine alone",
+                    "unseen": "a proxy on this machine that speaks HTTP/1.1, rewrites Host and adds no header passes for a local client",
+                    "remedy": "declare server.auth",
+                }
+            },
+        )
 
 
 def steady() -> None:

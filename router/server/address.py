@@ -20,7 +20,7 @@ def client_address(peer: str, forwarded: Sequence[bytes], proxies: Sequence[IPv4
     named = b",".join(forwarded).decode("latin-1").split(",") if forwarded else []
     found: Address | None = None
     for hop in (peer, *reversed(named)):
-        address = _read(hop.strip())
+        address = address_of(hop.strip())
         if address is None:
             break
         found = address
@@ -29,8 +29,8 @@ def client_address(peer: str, forwarded: Sequence[bytes], proxies: Sequence[IPv4
     return found
 
 
-def _read(hop: str) -> Address | None:
-    """The address of a hop, without its port, brackets and zone; IPv4 that is mapped into IPv6 as what it is."""
+def address_of(hop: str) -> Address | None:
+    """Return the address of a hop, without its port, brackets and zone; IPv4 that is mapped into IPv6 as IPv4. None where it has none."""
     bare = HOP.fullmatch(hop)
     try:
         address = ip_address((bare[1] or bare[2]) if bare else hop)

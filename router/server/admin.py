@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, cast, get_args
 
 from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 
 from router.codec import packed
@@ -34,12 +35,14 @@ from router.threads import Turns
 
 REBUILT = 60.0
 """Seconds in which a worker has read the files and built what they say: LiteLLM may have to be imported for it."""
+MAX_SAME_ID = 20
+"""Requests of one id that are shown: clients may choose ids."""
 POSITIONS: tuple[Position, ...] = get_args(Position)
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"description": "No admin key came along, or it is another"},
-    403: {"description": "There is no admin key, and who asks is not on this machine"},
+    403: {"description": "There is no admin key, and the request is a change or not this machine's"},
 }
-"""How an operators' page says that it is not for whoever asks: see gate.py."""
+"""How an operators' page refuses: see gate.py."""
 
 
 class Placed(BaseModel):
@@ -70,7 +73,7 @@ class Admin:
             case {"ask": "report"}:
                 return cast("Told", self.report())
             case {"ask": "request", "id": str(request_id)}:
-                return {"request": self.ring.find(request_id)}
+                return {"request": self.ring.find(request_id)[:MAX_SAME_ID]}
             case {"ask": "requests", "last": int(last)}:
                 return {"requests": self.ring.latest(last)}
             case {"ask": "place", "target": str(name), "state": state}:
@@ -114,11 +117,12 @@ class Admin:
         return await self.siblings.ask_each({"ask": "reload"}, REBUILT) if self.siblings is not None else {}
 
     async def request(self, request_id: str) -> dict[str, object] | None:
-        """How one request went, whichever worker answered it."""
-        if (found := self.ring.find(request_id)) is not None:
-            return found
-        told = await self._ask({"ask": "request", "id": request_id})
-        return next((one["request"] for one in told if one.get("request")), None)
+        """How one request went, whichever worker answered it. Of several that bear the same id, the first; `later` has the others."""
+        found = self.ring.find(request_id)
+        for one in await self._ask({"ask": "request", "id": request_id}):
+            found += one.get("request", [])
+        first, *later = sorted(found, key=lambda one: cast("float", one["at"]))[:MAX_SAME_ID] or [None]
+        return first and {**first, **({"later": later} if later else {})}
 
     async def requests(self, last: int) -> list[dict[str, Any]]:
         """The newest requests of all workers, newest first."""
@@ -149,9 +153,9 @@ def place(generation: Generation, name: str, state: Position) -> None:
     switches.put(name, state)
 
 
-def pages(admin: Admin) -> APIRouter:
-    """The pages. Who may see them was asked before."""
-    router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED)
+def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
+    """The pages, as routes of this class: who may see them is asked there."""
+    router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED, route_class=route)
 
     @router.get("/config", response_model=dict[str, Any])
     async def config() -> Response:  # pyright: ignore[reportUnusedFunction]

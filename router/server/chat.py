@@ -26,11 +26,13 @@ from router.server.address import Address, client_address, counted
 from router.server.body import ClientLeft
 from router.server.cache_control import cache_control
 from router.server.entry import Entry, Observer
+from router.server.gate import Gate
 from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
 from router.server.replica import Replicas
 from router.server.reply import Collected, Headers, Presence, Reply, Streamed, conclude, deliver
+from router.server.root import path_below
 from router.shared import Away
 from router.wire import WIRES, Heading
 
@@ -44,16 +46,12 @@ CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
 
 
-def borne(scope: Scope) -> list[bytes]:
-    """The `Authorization` headers of a request: one, as a rule."""
-    return [value for name, value in scope["headers"] if name == b"authorization"]
-
-
 class Request:
     """An HTTP request, as far as it says something before its body. `model`: the route that the path names."""
 
     def __init__(self, scope: Scope, receive: Receive, model: str | None = None, surface: Surface = "chat") -> None:
-        self.path: str = scope["path"]
+        self.scope = scope
+        self.path = path_below(scope)
         self.method: str = scope["method"]
         self.query: bytes = scope.get("query_string", b"")
         self.receive = receive
@@ -61,7 +59,6 @@ class Request:
         self.surface: Surface = surface
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
-        self._authorization = borne(scope)
         self._peer = (scope.get("client") or ("", 0))[0]
         self._forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
 
@@ -101,16 +98,13 @@ class Request:
         """The dialect it names; None where it names none."""
         return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
 
-    async def caller(self, generation: Generation) -> Caller:
-        """Who asks. Unauthorized where this generation knows nobody who would."""
-        return await generation.callers.caller(self._authorization)
-
 
 class Chat:
     """What is asked below /api/chat, and at OpenAI's address."""
 
-    def __init__(self, live: Live, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = ()) -> None:
         self._live = live
+        self._gate = gate
         self._observers = observers
         self._recordings = Recordings()
         self._replicas = Replicas()
@@ -210,7 +204,7 @@ class Chat:
                 async with _telling(reply):
                     named = _dialect(request, generation, reply)
                     self._welcome(generation.server.max_streams)
-                    caller = await _known(request, generation, entry)
+                    caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
                     admissions = _Admissions(request, generation, caller, entry)
@@ -285,7 +279,7 @@ class Chat:
                     named = _dialect(request, generation, reply)
                     if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                         raise Crowded
-                    caller = await _known(request, generation, entry)
+                    caller = await _known(request, generation, entry, self._gate)
                     key: Key = (caller.id, wanted)
                     recording = self._recordings.find(key)
                     if replica := self._replicas.on(generation.kept.logs):
@@ -320,7 +314,7 @@ class Chat:
             try:
                 async with _telling(reply):
                     _dialect(request, generation, reply)
-                    caller = await _known(request, generation, entry)
+                    caller = await _known(request, generation, entry, self._gate)
                     key: Key = (caller.id, chat)
                     replica = self._replicas.on(generation.kept.logs)
                     if replica is None or not await replica.stop(key, self._recordings.find(key)):
@@ -394,10 +388,10 @@ def _subjects(quota: Quota, request: Request, caller: Caller, generation: Genera
             return [(quota, "")]
 
 
-async def _known(request: Request, generation: Generation, entry: Entry) -> Caller:
+async def _known(request: Request, generation: Generation, entry: Entry, gate: Gate) -> Caller:
     """Who asks: before anything is read of the request's body, or looked up for it."""
     try:
-        caller = await request.caller(generation)
+        caller = await gate.caller(request.scope, generation)
     except Unauthorized as error:
         entry.caller = error.caller
         raise

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.routing import APIRoute
 
 POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'"
 """Swagger UI's style sheet has its pictures in it, as `data:` addresses. Nothing inline runs, and nothing is evaluated."""
@@ -37,9 +38,9 @@ FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"
 """Files of Swagger UI → their content type."""
 
 
-def docs() -> APIRouter:
-    """Return the page and its files. Addresses in it are relative: it works behind any prefix."""
-    router = APIRouter(prefix="/docs", include_in_schema=False)
+def docs(route: type[APIRoute]) -> APIRouter:
+    """Return the page and its files, as routes of this class. Addresses in it are relative: it works behind any prefix."""
+    router = APIRouter(prefix="/docs", include_in_schema=False, route_class=route)
     folder = _assets()
 
     @router.get("")

@@ -297,15 +297,14 @@ CHAT: dict[str, Any] = {
 
 CHAT_ID: dict[str, Any] = {**CHAT, "name": "chatId", "in": "query"}
 
-PATHS: dict[str, Any] = {
-    "/api/chat": {
-        **_operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL]),
-        **_found(
-            "get", "stream_of_chat_id", "Find the answer of a chat again, as AI SDK 4 does: an empty answer where there is none.", CHAT_ID
-        ),
-    },
-    "/api/chat/{route}": _operation("chat_with_route", "Ask the model that the path names.", [ROUTE, PROTOCOL, STREAM_PROTOCOL]),
-    "/api/chat/{chat}/stream": _found("get", "stream_of_chat", "Find the answer of a chat again.", CHAT),
-    "/api/chat/{chat}/stop": _found("post", "stop_chat", "Stop the answer of a chat.", CHAT),
-    "/v1/chat/completions": _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", []),
+ASK: dict[str, Any] = {
+    **_operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL]),
+    **_found(
+        "get", "stream_of_chat_id", "Find the answer of a chat again, as AI SDK 4 does: an empty answer where there is none.", CHAT_ID
+    ),
 }
+ASK_ROUTE: dict[str, Any] = _operation("chat_with_route", "Ask the model that the path names.", [ROUTE, PROTOCOL, STREAM_PROTOCOL])
+RESUME: dict[str, Any] = _found("get", "stream_of_chat", "Find the answer of a chat again.", CHAT)
+STOP: dict[str, Any] = _found("post", "stop_chat", "Stop the answer of a chat.", CHAT)
+COMPLETIONS: dict[str, Any] = _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", [])
+"""What the chat addresses say of themselves: see edge.py for where they are."""

@@ -1,10 +1,10 @@
-"""The pages beside the chat endpoints: which models there are, health, and the OpenAPI documentation of all of it."""
+"""The pages beside the chat addresses: which models there are, health, and the OpenAPI documentation of all of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 
@@ -14,18 +14,44 @@ from router.generation import Generation
 from router.server import admin as operators
 from router.server import openapi
 from router.server.admin import Admin
+from router.server.chat import Request as Asked
 from router.server.docs import docs
+from router.server.gate import Gate
 from router.server.metrics import CONTENT_TYPE
+from router.server.routed import AnswerRoute, Refusals
 
 
-def pages(admin: Admin) -> FastAPI:
-    """The FastAPI application."""
-    live, chat = admin.live, admin.chat
-    # No redirects to an address with or without its last slash: they would be written with whatever host a request names.
-    app = FastAPI(title="Pointsman", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
-    began = int(time.time())
+def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
+    """The FastAPI application: the `answers`, for their documentation, and all other pages, each with its guard."""
+    refusals = Refusals(admin.live)
+    of_callers, of_operators = refusals.guarded(gate.enter_caller), refusals.guarded(gate.enter_operator)
+    app = FastAPI(
+        title="Pointsman",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # No redirects to an address with or without its last slash: they would be written with whatever host a request names.
+        redirect_slashes=False,
+    )
+    app.router.routes += answers
+    for router in (
+        _models(admin, APIRouter(route_class=of_callers)),
+        _health(admin),
+        _metrics(admin, APIRouter(route_class=of_operators)),
+        operators.pages(admin, of_operators),
+        docs(of_operators),
+        _documented(app, answers, APIRouter(route_class=of_operators)),
+    ):
+        app.router.routes += router.routes  # not included: their guards are the routes' own
+    app.router.default = refusals.nothing(gate.enter_caller)
+    return app
 
-    @app.get(
+
+def _models(admin: Admin, router: APIRouter) -> APIRouter:
+    live, began = admin.live, int(time.time())
+
+    @router.get(
         "/api/models",
         response_model=dict[str, list[dict[str, Any]]],
         tags=["models"],
@@ -37,37 +63,47 @@ def pages(admin: Admin) -> FastAPI:
         generation, caller = live.generation, _caller(request)
         return await admin.page(lambda: {"models": _listed(generation, caller)})
 
-    @app.get(
+    @router.get(
         "/v1/models", response_model=dict[str, Any], tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE}
     )
     async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The same ids, as clients of the OpenAI API list them. `created` is when this process began."""
         names, caller = live.generation.routes, _caller(request)
         shape = {"object": "model", "created": began, "owned_by": "router"}
-        return await admin.page(lambda: {"object": "list", "data": [{"id": one, **shape} for one in names if caller.may_ask(one)]})
+        page = await admin.page(lambda: {"object": "list", "data": [{"id": one, **shape} for one in names if caller.may_ask(one)]})
+        page.headers["x-request-id"] = Asked(request.scope, request.receive).id  # OpenAI's clients look for it
+        return page
 
-    @app.get("/healthz", tags=["health"])
+    return router
+
+
+def _health(admin: Admin) -> APIRouter:
+    """Pages that say nothing of anybody: nobody has to say who asks for them."""
+    router = APIRouter()
+
+    @router.get("/healthz", tags=["health"])
     def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         """Whether the process runs."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up, or about to end"}})
+    @router.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up, or about to end"}})
     def readyz(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Whether new questions are welcome: every target answers as quickly as it ever will, and the server is not about to end."""
-        ready = live.ready and not chat.stopping
+        ready = admin.live.ready and not admin.chat.stopping
         response.status_code = 200 if ready else 503
-        return {"ready": ready, "generation": live.generation.digest}
+        return {"ready": ready, "generation": admin.live.generation.digest}
 
-    @app.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)
+    return router
+
+
+def _metrics(admin: Admin, router: APIRouter) -> APIRouter:
+    @router.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
         """What was counted, and how all workers stand: Prometheus text format."""
         reports = await admin.reports()
         return Response(await admin.turns.take(lambda: admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
 
-    app.include_router(operators.pages(admin))
-    app.include_router(docs())
-    app.openapi = _documented(app)
-    return app
+    return router
 
 
 def _listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
@@ -88,23 +124,31 @@ def _listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
 
 
 def _caller(request: Request) -> Caller:
-    """Who asks, as the edge has found."""
+    """Who asks, as the route's guard has found."""
     caller = request.state.caller
     assert isinstance(caller, Caller)
     return caller
 
 
-def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """The schema of the pages, and of the chat endpoints, which FastAPI does not serve."""
+def _documented(app: FastAPI, answers: Sequence[AnswerRoute], router: APIRouter) -> APIRouter:
+    """The schema of all routes: FastAPI's of the pages, and the answers' own."""
 
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            made["paths"] = {**openapi.PATHS, **made["paths"]}
+            made["paths"] = {**{one.path_format: one.described for one in answers if one.described}, **made["paths"]}
             components = made.setdefault("components", {})
             components.setdefault("schemas", {}).update(openapi.SCHEMAS)
             components["securitySchemes"] = openapi.SECURITY
             app.openapi_schema = made
         return app.openapi_schema
 
-    return document
+    app.openapi = document
+
+    @router.get("/openapi.json", include_in_schema=False)
+    def schema(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """The schema, with the root path that it was asked for below."""
+        root = str(request.scope.get("root_path", ""))
+        return {**document(), **({"servers": [{"url": root}]} if root else {})}
+
+    return router

@@ -1,6 +1,6 @@
 """The requests that were over last, for an operator to look at."""
 
-from collections import OrderedDict
+from collections import deque
 
 from router.server.entry import Entry
 
@@ -8,27 +8,27 @@ MOST = 1000
 
 
 class Ring:
-    """The last requests, by id. A request that bears the id of an earlier one takes its place."""
+    """The last requests. Clients may choose ids: requests of one id stand beside each other, and none takes another's place."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: deque[Entry] = deque(maxlen=MOST)
 
     def keep(self, entry: Entry) -> None:
         """Keep a request that is over."""
-        self._entries.pop(entry.request_id, None)
-        self._entries[entry.request_id] = entry
+        self._entries.append(entry)
         # What it points to would keep a configuration that is long gone, its tools and all they made.
         entry.pauses.clear()
         entry.granted, entry.observers = (), ()
-        if len(self._entries) > MOST:
-            self._entries.popitem(last=False)
 
-    def find(self, request_id: str) -> dict[str, object] | None:
-        """What is known of a request."""
-        entry = self._entries.get(request_id)
-        return None if entry is None else {"at": round(entry.at, 3), **entry.explained()}
+    def find(self, request_id: str) -> list[dict[str, object]]:
+        """Return what is known of the requests of an id, oldest first: one, as a rule."""
+        return [_shown(entry) for entry in self._entries if entry.request_id == request_id]
 
     def latest(self, count: int) -> list[dict[str, object]]:
         """The newest requests, newest first."""
-        newest = [entry for entry, _ in zip(reversed(self._entries.values()), range(count), strict=False)]
-        return [{"at": round(entry.at, 3), **entry.explained()} for entry in newest]
+        newest = [entry for entry, _ in zip(reversed(self._entries), range(count), strict=False)]
+        return [_shown(entry) for entry in newest]
+
+
+def _shown(entry: Entry) -> dict[str, object]:
+    return {"at": round(entry.at, 3), **entry.explained()}

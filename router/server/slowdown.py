@@ -1,0 +1,50 @@
+"""Refusals that come late: whoever tries keys is slowed down, each peer by its own attempts, and nobody else is."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+FIRST_S, LONGEST_S = 0.02, 1.0
+"""Delay of a peer's first refusal, and the longest. Each refusal doubles the delay."""
+FORGOTTEN_S = 300.0
+"""A peer's refusals are forgotten after so long without another one."""
+MAX_PEERS = 1000
+"""Peers that are remembered; beyond it the one that was refused longest ago is forgotten."""
+MAX_WAITING = 256
+"""Refusals that wait at one time, over all peers; beyond it they are sent at once: connections are worth more than their delay."""
+
+
+class Slowdown:
+    """The delays of one gate. `clock`: seconds, as time.monotonic; `sleep`: waits for so many."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._refused: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        """Peer → how often it was refused, and when last; in the order of that."""
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        """How many peers are remembered."""
+        return len(self._refused)
+
+    async def refused(self, peer: str) -> None:
+        """Note a refusal, and wait as long as this peer's refusals are delayed."""
+        times = self._noted(peer)
+        if self._waiting >= MAX_WAITING:
+            return
+        self._waiting += 1
+        try:
+            await self._sleep(min(LONGEST_S, FIRST_S * 2 ** min(times - 1, 16)))
+        finally:
+            self._waiting -= 1
+
+    def _noted(self, peer: str) -> int:
+        now = self._clock()
+        times, last = self._refused.pop(peer, (0, now))
+        times = 1 if now - last >= FORGOTTEN_S else times + 1
+        self._refused[peer] = (times, now)
+        if len(self._refused) > MAX_PEERS:
+            self._refused.popitem(last=False)
+        return times
