@@ -26,15 +26,13 @@ from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
 from router.targets.providers import CLAUDE
-from router.targets.reasoning import BLOCKS, Blocks, blocks, keeps_thinking
+from router.targets.reasoning import BLOCKS, INTERLEAVED, Blocks, blocks, keeps_thinking
 from router.targets.speech import Speech
 
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 MAX_TOKENS = 8192
 """It insists on a limit; this is what a request gets that names none."""
-INTERLEAVED = "interleaved-thinking-2025-05-14"
-"""With this beta, Claude 4 models that think with a budget think between their calls too; other models take no notice of it."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 """reasoning_effort → tokens to think with."""
 

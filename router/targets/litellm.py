@@ -33,7 +33,17 @@ from router.targets.fit import HINTS, check_answerable, fit
 from router.targets.http import MAX_WHOLE, Rest
 from router.targets.learned import Learned, Pupil
 from router.targets.providers import rules_through_litellm
-from router.targets.reasoning import NOTHING, Blocks, Reasoning, Returns, beside, is_claude, keeps_thinking, returned_through_litellm
+from router.targets.reasoning import (
+    INTERLEAVED,
+    NOTHING,
+    Blocks,
+    Reasoning,
+    Returns,
+    beside,
+    is_claude,
+    keeps_thinking,
+    returned_through_litellm,
+)
 from router.targets.retold import Anthropic, Google, Retold
 from router.targets.speech import BROKEN, REASONS, Bounds, Speech
 from router.targets.unpacking import Unpacker, Unreadable, unpacker
@@ -532,6 +542,8 @@ def _fixed(declared: TargetConfig) -> dict[str, object]:
     }
     if declared.api_base:
         fixed["api_base"] = declared.api_base
+    if str(declared.model).startswith("anthropic/"):
+        fixed["extra_headers"] = {"anthropic-beta": INTERLEAVED}
     if declared.api_version:
         fixed["api_version"] = declared.api_version
     if declared.api_key:

@@ -26,6 +26,8 @@ TEXTS = ("reasoning_content", "reasoning")
 """Fields that hold reasoning as a text."""
 BLOCKS = ("thinking", "redacted_thinking")
 """Types of Claude's blocks that are reasoning."""
+INTERLEAVED = "interleaved-thinking-2025-05-14"
+"""With this beta, Claude 4 models that think with a budget think between their calls too; other models take no notice of it."""
 UNSIGNED: JsonObject = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 """What Gemini accepts in place of the signature of a call that another model made
 (https://ai.google.dev/gemini-api/docs/thought-signatures)."""

@@ -11,7 +11,7 @@ from router.config import declare, read
 from router.generation import build
 from router.wire import WIRES
 from tests.conftest import Client, Workspace, serving
-from tests.models.thinkers import ANSWER, THINKERS, Claude, Completions, DeepSeek, Gemini, Kimi, OpenRouter, Strict, Thinker
+from tests.models.thinkers import ANSWER, THINKERS, Claude, Completions, DeepSeek, Gemini, Google, Kimi, OpenRouter, Strict, Thinker
 from tests.provider import Reply, chunk, error, running
 
 LOOK = '''
@@ -360,3 +360,33 @@ async def test_no_client_is_sent_reasoning_state(workspace: Workspace, name: str
             assert b"sealed-" not in body
             assert model.canary(1).encode() not in body or name == "openrouter"
     assert model.refused == []
+
+
+@pytest.mark.parametrize("name", ["claude", "deepseek", "kimi"])
+@pytest.mark.parametrize("tools", [True, False], ids=["the route's tools", "the client's tools"])
+async def test_model_asked_through_litellm_thinks_in_each_of_three_rounds(workspace: Workspace, name: str, *, tools: bool) -> None:
+    """The same through the library, in the form that it takes."""
+    model = THINKERS[name]("m")
+    model.via = "litellm"
+    async with routed(workspace, model, tools=tools) as client:
+        if tools:
+            await client.post("/v1/chat/completions", **question())
+        else:
+            await rounds_at_client(client, [{"role": "user", "content": "What is there?"}])
+    assert (model.refused, model.asked) == ([], 4)
+    assert kept_all(model)
+
+
+@pytest.mark.parametrize("tools", [True, False], ids=["the route's tools", "the client's tools"])
+async def test_signature_of_gemini_comes_back_through_litellm_and_stands_in_no_id(workspace: Workspace, *, tools: bool) -> None:
+    """LiteLLM writes it into the call's id, which clients and other targets are shown: it is taken out there."""
+    model = Google("m")
+    bodies: list[bytes] = []
+    async with routed(workspace, model, tools=tools) as client:
+        if tools:
+            bodies.append((await client.post("/api/chat?protocol=ui-message-stream", **question())).body)
+        else:
+            messages = await rounds_at_client(client, [{"role": "user", "content": "What is there?"}])
+            bodies.append(json.dumps(messages).encode())
+    assert (model.refused, model.asked) == ([], 4)
+    assert not [signature for body in bodies for signature in model.issued if signature.encode() in body]

@@ -5,6 +5,7 @@ A thinker calls `look` once in each of `rounds` rounds, then says `Done.`. What 
 in other models' requests.
 """
 
+import base64
 import copy
 import itertools
 import json
@@ -34,6 +35,8 @@ class Thinker(Provider):
         super().__init__(())
         self.name = name
         self.rounds = rounds
+        self.via = ""
+        """The lane that is to ask it, where that is not the direct one."""
         self.whole = whole
         self.refused: list[str] = []
         self.asked = 0
@@ -43,7 +46,7 @@ class Thinker(Provider):
 
     def target(self, **more: str) -> str:
         """Its line in routes.yaml."""
-        fields = {"model": self.model, "api_base": self.base, "api_key": "sk-test", **more}
+        fields = {"model": self.model, "api_base": self.base, "api_key": "sk-test", **({"via": self.via} if self.via else {}), **more}
         return f"{self.name}: {{{', '.join(f'{name}: {json.dumps(value)}' for name, value in fields.items())}}}\n"
 
     def canary(self, count: int) -> str:
@@ -411,6 +414,49 @@ def _streamed(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, 
             return {"type": "text", "text": ""}, [{"type": "text_delta", "text": block["text"]}]
         case _:
             return dict(block), []
+
+
+class Google(Thinker):
+    """Gemini on its own wire, as LiteLLM asks it: the first call of a content bears its signature."""
+
+    model = "gemini/gemini-3-pro-preview"
+
+    def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
+        super().__init__(name, rounds=rounds, whole=whole)
+        self.issued: set[str] = set()
+
+    def target(self, **more: str) -> str:
+        """Its address names the model."""
+        return super().target(**{"api_base": f"{self.base.removesuffix('/v1')}/v1beta/models/gemini-3-pro-preview", **more})
+
+    def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
+        """The first rule that it breaks."""
+        del headers
+        for index, content in enumerate(body["contents"]):
+            calls = [part for part in content["parts"] if _calls(part)]
+            if calls and calls[0].get("thoughtSignature") not in self.issued:
+                return error(
+                    400, f"Function call is missing a thought_signature in functionCall parts, position {index}.", "INVALID_ARGUMENT"
+                )
+        return None
+
+    def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
+        """The next round, or the end."""
+        del headers
+        count = sum(any(map(_calls, content["parts"])) for content in body["contents"]) + 1
+        part: dict[str, Any] = {"text": ANSWER}
+        if body.get("tools") and count <= self.rounds:
+            signature = base64.b64encode(self.canary(count).encode()).decode()
+            self.issued.add(signature)
+            part = {"functionCall": {"name": "look", "args": {"at": count}}, "thoughtSignature": signature}
+        counted = {"promptTokenCount": 11, "candidatesTokenCount": 3, "totalTokenCount": 14}
+        candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+        return Reply((frame({"candidates": [candidate], "usageMetadata": counted}),))
+
+
+def _calls(part: Mapping[str, Any]) -> bool:
+    """Whether a part of Google's is a call, however it is spelled: its API takes both."""
+    return "functionCall" in part or "function_call" in part
 
 
 def _refused(message: str) -> Reply:
