@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any, Protocol
 
 from router.chat import Ask, Params, issued_by
@@ -279,6 +280,15 @@ def _import() -> Library | None:
         return None
 
 
+IMPORTING = Lock()
+
+
+def _import_alone() -> Library | None:
+    """The same, once though several targets want it at the same time: its transport is mended once."""
+    with IMPORTING:
+        return _import()
+
+
 def _imported() -> Library:
     # At import, or later, it would fetch these from the network.
     for packaged in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"):
@@ -421,7 +431,7 @@ def _mended(transport: Any, httpx: Any) -> None:
 
 async def library() -> Library:
     """LiteLLM, imported off the loop. ImportError where that cannot be done."""
-    lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import)
+    lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import_alone)
     if lane is None:
         raise ImportError("litellm")
     return lane
