@@ -324,6 +324,16 @@ class Ask:
         """Characters of the conversation, without its files."""
         return sum(_size(part) for message in self.messages for part in message.parts)
 
+    @property
+    def holder(self) -> str:
+        """The target that issued the reasoning state of this turn's last calls; empty where there is none of it."""
+        for message in reversed(self.messages):
+            if message.role == "user":
+                return ""
+            if message.calls:
+                return next((part.issuer.partition("=")[0] for part in message.parts if isinstance(part, ReasoningState)), "")
+        return ""
+
     def with_messages(self, *messages: Message) -> Self:
         """The same question over another conversation."""
         return replace(self, messages=messages)

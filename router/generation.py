@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar, cast
 
-from router.cache import LocalStore, Shared
+from router.cache import LocalStore, Memory, Shared
 from router.callers import ANYBODY, Callers, Jwks, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, file_meant, step_meant
 from router.config.declaration import Breaker as BreakerDeclared
@@ -34,7 +34,7 @@ from router.failover import NOBODY, Candidate, Clock, Hint, Listener, Load, Poli
 from router.quotas import Local, Quota, RedisCounts, Store
 from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
-from router.steps import FROM_ROUTE, STEPS, Memory
+from router.steps import FROM_ROUTE, STEPS
 from router.targets import Connections, Learned, Post, Target, open_target
 from router.toolbox import Grant, IsolatedTool, McpServer, Source, Tool, Toolbox, ToolProcesses, ToolSet, load
 

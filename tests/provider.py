@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from router.events import Event, Text
 
@@ -25,6 +25,7 @@ def frame(value: object) -> bytes:
     return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
+P = TypeVar("P", bound="Provider")
 DONE = b"data: [DONE]\n\n"
 
 
@@ -104,6 +105,10 @@ class Provider:
         async with self.changed:
             self.changed.notify_all()
 
+    def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
+        """What this request gets: the next of the script."""
+        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         task = asyncio.current_task()
@@ -114,8 +119,7 @@ class Provider:
                 headers, body = request
                 self.requests.append(json.loads(body))
                 self.headers.append(headers)
-                reply = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-                if not await self._respond(reply, reader, writer):
+                if not await self._respond(self.reply(headers, self.requests[-1]), reader, writer):
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -180,7 +184,13 @@ async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | 
 @asynccontextmanager
 async def provider(*script: Reply) -> AsyncGenerator[Provider, None]:
     """A running provider; `base` is its api_base."""
-    made = Provider(script)
+    async with running(Provider(script)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running(made: P) -> AsyncGenerator[P, None]:
+    """The same of a provider that was made."""
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 24)
     made.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:

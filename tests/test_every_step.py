@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from router.cache import LocalStore
+from router.cache import LocalStore, Memory
 from router.chat import Ask, Message, Params
 from router.config.declaration import Cache, ScriptLine
 from router.config.values import Name
 from router.errors import TargetError
 from router.events import Answer, Event, Events, Finish, Order, Start, Step, Text, Thought, ToolCall, Usage
-from router.steps import FROM_ROUTE, STEPS, Memory
+from router.steps import FROM_ROUTE, STEPS
 from router.targets.script import FAILURES
 from router.targets.script import answer as scripted
 from router.toolbox import Toolbox

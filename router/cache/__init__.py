@@ -5,6 +5,21 @@ step that uses them is `steps/cache.py`.
 from router.cache.flight import MOST, Flight
 from router.cache.key import key
 from router.cache.shared import Elsewhere, Lead, Shared
+from router.cache.states import LocalStates, Memory, States, Trail, trail
 from router.cache.store import LocalStore, Store
 
-__all__ = ["MOST", "Elsewhere", "Flight", "Lead", "LocalStore", "Shared", "Store", "key"]
+__all__ = [
+    "MOST",
+    "Elsewhere",
+    "Flight",
+    "Lead",
+    "LocalStates",
+    "LocalStore",
+    "Memory",
+    "Shared",
+    "States",
+    "Store",
+    "Trail",
+    "key",
+    "trail",
+]

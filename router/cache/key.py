@@ -18,7 +18,7 @@ def key(ask: Ask, made_by: str, caller: str) -> str:
     made: Json = {
         "by": made_by,
         "for": caller,
-        "messages": [[message.role, [_part(part) for part in message.parts]] for message in ask.messages],
+        "messages": [[message.role, [part_of(part) for part in message.parts]] for message in ask.messages],
         "params": ask.params.given,
         "tools": [[tool.name, tool.description, tool.parameters] for tool in ask.tools],
         "choice": [ask.choice.kind, ask.choice.name],
@@ -26,7 +26,8 @@ def key(ask: Ask, made_by: str, caller: str) -> str:
     return hashlib.sha256(_dumps(made).encode()).hexdigest()
 
 
-def _part(part: Part) -> Json:
+def part_of(part: Part) -> Json:
+    """A part as JSON that nothing else has."""
     match part:
         case str():
             return part

@@ -123,13 +123,11 @@ class Pool:
     weights: tuple[float, ...] = ()
     balance: Balance = "least_busy"
 
-    def order(self, chance: random.Random, issuer: str = "") -> Sequence[Candidate]:
-        """Return the members in the order in which they are asked. `issuer`: who issued the reasoning state of this turn's last call, if
-        anybody did: that member comes first, for no other may have it back. One that is left alone comes last.
-        """
+    def order(self, chance: random.Random) -> Sequence[Candidate]:
+        """Who is asked first this time, and who after that. One that is left alone comes last."""
         if len(self.members) == 1:
             return self.members
-        return sorted(self._chosen(chance), key=lambda one: (one.left_alone, not issuer.startswith(f"{one.name}=")))
+        return sorted(self._chosen(chance), key=lambda one: one.left_alone)
 
     def _chosen(self, chance: random.Random) -> list[Candidate]:
         shuffled = chance.sample(self.members, len(self.members))

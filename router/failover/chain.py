@@ -11,7 +11,7 @@ from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from router.chat import Ask, ReasoningState
+from router.chat import Ask
 from router.config.declaration import Hedge as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import (
@@ -60,10 +60,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
     chance = chance or random.Random()  # noqa: S311 - who of a pool comes first is no secret
 
     async def answer(ask: Ask) -> Events:
-        # The calls whose results this request brings stand in the message before them.
-        states = (part for message in ask.messages[-2:-1] for part in message.parts if isinstance(part, ReasoningState))
-        issuer = next((state.issuer for state in states), "")
-        order = [candidate for pool in pools for candidate in pool.order(chance, issuer)]
+        order = [candidate for pool in pools for candidate in pool.order(chance)]
         chain = Chain(order, policy, hedge, ask, chance)
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)
@@ -155,8 +152,15 @@ class Chain:
     """One question's way through the candidates; remembers what was tried."""
 
     def __init__(self, order: Sequence[Candidate], policy: Policy, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
-        # Who has been slow, or whom another replica leaves alone, comes after all others, and is asked all the same where nobody else answers.
-        self._order = sorted(order, key=lambda candidate: candidate.standing.pace.slow or candidate.standing.breaker.hint.warned)
+        # A target that issued the reasoning state of this turn goes on with it: for all others that is lost. Who has been slow, or whom
+        # another replica leaves alone, comes after all others, and is asked all the same where nobody else answers.
+        holder = ask.holder
+
+        def place(candidate: Candidate) -> tuple[bool, bool]:
+            standing = candidate.standing
+            return candidate.name != holder or candidate.left_alone, standing.pace.slow or standing.breaker.hint.warned
+
+        self._order = sorted(order, key=place)
         self._waiting = deque(self._order)
         self._clock = order[0].standing.clock
         self._chance = chance

@@ -26,7 +26,6 @@ from router.chat import (
     JsonObject,
     Message,
     Part,
-    ReasoningState,
     Result,
     crowded,
     deeper,
@@ -36,6 +35,8 @@ from router.chat import (
     whole,
 )
 from router.errors import BadAsk, TooLarge
+from router.server import reasoning
+from router.server.fields import Fields, listing, mapping
 
 MAX_PARTS = 1000
 """Parts of one message."""
@@ -49,18 +50,6 @@ MAX_VALUES = 50_000
 """JSON values in a call's arguments: as a text they are one value of the body."""
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
 DENIED = "The user did not allow this tool to run."
-
-Fields = Mapping[str, Json]
-
-
-def mapping(value: Json) -> Fields | None:
-    """The value, if it is an object."""
-    return value if isinstance(value, Mapping) else None
-
-
-def listing(value: Json) -> Sequence[Json] | None:
-    """The value, if it is a list."""
-    return value if isinstance(value, list) else None
 
 
 def conversation(fields: Fields) -> Json:
@@ -257,9 +246,7 @@ class Block:
 
     def messages(self) -> Iterator[Message]:
         """The assistant's turn, and the results'. Nothing where nothing was said."""
-        called = any(isinstance(part, Call) for part in self.spoken)
-        # Reasoning goes back to a provider with the calls that followed it, and never alone.
-        if spoken := [part for part in self.spoken if called or not isinstance(part, ReasoningState)]:
+        if spoken := reasoning.settled(self.spoken):
             yield Message("assistant", tuple(spoken))
         if self.results:
             yield Message("tool", tuple(self.results))
@@ -271,8 +258,8 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
     if not fields.get("parts"):
         yield from _invocations(fields.get("toolInvocations"), f"{path}.toolInvocations")
     for part, kind, place in _parts(fields, path):
-        if kind == "step-start" or (kind == "text" and block.results):
-            # Text that follows a result was said by the next model call, whether its beginning was kept or not.
+        if kind == "step-start" or (kind in ("text", "reasoning") and block.results):
+            # What follows a result was said by the next model call, whether its beginning was kept or not.
             yield from block.messages()
             block = Block()
         if kind == "steering-message":
@@ -280,7 +267,7 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
             block = Block()
             yield from _message({"role": "user", "parts": part.get("parts")}, place)
         elif kind == "reasoning":
-            block.spoken += _reasoned(part)
+            block.spoken += reasoning.of_part(part)
         elif kind in ("text", "refusal"):
             if said := SAID[kind](part, place):
                 block.spoken.append(said)
@@ -293,38 +280,10 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
             raise BadAsk(f"{place}.type: this kind of part is not known here.")
     if fields.get("refusal") is not None and (said := _refusal(fields, path)):
         block.spoken.append(said)
-    block.spoken += _reasoning(fields)
+    if fields.get("tool_calls"):
+        block.spoken += reasoning.of_message(fields, path)
     block.spoken += _calls(fields.get("tool_calls"), f"{path}.tool_calls")
     yield from block.messages()
-
-
-def _reasoning(fields: Fields) -> Iterator[ReasoningState]:
-    """The reasoning that a client of OpenAI's API sends back beside its calls, as its provider had written it. Of another type it is
-    passed over: clients put many things there.
-    """
-    for name in ("reasoning_content", "reasoning"):
-        if isinstance(thought := fields.get(name), str) and thought:
-            yield ReasoningState("", {name: whole(thought)})
-    details = fields.get("reasoning_details")
-    if isinstance(details, list) and details and all(isinstance(one, Mapping) for one in details):
-        yield ReasoningState("", {"reasoning_details": mended(details)})
-    for call in listing(fields.get("tool_calls")) or ():
-        told = mapping(call) or {}
-        call_id, extra = told.get("id"), mapping(told.get("extra_content"))
-        if isinstance(call_id, str) and extra:
-            yield ReasoningState("", {"extra_content": mended(extra)}, whole(call_id))
-
-
-def _reasoned(part: Fields) -> Iterator[ReasoningState]:
-    """A reasoning part of AI SDK 4 or later: its text (`text`, before version 5 `reasoning`), and a signature of Anthropic's."""
-    thought = part.get("text", part.get("reasoning"))
-    if not isinstance(thought, str):
-        return
-    metadata = mapping((mapping(part.get("providerMetadata")) or {}).get("anthropic")) or {}
-    if isinstance(signature := metadata.get("signature"), str) and signature:
-        yield ReasoningState("", {"type": "thinking", "thinking": whole(thought), "signature": whole(signature)})
-    elif thought:
-        yield ReasoningState("", {"reasoning_content": whole(thought)})
 
 
 UNSAID = frozenset({"step-start", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "custom"})
@@ -357,6 +316,7 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
             return  # nobody answered it; one that was allowed the model calls again, and it runs here
         case _:
             raise BadAsk(f"{path}.state: this state is not known here.")
+    block.spoken += reasoning.of_tool(part, call_id)
     block.spoken.append(Call(call_id, name, mapping(part.get("input", part.get("rawInput"))) or {}))
     block.results.append(result)
 
@@ -392,10 +352,11 @@ def _calls(value: Json, path: str) -> list[Part]:
     """OpenAI's tool calls."""
     if value is None:
         return []
-    return [_call(one, f"{path}[{index}]") for index, one in enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of calls"))]
+    listed = enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of calls"))
+    return [part for index, one in listed for part in _call(one, f"{path}[{index}]")]
 
 
-def _call(value: Json, path: str) -> Call:
+def _call(value: Json, path: str) -> Iterator[Part]:
     fields = mapping(value) or {}
     function = mapping(fields.get("function"))
     if function is None:
@@ -412,4 +373,6 @@ def _call(value: Json, path: str) -> Call:
         given = {RAW: written}
     if ESCAPED.search(written):
         given = mended(cast("Json", given))
-    return Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), cast("JsonObject", given))
+    call = Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), cast("JsonObject", given))
+    yield from reasoning.of_call(fields, path, call)
+    yield call

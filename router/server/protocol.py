@@ -5,7 +5,8 @@ from urllib.parse import parse_qs
 
 from router.chat import Json
 from router.errors import BadAsk
-from router.server.messages import conversation, listing, mapping
+from router.server.fields import listing, mapping
+from router.server.messages import conversation
 from router.wire import WIRES, Wire
 
 OPENAI = "/v1/"

@@ -11,7 +11,8 @@ from typing import Literal, cast
 from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.server.messages import conversation, listing, mapping, messages, text
+from router.server.fields import listing, mapping
+from router.server.messages import conversation, messages, text
 from router.signature import arguments, record_of
 
 PARAMS = record_of(Params)

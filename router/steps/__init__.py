@@ -14,10 +14,10 @@ from router.steps.history import history
 from router.steps.params import params
 from router.steps.prompt import prompt
 from router.steps.reasoning import reasoning
-from router.steps.recall import Memory, recall
+from router.steps.recall import recall
 from router.steps.tools import tools
 
-__all__ = ["FROM_ROUTE", "STEPS", "Memory"]
+__all__ = ["FROM_ROUTE", "STEPS"]
 
 STEPS: dict[str, Callable[..., Step]] = {
     "prompt": prompt,

@@ -6,7 +6,6 @@ run and are passed over.
 
 import base64
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -27,6 +26,7 @@ from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
 from router.targets.providers import CLAUDE
+from router.targets.reasoning import BLOCKS, INTERLEAVED, Blocks, blocks, keeps_thinking
 from router.targets.speech import Speech
 
 BASE = "https://api.anthropic.com"
@@ -129,7 +129,9 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its key is missing."""
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
-    headers = {"anthropic-version": VERSION, **({"x-api-key": declared.api_key.value} if declared.api_key else {})}
+    headers = {"anthropic-version": VERSION, "anthropic-beta": INTERLEAVED}
+    if declared.api_key:
+        headers["x-api-key"] = declared.api_key.value
     endpoint = connections.endpoint(endpoint_of(str(declared.api_base or BASE), "/messages", within="/v1"), headers, connect)
     facts, learned = facts_of(declared), learned or Learned()
     model = str(declared.model).partition("/")[2]
@@ -176,26 +178,12 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
 
 
 def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
-    """Whether it can be told to think about this. A model that must call a tool may not. With a budget, each call of this turn must come
-    back with the thought that led to it, and its signature: where another target made the call there is none.
+    """Whether it can be told to think about this. A model that must call a tool may not; nor may one with a budget whose thoughts
+    before its last calls are not here.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
-    if facts.thinking == "adaptive":
-        return True
-    asked = max((at for at, message in enumerate(ask.messages) if message.role == "user"), default=-1)
-    turn = ask.messages[asked + 1 :]
-    return turn[-1:] == () or (
-        turn[-1].role == "tool" and all(_thoughts(message, issuer) for message in turn if message.role == "assistant")
-    )
-
-
-THOUGHTS = ("thinking", "redacted_thinking")
-
-
-def _thoughts(message: Message, issuer: str) -> list[ReasoningState]:
-    """The thinking blocks of a message that this issuer may have back."""
-    return [state for state in message.states(issuer) if state.value.get("type") in THOUGHTS]
+    return facts.thinking == "adaptive" or keeps_thinking(ask, issuer)
 
 
 def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
@@ -219,40 +207,49 @@ def turns(ask: Ask, issuer: str | None = None) -> list[Json]:
     made: list[tuple[str, list[Json]]] = []
     for message in ask.messages:
         side = "assistant" if message.role == "assistant" else "user"
-        thoughts = _thoughts(message, issuer) if issuer is not None and message.calls else []
-        blocks = [] if message.role == "system" else _recalled(message, thoughts) if thoughts else _blocks(message)
-        if not blocks:
+        content = [] if message.role == "system" else _blocks(message, issuer)
+        if not content:
             continue
         if made and made[-1][0] == side:
-            made[-1][1].extend(blocks)
+            made[-1][1].extend(content)
         else:
-            made.append((side, blocks))
-    return [{"role": side, "content": blocks} for side, blocks in made]
+            made.append((side, content))
+    return [{"role": side, "content": content} for side, content in made]
 
 
-def _recalled(message: Message, thoughts: Sequence[ReasoningState]) -> list[Json]:
-    """The blocks of an assistant message in the order in which the model wrote them: its thoughts between the pieces of its text."""
-    text = message.text
+def _blocks(message: Message, issuer: str | None) -> list[Json]:
+    thoughts = blocks(message, issuer) if message.calls and issuer is not None else []
     made: list[Json] = []
-    at = 0
-    for thought in thoughts:
-        place = max(at, len(text) - thought.after)
-        made += _blocks(Message("assistant", (text[at:place],)))
-        made.append(thought.value)
-        at = place
-    return [*made, *_blocks(Message("assistant", (text[at:],))), *map(_block, message.calls)]
+    left = len(message.text)
+    """Characters of text that come yet."""
+    for part in message.parts:
+        match part:
+            case ReasoningState():
+                continue
+            case str():
+                while part and thoughts and not thoughts[0].call_id and left - len(part) < thoughts[0].after:
+                    before = max(0, left - thoughts[0].after)
+                    made += _text(part[:before])
+                    part, left = part[before:], left - before  # noqa: PLW2901 - what is left of it
+                    made.append(dict(thoughts.pop(0).value))
+                made += _text(part)
+                left -= len(part)
+            case Call(call_id):
+                while thoughts and thoughts[0].call_id in ("", call_id):
+                    made.append(dict(thoughts.pop(0).value))
+                made.append(_block(part))
+            case _:
+                made.append(_block(part))
+    return made
 
 
-def _blocks(message: Message) -> list[Json]:
-    return [
-        _block(part) for part in message.parts if not isinstance(part, ReasoningState) and not (isinstance(part, str) and not part.strip())
-    ]
+def _text(part: str) -> list[Json]:
+    """A block of text; none where it is blank, which Anthropic refuses."""
+    return [{"type": "text", "text": part}] if part.strip() else []
 
 
-def _block(part: str | File | Call | Result) -> Json:
+def _block(part: File | Call | Result) -> Json:
     match part:
-        case str():
-            return {"type": "text", "text": part}
         case File(kind):
             return {"type": "image" if kind.startswith("image/") else "document", "source": _source(part)}
         case Call(call_id, name, arguments):
@@ -260,7 +257,7 @@ def _block(part: str | File | Call | Result) -> Json:
         case Result(call_id, _, _, is_error, files):
             content: Json = part.text
             if files:
-                content = [*_blocks(Message("tool", (part.text,))), *map(_block, files)]
+                content = [*_text(part.text), *map(_block, files)]
             made: dict[str, Json] = {"type": "tool_result", "tool_use_id": call_id, "content": content}
             return {**made, "is_error": True} if is_error else made
 
@@ -284,8 +281,7 @@ class Reader:
         self._own: set[int] = set()
         """The blocks that are calls for us to run."""
         self._counted = Counted()
-        self._thought: list[str] = []
-        self._signature = ""
+        self._thoughts = Blocks(speech)
 
     def frame(self, data: bytes) -> bool:
         """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
@@ -313,22 +309,18 @@ class Reader:
         if block is not None and frame.type == "content_block_start":
             if block.type == "tool_use":
                 self._own.add(frame.index)
-            elif block.type in THOUGHTS:
-                self._thought, self._signature = [block.thinking or ""], block.signature or ""
-            _begun(frame.index, block, speech)
-        elif frame.type == "content_block_stop" and self._signature:
-            speech.state({"type": "thinking", "thinking": "".join(self._thought), "signature": self._signature})
-            self._signature = ""
+            self._begun(frame.index, block)
         elif delta is not None:
             if delta.stop_reason:
+                self._thoughts.close()
                 speech.finish(delta.stop_reason)
             elif delta.type == "text_delta" and delta.text:
                 speech.text(delta.text)
             elif delta.type == "thinking_delta" and delta.thinking:
-                self._thought.append(delta.thinking)
+                self._thoughts.thinking(delta.thinking)
                 speech.thought(delta.thinking)
             elif delta.type == "signature_delta" and delta.signature:
-                self._signature += delta.signature
+                self._thoughts.thinking(signature=delta.signature)
             elif delta.type == "input_json_delta" and delta.partial_json and frame.index in self._own:
                 speech.call(frame.index, "", "", delta.partial_json)
 
@@ -339,22 +331,25 @@ class Reader:
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         self._speech.called(whole.model)
         for index, block in enumerate(whole.content):
-            _begun(index, block, self._speech)
-            if block.type == "thinking" and block.signature:
-                self._speech.state({"type": "thinking", "thinking": block.thinking or "", "signature": block.signature})
+            self._begun(index, block)
+        self._thoughts.close()
         if whole.usage is not None:
             self._speech.usage(whole.usage.asked(), whole.usage.output_tokens or 0)
         if whole.stop_reason:
             self._speech.finish(whole.stop_reason)
 
-
-def _begun(index: int, block: Block, speech: Speech) -> None:
-    if block.type == "text" and block.text:
-        speech.text(block.text)
-    elif block.type == "thinking" and block.thinking:
-        speech.thought(block.thinking)
-    elif block.type == "redacted_thinking" and block.data:
-        speech.state({"type": "redacted_thinking", "data": block.data})
-    elif block.type == "tool_use":
-        written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
-        speech.call(index, block.id, block.name, written)
+    def _begun(self, index: int, block: Block) -> None:
+        """A block begins, or is here as a whole. It ends the one before it."""
+        speech = self._speech
+        self._thoughts.close()
+        if block.type == BLOCKS[0]:
+            self._thoughts.thinking(block.thinking or "", block.signature)
+            if block.thinking:
+                speech.thought(block.thinking)
+        elif block.type == BLOCKS[1] and block.data:
+            self._thoughts.redacted(block.data)
+        elif block.type == "text" and block.text:
+            speech.text(block.text)
+        elif block.type == "tool_use":
+            written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
+            speech.call(index, block.id, block.name, written)

@@ -1,24 +1,24 @@
 """An Ask as a chat-completions request: the OpenAI API's messages, tools and parameters, which LiteLLM takes too."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from router.chat import Ask, Choice, File, Json, Message, ToolSpec
 
-Recall = Callable[[Message], Mapping[str, Json]]
-"""What is added to an assistant message with calls: the reasoning that its provider wants back."""
+Amend = Callable[[Message, dict[str, Json]], None]
+"""Adds to an assistant message of the request what its provider wants besides: the reasoning before its calls."""
 
 
-def messages(ask: Ask, recall: Recall | None = None) -> list[dict[str, Json]]:
+def messages(ask: Ask, amend: Amend | None = None) -> list[dict[str, Json]]:
     """The conversation. Each result of a tool message becomes a message of its own."""
     made: list[dict[str, Json]] = []
     for message in ask.messages:
         if message.role == "tool":
             made.extend({"role": "tool", "tool_call_id": one.call_id, "content": one.text} for one in message.results)
-        elif message.calls and recall is not None:
-            made.append({**_message(message), **recall(message)})
         else:
             made.append(_message(message))
+            if amend is not None and message.role == "assistant":
+                amend(message, made[-1])
     return made
 
 

@@ -61,7 +61,7 @@ class Facts:
     default_effort: Effort | Literal[""] = ""
     tools: bool = True
     forced_tools: bool = True
-    returns: Literal["", "reasoning_content", "reasoning_details"] = ""
+    returns: Literal["", "reasoning_content", "reasoning", "reasoning_details"] = ""
     insists: bool = False
     responses: Literal["never", "tools_while_thinking", "always"] = "never"
     summaries: bool = True
@@ -270,9 +270,16 @@ def _deepseek(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
     return replace(made, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
 
 
-def _returning(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
-    """GLM and Qwen take their reasoning back. Source: Z.ai's and Alibaba's guides to thinking models."""
-    return replace(made, returns="reasoning_content")
+def _returning(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+    """GLM and Qwen take their reasoning back, and so do those who serve such models under this name. Source: the guides to thinking models
+    of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
+    """
+    return replace(_unruled(made, family, entry, declared), returns="reasoning_content")
+
+
+def _parsing(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+    """It calls reasoning so, and refuses the other name. Source: the API references of Groq and Cerebras; OpenMinis/OpenMinis#361."""
+    return replace(_unruled(made, family, entry, declared), returns="reasoning")
 
 
 def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
@@ -294,11 +301,15 @@ def _ollama(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
     return replace(made, efforts=("none", "low", "medium", "high"))
 
 
-def _open(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
+def _open(made: Facts, family: Family, _: Entry, declared: TargetConfig) -> Facts:
     """What a server of one's own takes is for it to say; models that think over several calls are given back what they thought."""
-    return replace(made, returns="reasoning_content") if RETURNING & set(family.words) else made
+    if not RETURNING & set(family.words):
+        return made
+    return replace(made, returns="reasoning_content", insists=str(declared.model).startswith(MAKERS))
 
 
+MAKERS = ("openai/deepseek-", "openai/kimi-")
+"""How models are named at their makers' own addresses, where they insist."""
 RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 """Open models that go on from their own reasoning, whoever serves them."""
 
@@ -319,6 +330,11 @@ RULES: dict[str, Rule] = {
     "deepseek": _deepseek,
     "zai": _returning,
     "dashscope": _returning,
+    "fireworks_ai": _returning,
+    "novita": _returning,
+    "volcengine": _returning,
+    "cerebras": _parsing,
+    "groq": _parsing,
     "hosted_vllm": _open,
     "llamafile": _open,
     "lm_studio": _open,

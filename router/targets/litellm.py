@@ -14,10 +14,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any, Protocol
 
 from router.chat import Ask, Params, issued_by
@@ -33,6 +34,17 @@ from router.targets.fit import HINTS, check_answerable, fit
 from router.targets.http import MAX_WHOLE, Rest
 from router.targets.learned import Learned, Pupil
 from router.targets.providers import rules_through_litellm
+from router.targets.reasoning import (
+    INTERLEAVED,
+    NOTHING,
+    Blocks,
+    Reasoning,
+    Returns,
+    beside,
+    is_claude,
+    keeps_thinking,
+    returned_through_litellm,
+)
 from router.targets.retold import Anthropic, Google, Retold
 from router.targets.speech import BROKEN, REASONS, Bounds, Speech
 from router.targets.unpacking import Unpacker, Unreadable, unpacker
@@ -268,6 +280,15 @@ def _import() -> Library | None:
         return None
 
 
+IMPORTING = Lock()
+
+
+def _import_alone() -> Library | None:
+    """The same, once though several targets want it at the same time: its transport is mended once."""
+    with IMPORTING:
+        return _import()
+
+
 def _imported() -> Library:
     # At import, or later, it would fetch these from the network.
     for packaged in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"):
@@ -410,7 +431,7 @@ def _mended(transport: Any, httpx: Any) -> None:
 
 async def library() -> Library:
     """LiteLLM, imported off the loop. ImportError where that cannot be done."""
-    lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import)
+    lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import_alone)
     if lane is None:
         raise ImportError("litellm")
     return lane
@@ -454,11 +475,14 @@ ASKED = frozenset({"ollama", "ollama_chat"})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One question as LiteLLM is asked it: the arguments of its call, the parameters that are not among them, where we end the answer."""
+    """One question as LiteLLM is asked it: the arguments of its call, the parameters that are not among them, where we end the answer,
+    what the provider takes back of its reasoning.
+    """
 
     arguments: dict[str, object]
     omitted: tuple[str, ...]
     bounds: Bounds
+    takes: Returns
 
 
 def answer(name: str, declared: TargetConfig, connect: float, learned: Learned | None = None) -> Answer:
@@ -490,11 +514,11 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
         begun = False
         while not begun:
             check_answerable(name, pupil.facts, ask)
-            form = _form(fixed, ask, ask.params.over(declared.params), pupil.facts)
+            form = _form(fixed, ask, ask.params.over(declared.params), pupil.facts, issuer)
             speech = Speech(name, issuer)
             speech.bound(form.bounds)
             TOLD.set(told := [])
-            hear = Hearing(speech, told)
+            hear = Hearing(speech, told, form.takes)
             try:
                 async with aclosing(_heard(lane, form, hear)) as events:
                     async for event in events:
@@ -528,6 +552,8 @@ def _fixed(declared: TargetConfig) -> dict[str, object]:
     }
     if declared.api_base:
         fixed["api_base"] = declared.api_base
+    if str(declared.model).startswith("anthropic/"):
+        fixed["extra_headers"] = {"anthropic-beta": INTERLEAVED}
     if declared.api_version:
         fixed["api_version"] = declared.api_version
     if declared.api_key:
@@ -538,9 +564,13 @@ def _fixed(declared: TargetConfig) -> dict[str, object]:
     return fixed
 
 
-def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts) -> Form:
+def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, issuer: str = "") -> Form:
+    model = str(fixed["model"])
+    if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
+        facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM makes a budget of an effort
     fitted = fit(facts, params)
-    arguments: dict[str, object] = {**fixed, **fitted.hints, "messages": completions.messages(ask)}
+    takes = returned_through_litellm(facts, fitted, model)
+    arguments: dict[str, object] = {**fixed, **fitted.hints, "messages": completions.messages(ask, beside(ask, issuer, takes))}
     if fitted.effort is not None:
         arguments["reasoning_effort"] = fitted.effort
     if fitted.max_tokens is not None and facts.limit != "none":
@@ -551,7 +581,7 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts) -
         arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             arguments["tool_choice"] = choice
-    return Form(arguments, fitted.omitted, fitted.bounds(facts))
+    return Form(arguments, fitted.omitted, fitted.bounds(facts), takes)
 
 
 async def _heard(lane: Library, form: Form, hear: "Hearing") -> Events:
@@ -590,13 +620,38 @@ THEIRS = ("srvtoolu_", "mcptoolu_")
 """How the ids of calls begin that Anthropic has made and answered itself."""
 
 
+SIGNATURE = "__thought__"
+"""What stands in an id before the signature that LiteLLM writes there."""
+
+
+def _gather(delta: Any, thoughts: Blocks) -> None:
+    """The pieces of Claude's thinking blocks, as LiteLLM tells them. What else is said comes after the block that is open."""
+    pieces: list[Any] = list(getattr(delta, "thinking_blocks", None) or ())
+    for piece in pieces:
+        match piece:
+            case {"type": "redacted_thinking", "data": str(data)}:
+                thoughts.redacted(data)
+            case {"type": "thinking"}:
+                if thoughts.signed:
+                    thoughts.close()
+                thought, signature = piece.get("thinking"), piece.get("signature")
+                thoughts.thinking(thought if isinstance(thought, str) else "", signature if isinstance(signature, str) else None)
+            case _:
+                pass
+    if not pieces and (delta.content or delta.tool_calls):
+        thoughts.close()
+
+
 class Hearing:
     """LiteLLM's chunks, told to the speech. What it makes up is left out: counts that no provider sent, an end that none said (it
     may as well have been cut off); and so are calls of tools that the provider runs itself.
     """
 
-    def __init__(self, speech: Speech, told: Sequence[Retold] = ()) -> None:
+    def __init__(self, speech: Speech, told: Sequence[Retold] = (), takes: Returns = NOTHING) -> None:
         self.speech = speech
+        self._reasoning = Reasoning(takes)
+        speech.states_at_end(self._reasoning.states)
+        self._blocks = Blocks(speech) if takes.blocks else None
         self._told = told
         self.stream: Stream | None = None
         """None until the provider was asked."""
@@ -613,11 +668,16 @@ class Hearing:
                 break
             if thought := getattr(delta, "reasoning_content", None):
                 speech.thought(thought)
+                self._reasoning.text("reasoning_content", thought)
+            if self._blocks is not None:
+                _gather(delta, self._blocks)
             if delta.content:
                 speech.text(delta.content)
             for call in delta.tool_calls or ():
                 self._call(call)
             if choice.finish_reason:
+                if self._blocks is not None:
+                    self._blocks.close()
                 self._finish(choice.finish_reason)
 
     def told(self, error: TargetError) -> TargetError:
@@ -635,7 +695,14 @@ class Hearing:
         if call.id:
             (self._foreign.add if call.id.startswith(THEIRS) else self._foreign.discard)(index)
         if index not in self._foreign:
-            self.speech.call(index, call.id or "", call.function.name or "", call.function.arguments or "")
+            # LiteLLM writes Gemini's signature into the id as well, which goes to clients and other targets.
+            call_id = (call.id or "").partition(SIGNATURE)[0]
+            self.speech.call(index, call_id, call.function.name or "", call.function.arguments or "")
+            match getattr(call, "provider_specific_fields", None):
+                case {"thought_signature": str(signature)}:
+                    self.speech.state({"provider_specific_fields": {"thought_signature": signature}}, index)
+                case _:
+                    pass
 
     def _finish(self, reason: str) -> None:
         assert self.stream is not None

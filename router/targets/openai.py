@@ -5,18 +5,16 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from router.chat import Ask, Json, JsonObject, issued_by
+from router.chat import Ask, Json, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
-from router.targets import completions, http, reasoning, responses
+from router.targets import completions, http, responses
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
@@ -26,6 +24,7 @@ from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
 from router.targets.providers import PROVIDERS, Provider, rules_of, variable
+from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.speech import Speech, tokens
 
 DONE = b"[DONE]"
@@ -142,9 +141,9 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                 body = responses.request(ask, fits, known, model, issuer)
                 bounds = responses.bounds(fits, known)
                 return Prepared(responding, body, lambda speech: responses.Reader(name, speech), fits.omitted, bounds)
-            messages = completions.messages(ask, reasoning.recall(issuer, known, fits))
-            body = {**_request(ask, fits, known, provider, model), "messages": _signed(messages, ask, issuer)}
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech, known.returns), fits.omitted, fits.bounds(known))
+            takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
+            body = {**_request(ask, fits, known, provider, model), "messages": completions.messages(ask, beside(ask, issuer, takes))}
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech, takes), fits.omitted, fits.bounds(known))
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 
@@ -206,42 +205,14 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
     return made
 
 
-def _signed(messages: list[dict[str, Json]], ask: Ask, issuer: str) -> list[dict[str, Json]]:
-    """The messages with what belongs to each of their calls (Gemini's thought signatures)."""
-    signs = {
-        state.call_id: state.value
-        for message in ask.messages
-        if message.calls
-        for state in message.states(issuer)
-        if state.call_id and "extra_content" in state.value
-    }
-    for message in messages if signs else ():
-        calls = cast("list[dict[str, Json]]", message.get("tool_calls") or [])
-        if any(call["id"] in signs for call in calls):
-            message["tool_calls"] = [{**call, **signs.get(str(call["id"]), {})} for call in calls]
-    return messages
-
-
-@dataclass(slots=True)
 class Reader:
-    """Reads one answer into a speech. `returns`: the field in which the provider wants its reasoning back."""
+    """Reads one answer into a speech. `takes`: what its provider takes back of its reasoning."""
 
-    name: str
-    speech: Speech
-    returns: str = ""
-    _thoughts: list[str] = field(default_factory=list[str])
-    _details: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-
-    def __post_init__(self) -> None:
-        if self.returns:
-            self.speech.states_at_end(self._states)
-
-    def _states(self) -> Iterator[JsonObject]:
-        """The reasoning of this answer, as its provider takes it back."""
-        if self._details:
-            yield {"reasoning_details": reasoning.joined(self._details)}
-        elif self._thoughts:
-            yield {"reasoning" if self.returns == "reasoning_details" else self.returns: "".join(self._thoughts)}
+    def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
+        self.name = name
+        self.speech = speech
+        self._reasoning = Reasoning(takes)
+        speech.states_at_end(self._reasoning.states)
 
     def frame(self, data: bytes) -> bool:
         """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
@@ -278,8 +249,7 @@ class Reader:
                 continue  # another candidate
             said = choice.delta or choice.message
             if said is not None and not speech.finished:
-                if self.returns:
-                    self._keep(said)
+                self._keep(said)
                 _said(said, speech)
             if choice.finish_reason:
                 speech.finish(choice.finish_reason)
@@ -287,9 +257,9 @@ class Reader:
     def _keep(self, said: Delta) -> None:
         """What may have to go back to the provider."""
         if said.reasoning_details:
-            self._details += said.reasoning_details
-        elif (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
-            self._thoughts.append(thought)
+            self._reasoning.details(said.reasoning_details)
+        if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
+            self._reasoning.text(TEXTS[0] if said.reasoning_content else TEXTS[1], thought)
 
 
 def _said(said: Delta, speech: Speech) -> None:

@@ -1,56 +1,256 @@
-"""Reasoning that goes back to its provider with the calls that followed it, on the wire of chat completions.
+"""The reasoning state of a model call: how a lane collects it, and how the next request of the same turn returns it.
 
-Source: DeepSeek's guide to thinking mode; Moonshot's guide to thinking models; OpenRouter's guide to preserving reasoning blocks.
+    {"reasoning_content": TEXT}, {"reasoning": TEXT}    the OpenAI wire: beside the calls of an assistant message
+    {"reasoning_details": LIST}                         OpenRouter's: the same place
+    {"extra_content": {"google": …}}                    Gemini on the OpenAI wire: beside one call
+    {"provider_specific_fields": {…}}                   the same as LiteLLM names it
+    {"type": "thinking", …}                             Claude's: a block of its message, on Anthropic's wire and through LiteLLM
+
+State goes only to the target that issued it, or, where a client sent it (issuer ""), to any target that takes this form.
+
+Source: DeepSeek's guide to thinking mode; Moonshot's guide to thinking models; OpenRouter's guide to preserving reasoning blocks; Google's
+guide to thought signatures; Anthropic's guide to extended thinking.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
 
-from router.chat import Json, Message
-from router.targets.completions import Recall
+from router.chat import Ask, Json, JsonObject, Message, ReasoningState
+from router.targets.completions import Amend
 from router.targets.facts import Facts
 from router.targets.fit import Fitted
+from router.targets.speech import MAX_STATE, MAX_STATES, Speech
+
+TEXTS = ("reasoning_content", "reasoning")
+"""Fields that hold reasoning as a text."""
+BLOCKS = ("thinking", "redacted_thinking")
+"""Types of Claude's blocks that are reasoning."""
+INTERLEAVED = "interleaved-thinking-2025-05-14"
+"""With this beta, Claude 4 models that think with a budget think between their calls too; other models take no notice of it."""
+UNSIGNED: JsonObject = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+"""What Gemini accepts in place of the signature of a call that another model made
+(https://ai.google.dev/gemini-api/docs/thought-signatures)."""
+
 
 ABSENT = " "
 """What stands for reasoning that nobody has: another target made the call. An empty text counts as none (hermes-agent#17341)."""
-PIECES = ("text", "summary", "data", "signature")
-"""Texts of one detail that come in pieces."""
-FORMS = {
-    "reasoning_content": ("reasoning_content", "reasoning"),
-    "reasoning_details": ("reasoning_details", "reasoning", "reasoning_content"),
+FIELDS = {
+    "": (),
+    "reasoning_content": ("reasoning_content",),
+    "reasoning": ("reasoning",),
+    "reasoning_details": ("reasoning_details", "reasoning"),
 }
-"""The field that a provider wants → the fields in which the reasoning may be known, the best first."""
+"""The field in which a model wants its reasoning back → those that its provider takes, the best first."""
+AS_SENT = ("reasoning_content", "reasoning", "reasoning_details")
+"""What a server of one's own gets back, if it sent it."""
+OWN = frozenset({"hosted_vllm", "llamafile", "lm_studio", "ollama_chat"})
+CLAUDES = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "vertex_ai"})
+"""Providers of Claude whose thinking blocks LiteLLM passes on."""
 
 
-def recall(issuer: str, facts: Facts, fitted: Fitted) -> Recall | None:
-    """Adds to each assistant message with calls what its provider wants back; None where the provider wants nothing back."""
-    if not facts.returns:
-        return None
-    wanted = facts.returns
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """What a provider takes back of the reasoning that a model wrote before its calls, with the results of those calls.
 
-    def remembered(message: Message) -> Mapping[str, Json]:
-        states = [state.value for state in message.states(issuer) if not state.call_id]
-        for form in FORMS[wanted]:
-            for value in states:
-                if value.get(form):
-                    # A client, or another release of the same server, may call it otherwise.
-                    return {wanted if wanted == "reasoning_content" else form: value[form]}
-        return {wanted: ABSENT} if facts.insists and fitted.thinks else {}
+    fields: of an assistant message, the preferred one first; others refuse what they do not know (Mistral: 422)
+    insists: whether it refuses a call without the first of them
+    everywhere: whether each assistant message has to have it, as soon as there are tools
+    signs: whether the first call of a message has to bear a signature (Gemini)
+    own: whether this is a server that nobody knows: it gets back what it sent, and nothing that a client sent
+    blocks: whether it takes Claude's thinking blocks beside the calls (LiteLLM)
+    """
 
-    return remembered
+    fields: tuple[str, ...] = ()
+    insists: bool = False
+    everywhere: bool = False
+    signs: bool = False
+    own: bool = False
+    blocks: bool = False
 
 
-def joined(pieces: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """Details that came in pieces, each whole. Pieces of one detail follow each other, and bear its index and type."""
-    made: list[dict[str, Any]] = []
-    for piece in pieces:
-        last = made[-1] if made else None
-        if last is None or (last.get("index"), last.get("type")) != (piece.get("index"), piece.get("type")) or piece.get("index") is None:
-            made.append(dict(piece))
-            continue
-        for name, value in piece.items():
-            if name in PIECES and isinstance(value, str) and isinstance(last.get(name), str):
-                last[name] += value
-            elif value is not None:
-                last[name] = value
-    return [*made]
+NOTHING = Returns()
+
+
+def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
+    """What a target of the OpenAI wire takes back. `model`: provider/model; `own`: whether it is at an address that the operator gave."""
+    prefix, _, name = model.partition("/")
+    insists = facts.insists and fitted.thinks
+    if facts.returns:
+        # DeepSeek wants it with every message of a turn that has tools: MoonshotAI/kimi-cli#2141.
+        return Returns(FIELDS[facts.returns], insists=insists, everywhere=insists and "deepseek" in model)
+    if prefix == "openai" and own and name.startswith("gemini-"):
+        return Returns(signs=True)
+    return Returns(AS_SENT, own=True) if prefix in OWN or (prefix == "openai" and own) else NOTHING
+
+
+def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Returns:
+    """The same of a model that LiteLLM asks. What stands for a signature of Gemini's it knows by itself."""
+    if is_claude(model):
+        return Returns(blocks=True)
+    found = returned(facts, fitted, model, own=False)
+    return NOTHING if found.own or facts.returns == "reasoning_details" else found
+
+
+def is_claude(model: str) -> bool:
+    """Whether LiteLLM tells this model's thinking in blocks, and wants them back so."""
+    return "claude" in model and model.partition("/")[0] in CLAUDES
+
+
+class Reasoning:
+    """The reasoning of one answer on the OpenAI wire, for the fields that its provider takes back."""
+
+    def __init__(self, returns: Returns) -> None:
+        self._returns = returns
+        self._field = ""
+        self._pieces: list[str] = []
+        self._details: list[dict[str, Json]] = []
+        self._size = 0
+
+    def text(self, name: str, piece: str) -> None:
+        """A piece of reasoning. The first field that holds any stands: some servers write the same into two."""
+        if name in self._returns.fields and self._field in ("", name):
+            self._field = name
+            self._add(self._pieces, piece, len(piece))
+
+    def details(self, pieces: object) -> None:
+        """A list of `reasoning_details`, or the pieces of one. Texts of one type and index are joined; other fields of a later piece
+        stand over those of an earlier one.
+        """
+        if "reasoning_details" not in self._returns.fields or not isinstance(pieces, list):
+            return
+        for piece in cast("list[object]", pieces):
+            if isinstance(piece, dict):
+                self._detail(cast("dict[str, Json]", piece))
+
+    def _detail(self, piece: dict[str, Json]) -> None:
+        size = sum(len(value) if isinstance(value, str) else 64 for value in piece.values())
+        for known in reversed(self._details):
+            if _same(known, piece):
+                self._size += size
+                if self._size <= MAX_STATE:
+                    _merge(known, piece)
+                return
+        self._add(self._details, dict(piece), size)
+
+    def _add(self, where: "list[str] | list[dict[str, Json]]", piece: "str | dict[str, Json]", size: int) -> None:
+        self._size += size
+        if self._size <= MAX_STATE:
+            cast("list[object]", where).append(piece)
+
+    def states(self) -> Iterator[JsonObject]:
+        """The reasoning of the answer, which is whole. None of it where it is too much to keep."""
+        if self._size > MAX_STATE or len(self._details) > MAX_STATES:
+            return
+        if self._details:
+            yield {"reasoning_details": cast("list[Json]", self._details)}
+        elif self._pieces:
+            yield {self._field: "".join(self._pieces)}
+
+
+def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
+    """Whether a piece of `reasoning_details` goes on with one that is known. Encrypted ones of several calls differ by their id."""
+    named = [
+        name for name in ("type", "index", *(("id",) if "data" in known or "data" in piece else ())) if known.get(name) != piece.get(name)
+    ]
+    return not named and piece.get("index") is not None
+
+
+def _merge(known: dict[str, Json], piece: Mapping[str, Json]) -> None:
+    for name, value in piece.items():
+        before = known.get(name)
+        if name in ("text", "summary") and isinstance(before, str) and isinstance(value, str):
+            known[name] = before + value
+        elif value is not None or name not in known:
+            known[name] = value
+
+
+class Blocks:
+    """Claude's thinking blocks, of their pieces. Each becomes state where it ends."""
+
+    def __init__(self, speech: Speech) -> None:
+        self._speech = speech
+        self._thinking: list[str] = []
+        self._signature: str | None = None
+        self._open = False
+
+    def thinking(self, piece: str = "", signature: str | None = None) -> None:
+        """A piece of a block's thought, or its signature."""
+        self._open = True
+        self._thinking.append(piece)
+        if signature:
+            self._signature = (self._signature or "") + signature
+
+    @property
+    def signed(self) -> bool:
+        """Whether the block that is open has its signature, which comes last."""
+        return self._signature is not None
+
+    def redacted(self, data: str) -> None:
+        """A block that only Anthropic can read."""
+        self.close()
+        self._speech.state({"type": "redacted_thinking", "data": data})
+
+    def close(self) -> None:
+        """The block is over, if one is open."""
+        if self._open:
+            block: dict[str, Json] = {"type": "thinking", "thinking": "".join(self._thinking)}
+            if self._signature is not None:
+                block["signature"] = self._signature
+            self._speech.state(block)
+        self._thinking, self._signature, self._open = [], None, False
+
+
+def blocks(message: Message, issuer: str) -> list[ReasoningState]:
+    """Claude's blocks among the reasoning state that this target may have back, in their order."""
+    return [state for state in message.states(issuer) if state.value.get("type") in BLOCKS]
+
+
+def keeps_thinking(ask: Ask, issuer: str) -> bool:
+    """Whether Claude may think with a budget: it refuses to, where the last calls of this turn come without the thought before them."""
+    if ask.messages[-1].role not in ("user", "tool"):
+        return False
+    for message in reversed(ask.messages):
+        if message.role == "user":
+            return True
+        if message.calls:
+            first = next(iter(blocks(message, issuer)), None)
+            return first is not None and not first.call_id and not message.text[: max(0, len(message.text) - first.after)].strip()
+    return True
+
+
+def beside(ask: Ask, issuer: str, returns: Returns) -> Amend:
+    """What puts reasoning state into the assistant messages of a request on the OpenAI wire."""
+    everywhere = returns.everywhere and bool(ask.tools or any(message.calls for message in ask.messages))
+
+    def amend(message: Message, made: dict[str, Json]) -> None:
+        if message.calls and returns.blocks and (thoughts := blocks(message, issuer)):
+            made["thinking_blocks"] = [dict(state.value) for state in thoughts]
+        elif message.calls:
+            for state in message.states(issuer):
+                _put(state, made, returns)
+        if returns.insists and (message.calls or everywhere):
+            made.setdefault(returns.fields[0], ABSENT)
+        if returns.signs and message.calls:
+            calls = cast("list[dict[str, Json]]", made["tool_calls"])
+            if not any("extra_content" in call for call in calls):
+                calls[0]["extra_content"] = UNSIGNED
+
+    return amend
+
+
+def _put(state: ReasoningState, made: dict[str, Json], returns: Returns) -> None:
+    for name, value in state.value.items():
+        if name in ("extra_content", "provider_specific_fields"):
+            if state.issuer or (returns.signs and name == "extra_content"):
+                calls = cast("list[dict[str, Json]]", made["tool_calls"])
+                for call in calls:
+                    if call["id"] == state.call_id:
+                        call[name] = value
+        elif name in returns.fields and (state.issuer or not returns.own):
+            made[name] = value
+        elif name in TEXTS and not state.issuer and not returns.own:
+            for other in returns.fields:  # the client was sent it under our name
+                if other in TEXTS:
+                    made.setdefault(other, value)
+                    break

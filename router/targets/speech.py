@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
+import msgspec
+
 from router.chat import ESCAPED, Json, JsonObject, ReasoningState, crowded, deeper, finite, mended, no_constant, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
@@ -131,7 +133,7 @@ BYTES_OF_A_TOKEN = 4
 MAX_STATES = 256
 """Reasoning states of one model call."""
 MAX_STATE = 4 * 1024 * 1024
-"""Characters of all of them together. A provider that sends more gets none of them back."""
+"""Bytes of all of them together. A provider that sends more, or what cannot be sent again, gets none of them back."""
 
 
 class Cutter:
@@ -181,11 +183,12 @@ UNBOUND = Bounds()
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """Reasoning state, and where it came: after so many characters of text, or beside a call."""
+    """Reasoning state, and where it came: after so many characters of text, beside a call, or after so many calls."""
 
     value: JsonObject
     at: int
     call: "Pending | None"
+    calls: int
 
 
 @dataclass(slots=True)
@@ -224,6 +227,8 @@ class Speech:
         """Whether we ended the answer: nothing more of it is read."""
         self._issuer = issuer
         self._states: list[Marked] = []
+        self._states_size = 0
+        """Bytes of all the state that came, whether it is kept or not."""
         self._last_states: Callable[[], Iterable[JsonObject]] | None = None
         self._written = 0
         """Characters of text in the events that were made."""
@@ -390,23 +395,28 @@ class Speech:
 
     def state(self, value: JsonObject, call: int | None = None) -> None:
         """Reasoning state that the provider wants back with the results of the calls, in its own form. `call`: the index of the call
-        that it stands beside, if it does.
+        that it stands beside, if it does; state that comes between two calls belongs to the second.
         """
-        if len(self._states) < MAX_STATES:
-            self._close_run()
-            self._states.append(Marked(value, self._written, None if call is None else self._latest.get(call)))
+        size = _size(value)
+        self._states_size += MAX_STATE + 1 if size is None or len(self._states) >= MAX_STATES else size
+        if self._states_size > MAX_STATE:
+            self._states.clear()
+            return
+        self._close_run()
+        beside = None if call is None else self._latest.get(call)
+        self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
 
     def states_at_end(self, states: Callable[[], Iterable[JsonObject]]) -> None:
         """Reasoning state that is whole only when the answer is."""
         self._last_states = states
 
-    def _stated(self) -> Iterator[Event]:
-        """The reasoning state of this model call. None where there is too much of it to keep."""
+    def _stated(self, calls: Sequence[Pending]) -> Iterator[Event]:
+        """The reasoning state of this model call."""
         for value in self._last_states() if self._last_states is not None else ():
             self.state(value)
-        if self._states and len(json.dumps([one.value for one in self._states])) <= MAX_STATE:
-            for one in self._states:
-                yield ReasoningState(self._issuer, one.value, one.call.call_id if one.call else "", self._written - one.at)
+        for one in self._states:
+            beside = one.call or next((call for call in self._calls[one.calls :] if one.calls and call in calls), None)
+            yield ReasoningState(self._issuer, one.value, beside.call_id if beside else "", self._written - one.at)
 
     @property
     def used(self) -> tuple[int, int] | None:
@@ -461,7 +471,7 @@ class Speech:
         reason = REASONS.get(self._reason.lower(), "other")
         calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]
         if calls:
-            yield from self._stated()
+            yield from self._stated(calls)
         for pending in calls:
             if pending.unsaid:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
@@ -475,6 +485,16 @@ class Speech:
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self.target, "content_filter")
         yield Finish(reason, self._usage, model=self.model or "")
+
+
+def _size(value: JsonObject) -> int | None:
+    """Bytes of a reasoning state as JSON; None where it cannot be sent to its provider again."""
+    if deeper(value, MAX_DEPTH):
+        return None
+    try:
+        return len(msgspec.json.encode(mended(value)))
+    except (OverflowError, TypeError, ValueError):
+        return None
 
 
 EMPTY = ("{}", "null")

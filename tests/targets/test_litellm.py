@@ -6,8 +6,9 @@ import importlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -516,3 +517,22 @@ async def test_synchronous_client_gets_nothing() -> None:
         with pytest.raises(httpx.ConnectError):
             asks("http://127.0.0.1:9/model")
     assert library.disable_hf_tokenizer_download is True
+
+
+async def test_library_is_imported_once_for_targets_that_want_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second import would mend its transport twice: every stream would be told again twice, without the reasons of its end."""
+    entered: list[int] = []
+    both = threading.Barrier(2)
+
+    def imported() -> litellm.Library:
+        entered.append(1)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # for another that imports it as well
+        return known
+
+    known = await litellm.library()
+    litellm._import.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    with monkeypatch.context() as patch:
+        patch.setattr(litellm, "_imported", imported)
+        assert await asyncio.gather(litellm.library(), litellm.library()) == [known, known]
+    assert len(entered) == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from router.chat import Ask, Call, Message, Params, Result, ToolSpec
+from router.chat import Ask, Call, Message, Params, ReasoningState, Result, ToolSpec
 from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDown, TargetError, TargetSilent
@@ -198,6 +198,7 @@ async def test_what_comes_in_one_read_is_one_event() -> None:
     async with provider(Reply((b"".join(frames),))) as fake:
         seen = await heard(declared(fake.base))
     made: list[Event] = [Thought("Hm."), Text("Hello"), ToolInput("c1", "look", '{"at":1}'), Text("!")]
+    made += [ReasoningState("a=openai/fake", {"reasoning_content": "Hm."})]
     made += [ToolCall("c1", "look", {"at": 1}), Finish("tool-calls")]
     assert seen == [START, *made]
 

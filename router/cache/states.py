@@ -1,0 +1,226 @@
+"""Where reasoning state is kept for calls that a client runs: until it brings the results, in its next request.
+
+    pointsman:{<name>}:reasoning     the states of one conversation, up to one of its model calls
+
+A name is a digest of the caller, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat. In this
+process, and in the Redis that is declared, so that another replica may be asked next.
+"""
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self, cast
+
+from router.cache.key import part_of
+from router.chat import Call, Json, Message, ReasoningState, Result
+from router.codec import packed
+from router.shared import RedisStore
+
+SIZE = 64 * 1024 * 1024
+"""Bytes that are kept in this process. Beyond it, the oldest of the caller that has the most there goes first."""
+LASTS = 3600.0
+"""Seconds that they are kept: as long as a person may take to allow a call."""
+ENTRY = 1024
+"""Bytes that an entry takes beside its value, roughly."""
+MAX_VALUE = 4 * 1024 * 1024
+"""Bytes of the states of one conversation; beyond it those of its first model calls are left out."""
+VERSION = 1
+
+States = Mapping[str, Sequence[ReasoningState]]
+"""The name of a model call → its reasoning state."""
+
+
+class LocalStates:
+    """In this process, each caller's apart: one that keeps much drives out its own."""
+
+    def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._size = size
+        self._lasts = lasts
+        self._clock = clock
+        self._held: dict[str, OrderedDict[str, tuple[float, bytes]]] = {}
+        """Caller → name → until when, and the value; the oldest first."""
+        self._taken: dict[str, int] = {}
+        """Caller → bytes."""
+
+    @property
+    def taken(self) -> int:
+        """Bytes of all that is kept."""
+        return sum(self._taken.values())
+
+    def get(self, caller: str, name: str) -> bytes | None:
+        """What is kept under this name, if its time is not over."""
+        held = self._held.get(caller)
+        until, value = held.get(name, (0.0, b"")) if held is not None else (0.0, b"")
+        return value if until > self._clock() else None
+
+    def put(self, caller: str, name: str, value: bytes) -> None:
+        """Keep it. What is larger than all the room is not kept."""
+        if ENTRY + len(value) > self._size:
+            return
+        held = self._held.setdefault(caller, OrderedDict())
+        if name in held:
+            self._drop(caller, name)
+            held = self._held.setdefault(caller, OrderedDict())
+        now = self._clock()
+        held[name] = (now + self._lasts, value)
+        self._taken[caller] = self._taken.get(caller, 0) + ENTRY + len(value)
+        while (first := next(iter(held))) != name and held[first][0] <= now:
+            self._drop(caller, first)
+        while self.taken > self._size:
+            most = max(self._taken, key=self._taken.__getitem__)
+            self._drop(most, next(iter(self._held[most])))
+
+    def _drop(self, caller: str, name: str) -> None:
+        _, value = self._held[caller].pop(name)
+        self._taken[caller] -= ENTRY + len(value)
+        if not self._held[caller]:
+            del self._held[caller], self._taken[caller]
+
+
+class Memory:
+    """Where they are kept: here, and in Redis where there is one. Nothing here makes a question fail, or wait for a Redis that is away."""
+
+    def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
+        self.local = local or LocalStates()
+        self._shared = shared
+
+    async def get(self, caller: str, names: Sequence[str]) -> States:
+        """The states of a conversation whose model calls have these names, the first one first. Redis is asked for the last alone, which
+        holds those before it.
+        """
+        for name in reversed(names):
+            if (value := self.local.get(caller, name)) is not None:
+                return read(value)
+        value = await self._shared.get(names[-1]) if self._shared is not None and names else None
+        return read(value) if value is not None else {}
+
+    async def put(self, caller: str, name: str, states: States) -> None:
+        """Keep them, under the name of the last model call."""
+        value = written(states)
+        self.local.put(caller, name, value)
+        if self._shared is not None:
+            await self._shared.put(name, value, LASTS)
+
+
+def written(states: States) -> bytes:
+    """States as they are kept."""
+    plain = [[name, [[one.issuer, one.value, one.call_id, one.after] for one in held]] for name, held in states.items()]
+    while len(value := packed([VERSION, *plain])) > MAX_VALUE and plain:
+        del plain[0]
+    return value
+
+
+def read(data: bytes) -> States:
+    """What `written` wrote; nothing where this is something else, or of another release."""
+    try:
+        found = cast("Json", json.loads(data))
+    except (ValueError, RecursionError):
+        return {}
+    made: dict[str, list[ReasoningState]] = {}
+    match found:
+        case [int(version), *entries] if version == VERSION:
+            for entry in entries:
+                match entry:
+                    case [str(name), [*held]]:
+                        made[name] = [state for one in held if (state := _state(one)) is not None]
+                    case _:
+                        return {}
+        case _:
+            pass
+    return made
+
+
+def _state(value: Json) -> ReasoningState | None:
+    match value:
+        case [str(issuer), dict(state), str(call_id), int(after)]:
+            return ReasoningState(issuer, state, call_id, after)
+        case _:
+            return None
+
+
+@dataclass(slots=True)
+class Trail:
+    """A conversation as its client sends it, on the way to the names of its model calls.
+
+    Left out is what may differ between two requests of one client: system messages; what the model said since the last question
+    (some clients send it after the calls, some not at all); and calls that nobody ran. `leaves`: says of a result that its call was not run.
+    """
+
+    digest: "hashlib._Hash"
+    leaves: Callable[[Result], bool]
+    said: list[str] = field(default_factory=list[str])
+    results: dict[str, str] = field(default_factory=dict[str, str])
+    """Id → text, of the results since the last call: in whatever order they come."""
+
+    def copy(self) -> Self:
+        """The same, to go on another way."""
+        return replace(self, digest=self.digest.copy(), said=[*self.said], results=dict(self.results))
+
+    def follow(self, messages: Sequence[Message]) -> dict[int, str]:
+        """Go on over these messages: index of a message with calls → the name of that model call."""
+        left = {result.call_id for message in messages for result in message.results if self.leaves(result)}
+        names: dict[int, str] = {}
+        for index, message in enumerate(messages):
+            match message.role:
+                case "user":
+                    self._settle()
+                    self._add("said", "".join(self.said))
+                    self.said.clear()
+                    self._add("user", *map(part_of, message.parts))
+                case "assistant":
+                    self.said.append(message.text)
+                    if calls := [call for call in message.calls if call.call_id not in left]:
+                        names[index] = self.called(calls)
+                case "tool":
+                    self.results |= {one.call_id: _text(one) for one in message.results if not self.leaves(one)}
+                case "system":
+                    pass
+        return names
+
+    def called(self, calls: Iterable[Call]) -> str:
+        """Go on over a model call: its name."""
+        self._settle()
+        self._add("calls", *([call.call_id, call.name, plain(call.arguments)] for call in calls))
+        return self.digest.hexdigest()
+
+    def _settle(self) -> None:
+        if self.results:
+            self._add("results", *([call_id, text] for call_id, text in sorted(self.results.items())))
+            self.results.clear()
+
+    def _add(self, *values: Json) -> None:
+        self.digest.update(_dumps(values))
+
+
+def trail(caller: str, leaves: Callable[[Result], bool]) -> Trail:
+    """The beginning of a conversation of this caller."""
+    return Trail(hashlib.sha256(_dumps(["caller", caller])), leaves)
+
+
+_dumps_text = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
+
+
+def _dumps(value: Json) -> bytes:
+    return _dumps_text(value).encode()
+
+
+def _text(result: Result) -> str:
+    return result.value if isinstance(result.value, str) else _dumps_text(plain(result.value))
+
+
+def plain(value: Json) -> Json:
+    """A value as it comes back from a client: JavaScript knows one kind of number, and writes 1.0 as 1."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case Mapping():
+            return {name: plain(inner) for name, inner in value.items()}
+        case str():
+            return value
+        case Sequence():
+            return [plain(inner) for inner in value]
+        case _:
+            return value

@@ -1,0 +1,167 @@
+"""Where reasoning state is kept for clients that run tools: bounds, fairness, and the names of model calls."""
+
+from typing import Any
+
+from router.cache import LocalStates, Memory, trail
+from router.cache.states import ENTRY, LASTS, MAX_VALUE, read, written
+from router.chat import Call, Message, ReasoningState, Result
+
+STATE = ReasoningState("a=m", {"reasoning_content": "Hm. \ud83d"}, "c1", 3)
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+class Shared:
+    """A Redis that two replicas see, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+        self.gets = 0
+
+    async def get(self, name: str) -> bytes | None:
+        """What is there."""
+        self.gets += 1
+        return self.held.get(name)
+
+    async def put(self, name: str, value: bytes, ttl: float) -> None:
+        """Keep it."""
+        assert ttl == LASTS
+        self.held[name] = value
+
+
+def test_caller_with_the_most_loses_its_oldest_first() -> None:
+    """One caller that fills the room drives out its own, and nobody else's; all of it is never more than the room."""
+    room = 10 * (ENTRY + 100)
+    store = LocalStates(room)
+    store.put("quiet", "q", b"x" * 100)
+    for count in range(50):
+        store.put("loud", f"l{count}", b"x" * 100)
+        assert store.taken <= room
+    assert store.get("quiet", "q") is not None
+    assert [store.get("loud", f"l{count}") is not None for count in (40, 41, 49)] == [False, True, True]
+
+
+def test_caller_cannot_read_what_another_has_kept() -> None:
+    """The same name is another thing for another caller."""
+    store = LocalStates()
+    store.put("one", "n", b"x")
+    assert store.get("two", "n") is None
+
+
+def test_entry_goes_when_its_time_is_over() -> None:
+    """It is not given any more, and makes room at the next one."""
+    clock = Clock()
+    store = LocalStates(clock=clock)
+    store.put("a", "n", b"x")
+    clock.now = LASTS
+    assert store.get("a", "n") is None
+    store.put("a", "m", b"x")
+    assert store.taken == ENTRY + 1
+
+
+def test_value_that_is_larger_than_the_room_is_not_kept() -> None:
+    """It drives nothing out."""
+    store = LocalStates(4 * ENTRY)
+    store.put("a", "n", b"x")
+    store.put("a", "m", b"x" * 4 * ENTRY)
+    assert (store.get("a", "n"), store.get("a", "m")) == (b"x", None)
+
+
+def test_value_kept_twice_is_counted_once() -> None:
+    """The last one stands."""
+    store = LocalStates()
+    for value in (b"first", b"last"):
+        store.put("a", "n", value)
+    assert (store.get("a", "n"), store.taken) == (b"last", ENTRY + 4)
+
+
+def test_states_are_read_as_they_were_written() -> None:
+    """Half a surrogate pair included; of other bytes there is nothing."""
+    held = {"n": [STATE], "m": []}
+    assert read(written(held)) == held
+    for data in (b"", b"[", b"null", b"[9]", b'[1,["n"]]', b'[1,["n",[["a"]]]]'[:-3], b"[" * 9999):
+        assert read(data) == {}
+    assert read(b'[1,["n",[["a"]]]]') == {"n": []}
+
+
+def test_states_of_the_first_rounds_are_left_out_where_all_are_too_many() -> None:
+    """What is kept is bounded, and the last round is what counts."""
+    big = ReasoningState("a=m", {"reasoning_content": "x" * (MAX_VALUE // 2)})
+    assert list(read(written({"one": [big], "two": [big], "three": [STATE]}))) == ["two", "three"]
+
+
+async def test_other_replica_finds_the_states_of_all_rounds_with_one_question() -> None:
+    """The last round's entry holds those before it."""
+    shared: Any = Shared()
+    here, there = Memory(shared=shared), Memory(shared=shared)
+    await here.put("a", "two", {"one": [STATE], "two": [STATE]})
+    assert await there.get("a", ["one", "two"]) == {"one": [STATE], "two": [STATE]}
+    assert shared.gets == 1
+    await here.get("a", ["one", "two"])
+    assert shared.gets == 1
+
+
+async def test_nobody_is_asked_where_there_were_no_calls() -> None:
+    """A conversation without model calls costs no look at Redis."""
+    shared: Any = Shared()
+    assert await Memory(shared=shared).get("a", []) == {}
+    assert shared.gets == 0
+
+
+CALL = Call("c1", "look", {"at": 1.0, "of": [2, "x"]})
+ASKED = Message("user", ("Where?",))
+
+
+def names(*messages: Message, caller: str = "a") -> list[str]:
+    """The names of the model calls of a conversation."""
+    return list(trail(caller, lambda result: result.is_error).follow(messages).values())
+
+
+def test_name_is_the_same_however_a_client_tells_the_conversation() -> None:
+    """Another prompt, the model's words before or after its calls, results in another order, 1 for 1.0."""
+    two = Call("c2", "look", {})
+    told = names(
+        Message("system", ("Be brief.",)),
+        ASKED,
+        Message("assistant", ("Let me see.", CALL, two)),
+        Message("tool", (Result("c1", "look", {"b": 1.0, "a": 2}),)),
+        Message("tool", (Result("c2", "look", "x"),)),
+        Message("assistant", (Call("c3", "look", {}),)),
+    )
+    again = names(
+        ASKED,
+        Message("assistant", (Call("c1", "look", {"of": [2, "x"], "at": 1}), two)),
+        Message("tool", (Result("c2", "look", "x"), Result("c1", "look", {"a": 2, "b": 1}))),
+        Message("assistant", ("Let me see.",)),
+        Message("assistant", (Call("c3", "look", {}),)),
+    )
+    assert told == again
+    assert len(set(told)) == 2
+
+
+def test_name_leaves_out_calls_that_were_not_run() -> None:
+    """Clients of OpenAI's API are not shown them."""
+    left = Call("c2", "ours", {})
+    refused = Message("tool", (Result("c2", "ours", "Not run.", is_error=True), Result("c1", "look", "x")))
+    shown = names(ASKED, Message("assistant", (left, CALL)), refused)
+    assert shown == names(ASKED, Message("assistant", (CALL,)), Message("tool", (Result("c1", "look", "x"),)))
+
+
+def test_name_differs_by_caller_conversation_call_and_result() -> None:
+    """Ids alone repeat: everything that can tell two model calls apart does."""
+    once = (ASKED, Message("assistant", (CALL,)), Message("tool", (Result("c1", "look", "x"),)), Message("assistant", (CALL,)))
+    other = (*once[:2], Message("tool", (Result("c1", "look", "y"),)), once[3])
+    before = (ASKED, Message("assistant", ("So.",)), Message("user", ("And?",)), *once[1:])
+    after = (ASKED, Message("assistant", ("No.",)), Message("user", ("And?",)), *once[1:])
+    found = [names(*told, caller=caller)[-1] for told in (once, other, before, after) for caller in ("a", "b")]
+    found.append(names(*once)[0])
+    found.append(names(Message("user", ("Who?",)), *once[1:])[-1])
+    assert len(set(found)) == len(found)

@@ -1,0 +1,394 @@
+"""Reasoning state over the rounds of a turn: models that enforce their providers' rules, asked through the whole router."""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from router.config import declare, read
+from router.generation import build
+from router.targets import litellm
+from router.wire import WIRES
+from tests.conftest import Client, Workspace, serving
+from tests.models.thinkers import ANSWER, THINKERS, Claude, Completions, DeepSeek, Gemini, Google, Kimi, OpenRouter, Strict, Thinker
+from tests.provider import Reply, chunk, error, running
+
+LOOK = '''
+def look(at: int) -> str:
+    """Look there."""
+    return f"seen {at}"
+'''
+THEIRS: Any = {
+    "type": "function",
+    "function": {"name": "look", "description": "Look there.", "parameters": {"type": "object", "properties": {}}},
+}
+EFFORT = {"reasoning_effort": "low"}
+
+
+@asynccontextmanager
+async def routed(
+    workspace: Workspace, *models: Thinker, route: str = "", tools: bool = True, more: str = ""
+) -> AsyncGenerator[Client, None]:
+    """A router whose one route has these models, in their order."""
+    workspace.write("tools/eyes.py", LOOK)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(litellm.close)  # its clients belong to this test's loop
+        for model in models:
+            await stack.enter_async_context(running(model))
+        targets = "".join(f"  {model.target()}" for model in models)
+        names = ", ".join(model.name for model in models)
+        lines = route or f"targets: [{names}]"
+        own = "tools: [look]" if tools else ""
+        text = f"targets:\n{targets}routes:\n  chat-model:\n    pipeline: chat\n    retry: {{attempts: 1}}\n    {lines}\n    {own}\n{more}"
+        workspace.write("routes.yaml", text.replace("[look]", "[eyes]"))
+        yield await stack.enter_async_context(serving(workspace.build()))
+
+
+def question(**more: Any) -> dict[str, Any]:
+    """A question to a route that runs its own tools."""
+    return {"model": "chat-model", "messages": [{"role": "user", "content": "What is there?"}], **EFFORT, **more}
+
+
+def message_of(body: bytes) -> dict[str, Any]:
+    """The assistant's message of an answer in OpenAI's dialect, streamed or not."""
+    if not body.startswith(b"data:"):
+        return json.loads(body)["choices"][0]["message"]
+    message: dict[str, Any] = {"role": "assistant", "content": ""}
+    for line in body.decode().split("\n"):
+        if not line.startswith("data: {"):
+            continue
+        for choice in json.loads(line[6:])["choices"]:
+            message["content"] += choice["delta"].get("content") or ""
+            for piece in choice["delta"].get("tool_calls", ()):
+                known: list[dict[str, Any]] = message.setdefault("tool_calls", [])
+                if piece["index"] >= len(known):
+                    known.append({"id": piece["id"], "type": "function", "function": {"name": piece["function"]["name"], "arguments": ""}})
+                known[piece["index"]]["function"]["arguments"] += piece["function"]["arguments"]
+    return message
+
+
+async def rounds_at_client(client: Client, messages: list[dict[str, Any]], *, stream: bool = False, most: int = 6) -> list[dict[str, Any]]:
+    """The conversation with a client of OpenAI's API that runs the tools itself, and sends back no reasoning."""
+    for _ in range(most):
+        body = {"model": "chat-model", "messages": messages, "tools": [THEIRS], "stream": stream, **EFFORT}
+        answered = await client.post("/v1/chat/completions", **body)
+        assert answered.status == 200, answered.body
+        message = {name: value for name, value in message_of(answered.body).items() if name in ("role", "content", "tool_calls")}
+        messages = [*messages, message]
+        if not message.get("tool_calls"):
+            return messages
+        for call in message["tool_calls"]:
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": f"seen {call['function']['arguments']}"})
+    raise AssertionError("it never answered")
+
+
+def kept_all(model: Thinker) -> bool:
+    """Whether each round's reasoning came back to its model, and in the last request all of it."""
+    if isinstance(model, Claude):
+        return model.thought == list(range(1, model.rounds + 1))
+    told = json.dumps(model.requests[-1], ensure_ascii=False)
+    return all(model.canary(count) in told for count in range(1, model.rounds + 1))
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed to the client", "whole to the client"])
+@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "whole"])
+@pytest.mark.parametrize("name", THINKERS)
+async def test_model_thinks_in_each_of_three_rounds_of_the_route(workspace: Workspace, name: str, *, whole: bool, stream: bool) -> None:
+    """Its provider refuses nothing, its reasoning of all rounds is in the last request, and it gives the answer."""
+    model = THINKERS[name]("m", whole=whole)
+    async with routed(workspace, model) as client:
+        answered = await client.post("/v1/chat/completions", **question(stream=stream))
+    assert (model.refused, model.asked) == ([], 4)
+    assert answered.status == 200
+    assert message_of(answered.body)["content"].endswith(ANSWER)
+    assert kept_all(model)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("name", THINKERS)
+async def test_model_thinks_in_each_of_three_rounds_of_a_client(workspace: Workspace, name: str, *, stream: bool) -> None:
+    """The same where the client runs the tools and knows of no reasoning."""
+    model = THINKERS[name]("m")
+    async with routed(workspace, model, tools=False) as client:
+        messages = await rounds_at_client(client, [{"role": "user", "content": "What is there?"}], stream=stream)
+    assert (model.refused, model.asked) == ([], 4)
+    assert messages[-1]["content"].endswith(ANSWER)
+    assert kept_all(model)
+
+
+async def test_claude_that_hides_its_thoughts_gets_its_blocks_back(workspace: Workspace) -> None:
+    """Blocks without a text, and redacted ones, in their order."""
+    model = Claude("m", hides=True)
+    async with routed(workspace, model) as client:
+        await client.post("/v1/chat/completions", **question())
+    assert (model.refused, model.thought) == ([], [1, 2, 3])
+
+
+async def test_adaptive_claude_thinks_in_each_round(workspace: Workspace) -> None:
+    """A newer model, which thinks as it likes."""
+    model = Claude("m")
+    model.model = "anthropic/claude-opus-4-6"
+    async with routed(workspace, model) as client:
+        await client.post("/v1/chat/completions", **question())
+    assert (model.refused, model.thought) == ([], [1, 2, 3])
+
+
+CLIENTS = ("ui-message-stream", "data-stream", "line")
+
+
+@pytest.mark.parametrize("protocol", CLIENTS)
+@pytest.mark.parametrize("name", ["claude", "gemini"])
+async def test_model_gets_its_reasoning_back_in_the_next_turn_of_a_chat_page(workspace: Workspace, name: str, protocol: str) -> None:
+    """A page's history brings calls of earlier turns without reasoning: nothing is refused, and the new turn thinks."""
+    model = THINKERS[name]("m", rounds=1)
+    part: dict[str, Any] = {"type": "tool-look", "toolCallId": "old_1", "state": "output-available", "input": {"at": 9}, "output": "seen"}
+    history: list[dict[str, Any]] = [
+        {"role": "user", "parts": [{"type": "text", "text": "Before?"}]},
+        {"role": "assistant", "parts": [{"type": "step-start"}, part, {"type": "step-start"}, {"type": "text", "text": "So."}]},
+        {"role": "user", "parts": [{"type": "text", "text": "And now?"}]},
+    ]
+    async with routed(workspace, model) as client:
+        answered = await client.post(f"/api/chat?protocol={protocol}", model="chat-model", messages=history, **EFFORT)
+    assert answered.status == 200
+    assert (model.refused, model.asked) == ([], 2)
+    assert ANSWER.encode() in answered.body
+
+
+OTHERS: dict[str, type[Thinker]] = {**THINKERS, "mistral": Strict}
+PAIRS = [(first, second) for first in THINKERS for second in OTHERS if first != second]
+
+
+def cut(model: Thinker) -> Reply:
+    """An answer of this model that breaks off in the middle of a word."""
+    if isinstance(model, Claude):
+        begun = model.said(
+            [{"type": "thinking", "thinking": model.canary(9), "signature": "s"}, {"type": "text", "text": "Look"}], "end_turn"
+        )
+        return Reply(begun.frames[:-3], drop=True)
+    return Reply((chunk({"reasoning_content": model.canary(9)}), chunk({"content": "Look"})), drop=True)
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+async def test_rescue_in_round_three_is_sent_no_foreign_reasoning(workspace: Workspace, first: str, second: str) -> None:
+    """One vendor breaks off in the middle of a word, another goes on: it refuses nothing, and sees nothing of the other's reasoning."""
+    broken, rescuer = THINKERS[first]("first"), OTHERS[second]("second")
+    broken.faults[3] = cut(broken)
+    async with routed(workspace, broken, rescuer) as client:
+        answered = await client.post("/v1/chat/completions", **question())
+    assert answered.status == 200
+    assert (rescuer.refused, broken.refused) == ([], [])
+    assert rescuer.asked >= 1
+    assert "-of-first" not in json.dumps(rescuer.requests)
+    assert "-of-second" not in json.dumps(broken.requests)
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+async def test_fallback_in_round_two_goes_on_to_the_end(workspace: Workspace, first: str, second: str) -> None:
+    """A turn that another target took over stays with it where that thinks; no reasoning goes to the wrong one."""
+    failing, fallback = THINKERS[first]("first"), OTHERS[second]("second")
+    failing.faults[2] = error(500, "down")
+    async with routed(workspace, failing, fallback) as client:
+        answered = await client.post("/v1/chat/completions", **question())
+    assert message_of(answered.body)["content"].endswith(ANSWER)
+    assert (failing.refused, fallback.refused) == ([], [])
+    assert "-of-first" not in json.dumps(fallback.requests)
+    assert "-of-second" not in json.dumps(failing.requests)
+    if second in ("deepseek", "kimi", "gemini", "openrouter"):
+        assert (len(failing.requests), fallback.asked) == (2, 3)
+
+
+async def test_turn_in_a_pool_stays_with_the_target_that_thought(workspace: Workspace) -> None:
+    """Whoever is asked first in a turn is asked in all of its rounds, ten times over."""
+    models = DeepSeek("one"), DeepSeek("two")
+    async with routed(workspace, *models, route="targets: [[one, two]]") as client:
+        for _ in range(10):
+            await client.post("/v1/chat/completions", **question())
+    assert [model.refused for model in models] == [[], []]
+    assert {model.asked % 4 for model in models} == {0}
+    assert all("-of-two" not in json.dumps(model.requests) for model in models[:1])
+
+
+async def test_turn_of_a_client_in_a_pool_stays_with_the_target_that_thought(workspace: Workspace) -> None:
+    """The same where each round is a request of its own."""
+    models = Kimi("one"), Kimi("two")
+    async with routed(workspace, *models, route="targets: [[one, two]]", tools=False) as client:
+        for count in range(6):
+            await rounds_at_client(client, [{"role": "user", "content": f"What is there, {count}?"}])
+    assert [model.refused for model in models] == [[], []]
+    assert {model.asked % 4 for model in models} == {0}
+    assert all(told.strip() for model in models for told in model.returned)
+
+
+async def test_same_ids_in_another_conversation_bring_no_reasoning(workspace: Workspace) -> None:
+    """Two conversations whose calls bear the same id, name and arguments each get their own."""
+    model = DeepSeek("m", rounds=1)
+    async with routed(workspace, model, tools=False) as client:
+        begun: list[list[dict[str, Any]]] = []
+        for text in ("One?", "Two?"):
+            messages: list[dict[str, Any]] = [{"role": "user", "content": text}]
+            answered = await client.post("/v1/chat/completions", model="chat-model", messages=messages, tools=[THEIRS], **EFFORT)
+            message = message_of(answered.body)
+            result = {"role": "tool", "tool_call_id": "call_0", "content": "seen"}
+            begun.append([*messages, {"role": "assistant", "content": None, "tool_calls": message["tool_calls"]}, result])
+        stranger = [{"role": "user", "content": "Three?"}, *begun[0][1:]]
+        for messages in (*begun, stranger):
+            await client.post("/v1/chat/completions", model="chat-model", messages=messages, tools=[THEIRS], **EFFORT)
+    told = [request["messages"][1]["reasoning_content"] for request in model.requests[2:]]
+    assert [bool(one.strip()) for one in told] == [True, True, False]
+
+
+async def test_reasoning_of_a_client_survives_an_edit(workspace: Workspace) -> None:
+    """A new generation with the same target gives it back."""
+    model = DeepSeek("m", rounds=1)
+    async with routed(workspace, model, tools=False) as client:
+        messages: list[dict[str, Any]] = [{"role": "user", "content": "What is there?"}]
+        first = message_of((await client.post("/v1/chat/completions", model="chat-model", messages=messages, tools=[THEIRS])).body)
+        text = (workspace.root / "routes.yaml").read_text(encoding="utf-8")
+        workspace.write("routes.yaml", text.replace("pipeline: chat", "pipeline: chat\n    max_steps: 4"))
+        live = client.edge.live
+        live.swap(build(declare(read(workspace.root / "routes.yaml"), {}), live.generation.kept))
+        messages += [{**first, "content": None}, {"role": "tool", "tool_call_id": "call_0", "content": "seen"}]
+        await client.post("/v1/chat/completions", model="chat-model", messages=messages, tools=[THEIRS])
+    assert model.canary(1) in model.requests[1]["messages"][1]["reasoning_content"]
+
+
+SENT: Sequence[tuple[type[Completions], dict[str, Any], dict[str, Any], str]] = [
+    (DeepSeek, {"reasoning_content": "Hm."}, {}, "reasoning_content"),
+    (DeepSeek, {"reasoning": "Hm."}, {}, "reasoning_content"),
+    (OpenRouter, {"reasoning_details": [{"type": "reasoning.text", "text": "Hm.", "index": 0}]}, {}, "reasoning_details"),
+    (OpenRouter, {"reasoning_content": "Hm."}, {}, "reasoning"),
+    (Gemini, {}, {"extra_content": {"google": {"thought_signature": "Hm."}}}, "extra_content"),
+]
+
+
+@pytest.mark.parametrize(("kind", "beside", "within", "field"), SENT)
+async def test_reasoning_from_a_client_reaches_a_model_of_that_form(
+    workspace: Workspace, kind: type[Completions], beside: dict[str, Any], within: dict[str, Any], field: str
+) -> None:
+    """And a provider that refuses unknown fields gets none of it."""
+    model, strict = kind("m"), Strict("strict")
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "look", "arguments": "{}"}, **within}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "What is there?"},
+        {"role": "assistant", "content": None, "tool_calls": [call], **beside},
+        {"role": "tool", "tool_call_id": "abcdefghi", "content": "seen"},
+    ]
+    if isinstance(model, DeepSeek):
+        model.issued.add("Hm.")
+    if isinstance(model, Gemini):
+        model.issued["abcdefghi"] = "Hm."
+    model.rounds = strict.rounds = 1
+    for one in (model, strict):
+        async with routed(workspace, one, tools=False) as client:
+            answered = await client.post("/v1/chat/completions", model="chat-model", messages=messages, tools=[THEIRS])
+        assert (answered.status, one.refused) == (200, [])
+    sent = model.requests[0]["messages"][1]
+    assert "Hm." in json.dumps((sent.get(field), sent["tool_calls"][0].get(field)))
+    assert "Hm." not in json.dumps(strict.requests)
+
+
+async def test_reasoning_part_of_a_page_goes_back_with_its_call(workspace: Workspace) -> None:
+    """AI SDK: the text of a `reasoning` part before a tool's part of the same step; where the step called nothing it is left out."""
+    model = DeepSeek("m", rounds=1)
+    model.issued.add("Hm. So.")
+    part: dict[str, Any] = {"type": "tool-look", "toolCallId": "c1", "state": "output-available", "input": {}, "output": "seen"}
+    parts = [{"type": "step-start"}, {"type": "reasoning", "text": "Hm. "}, {"type": "reasoning", "text": "So."}, part]
+    parts += [{"type": "step-start"}, {"type": "reasoning", "text": "Aha."}, {"type": "text", "text": "There."}]
+    messages = [
+        {"role": "user", "parts": [{"type": "text", "text": "What?"}]},
+        {"role": "assistant", "parts": parts},
+        {"role": "user", "parts": [{"type": "text", "text": "Sure?"}]},
+    ]
+    async with routed(workspace, model) as client:
+        assert (await client.post("/api/chat", model="chat-model", messages=messages)).status == 200
+    assert model.refused == []
+    first, second = (one for one in model.requests[0]["messages"] if one["role"] == "assistant")
+    assert first["reasoning_content"] == "Hm. So."
+    assert second["reasoning_content"] == " "
+
+
+async def test_signed_thought_of_a_page_goes_back_to_claude(workspace: Workspace) -> None:
+    """AI SDK: the signature in `providerMetadata`; Claude thinks on in the same turn."""
+    model = Claude("m", rounds=2)
+    block = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    model.issued["c1"] = [block]
+    thought = {"type": "reasoning", "text": "Hm.", "providerMetadata": {"anthropic": {"signature": "s"}}}
+    call: dict[str, Any] = {"type": "tool-look", "toolCallId": "c1", "state": "output-available", "input": {}, "output": "seen"}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "parts": [{"type": "text", "text": "What?"}]},
+        {"role": "assistant", "parts": [{"type": "step-start"}, thought, {"type": "text", "text": "I look."}, call]},
+    ]
+    async with routed(workspace, model) as client:
+        assert (await client.post("/api/chat", model="chat-model", messages=messages, **EFFORT)).status == 200
+    assert (model.refused, model.thought) == ([], [2])
+    assert [part["type"] for part in model.requests[0]["messages"][1]["content"]] == ["thinking", "text", "tool_use"]
+
+
+DEEP: Any = json.loads("[" * 18 + "]" * 18)
+NO_DETAILS: list[Any] = [[1], "text", [{"a": DEEP}], [{}] * 257]
+
+
+@pytest.mark.parametrize("value", NO_DETAILS, ids=["no objects", "no list", "deep", "many"])
+async def test_details_that_are_none_are_refused_with_their_place(workspace: Workspace, value: Any) -> None:
+    """The error says which message."""
+    call: Any = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    message: Any = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_details": value}
+    async with routed(workspace, OpenRouter("m"), tools=False) as client:
+        answered = await client.post("/v1/chat/completions", model="chat-model", messages=[{"role": "user", "content": "?"}, message])
+    assert answered.status == 400
+    assert b"messages[1].reasoning_details" in answered.body
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("protocol", WIRES)
+@pytest.mark.parametrize("name", ["claude", "gemini", "openrouter"])
+async def test_no_client_is_sent_reasoning_state(workspace: Workspace, name: str, protocol: str, *, stream: bool) -> None:
+    """In no dialect, streamed or not, resumed or from a cache, is there a signature or anything sealed."""
+    model = THINKERS[name]("m", rounds=1)
+    if isinstance(model, Claude):
+        model.hides = True
+    for tools in (True, False):
+        brought: dict[str, Any] = {} if tools else {"tools": [THEIRS]}
+        async with routed(workspace, model, tools=tools, more="    cache: {ttl: 60s, tools: keep}\n") as client:
+            bodies: list[bytes] = []
+            for _ in range(2):
+                asked = {**question(stream=stream), "id": "chat-1", **brought}
+                bodies.append((await client.post(f"/api/chat?protocol={protocol}", **asked)).body)
+            bodies.append((await client.get(f"/api/chat?chatId=chat-1&protocol={protocol}")).body)
+        for body in bodies:
+            assert b"sig-" not in body
+            assert b"sealed-" not in body
+            assert model.canary(1).encode() not in body or name == "openrouter"
+    assert model.refused == []
+
+
+@pytest.mark.parametrize("name", ["claude", "deepseek", "kimi"])
+@pytest.mark.parametrize("tools", [True, False], ids=["the route's tools", "the client's tools"])
+async def test_model_asked_through_litellm_thinks_in_each_of_three_rounds(workspace: Workspace, name: str, *, tools: bool) -> None:
+    """The same through the library, in the form that it takes."""
+    model = THINKERS[name]("m")
+    model.via = "litellm"
+    async with routed(workspace, model, tools=tools) as client:
+        if tools:
+            await client.post("/v1/chat/completions", **question())
+        else:
+            await rounds_at_client(client, [{"role": "user", "content": "What is there?"}])
+    assert (model.refused, model.asked) == ([], 4)
+    assert kept_all(model)
+
+
+@pytest.mark.parametrize("tools", [True, False], ids=["the route's tools", "the client's tools"])
+async def test_signature_of_gemini_comes_back_through_litellm_and_stands_in_no_id(workspace: Workspace, *, tools: bool) -> None:
+    """LiteLLM writes it into the call's id, which clients and other targets are shown: it is taken out there."""
+    model = Google("m")
+    bodies: list[bytes] = []
+    async with routed(workspace, model, tools=tools) as client:
+        if tools:
+            bodies.append((await client.post("/api/chat?protocol=ui-message-stream", **question())).body)
+        else:
+            messages = await rounds_at_client(client, [{"role": "user", "content": "What is there?"}])
+            bodies.append(json.dumps(messages).encode())
+    assert (model.refused, model.asked) == ([], 4)
+    assert not [signature for body in bodies for signature in model.issued if signature.encode() in body]

@@ -1,0 +1,473 @@
+"""Models that think before each call of a tool, and want their reasoning back: each refuses a request that breaks its provider's rule, in
+the provider's words, and fields that it does not know.
+
+A thinker calls `look` once in each of `rounds` rounds, then says `Done.`. What it thinks bears its own name, so that a test can look for it
+in other models' requests.
+"""
+
+import base64
+import copy
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.provider import DONE, Provider, Reply, chunk, error, frame, usage
+
+ANSWER = "Done."
+PLAIN = frozenset({"role", "content", "tool_calls", "name"})
+"""What every server of the OpenAI wire knows of an assistant message."""
+CALL = frozenset({"id", "type", "function", "index"})
+
+
+class Thinker(Provider):
+    """One model. `refused`: why it refused requests; `asked`: how many it answered; `whole`: whether it answers without a stream."""
+
+    model = "openai/thinker"
+    prefix = "v1"
+    fields: frozenset[str] = frozenset()
+    """Of an assistant message, besides `PLAIN`."""
+    call_fields: frozenset[str] = frozenset()
+    call_id = "call_0"
+    """The id of its calls; empty where each has its own."""
+
+    def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
+        super().__init__(())
+        self.name = name
+        self.rounds = rounds
+        self.via = ""
+        """The lane that is to ask it, where that is not the direct one."""
+        self.whole = whole
+        self.refused: list[str] = []
+        self.asked = 0
+        self.faults: dict[int, Reply] = {}
+        """Its how-manieth request gets this instead."""
+        self._ids = itertools.count()
+
+    def target(self, **more: str) -> str:
+        """Its line in routes.yaml."""
+        fields = {"model": self.model, "api_base": self.base, "api_key": "sk-test", **({"via": self.via} if self.via else {}), **more}
+        return f"{self.name}: {{{', '.join(f'{name}: {json.dumps(value)}' for name, value in fields.items())}}}\n"
+
+    def canary(self, count: int) -> str:
+        """What it thinks in this round, and nobody else ever says."""
+        return f"thought-{count}-of-{self.name}"
+
+    def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
+        """An answer, or the refusal of a request that breaks a rule."""
+        if (fault := self.faults.pop(len(self.requests), None)) is not None:
+            return fault
+        if (why := self.objection(headers, body)) is not None:
+            self.refused.append(json.loads(why.body or b"{}")["error"]["message"])
+            return why
+        self.asked += 1
+        return self.answer(headers, body)
+
+    def new_id(self) -> str:
+        """The id of a call."""
+        return self.call_id or f"call_{self.name}_{next(self._ids)}"
+
+    def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
+        """Why it refuses a request; None where it does not."""
+        raise NotImplementedError
+
+    def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
+        """What it answers."""
+        raise NotImplementedError
+
+
+class Completions(Thinker):
+    """A model on the wire of chat completions."""
+
+    def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
+        """The first rule that it breaks."""
+        del headers
+        for index, message in enumerate(body["messages"]):
+            if message["role"] != "assistant":
+                continue
+            calls: list[dict[str, Any]] = message.get("tool_calls") or []
+            foreign = [*(set(message) - PLAIN - self.fields), *(name for call in calls for name in set(call) - CALL - self.call_fields)]
+            if foreign:
+                return error(422, f"extra_forbidden: messages.{index}.assistant.{foreign[0]}: Extra inputs are not permitted")
+            if (why := self.objection_to(index, message, body)) is not None:
+                return why
+        return None
+
+    def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
+        """Why it refuses an assistant message; None where it does not."""
+        del index, message, body
+        return None
+
+    def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
+        """The next round, or the end."""
+        del headers
+        messages = body["messages"]
+        asked = max((at for at, one in enumerate(messages) if one["role"] == "user"), default=-1)
+        count = sum(1 for one in messages[asked + 1 :] if one.get("tool_calls")) + 1
+        if not body.get("tools") or count > self.rounds:
+            return self.said([{"role": "assistant", "content": ANSWER}], "stop")
+        return self.said(self.thinks(count, self.new_id()), "tool_calls")
+
+    def thinks(self, count: int, call_id: str) -> list[dict[str, Any]]:
+        """The deltas of a round: a thought and a call."""
+        return [{"role": "assistant", "content": ""}, *self.called(count, call_id)]
+
+    def called(self, count: int, call_id: str) -> list[dict[str, Any]]:
+        """The deltas of its call."""
+        arguments = json.dumps({"at": count})
+        head = {"index": 0, "id": call_id, "type": "function", "function": {"name": "look", "arguments": ""}}
+        return [{"tool_calls": [head]}, {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}]
+
+    def said(self, deltas: Sequence[dict[str, Any]], finish: str) -> Reply:
+        """These deltas, as a stream or as one message."""
+        if not self.whole:
+            return Reply((*(chunk(delta) for delta in deltas), chunk({}, finish), usage(), DONE))
+        message: dict[str, Any] = {}
+        for delta in deltas:
+            _merge(message, copy.deepcopy(delta))
+        counted = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
+        choice = {"index": 0, "message": message, "finish_reason": finish}
+        return Reply(body=json.dumps({"id": "c1", "object": "chat.completion", "choices": [choice], "usage": counted}).encode())
+
+
+def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
+    for name, value in delta.items():
+        if name == "tool_calls":
+            for piece in value:
+                known = message.setdefault("tool_calls", [])
+                if piece["index"] >= len(known):
+                    known.append(piece)
+                else:
+                    known[piece["index"]]["function"]["arguments"] += piece["function"]["arguments"]
+        elif name in ("content", "reasoning_content", "reasoning") and isinstance(message.get(name), str):
+            message[name] += value or ""
+        elif name == "reasoning_details" and name in message:
+            message[name][-1]["text"] += value[0].get("text") or ""
+            message[name][-1] |= {key: one for key, one in value[0].items() if key not in ("text", "type", "index")}
+        else:
+            message[name] = value
+
+
+class Strict(Completions):
+    """Mistral, as it treats what it does not know. It does not think."""
+
+    model = "mistral/mistral-medium-latest"
+    call_id = ""
+
+    def new_id(self) -> str:
+        """Nine letters and digits."""
+        return f"m{next(self._ids):08d}"
+
+
+class DeepSeek(Completions):
+    """DeepSeek in thinking mode: with tools each assistant message has its reasoning (https://api-docs.deepseek.com/guides/thinking_mode)."""
+
+    model = "deepseek/deepseek-v4-pro"
+    fields = frozenset({"reasoning_content"})
+    missing = "The `reasoning_content` in the thinking mode must be passed back to the API."
+
+    def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
+        super().__init__(name, rounds=rounds, whole=whole)
+        self.issued: set[str] = set()
+        """The thoughts that it wrote."""
+        self.returned: list[str] = []
+        """What came back of them."""
+
+    def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
+        """Whether its reasoning is where it belongs."""
+        told = message.get("reasoning_content")
+        if not isinstance(told, str) and body.get("tools"):
+            return error(400, self.missing, "invalid_request_error")
+        if message.get("tool_calls") and isinstance(told, str):
+            if told.strip() and told not in self.issued:
+                return error(400, f"messages[{index}]: the reasoning_content was altered", "invalid_request_error")
+            self.returned.append(told)
+        return None
+
+    def thinks(self, count: int, call_id: str) -> list[dict[str, Any]]:
+        """Its thought comes in pieces."""
+        thought = f"I should look: 看 😀 {self.canary(count)}"
+        self.issued.add(thought)
+        return [
+            {"role": "assistant", "content": None},
+            *({"reasoning_content": piece} for piece in (thought[:9], thought[9:])),
+            *self.called(count, call_id),
+        ]
+
+
+class Kimi(DeepSeek):
+    """Kimi: an assistant message that calls has its reasoning, and it is not empty (theopenco/llmgateway#2093)."""
+
+    model = "moonshot/kimi-k2.6"
+
+    def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
+        """Whether its reasoning is where it belongs."""
+        if not message.get("tool_calls"):
+            return None
+        if not message.get("reasoning_content"):
+            return error(
+                400,
+                f"thinking is enabled but reasoning_content is missing in assistant tool call message at index {index}",
+                "invalid_request_error",
+            )
+        return super().objection_to(index, message, body)
+
+
+class Gemini(Completions):
+    """Gemini on the OpenAI wire: two calls at once, of which the first is signed (https://ai.google.dev/gemini-api/docs/thought-signatures)."""
+
+    model = "openai/gemini-3-pro-preview"
+    call_fields = frozenset({"extra_content"})
+    call_id = ""
+    stand_in = "skip_thought_signature_validator"
+
+    def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
+        super().__init__(name, rounds=rounds, whole=whole)
+        self.issued: dict[str, str] = {}
+        """Call → its signature."""
+        self.returned: list[str] = []
+
+    def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
+        """Whether its reasoning is where it belongs."""
+        del body
+        for place, call in enumerate(message.get("tool_calls") or []):
+            signature: str | None = None
+            match call.get("extra_content"):
+                case {"google": {"thought_signature": str(told)}}:
+                    signature = told
+                case _:
+                    pass
+            if signature is None and place == 0:
+                return error(
+                    400,
+                    f"Function call is missing a thought_signature in functionCall parts. Additional data, function call "
+                    f"`default_api:{call['function']['name']}`, position {index}.",
+                    "INVALID_ARGUMENT",
+                )
+            if signature not in (None, self.stand_in, *self.issued.values()):
+                return error(400, "Thought signature is not valid.", "INVALID_ARGUMENT")
+            if signature is not None:
+                self.returned.append(signature)
+        return None
+
+    def called(self, count: int, call_id: str) -> list[dict[str, Any]]:
+        """Both calls come whole."""
+        self.issued[call_id] = self.canary(count)
+        signed = {"extra_content": {"google": {"thought_signature": self.canary(count)}}}
+        function = {"name": "look", "arguments": json.dumps({"at": count})}
+        first = {"index": 0, "id": call_id, "type": "function", "function": function, **signed}
+        return [{"tool_calls": [first]}, {"tool_calls": [{**first, "index": 1, "id": self.new_id(), "extra_content": None}]}]
+
+
+class OpenRouter(Completions):
+    """Gemini behind OpenRouter: `reasoning_details` come in pieces and go back as they were (openrouter.ai/docs, reasoning tokens)."""
+
+    model = "openrouter/google/gemini-3-pro"
+    fields = frozenset({"reasoning", "reasoning_details"})
+
+    def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
+        super().__init__(name, rounds=rounds, whole=whole)
+        self.issued: list[list[dict[str, Any]]] = []
+        self.returned: list[list[dict[str, Any]]] = []
+
+    def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
+        """Whether its reasoning is where it belongs."""
+        del body
+        if not message.get("tool_calls") or not self.issued:
+            return None
+        details = message.get("reasoning_details")
+        if details is not None and details not in self.issued:
+            return error(400, f"Provider returned error: messages.{index}: Corrupted thought signature.")
+        if details is not None:
+            self.returned.append(details)
+        return None
+
+    def thinks(self, count: int, call_id: str) -> list[dict[str, Any]]:
+        """Its thought comes in pieces."""
+        text = {"type": "reasoning.text", "index": 0, "format": "google-gemini-v1"}
+        thought = f"Looking at {self.canary(count)}"
+        signature = f"sig-{self.canary(count)}"
+        sealed = {
+            "type": "reasoning.encrypted",
+            "index": 1,
+            "id": call_id,
+            "format": "google-gemini-v1",
+            "data": f"sealed-{self.canary(count)}",
+        }
+        self.issued.append([{**text, "text": thought, "signature": signature}, sealed])
+        if self.whole:
+            return [
+                {"role": "assistant", "content": "", "reasoning": thought, "reasoning_details": self.issued[-1]},
+                *self.called(count, call_id),
+            ]
+        pieces = [{**text, "text": thought[:7]}, {**text, "text": thought[7:]}]
+        said = [{"role": "assistant", "content": "", "reasoning": piece["text"], "reasoning_details": [piece]} for piece in pieces]
+        return [*said, {"reasoning_details": [{**text, "text": "", "signature": signature}, sealed]}, *self.called(count, call_id)]
+
+
+class Claude(Thinker):
+    """Claude: a thinking block comes back with its signature, unaltered and in its place, before the calls that followed it.
+
+    It thinks between its calls only with the beta for it, or adaptively. `hides`: it leaves its thoughts out, and some are redacted.
+    """
+
+    model = "anthropic/claude-sonnet-4-5"
+
+    def __init__(self, name: str, *, rounds: int = 3, whole: bool = False, hides: bool = False) -> None:
+        super().__init__(name, rounds=rounds, whole=whole)
+        self.hides = hides
+        self.issued: dict[str, list[dict[str, Any]]] = {}
+        """Call → the blocks before it."""
+        self.thought: list[int] = []
+        """Rounds in which it thought."""
+
+    def target(self, **more: str) -> str:
+        """Its address stands without the version."""
+        return super().target(**{"api_base": self.base.removesuffix("/v1"), **more})
+
+    def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
+        """The first rule that it breaks."""
+        del headers
+        thinking = body.get("thinking") or {"type": "disabled"}
+        messages = body["messages"]
+        for index, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            blocks = [block for block in message["content"] if block["type"] in ("thinking", "redacted_thinking")]
+            known = [block for call in message["content"] if call["type"] == "tool_use" for block in self.issued.get(call["id"], [])]
+            if blocks and blocks != known:
+                return _refused(f"messages.{index}.content.0: Invalid `signature` in `thinking` block")
+            if index == len(messages) - 1 and blocks and thinking["type"] == "disabled":
+                return _refused(
+                    f"messages.{index}.content.0.type: When thinking is disabled, an `assistant` message in the final position cannot contain `thinking`."
+                )
+        turn = self._turn(messages)
+        if thinking["type"] == "enabled" and turn and turn[-1]["content"][0]["type"] not in ("thinking", "redacted_thinking"):
+            return _refused(
+                f"messages.{messages.index(turn[-1])}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is "
+                "enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks)."
+            )
+        return None
+
+    @staticmethod
+    def _turn(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Its messages since the user's last words that call."""
+        asked = max(
+            at for at, one in enumerate(messages) if one["role"] == "user" and any(part["type"] != "tool_result" for part in one["content"])
+        )
+        return [
+            one
+            for one in messages[asked + 1 :]
+            if one["role"] == "assistant" and any(part["type"] == "tool_use" for part in one["content"])
+        ]
+
+    def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
+        """The next round, or the end."""
+        count = len(self._turn(body["messages"])) + 1
+        thinking = (body.get("thinking") or {"type": "disabled"})["type"]
+        interleaved = thinking == "adaptive" or "interleaved-thinking" in headers.get("anthropic-beta", "")
+        if not body.get("tools") or count > self.rounds:
+            return self.said([{"type": "text", "text": ANSWER}], "end_turn")
+        call_id = f"toolu_{self.name}_{next(self._ids)}"
+        blocks: list[dict[str, Any]] = []
+        if thinking != "disabled" and (count == 1 or interleaved):
+            self.thought.append(count)
+            blocks = [
+                {
+                    "type": "thinking",
+                    "thinking": "" if self.hides else f"Hm: {self.canary(count)}",
+                    "signature": f"sig-{self.canary(count)}",
+                }
+            ]
+            if self.hides:
+                blocks.append({"type": "redacted_thinking", "data": f"sealed-{self.canary(count)}"})
+        self.issued[call_id] = blocks
+        call = {"type": "tool_use", "id": call_id, "name": "look", "input": {"at": count}}
+        return self.said([*blocks, {"type": "text", "text": "Let me look. "}, call], "tool_use")
+
+    def said(self, blocks: Sequence[dict[str, Any]], reason: str) -> Reply:
+        """These blocks, as a stream or as one message."""
+        counted = {"input_tokens": 11, "output_tokens": 3}
+        if self.whole:
+            made = {"type": "message", "role": "assistant", "content": blocks, "stop_reason": reason, "usage": counted}
+            return Reply(body=json.dumps(made).encode())
+        events: list[dict[str, Any]] = [{"type": "message_start", "message": {"usage": counted}}]
+        for index, block in enumerate(blocks):
+            start, deltas = _streamed(block)
+            events.append({"type": "content_block_start", "index": index, "content_block": start})
+            events += ({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
+            events.append({"type": "content_block_stop", "index": index})
+        events.append({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 3}})
+        return Reply([*(b"event: %s\n%s" % (event["type"].encode(), frame(event)) for event in (*events, {"type": "message_stop"}))])
+
+
+def _streamed(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A block as it begins, and its pieces."""
+    match block["type"]:
+        case "thinking":
+            thought, signature = block["thinking"], block["signature"]
+            thoughts = [{"type": "thinking_delta", "thinking": piece} for piece in (thought[:5], thought[5:]) if piece]
+            return {"type": "thinking", "thinking": "", "signature": ""}, [*thoughts, {"type": "signature_delta", "signature": signature}]
+        case "tool_use":
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
+        case "text":
+            return {"type": "text", "text": ""}, [{"type": "text_delta", "text": block["text"]}]
+        case _:
+            return dict(block), []
+
+
+class Google(Thinker):
+    """Gemini on its own wire, as LiteLLM asks it: the first call of a content bears its signature."""
+
+    model = "gemini/gemini-3-pro-preview"
+
+    def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
+        super().__init__(name, rounds=rounds, whole=whole)
+        self.issued: set[str] = set()
+
+    def target(self, **more: str) -> str:
+        """Its address names the model."""
+        return super().target(**{"api_base": f"{self.base.removesuffix('/v1')}/v1beta/models/gemini-3-pro-preview", **more})
+
+    def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
+        """The first rule that it breaks."""
+        del headers
+        for index, content in enumerate(body["contents"]):
+            calls = [part for part in content["parts"] if _calls(part)]
+            if calls and calls[0].get("thoughtSignature") not in self.issued:
+                return error(
+                    400, f"Function call is missing a thought_signature in functionCall parts, position {index}.", "INVALID_ARGUMENT"
+                )
+        return None
+
+    def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
+        """The next round, or the end."""
+        del headers
+        count = sum(any(map(_calls, content["parts"])) for content in body["contents"]) + 1
+        part: dict[str, Any] = {"text": ANSWER}
+        if body.get("tools") and count <= self.rounds:
+            signature = base64.b64encode(self.canary(count).encode()).decode()
+            self.issued.add(signature)
+            part = {"functionCall": {"name": "look", "args": {"at": count}}, "thoughtSignature": signature}
+        counted = {"promptTokenCount": 11, "candidatesTokenCount": 3, "totalTokenCount": 14}
+        candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+        return Reply((frame({"candidates": [candidate], "usageMetadata": counted}),))
+
+
+def _calls(part: Mapping[str, Any]) -> bool:
+    """Whether a part of Google's is a call, however it is spelled: its API takes both."""
+    return "functionCall" in part or "function_call" in part
+
+
+def _refused(message: str) -> Reply:
+    body = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+    return Reply(status=400, body=json.dumps(body).encode())
+
+
+THINKERS: dict[str, type[Thinker]] = {
+    "claude": Claude,
+    "deepseek": DeepSeek,
+    "kimi": Kimi,
+    "gemini": Gemini,
+    "openrouter": OpenRouter,
+}

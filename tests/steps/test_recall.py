@@ -1,0 +1,152 @@
+"""The outermost step: reasoning state over calls that a client runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from router.cache import Memory
+from router.chat import Ask, Call, Message, ReasoningState, Result, ToolSpec
+from router.events import Event, Events, Finish, Start, Text, ToolCall, ToolResult
+from router.steps.recall import recall
+from router.steps.tools import LEFT
+
+THEIRS = ToolSpec("look", "Look.", {"type": "object", "properties": {}})
+ASKED = Message("user", ("Where?",))
+STATE = ReasoningState("a=m", {"reasoning_content": "Hm."})
+CALL = ToolCall("c1", "look", {})
+RESULT = Message("tool", (Result("c1", "look", "x"),))
+
+
+class Source:
+    """An answer of these events, and what it was asked."""
+
+    def __init__(self, *events: Event) -> None:
+        self.events = events
+        self.asked: list[Ask] = []
+
+    async def answer(self, ask: Ask) -> Events:
+        """The events."""
+        self.asked.append(ask)
+        for event in self.events:
+            yield event
+
+
+async def heard(source: Source, memory: Memory, *messages: Message, tools: Sequence[ToolSpec] = (THEIRS,), caller: str = "") -> list[Event]:
+    """The answer through the step."""
+    ask = Ask(model="m", messages=messages, tools=tuple(tools), caller=caller)
+    return [event async for event in recall(memory=memory)(source.answer)(ask)]
+
+
+def states(ask: Ask) -> list[tuple[ReasoningState, ...]]:
+    """The reasoning state in each message with calls, and that it stands before the calls."""
+    found: list[tuple[ReasoningState, ...]] = []
+    for message in ask.messages:
+        if message.calls:
+            kinds = [type(part) for part in message.parts if isinstance(part, ReasoningState | Call)]
+            assert kinds == sorted(kinds, key=lambda kind: kind is Call)
+            found.append(tuple(part for part in message.parts if isinstance(part, ReasoningState)))
+    return found
+
+
+ROUND: tuple[Event, ...] = (Start("a", "m"), Text("Let me see. "), STATE, CALL, Finish("tool-calls"))
+
+
+async def test_state_goes_back_with_the_results_and_to_nobody_else() -> None:
+    """No ReasoningState leaves the step; the next request has it in the message that called."""
+    memory, source = Memory(), Source(*ROUND)
+    seen = await heard(source, memory, ASKED)
+    assert seen == [event for event in ROUND if event is not STATE]
+    await heard(source, memory, ASKED, Message("assistant", (Call("c1", "look", {}),)), RESULT)
+    assert states(source.asked[1]) == [(STATE,)]
+
+
+async def test_state_of_another_caller_is_not_given() -> None:
+    """The same conversation of somebody else."""
+    memory, source = Memory(), Source(*ROUND)
+    await heard(source, memory, ASKED, caller="one")
+    for caller, expected in (("two", ()), ("one", (STATE,))):
+        await heard(source, memory, ASKED, Message("assistant", (Call("c1", "look", {}),)), RESULT, caller=caller)
+        assert states(source.asked[-1]) == [expected]
+
+
+async def test_each_round_of_a_turn_has_its_own_state_though_ids_repeat() -> None:
+    """Three rounds whose calls are the same, word for word."""
+    memory = Memory()
+    messages: list[Message] = [ASKED]
+    for count in range(3):
+        state = ReasoningState("a=m", {"reasoning_content": f"{count}"})
+        source = Source(Start("a", "m"), state, CALL, Finish("tool-calls"))
+        await heard(source, memory, *messages)
+        messages += [Message("assistant", (Call("c1", "look", {}),)), RESULT]
+    await heard(source := Source(*ROUND), memory, *messages)
+    assert [held[0].value["reasoning_content"] for held in states(source.asked[0])] == ["0", "1", "2"]
+
+
+OURS: tuple[Event, ...] = (
+    Start("a", "m"),
+    Text("First, "),
+    ToolCall("o1", "ours", {"at": 1.0}),
+    ToolResult("o1", "ours", {"found": 1.0}),
+    Start("a", "m"),
+    Text("then."),
+    STATE,
+    ToolCall("o2", "ours", {}),
+    CALL,
+    ToolResult("o2", "ours", LEFT, is_error=True),
+    Finish("tool-calls"),
+)
+
+
+async def test_state_is_found_by_a_client_that_is_shown_the_routes_own_rounds() -> None:
+    """A page sends back the calls that the route ran, and those that it left out, as JavaScript writes them."""
+    memory, source = Memory(), Source(*OURS)
+    await heard(source, memory, ASKED)
+    shown = (
+        ASKED,
+        Message("assistant", ("First, ", Call("o1", "ours", {"at": 1}))),
+        Message("tool", (Result("o1", "ours", {"found": 1}),)),
+        Message("assistant", ("then.", Call("o2", "ours", {}), Call("c1", "look", {}))),
+        Message("tool", (Result("o2", "ours", LEFT, is_error=True), Result("c1", "look", "x"))),
+    )
+    await heard(source, memory, *shown)
+    assert states(source.asked[1]) == [(), (STATE,)]
+
+
+async def test_state_is_found_by_a_client_that_is_not_shown_them() -> None:
+    """A client of OpenAI's API sees one message with one call."""
+    memory, source = Memory(), Source(*OURS)
+    await heard(source, memory, ASKED)
+    await heard(source, memory, ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
+    assert states(source.asked[1]) == [(STATE,)]
+
+
+async def test_state_that_is_kept_stands_over_the_clients_copy() -> None:
+    """Who issued it is known: another target is not sent it as the client's."""
+    memory, source = Memory(), Source(*ROUND)
+    await heard(source, memory, ASKED)
+    copy = ReasoningState("", {"reasoning_content": "Hm."})
+    await heard(source, memory, ASKED, Message("assistant", (copy, Call("c1", "look", {}))), RESULT)
+    assert states(source.asked[1]) == [(STATE,)]
+    assert source.asked[1].messages[1].states("b=m") == ()
+    assert source.asked[1].holder == "a"
+
+
+async def test_state_of_an_earlier_turn_is_still_there() -> None:
+    """A user's word after it: some providers want all of a conversation's reasoning."""
+    memory, source = Memory(), Source(*ROUND)
+    await heard(source, memory, ASKED)
+    turn = (ASKED, Message("assistant", (Call("c1", "look", {}),)), RESULT, Message("assistant", ("So.",)), Message("user", ("Sure?",)))
+    await heard(source, memory, *turn)
+    assert states(source.asked[1]) == [(STATE,)]
+    assert source.asked[1].holder == ""
+
+
+async def test_question_without_tools_and_calls_passes_by() -> None:
+    """Nothing is looked up and nothing is kept: the answer is the route's own."""
+
+    class Broken:
+        async def get(self, *_: Any) -> Any:
+            raise AssertionError
+
+    source = Source(Start("a", "m"), Text("Hi"), Finish("stop"))
+    broken: Any = Broken()
+    assert await heard(source, broken, ASKED, tools=()) == list(source.events)

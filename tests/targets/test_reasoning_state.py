@@ -1,0 +1,167 @@
+"""Reasoning state on the lanes: how its pieces are collected, and what a request returns of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from router.chat import Ask, Call, Message, ReasoningState, Result, ToolSpec, issued_by
+from router.events import Event, ToolCall
+from router.targets.reasoning import NOTHING, Reasoning, Returns, beside, keeps_thinking
+from router.targets.speech import MAX_STATE, MAX_STATES, Speech
+from tests.provider import DONE, Reply, chunk, provider
+from tests.targets.test_openai import declared, heard
+
+DETAILS = Returns(("reasoning_details", "reasoning"))
+ISSUER = issued_by("a", "openai/m")
+
+
+def merged(*pieces: dict[str, Any]) -> Any:
+    """The details that these pieces make."""
+    reasoning = Reasoning(DETAILS)
+    for piece in pieces:
+        reasoning.details([piece])
+    return [one["reasoning_details"] for one in reasoning.states()]
+
+
+def test_details_of_one_type_and_index_are_joined_in_any_order() -> None:
+    """Texts are joined, other fields stand as they came last; a null says nothing."""
+    text, sealed = {"type": "reasoning.text", "index": 0}, {"type": "reasoning.encrypted", "index": 1}
+    made = merged(
+        {**text, "text": "Hm", "signature": None, "format": "f"},
+        {**sealed, "data": "x"},
+        {**text, "text": "."},
+        {**text, "text": "", "signature": "s"},
+    )
+    assert made == [[{**text, "text": "Hm.", "signature": "s", "format": "f"}, {**sealed, "data": "x"}]]
+
+
+def test_sealed_details_of_two_calls_stay_two_at_one_index() -> None:
+    """Gemini's signatures behind OpenRouter: told apart by their id, and never joined."""
+    one, two = ({"type": "reasoning.encrypted", "index": 0, "id": name, "data": name * 3} for name in ("a", "b"))
+    assert merged(one, two, one) == [[one, two]]
+
+
+def test_details_without_an_index_are_not_joined() -> None:
+    """Each is whole."""
+    one = {"type": "reasoning.text", "text": "Hm."}
+    assert merged(one, one) == [[one, one]]
+
+
+@pytest.mark.parametrize("count", [MAX_STATES + 1, 3])
+def test_reasoning_that_is_too_much_is_not_kept_at_all(count: int) -> None:
+    """Half of it would be refused: too many entries, or too many bytes."""
+    size = MAX_STATE // 2 if count == 3 else 1
+    assert merged(*({"type": "reasoning.text", "text": "x" * size, "index": index} for index in range(count))) == []
+    reasoning = Reasoning(Returns(("reasoning_content",)))
+    for _ in range(3):
+        reasoning.text("reasoning_content", "x" * (MAX_STATE // 2))
+    assert list(reasoning.states()) == []
+
+
+def test_state_that_cannot_be_sent_again_takes_all_others_with_it() -> None:
+    """One that is nested too deep, or too much together: none comes back."""
+    for value in ({"a": json.loads("[" * 200 + "]" * 200)}, {"a": "x" * (MAX_STATE + 1)}):
+        speech = Speech("t", "t=m")
+        speech.state({"a": 1})
+        speech.call(0, "c1", "look", "{}")
+        speech.state(value, 0)
+        speech.finish("tool_calls")
+        assert [type(event) for event in speech.end() if isinstance(event, ReasoningState | ToolCall)] == [ToolCall]
+
+
+def test_state_between_two_calls_belongs_to_the_second() -> None:
+    """And one before all calls to none."""
+    speech = Speech("t", "t=m")
+    speech.state({"n": 1})
+    speech.call(0, "c1", "look", "{}")
+    speech.state({"n": 2})
+    speech.call(1, "c2", "look", "{}")
+    speech.finish("tool_calls")
+    made = [event for event in speech.end() if isinstance(event, ReasoningState)]
+    assert [(state.value["n"], state.call_id) for state in made] == [(1, ""), (2, "c2")]
+
+
+def conversation(*states: ReasoningState, text: str = "") -> Ask:
+    """A turn with one call of two."""
+    called = Message("assistant", (*([text] if text else []), *states, Call("c1", "look", {}), Call("c2", "look", {})))
+    results = Message("tool", (Result("c1", "look", "x"), Result("c2", "look", "y")))
+    spec = ToolSpec("look", "Look.", {"type": "object", "properties": {}})
+    return Ask(model="m", messages=(Message("user", ("?",)), called, results), tools=(spec,))
+
+
+def amended(returns: Returns, *states: ReasoningState, index: int = 1) -> dict[str, Any]:
+    """The assistant's message as a request has it."""
+    ask = conversation(*states)
+    made: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}, {"id": "c2"}]}
+    beside(ask, ISSUER, returns)(ask.messages[index], made)
+    return made
+
+
+CONTENT = ReasoningState(ISSUER, {"reasoning_content": "Hm."})
+SIGNED = ReasoningState(ISSUER, {"extra_content": {"google": {"thought_signature": "s"}}}, "c2")
+
+
+def test_state_of_another_issuer_is_never_sent() -> None:
+    """Nor is a client's where the state of this message is known to be another's."""
+    foreign = ReasoningState("b=openai/m", {"reasoning_content": "Foreign."})
+    assert amended(Returns(("reasoning_content",)), foreign) == amended(NOTHING)
+    assert amended(Returns(("reasoning_content",), insists=True), foreign)["reasoning_content"] == " "
+
+
+def test_signature_stands_beside_its_own_call() -> None:
+    """And where no call has one, what stands for it is beside the first."""
+    first, second = amended(Returns(signs=True), SIGNED)["tool_calls"]
+    assert ("extra_content" in first, second["extra_content"]) == (False, {"google": {"thought_signature": "s"}})
+    first, second = amended(Returns(signs=True))["tool_calls"]
+    assert first["extra_content"]["google"]["thought_signature"] == "skip_thought_signature_validator"
+    assert "extra_content" not in second
+
+
+SENT: list[Any] = [{"reasoning_content": "Hm."}, {"reasoning_details": [{"text": "Hm."}]}, {"extra_content": {"google": {"a": 1}}}]
+
+
+@pytest.mark.parametrize("value", SENT)
+def test_state_of_a_client_is_not_sent_to_a_server_that_nobody_knows(value: dict[str, Any]) -> None:
+    """It gets back what it sent itself, and nothing else."""
+    sent = ReasoningState("", value, "c1" if "extra_content" in value else "")
+    assert amended(Returns(("reasoning_content", "reasoning_details"), own=True), sent) == amended(NOTHING)
+    assert amended(NOTHING, sent) == amended(NOTHING)
+
+
+BLOCK = ReasoningState(ISSUER, {"type": "thinking", "thinking": "Hm.", "signature": "s"}, after=6)
+
+
+@pytest.mark.parametrize(
+    ("ask", "may"),
+    [
+        (conversation(BLOCK, text="I see. "[:6]), True),
+        (conversation(BLOCK, text="Half of another's words, and I see."), False),
+        (conversation(text="I see."), False),
+        (conversation(ReasoningState("b=x", BLOCK.value)), False),
+        (conversation().with_messages(Message("user", ("?",))), True),
+        (conversation().with_messages(*conversation().messages, Message("user", ("And?",))), True),
+        (conversation().with_messages(Message("user", ("?",)), Message("assistant", ("So",))), False),
+    ],
+    ids=["its own thought", "words before it", "no thought", "another's", "no calls", "calls of an earlier turn", "its own last words"],
+)
+def test_claude_with_a_budget_thinks_only_where_its_last_calls_begin_with_a_thought(ask: Ask, *, may: bool) -> None:
+    """Else it would refuse the request."""
+    assert keeps_thinking(ask, ISSUER) is may
+
+
+async def test_answer_that_calls_nothing_has_no_state() -> None:
+    """Nothing has to come back then."""
+    frames = chunk({"reasoning_content": "Hm."}), chunk({"content": "Hi"}), chunk({}, "stop"), DONE
+    async with provider(Reply(frames)) as fake:
+        seen: list[Event] = await heard(declared(fake.base, "deepseek/deepseek-v4-pro"))
+    assert not [event for event in seen if isinstance(event, ReasoningState)]
+
+
+async def test_surrogates_in_reasoning_are_joined_before_it_goes_back() -> None:
+    """A request that cannot be written as UTF-8 would be an error of ours."""
+    call = chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}]})
+    thought = chunk({"reasoning_content": "\ud83d"}), chunk({"reasoning_content": "\ude00 \ud83d"})
+    async with provider(Reply((*thought, call, chunk({}, "tool_calls"), DONE))) as fake:
+        seen = await heard(declared(fake.base, "deepseek/deepseek-v4-pro"))
+    assert [event.value for event in seen if isinstance(event, ReasoningState)] == [{"reasoning_content": "😀 \ufffd"}]
