@@ -454,6 +454,77 @@ class Google(Thinker):
         return Reply((frame({"candidates": [candidate], "usageMetadata": counted}),))
 
 
+class Responder(Thinker):
+    """A model of OpenAI's that takes tools and thinks through the Responses API: a call comes back right after its reasoning item."""
+
+    model = "openai/gpt-5.6"
+
+    def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
+        super().__init__(name, rounds=rounds, whole=whole)
+        self.issued: dict[str, dict[str, Any]] = {}
+        """Call → the reasoning item before it."""
+
+    def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
+        """The first rule that it breaks."""
+        del headers
+        if "input" not in body:
+            return error(
+                400, "Function tools with reasoning_effort are not supported in /v1/chat/completions. Please use /v1/responses instead."
+            )
+        known = [item["encrypted_content"] for item in self.issued.values()]
+        items: list[dict[str, Any]] = [{}, *body["input"]]
+        for before, item in itertools.pairwise(items):
+            if item.get("type") == "reasoning" and item.get("encrypted_content") not in known:
+                return error(400, f"The encrypted content for item {item.get('id')} could not be verified.", "invalid_request_error")
+            if item.get("type") == "function_call" and (wanted := self.issued.get(item["call_id"])) and before != wanted:
+                return error(
+                    400,
+                    f"Item of type 'function_call' was provided without its required 'reasoning' item: '{wanted['id']}'.",
+                    "invalid_request_error",
+                )
+        return None
+
+    def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
+        """The next round, or the end."""
+        del headers
+        asked = max(at for at, item in enumerate(body["input"]) if item.get("role") == "user")
+        count = sum(item.get("type") == "function_call" for item in body["input"][asked + 1 :]) + 1
+        if not body.get("tools") or count > self.rounds:
+            text: dict[str, Any] = {"type": "output_text", "text": ANSWER, "annotations": []}
+            return self.said([{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [text]}])
+        call_id = f"call_{self.name}_{next(self._ids)}"
+        thought: dict[str, Any] = {"type": "reasoning", "id": f"rs_{call_id}", "summary": []}
+        thought["encrypted_content"] = f"sealed-{self.canary(count)}"
+        self.issued[call_id] = thought
+        arguments = json.dumps({"at": count})
+        call = {
+            "type": "function_call",
+            "id": f"fc_{call_id}",
+            "call_id": call_id,
+            "name": "look",
+            "arguments": arguments,
+            "status": "completed",
+        }
+        return self.said([thought, call])
+
+    def said(self, items: Sequence[dict[str, Any]]) -> Reply:
+        """These items, as a stream or as one response."""
+        counted = {"input_tokens": 11, "output_tokens": 3, "total_tokens": 14}
+        whole = {"id": "resp_1", "object": "response", "status": "completed", "output": items, "usage": counted}
+        if self.whole:
+            return Reply(body=json.dumps(whole).encode())
+        events: list[dict[str, Any]] = [{"type": "response.created", "response": {**whole, "status": "in_progress", "output": []}}]
+        for index, item in enumerate(items):
+            events.append({"type": "response.output_item.added", "output_index": index, "item": {**item, "arguments": "", "content": []}})
+            if item["type"] == "function_call":
+                events.append({"type": "response.function_call_arguments.delta", "output_index": index, "delta": item["arguments"]})
+            elif item["type"] == "message":
+                events.append({"type": "response.output_text.delta", "output_index": index, "content_index": 0, "delta": ANSWER})
+            events.append({"type": "response.output_item.done", "output_index": index, "item": item})
+        events.append({"type": "response.completed", "response": whole})
+        return Reply([b"event: %s\n%s" % (event["type"].encode(), frame(event)) for event in events])
+
+
 def _calls(part: Mapping[str, Any]) -> bool:
     """Whether a part of Google's is a call, however it is spelled: its API takes both."""
     return "functionCall" in part or "function_call" in part
@@ -470,4 +541,5 @@ THINKERS: dict[str, type[Thinker]] = {
     "kimi": Kimi,
     "gemini": Gemini,
     "openrouter": OpenRouter,
+    "responses": Responder,
 }
