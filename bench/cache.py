@@ -58,7 +58,9 @@ class Call:
             "method": "POST",
             "path": "/api/chat",
             "query_string": f"protocol={wire}".encode(),
-            "headers": [],
+            "headers": [(b"host", b"localhost")],
+            "client": ("127.0.0.1", 1),
+            "http_version": "1.1",
         }
         self._body = json.dumps(body).encode()
         self._read = False

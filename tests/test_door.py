@@ -83,8 +83,8 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
     "a name without end": (b"GET / HTTP/1.1\r\n", b"x" * 4096),
     "a method without end": (b"", b"X" * 4096),
     "line breaks without end": (b"", b"\r\n" * 2048),
-    "trailers without end": (b"POST /api/chat HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx: ", b"x" * 4096),
-    "a chunk's extension without end": (b"POST /api/chat HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5;", b"x" * 4096),
+    "trailers without end": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx: ", b"x" * 4096),
+    "a chunk's extension without end": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5;", b"x" * 4096),
 }
 
 
@@ -111,16 +111,16 @@ async def test_what_has_no_end_is_not_collected(workspace: Workspace, case: str)
 SLOW: dict[str, tuple[bytes, bytes]] = {
     "nothing": (b"", b""),
     "half a line": (b"GET /heal", b""),
-    "half the headers": (b"GET /healthz HTTP/1.1\r\nhost: x\r\n", b""),
+    "half the headers": (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n", b""),
     "a header, byte by byte": (b"GET /healthz HTTP/1.1\r\nx: ", b"x"),
     "line breaks, one by one": (b"", b"\r\n"),
-    "half the body": (b"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{", b""),
-    "a body, byte by byte": (b"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n{", b" "),
-    "a body, chunk by chunk": (b"POST /api/chat HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-    "trailers, byte by byte": (b"POST /api/chat HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ", b"x"),
-    "a body for a page that reads none": (b"GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n", b" "),
-    "a second request, byte by byte": (b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HTTP/1.1\r\nx: ", b"x"),
-    "line breaks after an answer": (b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", b"\r\n"),
+    "half the body": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{", b""),
+    "a body, byte by byte": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n{", b" "),
+    "a body, chunk by chunk": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "trailers, byte by byte": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ", b"x"),
+    "a body for a page that reads none": (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n", b" "),
+    "a second request, byte by byte": (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nx: ", b"x"),
+    "line breaks after an answer": (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", b"\r\n"),
 }
 
 
@@ -158,7 +158,7 @@ async def test_an_idle_connection_between_two_requests_is_kept(workspace: Worksp
     """The time for headers begins with their first byte, not with the end of the answer before."""
     async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
         for _ in range(2):
-            writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
             await asyncio.sleep(Hasty.FIRST + Hasty.BODY + 0.2)  # the wait itself is what is tested
         assert not reader.at_eof()
@@ -276,16 +276,16 @@ BROKEN: dict[str, bytes] = {
     "no HTTP": b"hello\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "two lengths": b"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
-    "a length and chunks": b"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    "a negative length": b"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
-    "a huge length": b"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999999999999999\r\n\r\n",
-    "a chunk of no size": b"POST /api/chat HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    "two lengths": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+    "a length and chunks": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a negative length": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+    "a huge length": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999999999999999999\r\n\r\n",
+    "a chunk of no size": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
     "a line break in a header's name": b"GET / HTTP/1.1\r\nx\ny: z\r\n\r\n",
     "a NUL in a header": b"GET / HTTP/1.1\r\nhost: \x00\r\n\r\n",
-    "a folded header": b"GET / HTTP/1.1\r\nhost: x\r\nauthorization: a\r\n b\r\n\r\n",
+    "a folded header": b"GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: a\r\n b\r\n\r\n",
     "a space before the colon": b"GET / HTTP/1.1\r\nauthorization : a\r\n\r\n",
-    "letters that are none in an address": b"GET /\xff\xfe HTTP/1.1\r\nhost: x\r\n\r\n",
+    "letters that are none in an address": b"GET /\xff\xfe HTTP/1.1\r\nhost: localhost\r\n\r\n",
 }
 
 
@@ -301,7 +301,7 @@ async def test_what_is_not_http_is_refused_at_once(workspace: Workspace, case: s
 
 async def test_requests_that_run_ahead_are_few(workspace: Workspace) -> None:
     """Sixteen may wait on one connection; thousands in one packet would each take their room."""
-    one = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    one = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     last = one.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
     async with open_door(workspace) as client:
         assert (await said(client.base, one * 10 + last)).rest.count(b'{"status":"ok"}') == 11
@@ -323,7 +323,7 @@ async def test_a_mistake_in_mid_answer_does_not_get_into_it(workspace: Workspace
 async def test_what_comes_after_a_refusal_is_not_read_for_ever(workspace: Workspace) -> None:
     """A body of a gigabyte whose length was enough to refuse it: a MiB of it is read, so that the client sees why."""
     async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
-        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n")
+        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n")
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
         sent = 0
         with suppress(ConnectionError):
@@ -337,7 +337,7 @@ async def test_what_comes_after_a_refusal_is_not_read_for_ever(workspace: Worksp
 async def test_a_body_is_counted_while_it_is_read(workspace: Workspace) -> None:
     """In chunks, with no length said: 413 at the bound, while there is more to come."""
     async with open_door(workspace, more="server: {request: {body: 64KiB}}\n") as client, connected(client.base) as (reader, writer):
-        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
         for _ in range(17):
             writer.write(b"1000\r\n" + b" " * 4096 + b"\r\n")
         await writer.drain()

@@ -81,7 +81,7 @@ async def test_a_page_reads_what_is_left_and_when_to_come_back(workspace: Worksp
 async def test_whom_a_limit_counts_together(workspace: Workspace) -> None:
     """An address, a caller, or all."""
     for per, statuses in (("ip", [200, 429, 200, 200]), ("route", [200, 429, 429, 429])):
-        workspace.write("routes.yaml", limited(f"requests: 1/hour, per: {per}", "server: {proxies: [127.0.0.1]}\n"))
+        workspace.write("routes.yaml", limited(f"requests: 1/hour, per: {per}", "server: {auth: none, proxies: [127.0.0.1]}\n"))
         async with serving(workspace.build()) as client:
             addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1"]
             found = [(await asked(client, {"x-forwarded-for": address}))[0] for address in addresses]
@@ -94,12 +94,12 @@ async def test_whom_a_limit_counts_together(workspace: Workspace) -> None:
 
 async def test_nobody_gets_round_a_limit_by_what_it_says_of_itself(workspace: Workspace) -> None:
     """Forwarding headers count from our proxies alone, and there only what the nearest of them that is none of ours adds; an IPv6 network is one."""
-    workspace.write("routes.yaml", limited("requests: 1/hour, per: ip"))
+    workspace.write("routes.yaml", limited("requests: 1/hour, per: ip", "server: {auth: none}\n"))
     async with serving(workspace.build()) as client:
         assert (await asked(client, {"x-forwarded-for": "192.0.2.1"}))[0] == 200
         for header in ("x-forwarded-for", "x-real-ip", "forwarded"):
             assert (await asked(client, {header: "192.0.2.77"}))[0] == 429
-    workspace.write("routes.yaml", limited("requests: 1/hour, per: ip", "server: {proxies: [127.0.0.0/8, 10.0.0.0/8]}\n"))
+    workspace.write("routes.yaml", limited("requests: 1/hour, per: ip", "server: {auth: none, proxies: [127.0.0.0/8, 10.0.0.0/8]}\n"))
     async with serving(workspace.build()) as client:
         assert (await asked(client, {"x-forwarded-for": "192.0.2.1"}))[0] == 200
         for forged in ("198.51.100.9, 192.0.2.1", "1.1.1.1,2.2.2.2, 192.0.2.1", "192.0.2.1, 10.1.1.1", "::ffff:192.0.2.1", "x, 192.0.2.1"):
@@ -110,7 +110,7 @@ async def test_nobody_gets_round_a_limit_by_what_it_says_of_itself(workspace: Wo
 
 async def test_an_undeclared_proxy_is_logged_once(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """A peer that sends X-Forwarded-For and is not in `server.proxies` is named in one warning, whatever it sends later."""
-    for server, expected in (("", ["127.0.0.1"]), ("server: {proxies: [127.0.0.0/8]}\n", [])):
+    for server, expected in (("server: {auth: none}\n", ["127.0.0.1"]), ("server: {auth: none, proxies: [127.0.0.0/8]}\n", [])):
         caplog.clear()
         workspace.write("routes.yaml", limited("requests: 9/hour, per: ip", server))
         async with serving(workspace.build()) as client:

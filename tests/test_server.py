@@ -368,7 +368,7 @@ async def test_reasoning_is_shown_where_the_route_says_so(workspace: Workspace, 
 
 async def test_cors_is_for_the_origins_declared(workspace: Workspace) -> None:
     """A listed origin may read answers, with credentials; another gets no such header."""
-    workspace.write("routes.yaml", routes(HI, more="server:\n  cors: {origins: [http://localhost:3000]}\n"))
+    workspace.write("routes.yaml", routes(HI, more="server:\n  auth: none\n  cors: {origins: [http://localhost:3000]}\n"))
     async with serving(workspace.build()) as client:
         for origin, allowed in (("http://localhost:3000", True), ("http://evil.example", False)):
             async with client.session.post(f"{client.base}/api/chat", json=SEED, headers={"origin": origin}) as response:
@@ -440,7 +440,7 @@ async def _begin(base: str, frames: tuple[bytes, ...]) -> asyncio.StreamWriter:
     host, port = base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps(SEED).encode()
-    writer.write(b"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+    writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
     await writer.drain()
     if frames:
         await reader.readuntil(b"Hello")
@@ -511,7 +511,10 @@ async def test_a_server_that_is_stopped_ends_its_answers(workspace: Workspace, w
         sent.append(message)
 
     edge = application(workspace.build())
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/api/chat", "headers": []}
+    scope: dict[str, Any] = {
+        **{"type": "http", "http_version": "1.1", "method": "POST", "path": "/api/chat"},
+        **{"headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)},
+    }
     serving_it = asyncio.create_task(edge(scope, receive, send))
     await begun.wait()
     while when == "in mid-answer" and not any(b"Half" in message.get("body", b"") for message in sent):

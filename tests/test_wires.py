@@ -279,7 +279,9 @@ async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspac
         "path": "/api/chat",
         "method": "POST",
         "query_string": f"protocol={wire}".encode(),
-        "headers": [],
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
+        "http_version": "1.1",
     }
     asked = asyncio.create_task(edge(scope, receive, send))
     await blocked.wait()

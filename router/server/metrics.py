@@ -57,7 +57,7 @@ class Metrics:
         self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
         self._cost = counter("router_cost_usd", "What answers cost, in US dollars, as far as that is known", "route")
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
-        self._refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
+        self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
         self.stalled = counter("router_loop_stalls", "Times that an event loop stood still").inc
         """Counts one, as those below do: for who finds it out."""
         self.reloaded = counter("router_reloads", "Edits that went live").inc
@@ -66,7 +66,7 @@ class Metrics:
 
     def admin_refused(self, reason: str) -> None:
         """Count a request for an operators' page that was refused."""
-        self._refusals.labels(reason).inc()
+        self._admin_refusals.labels(reason).inc()
 
     def count(self, entry: Entry) -> None:
         """Count a request that is over."""
