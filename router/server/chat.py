@@ -7,7 +7,7 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import parse_qs
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller
 from router.chat import CacheControl, Json
-from router.errors import Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
+from router.errors import Crowded, RouterError, Stopping, Unauthorized, WrongMethod
 from router.events import Failure
 from router.generation import Compiled, Generation
 from router.quotas import Admission, Quota
@@ -25,7 +25,7 @@ from router.server import body, protocol, question
 from router.server.address import Address, client_address, counted
 from router.server.body import ClientLeft
 from router.server.cache_control import cache_control
-from router.server.entry import Entry, Observer
+from router.server.entry import Entry, Guarded, Observer
 from router.server.log import problems
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
@@ -104,7 +104,7 @@ class Chat:
 
     def __init__(self, live: Live, observers: Sequence[Observer] = ()) -> None:
         self._live = live
-        self._observers = observers
+        self._observers = tuple(Guarded(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
         self._asking: set[asyncio.Task[object]] = set()
@@ -124,6 +124,7 @@ class Chat:
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""
         await self._recordings.close()
+        await self._all_alone()
         await self._replicas.end()
         await self._replicas.close()
 
@@ -138,6 +139,7 @@ class Chat:
     async def end(self) -> None:
         """What still runs is told that the server ends."""
         await self._recordings.close()
+        await self._all_alone()
         await self._replicas.end()
         if tasks := self._asking | self._viewing:
             for task in tasks:
@@ -154,6 +156,13 @@ class Chat:
         finally:
             those.discard(task)
 
+    @asynccontextmanager
+    async def _asker(self, those: set[asyncio.Task[object]]) -> AsyncGenerator[AsyncExitStack, None]:
+        """Count this task among those that wait for an answer, and hold for it what the block enters."""
+        with self._among(those):
+            async with AsyncExitStack() as held:
+                yield held
+
     def _welcome(self, most: int | None) -> None:
         """Stopping where the server ends, Crowded where so many answers are made already: at once, nobody waits in a line."""
         if self.stopping:
@@ -161,12 +170,16 @@ class Chat:
         if most is not None and len(self._asking) + len(self._alone) > most:
             raise Crowded
 
-    def _goes_on(self, recording: Recording) -> None:
-        """Whoever asked has left, and it is made all the same: until its end it has its place."""
-        recording.ends_alone()
-        if recording.task is not None:
-            self._alone.add(recording.task)
-            recording.task.add_done_callback(self._alone.discard)
+    def _goes_on(self, recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
+        """Keep what the request held (its place among its limits) until the end of an answer whose client has left, then log it."""
+        task = asyncio.create_task(_ended(recording, entry, held))
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
+
+    async def _all_alone(self) -> None:
+        """Wait until those answers are logged: they have ended."""
+        if self._alone:
+            await asyncio.wait(self._alone, timeout=LAST_WORDS)
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
         return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
@@ -182,7 +195,8 @@ class Chat:
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
-        with self._among(self._asking), ExitStack() as pins:
+        async with self._asker(self._asking) as held:
+            pins = held.enter_context(ExitStack())
             generation = pins.enter_context(self._live.pinned())
             entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
@@ -199,7 +213,7 @@ class Chat:
                     entry.takes(route.name, route.toolbox, route.models, generation.prices)
                     entry.asked = wanted.ask.size
                     caller.asks(route.name)
-                    reply.limits = await _admitted(request, generation, route, caller, entry)
+                    reply.limits = await held.enter_async_context(_admitted(request, generation, route, caller, entry))
                     server = generation.server
                     heading = Heading(
                         request_id=entry.request_id,
@@ -236,7 +250,7 @@ class Chat:
                 if recording is None or recording.over:
                     entry.close()
                 else:
-                    self._goes_on(recording)
+                    self._goes_on(recording, entry, held.pop_all())
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
         """Write the answer of a chat, from its start and going on. Where there is none: 204 with the chat's id in the path, and an
@@ -298,9 +312,12 @@ class Chat:
                 entry.close()
 
 
-async def _admitted(request: Request, generation: Generation, route: Compiled, caller: Caller, entry: Entry) -> Headers:
-    """Hold who asks against the limits of the caller and of the route. What the tighter of them leaves, as headers; settled when the
-    request is over.
+@asynccontextmanager
+async def _admitted(
+    request: Request, generation: Generation, route: Compiled, caller: Caller, entry: Entry
+) -> AsyncGenerator[Headers, None]:
+    """Hold the request's place among the limits of its caller and of its route, and charge them at the end of the block for what the
+    request used. Give the headers of the tighter limit. TooMany where one of them is exceeded.
     """
     quotas: list[tuple[Quota, str]] = []
     if caller.limit is not None:  # first: who is over its own limit takes nothing of the others'
@@ -308,21 +325,16 @@ async def _admitted(request: Request, generation: Generation, route: Compiled, c
     if route.quota is not None:
         quotas += _subjects(route.quota, request, caller, generation)
     admissions: list[Admission] = []
-
-    def settle(entry: Entry) -> None:
+    with ExitStack() as undo:
+        for quota, subject in quotas:
+            admissions.append(await quota.admit(subject))
+            undo.callback(admissions[-1].withdraw)
+        undo.pop_all()
+    try:
+        yield min(admissions, key=lambda one: one.left).headers if admissions else []
+    finally:
         for admission in admissions:
             admission.settle(entry.used, entry.cost(entry.used))
-
-    if quotas:
-        entry.observers = (*entry.observers, settle)
-    for quota, subject in quotas:
-        try:
-            admissions.append(await quota.admit(subject))
-        except TooMany:
-            for admission in admissions:
-                admission.withdraw()
-            raise
-    return min(admissions, key=lambda one: one.left).headers if admissions else []
 
 
 def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
@@ -363,6 +375,15 @@ async def _read(request: Request, generation: Generation, reply: Reply, named: s
     reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
     usual = next(iter(generation.routes))
     return question.asked(fields, request.model, request.surface, usual, server.request)
+
+
+async def _ended(recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
+    """Wait for the end of an answer whose client has left: log the request, and let go of what it held."""
+    async with held:
+        try:
+            await recording.ended()
+        finally:
+            entry.close()
 
 
 async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) -> None:

@@ -8,11 +8,9 @@ import time
 from functools import lru_cache
 from typing import cast
 
-from router.server.entry import Entry
+from router.server.entry import Entry, problems
 
 access = logging.getLogger("router.access")
-problems = logging.getLogger("router.problems")
-
 
 OURS = frozenset({"router", "uvicorn"})
 """Loggers whose messages are shown. What a library says may be what a provider said: of that only the place is."""
