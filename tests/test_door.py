@@ -83,7 +83,10 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
     "a name without end": (b"GET / HTTP/1.1\r\n", b"x" * 4096),
     "a method without end": (b"", b"X" * 4096),
     "line breaks without end": (b"", b"\r\n" * 2048),
-    "trailers without end": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx: ", b"x" * 4096),
+    "trailers without end": (
+        b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx: ",
+        b"x" * 4096,
+    ),
     "a chunk's extension without end": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5;", b"x" * 4096),
 }
 

@@ -11,6 +11,7 @@ import pytest
 from router.chat import Ask, Message, Params, Result
 from router.config.declaration import Breaker, Retry, Timeout
 from router.config.values import Span
+from router.drill import VirtualLoop
 from router.errors import (
     Busy,
     ContentFiltered,
@@ -414,6 +415,45 @@ def test_a_target_that_says_when_is_left_alone_by_all_until_then() -> None:
         assert await timed(first, spare) == (0, [("a", "ok")])
 
     jumping(run())
+
+
+class EarlyLoop(VirtualLoop):
+    """A loop whose timers fire 0.9 ms early, as those of uvloop may by the clock that breakers go by."""
+
+    EARLY = 0.0009
+    _now: float
+    _clock_resolution: float
+
+    def _run_once(self) -> None:
+        if not self._ready:  # type: ignore[attr-defined]
+            due = min(timer.when() for timer in self._scheduled if not timer.cancelled())  # type: ignore[attr-defined]
+            # What is due sooner than that is waited for to the end: time goes on.
+            self._now = due - self.EARLY if due - self._now > 2 * self.EARLY else due
+            self._clock_resolution = due - self._now + 1e-9
+        super()._run_once()
+
+
+@pytest.mark.parametrize("told", [1.0, 0.1, 1 / 3, 2.7])
+def test_question_that_waited_as_told_reaches_the_target(told: float) -> None:
+    """Though its timer fires early: our own breaker, which opens at the same moment, does not refuse it."""
+
+    async def run() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=told), WELL)
+        only = known(limited)
+        assert (await timed(only))[1] == [("a", "status_429"), ("a", "ok")]
+
+    async def second() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=told), WELL, WELL)
+        only = known(limited)
+        first = asyncio.create_task(timed(only))
+        await asyncio.sleep(told / 2)
+        tried = [(await one)[1] for one in (asyncio.create_task(timed(only)), first)]
+        assert tried == [[("a", "breaker_open"), ("a", "ok")], [("a", "status_429"), ("a", "ok")]]
+
+    for question in (run, second):
+        for loop in (EarlyLoop, VirtualLoop):
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(question())
 
 
 def test_a_target_that_asks_for_days_is_asked_again_after_a_minute() -> None:

@@ -8,14 +8,17 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import median
-from typing import cast
+from typing import Any, cast
 
 import aiohttp
 import pytest
 
 from router.callers.keys import new
 from router.config import load
+from router.errors import ConfigError
 from router.generation import build
+from router.server.entry import Entry
+from router.server.metrics import Metrics
 from tests.conftest import AS_OPERATOR, Client, Workspace, direct_target, routes, serving
 from tests.provider import Reply, chunk, error, provider, text
 
@@ -86,10 +89,23 @@ async def test_whom_a_limit_counts_together(workspace: Workspace) -> None:
             addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1"]
             found = [(await asked(client, {"x-forwarded-for": address}))[0] for address in addresses]
             assert found == statuses
-    workspace.write("routes.yaml", limited("requests: 1/hour, per: key"))
+    headers, server = keyed({"one": "requests: 9/hour", "two": "requests: 9/hour"})
+    workspace.write("routes.yaml", limited("requests: 1/hour, per: key", server))
     async with serving(workspace.build()) as client:
-        found = [(await asked(client, {"authorization": f"Bearer {name}"}))[0] for name in ("one", "one", "two")]
+        found = [(await asked(client, headers[name]))[0] for name in ("one", "one", "two")]
         assert found == [200, 429, 200]
+
+
+@pytest.mark.parametrize("server", ["", "server: {auth: none}\n"])
+async def test_limit_per_key_needs_declared_callers(workspace: Workspace, server: str) -> None:
+    """A client that may make up its key would have a limit of its own with each."""
+    workspace.write("routes.yaml", limited("requests: 1/hour, per: key", server))
+    with pytest.raises(ConfigError) as refused:
+        workspace.build()
+    (complaint,) = refused.value.complaints
+    assert str(complaint.place) == "routes.yaml:8:36"
+    for word in ("`per: key`", "`server.auth`", "`keys`", "`jwt`", "`per: ip`", "`per: route`"):
+        assert word in complaint.message
 
 
 async def test_nobody_gets_round_a_limit_by_what_it_says_of_itself(workspace: Workspace) -> None:
@@ -245,9 +261,53 @@ async def test_a_place_is_given_back_however_an_answer_ends(workspace: Workspace
                 async with aiohttp.ClientSession() as session:
                     tasks = [asyncio.create_task(_left(session, client.base, {**body, "id": f"{number}-{one}"})) for one in range(5)]
                     await asyncio.gather(*tasks)
-                async with asyncio.timeout(10):
-                    while client.edge.admin.chat.running or len(client.edge.live.generation.kept.counts):  # type: ignore[arg-type]
-                        await asyncio.sleep(0.005)
+                await over(client)
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": False}, {"id": "chat"}], ids=["stream", "whole", "chat"])
+async def test_place_is_released_though_an_observer_raises(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, more: dict[str, Any]
+) -> None:
+    """The observers after it still run, and its failure is logged once."""
+
+    def broken(_: Metrics, entry: Entry) -> None:
+        raise ValueError(entry.request_id)
+
+    monkeypatch.setattr(Metrics, "count", broken)
+    workspace.write("routes.yaml", limited("concurrent: 1"))
+    async with serving(workspace.build()) as client:
+        for _ in range(3):
+            answer = await client.ask(**more)
+            assert answer.status == 200
+            await over(client)
+            assert (await client.get(f"/admin/requests/{answer.headers['x-request-id']}")).json["status"] == 200
+    assert [record.message for record in caplog.records if record.name == "router.problems"] == ["an observer of requests fails"]
+
+
+async def test_place_is_released_though_the_client_left_and_an_observer_raises(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first event, in mid-answer, or of a chat whose answer goes on."""
+
+    def broken(_: Metrics, entry: Entry) -> None:
+        raise ValueError(entry.request_id)
+
+    monkeypatch.setattr(Metrics, "count", broken)
+    async with provider(Reply((chunk({"content": "So "}),), hold=True)) as holding:
+        server = "server: {resume: {grace: 100ms}}\n"
+        workspace.write("routes.yaml", limited("concurrent: 1", server, targets=direct_target(holding.base)))
+        async with serving(workspace.build()) as client:
+            for chat in ({}, {"id": "c"}):
+                async with aiohttp.ClientSession() as session:
+                    await _left(session, client.base, {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], **chat})
+                await over(client)
+
+
+async def over(client: Client) -> None:
+    """Wait until no answer is made any more and nothing is counted for one."""
+    async with asyncio.timeout(60):
+        while client.edge.admin.chat.running or len(client.edge.live.generation.kept.counts):  # type: ignore[arg-type]
+            await asyncio.sleep(0.005)
 
 
 async def _left(session: aiohttp.ClientSession, base: str, body: dict[str, object]) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -93,7 +94,7 @@ async def following(workspace: Workspace) -> AsyncGenerator[tuple[Live, Reload]]
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until it is so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -169,20 +170,48 @@ async def test_an_edit_that_never_comes_to_an_end_holds_nobody_up(workspace: Wor
 
 async def test_an_edit_that_takes_too_long_is_not_the_last(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is complained of, the next one goes live, and what comes of it at last is let go."""
-    monkeypatch.setattr("router.reload.BUILDS", 0.5)
     workspace.write("routes.yaml", says("one"))
     goes_on = workspace.root / "goes_on"
     waits = f"import pathlib, time\nwhile not pathlib.Path({str(goes_on)!r}).exists():\n    time.sleep(0.01)\n"
     workspace.write("tools/waits.py", waits + 'def f() -> str:\n    """F."""\n')
     async with following(workspace) as (live, reload):
-        workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [waits]"))
-        await until(lambda: reload.failed is not None)
+        await until(lambda: reload._tried is not None)
+        with monkeypatch.context() as hurried:
+            hurried.setattr("router.reload.BUILDS", 0.5)
+            workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [waits]"))
+            await until(lambda: reload.failed is not None)
         assert str(reload.failed and reload.failed.error).startswith("routes.yaml:1:1: the configuration takes longer than 0.5 s to build")
         workspace.write("routes.yaml", says("three"))
         await until(lambda: word(live) == "three")
         assert any(name.endswith(".waits") for name in sys.modules)
         goes_on.touch()
         await until(lambda: not any(name.endswith(".waits") for name in sys.modules))
+
+
+async def test_late_build_changes_nothing_of_the_edits_after_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its thread finds out after its time is over is returned to nobody."""
+    goes_on, late = threading.Event(), list[threading.Thread]()
+
+    def slow(snapshot: Snapshot, host: str) -> Declaration:
+        if "text: two" in snapshot.texts["routes.yaml"]:
+            late.append(threading.current_thread())
+            goes_on.wait(60)
+        return declared(snapshot, host)
+
+    monkeypatch.setattr("router.reload.declared", slow)
+    workspace.write("routes.yaml", says("one"))
+    async with following(workspace) as (live, reload):
+        await until(lambda: reload._tried is not None)
+        with monkeypatch.context() as hurried:
+            hurried.setattr("router.reload.BUILDS", 0.2)
+            workspace.write("routes.yaml", says("two"))
+            await until(lambda: reload.failed is not None)
+        workspace.write("routes.yaml", says("three"))
+        await until(lambda: word(live) == "three")
+        known = (reload._tried, reload._digest, reload._secrets)
+        goes_on.set()
+        await until(lambda: not any(thread.is_alive() for thread in late))
+        assert (reload._tried, reload._digest, reload._secrets) == known
 
 
 async def test_a_pipe_is_no_file(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:

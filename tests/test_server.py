@@ -512,8 +512,12 @@ async def test_a_server_that_is_stopped_ends_its_answers(workspace: Workspace, w
 
     edge = application(workspace.build())
     scope: dict[str, Any] = {
-        **{"type": "http", "http_version": "1.1", "method": "POST", "path": "/api/chat"},
-        **{"headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)},
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/api/chat",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
     }
     serving_it = asyncio.create_task(edge(scope, receive, send))
     await begun.wait()

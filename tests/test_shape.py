@@ -75,6 +75,7 @@ BROAD = {
     "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on
     "router/server/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw
     "router/server/chat.py": 1,  # the edge: a request that did
+    "router/server/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
     "router/server/ahead.py": 2,  # hands on what is thrown in, whatever it is
 }
 

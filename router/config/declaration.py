@@ -653,6 +653,7 @@ def declare(
         routes = replace(routes, **pieces)
     used = _check_references(tree, complaints)
     _check_callers(tree, routes, complaints)
+    _check_limits(tree, complaints)
     _check_exposure(tree, snapshot.routes, host, complaints)
     _warn_of_addresses(tree, complaints)
     _warn_of_paths(tree, complaints)
@@ -802,6 +803,21 @@ def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) ->
         for name, key in (routes.server.auth.keys or {}).items():
             if any(route not in known for route in key.routes or ()):
                 complaints.add(keys.place, f"the key of `{name}` names a route that there is not{did_you_mean('', known)}")
+
+
+def _check_limits(tree: Node | None, complaints: Complaints) -> None:
+    """A limit per key needs keys that somebody issued: a client that may make up its own gets a fresh limit with each."""
+    named = _at(tree, "routes")
+    if isinstance(_at(tree, "server", "auth"), Table) or not isinstance(named, Table):
+        return
+    for _, route in named.pairs:
+        for per in _words(_at(route, "limit") or route, "per"):
+            if per.text == "key":
+                complaints.add(
+                    per.place,
+                    "`per: key` counts each caller, and none are declared: declare them under `server.auth` (`keys` or `jwt`), "
+                    "or write `per: ip` or `per: route`",
+                )
 
 
 def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -323,7 +324,7 @@ class Chain:
         """Wait until the clock of the breakers says that the time is over. A timer may fire a millisecond early, and a breaker that
         opens just then would refuse the question that waited for it.
         """
-        until = self._clock() + seconds
+        until = math.nextafter(self._clock() + seconds, math.inf)  # the sum may be rounded to below the breaker's time
         while (left := until - self._clock()) > 0:  # noqa: ASYNC110 - nothing but the clock says when
             await asyncio.sleep(left)
 

@@ -106,6 +106,14 @@ class Local:
         counter.turn(now)
         counter.now += amount
 
+    def collect(self, key: str) -> float:
+        """Remove what was spent under this key, and return how much of it still counts."""
+        counter = self._counters.pop(key, None)
+        if counter is None:
+            return 0.0
+        turns = counter.turn(self._clock())
+        return Window(counter.seconds, turns, counter.now, counter.before).after(0.0)
+
     async def enter(self, key: str, most: int) -> bool:
         """Whether one more may be at it."""
         inside = self._inside.get(key, 0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from router.config.limits import Limit
@@ -64,19 +65,25 @@ class Quota:
         key = ADDRESS + digest if self.declared.per == "ip" else digest
         admission = Admission(self, key)
         await self._spendable(admission)
+        with ExitStack() as undo:  # also where the request is cancelled in between
+            undo.callback(admission.withdraw)
+            await self._enter(admission)
+            undo.pop_all()
+        return admission
+
+    async def _enter(self, admission: Admission) -> None:
+        """Take a place at one time, and one request, where these are limited."""
         if self.declared.concurrent is not None:
-            admission.entered = await self.store.enter(f"{key}:concurrent", self.declared.concurrent)
+            admission.entered = await self.store.enter(f"{admission.key}:concurrent", self.declared.concurrent)
             if not admission.entered:
                 raise TooMany("concurrent", AGAIN)
         if self.declared.requests is not None:
             rate = self.declared.requests
-            taken = await self.store.take(f"{key}:requests", int(rate.count), rate.seconds)
+            taken = await self.store.take(f"{admission.key}:requests", int(rate.count), rate.seconds)
             admission.headers, admission.left = _headers("requests", rate.count, rate.seconds, taken.left, taken.reset), taken.left
             if not taken.allowed:
-                admission.settle(None, None)
                 raise TooMany("requests", math.ceil(taken.reset), headers=admission.headers)
             admission.taken = taken
-        return admission
 
     async def _spendable(self, admission: Admission) -> None:
         """What was spent stops the next answer, not the one that spends it."""

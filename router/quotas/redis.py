@@ -9,10 +9,11 @@ import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from router.quotas.local import Local
 from router.quotas.store import Spent, Taken, Window
-from router.shared import Away, Redis
+from router.shared import Away, Redis, Unsent
 from router.shared.redis import key as named
 from router.shared.redis import milliseconds
 
@@ -93,7 +94,8 @@ return 1
 )
 """A request that was let through without Redis, so many milliseconds ago."""
 MAX_OWED = 100_000
-"""Requests that are remembered while Redis is away; beyond them the oldest are forgotten."""
+"""Requests, and keys of what was spent, that are remembered while Redis is away. Beyond them the oldest requests are forgotten, and what
+is spent under further keys counts in this process alone."""
 BATCH = 500
 """Requests that are reported at once."""
 
@@ -106,6 +108,10 @@ class Owed:
     seconds: float
     token: str
     at: float
+
+    def report(self, now: float) -> tuple[str | int, ...]:
+        """Return the command that reports it, by the loop's clock of now."""
+        return ("EVAL", OWED, 1, _key(self.key), milliseconds(self.seconds), self.token, milliseconds(now - self.at))
 
 
 class RedisCounts:
@@ -120,6 +126,10 @@ class RedisCounts:
         self._telling: set[asyncio.Task[None]] = set()
         self._owed: dict[str, Owed] = {}
         """What was let through while Redis was away, by token."""
+        self._unsent = Local()
+        """What was spent while Redis was away, and was not sent to it."""
+        self._spenders: dict[str, float] = {}
+        """The keys of that, and the seconds of their windows."""
         self._reporting: asyncio.Task[None] | None = None
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
@@ -144,31 +154,38 @@ class RedisCounts:
         self._owed[owed.token] = owed
         while len(self._owed) > MAX_OWED:
             del self._owed[next(iter(self._owed))]
+        self._report_later()
+
+    def _report_later(self) -> None:
         if self._reporting is None:
             self._reporting = asyncio.create_task(self._report())
 
     async def _report(self) -> None:
-        """Report to Redis what was let through while it was away. The same token never counts twice, also where Redis had heard it."""
+        """Report to Redis what was let through and spent while it was away, once it is back."""
         try:
-            while self._owed:
+            while self._owed or self._spenders:
                 await self._redis.back()
-                batch = list(self._owed.values())[:BATCH]
-                now = asyncio.get_running_loop().time()
-                try:
-                    await self._redis.ask_all(
-                        [
-                            ("EVAL", OWED, 1, _key(one.key), milliseconds(one.seconds), one.token, milliseconds(now - one.at))
-                            for one in batch
-                        ]
-                    )
-                except Away:
-                    continue
-                for one in batch:
-                    self._owed.pop(one.token, None)
+                await self._report_taken()
+                await self._report_spent()
         except Away:
             pass  # it is of the past
         finally:
             self._reporting = None
+
+    async def _report_taken(self) -> None:
+        """A token never counts twice: what is not known to have been heard is reported again."""
+        now = asyncio.get_running_loop().time()
+        batch = list(islice(self._owed.values(), BATCH))
+        with suppress(Away):
+            await self._redis.ask_all([one.report(now) for one in batch])
+            for one in batch:
+                self._owed.pop(one.token, None)
+
+    async def _report_spent(self) -> None:
+        """What was spent while Redis was away counts there from now on, and no longer here."""
+        for key in list(islice(self._spenders, BATCH)):
+            seconds = self._spenders.pop(key)
+            await self._spend(key, self._unsent.collect(key), seconds)
 
     def give_back(self, key: str, taken: Taken) -> None:
         """One that was taken was not used."""
@@ -179,7 +196,8 @@ class RedisCounts:
 
     async def spent(self, key: str, seconds: float) -> Spent:
         """What was spent in the last so many seconds, there and here: what was spent while Redis was away counts too."""
-        spent = await self._local.spent(key, seconds)
+        here, unsent = await self._local.spent(key, seconds), await self._unsent.spent(key, seconds)
+        spent = Spent((*here.windows, *unsent.windows))
         with suppress(Away):
             match await self._redis.ask("EVAL", SPENT, 1, _key(key), milliseconds(seconds)):
                 case [bytes(current), bytes(before), int(turns)]:
@@ -192,11 +210,18 @@ class RedisCounts:
         """So much was spent now."""
         self._tell(self._spend(key, amount, seconds))
 
-    # Where it is not known whether Redis heard of it, it counts here as well: rather twice for a while than not at all.
     async def _spend(self, key: str, amount: float, seconds: float) -> None:
         try:
             await self._redis.ask("EVAL", SPEND, 1, _key(key), milliseconds(seconds), repr(amount))
+        except Unsent:
+            if len(self._spenders) >= MAX_OWED:
+                self._local.spend(key, amount, seconds)
+                return
+            self._unsent.spend(key, amount, seconds)
+            self._spenders[key] = seconds
+            self._report_later()
         except Away:
+            # Whether Redis heard of it is not known: it counts here as well, rather twice for a while than not at all.
             self._local.spend(key, amount, seconds)
 
     async def enter(self, key: str, most: int) -> bool:

@@ -23,7 +23,7 @@ from router.server.watchdog import Watchdog
 
 __all__ = ["Door", "application", "create", "steady", "to_stderr", "warn_undeclared"]
 
-log = logging.getLogger("router.server")
+messages = logging.getLogger("router.server")
 
 
 def application(
@@ -64,7 +64,7 @@ def create() -> Edge:
 def warn_undeclared(generation: Generation) -> None:
     """Log that nothing says who may ask, where that is so: what keeps strangers out then does not see every proxy."""
     if generation.server.auth is None:
-        log.warning(
+        messages.warning(
             "server.auth is not declared",
             extra={
                 "fields": {

@@ -7,9 +7,11 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
+from types import TracebackType
+from typing import Self
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
@@ -25,7 +27,7 @@ from router.server import body, protocol, question
 from router.server.address import Address, client_address, counted
 from router.server.body import ClientLeft
 from router.server.cache_control import cache_control
-from router.server.entry import Entry, Observer
+from router.server.entry import Entry, Guarded, Observer
 from router.server.gate import Gate
 from router.server.log import problems
 from router.server.question import Asked, Surface
@@ -105,7 +107,7 @@ class Chat:
     def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = ()) -> None:
         self._live = live
         self._gate = gate
-        self._observers = observers
+        self._observers = tuple(Guarded(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
         self._reading = body.Reading()
@@ -127,6 +129,7 @@ class Chat:
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""
         await self._recordings.close()
+        await self._all_alone()
         await self._replicas.end()
         await self._replicas.close()
 
@@ -141,6 +144,7 @@ class Chat:
     async def end(self) -> None:
         """What still runs is told that the server ends."""
         await self._recordings.close()
+        await self._all_alone()
         await self._replicas.end()
         if tasks := self._asking | self._viewing:
             for task in tasks:
@@ -157,6 +161,13 @@ class Chat:
         finally:
             those.discard(task)
 
+    @asynccontextmanager
+    async def _asker(self, those: set[asyncio.Task[object]]) -> AsyncGenerator[AsyncExitStack, None]:
+        """Count this task among those that wait for an answer, and hold for it what the block enters."""
+        with self._among(those):
+            async with AsyncExitStack() as held:
+                yield held
+
     def _welcome(self, most: int | None) -> None:
         """Stopping where the server ends, Crowded where so many answers are made already: at once, nobody waits in a line."""
         if self.stopping:
@@ -164,12 +175,16 @@ class Chat:
         if most is not None and len(self._asking) + len(self._alone) > most:
             raise Crowded
 
-    def _goes_on(self, recording: Recording) -> None:
-        """Whoever asked has left, and it is made all the same: until its end it has its place."""
-        recording.ends_alone()
-        if recording.task is not None:
-            self._alone.add(recording.task)
-            recording.task.add_done_callback(self._alone.discard)
+    def _goes_on(self, recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
+        """Keep what the request held (its place among its limits) until the end of an answer whose client has left, then log it."""
+        task = asyncio.create_task(_ended(recording, entry, held))
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
+
+    async def _all_alone(self) -> None:
+        """Wait until those answers are logged: they have ended."""
+        if self._alone:
+            await asyncio.wait(self._alone, timeout=LAST_WORDS)
 
     def _warn_of_proxy(self, request: Request, generation: Generation) -> None:
         """Log once that X-Forwarded-For came from a peer that `server.proxies` does not name: `per: ip` counts that peer's address."""
@@ -194,7 +209,8 @@ class Chat:
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
-        with self._among(self._asking), ExitStack() as pins:
+        async with self._asker(self._asking) as held:
+            pins = held.enter_context(ExitStack())
             generation = pins.enter_context(self._live.pinned())
             entry = self._entry(request, generation)
             reply = Reply(send, entry, WIRES["line"])
@@ -207,7 +223,7 @@ class Chat:
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
-                    admissions = _Admissions(request, generation, caller, entry)
+                    admissions = await held.enter_async_context(_Admissions(request, generation, caller, entry))
                     reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
@@ -254,7 +270,7 @@ class Chat:
                 if recording is None or recording.over:
                     entry.close()
                 else:
-                    self._goes_on(recording)
+                    self._goes_on(recording, entry, held.pop_all())
 
     async def _read(self, request: Request, generation: Generation, reply: Reply, named: str | None) -> Asked:
         """What the body asks for; from here on an error is written in the dialect that it gives away."""
@@ -327,7 +343,8 @@ class Chat:
 
 class _Admissions:
     """The limits that a request is held against, each as soon as it is known which: the caller's before the body, the route's as well
-    where the path names it. What a limit refuses costs no more than its headers. Settled when the request is over.
+    where the path names it. What a limit refuses costs no more than its headers. The places are held until the block ends, which charges
+    the limits for what the request used.
     """
 
     def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry) -> None:
@@ -336,6 +353,14 @@ class _Admissions:
         self._caller = caller
         self._entry = entry
         self._held: list[Admission] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        entry = self._entry
+        for admission in self._held:
+            admission.settle(entry.used, entry.cost(entry.used))
 
     async def of_caller(self) -> Headers:
         """Hold the request against its caller's own limit: a caller over its own limit takes nothing of the others'. Return what is left,
@@ -360,18 +385,13 @@ class _Admissions:
         return self._headers()
 
     async def _take(self, quota: Quota, subject: str) -> None:
-        if not self._held:
-            self._entry.observers = (*self._entry.observers, self._settle)
         try:
             self._held.append(await quota.admit(subject))
         except TooMany:
             for admission in self._held:
                 admission.withdraw()
+            self._held.clear()
             raise
-
-    def _settle(self, entry: Entry) -> None:
-        for admission in self._held:
-            admission.settle(entry.used, entry.cost(entry.used))
 
     def _headers(self) -> Headers:
         return min(self._held, key=lambda one: one.left).headers if self._held else []
@@ -404,6 +424,15 @@ def _dialect(request: Request, generation: Generation, reply: Reply) -> str | No
     named = request.protocol()
     reply.wire = protocol.chosen(named, request.path, generation.server.protocol, {})
     return named
+
+
+async def _ended(recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
+    """Wait for the end of an answer whose client has left: log the request, and let go of what it held."""
+    async with held:
+        try:
+            await recording.ended()
+        finally:
+            entry.close()
 
 
 async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) -> None:

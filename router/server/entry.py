@@ -3,6 +3,7 @@
 The log line, the metrics, the admin pages and the traces are all made of it, once, when the request is over.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import get_args
 from router.config.limits import Price
 from router.errors import LET_GO, Attempt
 from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+
+problems = logging.getLogger("router.problems")
 
 MOST_PAUSES = 10_000
 """Waits between two pieces of one answer that are remembered; more say nothing new."""
@@ -266,6 +269,26 @@ class Entry:
 
 Observer = Callable[[Entry], None]
 """Is shown each request when it is over."""
+
+
+class Guarded:
+    """An observer whose failure harms neither the request nor the other observers: logged once, and again after it has worked."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._fails = False
+
+    def __call__(self, entry: Entry) -> None:
+        """Show it the request."""
+        try:
+            self._observer(entry)
+        except Exception:  # noqa: BLE001 - whatever an observer does
+            if not self._fails:
+                name = getattr(self._observer, "__qualname__", type(self._observer).__name__)
+                problems.exception("an observer of requests fails", extra={"fields": {"request_id": entry.request_id, "observer": name}})
+            self._fails = True
+        else:
+            self._fails = False
 
 
 def tried(attempt: Attempt) -> dict[str, object]:

@@ -9,10 +9,9 @@ from functools import lru_cache
 from typing import cast
 
 from router.failover import Turn
-from router.server.entry import Entry, rounded
+from router.server.entry import Entry, problems, rounded
 
 access = logging.getLogger("router.access")
-problems = logging.getLogger("router.problems")
 targets = logging.getLogger("router.targets")
 
 

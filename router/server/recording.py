@@ -71,7 +71,6 @@ class Recording:
         self._until = 0.0
         """When it ends, if nobody views it."""
         self._last: Finish | Failure | None = None
-        self._alone = False
         self.expiry: asyncio.TimerHandle | None = None
         """What forgets it, once it is over."""
 
@@ -110,12 +109,6 @@ class Recording:
             self.over = True
             self._tell()
             ended(self)
-            if self._alone:
-                self.entry.close()
-
-    def ends_alone(self) -> None:
-        """Whoever asked has gone: what there is to log is logged at its end."""
-        self._alone = True
 
     # What it is delivered to.
 

@@ -2,7 +2,7 @@
 
 from router.shared.hints import Hints
 from router.shared.logs import Batch, Ending, Found, Logs, Source, Written, new_id
-from router.shared.redis import Away, Mismatch, Redis
+from router.shared.redis import Away, Mismatch, Redis, Unsent
 from router.shared.store import RedisStore
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Redis",
     "RedisStore",
     "Source",
+    "Unsent",
     "Written",
     "new_id",
 ]

@@ -58,6 +58,10 @@ class Away(Exception):
     """Redis cannot be asked just now: go on without it."""
 
 
+class Unsent(Away):
+    """Redis is away, and has heard nothing of this command."""
+
+
 class Mismatch(Away):
     """It refused this one command, whose key holds a value of another kind; it is there for others."""
 
@@ -131,9 +135,15 @@ class Redis:
     async def looked_for(self) -> None:
         """Wait until it is known whether it is here: at the start of a process, so that no request waits for its first connection."""
         self.start()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(2 * PROBE):  # the first probe is over by then, whatever came of it
-                await self._known.wait()
+        loop, silence = asyncio.get_running_loop(), 0.0
+        while not self._known.is_set() and silence < PROBE:
+            last = loop.time()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._known.wait()
+            silence += _counted(loop.time() - last)
+        if self._state == "new":
+            self._leave("timeout")
 
     async def back(self) -> None:
         """Wait until it is here. Away where it never will be."""
@@ -188,7 +198,7 @@ class Redis:
             max_connections=LINES,
             timeout=None,
             socket_timeout=None,
-            socket_connect_timeout=PROBE,
+            socket_connect_timeout=None,
             retry=_never_again(),
             protocol=2,
         )
@@ -247,13 +257,10 @@ class Redis:
         """Return if it is here. The very first asker waits for it, shortly."""
         if self._state == "new":
             self.start()
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._changed_at + LIMIT):
-                    await self._known.wait()
-            if self._state == "new":
-                self._leave("timeout")
+            with suppress(Away):
+                await self._watched(self._known.wait())
         if self._state != "here":
-            raise Away
+            raise Unsent
 
     async def _send(self) -> None:
         """Send what waits, all that there is at once, until nothing does."""
@@ -273,15 +280,18 @@ class Redis:
                     self._leave(why)
         finally:
             self._pump = None
-            for _, future in self._waiting:
-                self._settle(future, Away(), None)
-            self._waiting.clear()
+            self._forget_unsent()
+
+    def _forget_unsent(self) -> None:
+        for _, future in self._waiting:
+            self._settle(future, Unsent(), None)
+        self._waiting.clear()
 
     def _settle(self, future: "asyncio.Future[object]", answer: object, why: str | None) -> None:
         if future.done():
             return  # nobody waits for it any more
         if why is not None or (isinstance(answer, Away) and not isinstance(answer, Mismatch)):
-            future.set_exception(Away())
+            future.set_exception(answer if isinstance(answer, Unsent) else Away())
         else:
             future.set_result(Mismatch() if isinstance(answer, Exception) else answer)
 
@@ -328,8 +338,8 @@ class Redis:
         self._look = None
         if not self._under_way:
             return
-        waited, before = asyncio.get_running_loop().time() - last, self._quiet
-        self._quiet += waited if waited <= LATE else COUNTS_LATE
+        before = self._quiet
+        self._quiet += _counted(asyncio.get_running_loop().time() - last)
         if self._quiet >= LIMIT:
             self._leave("timeout")
             return
@@ -394,9 +404,7 @@ class Redis:
         for task in (*self._under_way, *self._listening):
             task.cancel()
         self._under_way.clear()
-        for _, future in self._waiting:
-            self._settle(future, Away(), None)
-        self._waiting.clear()
+        self._forget_unsent()
         if self.closed:
             self._tell()
 
@@ -411,7 +419,7 @@ class Redis:
                     await self._client.set(f"{PREFIX}probe", b"1", px=1000)  # pyright: ignore[reportUnknownMemberType]
                 break
             except (self._driver.RedisError, OSError) as error:
-                if self._state == "new":
+                if self._state == "new" and not isinstance(error, TimeoutError):  # of silence those judge who wait
                     self._leave(self._why(error) or "unusable")
                 pause = self._pause
         if self._state == "away":
@@ -429,6 +437,11 @@ class Redis:
 
 UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVED", "NOPERM", "NOREPLICAS", "TRYAGAIN"})
 """Codes of answers that do not concern one key: whatever is asked, it would be refused."""
+
+
+def _counted(waited: float) -> float:
+    """Return the seconds of silence that a look counts which came so many seconds after the one before."""
+    return waited if waited <= LATE else COUNTS_LATE
 
 
 def _given_up(task: "asyncio.Future[Any]") -> bool:

@@ -10,7 +10,7 @@ from router.config.limits import Limit
 from router.config.rates import Rate
 from router.errors import TooMany
 from router.events import Usage
-from router.quotas import Local, Quota, Spent, Window, local
+from router.quotas import Local, Quota, Spent, Taken, Window, local
 
 
 @dataclass
@@ -174,6 +174,34 @@ async def test_a_refused_request_holds_no_place(clock: Clock) -> None:
         with pytest.raises(TooMany) as caught:
             await quota.admit("x")
         assert caught.value.limit == "requests"
+
+
+async def test_cancelled_request_holds_no_place(clock: Clock) -> None:
+    """Though it had entered, and was to take one of so many requests."""
+
+    class Slow(Local):
+        async def take(self, key: str, most: int, seconds: float) -> Taken:
+            await asyncio.Event().wait()
+            return await super().take(key, most, seconds)
+
+    store = Slow(clock)
+    quota = Quota("q", Limit(requests=Rate(9, 60), concurrent=1), store)
+    asked = asyncio.create_task(quota.admit("x"))
+    await asyncio.sleep(0)
+    assert len(store) == 1
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    assert len(store) == 0
+
+
+async def test_what_was_spent_is_collected_once(clock: Clock) -> None:
+    """As much as still counts of it; then nothing is left."""
+    clock.now = 960.0  # a window of 60 s begins
+    store = Local(clock)
+    store.spend("k", 100, 60)
+    clock.now += 60 + 15
+    assert store.collect("k") == pytest.approx(75)
+    assert (store.collect("k"), (await store.spent("k", 60)).after(), len(store)) == (0, 0, 0)
 
 
 async def test_addresses_are_kept_up_to_a_bound(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

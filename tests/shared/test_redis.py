@@ -11,7 +11,7 @@ import pytest
 
 from router.config.values import Secret
 from router.shared import Away, Mismatch, Redis
-from router.shared.redis import key
+from router.shared.redis import COUNTS_LATE, LIMIT, key
 from tests.redis_cli import said, until
 from tests.services import RedisServer, free_ports, program, redis_server, run
 
@@ -197,9 +197,58 @@ async def test_a_busy_process_is_no_silent_redis() -> None:
             asked = asyncio.create_task(redis.ask("GET", "a"))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            time.sleep(0.12)
+            time.sleep(0.3)
             assert await asked is None
         assert redis.departures == 0
+
+
+async def test_first_request_of_a_late_process_waits_for_redis() -> None:
+    """The time in which this process was held up does not count for the first connection either."""
+    async with redis_server() as server, link(server.url) as redis:
+        asked = asyncio.create_task(redis.ask("GET", "a"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(0.3)
+        assert await asked is None
+        assert redis.departures == 0
+
+
+async def test_process_that_is_always_late_still_finds_redis_here() -> None:
+    """However long each turn of its loop takes: what counts is that it has read what there was to read."""
+    async with linked() as (_, redis), always_late(0.02):
+        for number in range(10):
+            assert await redis.ask("SET", "a", number) is True
+        assert redis.departures == 0
+
+
+async def test_process_that_is_always_late_finds_a_silent_redis_away() -> None:
+    """After so many turns of its loop, which is a bound however long they take."""
+    async with linked() as (server, redis):
+        server.daemon.pause()
+        async with always_late(0.02) as turns:
+            with pytest.raises(Away):
+                await redis.ask("GET", "a")
+            assert redis.departures == 1
+            assert len(turns) <= 4 * LIMIT / COUNTS_LATE
+
+
+@asynccontextmanager
+async def always_late(seconds: float) -> AsyncGenerator[list[None], None]:
+    """Hold up each turn of the loop for so long, and count the turns."""
+    turns: list[None] = []
+    loop = asyncio.get_running_loop()
+
+    def turn() -> None:
+        nonlocal handle
+        time.sleep(seconds)
+        turns.append(None)
+        handle = loop.call_soon(turn)
+
+    handle = loop.call_soon(turn)
+    try:
+        yield turns
+    finally:
+        handle.cancel()
 
 
 @pytest.mark.usefixtures("patient")
