@@ -11,7 +11,7 @@ from router.config import load
 from router.errors import Attempt
 from router.generation import build
 from router.server.entry import header
-from tests.conftest import AS_OPERATOR, Client, Workspace, direct_target, litellm_target, routes, serving
+from tests.conftest import AS_OPERATOR, OPERATOR, Client, Workspace, direct_target, litellm_target, routes, serving
 from tests.process import process
 from tests.provider import Reply, error, provider, text
 
@@ -236,20 +236,20 @@ async def test_a_made_up_tool_has_no_name_here(workspace: Workspace) -> None:
 
 async def test_what_an_operator_says_to_one_worker_all_workers_do(workspace: Workspace) -> None:
     """Four processes: one drain, one reload, one look at a request, whichever of them is asked."""
-    workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off}\n"))
+    workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off, admin: {key: " + OPERATOR + "}}\n"))
     async with process(workspace.root, "--workers", "4") as router:
         async with asyncio.timeout(20):
-            while len((await router.get("/admin/config"))[1]["workers"]) < 4:
+            while len((await router.get("/admin/config", **AS_OPERATOR))[1]["workers"]) < 4:
                 await asyncio.sleep(0.05)
-        assert (await router.post("/admin/targets/a", {"state": "drain"}))[0] == 200
+        assert (await router.post("/admin/targets/a", {"state": "drain"}, **AS_OPERATOR))[0] == 200
         answers = await asyncio.gather(*(router.ask() for _ in range(16)))
         assert {headers["x-router-target"] for _, headers, _ in answers} == {"b"}
         for _, headers, _ in answers:
-            status, told = await router.get(f"/admin/requests/{headers['x-request-id']}")
+            status, told = await router.get(f"/admin/requests/{headers['x-request-id']}", **AS_OPERATOR)
             assert (status, told["target"]) == (200, "b")
-        assert len((await router.get("/admin/requests?last=16"))[1]["requests"]) == 16
-        workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off, keep_alive: 7s}\n"))
-        _, reloaded = await router.post("/admin/reload")
+        assert len((await router.get("/admin/requests?last=16", **AS_OPERATOR))[1]["requests"]) == 16
+        workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off, keep_alive: 7s, admin: {key: " + OPERATOR + "}}\n"))
+        _, reloaded = await router.post("/admin/reload", **AS_OPERATOR)
         assert set(reloaded["workers"].values()) == {reloaded["generation"]}
         assert len(reloaded["workers"]) == 4
         answers = await asyncio.gather(*(router.ask() for _ in range(16)))

@@ -112,7 +112,7 @@ async def test_a_key_may_ask_its_own_routes_only(workspace: Workspace) -> None:
 
 async def test_callers_are_told_before_the_body_is_read(workspace: Workspace) -> None:
     """The refusal comes while the body is still to come, and nobody is told to send it; a body without end is not waited for."""
-    head = "POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\nconnection: close\r\n"
+    head = "POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\nconnection: close\r\n"
     async with guarded(workspace) as client:
         for key in ("", f"authorization: Bearer {STRANGER}\r\n"):
             assert (await said(client.base, f"{head}{key}\r\n".encode())).status == 401
@@ -250,7 +250,7 @@ HEADERS = {
 async def test_a_key_is_taken_from_one_place_only(workspace: Workspace, case: str) -> None:
     """`Authorization: Bearer`, once: what is there twice is read by one program so and by the next otherwise."""
     lines = "".join(f"authorization: {value}\r\n" for value in HEADERS[case])
-    head = f"GET /api/models?api_key={ALICE}&key={ALICE} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-api-key: {ALICE}\r\ncookie: key={ALICE}\r\n"
+    head = f"GET /api/models?api_key={ALICE}&key={ALICE} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {ALICE}\r\ncookie: key={ALICE}\r\n"
     async with guarded(workspace) as client:
         assert (await said(client.base, f"{head}{lines}\r\n".encode("latin-1"))).status == 401
         assert (await said(client.base, f"{head}authorization: bEARER  {ALICE}\r\n\r\n".encode())).status == 200
@@ -561,7 +561,7 @@ async def test_a_connection_is_of_use_after_a_refusal(workspace: Workspace) -> N
         body = json.dumps({**ASK, "stream": False}).encode()
         for key, more in ((STRANGER, ""), (ALICE, "connection: close\r\n")):
             writer.write(
-                f"POST /api/chat HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nauthorization: Bearer {key}\r\n{more}\r\n".encode()
+                f"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\nauthorization: Bearer {key}\r\n{more}\r\n".encode()
                 + body
             )
         data = await until_closed(reader)

@@ -33,7 +33,7 @@ FILES = (body.__file__, question.__file__, chat.__file__)
 def head(path: str, **headers: str) -> bytes:
     """A request whose body of 1 MiB has yet to come."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1048576\r\n{lines}\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1048576\r\n{lines}\r\n".encode()
 
 
 async def status(client_base: str, data: bytes) -> int:

@@ -258,7 +258,7 @@ async def test_a_slow_viewer_stalls_nobody(workspace: Workspace) -> None:
     async with provider(script) as fake, cached(workspace, direct_target(fake.base)) as client:
         reader, writer = await asyncio.open_connection(*client.base.removeprefix("http://").split(":"), limit=1024)
         body = json.dumps(BODY).encode()
-        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
         assert b"200" in await reader.readline()
         reading = asyncio.create_task(asked(client))
         await running(client, 2)

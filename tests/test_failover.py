@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 
@@ -421,15 +421,14 @@ class EarlyLoop(VirtualLoop):
     """A loop whose timers fire 0.9 ms early, as those of uvloop may by the clock that breakers go by."""
 
     EARLY = 0.0009
-    _now: float
-    _clock_resolution: float
 
     def _run_once(self) -> None:
         if not self._ready:  # type: ignore[attr-defined]
-            due = min(timer.when() for timer in self._scheduled if not timer.cancelled())  # type: ignore[attr-defined]
+            due: float = min(timer.when() for timer in self._scheduled if not timer.cancelled())  # type: ignore[attr-defined]
             # What is due sooner than that is waited for to the end: time goes on.
-            self._now = due - self.EARLY if due - self._now > 2 * self.EARLY else due
-            self._clock_resolution = due - self._now + 1e-9
+            now = cast("float", self._now)  # type: ignore[attr-defined]
+            self._now = due - self.EARLY if due - now > 2 * self.EARLY else due
+            self._clock_resolution = due - self._now + 1e-9  # type: ignore[attr-defined]
         super()._run_once()
 
 

@@ -17,7 +17,7 @@ import pytest
 from router.config import Declaration, Snapshot, declared, load, read
 from router.generation import Generation, build
 from router.reload import EVERY, MOST_SETTLE, Live, Reload
-from tests.conftest import Workspace, direct_target, routes, serving
+from tests.conftest import AS_OPERATOR, OPERATOR, Workspace, direct_target, routes, serving
 from tests.process import STARTS, Process, process, starting
 from tests.provider import Reply, error, provider, text
 
@@ -603,7 +603,7 @@ async def test_what_is_declared_as_before_is_handed_over(workspace: Workspace) -
 async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: str, declared: str, *, goes_live: bool) -> None:
     """Over what is declared; and in production, where nothing is said, an edit waits to be asked for."""
     script = "a: {{script: [{{text: {}}}]}}"
-    more = f"server: {{reload: '{declared}'}}\n"
+    more = f"server: {{reload: '{declared}', admin: {{key: {OPERATOR}}}}}\n"
     workspace.write("routes.yaml", routes(script.format("old"), more=more))
     async with process(workspace.root, *([flag] if flag else []), ROUTER_ENV="production") as router:
         workspace.write("routes.yaml", routes(script.format("new"), more=more))
@@ -614,7 +614,7 @@ async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: st
         else:
             await asyncio.sleep(0.5)  # ten times what an edit takes to go live where it does
             assert b"old" in (await router.ask())[2]
-            assert (await router.post("/admin/reload"))[0] == 200
+            assert (await router.post("/admin/reload", **AS_OPERATOR))[0] == 200
             assert b"new" in (await router.ask())[2]
 
 

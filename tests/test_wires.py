@@ -190,7 +190,7 @@ async def raw(client: Client, wire: str) -> bytes:
     host, port = client.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps(BODY).encode()
-    head = f"POST /api/chat?protocol={wire} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST /api/chat?protocol={wire} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     async with asyncio.timeout(10):
         got = await reader.read()

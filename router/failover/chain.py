@@ -149,6 +149,10 @@ UNHEARD = frozenset({"connection", "breaker_open"})
 """Outcomes that cost nothing but time: the next target is asked rather than the same one waited for."""
 
 
+ROUNDED = 1e-6
+"""Seconds by which a time that was added and subtracted again may differ from itself."""
+
+
 class Chain:
     """One question's way through the candidates; remembers what was tried."""
 
@@ -334,7 +338,7 @@ class Chain:
     def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
         """Whether the same target may be asked again: not one that was silent, nor one that will be left alone when its wait is over."""
         told = error.retry_after or 0
-        if isinstance(error, TargetSilent) or candidate.off or candidate.standing.breaker.wait() > told:
+        if isinstance(error, TargetSilent) or candidate.off or candidate.standing.breaker.wait() > told + ROUNDED:
             return False
         longest = self._retry.backoff.most
         if any(not one.left_alone for one in self._waiting):

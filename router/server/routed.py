@@ -3,6 +3,7 @@
 A guard belongs to a route and not to an address, so it holds below a root path, in a mount and under any spelling of the path.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -35,6 +36,8 @@ class AnswerRoute(Route):
     def __init__(self, path: str, answer: Answer, methods: list[str] | None = None, described: dict[str, Any] | None = None) -> None:
         super().__init__(path, answer, methods=methods, include_in_schema=False)
         self.methods = None if methods is None else set(methods)  # Route adds HEAD to GET: that is not an answer's
+        # An id may hold a line break, which Starlette's pattern stops at.
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
         self.app = _plain(answer)
         self.described = described or {}
 
