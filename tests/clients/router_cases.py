@@ -167,7 +167,9 @@ class Models:
         else:
             roles = [message["role"] for message in body["messages"]]
             last = len(roles) - roles[::-1].index("user")
-            reply = MODELS[name][roles.count("user"), roles[last:].count("tool")]
+            # Two messages of the user's in a row are sent as one to a server that may have a template: a blank line stands between them.
+            asked = sum(1 + str(one["content"]).count("\n\n") for one in body["messages"] if one["role"] == "user")
+            reply = MODELS[name][asked, roles[last:].count("tool")]
         return replace(reply, body=reply.body.replace(b"data: [DONE]", USAGE + b"data: [DONE]"))
 
 
