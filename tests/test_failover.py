@@ -427,7 +427,7 @@ class EarlyLoop(VirtualLoop):
             due: float = min(timer.when() for timer in self._scheduled if not timer.cancelled())  # type: ignore[attr-defined]
             # What is due sooner than that is waited for to the end: time goes on.
             now = cast("float", self._now)  # type: ignore[attr-defined]
-            self._now = due - self.EARLY if due - now > 2 * self.EARLY else due
+            self._now = due - self.EARLY if due - now > 2 * self.EARLY else due  # pyright: ignore[reportUnknownMemberType]
             self._clock_resolution = due - self._now + 1e-9  # type: ignore[attr-defined]
         super()._run_once()
 
