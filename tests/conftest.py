@@ -12,12 +12,17 @@ from typing import Any, cast
 import aiohttp
 import pytest
 import uvicorn
+from hypothesis import HealthCheck, settings
 
 from router.config import declare, read
 from router.config.values import Secret
 from router.generation import Generation, build
 from router.server import Door, application
 from router.server.edge import Edge
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
