@@ -59,7 +59,7 @@ async def status(client: Client, address: str) -> int:
 
 async def test_a_site_of_networks_has_a_bounded_share(workspace: Workspace) -> None:
     """A client that takes a fresh /64 for each request is refused after SITE times the limit; its neighbours in IPv6 and IPv4 are not."""
-    more = "    limit: {requests: 2/hour, per: ip}\nserver: {proxies: [127.0.0.1]}\n"
+    more = "    limit: {requests: 2/hour, per: ip}\nserver: {auth: none, proxies: [127.0.0.1]}\n"
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=more)).build()) as client:
         assert [await status(client, "[2001:db8:1::1]:443") for _ in range(3)] == [200, 200, 429]
         found = [await status(client, f"2001:db8:1:{network:x}::1") for network in range(1, 2 * SITE + 2)]

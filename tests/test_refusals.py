@@ -22,7 +22,7 @@ from router.generation import Ground, build
 from router.server.log import JsonLines
 from router.server.metrics import Metrics
 from router.server.report import RefusalReport, Report, TargetReport, merged
-from tests.conftest import LANES, Client, Workspace, direct_target, routes, serving
+from tests.conftest import AS_OPERATOR, LANES, OPERATOR, Client, Workspace, direct_target, routes, serving
 from tests.deploy.linters import DEPLOY, said
 from tests.process import process
 from tests.provider import Reply, error, provider, text
@@ -285,7 +285,7 @@ def firing(pages: Sequence[Mapping[Sample, float]], tmp_path: Path, alerts: Mapp
 async def probed(client: Client) -> None:
     """Let the next question try the target, as when its breaker's time is over."""
     for state in ("open", "auto"):
-        async with client.session.post(f"{client.base}/admin/targets/a", json={"state": state}) as response:
+        async with client.session.post(f"{client.base}/admin/targets/a", headers=AS_OPERATOR, json={"state": state}) as response:
             assert response.status == 200
 
 
@@ -385,18 +385,21 @@ async def test_a_revoked_key_is_seen_in_log_page_metrics_and_alert_until_it_work
     firing(operator.pages, tmp_path, {"RouterTargetRefuses": [False, True, False]})
 
 
+KEYED = f"server: {{admin: {{key: {OPERATOR}}}}}\n"
+
+
 async def test_two_workers_tell_of_a_target_as_one(workspace: Workspace) -> None:
     """Both see the key refused, and the one that is asked next sees it work: then it works, whichever of them is asked for the page."""
     answer, refusal = Reply(text("Hi")), error(401)
     async with provider(refusal) as upstream:
-        workspace.write("routes.yaml", routes(direct_target(upstream.base) + "b: {script: [{text: other}]}", "targets: [a, b]"))
+        workspace.write("routes.yaml", routes(direct_target(upstream.base) + "b: {script: [{text: other}]}", "targets: [a, b]", KEYED))
         async with process(workspace.root, "--workers", "2") as router:
             async with asyncio.timeout(60):
-                while (await router.get("/metrics"))[1].count("router_workers 2.0") == 0:
+                while (await router.get("/metrics", **AS_OPERATOR))[1].count("router_workers 2.0") == 0:
                     await asyncio.sleep(0.05)
 
             async def reasons() -> set[str | None]:
-                pages = [(await router.get("/admin/targets"))[1]["targets"] for _ in range(8)]
+                pages = [(await router.get("/admin/targets", **AS_OPERATOR))[1]["targets"] for _ in range(8)]
                 return {page[0]["refusing"] and page[0]["refusing"]["reason"] for page in pages}
 
             async with asyncio.timeout(60):
@@ -405,11 +408,11 @@ async def test_two_workers_tell_of_a_target_as_one(workspace: Workspace) -> None
             assert await reasons() == {"unauthorized"}
             upstream.script[:] = [answer]
             for state in ("open", "auto"):
-                assert (await router.post("/admin/targets/a", {"state": state}))[0] == 200
+                assert (await router.post("/admin/targets/a", {"state": state}, **AS_OPERATOR))[0] == 200
             assert b"Hi" in (await router.ask())[2]
             assert router.said.count("target answers again") == 1
             assert await reasons() == {None}
-            assert "router_target_refusing" in (page := (await router.get("/metrics"))[1])
+            assert "router_target_refusing" in (page := (await router.get("/metrics", **AS_OPERATOR))[1])
             assert samples(page, "router_target_refusing") == {
                 ("router_target_refusing", (("reason", "none"), ("target", name))): 0 for name in ("a", "b")
             }

@@ -182,7 +182,8 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Se
 
 def made_key(generation: Generation) -> Secret | None:
     """Make an admin key for this run, where none is declared and somebody sits at the terminal who is shown it."""
-    return Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and sys.stderr.isatty() else None
+    seen = sys.stderr is not None and sys.stderr.isatty()  # None: the process was started without one
+    return Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and seen else None
 
 
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None) -> None:

@@ -36,7 +36,7 @@ routes:
   endless: {{pipeline: chat, targets: [endless]}}
   talks: {{pipeline: chat, targets: [talks]}}
   counted: {{pipeline: chat, targets: [model], limit: {{requests: 3/hour, per: ip}}}}
-server: {{drain: {drain}, proxies: [127.0.0.1]{more}}}
+server: {{auth: none, drain: {drain}, proxies: [127.0.0.1]{more}}}
 """
 WORDS = [f"word{number} " for number in range(50)]
 TALK = ", ".join(f"{{text: '{word}'}}, {{pause: 100ms}}" for word in WORDS)
