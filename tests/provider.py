@@ -115,7 +115,7 @@ class Provider:
         assert task is not None
         self.serving[task] = writer
         try:
-            while (request := await _read(reader)) is not None:
+            while (request := await read_request(reader)) is not None:
                 headers, body = request
                 self.requests.append(json.loads(body))
                 self.headers.append(headers)
@@ -130,14 +130,14 @@ class Provider:
     async def _respond(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         if reply.body is not None:
             head = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
-            writer.write(_head(reply.status, head) + reply.body)
+            writer.write(response_head(reply.status, head) + reply.body)
             await writer.drain()
             if reply.drop:
                 return False
             if reply.hold:
                 await reader.read(1)
             return not reply.hold
-        writer.write(_head(reply.status, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **reply.headers}))
+        writer.write(response_head(reply.status, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **reply.headers}))
         self.open += 1
         try:
             for one in reply.frames:
@@ -166,12 +166,14 @@ class Provider:
             await self._note()
 
 
-def _head(status: int, headers: dict[str, str]) -> bytes:
+def response_head(status: int, headers: dict[str, str]) -> bytes:
+    """The status line and the headers of a response."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} x\r\n{lines}\r\n".encode()
 
 
-async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | None:
+async def read_request(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | None:
+    """The headers of a request, its path under `:path`, and its body; None where the connection ends."""
     if not (asked := await reader.readline()):
         return None
     headers = {":path": asked.decode().split()[1]}

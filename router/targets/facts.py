@@ -245,7 +245,8 @@ def _xai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> F
         made = replace(made, responses="always")
     thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
     if not thinks:
-        return replace(made, thinking="none")
+        # From Grok 4 on those that do not think refuse the penalties, too (lobehub/lobehub#13332).
+        return replace(made, thinking="none", refuses=made.refuses | (PENALTIES if family.version >= (4,) else frozenset[str]()))
     refused = PENALTIES | {"stop"}
     willful = family.version in ((4,), (4, 1), (4, 20)) or "code" in family.words
     return replace(made, refuses=made.refuses | refused | ({"reasoning_effort"} if willful else set()), always_thinks=True)
@@ -263,11 +264,12 @@ def _moonshot(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
 
 
 def _deepseek(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
-    """DeepSeek wants its reasoning back with the calls of a turn, and refuses them without.
+    """DeepSeek wants its reasoning back with the calls of a turn, and refuses them without. It goes on from the assistant's words only
+    where they are marked, and only at its beta address: the table says that it does everywhere.
 
-    Source: DeepSeek's guide to thinking mode; NousResearch/hermes-agent#16388.
+    Source: DeepSeek's guides to thinking mode and to chat prefix completion; NousResearch/hermes-agent#16388.
     """
-    return replace(made, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
+    return replace(made, prefill=False, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
 
 
 def _returning(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
@@ -291,6 +293,12 @@ def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
     return made if knows else replace(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
 
 
+def _google(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+    """Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63)."""
+    made = _unruled(made, family, entry, declared)
+    return replace(made, refuses=made.refuses | PENALTIES) if "gemini" in family.words else made
+
+
 def _perplexity(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
     """No Sonar takes tools. Source: Perplexity's API reference."""
     return replace(made, tools=False)
@@ -301,8 +309,10 @@ def _ollama(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
     return replace(made, efforts=("none", "low", "medium", "high"))
 
 
-def _open(made: Facts, family: Family, _: Entry, declared: TargetConfig) -> Facts:
+def _open(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
     """What a server of one's own takes is for it to say; models that think over several calls are given back what they thought."""
+    if "gemini" in family.words:
+        return _google(made, family, entry, declared)
     if not RETURNING & set(family.words):
         return made
     return replace(made, returns="reasoning_content", insists=str(declared.model).startswith(MAKERS))
@@ -324,6 +334,8 @@ RULES: dict[str, Rule] = {
     "azure": _openai,
     "anthropic": _anthropic,
     "xai": _xai,
+    "gemini": _google,
+    "vertex_ai": _google,
     "moonshot": _moonshot,
     "mistral": _mistral,
     "perplexity": _perplexity,

@@ -80,12 +80,14 @@ def _effort(facts: Facts, wanted: Effort | None, omitted: list[str]) -> Effort |
     if wanted is None:
         return None
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
-        if wanted != "none" or facts.always_thinks:
+        if wanted != "none" or facts.thinking != "none" or facts.always_thinks:
             omitted.append("reasoning_effort")
         return None
-    if wanted == "none" and facts.always_thinks:
-        omitted.append("reasoning_effort")  # it cannot be told not to think: as little as it can
     known = facts.efforts
+    if wanted == "none" and facts.always_thinks:
+        omitted.append("reasoning_effort")  # it cannot be told not to think: as little as it can, where that is known
+        if not known:
+            return None
     if not known or wanted in known:
         return wanted
     if wanted == "none" and not facts.always_thinks and facts.thinking in ("budget", "adaptive"):

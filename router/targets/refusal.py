@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from router.chat import Effort
-from router.targets.facts import EFFORTS, Facts
+from router.targets.facts import EFFORTS, PENALTIES, Facts
 
 QUOTED = 8 * 1024
 """Characters of a refusal that are looked at."""
 REFUSING = re.compile(
-    r"(?i)unsupported|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|recognized|recognised)|extra_forbidden"
+    r"(?i)unsupported|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|enabled|recognized|recognised)|extra_forbidden"
     r"|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|only \S+(?: \S+){0,4} (?:is|are) (?:allowed|supported)|cannot (?:both )?be"
     r"|can only be|may not be|must be|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
 )
@@ -111,6 +111,8 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
     if REFUSING.search(said):
         for word in WORD.findall(said):
             yield from (known[piece] for piece in _pieces(word) if piece in known)
+        if "penalty" in said.lower():  # Gemini: `Penalty is not enabled for models/gemini-…`
+            yield from sorted(PENALTIES.intersection(sent))
 
 
 def _plain(name: str) -> str:
