@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import AS_OPERATOR, ROOT, Workspace, direct_target, routes, serving
+from tests.conftest import AS_OPERATOR, OPERATOR, ROOT, Workspace, direct_target, routes, serving
 from tests.process import Process, process
 from tests.provider import Reply, error, provider, text
 
@@ -52,13 +52,13 @@ def read(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 async def samples(router: Process) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """What it tells now."""
-    return read((await router.get("/metrics"))[1])
+    return read((await router.get("/metrics", **AS_OPERATOR))[1])
 
 
 async def serving_pids(router: Process) -> list[int]:
     """Who serves; nobody, while the one that is asked is just dying."""
     try:
-        return [one["pid"] for one in (await router.get("/admin/config"))[1]["workers"]]
+        return [one["pid"] for one in (await router.get("/admin/config", **AS_OPERATOR))[1]["workers"]]
     except aiohttp.ClientError:
         return []
 
@@ -105,7 +105,7 @@ async def test_no_counter_falls_when_a_worker_dies(workspace: Workspace) -> None
     """Edits that went live and that could not, loops that stood still: what the dead one counted stays, as of requests."""
     workspace.write("tools/sleepy.py", SLEEPY)
     route = "targets: [a]\n    tools: [sleepy]\n    max_steps: 1"
-    workspace.write("routes.yaml", routes(STALLS, route, "server: {reload: off}\n"))
+    workspace.write("routes.yaml", routes(STALLS, route, f"server: {{reload: off, admin: {{key: {OPERATOR}}}}}\n"))
     names = ("router_reloads_total", "router_reload_failures_total", "router_loop_stalls_total", "router_requests_total")
 
     def counters(told: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> dict[str, float]:
@@ -115,9 +115,12 @@ async def test_no_counter_falls_when_a_worker_dies(workspace: Workspace) -> None
         async with asyncio.timeout(20):
             while len(await serving_pids(router)) < 2:
                 await asyncio.sleep(0.05)
-        for written in (routes(STALLS, "targets: [nobody]"), routes(STALLS, route, "server: {reload: off, keep_alive: 9s}\n")):
+        for written in (
+            routes(STALLS, "targets: [nobody]"),
+            routes(STALLS, route, f"server: {{reload: off, keep_alive: 9s, admin: {{key: {OPERATOR}}}}}\n"),
+        ):
             workspace.write("routes.yaml", written)
-            await router.post("/admin/reload")
+            await router.post("/admin/reload", **AS_OPERATOR)
         await router.ask()
         told = counters(await samples(router))
         assert told == {names[0]: 2, names[1]: 2, names[2]: 1, names[3]: 1}
