@@ -21,7 +21,7 @@ from router.errors import ToolError
 from router.toolbox import Grant, McpServer, Toolbox
 from router.toolbox.bounded import MOST, MOST_VALUES, bounded
 from router.toolbox.mcp import MOST_SCHEMA, _spec
-from tests.conftest import Answered, Client, Workspace, direct_target, routes, serving
+from tests.conftest import AS_OPERATOR, Answered, Client, Workspace, direct_target, routes, serving
 from tests.provider import Provider, Reply, calls, provider, text
 from tests.raw import until_closed
 from tests.services import daemon, free_ports, listens
@@ -357,11 +357,11 @@ async def test_an_edit_elsewhere_keeps_the_session_and_one_that_drops_it_ends_it
             await until_ready(client)
             first = results(await asks(fake, client))
             workspace.write("routes.yaml", before + "defaults: {retry: {attempts: 3}}\n")
-            await client.post("/admin/reload")
+            await client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR)
             await until_ready(client)
             assert results(await asks(fake, client)) == first
             workspace.write("routes.yaml", routes(direct_target(fake.base)))
-            await client.post("/admin/reload")
+            await client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR)
             fake.script = [Reply(text("Without."))]
             assert (await client.ask()).text == "Without."
             await until(lambda: not alive(int(str(first[0]))))
