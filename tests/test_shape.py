@@ -36,6 +36,7 @@ FLOORS = {
     "drill": 8,
     "reload": 9,
     "server": 10,
+    "asgi": 11,
     "commands": 11,
     "__main__": 12,
 }

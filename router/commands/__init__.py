@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, diff, drill, imports, init, keys, schema, serve, show
+from router.commands import chat, check, diff, drill, first_look, imports, init, keys, schema, serve, show
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "keys": keys,
     "init": init,
     "import": imports,
+    "try": first_look,
 }
 ROUTELESS = {"schema", "diff", "keys", "init", "import"}
 """Those that read no routes file of their own."""
@@ -59,6 +60,7 @@ EXAMPLES = """examples:
   router keys new alice               make an API key for a caller
   router init gateway                 a fresh workspace, to begin with
   router import litellm config.yaml   a routes.yaml from LiteLLM's configuration
+  router try                          serve ./routes.yaml for a first look, to the bearer of a key that is printed
 
 exit codes: 0 all is well, 1 the configuration is wrong or it could not be done, 2 the command line is wrong, 130 interrupted.
 `router COMMAND --help` says what each of them means there.

@@ -1,5 +1,7 @@
 """Find every mistake in the configuration. Takes the same path as serving; asks no provider.
 
+Where the variable ROUTER_ENV is production, `server.auth` must be declared.
+
 examples:
   router check                         every mistake in ./routes.yaml, pipelines/ and tools/
   router check --drills                that, and every drill that fails
@@ -17,7 +19,8 @@ import argparse
 import json
 
 from router.commands.words import counted, expired, missing, omissions, stand_ins, unpriced, warned
-from router.config import load, without_environment
+from router.config import load, production, without_environment
+from router.config.declaration import require_auth
 from router.drill import drilled
 from router.errors import ConfigError
 from router.generation import Generation, build
@@ -76,6 +79,8 @@ def run(given: argparse.Namespace) -> int:
 def _checked(given: argparse.Namespace) -> Generation:
     """The generation, closed again: it has shown that it can be made, and that its drills hold."""
     declaration = without_environment(given.routes) if given.without_env else load(given.routes)
+    if production():
+        require_auth(declaration)
     generation = build(declaration)
     generation.discard()
     if given.drills and (failed := [one.complaint(given.routes.name) for one in drilled(declaration) if one.faults]):

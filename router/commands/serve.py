@@ -11,6 +11,7 @@ exit codes:
 """
 
 import argparse
+import json
 import os
 import re
 import secrets
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
+from router.callers import Callers, Known
+from router.callers.keys import Keys, hashed
 from router.commands.words import counted, expired, warned
 from router.config import (
     COUNTERS,
@@ -35,22 +38,24 @@ from router.config import (
     keep_run_key,
     load,
 )
+from router.config.keys import ApiKey
 from router.config.values import Secret
 from router.generation import Generation, build
 
 if TYPE_CHECKING:
     import uvicorn
 
+LOCAL = "127.0.0.1"
+GUEST = "guest"
+"""The name of the caller of a first look; it is in the log."""
 STANDARD = 2
 """The last number of a standard stream."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only; for others server.auth must be declared"
-    )
-    parser.add_argument("--port", type=_number(0, 65_535), default=8000, help="default: 8000")
+    parser.add_argument("--host", default=LOCAL, help="default: 127.0.0.1, this machine only; for others server.auth must be declared")
+    parser.add_argument("--port", type=port, default=8000, help="default: 8000")
     parser.add_argument("--workers", type=_number(1, 1024), default=1, help="processes; default: 1")
     parser.add_argument(
         "--reload", action=argparse.BooleanOptionalAction, help="whether edits go live by themselves; default: as server.reload says"
@@ -68,30 +73,41 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+port = _number(0, 65_535)
+"""Reads the port of an option."""
+
+
 def run(given: argparse.Namespace) -> int:
     """Serve until the process is told to end."""
+    return serve(given)
+
+
+def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
+    """Serve until the process is told to end. `guest`: the one caller's key that counts, whatever is declared; see first_look.py."""
     _stand()
     # uvicorn ends on these and then raises the signal again: to have been stopped is no failure.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     # Until somebody heeds it: Python itself would end the process. Workers begin as this one does; see `Reload`.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    generation = build(load(given.routes, given.host))
+    asked_at = given.host if guest is None else LOCAL  # with a guest, others than this machine are served only who bears its key
+    generation = build(load(given.routes, asked_at))
     # Imported here: they take longer than all other commands run.
     import uvicorn  # noqa: PLC0415
 
     from router.server import Door, application, steady, to_stderr, warn_undeclared  # noqa: PLC0415
 
     run_key = made_key(generation)
-    _announce(generation, given, run_key)
+    _announce(generation, given, run_key, guest)
     to_stderr()
-    warn_undeclared(generation)
+    if guest is None:
+        warn_undeclared(generation)
     os.environ[ROUTES_VARIABLE] = str(given.routes.absolute())
-    os.environ[HOST_VARIABLE] = given.host
+    os.environ[HOST_VARIABLE] = asked_at
     os.environ[RELOAD_VARIABLE] = {True: "on", False: "off", None: ""}[given.reload]
     many = given.workers > 1
     config = uvicorn.Config(
-        "router.server:create" if many else application(generation, given.routes, given.host, run_key=run_key),
+        "router.server:create" if many else application(generation, given.routes, asked_at, run_key=run_key, only=_only(guest)),
         factory=many,
         host=given.host,
         port=given.port,
@@ -186,17 +202,40 @@ def made_key(generation: Generation) -> Secret | None:
     return Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and seen else None
 
 
-def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None) -> None:
+def _only(guest: Secret | None) -> Callers | None:
+    """The callers of a server that only a guest may ask; None for those that are declared."""
+    return None if guest is None else Known(Keys({GUEST: ApiKey(hash=hashed(guest.value))}), None)
+
+
+def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
     """Say what is served, and what is not and why: to people. Machines read the log and /readyz."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
     said += [f"  {line}" for line in expired(generation.server)]
     said += [f"  warning: {one.place}: {one.message}" for one in warned(generation)]
-    said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
+    if guest is None:
+        said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
+    else:
+        said += [
+            "  Only requests with the key of this run are answered:",
+            "",
+            *(f"  {line}" for line in _question(generation, given, guest)),
+            "",
+        ]
     if run_key is not None:
         said.append(f"  admin key of this run: {run_key.value}  (changes below /admin: Authorization: Bearer …)")
     with suppress(OSError):  # a disk that is full keeps nobody from being served
         print("\n".join(said), file=sys.stderr)
+
+
+def _question(generation: Generation, given: argparse.Namespace, guest: Secret) -> list[str]:
+    """A question that can be pasted into a terminal of the machine whose port leads here."""
+    body = json.dumps({"model": next(iter(generation.routes)), "messages": [{"role": "user", "content": "Hello"}]})
+    return [
+        f"curl -N http://{LOCAL}:{given.port}/api/chat \\",
+        f"  -H 'Authorization: Bearer {guest.value}' \\",
+        f"  -H 'Content-Type: application/json' -d '{body}'",
+    ]
 
 
 def _stand() -> None:

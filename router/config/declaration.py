@@ -821,15 +821,27 @@ def _check_limits(tree: Node | None, complaints: Complaints) -> None:
 
 
 def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:
-    """Who is told to serve others than this machine has been told whom."""
+    """An address that others reach needs `server.auth`."""
+    if not loopback(host):
+        reached = host or "every address of this machine"
+        _require_auth(tree, file, f"whoever reaches {reached} could ask, and you would pay: write under `server` who may", complaints)
+
+
+def require_auth(declaration: Declaration) -> None:
+    """Complain where `server.auth` is not declared, whatever the address: in production a proxy stands before the server, and one that
+    speaks HTTP/1.1, rewrites Host and adds no header cannot be told from a program of this machine.
+    """
+    why = "ROUTER_ENV is production, and nothing says who may ask: write it under `server`"
+    _require_auth(declaration.tree, declaration.snapshot.routes, why, declaration.complaints)
+
+
+def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints) -> None:
     server = _at(tree, "server")
-    if loopback(host) or not isinstance(tree, Table) or _at(server, "auth") is not None:
+    if not isinstance(tree, Table) or _at(server, "auth") is not None:
         return
-    place = server.place if server is not None else Place(file, 1, 1)
     complaints.add(
-        place,
-        f"whoever reaches {host or 'every address of this machine'} could ask, and you would pay: write under `server` who may. "
-        "`auth: {keys: {NAME: {hash: …}}}` takes what `router keys new NAME` prints, `auth: {jwt: …}` an issuer's tokens; "
+        server.place if server is not None else Place(file, 1, 1),
+        f"{why}. `auth: {{keys: {{NAME: {{hash: …}}}}}}` takes what `router keys new NAME` prints, `auth: {{jwt: …}}` an issuer's tokens; "
         "where something else keeps strangers out, write `auth: none`",
     )
 

@@ -21,7 +21,7 @@ from router.server.siblings import Siblings
 from router.server.traces import Traces
 from router.server.watchdog import Watchdog
 
-__all__ = ["Door", "application", "create", "steady", "to_stderr", "warn_undeclared"]
+__all__ = ["Door", "Edge", "application", "create", "steady", "to_stderr", "warn_undeclared"]
 
 messages = logging.getLogger("router.server")
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from starlette.types import Scope
 
 from router.callers import Caller, Callers
+from router.config.declaration import LEAST_ADMIN_KEY
 from router.config.values import Secret
 from router.errors import NotAllowed, RouterError, Unauthorized
 from router.generation import Generation
@@ -23,8 +24,6 @@ from router.server.address import client_address, counted
 from router.server.sites import from_another_site
 from router.server.slowdown import Slowdown
 
-MIN_ADMIN_KEY = 20
-"""Characters of an admin key. A shorter one opens nothing, wherever it comes from."""
 STRANGERS = (
     "This server answers requests from its own machine alone, because its configuration does not say who may ask. Declare `server.auth` in "
     "routes.yaml: `auth: {keys: …}` with what `router keys new NAME` prints, `auth: {jwt: …}`, or `auth: none` for everybody."
@@ -37,12 +36,11 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "another_site": (NotAllowed, "Operators' pages are not for pages of other sites: enter the address yourself, or ask from a program."),
     "stranger": (NotAllowed, STRANGERS),
     "two_keys": (Unauthorized, "Send one Authorization header: of two, a proxy may have looked at the other one."),
-    "short_key": (NotAllowed, f"server.admin.key has fewer than {MIN_ADMIN_KEY} characters and opens nothing: declare a longer one."),
     "no_key": (Unauthorized, KEY),
     "wrong_key": (Unauthorized, KEY),
     "no_run_key": (Unauthorized, RUN_KEY),
     "wrong_run_key": (Unauthorized, RUN_KEY),
-    "closed": (NotAllowed, f"Nothing is changed without a key: declare server.admin.key, {MIN_ADMIN_KEY} characters at least."),
+    "closed": (NotAllowed, f"Nothing is changed without a key: declare server.admin.key, {LEAST_ADMIN_KEY} characters at least."),
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
 """Why an operator is refused → how. The reasons are those of the metric and of the log."""
@@ -112,7 +110,7 @@ class Gate:
         if len(given) > 1:
             return "two_keys"
         if declared is not None:
-            return "short_key" if len(declared.value) < MIN_ADMIN_KEY else "wrong_key" if given else "no_key"
+            return "wrong_key" if given else "no_key"
         if scope["method"] not in READING:
             return "closed" if self._run_key is None else "wrong_run_key" if given else "no_run_key"
         return "" if local.direct(scope) else "not_this_machine"
@@ -129,8 +127,8 @@ class Gate:
 
 
 def _bears(given: list[bytes], key: Secret | None) -> bool:
-    """Whether one header bears this key, and the key is long enough."""
-    if key is None or len(key.value) < MIN_ADMIN_KEY or len(given) != 1:
+    """Whether there is one header, and it bears this key."""
+    if key is None or len(given) != 1:
         return False
     scheme, _, credential = given[0].partition(b" ")
     return scheme.lower() == b"bearer" and hmac.compare_digest(credential.strip(), key.value.encode())

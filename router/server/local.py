@@ -93,6 +93,10 @@ def _from_elsewhere(scope: Scope) -> str:
     peer = scope.get("client")
     if not peer or not _is_here(str(peer[0])):
         return "peer"
+    # Servers can be told to take the peer from X-Forwarded-For, which anybody writes. Where a connection arrived stays true.
+    server = scope.get("server")
+    if server and not _is_here(str(server[0])):
+        return "server"
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     return "" if len(hosts) == 1 and _names_here(hosts[0].decode("latin-1")) else "host"
 
