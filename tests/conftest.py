@@ -29,6 +29,11 @@ LOOPBACK = ("127.", "::1", "localhost")
 OPERATOR = "an-operators-key-of-this-run"
 AS_OPERATOR = {"authorization": f"Bearer {OPERATOR}"}
 """What a change below /admin takes, at a router whose configuration has no admin key."""
+KEYED = f"admin: {{key: {OPERATOR}}}"
+"""Its declaration under `server`, for a router in a process of its own."""
+
+HERE: dict[str, Any] = {"http_version": "1.1", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 50_000)}
+"""What a scope says of a request that a program of this machine sends."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -112,7 +117,8 @@ class Client:
 
     async def post(self, path: str = "/api/chat", /, **body: Any) -> "Answered":
         """POST a body and read the whole answer."""
-        async with self.session.post(self.base + path, json=body) as response:
+        headers = AS_OPERATOR if path.startswith("/admin") else {}
+        async with self.session.post(self.base + path, json=body, headers=headers) as response:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
     async def ask(self, text: str = "Hello", /, model: str = "chat-model", **more: Any) -> "Answered":
