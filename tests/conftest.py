@@ -32,7 +32,7 @@ AS_OPERATOR = {"authorization": f"Bearer {OPERATOR}"}
 KEYED = f"admin: {{key: {OPERATOR}}}"
 """Its declaration under `server`, for a router in a process of its own."""
 
-HERE: dict[str, Any] = {"http_version": "1.1", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 50_000)}
+HERE: dict[str, Any] = {"http_version": "1.1", "query_string": b"", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 50_000)}
 """What a scope says of a request that a program of this machine sends."""
 
 
