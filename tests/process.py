@@ -65,25 +65,31 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    root: Path, *arguments: str, port: int | None = None, page: str = "/readyz", through: Sequence[str] = (), **variables: str
+    root: Path,
+    *arguments: str,
+    command: str = "serve",
+    port: int | None = None,
+    page: str = "/readyz",
+    through: Sequence[str] = (),
+    **variables: str,
 ) -> AsyncGenerator[Process, None]:
     """`router serve` in this folder, once it is ready: once it answers 200 there. `through`: a command that becomes it."""
-    async with starting(root, *arguments, port=port, through=through, **variables) as running:
+    async with starting(root, *arguments, command=command, port=port, through=through, **variables) as running:
         await running.ready(page)
         yield running
 
 
 @asynccontextmanager
 async def starting(
-    root: Path, *arguments: str, port: int | None = None, through: Sequence[str] = (), **variables: str
+    root: Path, *arguments: str, command: str = "serve", port: int | None = None, through: Sequence[str] = (), **variables: str
 ) -> AsyncGenerator[Process, None]:
     """The same, before it is ready."""
     port = port or free_ports(1)[0]
     output = root / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
-    command = [*through, sys.executable, "-m", "router", "serve", "--port", str(port), *arguments]
+    line = [*through, sys.executable, "-m", "router", command, "--port", str(port), *arguments]
     with output.open("wb") as file:
-        made = await asyncio.create_subprocess_exec(*command, cwd=root, env=environment, stdout=file, stderr=file)
+        made = await asyncio.create_subprocess_exec(*line, cwd=root, env=environment, stdout=file, stderr=file)
     try:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)  # each request finds another worker
         async with aiohttp.ClientSession(connector=connector) as session:
