@@ -117,8 +117,7 @@ class Client:
 
     async def post(self, path: str = "/api/chat", /, **body: Any) -> "Answered":
         """POST a body and read the whole answer."""
-        headers = AS_OPERATOR if path.startswith("/admin") else {}
-        async with self.session.post(self.base + path, json=body, headers=headers) as response:
+        async with self.session.post(self.base + path, json=body) as response:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
     async def ask(self, text: str = "Hello", /, model: str = "chat-model", **more: Any) -> "Answered":

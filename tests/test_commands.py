@@ -65,6 +65,7 @@ def test_check_warns_of_scripts_behind_models_in_production(workspace: Workspace
     """Each route that has one, with the models before it, skipped ones too; not a script that stands first, nor outside production."""
     models = "a: {model: openai/gpt-4o, api_key: sk-x}\nb: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
     more = "  second: {pipeline: chat, targets: [a]}\n  third: {pipeline: chat, targets: [c, a]}\n  fourth: {pipeline: chat, targets: [[a, c]]}\n"
+    more += "server: {auth: none}\n"
     workspace.write("routes.yaml", routes(models + "c: {script: demo}", "targets: [a, b, c]", more))
     done = router("check", cwd=workspace.root, ROUTER_ENV="production")
     assert done.returncode == 0
@@ -74,6 +75,22 @@ def test_check_warns_of_scripts_behind_models_in_production(workspace: Workspace
     found = json.loads(router("check", "--json", cwd=workspace.root, ROUTER_ENV="production").stdout)
     assert (found["complaints"], list(found["stand_ins"])) == ([], ["chat-model"])
     assert "warning" not in router("check", cwd=workspace.root, ROUTER_ENV="staging").stdout
+
+
+@pytest.mark.parametrize(("server", "line"), [("", 1), ("server: {keep_alive: 9s}\n", 8)])
+def test_check_requires_auth_in_production(workspace: Workspace, server: str, line: int) -> None:
+    """With its place and what to write, beside every other mistake; `auth: none` says that everybody may ask. Elsewhere it is no mistake."""
+    workspace.write("routes.yaml", routes(HI, more=server))
+    done = router("check", cwd=workspace.root, ROUTER_ENV="production")
+    assert done.returncode == 1
+    assert f"routes.yaml:{line}:1" in done.stderr or f"routes.yaml:{line}:9" in done.stderr
+    for words in ("ROUTER_ENV is production", "`router keys new NAME`", "`auth: none`"):
+        assert words in done.stderr
+    assert router("check", cwd=workspace.root).returncode == router("check", cwd=workspace.root, ROUTER_ENV="staging").returncode == 0
+    workspace.write("routes.yaml", routes(HI, "targets: [b]", server))
+    assert "2 mistakes" in router("check", cwd=workspace.root, ROUTER_ENV="production").stderr
+    workspace.write("routes.yaml", routes(HI, more="server: {auth: none}\n"))
+    assert router("check", cwd=workspace.root, ROUTER_ENV="production").returncode == 0
 
 
 def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
