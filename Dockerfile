@@ -1,6 +1,7 @@
 # The router, in an image without a compiler, a package installer's cache or a secret.
 #
 #   docker build -t pointsman .
+#   docker run --rm -it -p 127.0.0.1:8000:8000 pointsman try      a first look: it prints a key, and nobody else is answered
 #   docker run --rm -p 8000:8000 --env-file .env --read-only --tmpfs /tmp --cap-drop ALL --stop-timeout 60 \
 #     -v "$PWD/routes.yaml:/etc/router/routes.yaml:ro" pointsman
 #

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -57,19 +58,24 @@ async def below(way: str, file: Path) -> AsyncGenerator[Below, None]:
     mounting.mount("/llm", edge)
     app: Any = edge if way == "a root path" else mounting
     root = "" if way == "a mount" else "/llm" if way == "a root path" else "/outer"
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on", root_path=root)
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
+    async with running(app, root) as base:
+        yield Below(base, "" if way == "a root path" else "/llm", edge)
+
+
+@asynccontextmanager
+async def running(app: Any, root: str = "") -> AsyncGenerator[str, None]:
+    """The address of an application that uvicorn serves, as it does by itself."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on", root_path=root))
+    serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0)
-        if running.done():
-            await running
+        if serving.done():
+            await serving
     try:
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Below(f"http://127.0.0.1:{port}", "" if way == "a root path" else "/llm", edge)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        await running
+        await serving
 
 
 def operations(edge: Edge) -> list[str]:
@@ -228,20 +234,30 @@ def _run(code: str, folder: Path, variables: Mapping[str, str]) -> str:
     return done.stdout.strip()
 
 
+async def test_mount_works_as_it_is_documented(workspace: Workspace) -> None:
+    """The example of docs/deploy.md, with another path."""
+    file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
+    [block] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/deploy.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert "/etc/router/routes.yaml" in block
+    shown: dict[str, Any] = {}
+    exec(block.replace("/etc/router/routes.yaml", str(file)), shown)  # noqa: S102 - our own documentation
+    async with running(shown["app"]) as base:
+        assert b"Hi" in (await said(base, request("POST /llm/api/chat", ASK))).rest
+        before = shown["pointsman"].live.generation.digest
+        workspace.write("routes.yaml", routes(HI, more="server: {keep_alive: 9s}\n"))
+        async with asyncio.timeout(STARTS):  # an edit goes live: it was started
+            while shown["pointsman"].live.generation.digest == before:
+                await asyncio.sleep(0.05)
+
+
 async def test_application_that_was_not_started_says_so(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """A mounted application has no lifespan of its own: where nobody enters `started`, the log names the remedy, once."""
     edge = create_app(workspace.write("routes.yaml", routes(HI)).root / "routes.yaml")
     mounting = FastAPI()
     mounting.mount("/llm", edge)
-    server = uvicorn.Server(uvicorn.Config(mounting, host="127.0.0.1", port=0, log_config=None))
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0)
-    base = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    for _ in range(2):
-        assert (await said(base, request("POST /llm/api/chat", ASK))).status == 200
-    server.should_exit = True
-    await running
+    async with running(mounting) as base:
+        for _ in range(2):
+            assert (await said(base, request("POST /llm/api/chat", ASK))).status == 200
     await edge.live.close()
     told = [record for record in caplog.records if record.getMessage() == "not started"]
     assert len(told) == 1
