@@ -11,10 +11,14 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from router.errors import ConfigError
+from router.config.values import Secret
+from router.errors import ConfigError, Unauthorized
+from router.reload import Live
+from router.server.gate import Gate
 from router.server.slowdown import FIRST_S, FORGOTTEN_S, LONGEST_S, MAX_PEERS, MAX_WAITING, Slowdown
 from tests.conftest import AS_OPERATOR, KEYED, OPERATOR, ROOT, Workspace, routes, serving
 from tests.process import process
@@ -65,6 +69,28 @@ def test_short_key_is_a_mistake_of_the_configuration(workspace: Workspace, key: 
     assert "fewer than 20 characters" in complaint.message
     assert "openssl rand" in complaint.message
     assert "19-letters" not in complaint.message
+
+
+@pytest.mark.parametrize("key", ["", "a-key-of-19-letters"])
+async def test_short_key_of_a_run_opens_nothing(workspace: Workspace, key: str) -> None:
+    """The guard looks at the length, too: a program that makes the application brings a key that no configuration was checked with."""
+    generation = workspace.write("routes.yaml", routes(HI, BOTH)).build()
+    counted: list[str] = []
+    gate = Gate(Live(generation), counted.append, Secret(key), slowdown=Slowdown(sleep=_at_once))
+    scope: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "headers": [(b"host", b"localhost"), (b"authorization", b"Bearer " + key.encode())],
+        "client": ("127.0.0.1", 50000),
+    }
+    with pytest.raises(Unauthorized):
+        await gate.enter_operator(scope)
+    assert counted == ["wrong_run_key"]
+
+
+async def _at_once(_: float) -> None:
+    pass
 
 
 async def test_reads_from_this_machine_stay_open(workspace: Workspace) -> None:
