@@ -33,6 +33,7 @@ FLOORS = {
     "steps": 6,
     "description": 7,
     "generation": 7,
+    "rehearsal": 4,
     "drill": 8,
     "reload": 9,
     "server": 10,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, diff, drill, first_look, imports, init, keys, schema, serve, show
+from router.commands import chat, check, diff, drill, imports, init, keys, schema, serve, show, trial
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -44,7 +44,7 @@ COMMANDS: dict[str, Command] = {
     "keys": keys,
     "init": init,
     "import": imports,
-    "try": first_look,
+    "try": trial,
 }
 ROUTELESS = {"schema", "diff", "keys", "init", "import"}
 """Those that read no routes file of their own."""

@@ -1,6 +1,7 @@
 """What a target has taught by refusing: its facts, corrected, for every later question."""
 
 import logging
+import math
 from collections.abc import Collection, Sequence
 
 from router.targets.facts import Facts
@@ -19,6 +20,8 @@ class Learned:
     def __init__(self) -> None:
         self._lessons: dict[str, Lesson] = {}
         self._taught: tuple[Facts, Facts] | None = None
+        self.repeats_left = math.inf
+        """How often questions to this target may still be asked again to learn: a rehearsal counts its calls."""
 
     def over(self, facts: Facts) -> Facts:
         """The facts, as these lessons correct them."""
@@ -58,11 +61,12 @@ class Pupil:
 
     def refused(self, status: int, body: str, sent: Collection[str]) -> bool:
         """Whether a refusal taught something, so that the question is worth asking again."""
-        if len(self._lessons) >= MAX_LESSONS_PER_QUESTION:
+        if len(self._lessons) >= MAX_LESSONS_PER_QUESTION or self._learned.repeats_left < 1:
             return False
         found = lesson(status, body, sent, self.facts)
         if found is None or any(str(one) == str(found) for one in self._lessons):
             return False
+        self._learned.repeats_left -= 1
         self._lessons.append(found)
         self.facts = found.applied(self.facts)
         return True

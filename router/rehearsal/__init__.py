@@ -1,0 +1,27 @@
+"""A rehearsal: about a dozen small questions to one target, to learn what its model takes before it answers users.
+
+questions.py   what is asked, and what a right answer is
+heard.py       one answer, collected
+findings.py    what was found out, as lines of routes.yaml
+course.py      the order of the questions, the bound of the calls, what each answer or refusal shows
+"""
+
+from router.rehearsal.course import MAX_CALLS, Asked, Course, Rehearsed
+from router.rehearsal.estimate import Estimate, estimate
+from router.rehearsal.findings import Finding, facts_line
+from router.rehearsal.heard import Heard
+from router.rehearsal.questions import QUESTIONS, Question
+
+__all__ = [
+    "MAX_CALLS",
+    "QUESTIONS",
+    "Asked",
+    "Course",
+    "Estimate",
+    "Finding",
+    "Heard",
+    "Question",
+    "Rehearsed",
+    "estimate",
+    "facts_line",
+]

@@ -1,0 +1,327 @@
+"""The course of a rehearsal: the questions in their order, and what each answer or refusal shows.
+
+The plain question comes first: where it is not answered, no other is asked. Every later one differs from it in one thing. So a refusal
+that names no parameter is of that thing. A refusal that names one is learned from as always (`router.targets.learned`), and the fact
+that was learned is a finding. No provider's words are kept: an error is its category.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any, Literal, cast
+
+from router.chat import Ask, Json, Message, ReasoningState, Result, issued_by
+from router.config.declaration import Target as TargetConfig
+from router.config.facts import FactsConfig
+from router.config.values import written_duration
+from router.errors import TargetSilent
+from router.events import Usage
+from router.failover.rescue import prefilled, wished
+from router.rehearsal import questions
+from router.rehearsal.estimate import MAX_CALLS, room
+from router.rehearsal.findings import HINTS, NAMES, Finding, changed, declarable, facts_line
+from router.rehearsal.heard import ACCOUNT, Clock, Heard, hear
+from router.rehearsal.questions import QUESTIONS, SAID, Question, Verdict
+from router.targets import Target
+from router.targets.providers import variable
+
+DEADLINE = 60.0
+"""Seconds for one question, its repetitions included."""
+FAILURES = 3
+"""Questions in a row that fail for other reasons than a refusal; after them no more are asked."""
+FULL = 0.9
+"""Share of the limit that an answer must have to be one that was cut at it, and not at a smaller one of the model's own."""
+OPENAI_LANE = "openai"
+State = Literal["works", "wrong", "refused", "failed", "skipped"]
+Opener = Callable[[TargetConfig], Target]
+"""Opens the target under another declaration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question, and what came of it.
+
+    state: works; wrong (answered, but not as asked); refused; failed (the provider, or the connection); skipped (not asked)
+    outcome: `ok`, the category of the error, or why it was skipped
+    omitted: parameters that were left out
+    learned: what a refusal taught, by the words of the admin pages
+    first_token: seconds until the answer began; None where it did not
+    """
+
+    question: str
+    state: State
+    outcome: str = "ok"
+    omitted: tuple[str, ...] = ()
+    learned: tuple[str, ...] = ()
+    first_token: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """The result of a rehearsal.
+
+    facts: what the target's `facts` should hold, those that it declares included; empty where nothing is to be written
+    calls: to the provider
+    used: tokens, as far as the provider counted them
+    first_token: the median over the answers, in seconds; None where nothing was answered
+    """
+
+    asked: tuple[Asked, ...]
+    findings: tuple[Finding, ...]
+    facts: Mapping[str, Json]
+    calls: int
+    used: Usage
+    first_token: float | None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the plain question was answered."""
+        return bool(self.asked) and self.asked[0].state == "works"
+
+
+@dataclass(slots=True)
+class Course:
+    """One rehearsal of one target.
+
+    open: opens the target; each must have the same `Learned`
+    patience: seconds to the first token for which the routes that ask the target wait
+    """
+
+    name: str
+    declared: TargetConfig
+    open: Opener
+    patience: float
+    clock: Clock = time.monotonic
+    deadline: float = DEADLINE
+    _asked: list[Asked] = field(default_factory=list[Asked])
+    _findings: list[Finding] = field(default_factory=list[Finding])
+    _facts: dict[str, Json] = field(default_factory=dict[str, Json])
+    """What was found out without being learned."""
+    _calls: int = 0
+    _used: Usage = field(default_factory=Usage)
+    _times: list[float] = field(default_factory=list[float])
+    _called: tuple[Ask, Heard] | None = None
+    """A question that was answered with a call, and the answer: the conversation of the second round."""
+    _failures: int = 0
+    _unreasoned: bool = False
+    """Whether no effort is sent any more."""
+
+    async def run(self) -> Rehearsed:
+        """Ask all questions, one after the other."""
+        target = self.open(self.declared)
+        spare = MAX_CALLS - len(QUESTIONS)
+        target.learned.repeats_left = spare
+        if target.ready is not None:
+            await target.ready()  # a library is imported: that is no time of the target's
+        for question in QUESTIONS:
+            if why := self._skipped(question, target):
+                self._asked.append(Asked(question.name, "skipped", why))
+                continue
+            await self._ask(question, target)
+            if self._stopped():
+                break
+        self._slow()
+        calls = self._calls + int(spare - target.learned.repeats_left)
+        first = median(self._times) if self._times else None
+        return Rehearsed(tuple(self._asked), tuple(self._findings), self._to_write(target), calls, self._used, first)
+
+    def _skipped(self, question: Question, target: Target) -> str:
+        """Why a question is not asked; empty where it is."""
+        known = target.learned.over(target.facts)
+        takes_tools = known.tools and self._facts.get("tools", True)
+        if question.ask.tools and not takes_tools:
+            return "no_tools"
+        if question.name == "image" and known.images is False:
+            return "no_images"
+        if question is questions.THINKING_TOOL and (
+            self._unreasoned or known.thinking == "none" or "reasoning_effort" in known.refuses or self._called is None
+        ):
+            return "no_effort" if takes_tools and self._called else "no_call"
+        return "no_call" if question is questions.ROUNDS and self._called is None else ""
+
+    def _stopped(self) -> bool:
+        """Whether no more questions are worth asking: the plain one failed, the account is refused, or the provider is down."""
+        last = self._asked[-1]
+        return self._asked[0].state != "works" or last.outcome in ACCOUNT or self._failures >= FAILURES
+
+    async def _ask(self, question: Question, target: Target) -> None:
+        before = target.learned.over(target.facts)
+        ask = self._composed(question, target)
+        heard = await self._heard(target, ask)
+        for name, value in changed(before, target.learned.over(target.facts)).items():
+            old = declarable(before)[name]
+            new = [one for one in value if one not in cast("list[Json]", old)] if name == "refuses" and isinstance(value, list) else value
+            self._findings.append(Finding(question.name, f"learned from a refusal: {name}", line=facts_line({name: new})))
+        state: State = "works"
+        if heard.error is not None:
+            state = "refused" if heard.refused else "failed"
+            if heard.refused:
+                state = await self._refused(question, ask, target, heard)
+            elif question is questions.PLAIN:
+                self._remedy(heard)
+        elif (verdict := self._verdict(question, ask, heard)) is not None:
+            state = "wrong"
+            self._find(question, verdict)
+        self._failures = self._failures + 1 if state == "failed" else 0
+        if question.ask.params.reasoning_effort and ("reasoning_effort" in heard.omitted or state == "refused"):
+            self._unreasoned = True
+        if question.ask.tools and heard.error is None and heard.calls and self._only_weather(question):
+            self._called = (ask, heard)
+        omitted = tuple(one for one in heard.omitted if one not in {name.partition(":")[0] for name in heard.learned})
+        self._asked.append(Asked(question.name, state, heard.outcome, omitted, heard.learned, heard.first_token))
+
+    @staticmethod
+    def _only_weather(question: Question) -> bool:
+        return question in (questions.TOOL, questions.THINKING_TOOL)
+
+    async def _heard(self, target: Target, ask: Ask) -> Heard:
+        self._calls += 1
+        heard = await hear(target, ask, self.deadline, self.clock)
+        if heard.usage is not None:
+            self._used += heard.usage
+        if heard.first_token is not None:
+            self._times.append(heard.first_token)
+        return heard
+
+    def _composed(self, question: Question, target: Target) -> Ask:
+        """The question as it is asked now: with its limit, and with what earlier answers gave."""
+        ask = question.ask
+        if question is questions.ROUNDS and self._called is not None:
+            ask = second_round(*self._called)
+        elif question is questions.CONTINUE:
+            ask = prefilled(ask, SAID) if target.prefill else wished(ask, SAID)
+        if ask.params.max_tokens is None:
+            ask = replace(ask, params=replace(ask.params, max_tokens=room(target.facts)))
+        return ask
+
+    async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
+        """What a refusal shows that names no parameter. Some guesses are proved by asking once more."""
+        if question is questions.PLAIN:
+            self._remedy(heard)
+        elif question is questions.ROUNDS and await self._wants_reasoning(target):
+            self._find(question, Verdict("it wants its reasoning back with the results of its calls", {"returns": "reasoning_content"}))
+            return "works"
+        elif question is questions.CONTINUE and target.prefill and self._may_repeat(target):
+            again = await self._heard(target, replace(wished(question.ask, SAID), params=ask.params))
+            if again.error is None:
+                self._find(question, Verdict("it does not go on from the assistant's last words", {"prefill": False}))
+                return "works" if question.judge(again) is None else "wrong"
+        elif question.refused is not None:
+            self._find(question, question.refused)
+        return "refused"
+
+    def _may_repeat(self, target: Target) -> bool:
+        """Whether a call is left for another question; it is taken."""
+        if target.learned.repeats_left < 1:
+            return False
+        target.learned.repeats_left -= 1
+        self._calls -= 1  # it counts among the repetitions
+        return True
+
+    async def _wants_reasoning(self, target: Target) -> bool:
+        """Whether the second round is answered where the thoughts before the call are returned. They are known if they were shown."""
+        if self._called is None or target.lane != OPENAI_LANE or target.facts.returns or not (thought := "".join(self._called[1].thoughts)):
+            return False
+        if not self._may_repeat(target):
+            return False
+        ask, heard = self._called
+        returning = self.open(replace(self.declared, facts=replace(self.declared.facts or FactsConfig(), returns="reasoning_content")))
+        state = ReasoningState(issued_by(self.name, str(self.declared.model)), {"reasoning_content": thought})
+        ask = second_round(ask, replace(heard, states=[state]))
+        return (await self._heard(returning, ask)).error is None
+
+    def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
+        """What is wrong with an answer. One that was cut short shows nothing but that."""
+        most = ask.params.max_tokens or 0
+        if heard.reason == "length" and question.ask.params.max_tokens is None:
+            written = heard.usage.output_tokens if heard.usage else most
+            if not 0 < written < FULL * most or heard.thoughts:
+                return None if question is not questions.PLAIN else questions.says_something(heard)
+            if "max_output" not in self._facts:
+                self._find(question, Verdict("its answers are cut at a limit of its own", {"max_output": written}))
+            return None
+        return question.judge(heard)
+
+    def _find(self, question: Question, verdict: Verdict) -> None:
+        """Keep what was found."""
+        facts = dict(verdict.facts)
+        if "refuses" in facts:
+            facts["refuses"] = [*cast("list[Json]", self._facts.get("refuses", [])), *cast("list[Json]", facts["refuses"])]
+        self._facts |= facts
+        if verdict.route:
+            self._findings.append(Finding(question.name, verdict.sentence, "route", f"{verdict.route}: 10"))
+        else:
+            self._findings.append(Finding(question.name, verdict.sentence, line=facts_line(verdict.facts) if verdict.facts else ""))
+
+    def _remedy(self, heard: Heard) -> None:
+        """What mends a target that does not answer the plain question."""
+        line = remedy(heard, self.declared)
+        sentence = REMEDIES.get(heard.outcome, "it does not answer")
+        where: Literal["target", "route"] = (
+            "route" if isinstance(heard.error, TargetSilent) and heard.outcome != "timeout_connect" else "target"
+        )
+        self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
+
+    def _slow(self) -> None:
+        """Whether an answer began later than the routes wait for it."""
+        slowest = max(self._times, default=0.0)
+        if slowest > self.patience:
+            enough = written_duration(float(math.ceil(1.5 * slowest)))
+            sentence = f"it began to answer after {slowest:.3g} s; routes wait {written_duration(self.patience)}"
+            self._findings.append(Finding(questions.PLAIN.name, sentence, "route", f"timeout: {{first_token: {enough}}}"))
+
+    def _to_write(self, target: Target) -> dict[str, Json]:
+        """All facts of the target: those that were declared, with what was learned and found put in."""
+        taught = target.learned.over(target.facts)
+        found = {**changed(target.facts, taught), **self._facts}
+        if not found:
+            return {}
+        if "refuses" in found:
+            refused = {*cast("list[str]", declarable(taught)["refuses"]), *cast("list[str]", self._facts.get("refuses", []))}
+            found["refuses"] = [one for one in HINTS if one in refused]
+        return {**_declared(self.declared.facts), **found}
+
+
+def second_round(ask: Ask, heard: Heard) -> Ask:
+    """The conversation that goes on from an answer with calls: each has its result."""
+    results = tuple(Result(one.call_id, one.name, "4°C, rain") for one in heard.calls)
+    return ask.with_messages(*ask.messages, heard.as_message(), Message("tool", results))
+
+
+def _declared(facts: FactsConfig | None) -> dict[str, Json]:
+    return dict(_given(facts)) if facts is not None else {}
+
+
+def _given(facts: FactsConfig) -> Iterator[tuple[str, Any]]:
+    for name in NAMES:
+        value: Json = getattr(facts, name)
+        if value is not None:
+            yield name, list(value) if isinstance(value, tuple) else value
+
+
+REMEDIES = {
+    "status_401": "the key is refused",
+    "status_402": "the account has no credit",
+    "status_403": "the key has no access to the model",
+    "status_404": "there is no such model at this address",
+    "connection": "nothing answers at this address",
+    "timeout_connect": "nothing answers at this address",
+    "tls": "the certificate of this address is not trusted",
+    "redirect": "this address leads to another one, and no redirect is followed",
+    "timeout_first_token": "it did not begin to answer in time",
+    "timeout_total": "its answer did not end in time",
+}
+"""Outcome of the plain question → what is wrong."""
+KEYS = ("status_401", "status_403")
+ADDRESSES = ("connection", "timeout_connect", "tls", "redirect")
+
+
+def remedy(heard: Heard, declared: TargetConfig) -> str:
+    """The line to look at where the plain question is not answered; empty where none mends it."""
+    if heard.outcome in KEYS:
+        return f"api_key: ${{{variable(str(declared.model).partition('/')[0])}}}"
+    if heard.outcome in ADDRESSES:
+        return "api_base: http://host:port/v1"
+    return f"model: {declared.model}" if heard.outcome == "status_404" else ""

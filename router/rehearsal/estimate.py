@@ -1,0 +1,65 @@
+"""The most that a rehearsal costs, before it is begun."""
+
+from dataclasses import dataclass
+
+from router.chat import Ask, File, Params
+from router.rehearsal.questions import QUESTIONS
+from router.targets import Facts
+from router.targets.anthropic import BUDGETS
+
+MAX_CALLS = 19
+"""Calls to the provider, in all: the questions, and those that are asked again to learn."""
+ROOM = 128
+"""Tokens of an answer by a model that does not think."""
+THINKING_ROOM = 1_024
+"""The same where it may think: its thoughts count, and an answer that they leave no room shows nothing."""
+UNLIMITED = 8_192
+"""Tokens of an answer by a model that takes no limit and of which nobody knows how much it writes. The router cuts it much earlier, but
+what the provider writes until then is its own."""
+IMAGE = 10_000
+"""Tokens of a small image: 85 to 8,500, by provider."""
+OVERHEAD = 1_000
+"""Tokens that a provider adds to a question for its templates and its tools."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a rehearsal takes at most.
+
+    calls: to the provider
+    read, written: tokens
+    dollars: None where nobody knows the price
+    """
+
+    questions: int
+    calls: int
+    read: int
+    written: int
+    dollars: float | None
+
+
+def room(facts: Facts) -> int:
+    """The limit of an answer's length, in tokens, where a question names none."""
+    return ROOM if facts.thinking == "none" else THINKING_ROOM
+
+
+def estimate(facts: Facts, own: Params) -> Estimate:
+    """The most that the questions cost a model of these facts. `own`: the target's parameters."""
+    each = [(_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS]
+    spare = MAX_CALLS - len(QUESTIONS)
+    read = sum(asked for asked, _ in each) + spare * max(asked for asked, _ in each)
+    written = sum(answered for _, answered in each) + spare * max(answered for _, answered in each)
+    return Estimate(len(QUESTIONS), MAX_CALLS, read, written, facts.price.of(read, written) if facts.price else None)
+
+
+def _read(ask: Ask) -> int:
+    images = sum(isinstance(part, File) for message in ask.messages for part in message.parts)
+    return ask.size + OVERHEAD + IMAGE * images  # no tokenizer makes more tokens than there are characters here
+
+
+def _written(ask: Ask, facts: Facts, own: Params) -> int:
+    if facts.limit == "none":
+        return facts.max_output or UNLIMITED
+    params = ask.params.over(own)
+    thoughts = BUDGETS.get(params.reasoning_effort or "", 0) if facts.thinking in ("budget", "adaptive") else 0
+    return (ask.params.max_tokens or room(facts)) + thoughts

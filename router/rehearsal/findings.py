@@ -1,0 +1,67 @@
+"""What a rehearsal found out, as lines of routes.yaml."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from router.chat import Json
+from router.config.facts import FactsConfig, Hint
+from router.targets import Facts
+
+HINTS: tuple[str, ...] = get_args(Hint)
+NAMES = tuple(one.name for one in fields(FactsConfig))
+"""Facts that a target can declare, in the order in which they are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One way in which a model differs from what the configuration says of it.
+
+    question: the question that showed it
+    sentence: what was found, in words of ours
+    where: what the line belongs into: the target, or each route that asks it
+    line: the line of routes.yaml that says so; empty where none mends it
+    """
+
+    question: str
+    sentence: str
+    where: Literal["target", "route"] = "target"
+    line: str = ""
+
+
+def declarable(facts: Facts) -> dict[str, Json]:
+    """The facts that differ from those of a model which takes everything, by the words of a target's `facts`."""
+    refused = {*facts.refuses, *facts.refuses_thinking, *(("top_p",) if facts.one_of_sampling else ())}
+    return {
+        "refuses": [one for one in HINTS if one in refused],
+        "limit": facts.limit,
+        "thinking": facts.thinking,
+        "efforts": list(facts.efforts),
+        "tools": facts.tools,
+        "forced_tools": facts.forced_tools,
+        "wire": "chat" if facts.responses == "never" else "responses",
+        "returns": facts.returns,
+        "prefill": facts.prefill,
+        "max_output": facts.max_output,
+    }
+
+
+def changed(before: Facts, after: Facts) -> dict[str, Json]:
+    """The declarable facts that are otherwise than before."""
+    old = declarable(before)
+    return {name: value for name, value in declarable(after).items() if value != old[name]}
+
+
+def facts_line(facts: Mapping[str, Json]) -> str:
+    """The line of a target that declares these facts."""
+    return f"facts: {{{', '.join(f'{name}: {_written(facts[name])}' for name in NAMES if name in facts)}}}"
+
+
+def _written(value: Json) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return f"[{', '.join(map(str, value))}]"
+        case _:
+            return str(value)

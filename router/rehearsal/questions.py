@@ -1,0 +1,201 @@
+"""The questions of a rehearsal. Each differs from the plain one in one thing, so that a refusal says which thing is refused."""
+
+import base64
+import json
+import re
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from router.chat import AUTO, Ask, Choice, File, Json, Message, Params, ToolSpec
+from router.failover.rescue import Diverged, Splice
+from router.rehearsal.heard import Heard
+
+LIMIT = 16
+"""Tokens of the answer that is to be cut: the fewest that the Responses API takes."""
+SAID = "one two three four five six seven"
+"""The beginning of an answer that is to be continued."""
+WEATHER = ToolSpec(
+    "get_weather",
+    "Current weather for a city.",
+    {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+)
+
+
+def png(size: int = 64) -> str:
+    """A square of plain red as a data: URL: large enough for providers that refuse images of a few pixels."""
+    rows = (b"\x00" + b"\xff\x00\x00" * size) * size
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    made = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return f"data:image/png;base64,{base64.b64encode(made).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with an answer. `facts`: what it shows of the model; none where it shows nothing that a target can declare."""
+
+    sentence: str
+    facts: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    route: str = ""
+    """A line for the routes that ask the target."""
+
+
+Judge = Callable[[Heard], Verdict | None]
+"""What is wrong with an answer; None where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question.
+
+    name: one word or two, for the report
+    ask: the question; its `max_tokens` is put in where it names none
+    judge: reads the answer
+    refused: what a refusal shows that names no parameter; None where it shows nothing
+    """
+
+    name: str
+    ask: Ask
+    judge: Judge
+    refused: Verdict | None = None
+
+
+def _ask(*parts: str | File, params: Params | None = None, tools: tuple[ToolSpec, ...] = (), choice: Choice = AUTO) -> Ask:
+    return Ask(model="", messages=(Message("user", parts),), tools=tools, choice=choice, params=params or Params())
+
+
+def says_something(heard: Heard) -> Verdict | None:
+    """An answer has words in it, or thoughts for which the limit left no words."""
+    thinking = heard.thoughts or (heard.usage is not None and heard.usage.output_tokens > 0)
+    if heard.text.strip() or (heard.reason == "length" and thinking):
+        return None
+    return Verdict("its answer is empty")
+
+
+def _stops(heard: Heard) -> Verdict | None:
+    if "7" in heard.text:
+        return Verdict("it goes on after `stop`; the router ends the answer", {"refuses": ["stop"]})
+    return None if heard.text.strip() else says_something(heard)
+
+
+def _calls(heard: Heard) -> Verdict | None:
+    if not heard.calls:
+        return Verdict("it answered without calling the tool")
+    return Verdict("the arguments of its call are not JSON") if heard.calls[0].malformed is not None else None
+
+
+def _is_forced(heard: Heard) -> Verdict | None:
+    if heard.calls or any(one.startswith("tool_choice") for one in heard.learned):
+        return None
+    return Verdict("it need not call a tool when it is told to", {"forced_tools": False})
+
+
+def _calls_twice(heard: Heard) -> Verdict | None:
+    if len(heard.calls) == 1:
+        return Verdict("it calls one tool at a time: routes with tools need more rounds", route="max_steps")
+    return _calls(heard)
+
+
+FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
+
+
+def _is_json(heard: Heard) -> Verdict | None:
+    text = hit[1] if (hit := FENCE.match(heard.text)) else heard.text
+    try:
+        held: object = json.loads(text)
+    except (ValueError, RecursionError):
+        held = None
+    return None if isinstance(held, dict) else says_something(heard) or Verdict("it does not keep to JSON", {"schemas": False})
+
+
+def _sees(heard: Heard) -> Verdict | None:
+    if "red" in heard.text.lower():
+        return None
+    return says_something(heard) or Verdict("it does not see the image", {"images": False})
+
+
+def goes_on(heard: Heard) -> Verdict | None:
+    """An answer that was begun is continued from its last words."""
+    splice = Splice(SAID)
+    try:
+        rest = splice.feed(heard.text) + splice.end()
+    except Diverged:
+        return Verdict("it begins its answer again", {"prefill": False})
+    return None if rest.strip() else says_something(heard)
+
+
+def _is_cut(heard: Heard) -> Verdict | None:
+    if heard.reason != "length" and len(heard.text.encode()) > 8 * LIMIT:
+        return Verdict("it writes on after the limit; the router ends the answer", {"limit": "none"})
+    return None
+
+
+OSLO = "What is the weather in Oslo? Call get_weather."
+LOW = Params(reasoning_effort="low")
+
+PLAIN = Question("plain", _ask("Reply with the single word: pong"), says_something)
+EFFORT = Question(
+    "effort",
+    replace(PLAIN.ask, params=LOW),
+    says_something,
+    Verdict("it refuses an effort", {"refuses": ["reasoning_effort"]}),
+)
+TOOL = Question("tool", _ask(OSLO, tools=(WEATHER,)), _calls, Verdict("it refuses tools", {"tools": False}))
+THINKING_TOOL = Question(
+    "tool and effort",
+    _ask(OSLO, tools=(WEATHER,), params=LOW),
+    _calls,
+    Verdict("it refuses tools with an effort", {"refuses": ["reasoning_effort"]}),
+)
+FORCED = Question(
+    "forced tool",
+    _ask("Say hello.", tools=(WEATHER,), choice=Choice("required")),
+    _is_forced,
+    Verdict("it refuses to be made to call a tool", {"forced_tools": False}),
+)
+ROUNDS = Question("two rounds", TOOL.ask, says_something)
+"""Its conversation goes on from an answer that called the tool."""
+PARALLEL = Question(
+    "parallel calls",
+    _ask("What is the weather in Oslo and in Lima? Call get_weather for both at once.", tools=(WEATHER,)),
+    _calls_twice,
+)
+CONTINUE = Question("continue", _ask("Count from one to ten in words, with a space between them, and nothing else."), goes_on)
+"""The beginning of the answer is put in, in the way that the target takes it."""
+
+QUESTIONS: tuple[Question, ...] = (
+    PLAIN,
+    Question(
+        "temperature",
+        replace(PLAIN.ask, params=Params(temperature=0.5)),
+        says_something,
+        Verdict("it refuses a temperature", {"refuses": ["temperature"]}),
+    ),
+    Question(
+        "stop",
+        _ask("Write the numbers from 1 to 9 in digits, with a space between them, and nothing else.", params=Params(stop=("6",))),
+        _stops,
+        Verdict("it refuses `stop`", {"refuses": ["stop"]}),
+    ),
+    EFFORT,
+    TOOL,
+    THINKING_TOOL,
+    ROUNDS,
+    PARALLEL,
+    FORCED,
+    Question("JSON", _ask('Reply with this JSON object and nothing else: {"ok": true}'), _is_json),
+    Question(
+        "image",
+        _ask("What colour is this square? One word.", File("image/png", png(), "square.png")),
+        _sees,
+        Verdict("it refuses images", {"images": False}),
+    ),
+    CONTINUE,
+    Question("length limit", _ask("Write the numbers from one to two hundred in words.", params=Params(max_tokens=LIMIT)), _is_cut),
+)
+"""In the order in which they are asked."""
