@@ -21,7 +21,7 @@ class FactsConfig:
     tools: false where it takes no tools: a question with tools goes to the next target
     forced_tools: false where it may not be made to call a tool
     wire: the API that it is asked through: chat, or responses (openai/ and azure/)
-    returns: the field in which it wants its reasoning back with the results of its calls
+    returns: the field without which it refuses a call in a conversation: its reasoning before that call
     prefill: whether it goes on from the assistant's last words
     images: whether it reads images
     documents: whether it reads PDF documents

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal, cast
 
-from router.chat import Ask, Json, Message, ReasoningState, Result, issued_by
+from router.chat import Ask, Json, Message, Result
 from router.config.declaration import Target as TargetConfig
 from router.config.facts import FactsConfig
 from router.config.values import written_duration
@@ -190,6 +190,8 @@ class Course:
         ask = question.ask
         if question is questions.ROUNDS and self._called is not None:
             ask = second_round(*self._called)
+        elif question is questions.FOREIGN and not self._unreasoned:
+            ask = replace(ask, params=questions.LOW)
         elif question is questions.CONTINUE:
             ask = prefilled(ask, SAID) if target.prefill else wished(ask, SAID)
         if ask.params.max_tokens is None:
@@ -200,9 +202,11 @@ class Course:
         """What a refusal shows that names no parameter. Some guesses are proved by asking once more."""
         if question is questions.PLAIN:
             self._remedy(heard)
-        elif question is questions.ROUNDS and await self._wants_reasoning(target):
-            self._find(question, Verdict("it wants its reasoning back with the results of its calls", {"returns": "reasoning_content"}))
-            return "works"
+        elif question in (questions.ROUNDS, questions.FOREIGN):
+            if "returns" in self._facts or await self._insists(target, ask):
+                if "returns" not in self._facts:
+                    self._find(question, Verdict("it insists on the reasoning before each call", {"returns": "reasoning_content"}))
+                return "works"
         elif question is questions.CONTINUE and target.prefill and self._may_repeat(target):
             again = await self._heard(target, replace(wished(question.ask, SAID), params=ask.params))
             if again.error is None:
@@ -220,17 +224,12 @@ class Course:
         self._calls -= 1  # it counts among the repetitions
         return True
 
-    async def _wants_reasoning(self, target: Target) -> bool:
-        """Whether the second round is answered where the thoughts before the call are returned. They are known if they were shown."""
-        if self._called is None or target.lane != OPENAI_LANE or target.facts.returns or not (thought := "".join(self._called[1].thoughts)):
+    async def _insists(self, target: Target, ask: Ask) -> bool:
+        """Whether the same question is answered where each call has its reasoning beside it: proved by asking."""
+        if target.lane != OPENAI_LANE or target.facts.insists or not self._may_repeat(target):
             return False
-        if not self._may_repeat(target):
-            return False
-        ask, heard = self._called
-        returning = self.open(replace(self.declared, facts=replace(self.declared.facts or FactsConfig(), returns="reasoning_content")))
-        state = ReasoningState(issued_by(self.name, str(self.declared.model)), {"reasoning_content": thought})
-        ask = second_round(ask, replace(heard, states=[state]))
-        return (await self._heard(returning, ask)).error is None
+        facts = replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
+        return (await self._heard(self.open(replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
         """What is wrong with an answer. One that was cut short shows nothing but that."""

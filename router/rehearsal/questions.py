@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from router.chat import AUTO, Ask, Choice, File, Json, Message, Params, ToolSpec
+from router.chat import AUTO, Ask, Call, Choice, File, Json, Message, Params, Result, ToolSpec
 from router.failover.rescue import Diverged, Splice
 from router.rehearsal.heard import Heard
 
@@ -160,6 +160,16 @@ FORCED = Question(
 )
 ROUNDS = Question("two rounds", TOOL.ask, says_something)
 """Its conversation goes on from an answer that called the tool."""
+FOREIGN = Question(
+    "another's call",
+    TOOL.ask.with_messages(
+        Message("user", ("What is the weather in Lima? Call get_weather.",)),
+        Message("assistant", (Call("call_of_another", WEATHER.name, {"city": "Lima"}),)),
+        Message("tool", (Result("call_of_another", WEATHER.name, "4°C, rain"),)),
+    ),
+    says_something,
+)
+"""It goes on from a call that another target made, of which nobody has the reasoning: as after a rescue. It is told to think, if it can be."""
 PARALLEL = Question(
     "parallel calls",
     _ask("What is the weather in Oslo and in Lima? Call get_weather for both at once.", tools=(WEATHER,)),
@@ -186,6 +196,7 @@ QUESTIONS: tuple[Question, ...] = (
     TOOL,
     THINKING_TOOL,
     ROUNDS,
+    FOREIGN,
     PARALLEL,
     FORCED,
     Question("JSON", _ask('Reply with this JSON object and nothing else: {"ok": true}'), _is_json),

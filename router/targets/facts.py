@@ -373,6 +373,8 @@ def _declared(made: Facts, declared: TargetConfig) -> Facts:
             "refuses_thinking": frozenset[str](),
             "one_of_sampling": False,
         }
+    if told.returns is not None:
+        given["insists"] = True
     match given.pop("wire", None):
         case "responses":
             given["responses"] = "always"
