@@ -60,6 +60,7 @@ EXAMPLES = """examples:
   router keys new alice               make an API key for a caller
   router init gateway                 a fresh workspace, to begin with
   router import litellm config.yaml   a routes.yaml from LiteLLM's configuration
+  router try gpt-new                  rehearse a swap: what a target's model takes, before users ask it
   router try                          serve ./routes.yaml for a first look, to the bearer of a key that is printed
 
 exit codes: 0 all is well, 1 the configuration is wrong or it could not be done, 2 the command line is wrong, 130 interrupted.

@@ -1,16 +1,6 @@
 """Serve the routes for a first look, to whoever bears a key that is made for this run and printed. For the image: its ports are
 published, so no request comes from the machine it runs on, whatever the configuration says of callers.
-
-In the image: docker run --rm -it -p 127.0.0.1:8000:8000 pointsman try
-
-examples:
-  router try                                      ./routes.yaml at every address, port 8000
-  router try --host 127.0.0.1 --port 9000         on this machine alone
-
-exit codes:
-  0 it was told to end, and did
-  1 the configuration is wrong, or it could not start (the port is taken)
-  2 the command line is wrong
+`router try` without a target.
 """
 
 import argparse

@@ -24,7 +24,7 @@ from router.rehearsal.estimate import MAX_CALLS, room
 from router.rehearsal.findings import HINTS, NAMES, Finding, changed, declarable, facts_line
 from router.rehearsal.heard import ACCOUNT, Clock, Heard, hear
 from router.rehearsal.questions import QUESTIONS, SAID, Question, Verdict
-from router.targets import Target
+from router.targets import Facts, Target
 from router.targets.providers import variable
 
 DEADLINE = 60.0
@@ -34,6 +34,8 @@ FAILURES = 3
 FULL = 0.9
 """Share of the limit that an answer must have to be one that was cut at it, and not at a smaller one of the model's own."""
 OPENAI_LANE = "openai"
+CALLING = (questions.TOOL, questions.THINKING_TOOL)
+"""Questions whose answers are calls: the second round goes on from the last that worked."""
 State = Literal["works", "wrong", "refused", "failed", "skipped"]
 Opener = Callable[[TargetConfig], Target]
 """Opens the target under another declaration."""
@@ -100,6 +102,7 @@ class Course:
     _facts: dict[str, Json] = field(default_factory=dict[str, Json])
     """What was found out without being learned."""
     _calls: int = 0
+    """Questions that were asked, without the repetitions."""
     _used: Usage = field(default_factory=Usage)
     _times: list[float] = field(default_factory=list[float])
     _called: tuple[Ask, Heard] | None = None
@@ -147,19 +150,17 @@ class Course:
         return self._asked[0].state != "works" or last.outcome in ACCOUNT or self._failures >= FAILURES
 
     async def _ask(self, question: Question, target: Target) -> None:
+        """Ask one question, and keep what it shows."""
         before = target.learned.over(target.facts)
         ask = self._composed(question, target)
         heard = await self._heard(target, ask)
-        for name, value in changed(before, target.learned.over(target.facts)).items():
-            old = declarable(before)[name]
-            new = [one for one in value if one not in cast("list[Json]", old)] if name == "refuses" and isinstance(value, list) else value
-            self._findings.append(Finding(question.name, f"learned from a refusal: {name}", line=facts_line({name: new})))
+        self._learned(question, before, target.learned.over(target.facts))
         state: State = "works"
-        if heard.error is not None:
-            state = "refused" if heard.refused else "failed"
-            if heard.refused:
-                state = await self._refused(question, ask, target, heard)
-            elif question is questions.PLAIN:
+        if heard.refused:
+            state = await self._refused(question, ask, target, heard)
+        elif heard.error is not None:
+            state = "failed"
+            if question is questions.PLAIN:
                 self._remedy(heard)
         elif (verdict := self._verdict(question, ask, heard)) is not None:
             state = "wrong"
@@ -167,14 +168,19 @@ class Course:
         self._failures = self._failures + 1 if state == "failed" else 0
         if question.ask.params.reasoning_effort and ("reasoning_effort" in heard.omitted or state == "refused"):
             self._unreasoned = True
-        if question.ask.tools and heard.error is None and heard.calls and self._only_weather(question):
+        if question in CALLING and state == "works":
             self._called = (ask, heard)
-        omitted = tuple(one for one in heard.omitted if one not in {name.partition(":")[0] for name in heard.learned})
+        taught = {one.partition(":")[0] for one in heard.learned}
+        omitted = tuple(one for one in heard.omitted if one not in taught)
         self._asked.append(Asked(question.name, state, heard.outcome, omitted, heard.learned, heard.first_token))
 
-    @staticmethod
-    def _only_weather(question: Question) -> bool:
-        return question in (questions.TOOL, questions.THINKING_TOOL)
+    def _learned(self, question: Question, before: Facts, after: Facts) -> None:
+        """A finding for each fact that a question taught."""
+        old = declarable(before)
+        for name, value in changed(before, after).items():
+            known = cast("list[Json]", old[name]) if name == "refuses" else []
+            new = [one for one in value if one not in known] if isinstance(value, list) else value
+            self._findings.append(Finding(question.name, f"a refusal taught this: `{name}`", line=facts_line({name: new})))
 
     async def _heard(self, target: Target, ask: Ask) -> Heard:
         self._calls += 1
@@ -226,7 +232,7 @@ class Course:
 
     async def _insists(self, target: Target, ask: Ask) -> bool:
         """Whether the same question is answered where each call has its reasoning beside it: proved by asking."""
-        if target.lane != OPENAI_LANE or target.facts.insists or not self._may_repeat(target):
+        if target.lane != OPENAI_LANE or target.facts.returns or not self._may_repeat(target):
             return False
         facts = replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
         return (await self._heard(self.open(replace(self.declared, facts=facts)), ask)).error is None
