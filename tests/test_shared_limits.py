@@ -158,7 +158,7 @@ async def places(server: RedisServer, count: int) -> None:
     """Wait until so many are taken in Redis."""
     async with asyncio.timeout(10):
         while True:
-            names = [name for name in await keys(server) if name.endswith(":quota")]
+            names = [name for name in await keys(server) if name.endswith(":quota") and await redis_said(server, "TYPE", name) == "zset"]
             if sum([int(await redis_said(server, "ZCARD", name)) for name in names]) == count:
                 return
             await asyncio.sleep(0.01)
