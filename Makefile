@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults profile schema lock pins clean clients clients-if-npm linters-if-any
+.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after profile schema lock pins clean clients clients-if-npm linters-if-any
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -73,6 +73,12 @@ soak: .venv-dev/.done   ## everything at once for ten minutes: does anything pil
 
 redis-faults: .venv-dev/.done ## a Redis that is killed, paused, filled and restarted under load: what does a request notice?
 	.venv-dev/bin/python -m bench.redis_faults
+
+exact-limits: .venv-dev/.done ## a limit that four workers share, beside busy loops: does exactly as much pass as may?
+	.venv-dev/bin/python -m bench.exact_limits
+
+retry-after: .venv-dev/.done ## does each question that waited as its provider said reach that provider's target?
+	.venv-dev/bin/python -m bench.retry_after --busy 2
 
 hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 	.venv-dev/bin/python -m bench.cache

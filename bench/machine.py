@@ -4,8 +4,10 @@ import asyncio
 import os
 import resource
 import socket
+import subprocess
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -27,6 +29,18 @@ def run(main: Coroutine[object, object, None]) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
+
+
+@contextmanager
+def busy(loops: int) -> Generator[None, None, None]:
+    """So many processes that compute without end, until the block ends."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
 
 
 def family(pid: int) -> list[int]:

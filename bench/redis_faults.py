@@ -131,14 +131,17 @@ class Server:
 
 
 @asynccontextmanager
-async def router(folder: Path) -> AsyncGenerator[tuple[str, subprocess.Popen[bytes]], None]:
-    """A router in a process of its own: its address, and it."""
+async def router(folder: Path, *options: str) -> AsyncGenerator[tuple[str, subprocess.Popen[bytes]], None]:
+    """A router in a process of its own: its address, and it. What it says stands in `log` beside its configuration."""
     port = machine.free_port()
-    command = [sys.executable, "-m", "router", "serve", "--routes", str(folder / "routes.yaml"), "--port", str(port)]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "router", "serve", "--routes", str(folder / "routes.yaml"), "--port", str(port), *options]
+    with (folder / "log").open("ab") as said:
+        running = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
     try:
         async with aiohttp.ClientSession() as session, asyncio.timeout(60):
             while True:
+                if running.poll() is not None:
+                    raise SystemExit((folder / "log").read_text(encoding="utf-8"))
                 with contextlib.suppress(aiohttp.ClientError):
                     async with session.get(f"http://127.0.0.1:{port}/readyz") as response:
                         if response.status == 200:
