@@ -64,7 +64,7 @@ async def running(size: int = 1_000_000) -> AsyncGenerator[tuple[Source, Broadca
     """An answer under way."""
     source, broadcast = Source(), Broadcast(size)
     broadcast.start(broadcast.take(source.answer()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         yield source, broadcast
 
 
@@ -121,7 +121,7 @@ async def test_nobody_stops_what_has_come_to_its_end() -> None:
 
     broadcast.start(work())
     await Reader(broadcast).rest()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await done.wait()
 
 

@@ -189,7 +189,7 @@ class Endless:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for this to become true."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 

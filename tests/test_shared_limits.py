@@ -62,7 +62,7 @@ async def test_what_one_replica_spent_stops_the_other(workspace: Workspace) -> N
         workspace.write("routes.yaml", routes(target, "targets: [a]\n    limit: {tokens: 10/hour}", more))
         async with serving(workspace.build()) as one, serving(workspace.build()) as other:
             assert (await one.ask()).status == 200
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while (await other.ask()).status != 429:
                     await asyncio.sleep(0.01)
             assert (await one.ask()).status == 429
@@ -76,7 +76,7 @@ async def test_a_place_is_free_when_its_replica_is_killed(workspace: Workspace) 
         workspace.write("routes.yaml", text_)
         async with process(workspace.root) as first, process(workspace.root) as second:
             held = asyncio.create_task(first.ask())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while "router_open_streams 1.0" not in (await first.get("/metrics"))[1]:
                     await asyncio.sleep(0.02)
             await asyncio.sleep(3)  # longer than a place lasts that nobody says is taken
@@ -103,7 +103,7 @@ async def test_when_there_is_room_is_told_by_redis_clock() -> None:
         redis = Redis(Secret(server.url))
         counts = RedisCounts(redis, Local())
         counts.spend("s", 10, 3600)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await counts.spent("s", 3600)).after() != 10:
                 await asyncio.sleep(0.01)
         (window,) = (await counts.spent("s", 3600)).windows
@@ -156,7 +156,7 @@ async def test_a_place_that_redis_has_lost_is_taken_again() -> None:
 
 async def places(server: RedisServer, count: int) -> None:
     """Wait until so many are taken in Redis."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             names = [name for name in await keys(server) if name.endswith(":quota") and await redis_said(server, "TYPE", name) == "zset"]
             if sum([int(await redis_said(server, "ZCARD", name)) for name in names]) == count:
@@ -190,7 +190,7 @@ async def test_what_was_taken_and_not_used_is_given_back() -> None:
         one.give_back("k", taken)
         one.give_back("k", taken)
         assert (await local.take("k", 1, 60)).allowed
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (await other.take("k", 2, 60)).allowed:
                 await asyncio.sleep(0.01)
         assert not (await other.take("k", 2, 60)).allowed
@@ -211,7 +211,7 @@ async def test_while_redis_is_away_each_counts_for_itself() -> None:
         counts.leave("e")
         assert await counts.enter("e", 1)
         counts.spend("s", 5, 60)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await counts.spent("s", 60)).after() != 5:
                 await asyncio.sleep(0.01)
         await redis.close()
@@ -268,7 +268,7 @@ async def test_an_answer_that_one_replica_kept_is_the_others_too(workspace: Work
 
 async def hit(client: Client) -> str:
     """The answer, once it is one that was kept: it is put there after its end."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (answer := await client.ask()).headers["x-router-cache"] != "hit":
             await asyncio.sleep(0.01)
     return answer.text

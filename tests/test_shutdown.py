@@ -39,7 +39,7 @@ async def stream(router: Process, model: str, protocol: str, **more: Any) -> tup
 
 async def until_open(router: Process, count: int) -> None:
     """Wait until so many answers are being given."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while f"router_open_streams {count}.0" not in (await router.get("/metrics"))[1]:
             await asyncio.sleep(0.05)
 
@@ -77,7 +77,7 @@ async def test_while_it_drains_it_is_not_ready_and_refuses_new_questions(workspa
         mute = asyncio.create_task(stream(router, "mute", "line"))
         await until_open(router, 1)
         router.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await router.get("/readyz"))[0] != 503:
                 await asyncio.sleep(0.01)
         status, headers, body = await router.ask("Hi", "quick")
@@ -86,7 +86,7 @@ async def test_while_it_drains_it_is_not_ready_and_refuses_new_questions(workspa
         assert (await router.get("/healthz"))[0] == 200
         status, body = await mute
         assert (status, json.loads(body)["code"]) == (503, "stopping")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await router.process.wait() == 0
 
 
@@ -108,12 +108,12 @@ async def test_the_same_signal_again_ends_it_sooner(workspace: Workspace) -> Non
         slow = asyncio.create_task(stream(router, "slow", "line"))
         await until_open(router, 1)
         router.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await router.get("/readyz"))[0] != 503:
                 await asyncio.sleep(0.01)
         began = time.monotonic()
         router.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await router.process.wait()
         assert time.monotonic() - began < 5
         assert said("line", (await slow)[1]) == ("one", False, True)
@@ -151,6 +151,6 @@ async def test_workers_do_not_outlive_who_supervises_them(workspace: Workspace) 
         await until_open(router, 1)
         router.process.kill()
         assert said("line", (await asked)[1]) == ("onetwo", True, False)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while workers_of(workspace.root):
                 await asyncio.sleep(0.05)

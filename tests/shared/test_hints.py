@@ -35,7 +35,7 @@ async def replica(server: RedisServer) -> AsyncGenerator[tuple[Hints, Redis], No
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait until this becomes true."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.01)
 
