@@ -15,7 +15,7 @@ import aiohttp
 from tests.conftest import ROOT
 from tests.services import free_ports
 
-STARTS = 60.0
+STARTS = 120.0
 """Seconds in which it must serve."""
 
 
@@ -98,7 +98,7 @@ async def starting(
         if made.returncode is None:
             made.terminate()  # its workers would outlive a kill for a while
             try:
-                await asyncio.wait_for(made.wait(), 10)
+                await asyncio.wait_for(made.wait(), 60)
             except TimeoutError:
                 made.kill()
                 await made.wait()

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import pytest
 
-PATIENCE = 10
+PATIENCE = 60
 """Seconds for what takes milliseconds: a start, an end, a connection."""
 
 
@@ -84,7 +84,7 @@ class Daemon:
         """Start it, and return when it serves."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(*self.command, stdout=log, stderr=log, env=self.environment)
-        async with asyncio.timeout(PATIENCE * 3):
+        async with asyncio.timeout(PATIENCE):
             while not await self._serves():
                 assert self.process.returncode is None, f"{self.command[0]} ended:\n{self.log.read_text()}"
                 await asyncio.sleep(0.01)
@@ -110,7 +110,7 @@ class Daemon:
     async def ended(self) -> int:
         """Wait for its end: the exit code, negative where a signal ended it."""
         assert self.process is not None
-        async with asyncio.timeout(PATIENCE * 4):
+        async with asyncio.timeout(PATIENCE):
             return await self.process.wait()
 
     async def stop(self) -> int:

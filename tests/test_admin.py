@@ -88,7 +88,7 @@ async def test_no_spelling_of_the_path_gets_round_the_gate(workspace: Workspace,
 
 async def test_a_drained_target_gets_no_question_until_it_is_put_back(workspace: Workspace) -> None:
     """What it is answering goes on; an edit elsewhere does not bring it back; an unknown one is a 404 that names what is near."""
-    slow = "a: {script: [{text: slow}, {pause: 300ms}, {text: ly}]}\nb: {script: [{text: other}]}"
+    slow = "a: {script: [{text: slow}, {pause: 2s}, {text: ly}]}\nb: {script: [{text: other}]}"
     file = workspace.write("routes.yaml", routes(slow, BOTH)).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
         asked = asyncio.create_task(client.ask())

@@ -249,7 +249,7 @@ def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers
         try:
             said = _answered(process, port)
             process.send_signal(number)
-            _, rest = process.communicate(timeout=30)
+            _, rest = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 0, said + rest
@@ -316,7 +316,7 @@ def test_an_edit_is_one_entry_of_the_log(workspace: Workspace) -> None:
                 assert line, seen
                 seen += line
             process.send_signal(signal.SIGTERM)
-            _, rest = process.communicate(timeout=30)
+            _, rest = process.communicate(timeout=60)
         finally:
             process.kill()
     assert "watchfiles" not in seen + rest
@@ -331,7 +331,7 @@ def _answered(process: subprocess.Popen[str], port: int) -> str:
         assert line, said
         said += line
     # Workers say that they are complete just before they listen.
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", port)) == 0:
@@ -339,6 +339,6 @@ def _answered(process: subprocess.Popen[str], port: int) -> str:
         assert time.monotonic() < until
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/chat", data=body)
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         assert response.read().endswith(b'"usage":{"promptTokens":1,"completionTokens":2}}\n')
     return said

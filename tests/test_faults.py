@@ -30,6 +30,7 @@ import pytest
 from router.chat import Ask
 from router.server.log import JsonLines
 from tests.conftest import CHAT, Answered, Client, Workspace, serving
+from tests.promises import hold
 from tests.upstream import (
     ANSWER,
     WORDS,
@@ -49,10 +50,12 @@ from tests.upstream import (
 )
 
 KEY = "sk-key-canary"
-SLACK = 8.0
+SLACK = 50.0
 """Seconds that a loaded machine may take on top of a case's own time. Less than the limits of a case that is not about them."""
-PATIENT = {"connect": "10s", "first_token": "10s", "idle": "10s", "tool": "10s", "total": "60s"}
-BRIEF = {"connect": "600ms", "first_token": "1s", "idle": "1s", "tool": "800ms", "total": "60s"}
+PATIENT = {"connect": "60s", "first_token": "60s", "idle": "60s", "tool": "60s", "total": "300s"}
+BRIEF = {"connect": "3s", "first_token": "4s", "idle": "4s", "tool": "3s", "total": "60s"}
+ENOUGH = 30
+"""Seconds of a limit that is not to be waited for. Who does not wait is done in a fraction of one."""
 Lane = Literal["openai", "anthropic", "litellm"]
 Kind = Literal["text", "tools"]
 Company = Literal["spare", "alone"]
@@ -99,6 +102,8 @@ class Outcome:
     unforeseen: list[str] = field(default_factory=list[str])
     leaks: list[str] = field(default_factory=list[str])
     lag: float = 0.0
+    turns: int = 0
+    """Times that the loop came round meanwhile, at most fifty a second."""
     """The longest time the loop did not turn, in seconds; measured for heavy cases."""
     ahead: int = 0
     """Bytes that were taken from the provider while nobody read; measured for the slow reader."""
@@ -162,9 +167,9 @@ def counted(outcome: Outcome, case: "Case") -> None:
 
 
 def at_once(outcome: Outcome, case: "Case") -> None:
-    """The same, and nobody waited for more to come."""
+    """The same, and nobody waited for more to come: the stream's own limits were not needed."""
     counted(outcome, case)
-    assert outcome.seconds < 0.9
+    assert outcome.seconds < ENOUGH
 
 
 def refused(status: int, code: str, *, wait: range | None = None) -> Check:
@@ -270,11 +275,12 @@ def each_result(pattern: str, count: int) -> Check:
 
 
 def turning(check: Check, most: float) -> Check:
-    """This, and the loop never stood still for so many seconds."""
+    """This, and the loop went on meanwhile: it never stood still for so many seconds."""
 
     def checked(outcome: Outcome, case: "Case") -> None:
         check(outcome, case)
-        assert outcome.lag < most
+        assert outcome.turns >= 5
+        hold(outcome.lag, most)
 
     return checked
 
@@ -841,7 +847,7 @@ def breaks() -> Iterator[Row]:
     yield Row(13, "RST, and the next refuses a prefill", reset, whole, None, behind=no_prefill)
     yield Row(13, "RST, and the next begins anew", reset, whole, None, behind=anew)
     yield Row(13, "a finish reason without a mark of the end", no_done, counted, counted, 1)
-    brief = {**PATIENT, "first_token": "1500ms", "idle": "1500ms"}
+    brief = {**PATIENT, "first_token": f"{ENOUGH}s", "idle": f"{ENOUGH}s"}
     yield Row(13, "a finish reason, then silence", no_done_held, None, at_once, 1, 2, timeout=brief, kinds=("text",), heavy=True)
     yield Row(13, "a finish reason, then RST", no_done_reset, whole, whole, 1)
     yield Row(14, "a stall in mid-answer", stall, whole, failed, seconds=4, **QUICK)
@@ -1132,7 +1138,7 @@ async def _run(cases: list[Case], folder: Path, log: Log) -> Run:
                 if case.row.heavy:
                     async with Lag() as lag:
                         await one(case)
-                    outcomes[case].lag = lag.most
+                    outcomes[case].lag, outcomes[case].turns = lag.most, lag.turns
     gc.collect()  # a task whose exception nobody fetched complains when it is let go
     for case, outcome in outcomes.items():
         outcome.attempts = log.attempts.get(case.name, [])
@@ -1142,9 +1148,10 @@ async def _run(cases: list[Case], folder: Path, log: Log) -> Run:
 
 
 class Lag:
-    """How long the loop stood still at most, in seconds."""
+    """How long the loop stood still at most, in seconds; and how often it came round, at most fifty times a second."""
 
     most = 0.0
+    turns = 0
 
     async def __aenter__(self) -> Self:
         self._ticking = asyncio.create_task(self._tick())
@@ -1156,8 +1163,9 @@ class Lag:
     async def _tick(self) -> None:
         while True:
             began = time.monotonic()
-            await asyncio.sleep(0.005)
-            self.most = max(self.most, time.monotonic() - began - 0.005)
+            await asyncio.sleep(0.02)
+            self.turns += 1
+            self.most = max(self.most, time.monotonic() - began - 0.02)
 
 
 async def ask(client: Client, case: Case, there: Upstreams) -> Outcome:

@@ -9,12 +9,12 @@ from tests.process import process
 ROUTES = """
 targets:
   quick: {script: [{text: one}]}
-  mute: {script: [{pause: 20s}, {text: late}]}
-defaults: {timeout: {first_token: 30s, idle: 30s}}
+  mute: {script: [{pause: 200s}, {text: late}]}
+defaults: {timeout: {first_token: 300s, idle: 300s}}
 routes:
   quick: {pipeline: chat, targets: [quick]}
   mute: {pipeline: chat, targets: [mute]}
-server: {drain: 1500ms}
+server: {drain: 6s}
 """
 
 

@@ -64,7 +64,7 @@ class Case:
 
 
 DOWN = ("down", "status_500")
-SHORT = "timeout: {total: 1s}"
+SHORT = "timeout: {total: 3s}"
 HEDGED = "hedge: {after: 10ms, at_most: 100%}"
 CASES = {
     "the client leaves before the first word": Case(_leave, (SILENT,), "client_left", [DOWN, ("a", "client_left")]),

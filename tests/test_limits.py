@@ -20,6 +20,7 @@ from router.generation import build
 from router.server.entry import Entry
 from router.server.metrics import Metrics
 from tests.conftest import AS_OPERATOR, Client, Workspace, direct_target, routes, serving
+from tests.promises import hold, timed
 from tests.provider import Reply, chunk, error, provider, text
 
 HI = "a: {script: [{text: Hello}]}"
@@ -336,26 +337,35 @@ async def test_a_count_survives_an_edit_elsewhere(workspace: Workspace) -> None:
         assert (await asked(client))[0] == 200
 
 
+@timed
 async def test_a_crowd_is_told_at_once(workspace: Workspace) -> None:
     """Beyond `max_streams`: 503, when to come again, and nobody waits in a line; the others are answered."""
-    workspace.write("routes.yaml", routes("a: {script: [{text: Hel}, {pause: 500ms}, {text: lo}]}", more="server: {max_streams: 50}\n"))
-    async with serving(workspace.build()) as client:
+    gate, refused = asyncio.Event(), 0
+    async with provider(Reply(text("Hel", "lo"), gate=gate)) as held:
+        workspace.write("routes.yaml", routes(direct_target(held.base), more="server: {max_streams: 50}\n"))
+        async with serving(workspace.build()) as client:
 
-        async def one() -> int:
-            status, headers, body = await asked(client)
-            if status == 503:
-                assert (headers["retry-after"], json.loads(body)["code"]) == ("1", "overloaded")
-            return status
+            async def one() -> int:
+                nonlocal refused
+                status, headers, body = await asked(client)
+                if status == 503:
+                    assert (headers["retry-after"], json.loads(body)["code"]) == ("1", "overloaded")
+                    refused += 1
+                    if refused == 950:  # while the others are still answered
+                        gate.set()
+                return status
 
-        found = await asyncio.gather(*(one() for _ in range(1000)))
-        assert (found.count(200), found.count(503)) == (50, 950)
-        assert (await asked(client))[0] == 200
-        told = (await client.get("/admin/requests?last=1000")).json["requests"]
-        assert median(one["seconds"] for one in told if one["status"] == 503) <= 0.02
+            async with asyncio.timeout(120):
+                found = await asyncio.gather(*(one() for _ in range(1000)))
+            assert (found.count(200), found.count(503)) == (50, 950)
+            assert (await asked(client))[0] == 200
+            told = (await client.get("/admin/requests?last=1000")).json["requests"]
+            hold(median(one["seconds"] for one in told if one["status"] == 503), 0.02)
 
 
+@timed
 async def test_while_there_is_no_room_each_is_told_within_20_ms(workspace: Workspace) -> None:
-    """By the client's own clock; the median of a hundred, so that a busy machine says nothing about it."""
+    """By the client's own clock; the median of a hundred."""
     workspace.write("routes.yaml", routes(SLOW, more="server: {max_streams: 20}\n"))
     async with serving(workspace.build()) as client, AsyncExitStack() as stack:
         for _ in range(20):
@@ -365,7 +375,7 @@ async def test_while_there_is_no_room_each_is_told_within_20_ms(workspace: Works
             began = time.monotonic()
             assert (await asked(client))[0] == 503
             times.append(time.monotonic() - began)
-        assert median(times) <= 0.02
+        hold(median(times), 0.02)
 
 
 SLOW = "a: {script: [{text: Hel}, {pause: 60s}, {text: lo}]}"
@@ -428,6 +438,7 @@ async def test_an_answer_whose_reader_left_has_its_place_while_it_is_made(worksp
             assert status == 200
 
 
+@timed
 async def test_where_every_breaker_is_open_nobody_waits(workspace: Workspace) -> None:
     """503 with the time of the first that may be tried again."""
     async with provider(error(500)) as down:
@@ -442,8 +453,7 @@ async def test_where_every_breaker_is_open_nobody_waits(workspace: Workspace) ->
             for _ in range(20):
                 assert (await client.ask()).status == 503
             told = (await client.get("/admin/requests?last=20")).json["requests"]
-            assert min(one["seconds"] for one in told) < 0.05
-            assert max(one["seconds"] for one in told) < 0.5
+            hold(median(one["seconds"] for one in told), 0.05)
             assert len(down.requests) == requests
 
 

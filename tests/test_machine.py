@@ -13,6 +13,7 @@ import pytest
 from router.server import Door
 from tests.conftest import Workspace, direct_target, routes, serving
 from tests.process import process
+from tests.promises import hold, timed
 from tests.provider import Reply, calls, chunk, provider, text
 from tests.raw import connected, request
 from tests.redis_cli import until
@@ -62,7 +63,7 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("jumping")
 async def test_clocks_that_jump_cut_no_answer_off_and_let_none_hang(workspace: Workspace) -> None:
     """Deadlines, cooldowns and limits go by a clock that does not."""
-    limits = "timeout: {first_token: 300ms, idle: 300ms, total: 5s}\n    retry: {attempts: 1}\n    limit: {requests: 3/hour}"
+    limits = "timeout: {first_token: 2s, idle: 2s, total: 60s}\n    retry: {attempts: 1}\n    limit: {requests: 3/hour}"
     async with provider(Reply(text("So ", "far.")), Reply((), hold=True), Reply((chunk({"content": "So"}),), hold=True)) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base), f"targets: [a]\n    {limits}"))
         async with serving(workspace.build()) as client:
@@ -70,7 +71,7 @@ async def test_clocks_that_jump_cut_no_answer_off_and_let_none_hang(workspace: W
             began = time.monotonic()
             assert (await client.ask()).status == 504
             assert (await client.ask()).codes.endswith("3d")
-            assert 0.5 < time.monotonic() - began < 5
+            assert time.monotonic() - began > 3.9
             refused = await client.ask()
             assert (refused.status, 3500 < int(refused.headers["retry-after"]) <= 3600) == (429, True)
 
@@ -100,11 +101,12 @@ async def test_when_descriptors_run_out_those_inside_are_served_and_others_soon(
             assert (await router.ask())[0] == 200
 
 
+@timed
 @pytest.mark.parametrize(
     "reply", [Reply((), hold=True), Reply((chunk({"content": "So "}),), hold=True)], ids=["before the first event", "in mid-answer"]
 )
 async def test_when_a_client_leaves_its_provider_is_left_within_250_ms(workspace: Workspace, reply: Reply) -> None:
-    """The median of nine, so that a busy machine says nothing about it."""
+    """The median of nine."""
     async with provider(reply) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base)))
         async with serving(workspace.build()) as client:
@@ -116,7 +118,7 @@ async def test_when_a_client_leaves_its_provider_is_left_within_250_ms(workspace
                 asking.cancel()
                 await upstream.until(lambda: upstream.open == 0)
                 times.append(time.monotonic() - began)
-            assert median(times) <= WITHIN
+            hold(median(times), WITHIN)
             assert upstream.closed == len(times)
 
 
@@ -139,6 +141,7 @@ async def wait_long(text: str) -> str:
 '''
 
 
+@timed
 async def test_when_a_client_leaves_its_tool_is_ended_within_250_ms(workspace: Workspace, tmp_path: Path) -> None:
     """And the model is not asked again: nothing is billed for who has left."""
     runs = tmp_path / "runs"
@@ -149,12 +152,12 @@ async def test_when_a_client_leaves_its_tool_is_ended_within_250_ms(workspace: W
             times: list[float] = []
             for _ in range(5):
                 asking = asyncio.create_task(client.ask())
-                await until(runs.exists, 10)
+                await until(runs.exists)
                 began = time.monotonic()
                 asking.cancel()
-                await until(lambda: not runs.exists(), 10)
+                await until(lambda: not runs.exists())
                 times.append(time.monotonic() - began)
-            assert median(times) <= WITHIN
+            hold(median(times), WITHIN)
             await until(lambda: not client.edge.admin.chat.running)
             assert len(upstream.requests) == len(times)
 

@@ -61,7 +61,7 @@ def served(root: Path, configuration: str) -> Generator[str, None, None]:
         assert "Traceback" not in said
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def operations(base: str, **headers: str) -> list[Any]:
@@ -78,7 +78,7 @@ def test_every_answer_is_as_documented(tmp_path: Path) -> None:
             @given(case=operation.as_strategy())
             @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW, database=None)
             def ask(case: Any) -> None:
-                case.call_and_validate(checks=CHECKS, timeout=20)
+                case.call_and_validate(checks=CHECKS, timeout=60)
 
             ask()
         assert len(asked) >= 12
@@ -135,7 +135,7 @@ def told(operation: Any, key: str, route: str) -> set[int]:
         for place, name in ((case.body, "model"), (case.path_parameters, "route")):
             if isinstance(place, dict) and name in place:
                 place[name] = route
-        response = case.call(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=20)
+        response = case.call(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=60)
         assert response.status_code != 500
         case.validate_response(response, checks=CONFORMS)
         heard.add(response.status_code)
@@ -156,7 +156,7 @@ def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
     """An answer that is being given."""
     body = json.dumps({"model": route, **QUESTION}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat", body, headers), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat", body, headers), timeout=60) as answer:
         assert answer.readline()
         yield
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Client, Workspace, direct_target, parsed_lines, routes, serving
 from tests.process import process
+from tests.promises import hold, timed, within
 from tests.provider import DONE, Reply, chunk, provider, text
 from tests.redis_cli import keys, said
 from tests.services import RedisServer, redis_server
@@ -38,7 +39,7 @@ async def two(
         yield one, other, server
 
 
-async def ended(client: Client, chat: str, seconds: float = 20) -> None:
+async def ended(client: Client, chat: str, seconds: float = 60) -> None:
     """Wait until there is nothing of a chat to be found."""
     async with asyncio.timeout(seconds):
         while (await resumed(client, chat))[0] == 200:
@@ -87,7 +88,7 @@ async def test_it_is_followed_live(workspace: Workspace) -> None:
     ):
         begun = await asked.content.readline()
         found = await found_soon(other, "chat-1")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             assert await found.content.readline() == begun
         found.close()
 
@@ -105,6 +106,7 @@ async def test_only_who_asked_finds_it_elsewhere(workspace: Workspace) -> None:
         assert await resumed(other, "chat-2", authorization="Bearer one") == (204, b"")
 
 
+@timed
 async def test_stop_reaches_the_replica_that_answers(workspace: Workspace) -> None:
     """The provider's connection is closed; every viewer sees a proper end. Only who asked may stop it."""
     async with provider(Reply(text("Half")[:2], hold=True)) as upstream, two(workspace, direct_target(upstream.base)) as (one, other, _):
@@ -116,11 +118,10 @@ async def test_stop_reaches_the_replica_that_answers(workspace: Workspace) -> No
                 assert refused.status == 204
             await asyncio.sleep(0.2)
             assert upstream.open == 1
-            began = time.monotonic()
-            async with other.session.post(url) as stopped:
-                assert stopped.status == 204
-            await upstream.until(lambda: upstream.closed == 1)
-            assert time.monotonic() - began < 1
+            with within(1):
+                async with other.session.post(url) as stopped:
+                    assert stopped.status == 204
+                await upstream.until(lambda: upstream.closed == 1)
             whole = begun + await response.read()
         assert parsed_lines(whole)[-1] == ("d", {"type": "finish", "finishReason": "other"})
         assert await viewer == whole
@@ -179,7 +180,7 @@ async def test_an_error_before_the_first_word_is_a_status_elsewhere_too(workspac
 
 async def test_it_expires(workspace: Workspace) -> None:
     """After `resume.keep` nothing of it is left in Redis."""
-    async with two(workspace, "a: {script: [{text: Hello}]}", "{keep: 1500ms}") as (one, other, server):
+    async with two(workspace, "a: {script: [{text: Hello}]}", "{keep: 5s}") as (one, other, server):
         whole = await one.post(**body("chat-1"))
         assert await resumed_soon(other, "chat-1") == whole.body
         await ended(other, "chat-1")
@@ -217,6 +218,7 @@ async def found_soon(client: Client, chat: str) -> aiohttp.ClientResponse:
             await asyncio.sleep(0.01)
 
 
+@timed
 async def test_a_replica_that_stops_tells_viewers_elsewhere(workspace: Workspace) -> None:
     """As it tells its own: the error of a shutdown, and a proper end."""
     async with (
@@ -229,9 +231,8 @@ async def test_a_replica_that_stops_tells_viewers_elsewhere(workspace: Workspace
         ):
             await first.content.readline()
             found = await found_soon(other, "chat-1")
-        began = time.monotonic()
-        lines = parsed_lines(await found.read())
-        assert time.monotonic() - began < 1
+        with within(1):
+            lines = parsed_lines(await found.read())
         assert [code for code, _ in lines] == ["0", "3", "d"]
         assert "being restarted" in lines[1][1]["error"]
 
@@ -249,6 +250,7 @@ async def test_a_redis_that_is_gone_leaves_each_replica_to_itself(workspace: Wor
         assert await resumed_soon(other, "chat-1") == whole.body
 
 
+@timed
 @pytest.mark.parametrize("how", ["full", "killed"])
 async def test_a_redis_that_goes_while_an_answer_is_looked_for_costs_a_moment(workspace: Workspace, how: str) -> None:
     """One that is full still tells where an answer is, and refuses the first word said to whoever gives it: nothing is found then, at
@@ -261,9 +263,8 @@ async def test_a_redis_that_goes_while_an_answer_is_looked_for_costs_a_moment(wo
             await said(server, "CONFIG", "SET", "maxmemory", "1")
         else:
             await server.daemon.kill()
-        began = time.monotonic()
-        assert await resumed(other, "chat-1") in [(204, b""), (200, whole.body)]
-        assert time.monotonic() - began < 1
+        with within(1):
+            assert await resumed(other, "chat-1") in [(204, b""), (200, whole.body)]
         assert await resumed(one, "chat-1") == (200, whole.body)
 
 
@@ -327,6 +328,7 @@ async def test_nothing_that_tells_who_asked_is_in_a_key(workspace: Workspace) ->
     assert "canary" not in " ".join(found)
 
 
+@timed
 async def test_a_replica_that_is_killed_is_read_elsewhere_to_the_cut(workspace: Workspace) -> None:
     """A hundred answers under way: each is found at the other replica from its start, every event once, and ends in a clear error
     within two seconds, for those who had been reading there and for those who come then.
@@ -342,7 +344,7 @@ async def test_a_replica_that_is_killed_is_read_elsewhere_to_the_cut(workspace: 
         killed.process.kill()
         seen = [await rest(one) for one in asked]
         found = await asyncio.gather(*(read_to_its_end(one) for one in viewers))
-        assert max(at for _, at in found) - cut < 2
+        hold(max(at for _, at in found) - cut, 2)
         comers = [await found_soon(other, f"chat-{number}") for number in range(100)]
         late = await asyncio.gather(*(read_to_its_end(one) for one in comers))
         for number, (data, _) in enumerate(late):

@@ -17,6 +17,7 @@ from router.server.entry import Entry
 from router.server.recording import Recording, Recordings
 from router.wire import WIRES, Heading
 from tests.conftest import LANES, Client, Workspace, direct_target, parsed_lines, routes, serving
+from tests.promises import hold, timed
 from tests.provider import DONE, Reply, chunk, error, provider, text
 from tests.wire.readers import READERS
 
@@ -166,9 +167,10 @@ async def test_stop_ends_it_at_once(workspace: Workspace, lane: str) -> None:
         assert (await resumed(client, "chat-1"))[0] == 200
 
 
+@timed
 @pytest.mark.parametrize("lane", LANES)
 async def test_stop_closes_the_providers_connection_within_a_fifth_of_a_second(workspace: Workspace, lane: str) -> None:
-    """From the moment somebody asks for it. The best of three: this machine may have been busy."""
+    """From the moment somebody asks for it. The best of three."""
     held = Reply(text("Half")[:2], hold=True)
     async with provider(held, held, held) as upstream, running(workspace, LANES[lane](upstream.base)) as client:
         took: list[float] = []
@@ -179,7 +181,7 @@ async def test_stop_closes_the_providers_connection_within_a_fifth_of_a_second(w
                 await client.post(f"/api/chat/chat-{number}/stop")
                 await upstream.until(lambda: upstream.closed == number)  # noqa: B023 - awaited here
                 took.append(time.monotonic() - began)
-    assert min(took) < 0.2
+    hold(min(took), 0.2)
 
 
 async def test_stop_before_the_first_word(workspace: Workspace) -> None:
@@ -195,7 +197,7 @@ async def test_stop_before_the_first_word(workspace: Workspace) -> None:
 
 async def test_it_is_kept_for_a_while(workspace: Workspace) -> None:
     """And then it is gone."""
-    async with running(workspace, "a: {script: [{text: Hello}]}", "server: {resume: {keep: 300ms}}\n") as client:
+    async with running(workspace, "a: {script: [{text: Hello}]}", "server: {resume: {keep: 3s}}\n") as client:
         whole = await client.post(**body("chat-1"))
         assert await resumed(client, "chat-1") == (200, whole.body)
         async with asyncio.timeout(60):

@@ -12,6 +12,7 @@ import pytest
 from router.server import application
 from router.server.log import JsonLines
 from tests.conftest import LANES, Answered, Workspace, direct_target, litellm_target, parsed_lines, routes, serving
+from tests.promises import timed, within
 from tests.provider import DONE, Reply, calls, chunk, error, frame, provider, text
 
 SEED: dict[str, Any] = {"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True}
@@ -266,7 +267,8 @@ async def test_an_answer_that_breaks_off_is_gone_on_with(workspace: Workspace, l
     }
     async with provider(breaks[how]) as first, provider(Reply(text(" jumps", " over the dog."))) as second:
         targets = LANES[lane](first.base) + LANES[lane](second.base, name="b")
-        workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    timeout: {idle: 300ms}"))
+        idle = "2s" if how == "a silence" else "60s"
+        workspace.write("routes.yaml", routes(targets, f"targets: [a, b]\n    timeout: {{idle: {idle}}}"))
         async with serving(workspace.build()) as client:
             answer = await client.ask()
     assert answer.text == "The quick brown fox jumps over the dog."
@@ -348,7 +350,7 @@ async def test_a_thing_nobody_foresaw_is_a_500_without_details(workspace: Worksp
 async def test_an_answer_has_only_its_total_time(workspace: Workspace) -> None:
     """An answer that goes on for ever, event by event, ends at its total time with an error and a finish."""
     lines = ", ".join("{text: on}, {pause: 50ms}" for _ in range(400))
-    workspace.write("routes.yaml", routes(f"a: {{script: [{lines}]}}", "targets: [a]\n    timeout: {total: 300ms}"))
+    workspace.write("routes.yaml", routes(f"a: {{script: [{lines}]}}", "targets: [a]\n    timeout: {total: 2s}"))
     async with serving(workspace.build()) as client:
         answer = await client.ask()
     assert answer.codes == "03d"
@@ -410,10 +412,11 @@ async def test_readiness_waits_for_litellm(workspace: Workspace) -> None:
             assert (await client.ask()).text == "Hi"
 
 
+@timed
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("when", ["before the first event", "in mid-answer"])
 async def test_a_client_that_leaves_closes_the_providers_connection(workspace: Workspace, lane: str, when: str) -> None:
-    """A hundred clients leave; the provider sees a hundred closed connections within half a second; no task is left."""
+    """A hundred clients leave; the provider sees a hundred closed connections; no task is left."""
     frames = (chunk({"content": "Hello"}),) if when == "in mid-answer" else ()
     async with provider(Reply(frames, hold=True)) as fake:
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
@@ -424,11 +427,10 @@ async def test_a_client_that_leaves_closes_the_providers_connection(workspace: W
             asking = [asyncio.create_task(_begin(client.base, frames)) for _ in range(100)]
             leaving = [await one for one in asking]
             await fake.until(lambda: fake.open == 100)
-            began = asyncio.get_running_loop().time()
-            for writer in leaving:
-                writer.transport.abort()
-            await fake.until(lambda: fake.closed == 100)
-            assert asyncio.get_running_loop().time() - began < 0.5
+            with within(0.5):
+                for writer in leaving:
+                    writer.transport.abort()
+                await fake.until(lambda: fake.closed == 100)
             assert fake.open == 0
             async with asyncio.timeout(60):
                 while len(asyncio.all_tasks()) > before + 2:
@@ -538,12 +540,12 @@ async def test_a_client_that_reads_slowly_is_no_silent_provider(workspace: Works
     """Its provider is not blamed for it, nobody goes on in its place, and no word is lost."""
     words = [chunk({"content": f"{number:05}" + "x" * 4000}) for number in range(1500)]
     async with provider(Reply((*words, chunk({}, "stop"), DONE))) as fake:
-        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    timeout: {idle: 300ms}\n    rescue: fail"))
+        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    timeout: {idle: 2s}\n    rescue: fail"))
         async with serving(workspace.build()) as client:
             body = {"messages": [{"role": "user", "content": "Hi"}], "model": "chat-model"}
             async with client.session.post(f"{client.base}/api/chat", json=body, read_bufsize=1024) as response:
                 begun = await response.content.read(10)
-                await asyncio.sleep(1)  # the client's own slowness, not a wait for something
+                await asyncio.sleep(3)  # the client's own slowness, not a wait for something
                 lines = parsed_lines(begun + await response.read())
     said = "".join(value["textDelta"] for code, value in lines if code == "0")
     assert said == "".join(f"{number:05}" + "x" * 4000 for number in range(1500))

@@ -329,9 +329,7 @@ async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -
 @pytest.mark.parametrize("wire", WIRES)
 async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> None:
     """While nothing is said, the dialects that have a form for it write it, between whole frames; the answer is the same."""
-    workspace.write(
-        "routes.yaml", routes("a: {script: [{text: Half}, {pause: 400ms}, {text: Whole}]}", more="server: {keep_alive: 50ms}\n")
-    )
+    workspace.write("routes.yaml", routes("a: {script: [{text: Half}, {pause: 1s}, {text: Whole}]}", more="server: {keep_alive: 50ms}\n"))
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
     sign = {"data-stream": b"\n\n", "ui-message-stream": b"\n\n: keep-alive\n\n", "openai": b"\n\n: keep-alive\n\n"}.get(wire)
@@ -355,7 +353,7 @@ async def test_a_tool_that_runs_for_long_has_signs_of_life_where_it_is_hidden(wo
     """An OpenAI client is shown no tool that runs here; it has its first chunk all the same, and signs of life after it."""
     workspace.write(
         "tools/slow.py",
-        'import asyncio\n\nasync def wait_long() -> str:\n    """Waits."""\n    await asyncio.sleep(0.4)\n    return "done"\n',
+        'import asyncio\n\nasync def wait_long() -> str:\n    """Waits."""\n    await asyncio.sleep(1)\n    return "done"\n',
     )
     workspace.write(
         "routes.yaml",

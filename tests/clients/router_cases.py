@@ -22,7 +22,7 @@ from tests.clients.replay import Replay, Reply, Request, Stage, ended
 from tests.clients.streams import CALLS, ROLE, UNICODE, chunks, openai_text
 from tests.conftest import ROOT
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds for the router to start; it takes two."""
 
 SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {

@@ -7,7 +7,6 @@ import asyncio
 import json
 import resource
 import signal
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pytest
 from tests.conftest import Answered, parsed_lines
 from tests.deploy.edge import PATIENCE, Edge, edge
 from tests.process import Process, process
+from tests.promises import timed, within
 from tests.provider import Provider, Reply, provider, text
 from tests.redis_cli import keys
 from tests.services import RedisServer, program, redis_server
@@ -243,13 +243,13 @@ async def test_where_all_are_about_to_end_the_refusal_is_theirs(running: Site) -
     assert {await one.whole() for one in streams} == {"onetwo"}
 
 
+@timed
 async def test_a_router_that_is_killed_breaks_its_streams_visibly_and_harms_no_others(running: Site) -> None:
-    """Its streams never look complete; the other's go on; within a second all that is asked is answered, by the other."""
+    """Its streams never look complete; the other's go on; all that is asked is answered at once, by the other."""
     streams = await running.begun("paused", 20)
     await running.routers[0].ended(signal.SIGKILL)
-    began = time.monotonic()
-    answers = await asyncio.gather(*(running.ask() for _ in range(40)))
-    assert time.monotonic() - began < 1
+    with within(1):
+        answers = await asyncio.gather(*(running.ask() for _ in range(40)))
     assert {(answer.status, running.who(answer)) for answer in answers} == {(200, 1)}
     assert len(running.model.requests) == 40
     for one in streams:
@@ -317,6 +317,7 @@ async def test_a_router_that_comes_back_is_asked_again(running: Site, tmp_path: 
             await asyncio.sleep(0.05)
 
 
+@timed
 async def test_routers_out_of_descriptors_say_so_at_once_and_recover(running: Site) -> None:
     """faults.md 45: what they cannot take is a 503 within seconds, not a wait; when clients leave, all is as before.
 
@@ -325,18 +326,17 @@ async def test_routers_out_of_descriptors_say_so_at_once_and_recover(running: Si
     for router in running.routers:
         resource.prlimit(router.process.pid, resource.RLIMIT_NOFILE, (48, 48))
     body = json.dumps({"model": "endless", "messages": [{"role": "user", "content": "Hi"}]}).encode()
-    began = time.monotonic()
     async with AsyncExitStack() as stack:
 
         async def status() -> bytes:
             reader = await stack.enter_async_context(running.edge.request("POST /api/chat", body))
             return (await reader.readline()).split()[1]
 
-        statuses = await asyncio.gather(*(status() for _ in range(80)))
-        assert time.monotonic() - began < 5
+        with within(5):
+            statuses = await asyncio.gather(*(status() for _ in range(80)))
         assert set(statuses) == {b"200", b"503"}
         assert statuses.count(b"200") >= 20
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         while {answer.status for answer in await asyncio.gather(*(running.ask() for _ in range(10)))} != {200}:
             await asyncio.sleep(0.05)
 

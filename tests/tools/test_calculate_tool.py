@@ -252,10 +252,10 @@ def test_nothing_takes_long(calculate: Callable[[str], str], expression: str) ->
 @example("\ud800")
 def test_any_text_is_a_value_or_a_refusal(calculate: Callable[[str], str], text: str) -> None:
     """Nothing else is ever raised, and it is quick."""
-    began = time.perf_counter()
+    began = time.thread_time()
     with suppress(ToolError):
         assert len(calculate(text)) <= 1001
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1  # of this thread's own
 
 
 Sum = tuple[str, Fraction]
