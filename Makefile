@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after profile schema lock pins clean clients clients-if-npm linters-if-any
+.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile schema lock pins clean clients clients-if-npm linters-if-any
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -79,6 +79,9 @@ exact-limits: .venv-dev/.done ## a limit that four workers share, beside busy lo
 
 retry-after: .venv-dev/.done ## does each question that waited as its provider said reach that provider's target?
 	.venv-dev/bin/python -m bench.retry_after --busy 2
+
+times: .venv-dev/.done  ## the tests that take a time which the documentation promises, held to it: wants a machine with room
+	.venv-dev/bin/python -m bench.times
 
 hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 	.venv-dev/bin/python -m bench.cache

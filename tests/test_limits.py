@@ -342,7 +342,8 @@ async def test_a_crowd_is_told_at_once(workspace: Workspace) -> None:
     """Beyond `max_streams`: 503, when to come again, and nobody waits in a line; the others are answered."""
     gate, refused = asyncio.Event(), 0
     async with provider(Reply(text("Hel", "lo"), gate=gate)) as held:
-        workspace.write("routes.yaml", routes(direct_target(held.base), more="server: {max_streams: 50}\n"))
+        patient = "targets: [a]\n    timeout: {first_token: 120s}"
+        workspace.write("routes.yaml", routes(direct_target(held.base), patient, "server: {max_streams: 50}\n"))
         async with serving(workspace.build()) as client:
 
             async def one() -> int:

@@ -561,7 +561,8 @@ async def test_an_answer_ends_as_it_began(workspace: Workspace) -> None:
         provider(Reply(text("slow", "ly"), gate=gate)) as old,
         AsyncExitStack() as stack,
     ):
-        file = workspace.write("routes.yaml", routes(direct_target(old.base))).root / "routes.yaml"
+        patient = "targets: [a]\n    timeout: {first_token: 120s}"
+        file = workspace.write("routes.yaml", routes(direct_target(old.base), patient)).root / "routes.yaml"
         client = await stack.enter_async_context(serving(build(load(file)), file))
         asked = [asyncio.create_task(client.ask()) for _ in range(50)]
         await until(lambda: len(old.requests) == 50)
