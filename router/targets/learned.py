@@ -61,10 +61,13 @@ class Pupil:
 
     def refused(self, status: int, body: str, sent: Collection[str]) -> bool:
         """Whether a refusal taught something, so that the question is worth asking again."""
-        if len(self._lessons) >= MAX_LESSONS_PER_QUESTION or self._learned.repeats_left < 1:
+        if self._learned.repeats_left < 1:
             return False
         found = lesson(status, body, sent, self.facts)
         if found is None or any(str(one) == str(found) for one in self._lessons):
+            return False
+        if len(self._lessons) >= MAX_LESSONS_PER_QUESTION:
+            self.answered()  # each was followed by the refusal of something else: the next question goes on from here
             return False
         self._learned.repeats_left -= 1
         self._lessons.append(found)

@@ -24,9 +24,12 @@ REFUSING = re.compile(
     r"|can only be|may not be|must be|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
 )
 """What a sentence says that refuses a parameter."""
+CONTEXT = re.compile(r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)")
+"""What a sentence says that refuses the length of a question."""
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*")
 WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)")
 """The highest temperature, where a refusal says it."""
+RANGE = re.compile(r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]")
 NUMBER = re.compile(r"\d{1,9}")
 
 
@@ -69,6 +72,8 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
         return None
     body = body[:QUOTED]
     said = _sentence(body)
+    if CONTEXT.search(said):
+        return None  # this question is too long: the next one may not be
     for name in _named(body, said, sent):
         if (found := _learned(name, said, facts)) is not None:
             return found
@@ -103,12 +108,15 @@ def _sentence(body: str) -> str:
 def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
     """The parameters that the refusal names and that were sent, the likeliest first."""
     known = {_plain(name): name for name in sent}
+    placed: list[str] = []
     for one in _objects(_decoded(body)):
         param, place = one.get("param"), one.get("loc")
         for part in [param] if isinstance(param, str) else cast("list[object]", place) if isinstance(place, list) else []:
             if isinstance(part, str):
-                yield from (known[piece] for piece in _pieces(part) if piece in known)
-    if REFUSING.search(said):
+                placed += [known[piece] for piece in _pieces(part) if piece in known]
+    if placed:
+        yield from placed  # what its sentence names beside that may be a field of a tool, or the user's word
+    elif REFUSING.search(said):
         for word in WORD.findall(said):
             yield from (known[piece] for piece in _pieces(word) if piece in known)
         if "penalty" in said.lower():  # Gemini: `Penalty is not enabled for models/gemini-…`
@@ -121,8 +129,8 @@ def _plain(name: str) -> str:
 
 
 def _pieces(word: str) -> list[str]:
-    """A dotted name, from its first part on: thinking.type.enabled, reasoning.effort."""
-    return [_plain(part) for part in word.split(".")]
+    """The parts of a name: thinking.type.enabled, reasoning.effort, tools[0].function."""
+    return [_plain(part) for part in re.split(r"[.\[\]]+", word)]
 
 
 def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
@@ -156,7 +164,8 @@ def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
     numbers = sorted(int(number) for number in NUMBER.findall(said))
     if re.search(r"(?i)too large|at most|maximum|range|less than|exceed|> \d", said) and numbers:
         # Of what was sent and what is allowed, the smaller; a range begins with 1.
-        most = next((number for number in numbers if number > 1), 0)
+        ranged = RANGE.search(said)
+        most = int(ranged[1]) if ranged else next((number for number in numbers if number > 1), 0)
         if most and most != facts.max_output:
             return Lesson("max_tokens", f"at_most_{most}", lambda known: replace(known, max_output=most))
     return Lesson("max_tokens", "cut", lambda known: replace(known, limit="none")) if facts.limit != "none" else None

@@ -55,7 +55,7 @@ class State:
     @property
     def seal(self) -> str:
         """Its signature."""
-        return f"seal{self.at} of {self.owner}"
+        return f"seal{self.at} of {self.owner}!"
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,8 @@ class Completions:
         """See Dialect."""
         if name == "max_tokens":
             return body.get("max_tokens", body.get("max_completion_tokens"))
+        if name == "reasoning_effort" and "thinking" in body:
+            return body["thinking"]  # as LiteLLM tells DeepSeek
         return body.get(self.names.get(name, name))
 
     def adding(self, body: Body, name: str, value: Any) -> Body:
@@ -250,8 +252,8 @@ class Messages:
                 yield self._frame("content_block_start", index=index, content_block=opened)
                 for piece in thirds(block["thinking"]) if block["thinking"] else ():
                     yield self._delta(index, {"type": "thinking_delta", "thinking": piece})
-                for piece in thirds(block["signature"]):
-                    yield self._delta(index, {"type": "signature_delta", "signature": piece})
+                # In one piece, as Anthropic's guide to streaming has it.
+                yield self._delta(index, {"type": "signature_delta", "signature": block["signature"]})
             yield self._frame("content_block_stop", index=index)
             index += 1
         if saying.words:

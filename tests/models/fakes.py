@@ -59,12 +59,15 @@ class Flagship:
     base: str = "/v1"
     must_return: str = ""
     returns: bool = True
+    via: str = ""
+    """The lane it is asked through, where that is not the one for its provider."""
     call_id: Callable[[int, int], str] = lambda at, place: f"call_{at}{place}"
 
     def target(self, address: str, fault: str = "") -> str:
         """The target, as YAML."""
         place = f"{self.name}~{fault}" if fault else self.name
-        return f"{{model: {self.model}, api_base: '{address}/{place}{self.base}', api_key: sk-test}}"
+        via = f", via: {self.via}" if self.via else ""
+        return f"{{model: {self.model}, api_base: '{address}/{place}{self.base}', api_key: sk-test{via}}}"
 
 
 @dataclass
@@ -96,6 +99,11 @@ class Fakes:
     def of(self, name: str) -> list[Asked]:
         """The requests to one model."""
         return [one for one in self.asked if one.flagship.name == name]
+
+    @staticmethod
+    def state(flagship: Flagship, at: int) -> State:
+        """The reasoning of one model call of a turn."""
+        return State(flagship.name, at)
 
     def refused(self, name: str) -> list[Refusal]:
         """Why one model refused requests."""
@@ -161,7 +169,7 @@ class Fakes:
         if wanted:
             if state is not None:
                 self._issued.add((flagship.name, turn.question, at))
-            calls = [(flagship.call_id(at, place), json.dumps({"location": CITIES[place]})) for place in range(wanted)]
+            calls = [(flagship.call_id(at, place), json.dumps({"location": f"{CITIES[place]} {at}"})) for place in range(wanted)]
             return Saying("", calls, state, shown)
         words = ANSWER
         if turn.said.strip():

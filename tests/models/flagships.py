@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from tests.models.dialects import Body, Completions, Gemini, Messages, Responses, objects
@@ -517,7 +518,6 @@ OPENROUTER = Flagship(
     "openrouter/anthropic/claude-opus-5-5",
     ((Completions("reasoning_details"), (calls_answered,)),),
     thinks=lambda _: True,
-    must_return="Reasoning is mandatory for this endpoint: messages.{at} lacks its reasoning_details",
 )
 
 
@@ -578,7 +578,7 @@ ALWAYS_THINKING = claude("claude-opus-5-5", ALWAYS, thinks=lambda _: True)
 HAIKU = claude("claude-haiku-4-5", BUDGET)
 ASTRA = gpt("gpt-6-astra", "low", "medium", "high", "xhigh", "max")
 
-FLAGSHIPS = (
+FLAGSHIPS: tuple[Flagship, ...] = (
     GPT_4O,
     OPUS,
     SONNET,
@@ -602,3 +602,11 @@ FLAGSHIPS = (
     CEREBRAS,
     GROQ,
 )
+
+
+def through_litellm(flagship: Flagship) -> Flagship:
+    """The same model, asked through LiteLLM."""
+    return replace(flagship, name=f"{flagship.name}-litellm", via="litellm")
+
+
+THROUGH_LITELLM = tuple(map(through_litellm, (GPT_4O, OPUS, ALWAYS_THINKING, HAIKU, DEEPSEEK, GROK)))

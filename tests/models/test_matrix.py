@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import Client, Workspace, parsed_lines, serving
 from tests.models.dialects import ANSWER
 from tests.models.fakes import Asked, Fakes, Flagship, fakes
-from tests.models.flagships import FLAGSHIPS, GPT_4O
+from tests.models.flagships import FLAGSHIPS, GPT_4O, THROUGH_LITELLM
 
 ROUTES = """
 targets:
@@ -125,7 +125,7 @@ def left_out(one: Asked, wanted: Mapping[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name.replace(" ", "_"))
-@pytest.mark.parametrize("flagship", FLAGSHIPS, ids=lambda one: one.name)
+@pytest.mark.parametrize("flagship", FLAGSHIPS + THROUGH_LITELLM, ids=lambda one: one.name)
 async def test_first_target_answers_with_all_that_it_accepts(workspace: Workspace, flagship: Flagship, cell: Cell) -> None:
     """Nothing is left out but what the model refuses, each refusal happens once, and no script answers."""
     workspace.write("pipelines/title.yaml", "steps:\n  - params: {temperature: 0, max_tokens: 40}\n")

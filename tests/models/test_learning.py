@@ -1,0 +1,148 @@
+"""A model that no table knows refuses parameters by their names: the same question is asked again without them, and never with them again."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from router.config import declare, read
+from router.generation import build
+from tests.conftest import Client, Workspace, serving
+from tests.models.dialects import ANSWER
+from tests.models.fakes import PLAIN, Flagship, Refusal, Rule, fakes
+from tests.models.flagships import ONLY_DEFAULT, PENALTIES, UNSUPPORTED, refuses
+
+FULL: dict[str, Any] = {"temperature": 0.7, "max_tokens": 300, "reasoning_effort": "high"}
+EACH_IN_TURN: tuple[Rule, ...] = (
+    refuses("temperature", ONLY_DEFAULT, param="temperature"),
+    refuses("max_tokens", UNSUPPORTED + " Use 'max_completion_tokens' instead.", param="max_tokens"),
+    refuses("reasoning_effort", UNSUPPORTED, param="reasoning_effort"),
+)
+HINTS: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9, "seed": 7, "presence_penalty": 0.5, "frequency_penalty": 0.5}
+WARNING = "a model refused a parameter: it is not sent again"
+
+
+def model(*rules: Rule) -> Flagship:
+    """A model of no known family."""
+    return Flagship("nova", "openai/nova-9", ((PLAIN, rules),))
+
+
+def routes(target: str, more: str = "") -> str:
+    """A route over the model, and a script last."""
+    script = '{script: [{text: "A script."}]}'
+    return f"targets:\n  nova: {target}\n  script: {script}\nroutes:\n  chat-model: {{pipeline: chat, targets: [nova, script]{more}}}\n"
+
+
+async def said(client: Client, **params: Any) -> str:
+    """The words of an answer."""
+    answer = await client.post("/v1/chat/completions", model="chat-model", messages=[{"role": "user", "content": "Hi"}], **params)
+    assert answer.status == 200
+    return str(answer.json["choices"][0]["message"]["content"])
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> Sequence[tuple[str, str | None]]:
+    """What was learned, by the log's warnings."""
+    fields: list[dict[str, Any]] = [vars(one)["fields"] for one in caplog.records if one.message == WARNING]
+    return [(one["parameter"], one["instead"]) for one in fields]
+
+
+async def test_model_of_no_table_answers_its_first_question(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """Three refusals are three lessons within the question; the second question needs one call, and no warning comes twice."""
+    caplog.set_level(logging.WARNING, "router.targets")
+    async with fakes(model(*EACH_IN_TURN)) as models:
+        generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
+        async with serving(generation) as client:
+            assert await said(client, **FULL) == ANSWER
+            assert len(models.asked) == 4
+            assert await said(client, **FULL) == ANSWER
+            assert len(models.asked) == 5
+    body = models.asked[-1].body
+    assert body["max_completion_tokens"] == 300
+    assert not {"temperature", "max_tokens", "reasoning_effort"} & set(body)
+    assert warned(caplog) == [("temperature", None), ("max_tokens", "max_completion_tokens"), ("reasoning_effort", None)]
+    assert list(generation.kept.learned["nova"][1].sentences) == ["temperature", "max_tokens:max_completion_tokens", "reasoning_effort"]
+
+
+async def test_header_names_what_a_question_was_asked_without(workspace: Workspace) -> None:
+    """For the question that taught it, and for later ones."""
+    async with fakes(model(*EACH_IN_TURN)) as models:
+        generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
+        async with serving(generation) as client:
+            for _ in range(2):
+                answer = await client.post(
+                    "/v1/chat/completions", model="chat-model", messages=[{"role": "user", "content": "Hi"}], stream=True, **FULL
+                )
+                omitted = answer.headers["x-router-attempts"].partition('omitted="')[2].partition('"')[0].split()
+                assert {"temperature", "reasoning_effort"} <= set(omitted) <= {"temperature", "reasoning_effort", "max_tokens"}
+
+
+async def test_lessons_survive_edits_that_leave_the_target_as_it_is(workspace: Workspace) -> None:
+    """An edit of the route keeps them; one of the target forgets them, for it may be another model now."""
+    async with fakes(model(*EACH_IN_TURN)) as models:
+        target = model().target(models.address)
+        edits = (
+            (routes(target), 4),
+            (routes(target, ", timeout: {first_token: 7s}"), 1),
+            (routes(target.replace("}", ", context_window: 9000}")), 4),
+            (routes(target), 4),
+        )
+        kept = None
+        for text, calls in edits:
+            generation = build(declare(read(workspace.write("routes.yaml", text).root / "routes.yaml"), {}), kept)
+            kept = generation.kept
+            before = len(models.asked)
+            async with serving(generation) as client:
+                assert await said(client, **FULL) == ANSWER
+            assert len(models.asked) - before == calls
+
+
+async def test_question_is_asked_five_times_at_most(workspace: Workspace) -> None:
+    """Of a model that refuses five parameters in turn, the next question goes on where the first one left off."""
+    rules = [refuses(name, UNSUPPORTED, param=name) for name in HINTS]
+    async with fakes(model(*rules)) as models:
+        generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
+        async with serving(generation) as client:
+            assert await said(client, **HINTS) == "A script."
+            assert len(models.asked) == 5
+            assert await said(client, **HINTS) == ANSWER
+            assert len(models.asked) == 7
+            assert await said(client, **HINTS) == ANSWER
+            assert len(models.asked) == 8
+
+
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+FOR_GOOD: dict[str, Rule] = {
+    "tools": refuses("tools", UNSUPPORTED, param="tools"),
+    "messages": lambda _: Refusal("Invalid 'messages[0].content': unsupported.", "messages[0].content"),
+    "another reason": lambda _: Refusal("The picture could not be decoded.", "messages[0].content"),
+    "too long": lambda _: Refusal(
+        "This model's maximum context length is 8 tokens; you asked for max_tokens 300.", code="context_length_exceeded"
+    ),
+    "too busy": lambda _: Refusal("temperature is not supported just now", "temperature", 429),
+}
+
+
+@pytest.mark.parametrize("name", FOR_GOOD)
+async def test_what_a_user_would_miss_is_never_left_out(workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """The question goes to the next target, and nothing is learned."""
+    caplog.set_level(logging.WARNING, "router.targets")
+    async with fakes(model(FOR_GOOD[name])) as models:
+        text = routes(model().target(models.address), ", retry: {attempts: 1}")
+        generation = workspace.write("routes.yaml", text).build()
+        async with serving(generation) as client:
+            assert await said(client, tools=[TOOL], **FULL) == "A script."
+        assert len(models.asked) == 1
+        assert all(one.body.get("tools") and one.body["messages"] for one in models.asked)
+        assert not warned(caplog)
+        assert not generation.kept.learned["nova"][1].sentences
+
+
+async def test_stop_that_was_refused_is_kept_by_cutting(workspace: Workspace) -> None:
+    """The answer of that very question, and every later one, ends at the stop."""
+    async with fakes(model(*(refuses(name, UNSUPPORTED, param=name) for name in ("stop", *PENALTIES)))) as models:
+        generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
+        async with serving(generation) as client:
+            for calls in (2, 3):
+                assert await said(client, stop=[" and the dog"]) == ANSWER.partition(" and the dog")[0]
+                assert len(models.asked) == calls

@@ -1,0 +1,234 @@
+"""OpenAI's Responses API: the form of a question, and what its streams and bodies mean."""
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from router.chat import Ask, Call, Choice, File, Message, Params, ReasoningState, Result, ToolSpec, issued_by
+from router.config.declaration import Target as Declared
+from router.config.values import Name, Secret
+from router.errors import ContentFiltered, ContextTooLong, TargetDown, TargetError, TargetRefused
+from router.events import Event, Finish, Order, Text, Thought, ToolCall, Usage
+from router.targets import Connections, openai
+from tests.provider import Provider, Reply, frame, provider
+
+MODEL = "openai/responses/gpt-6-astra"
+SPEC = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
+HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
+ISSUER = issued_by("a", MODEL)
+ITEM: dict[str, Any] = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sealed"}
+COUNTS = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 2}}
+
+
+def event(kind: str, **more: Any) -> bytes:
+    """One event of the stream."""
+    return f"event: response.{kind}\n".encode() + frame({"type": f"response.{kind}", **more})
+
+
+def over(status: str = "completed", **more: Any) -> bytes:
+    """The last one."""
+    return event(status, response={"model": "gpt-6-astra", "status": status, "usage": COUNTS, **more})
+
+
+def word(text: str) -> bytes:
+    """A piece of text."""
+    return event("output_text.delta", output_index=0, delta=text)
+
+
+async def heard(fake: Provider, ask: Ask = HI) -> list[Event]:
+    """Every event of one answer, in order; neighbouring texts are one."""
+    declared = Declared(model=Name(MODEL), api_base=fake.base, api_key=Secret("sk-test"))
+    order, connections = Order(), Connections()
+    try:
+        async with asyncio.timeout(10), aclosing(openai.answer("a", declared, 0.5, connections)(ask)) as events:
+            return [order.see(one) async for one in events]
+    finally:
+        await connections.close()
+
+
+async def answered(*frames: bytes, ask: Ask = HI) -> list[Event]:
+    """The events of a stream, without its Start."""
+    async with provider(Reply(frames)) as fake:
+        events = await heard(fake, ask)
+    assert fake.headers[0][":path"] == "/v1/responses"
+    return events[1:]
+
+
+def said(events: list[Event]) -> str:
+    """The words."""
+    return "".join(one.text for one in events if isinstance(one, Text))
+
+
+async def test_question_has_the_form_of_this_api() -> None:
+    """Items in their order, files in their parts, reasoning before its call; nothing is stored, and no foreign parameter sent."""
+    conversation = (
+        Message("system", ("Be brief.",)),
+        Message(
+            "user", ("What is this?", File("image/png", "data:image/png;base64,AAAA"), File("application/pdf", "https://example.com/a.pdf"))
+        ),
+        Message("assistant", ("One moment.", ReasoningState(ISSUER, ITEM, "c1"), Call("c1", "get_time", {"place": "北京"}))),
+        Message("tool", (Result("c1", "get_time", {"hour": 12}),)),
+    )
+    params = Params(temperature=0.5, seed=1, stop=("END",), presence_penalty=1, max_tokens=5, reasoning_effort="high")
+    ask = Ask(model="chat-model", messages=conversation, tools=(SPEC,), choice=Choice("named", "get_time"), params=params)
+    async with provider(Reply((word("Noon."), over()))) as fake:
+        await heard(fake, ask)
+    assert fake.requests == [
+        {
+            "model": "gpt-6-astra",
+            "stream": True,
+            "store": False,
+            "max_output_tokens": 16,
+            "reasoning": {"effort": "high", "summary": "auto"},
+            "include": ["reasoning.encrypted_content"],
+            "input": [
+                {"role": "system", "content": [{"type": "input_text", "text": "Be brief."}]},
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "input_text", "text": "What is this?"},
+                        {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "auto"},
+                        {"type": "input_file", "file_url": "https://example.com/a.pdf"},
+                    ],
+                },
+                {"role": "assistant", "content": [{"type": "output_text", "text": "One moment."}]},
+                ITEM,
+                {"type": "function_call", "call_id": "c1", "name": "get_time", "arguments": '{"place": "北京"}'},
+                {"type": "function_call_output", "call_id": "c1", "output": '{"hour":12}'},
+            ],
+            "tools": [{"type": "function", "name": "get_time", "description": "The time.", "parameters": SPEC.parameters, "strict": False}],
+            "tool_choice": {"type": "function", "name": "get_time"},
+        }
+    ]
+
+
+async def test_reasoning_of_another_form_is_not_sent() -> None:
+    """Neither another target's, nor what a client kept of another API."""
+    states = (ReasoningState("b=other", ITEM), ReasoningState("", {"reasoning_content": "Hm."}))
+    conversation = (
+        Message("user", ("Time?",)),
+        Message("assistant", (*states, Call("c1", "get_time", {}))),
+        Message("tool", (Result("c1", "get_time", 12),)),
+    )
+    async with provider(Reply((word("Noon."), over()))) as fake:
+        await heard(fake, Ask(model="chat-model", messages=conversation, tools=(SPEC,)))
+    assert [one.get("type", one.get("role")) for one in fake.requests[0]["input"]] == ["user", "function_call", "function_call_output"]
+
+
+async def test_stream_becomes_events() -> None:
+    """Summaries are thoughts, two of them apart; then text, the usage and the finish."""
+    events = await answered(
+        event("created", response={"model": "gpt-6-astra", "status": "in_progress"}),
+        event("reasoning_summary_text.delta", output_index=0, summary_index=0, delta="Hm."),
+        event("reasoning_summary_text.delta", output_index=0, summary_index=1, delta="So."),
+        word("No"),
+        word("on."),
+        over(),
+    )
+    assert "".join(one.text for one in events if isinstance(one, Thought)) == "Hm.\n\nSo."
+    assert said(events) == "Noon."
+    assert events[-1] == Finish("stop", Usage(7, 5), model="gpt-6-astra")
+
+
+async def test_calls_bear_the_reasoning_before_them() -> None:
+    """Arguments in pieces or whole; a tool that the provider runs itself is none of ours."""
+    call = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "get_time"}
+    whole = {"type": "function_call", "id": "fc_2", "call_id": "c2", "name": "get_time", "arguments": '{"place": "Lima"}'}
+    events = await answered(
+        event("output_item.added", output_index=0, item={"type": "reasoning", "id": "rs_1", "summary": []}),
+        event("output_item.done", output_index=0, item=ITEM),
+        event("output_item.added", output_index=1, item={"type": "web_search_call", "id": "ws_1"}),
+        event("output_item.added", output_index=2, item={**call, "arguments": ""}),
+        event("function_call_arguments.delta", output_index=2, delta='{"pla'),
+        event("function_call_arguments.delta", output_index=2, delta='ce": "Oslo"}'),
+        event("output_item.done", output_index=2, item={**call, "arguments": '{"place": "Oslo"}'}),
+        event("output_item.done", output_index=3, item=whole),
+        over(),
+        ask=Ask(model="chat-model", messages=HI.messages, tools=(SPEC,)),
+    )
+    assert [one for one in events if isinstance(one, ReasoningState)] == [ReasoningState(ISSUER, ITEM, "c1")]
+    calls = [one for one in events if isinstance(one, ToolCall)]
+    assert calls == [ToolCall("c1", "get_time", {"place": "Oslo"}), ToolCall("c2", "get_time", {"place": "Lima"})]
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == "tool-calls"
+
+
+@pytest.mark.parametrize(("reason", "finish"), [("max_output_tokens", "length"), ("content_filter", "content-filter"), ("", "length")])
+async def test_incomplete_answer_says_why(reason: str, finish: str) -> None:
+    """The words so far stand."""
+    events = await answered(word("Half"), over("incomplete", incomplete_details={"reason": reason}))
+    assert said(events) == "Half"
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == finish
+
+
+async def test_refusal_is_the_models_own_words() -> None:
+    """The user sees them."""
+    events = await answered(event("refusal.delta", output_index=0, delta="I will not."), over())
+    assert said(events) == "I will not."
+
+
+FAILED: dict[str, tuple[bytes, type[TargetError]]] = {
+    "failed": (over("failed", error={"code": "server_error", "message": "x"}), TargetDown),
+    "failed without a word": (over("failed"), TargetDown),
+    "too long": (
+        over("failed", error={"code": "context_length_exceeded", "message": "Your input exceeds the context window"}),
+        ContextTooLong,
+    ),
+    "an error event": (frame({"type": "error", "code": "server_error", "message": "x"}), TargetDown),
+    "an error object": (frame({"error": {"type": "server_error", "message": "x"}}), TargetDown),
+    "nothing more": (b"", TargetDown),
+    "done too early": (b"data: [DONE]\n\n", TargetDown),
+}
+
+
+@pytest.mark.parametrize("name", FAILED)
+async def test_failure_in_the_stream_is_an_error(name: str) -> None:
+    """Whatever came before it."""
+    last, kind = FAILED[name]
+    with pytest.raises(kind):
+        await answered(word("Half"), last)
+
+
+async def test_filtered_before_the_first_word_is_a_refusal() -> None:
+    """Another target may answer."""
+    with pytest.raises(ContentFiltered):
+        await answered(over("incomplete", incomplete_details={"reason": "content_filter"}))
+
+
+async def test_status_that_refuses_is_judged_like_any_other() -> None:
+    """A 400 that names nothing refuses the question."""
+    body = json.dumps({"error": {"message": "No.", "type": "invalid_request_error", "param": None, "code": None}}).encode()
+    async with provider(Reply(status=400, body=body)) as fake:
+        with pytest.raises(TargetRefused):
+            await heard(fake)
+        assert len(fake.requests) == 1
+
+
+async def test_whole_body_is_an_answer_too() -> None:
+    """From a gateway that does not stream."""
+    output: list[dict[str, Any]] = [
+        {**ITEM, "summary": [{"type": "summary_text", "text": "Hm."}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Noon."}]},
+    ]
+    body = json.dumps({"object": "response", "status": "completed", "model": "gpt-6-astra", "output": output, "usage": COUNTS}).encode()
+    async with provider(Reply(body=body)) as fake:
+        events = await heard(fake)
+    assert said(events) == "Noon."
+    assert [one.text for one in events if isinstance(one, Thought)] == ["Hm."]
+    assert events[-1] == Finish("stop", Usage(7, 5), model="gpt-6-astra")
+
+
+async def test_stop_and_a_low_limit_are_kept_by_cutting() -> None:
+    """It knows no `stop`, and no limit below sixteen tokens."""
+    cut = await answered(word("One END"), word(" two"), over(), ask=Ask(model="m", messages=HI.messages, params=Params(stop=("END",))))
+    assert said(cut) == "One "
+    assert isinstance(cut[-1], Finish)
+    assert cut[-1].reason == "stop"
+    short = await answered(word("Twelve bytes and more"), over(), ask=Ask(model="m", messages=HI.messages, params=Params(max_tokens=3)))
+    assert said(short) == "Twelve bytes"
+    assert isinstance(short[-1], Finish)
+    assert short[-1].reason == "length"
