@@ -313,6 +313,10 @@ class Ask:
     """When nobody waits for the answer any more, by `time.monotonic`."""
     caller: str = ""
     """Who asks, as `Caller.id`: what is kept or counted for one caller is kept under it. No template sees it."""
+    user: str = ""
+    """The end user on whose behalf the caller asks, as a declared front end or the caller's token names them; empty where none is named."""
+    chat: str = ""
+    """The chat that the question belongs to, as the front end names it; empty where it names none."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
     cache: CacheControl = ANY_AGE

@@ -24,13 +24,29 @@ FREE: frozenset[Cached] = frozenset({"hit", "shared"})
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, as the provider counted them."""
+    """Tokens, as the provider counted them; every provider's count is brought to this form.
+
+    input_tokens: all that the model read, those of the two caches below included
+    output_tokens: all that it wrote, its reasoning included
+    cached_tokens: of those it read, what came from the provider's prompt cache
+    cache_write_tokens: of those it read, what was written to that cache
+    reasoning_tokens: of those it wrote, its reasoning
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def __add__(self, other: Self) -> "Usage":
-        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)

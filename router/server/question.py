@@ -5,7 +5,7 @@ Fields we do not know are kept for the templates (`ask.<field>`) and never forwa
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
@@ -64,7 +64,8 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         tools, choice = brought(fields)
         ask = Ask(model=ask.model, messages=ask.messages, params=ask.params, fields=ask.fields, extra=ask.extra, tools=tools, choice=choice)
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
-    return Asked(ask, stream, _chat_id(fields), _continued(listed), _wants_usage(fields))
+    chat_id = _chat_id(fields)
+    return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str) -> str:
