@@ -345,10 +345,8 @@ async def test_rehearsal_of_known_flagship_is_refused_nothing(workspace: Workspa
         done = await course.run()
         await connections.close()
         states = {one.question: one.state for one in done.asked}
-        # Behind OpenRouter, Claude's signed thoughts cannot be made up for another target's call: that is shown, and no fact mends it.
-        refused = ["another's call"] if flagship.name == "openrouter" else []
-        assert [one for one, state in states.items() if state == "refused"] == refused
-        assert len(server.refused(flagship.name)) == len(server.wrong) == len(refused)
+        assert [one for one, state in states.items() if state == "refused"] == []
+        assert len(server.refused(flagship.name)) == len(server.wrong) == 0
         assert {states[one] for one in ("plain", "temperature", "stop", "effort", "tool", "two rounds", "parallel calls")} == {"works"}
 
 
