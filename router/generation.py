@@ -25,6 +25,7 @@ from router.config.declaration import Cache, Declaration, Member, Retry, Route, 
 from router.config.declaration import Target as Declared
 from router.config.document import Scalar
 from router.config.limits import Price
+from router.config.options import public_headers
 from router.config.tool_servers import ToolServer
 from router.config.tool_sets import IsolatedSet
 from router.config.values import Name
@@ -326,15 +327,18 @@ class _Builder:
 
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
         """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline
-        makes of a question is in the question. A key's rotation changes nothing.
+        makes of a question is in the question. A key's rotation changes nothing, nor does that of a secret in a header.
         """
         present = {target.name for target in targets}
         declared = self._declaration.routes.targets
         pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
-        asked = [(one, replace(declared[one], api_key=None, optional=False)) for one in route.names if one in present]
+        asked = [(one, replace(declared[one], api_key=None, headers=None, optional=False)) for one in route.names if one in present]
+        headers = [sorted(public_headers(declared[one].headers or {}).items()) for one in route.names if one in present]
         tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tool_sets]
         servers = [replace(one, token=None, env={}) for one in route.tool_servers]
-        return hashlib.sha256(repr((str(name), pools, asked, tools, servers, route.max_steps, route.max_output)).encode()).hexdigest()
+        return hashlib.sha256(
+            repr((str(name), pools, asked, headers, tools, servers, route.max_steps, route.max_output)).encode()
+        ).hexdigest()
 
     def _redis(self) -> Redis | None:
         """The Redis that is declared: the one before, where it is the same."""

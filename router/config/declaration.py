@@ -17,6 +17,7 @@ from router.config.environment import Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
 from router.config.limits import Limit, Price
+from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
 from router.config.remedies import Advice, Spot, spots
 from router.config.snapshot import Snapshot
 from router.config.tool_servers import ToolServer
@@ -170,7 +171,7 @@ class ScriptLine:
             raise Misfit("there is nothing to say in an empty text", deeds[0])
 
 
-MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts")
+MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers")
 """Keys of a target that a script has no use for."""
 
 
@@ -191,6 +192,8 @@ class Target:
     price: what it costs; unless given, as LiteLLM's table says
     base_model: the model that a deployment or a server of your own serves, provider/model; its facts hold for this target
     facts: what the model accepts, where the table is wrong or does not know it
+    body: fields that each of its requests has besides, merged into what the router writes; they stand over what a question asks for
+    headers: headers that each of its requests has besides; a secret among them by reference, ${TEAM_TOKEN}
     """
 
     model: ModelName | None = None
@@ -206,6 +209,8 @@ class Target:
     price: Price | None = None
     base_model: str | None = None
     facts: FactsConfig | None = None
+    body: dict[BodyField, object] | None = None
+    headers: dict[HeaderName, HeaderValue] | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
@@ -219,6 +224,7 @@ class Target:
                 raise Misfit("only azure/ has an `api_version`", "api_version")
             if not re.fullmatch(r"[\w.-]+", self.api_version, re.ASCII):
                 raise Misfit("api_version is a date, e.g. 2024-10-21, or a word", "api_version")
+        check_headers(self.headers or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

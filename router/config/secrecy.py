@@ -1,4 +1,4 @@
-"""Secrets in addresses: which parameters of a query are one, going by their names."""
+"""Secrets by their names: parameters of addresses, headers, fields of a body."""
 
 import re
 from urllib.parse import parse_qsl
@@ -20,6 +20,7 @@ SECRETS = (
     "bearer",
     "jwt",
     "sas",
+    "cookie",
 )
 """Words that end the name of a secret, or are a part of it: `api_key`, `subscription-key`, `accessToken`, `X-Amz-Signature`."""
 JOINED = ("apikey", "authkey", "accesskey", "sharedkey", "accesstoken", "authtoken", "clientsecret")
@@ -31,12 +32,14 @@ def secret_in_query(query: str) -> str | None:
 
     Only the word is returned, from our own list: the name itself may hold what nobody should read.
     """
-    for name, _ in parse_qsl(query, keep_blank_values=True, separator="&"):
-        parts = [part.lower() for part in PARTS.findall(name)]
-        for word in (*SECRETS, *JOINED):
-            if word in parts:
-                return word
-    return None
+    found = (secret_in_name(name) for name, _ in parse_qsl(query, keep_blank_values=True, separator="&"))
+    return next((word for word in found if word is not None), None)
+
+
+def secret_in_name(name: str) -> str | None:
+    """Return the word that gives a secret away in a name; None where none does."""
+    parts = [part.lower() for part in PARTS.findall(name)]
+    return next((word for word in (*SECRETS, *JOINED) if word in parts), None)
 
 
 QUERY = re.compile(r"""(://[^\s?#'"]*[?#])([^\s'"]+)""")

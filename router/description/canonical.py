@@ -9,7 +9,8 @@ from typing import cast
 from router.chat import Json, JsonObject
 from router.config import document
 from router.config.binding import LITERAL_SECRET, UNFIT, Complaints, bind, kinds
-from router.config.document import Node
+from router.config.document import NUMBER, TRUTHS, Node
+from router.config.secrecy import secret_in_name
 from router.config.values import Secret
 from router.signature import Anything, Either, Listing, Record, Scalar, Shape, Spelled, Table
 
@@ -137,10 +138,22 @@ def _holds(shape: Shape, value: object) -> bool:
             return True
 
 
+def _held(name: str, node: Node) -> Json:
+    """What stands under a name; a text that is a secret by its name is masked."""
+    if (
+        isinstance(node, document.Scalar)
+        and not NUMBER.fullmatch(node.text)
+        and node.text not in TRUTHS
+        and secret_in_name(name) is not None
+    ):
+        return _reference(node.source, secret=True) if node.source != node.text else _starred(node.text)
+    return _anything(node)
+
+
 def _anything(node: Node) -> Json:
     match node:
         case document.Table(pairs=pairs):
-            return {key.text: _anything(value) for key, value in pairs}
+            return {key.text: _held(key.text, value) for key, value in pairs}
         case document.Listing(items=items):
             return [_anything(item) for item in items]
         case document.Scalar():

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from router.config.document import DOUBTFUL, NULLS, NUMBER, TRUTHS
 
-Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value]"
+Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value] | None"
 LOST = "not carried over: "
 WIDTH = 120
 
@@ -108,12 +108,14 @@ DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
 UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
-def scalar(value: str | float, *, bare: bool = True) -> str:
+def scalar(value: str | float | None, *, bare: bool = True) -> str:
     """A scalar that every reader takes for the same."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return str(int(value)) if float(value).is_integer() else f"{value:.6f}".rstrip("0").rstrip(".")
+        return str(int(value)) if float(value).is_integer() else f"{value:.12f}".rstrip("0").rstrip(".")
     doubtful = DOUBTFUL.fullmatch(value) or DATE.fullmatch(value) or NUMBER.fullmatch(value) or value in NULLS or value in TRUTHS
     if (BARE if bare else PLAIN).fullmatch(value) and not doubtful and not value.startswith(("-", "---")):
         return value
@@ -123,7 +125,7 @@ def scalar(value: str | float, *, bare: bool = True) -> str:
 def flowing(value: Value, *, bare: bool = False) -> str:
     """A value on one line."""
     match value:
-        case str() | bool() | int() | float():
+        case str() | bool() | int() | float() | None:
             return scalar(value, bare=bare)
         case Mapping():
             return "{" + ", ".join(f"{scalar(key, bare=False)}: {flowing(one)}" for key, one in value.items()) + "}"

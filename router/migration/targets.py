@@ -6,8 +6,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from router.chat import Params
 from router.config import declare
+from router.config.declaration import Target as TargetConfig
 from router.config.foreign import Said
+from router.config.options import header_name, header_value
+from router.config.secrecy import secret_in_name
 from router.config.snapshot import Snapshot
+from router.config.values import Name, Secret
 from router.errors import Misfit
 from router.migration import verdicts
 from router.migration.account import Account
@@ -17,6 +21,7 @@ from router.migration.source import Source, in_environment
 from router.migration.variables import Variables, written
 from router.signature import record_of
 from router.targets import Connections, Learned, open_target, table
+from router.targets.options import Api, options_of
 from router.targets.providers import PROVIDERS, variable
 
 NUMBERS = {"temperature": float, "top_p": float, "max_tokens": int, "seed": int, "presence_penalty": float, "frequency_penalty": float}
@@ -26,6 +31,8 @@ COSTS = {"input_cost_per_token": "input", "output_cost_per_token": "output"}
 """Dollars for one token → ours for a million, in `price`."""
 TOLD_ONLY = verdicts.TOLD_ONLY | {"id", "mode"}
 """Keys of model_info that say what is served, and by which name."""
+PUBLIC = frozenset({"anthropic-beta", "openai-beta", "http-referer", "x-title", "user-agent"})
+"""Headers whose values are never secrets."""
 COHERE = "https://api.cohere.ai/compatibility/v1"
 ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "client_id", "client_secret"})
 
@@ -46,6 +53,8 @@ class Workshop:
         self._key(name, one, made)
         self._version(one, made)
         self._params(one, made)
+        self._body(one, made)
+        self._headers(name, one, made)
         self._window(one, made)
         self._price(one, made)
         if why := self._unfit(name, one, made):
@@ -177,6 +186,63 @@ class Workshop:
         Params(**{name: value})  # pyright: ignore[reportArgumentType] - it objects to what is out of range
         return value
 
+    def _body(self, one: Deployment, made: Section) -> None:
+        """`extra_body` as `body`, without the fields that the router writes itself."""
+        said = one.params.get("extra_body")
+        if said is None or not said.table:
+            return
+        api: Api = "messages" if one.provider == "anthropic" else "chat"
+        body: dict[str, Value] = {}
+        for key, value in said.table.items():
+            try:
+                options_of(TargetConfig(model=Name("openai/any"), body={Name(key): _plain(value)}), api)
+                body[key] = self._field(key, value)
+            except Misfit as misfit:
+                made.lose(f"extra_body.{key}: {misfit.message}")
+        if body:
+            made.keys["body"] = body
+        self.source.account.carry(said)
+
+    def _field(self, name: str, said: Said) -> Value:
+        """One field of a body, its secrets as references. Misfit where it names a variable that can have no such name."""
+        if isinstance(said.value, tuple):
+            return [self._field(name, one) for one in said.items]
+        if isinstance(said.value, Mapping):
+            return {key: self._field(key, one) for key, one in said.table.items()}
+        if in_environment(said) or (isinstance(said.value, str) and secret_in_name(name) is not None):
+            reference, _ = self.variables.key(said, name)
+            if reference is None:
+                raise Misfit("no variable can have this name")
+            return reference
+        return written(said.value) if isinstance(said.value, str) else said.value
+
+    def _headers(self, name: str, one: Deployment, made: Section) -> None:
+        """`extra_headers` as `headers`. But for a few that are never secret, values that are written out become references."""
+        said = next((found for key in ("extra_headers", "headers") if (found := one.params.get(key)) is not None and found.table), None)
+        if said is None:
+            return
+        headers: dict[str, Value] = {}
+        for key, value in said.table.items():
+            try:
+                TargetConfig(model=Name("openai/any"), headers={header_name(key): Secret("x", "${X}")})
+                headers[key] = self._header(name, key, value, made)
+            except Misfit as misfit:
+                made.lose(f"extra_headers.{key if key.isprintable() else '…'}: {misfit.message}")
+        if headers:
+            made.keys["headers"] = headers
+        self.source.account.carry(said)
+
+    def _header(self, name: str, key: str, said: Said, made: Section) -> str:
+        text = "" if said.value is None else str(said.value)
+        if not in_environment(said) and key.lower() in PUBLIC and header_value(text):
+            return written(text)
+        reference, remark = self.variables.key(said, f"{name}_{key}")
+        if remark:
+            made.note(remark.replace("the key was", f"the header {key} was"))
+        if reference is None:
+            raise Misfit("it has no value, or no variable can have this name")
+        return reference
+
     def _window(self, one: Deployment, made: Section) -> None:
         """What the original says of how much it reads; of what it says of another model, what the table says of that."""
         account = self.source.account
@@ -223,6 +289,13 @@ class Workshop:
         except Misfit as misfit:
             return misfit.message
         return ""
+
+
+def _plain(said: Said) -> object:
+    """A value as plain data."""
+    if isinstance(said.value, tuple):
+        return [_plain(one) for one in said.items]
+    return {key: _plain(one) for key, one in said.table.items()} if isinstance(said.value, Mapping) else said.value
 
 
 def _bare(parts: SplitResult) -> str:

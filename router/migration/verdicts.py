@@ -28,7 +28,6 @@ SWITCHED_OFF = {
 SWITCHES = frozenset({"cache", "disable_cooldowns", "stream", "enable_json_schema_validation"})
 """What is off here as well, unless something else is said."""
 
-NO_HEADERS = "a target has no headers of its own"
 NO_TAGS = "there is no routing by tags: a route for each of them"
 NO_TEAMS = "there are no teams: a route for each of them"
 NO_DATABASE = "there is no database: keys and models stand in files"
@@ -42,12 +41,12 @@ NO_NUMBER = "its value stands in the environment, and only texts are read from t
 HELD = "what another setting says holds over it"
 
 PARAMS = {
-    "organization": NO_HEADERS + ": use a key of that organization",
-    "extra_headers": NO_HEADERS,
-    "headers": NO_HEADERS,
-    "extra_body": "a request holds what routes.yaml has a name for",
+    "organization": "use a key of that organization, or write `headers: {openai-organization: …}`",
+    "extra_headers": "headers are a mapping of names",
+    "headers": "`extra_headers` stands beside it",
+    "extra_body": "a body is a mapping of names",
     "thinking": "write `reasoning_effort` in `params`",
-    "response_format": "a request holds what routes.yaml has a name for",
+    "response_format": "write it in `body`",
     "n": "an answer is one",
     "tags": NO_TAGS,
     "tpm": "there is no limit for one target; `limit` on the route is the nearest",

@@ -25,6 +25,7 @@ from router.targets.fit import Fitted, check_answerable, fit
 from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
+from router.targets.options import options_of
 from router.targets.providers import CLAUDE
 from router.targets.reasoning import BLOCKS, INTERLEAVED, Blocks, blocks, keeps_thinking
 from router.targets.speech import Speech
@@ -132,6 +133,8 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     headers = {"anthropic-version": VERSION, "anthropic-beta": INTERLEAVED}
     if declared.api_key:
         headers["x-api-key"] = declared.api_key.value
+    options = options_of(declared, "messages")
+    headers = options.beside(headers)
     endpoint = connections.endpoint(endpoint_of(str(declared.api_base or BASE), "/messages", within="/v1"), headers, connect)
     facts, learned = facts_of(declared), learned or Learned()
     model = str(declared.model).partition("/")[2]
@@ -145,7 +148,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask)
             body, omitted = request(ask, params, known, model, issuer)
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech), omitted)
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech), omitted, api="messages", options=options)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 

@@ -20,6 +20,7 @@ from router.targets import sse
 from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
 from router.targets.facts import Facts
 from router.targets.learned import Pupil
+from router.targets.options import NO_OPTIONS, Api, Options
 from router.targets.speech import UNBOUND, Bounds, Speech
 from router.targets.verdict import verdict
 
@@ -66,6 +67,8 @@ class Prepared:
     reader: reads the answer
     omitted: parameters that are not sent as they were asked for
     bounds: where we end the answer ourselves
+    api: whose form it has
+    options: what the target's requests have besides; merged in when the request is sent
     """
 
     endpoint: Endpoint
@@ -73,6 +76,13 @@ class Prepared:
     reader: Callable[[Speech], Reader]
     omitted: tuple[str, ...] = ()
     bounds: Bounds = UNBOUND
+    api: Api = "chat"
+    options: Options = NO_OPTIONS
+
+    @property
+    def sent(self) -> bytes:
+        """The request as it is sent."""
+        return msgspec.json.encode(self.options.onto(self.body, self.api))
 
 
 async def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
@@ -132,14 +142,14 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
     """A response that answers, and the request it answers. TargetError where the provider refuses, and no lesson is in that."""
     while True:
         prepared = prepare(pupil.facts)
-        response = await connections.answered(prepared.endpoint, msgspec.json.encode(prepared.body))
+        response = await connections.answered(prepared.endpoint, prepared.sent)
         with ExitStack() as undo:
             undo.callback(response.release)
             if response.status == 200:
                 undo.pop_all()
                 return response, prepared
             told = await _explained(response)
-        if not pupil.refused(response.status, told, prepared.body):
+        if not pupil.refused(response.status, told, prepared.body, prepared.options.body):
             raise _refused(name, response, told)
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from router.targets.facts import Facts
-from router.targets.refusal import Lesson, lesson
+from router.targets.refusal import Lesson, blamed, lesson
 
 MAX_LESSONS_PER_QUESTION = 4
 """How often one question is asked again of the same target without what it refused."""
@@ -20,6 +20,8 @@ class Learned:
     def __init__(self) -> None:
         self._lessons: dict[str, Lesson] = {}
         self._taught: tuple[Facts, Facts] | None = None
+        self._own: set[str] = set()
+        """Fields of the target's own `body` that were refused: each is logged once."""
         self.repeats_left = math.inf
         """How often questions to this target may still be asked again to learn: a rehearsal counts its calls."""
 
@@ -38,6 +40,12 @@ class Learned:
     def sentences(self) -> Sequence[str]:
         """What was learned, for pages: `temperature` is left out, `max_tokens:cut` is asked in another way."""
         return [str(one) for one in self._lessons.values()]
+
+    def own_refused(self, target: str, name: str) -> None:
+        """A field of the target's own `body` was refused. It is sent again: the operator wrote it."""
+        if name not in self._own and len(self._own) < MAX_LESSONS:
+            self._own.add(name)
+            log.warning("a provider refused a field of the target's own `body`", extra={"fields": {"target": target, "field": name}})
 
     def keep(self, target: str, lessons: Collection[Lesson]) -> None:
         """Remember lessons that proved true: the question was answered after them."""
@@ -59,8 +67,14 @@ class Pupil:
         self.facts = learned.over(facts)
         """The facts by which it is asked next."""
 
-    def refused(self, status: int, body: str, sent: Collection[str]) -> bool:
-        """Whether a refusal taught something, so that the question is worth asking again."""
+    def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
+        """Whether a refusal taught something, so that the question is worth asking again.
+
+        sent: the fields of the request that the router wrote; own: those of the target's `body`, of which nothing is learned.
+        """
+        if own and (name := blamed(status, body, {*sent, *own})) in own and name not in sent:
+            self._learned.own_refused(self._target, str(name))
+            return False
         if self._learned.repeats_left < 1:
             return False
         found = lesson(status, body, sent, self.facts)

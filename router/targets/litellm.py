@@ -33,6 +33,7 @@ from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import HINTS, check_answerable, fit
 from router.targets.http import MAX_WHOLE, Rest
 from router.targets.learned import Learned, Pupil
+from router.targets.options import options_of
 from router.targets.providers import rules_through_litellm
 from router.targets.reasoning import (
     INTERLEAVED,
@@ -473,6 +474,27 @@ ASKED = frozenset({"ollama", "ollama_chat"})
 """Providers of whose models LiteLLM asks the server, unless they are in its list."""
 
 
+AS_ARGUMENTS = ("anthropic/", "anthropic_text/", "bedrock/")
+"""Providers to whose requests LiteLLM adds arguments that it does not know. For these it sends `extra_body` as a field of that name."""
+ITS_OWN = frozenset(
+    (
+        *("api_key", "api_base", "base_url", "api_version", "timeout", "num_retries", "max_retries", "fallbacks", "headers", "user"),
+        *("extra_headers", "extra_body", "mock_response", "mock_tool_calls", "custom_llm_provider", "drop_params", "caching", "cache"),
+        *(
+            "allowed_openai_params",
+            "additional_drop_params",
+            "logger_fn",
+            "verbose",
+            "model_list",
+            "base_model",
+            "model_info",
+            "ssl_verify",
+        ),
+    )
+)
+"""Arguments of LiteLLM's call that are no field of a request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """One question as LiteLLM is asked it: the arguments of its call, the parameters that are not among them, where we end the answer,
@@ -531,7 +553,8 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
                         yield event
             except lane.errors as error:
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
-                if begun or not pupil.refused(*_said(error), form.arguments):
+                own = declared.body or {}
+                if begun or not pupil.refused(*_said(error), [one for one in form.arguments if one not in own], own):
                     raise hear.told(_raised(name, provider, error, hear)) from None
             except TargetError as error:
                 raise hear.told(error) from None
@@ -552,8 +575,17 @@ def _fixed(declared: TargetConfig) -> dict[str, object]:
     }
     if declared.api_base:
         fixed["api_base"] = declared.api_base
-    if str(declared.model).startswith("anthropic/"):
-        fixed["extra_headers"] = {"anthropic-beta": INTERLEAVED}
+    options = options_of(declared, "litellm")
+    if any(value is None for value in options.body.values()):
+        raise Misfit("through LiteLLM null removes nothing: it writes its fields itself", "body")
+    if options.body and str(declared.model).startswith(AS_ARGUMENTS):
+        if taken := ITS_OWN.intersection(options.body):
+            raise Misfit(f"LiteLLM takes `{min(taken)}` for itself: it cannot be sent through it", "body")
+        fixed |= {**options.body, "allowed_openai_params": list(options.body)}
+    elif options.body:
+        fixed["extra_body"] = options.body
+    if headers := options.beside({"anthropic-beta": INTERLEAVED} if str(declared.model).startswith("anthropic/") else {}):
+        fixed["extra_headers"] = headers
     if declared.api_version:
         fixed["api_version"] = declared.api_version
     if declared.api_key:

@@ -5,6 +5,8 @@ or nothing. What is not as it should be is passed over (a broken frame) or is a 
 """
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -23,12 +25,15 @@ from router.targets.fit import Fitted, check_answerable, fit
 from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
+from router.targets.options import Api, options_of
 from router.targets.providers import PROVIDERS, Provider, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.speech import Speech, tokens
 
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
+APIS: Mapping[str, tuple[Api, ...]] = {"never": ("chat",), "always": ("responses",), "tools_while_thinking": ("chat", "responses")}
+"""Which questions the Responses API answers → the APIs that a target is asked through."""
 
 
 class Function(msgspec.Struct):
@@ -122,9 +127,11 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable(prefix)}}}`", "model")
     bearer = "Bearer " if provider.header == "authorization" else ""
     headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
+    facts, learned = facts_of(declared), learned or Learned()
+    options = options_of(declared, *APIS[facts.responses])
+    headers = options.beside(headers)
     endpoint = connections.endpoint(url, headers, connect)
     responding = connections.endpoint(_responding(url, declared), headers, connect)
-    facts, learned = facts_of(declared), learned or Learned()
     start = Start(name, str(declared.model))
     issuer = issued_by(name, str(declared.model))
     rules = rules_of(prefix, model, own=declared.api_base is not None)
@@ -140,10 +147,11 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                 fits = fit(responses.lacking(known), params)
                 body = responses.request(ask, fits, known, model, issuer)
                 bounds = responses.bounds(fits, known)
-                return Prepared(responding, body, lambda speech: responses.Reader(name, speech), fits.omitted, bounds)
+                reader = partial(responses.Reader, name)
+                return Prepared(responding, body, reader, fits.omitted, bounds, "responses", options)
             takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
             body = {**_request(ask, fits, known, provider, model), "messages": completions.messages(ask, beside(ask, issuer, takes))}
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech, takes), fits.omitted, fits.bounds(known))
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech, takes), fits.omitted, fits.bounds(known), "chat", options)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 

@@ -80,6 +80,14 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
     return None
 
 
+def blamed(status: int, body: str, sent: Collection[str]) -> str | None:
+    """The field that a refusal names first; None where it names none that was sent."""
+    if status not in (400, 422):
+        return None
+    body = body[:QUOTED]
+    return next(_named(body, _sentence(body), sent), None)
+
+
 def _decoded(body: str) -> Any:
     try:
         return json.loads(body)

@@ -447,6 +447,15 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
         "model: openai/m, temperature: '0.2', max_completion_tokens: 99, stop: END, seed: 7, reasoning_effort: low",
         {"params": {"temperature": 0.2, "max_tokens": 99, "stop": ["END"], "seed": 7, "reasoning_effort": "low"}},
     ),
+    "fields of the body": (
+        "model: openai/m, extra_body: {top_k: 40, provider: {order: [a, 0.0000001], x: null, on: 'yes'}, user_token: sk-canary, v: os.environ/V}",
+        {"body": {"top_k": 40, "provider": {"order": ["a", 1e-7], "x": None, "on": "yes"}, "user_token": "${USER_TOKEN}", "v": "${V}"}},
+    ),
+    "fields that the router writes": ("model: openai/m, extra_body: {stream: false, n: 2, min_p: 0.1}", {"body": {"min_p": 0.1}}),
+    "headers": (
+        "model: anthropic/m, extra_headers: {anthropic-beta: context-1m, X-Team: canary, X-Env: os.environ/TEAM, authorization: canary, 'a b': c}",
+        {"headers": {"anthropic-beta": "context-1m", "X-Team": "${A_X_TEAM}", "X-Env": "${TEAM}"}},
+    ),
     "sampling out of range": ("model: openai/m, temperature: 3, top_p: os.environ/P, stop: [a, b, c, d, e]", {"params": None}),
 }
 
@@ -529,7 +538,7 @@ def test_includes_are_joined(tmp_path: Path) -> None:
 TOLD = {
     deployments("a model: vertex_ai/gemini-2.5-pro", "b model: openai/b"): "# not carried over: a: none of its own targets can be served",
     deployments("a model: nobody/m", "b model: openai/b"): "# not carried over: a: no provider is named `nobody`",
-    deployments("a model: openai/a, organization: o"): "# not carried over: organization: a target has no headers of its own",
+    deployments("a model: openai/a, organization: o"): "# not carried over: organization: use a key of that organization, or write `headers:",
     deployments("a model: openai/a, frobnicate: 1"): "# not carried over: frobnicate: no equal here",
     deployments("'openai/*' model: 'openai/*'"): "# not carried over: openai/*: a route has a name, not a pattern",
     deployments("a model: text-embedding-3-small"): "only chats are answered here, and this is for embedding",

@@ -1,0 +1,79 @@
+"""What a target's requests have besides what the router makes of a question: its `body` and its `headers`.
+
+Which fields of a body the router needs for itself depends on the API that is asked: see router/targets/options.py.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from router.config.secrecy import secret_in_name
+from router.config.values import Name, Secret
+from router.errors import Misfit
+from router.signature import Spelled
+
+NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+"""A header's name (RFC 9110, 5.6.2)."""
+VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+"""A header's value that every server reads alike: visible ASCII, blanks only inside (RFC 9110, 5.5)."""
+MAX_NAME = 256
+MAX_VALUE = 8 * 1024
+"""Characters of one: servers refuse more than some KiB for all headers together."""
+KEYS = "the key is written as `api_key`, and sent as its provider wants it"
+FRAMING = "the router writes it for each request"
+RESERVED: Mapping[str, str] = {
+    **dict.fromkeys(("authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"), KEYS),
+    **dict.fromkeys(("host", "content-length", "content-type", "transfer-encoding", "connection", "keep-alive"), FRAMING),
+    **dict.fromkeys(("upgrade", "te", "trailer", "expect", "proxy-connection", "http2-settings"), FRAMING),
+    **dict.fromkeys(
+        ("accept", "accept-encoding", "content-encoding"), "the router reads what it asks for: an event stream, not compressed"
+    ),
+    "anthropic-version": "the router reads the version that it asks for",
+}
+"""Headers that a target may not have, and why."""
+
+
+def header_name(text: str) -> Name:
+    """A header's name. Misfit where it is none, or one that the router writes."""
+    if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
+        raise Misfit("this is no header's name: use letters, digits and -, as in anthropic-beta")
+    if (why := RESERVED.get(text.lower())) is not None:
+        raise Misfit(f"`{text}` cannot be set: {why}")
+    return Name(text)
+
+
+def header_value(text: str) -> Secret:
+    """A header's value. Misfit where it cannot be sent."""
+    # Nothing of the text is repeated: it may be a secret.
+    if not VALUE.fullmatch(text) or len(text) > MAX_VALUE:
+        raise Misfit("a header's value is one line of visible ASCII characters, with blanks only between them")
+    return Secret(text)
+
+
+def _field_name(text: str) -> Name:
+    if not text or not text.isprintable():
+        raise Misfit("a field's name is visible characters")
+    return Name(text)
+
+
+BodyField = Annotated[Name, Spelled("field", _field_name, "", "top_k")]
+HeaderName = Annotated[Name, Spelled("header's name", header_name, f"^{NAME}$", "anthropic-beta")]
+HeaderValue = Annotated[Secret, Spelled("header's value", header_value, "", "${TEAM}")]
+
+
+def check_headers(headers: Mapping[Name, Secret]) -> None:
+    """Misfit where two names are one, or where a header that is a secret by its name is written out."""
+    seen: set[str] = set()
+    for name, value in headers.items():
+        if name.lower() in seen:
+            raise Misfit(f"`{name}` is there twice: a header's name has no case", "headers", place=name.place)
+        seen.add(name.lower())
+        if secret_in_name(name) is not None and "$" not in value.source:
+            raise Misfit(
+                f"`{name}` holds a secret: write ${{NAME}}, and set that variable where the router is started", "headers", place=name.place
+            )
+
+
+def public_headers(headers: Mapping[Name, Secret]) -> dict[str, str]:
+    """The headers that are no secrets by their names, with their values: an answer may depend on them."""
+    return {name.lower(): value.value for name, value in headers.items() if secret_in_name(name) is None}

@@ -1,0 +1,191 @@
+"""A target's own `body` and `headers`: what each of its requests has besides.
+
+The body is merged into the request as a JSON Merge Patch (RFC 7396): objects are merged, everything else is replaced, null removes. It
+stands over what the router writes, and so over `params` and over what the question asks for. It cannot hold what the router needs in
+order to ask, to read and to bound an answer: the conversation, tools, the stream, limits of length, sampling parameters that `params` has.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import msgspec
+
+from router.chat import Json, JsonObject, deeper
+from router.config.declaration import Target as TargetConfig
+from router.config.values import Name
+from router.errors import Misfit, Place
+
+Api = Literal["chat", "responses", "messages", "gemini", "litellm"]
+"""What a request is written for: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's own, LiteLLM."""
+MAX_DEPTH = 32
+"""Levels of nesting in a body."""
+
+SAID = "the question says it, and a pipeline what is said before it"
+READ = "every answer is read as one stream of text"
+GRANTED = "`tools` of the route and the client's own are sent"
+ONCE = "one answer is read"
+STATELESS = "nothing is kept at the provider: each request holds its whole conversation"
+MODEL = "`model` of the target says it"
+
+
+def _param(name: str) -> str:
+    return f"write `params: {{{name}: …}}`"
+
+
+EFFORT = _param("reasoning_effort")
+SAMPLING = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop")
+CHAT: dict[str, str] = {
+    "model": MODEL,
+    "messages": SAID,
+    **dict.fromkeys(("stream", "stream_options", "modalities", "audio"), READ),
+    **dict.fromkeys(("tools", "tool_choice", "functions", "function_call"), GRANTED),
+    "n": ONCE,
+    **{name: _param(name) for name in SAMPLING},
+    "random_seed": _param("seed"),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), _param("max_tokens")),
+    **dict.fromkeys(("reasoning_effort", "reasoning.effort"), EFFORT),
+}
+RESPONSES: dict[str, str] = {
+    "model": MODEL,
+    **dict.fromkeys(("input", "instructions", "prompt"), SAID),
+    **dict.fromkeys(("stream", "stream_options", "modalities", "audio"), READ),
+    **dict.fromkeys(("tools", "tool_choice"), GRANTED),
+    **dict.fromkeys(("store", "background", "conversation", "previous_response_id"), STATELESS),
+    "include": "reasoning comes back encrypted, and goes back with the calls that followed it",
+    "max_output_tokens": _param("max_tokens"),
+    **{name: _param(name) for name in ("temperature", "top_p")},
+    "reasoning.effort": EFFORT,
+}
+MESSAGES: dict[str, str] = {
+    "model": MODEL,
+    **dict.fromkeys(("messages", "system"), SAID),
+    "stream": READ,
+    **dict.fromkeys(("tools", "tool_choice"), GRANTED),
+    "max_tokens": _param("max_tokens"),
+    "stop_sequences": _param("stop"),
+    **{name: _param(name) for name in ("temperature", "top_p")},
+    **dict.fromkeys(("thinking", "output_config.effort"), EFFORT),
+}
+CONFIG = ("generationConfig", "generation_config")
+GEMINI: dict[str, str] = {
+    "model": MODEL,
+    **dict.fromkeys(("contents", "systemInstruction", "system_instruction"), SAID),
+    **dict.fromkeys(("tools", "toolConfig", "tool_config"), GRANTED),
+    **dict.fromkeys(("cachedContent", "cached_content"), STATELESS),
+    "generation_config": "write `generationConfig`",
+    "generationConfig.candidateCount": ONCE,
+    "generationConfig.responseModalities": READ,
+    "generationConfig.temperature": _param("temperature"),
+    "generationConfig.topP": _param("top_p"),
+    "generationConfig.seed": _param("seed"),
+    "generationConfig.presencePenalty": _param("presence_penalty"),
+    "generationConfig.frequencyPenalty": _param("frequency_penalty"),
+    "generationConfig.stopSequences": _param("stop"),
+    "generationConfig.maxOutputTokens": _param("max_tokens"),
+    "generationConfig.thinkingConfig": EFFORT,
+}
+OURS: Mapping[Api, Mapping[str, str]] = {
+    "chat": CHAT,
+    "responses": RESPONSES,
+    "messages": MESSAGES,
+    "gemini": GEMINI,
+    "litellm": {**GEMINI, **MESSAGES, **CHAT},
+}
+"""API → the fields of its requests that the router writes, dots between the levels, and what to do instead."""
+JOINED = frozenset({"anthropic-beta"})
+"""Headers that are lists: a target's values are put behind the router's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one target's requests have besides. `headers` by their names in small letters."""
+
+    body: JsonObject = field(default_factory=dict[str, Json])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def onto(self, request: JsonObject, api: Api) -> JsonObject:
+        """The request with the target's own fields. Those that this API's requests need for themselves stay as they are: a target may
+        be asked through more than one.
+        """
+        return merged(request, _without(self.body, OURS[api])) if self.body else request
+
+    def beside(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """The router's headers and the target's. A header that is a list has the values of both, each once."""
+        made = dict(headers)
+        for name, value in self.headers.items():
+            made[name] = _joined(made[name], value) if name in JOINED and name in made else value
+        return made
+
+
+NO_OPTIONS = Options()
+
+
+def options_of(declared: TargetConfig, *apis: Api) -> Options:
+    """The options of a declared target that is asked through these APIs. Misfit where they would break its requests."""
+    body, headers = declared.body or {}, declared.headers or {}
+    if declared.body is not None:
+        _check_json(declared.body)
+    for api in apis:
+        for name, path in _paths(body):
+            if (why := OURS[api].get(path)) is not None:
+                raise Misfit(f"`{path}` is written by the router: {why}", "body", place=_place(name))
+    return Options(_plain(body), {name.lower(): value.value for name, value in headers.items()})
+
+
+def merged(request: JsonObject, patch: JsonObject) -> dict[str, Json]:
+    """A request with a JSON Merge Patch (RFC 7396) applied to it. Neither is changed."""
+    made = dict(request)
+    for name, value in patch.items():
+        if value is None:
+            made.pop(name, None)
+        elif isinstance(value, Mapping):
+            below = made.get(name)
+            made[name] = merged(below if isinstance(below, Mapping) else {}, value)
+        else:
+            made[name] = value
+    return made
+
+
+def _without(body: JsonObject, ours: Mapping[str, str], path: str = "") -> dict[str, Json]:
+    """A body without the fields of these names."""
+    made: dict[str, Json] = {}
+    for name, value in body.items():
+        here = f"{path}{name}"
+        if here not in ours:
+            made[name] = _without(value, ours, f"{here}.") if isinstance(value, Mapping) else value
+    return made
+
+
+def _joined(ours: str, theirs: str) -> str:
+    return ",".join(dict.fromkeys(one.strip() for one in f"{ours},{theirs}".split(",") if one.strip()))
+
+
+def _paths(body: Mapping[Name, object]) -> Iterator[tuple[Name, str]]:
+    """The fields of a body and those one level below, with dots; each with the field that it stands in."""
+    for name, value in body.items():
+        yield name, str(name)
+        if isinstance(value, Mapping):
+            yield from ((name, f"{name}.{inner}") for inner in cast("Mapping[str, object]", value))
+
+
+def _place(name: str) -> Place | None:
+    return name.place if isinstance(name, Name) else None
+
+
+def _plain(body: Mapping[Name, object]) -> JsonObject:
+    """The body as plain JSON, as it is sent."""
+    return msgspec.json.decode(msgspec.json.encode({str(name): value for name, value in body.items()}), type=dict[str, object])  # type: ignore[return-value]
+
+
+def _check_json(body: Mapping[Name, object]) -> None:
+    """Misfit where it cannot be written as JSON that every server reads."""
+    if deeper(dict(body), MAX_DEPTH):
+        raise Misfit(f"a body has {MAX_DEPTH} levels of nesting at most", "body")
+    for name, value in body.items():
+        try:
+            json.dumps(value, allow_nan=False)
+            msgspec.json.encode(value)
+        except (ValueError, TypeError, OverflowError):
+            raise Misfit(f"`{name}` cannot be written as JSON: numbers are finite, texts are Unicode", "body", place=_place(name)) from None
