@@ -56,6 +56,7 @@ VARIABLES = {
     "OPENAI_API_KEY": "sk-docs",
     "ANTHROPIC_API_KEY": "sk-docs",
     "AZURE_API_KEY": "docs",
+    "OPENROUTER_API_KEY": "docs",
     "OLLAMA_URL": "http://127.0.0.1:11434",
     "ROUTER_ADMIN_KEY": "adm-docs-of-the-operators",
     "OTEL_TOKEN": "docs",

@@ -538,7 +538,9 @@ def test_includes_are_joined(tmp_path: Path) -> None:
 TOLD = {
     deployments("a model: vertex_ai/gemini-2.5-pro", "b model: openai/b"): "# not carried over: a: none of its own targets can be served",
     deployments("a model: nobody/m", "b model: openai/b"): "# not carried over: a: no provider is named `nobody`",
-    deployments("a model: openai/a, organization: o"): "# not carried over: organization: use a key of that organization, or write `headers:",
+    deployments(
+        "a model: openai/a, organization: o"
+    ): "# not carried over: organization: use a key of that organization, or write `headers:",
     deployments("a model: openai/a, frobnicate: 1"): "# not carried over: frobnicate: no equal here",
     deployments("'openai/*' model: 'openai/*'"): "# not carried over: openai/*: a route has a name, not a pattern",
     deployments("a model: text-embedding-3-small"): "only chats are answered here, and this is for embedding",
