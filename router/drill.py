@@ -1,7 +1,7 @@
 """Drills: configuration as tested code.
 
     - name: chat survives OpenAI
-      given: {gpt-4o: [503, 503], claude: ok}
+      given: {gpt: [503, 503], claude: ok}
       ask: {model: chat-model, text: hi}
       expect: {served_by: claude, within: 3s}
 
@@ -166,7 +166,7 @@ def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig
             real = open_target(name, declared, connect, connections, learned)
         except Misfit:  # it lacks what an optional target may lack
             real = Target(name, "script", str(declared.model), _played(name, "", ()), Facts(window=declared.context_window))
-        return replace(real, answer=_played(name, real.model, given.get(name) or (Fault("ok"),)), warm=None, at=None)
+        return replace(real, answer=_played(name, real.model, given.get(name) or (Fault("ok"),)), ready=None, warm=None, at=None)
 
     return opened
 

@@ -750,7 +750,7 @@ def edited(draw: st.DrawFn) -> str:
                 place = draw(st.integers(0, len(lines[at])))
                 lines[at] = lines[at][:place] + draw(TYPED) + lines[at][place + draw(st.integers(0, 5)) :]
             case _:
-                lines[at] = lines[at].replace(draw(st.sampled_from(["gpt-4o", "demo", "3s", "[", "}", ": "])), draw(TYPED | VALUES), 1)
+                lines[at] = lines[at].replace(draw(st.sampled_from(["gpt", "demo", "3s", "[", "}", ": "])), draw(TYPED | VALUES), 1)
     return "".join(lines)
 
 

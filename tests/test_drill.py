@@ -118,6 +118,18 @@ def test_an_answer_that_lost_a_word_is_no_answer(workspace: Workspace) -> None:
     assert one.faults == ("it ended with no_answer",)
 
 
+def test_a_played_target_does_not_wait_for_litellm(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drill has a clock of its own, and LiteLLM's import takes seconds of another one: the answer would be out of time."""
+
+    async def imported() -> None:
+        raise AssertionError("a played target was waited for")
+
+    monkeypatch.setattr("router.targets.litellm.ready", imported)
+    gemini = "a: {model: gemini/gemini-3.8-flash, api_key: x}\nb: {script: demo}"
+    workspace.write("routes.yaml", routes(gemini, "targets: [a, b]", "drills:\n" + drill("{a: 401}", "{tried: [a status_401, b ok]}")))
+    assert [one.faults for one in drilled(load(workspace.root / "routes.yaml"))] == [()]
+
+
 @pytest.mark.parametrize(
     ("drills", "complaint"),
     [

@@ -73,9 +73,9 @@ def test_the_models_are_ones_that_are_there() -> None:
 async def test_the_line_that_is_shown_works_once_it_is_one(tmp_path: Path) -> None:
     """Without a provider there is a comment: uncommented, and named among the targets, it is a target."""
     assert await asyncio.to_thread(main, ["init", str(tmp_path)]) == 0
-    text = (tmp_path / "routes.yaml").read_text(encoding="utf-8").replace("  # gpt-4o:", "  gpt-4o:").replace("[demo] ", "[gpt-4o, demo] ")
+    text = (tmp_path / "routes.yaml").read_text(encoding="utf-8").replace("  # gpt:", "  gpt:").replace("[demo] ", "[gpt, demo] ")
     generation = Workspace(tmp_path).write("routes.yaml", text).build(OPENAI_API_KEY="sk-test")
-    assert [target.name for target in generation.routes["chat-model"].targets] == ["gpt-4o", "demo"]
+    assert [target.name for target in generation.routes["chat-model"].targets] == ["gpt", "demo"]
     await generation.close()
 
 

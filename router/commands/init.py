@@ -40,21 +40,24 @@ class Provider:
     variable: str
     key: str = "api_key"
     """What the variable holds."""
+    effort: str = ""
+    """How much it thinks where a question does not say. A model that thinks unseen for long is taken for a silent one."""
 
     @property
     def line(self) -> str:
         """The target, as routes.yaml writes it."""
-        return f'{self.target}: {{model: {self.model}, {self.key}: "${{{self.variable}}}", optional: true}}'
+        params = f", params: {{reasoning_effort: {self.effort}}}" if self.effort else ""
+        return f'{self.target}: {{model: {self.model}, {self.key}: "${{{self.variable}}}", optional: true{params}}}'
 
 
 PROVIDERS = {
-    "openai": Provider("gpt-4o", "openai/gpt-4o", "OPENAI_API_KEY"),
-    "anthropic": Provider("claude", "anthropic/claude-sonnet-4-5", "ANTHROPIC_API_KEY"),
-    "gemini": Provider("gemini", "gemini/gemini-2.5-flash", "GEMINI_API_KEY"),
+    "openai": Provider("gpt", "openai/gpt-5.6", "OPENAI_API_KEY", effort="none"),
+    "anthropic": Provider("claude", "anthropic/claude-sonnet-5", "ANTHROPIC_API_KEY", effort="none"),
+    "gemini": Provider("gemini", "gemini/gemini-3.8-flash", "GEMINI_API_KEY", effort="low"),
     "mistral": Provider("mistral", "mistral/mistral-large-latest", "MISTRAL_API_KEY"),
     "groq": Provider("gpt-oss", "groq/openai/gpt-oss-120b", "GROQ_API_KEY"),
-    "deepseek": Provider("deepseek", "deepseek/deepseek-chat", "DEEPSEEK_API_KEY"),
-    "ollama": Provider("llama", "ollama_chat/llama3.2", "OLLAMA_URL", "api_base"),
+    "deepseek": Provider("deepseek", "deepseek/deepseek-v4-pro", "DEEPSEEK_API_KEY"),
+    "ollama": Provider("gpt-oss", "ollama_chat/gpt-oss:20b", "OLLAMA_URL", "api_base"),
 }
 
 

@@ -70,7 +70,10 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
             wholes = [("its own", own), *((f"the {pipeline} pipeline's", params) for params in _params(pipelines[pipeline]))]
             model = target.model.partition("/")[2]
             lines = [
-                f"{model} takes no {one}; {whose} is left out" for whose, params in wholes for one in fit(target.facts, params).omitted
+                f"{model} takes no {one}; {whose} is left out"
+                for whose, params in wholes
+                for one in fit(target.facts, params.over(own)).omitted  # what it takes may hang on its own: an effort of none
+                if one in params.given
             ]
             if route.toolbox and not target.facts.tools:
                 lines.append(f"{model} takes no tools; questions to {name} pass it over")

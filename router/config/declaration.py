@@ -539,7 +539,7 @@ class Expect:
     """What must come of it. Unless it `fails`, the answer must be whole, with no word missing and none repeated.
 
     served_by: the target that spoke last
-    tried: every try in order, target and outcome, e.g. gpt-4o status_503
+    tried: every try in order, target and outcome, e.g. gpt status_503
     events: the kinds of events, runs as one, e.g. [Start, Text, Finish]
     within: the whole answer takes no longer, e.g. 3s; or as long as this, e.g. 1.5s..3s
     finish: the finish reason

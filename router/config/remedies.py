@@ -25,7 +25,7 @@ ENCRYPTION = "a proxy in front ends TLS; deploy/nginx.conf is one"
 WORDS: Mapping[str, str] = {
     **dict.fromkeys(("model_list", "litellm_params", "router_settings", "litellm_settings", "general_settings"), LITELLM),
     **dict.fromkeys(("base_url", "api_url", "url", "endpoint", "host_url"), "write `api_base: https://host/v1` in the target"),
-    **dict.fromkeys(("provider", "custom_llm_provider"), "the provider stands before the model: write `model: openai/gpt-4o`"),
+    **dict.fromkeys(("provider", "custom_llm_provider"), "the provider stands before the model: write `model: openai/gpt-5.6`"),
     **dict.fromkeys(("max_retries", "num_retries"), RETRY),
     **dict.fromkeys(("request_timeout", "stream_timeout", "timeout_seconds"), TIMEOUT),
     **dict.fromkeys(("system", "system_prompt", "system_message", "prompt", "instructions"), PROMPT),
@@ -51,11 +51,11 @@ IN: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("key", "token", "secret", "openai_api_key", "auth"), "write `api_key: ${OPENAI_API_KEY}`"),
         "timeout": TIMEOUT,
         "weight": "a share belongs in a pool: write `targets: [[{{use: NAME, weight: {count}}}, OTHER]]` in the route",
-        "name": "a target's name stands before its mapping: write `NAME: {model: openai/gpt-4o}`",
+        "name": "a target's name stands before its mapping: write `NAME: {model: openai/gpt-5.6}`",
     },
     "Route": {
-        "model": "a route names targets: write `NAME: {model: openai/gpt-4o}` under `targets:`, and `targets: [NAME]` here",
-        "models": "a route names targets: write `NAME: {model: openai/gpt-4o}` under `targets:`, and `targets: [NAME]` here",
+        "model": "a route names targets: write `NAME: {model: openai/gpt-5.6}` under `targets:`, and `targets: [NAME]` here",
+        "models": "a route names targets: write `NAME: {model: openai/gpt-5.6}` under `targets:`, and `targets: [NAME]` here",
         "name": "a route's name stands before its mapping: write `NAME: {pipeline: chat, targets: [demo]}`",
     },
     "Server": dict.fromkeys(("api_key", "token", "password"), CALLERS),

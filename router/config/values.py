@@ -236,7 +236,7 @@ def _with_provider(text: str) -> str:
     if colon and model and provider.lower() in PROVIDERS:
         return f"{'ollama_chat' if provider.lower() == 'ollama' else provider.lower()}/{model}"
     family = next((name for start, name in FAMILIES.items() if text.lower().startswith(start)), "openai")
-    return f"{family}/{text or 'gpt-4o'}"
+    return f"{family}/{text or 'gpt-5.6'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,7 @@ Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
 Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("network", _network, r"^[0-9a-fA-F.:/]+$", "10.0.0.0/8", str)]
 Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503")]
-ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-4o")]
+ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-5.6")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
 RedisAddress = Annotated[Secret, Spelled("Redis address", _redis_address, "", "${REDIS_URL}")]
 SigningSecret = Annotated[Secret, Spelled("secret", _secret, "", "as-many-characters-as-the-hash-of-the-algorithm-has-bytes:-64-do.")]

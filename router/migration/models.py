@@ -155,7 +155,7 @@ def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Sa
         add(info.place, "`model_info` takes a mapping")
     model = params.table.get("model")
     if model is None or not isinstance(model.value, str) or not model.value:
-        add((model or params).place, f"the litellm_params of `{name.value}` lack their `model`, e.g. openai/gpt-4o")
+        add((model or params).place, f"the litellm_params of `{name.value}` lack their `model`, e.g. openai/gpt-5.6")
         return None
     own = apart(params).table
     about: Mapping[str, Said] = apart(info).table if info else {}

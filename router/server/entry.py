@@ -304,7 +304,7 @@ def tried(attempt: Attempt) -> dict[str, object]:
 
 
 def header(attempts: Sequence[Attempt]) -> bytes:
-    """The tries as a structured field (RFC 9651, a list): `"gpt-4o";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`.
+    """The tries as a structured field (RFC 9651, a list): `"gpt";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`.
 
     `omitted="temperature top_p"` lists parameters of the question that the target was not sent.
     """

@@ -143,7 +143,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "nothing but a comment": ("# later\n", "routes.yaml:1:1: the file is empty"),
     "a list": (
         "- a\n",
-        "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server, drills, e.g. {targets: {NAME: {model: openai/gpt-4o}}, routes: {NAME: {pipeline: chat, targets: [chat]}}}",
+        "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server, drills, e.g. {targets: {NAME: {model: openai/gpt-5.6}}, routes: {NAME: {pipeline: chat, targets: [chat]}}}",
     ),
     # a variable
     "a variable that is not set": (

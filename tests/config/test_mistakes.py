@@ -149,7 +149,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a provider beside the model": (
         target("{provider: openai, model: openai/gpt-4o, api_key: k}"),
-        "routes.yaml:2:7: unknown key `provider` in `a`; the provider stands before the model: write `model: openai/gpt-4o`",
+        "routes.yaml:2:7: unknown key `provider` in `a`; the provider stands before the model: write `model: openai/gpt-5.6`",
     ),
     # from OpenAI's SDKs
     "a base URL": (
@@ -198,7 +198,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a model of a route": (
         route("{pipeline: chat, model: openai/gpt-4o, targets: [a]}"),
-        "routes.yaml:4:23: unknown key `model` in `m`; a route names targets: write `NAME: {model: openai/gpt-4o}` under `targets:`, and `targets: [NAME]` here",
+        "routes.yaml:4:23: unknown key `model` in `m`; a route names targets: write `NAME: {model: openai/gpt-5.6}` under `targets:`, and `targets: [NAME]` here",
     ),
     "the address of an endpoint": (
         target("{model: openai/x, api_key: k, api_base: 'http://h:8000/v1/chat/completions'}"),
@@ -305,14 +305,14 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a name indented too little": (
         "targets:\na: {script: demo}\n" + ROUTES,
         (
-            "routes.yaml:1:9: `targets` takes a mapping of names, and has no value: indent what belongs to it, e.g. `NAME: {model: openai/gpt-4o}`, by two spaces\n"
+            "routes.yaml:1:9: `targets` takes a mapping of names, and has no value: indent what belongs to it, e.g. `NAME: {model: openai/gpt-5.6}`, by two spaces\n"
             "routes.yaml:2:1: unknown key `a` in `routes.yaml`; indent it by two spaces more where it belongs to `targets`, which has no value"
         ),
     ),
     "a key indented too little": (
         "targets:\n  a:\n  script: demo\n" + ROUTES,
         (
-            "routes.yaml:2:5: `a` takes a mapping, and has no value: indent its keys by two spaces more, e.g. {model: openai/gpt-4o}\n"
+            "routes.yaml:2:5: `a` takes a mapping, and has no value: indent its keys by two spaces more, e.g. {model: openai/gpt-5.6}\n"
             "routes.yaml:3:3: `script` stands among the names of `targets`: indent it by two spaces more, below its name"
         ),
     ),
@@ -374,7 +374,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a list of targets": (
         "targets:\n  - name: a\n    script: demo\n" + ROUTES,
-        "routes.yaml:2:3: `targets` takes a mapping of names, not a list: write `NAME: {model: openai/gpt-4o}`",
+        "routes.yaml:2:3: `targets` takes a mapping of names, not a list: write `NAME: {model: openai/gpt-5.6}`",
     ),
     "a list of routes": (
         TARGETS + "routes:\n  - name: m\n    pipeline: chat\n",

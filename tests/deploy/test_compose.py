@@ -85,7 +85,7 @@ async def test_what_they_serve_is_declared_for_others_than_this_machine_and_ends
     routes.write_text(secrets_in(tmp_path / "secrets")(routes.read_text()))
     declared = declare(read(routes), {}, "0.0.0.0")  # noqa: S104
     assert declared.complaints.in_order() == ()
-    assert set(declared.skipped) == {"gpt-4o", "claude"}
+    assert set(declared.skipped) == {"gpt", "claude"}
     server = declared.routes.server
     assert isinstance(server.auth, Auth)
     assert [str(proxy) for proxy in server.proxies] == [f"{compose()['services']['nginx']['networks']['front']['ipv4_address']}/32"]

@@ -192,7 +192,7 @@ REFUSED = {
     "model_list:\n  - litellm_params: {model: openai/m}\n": "config.yaml:2:5: an entry of `model_list` needs a `model_name`",
     "model_list:\n  - model_name: a\n": "config.yaml:2:5: `a` lacks its `litellm_params`, a mapping",
     "model_list:\n  - model_name: a\n    litellm_params: {api_key: sk-canary}\n": (
-        "config.yaml:3:21: the litellm_params of `a` lack their `model`, e.g. openai/gpt-4o"
+        "config.yaml:3:21: the litellm_params of `a` lack their `model`, e.g. openai/gpt-5.6"
     ),
     ONE + "router_settings: [a]\n": "config.yaml:5:18: `router_settings` takes a mapping",
     ONE + "router_settings: {num_retries: many}\n": "config.yaml:5:32: `num_retries` takes a number, not less than zero",
