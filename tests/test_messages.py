@@ -478,6 +478,7 @@ def test_bodies_captured_from_real_clients(sdk: str) -> None:
                     model="chat-model" if case == "submit" else "usual",
                     messages=tuple(conversation[:length]),
                     params=Params(temperature=0.7) if case == "submit" else Params(),
+                    chat="chat-1",
                     fields={name: value for name, value in fields.items() if value is not None},
                 ),
                 stream=True,

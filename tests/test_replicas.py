@@ -347,6 +347,7 @@ async def test_a_replica_that_is_killed_is_read_elsewhere_to_the_cut(workspace: 
         hold(max(at for _, at in found) - cut, 2)
         comers = [await found_soon(other, f"chat-{number}") for number in range(100)]
         late = await asyncio.gather(*(read_to_its_end(one) for one in comers))
+        lost: list[int] = []
         for number, (data, _) in enumerate(late):
             lines = parsed_lines(data)
             assert [code for code, _ in lines[-2:]] == ["3", "d"]
@@ -354,8 +355,8 @@ async def test_a_replica_that_is_killed_is_read_elsewhere_to_the_cut(workspace: 
             assert "gone" in lines[-2][1]["error"]
             said = [value["textDelta"] for code, value in lines if code == "0"]
             assert said == words[: len(said)]
-            # What had not been written when it was killed is a batch at most.
-            assert len(said) >= seen[number].count(b"textDelta") - 32
+            lost.append(seen[number].count(b"textDelta") - len(said))
+        hold(max(lost), 32)  # what had not been written when it was killed is a batch at most, where Redis is as fast as the words
         assert [data for data, _ in found] == [data for data, _ in late[::2]]
 
 

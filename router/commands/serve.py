@@ -144,40 +144,7 @@ def _end(*_: object) -> None:
 
 
 def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Secret | None) -> int:
-    from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
-
-    class Workers(Multiprocess):
-        """They are told of SIGHUP: uvicorn's own would put new ones in their place. `told`: somebody has said that it is to end."""
-
-        told = served = False
-
-        def handle_signals(self) -> None:
-            super().handle_signals()
-            if signal.SIGHUP in signal.sigpending():
-                signal.sigwait({signal.SIGHUP})
-                self.handle_hup()
-
-        def handle_hup(self) -> None:
-            for process in self.processes:
-                if process.pid is not None:
-                    os.kill(process.pid, signal.SIGHUP)
-
-        def handle_int(self) -> None:
-            self.told = True
-            super().handle_int()
-
-        def handle_term(self) -> None:
-            self.told = True
-            super().handle_term()
-
-        def keep_subprocess_alive(self) -> None:
-            if self.served:
-                super().keep_subprocess_alive()
-                return
-            alive = [process for process in self.processes if process.process.is_alive()]
-            self.served = any(process.is_ready(timeout=0.5) for process in alive)
-            if not self.served and len(alive) < len(self.processes):
-                self.should_exit.set()  # it could not start, and neither could one in its place
+    from router.commands.workers import Workers  # noqa: PLC0415 - it imports uvicorn
 
     with tempfile.TemporaryDirectory(prefix="router-") as folder:
         counters = Path(folder, COUNTERS)

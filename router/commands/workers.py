@@ -1,0 +1,76 @@
+"""Several workers, each a process: started, told of signals, and replaced where one ends or falls silent."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from socket import socket
+from weakref import WeakKeyDictionary
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
+
+SILENCE = 30.0
+"""Seconds without a sign of life after which a worker is taken to hang."""
+
+
+class Workers(Multiprocess):
+    """They are told of SIGHUP: uvicorn's own would put new ones in their place. `told`: somebody has said that it is to end.
+
+    A worker that says nothing for SILENCE is put to an end and replaced. uvicorn's own patience is five seconds, also for one that is
+    only starting: on a machine with much to do each took the next one's place, and none ever served.
+    """
+
+    told = served = False
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(config, sockets)
+        self._clock = clock
+        self._heard: WeakKeyDictionary[Process, float] = WeakKeyDictionary()
+
+    def handle_signals(self) -> None:
+        """Handle those that came, and a SIGHUP that was blocked."""
+        super().handle_signals()
+        if signal.SIGHUP in signal.sigpending():
+            signal.sigwait({signal.SIGHUP})
+            self.handle_hup()
+
+    def handle_hup(self) -> None:
+        """Have every worker read the files."""
+        for process in self.processes:
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGHUP)
+
+    def handle_int(self) -> None:
+        """End, as was said."""
+        self.told = True
+        super().handle_int()
+
+    def handle_term(self) -> None:
+        """End, as was said."""
+        self.told = True
+        super().handle_term()
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that are no more; end where one could not start before any has served."""
+        if self.served:
+            self._replace()
+            return
+        alive = [process for process in self.processes if process.process.is_alive()]
+        self.served = any(process.is_ready(timeout=0.5) for process in alive)
+        if not self.served and len(alive) < len(self.processes):
+            self.should_exit.set()  # it could not start, and neither could one in its place
+
+    def _replace(self) -> None:
+        """Replace those who are no more, and those who are silent. A healthy one is not waited for."""
+        now, workers = self._clock(), self.processes
+        for index, process in enumerate(workers):
+            if process.ping(timeout=0):  # to an earlier one, as a rule
+                self._heard[process] = now
+            if process.process.is_alive() and now - self._heard.setdefault(process, now) < SILENCE:
+                continue
+            self.processes = [process]
+            super().keep_subprocess_alive()
+            workers[index] = self.processes[0]
+        self.processes = workers

@@ -1,0 +1,99 @@
+"""Workers are replaced where they end or hang, and not where they are slow."""
+
+import signal
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.supervisors import multiprocess
+
+from router.commands.workers import SILENCE, Workers
+
+
+class Worker:
+    """A worker as its supervisor sees it: whether its process lives, and whether it answers."""
+
+    made: list["Worker"]
+    exitcode = 1
+
+    def __init__(self, *_: object) -> None:
+        self.lives = self.answers = True
+        self.process = self
+        self.pid = len(self.made)
+        self.made.append(self)
+
+    def is_alive(self, timeout: float | None = None) -> bool:
+        """Its process's word for it, or, with a timeout, the supervisor's."""
+        return self.lives if timeout is None else self.lives and self.answers
+
+    def ping(self, timeout: float) -> bool:
+        """Whether an answer lies there: nobody waits for one."""
+        assert timeout == 0
+        return self.lives and self.answers
+
+    is_ready = is_alive
+
+    def start(self) -> None:
+        """It runs."""
+
+    def join(self) -> None:
+        """It ended."""
+
+    def kill(self) -> None:
+        """It ends."""
+        self.lives = False
+
+
+@pytest.fixture
+def now() -> list[float]:
+    """The time."""
+    return [0.0]
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch, now: list[float]) -> Generator[Workers, None, None]:
+    """Two workers that serve."""
+    before = {number: signal.getsignal(number) for number in multiprocess.SIGNALS}
+    Worker.made = []
+    monkeypatch.setattr(multiprocess, "Process", Worker)
+    made = Workers(uvicorn.Config("none:none", workers=2), [], clock=lambda: now[0])
+    made.init_processes()
+    made.keep_subprocess_alive()
+    assert made.served
+    yield made
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def pids(workers: Workers) -> list[Any]:
+    """Who serves."""
+    return [one.pid for one in workers.processes]
+
+
+def test_worker_that_ended_is_replaced_at_once(workers: Workers) -> None:
+    """The other one goes on."""
+    Worker.made[0].lives = False
+    workers.keep_subprocess_alive()
+    assert pids(workers) == [2, 1]
+
+
+def test_worker_that_is_late_is_not_replaced_until_it_counts_as_hanging(workers: Workers, now: list[float]) -> None:
+    """Neither one that only starts: its patience begins when it is first looked at. An answer in between begins it anew."""
+    Worker.made[0].lives = False
+    workers.keep_subprocess_alive()
+    starting = Worker.made[2]
+    starting.answers = False
+    for now[0] in (1.0, SILENCE - 1):
+        workers.keep_subprocess_alive()
+    assert pids(workers) == [2, 1]
+    starting.answers = True
+    workers.keep_subprocess_alive()
+    starting.answers = False
+    now[0] = 2 * SILENCE - 2
+    workers.keep_subprocess_alive()
+    assert pids(workers) == [2, 1]
+    now[0] = 2 * SILENCE
+    workers.keep_subprocess_alive()
+    assert pids(workers) == [3, 1]
+    assert not starting.lives
