@@ -32,6 +32,8 @@ LEASE = 1.2
 """Seconds that one of them counts."""
 LOOK = 0.25
 """Seconds between two looks at whether those are alive whose logs are read here."""
+ABSENT = 2
+"""Looks in a row at which a replica may be missing before it is lost. On a busy machine a sign of life is late, and so is who looks for it."""
 EVERY = 0.05
 """Seconds between two writes, while all that there is to write goes out at once."""
 HOLD = 3.0
@@ -309,6 +311,8 @@ class Logs:
         self._followers: list[_Follower] = []
         self._inbox_last = "0-0"
         self._look_at = 0.0
+        self._absent: dict[str, int] = {}
+        """Replica → looks in a row at which it was missing."""
         self._hold_at = 0.0
 
     @property
@@ -527,7 +531,9 @@ class Logs:
                 commands += self._hold(one.replica, one.stream.rpartition(":")[2])
         answers = await self._redis.ask_all(commands)
         settled = now > self._settled_at and self._departures == self._redis.departures
-        gone = {replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled}
+        missing = [replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled]
+        self._absent = {replica: self._absent.get(replica, 0) + 1 for replica in missing}
+        gone = {replica for replica, looks in self._absent.items() if looks > ABSENT}
         # Whoever has yet to begin a log may have just begun to live. A stream that Redis has lost is written anew, if it goes on.
         for follower, there in zip(begun, answers[len(replicas) :], strict=False):
             follower.missed = follower.missed + 1 if there == 0 and settled else 0
