@@ -290,6 +290,24 @@ async def test_a_replica_that_is_gone_is_lost_once_all_is_read() -> None:
             await reading
 
 
+async def test_replica_whose_sign_of_life_is_late_is_not_lost() -> None:
+    """It is missed at a look, and its next one comes: its log is read on, to its end."""
+    async with two() as (server, one, other):
+        source = Counting()
+        written = one.write("n", source, lasts=60, keep=60)
+        reading = asyncio.create_task(read(other, await found(other)))
+        for count in range(1, 6):
+            await said(server, "DEL", key(one.id, "alive"))
+            async with asyncio.timeout(60):
+                while not int(await said(server, "EXISTS", key(one.id, "alive"))):
+                    await asyncio.sleep(0.01)
+            source.count = 3 * count
+            written.news()
+        source.over, source.ending = True, "whole"
+        written.news()
+        assert await reading == list(range(15))
+
+
 async def test_a_gap_is_no_answer() -> None:
     """Where its start is gone, or it leaves something out, or is no such log at all: lost, not cut short."""
     async with two() as (server, one, other):
