@@ -19,7 +19,9 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
+
+import msgspec
 
 from router.chat import Ask, Params, issued_by
 from router.config.declaration import Target as TargetConfig
@@ -28,6 +30,7 @@ from router.events import Answer, Events, Start
 from router.targets import completions
 from router.targets.connections import MOST_UNPACKED
 from router.targets.conversation import fitted
+from router.targets.counts import Counted
 from router.targets.facts import Facts, facts_of
 from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import HINTS, check_answerable, fit
@@ -527,7 +530,7 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
                             omitted = (*form.omitted, *lane.dropped(model, form.arguments))
                             omitted += tuple(one for one in pupil.learned if one not in omitted)
                             pupil.answered()
-                            yield Start(name, model, omitted=omitted)
+                            yield Start(name, model, omitted=omitted, meter=speech.meter)
                         yield event
             except lane.errors as error:
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
@@ -661,7 +664,7 @@ class Hearing:
         """One chunk."""
         speech = self.speech
         if (usage := getattr(chunk, "usage", None)) and any(getattr(one, "usage", None) for one in self._chunks):
-            speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+            _count(usage, speech)
         for choice in chunk.choices[:1]:
             delta = choice.delta
             if speech.finished:
@@ -683,7 +686,8 @@ class Hearing:
     def told(self, error: TargetError) -> TargetError:
         """The error, with what the answer had cost. LiteLLM keeps the counts it has read to itself until the end."""
         for usage in [usage for one in self._chunks if (usage := getattr(one, "usage", None))][-1:]:
-            error.used = (usage.prompt_tokens or 0, usage.completion_tokens or 0)
+            _count(usage, self.speech)
+            error.used = self.speech.used
         return error
 
     @property
@@ -715,6 +719,15 @@ class Hearing:
         elif told:
             # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
             self.speech.finish("stop" if reason == "tool_calls" else reason)
+
+
+def _count(usage: Any, speech: Speech) -> None:
+    """Tell what LiteLLM counted: an object of its own, in the form of a chat completion's."""
+    counted = cast("dict[str, object]", usage.model_dump() if hasattr(usage, "model_dump") else vars(usage))
+    try:
+        msgspec.convert(counted, Counted, strict=False).tell(speech)
+    except msgspec.ValidationError:
+        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # something is odd in its details
 
 
 def translated(target: str, error: BaseException) -> TargetError:
