@@ -663,8 +663,8 @@ class Hearing:
     def __call__(self, chunk: Any) -> None:
         """One chunk."""
         speech = self.speech
-        if (usage := getattr(chunk, "usage", None)) and any(getattr(one, "usage", None) for one in self._chunks):
-            _count(usage, speech)
+        if (usage := getattr(chunk, "usage", None)) and (sent := self._sent):
+            _count(usage, speech, sent)
         for choice in chunk.choices[:1]:
             delta = choice.delta
             if speech.finished:
@@ -685,14 +685,16 @@ class Hearing:
 
     def told(self, error: TargetError) -> TargetError:
         """The error, with what the answer had cost. LiteLLM keeps the counts it has read to itself until the end."""
-        for usage in [usage for one in self._chunks if (usage := getattr(one, "usage", None))][-1:]:
-            _count(usage, self.speech)
+        if sent := self._sent:
+            _count(sent[-1], self.speech, sent)
             error.used = self.speech.used
         return error
 
     @property
-    def _chunks(self) -> Sequence[Any]:
-        return self.stream.chunks if self.stream is not None else ()
+    def _sent(self) -> Sequence[Any]:
+        """The counts that the provider has sent."""
+        chunks = self.stream.chunks if self.stream is not None else ()
+        return [usage for one in chunks if (usage := getattr(one, "usage", None))]
 
     def _call(self, call: Any) -> None:
         index = call.index or 0
@@ -721,13 +723,21 @@ class Hearing:
             self.speech.finish("stop" if reason == "tool_calls" else reason)
 
 
-def _count(usage: Any, speech: Speech) -> None:
-    """Tell what LiteLLM counted: an object of its own, in the form of a chat completion's."""
-    counted = cast("dict[str, object]", usage.model_dump() if hasattr(usage, "model_dump") else vars(usage))
+def _count(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
+    """Tell what LiteLLM counted: an object of its own, in the form of a chat completion's. It makes up how many tokens were of reasoning
+    where none of the counts that were `sent` says so.
+    """
+    counted = _plain(usage)
+    if not any(_plain(one).get("completion_tokens_details") for one in sent):
+        counted.pop("completion_tokens_details", None)
     try:
         msgspec.convert(counted, Counted, strict=False).tell(speech)
     except msgspec.ValidationError:
         speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # something is odd in its details
+
+
+def _plain(usage: Any) -> dict[str, Any]:
+    return {**cast("dict[str, Any]", usage.model_dump() if hasattr(usage, "model_dump") else vars(usage))}
 
 
 def translated(target: str, error: BaseException) -> TargetError:
