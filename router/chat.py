@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self, TypeAlias, cast
 
 from router.bounds import Bounds
 from router.errors import Attempt, Misfit
+from router.usage import tokens_in
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can hold."""
@@ -88,18 +89,19 @@ def crowded(data: bytes, most: int) -> bool:
     return separators(b"".join(bare.split(b'"')[::2])) >= most
 
 
-def _size(part: "Part") -> int:
+def _text(part: "Part") -> str:
+    """What a model reads of a part; nothing of a file."""
     match part:
         case str():
-            return len(part)
+            return part
         case Result():
-            return len(part.text)
+            return part.text
         case Call():
-            return len(json.dumps(part.arguments, ensure_ascii=False))
+            return json.dumps(part.arguments, ensure_ascii=False)
         case File():
-            return 0
+            return ""
         case ReasoningState():
-            return len(json.dumps(part.value, ensure_ascii=False))
+            return json.dumps(part.value, ensure_ascii=False)
 
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -326,7 +328,14 @@ class Ask:
     @property
     def size(self) -> int:
         """Characters of the conversation, without its files."""
-        return sum(_size(part) for message in self.messages for part in message.parts)
+        return sum(len(_text(part)) for message in self.messages for part in message.parts)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the conversation and the tools, without files: estimated."""
+        texts = (_text(part) for message in self.messages for part in message.parts)
+        tools = (f"{spec.name} {spec.description} {json.dumps(spec.parameters, default=dict)}" for spec in self.tools)
+        return sum(map(tokens_in, (*texts, *tools)))
 
     @property
     def holder(self) -> str:

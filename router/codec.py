@@ -1,6 +1,6 @@
 """Events as bytes, for what is kept outside of this process: JSON, with a version, read as strictly as a stranger's.
 
-    [2, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3], [["a", "ok", 0.31, 0.12, null, 0, []]], ""]]
+    [3, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3, 0, 0, 0, 0], [["a", "ok", 0.31, 0.12, null, 0, [], [11, 3, 0, 0, 0, 0], null]], ""]]
 
 The version first, then the events in their order: a Text as a bare string, any other as its word and its fields. Replicas of two
 releases may read the same Redis: what another version wrote is `Unreadable`, and whoever reads goes on as if it were not there.
@@ -8,15 +8,18 @@ releases may read the same Redis: what another version wrote is `Unreadable`, an
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import assert_never, cast, get_args
 
 from router.chat import Json, ReasoningState
 from router.errors import Attempt
 from router.events import Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 
-VERSION = 2
+VERSION = 3
 REASONS: tuple[str, ...] = get_args(Reason)
 CACHED: tuple[str, ...] = get_args(Cached)
+COUNTS = tuple(one.name for one in fields(Usage))
+"""The numbers of a Usage, in their order."""
 
 
 class Unreadable(ValueError):
@@ -79,11 +82,14 @@ def _plain(event: Event) -> object:
 
 
 def _tries(attempts: Sequence[Attempt]) -> object:
-    return [[one.target, one.outcome, one.seconds, one.first, one.wait, one.began, one.omitted] for one in attempts]
+    return [
+        [one.target, one.outcome, one.seconds, one.first, one.wait, one.began, one.omitted, _counts(one.usage), _counts(one.estimate)]
+        for one in (each.settled for each in attempts)
+    ]
 
 
 def _counts(usage: Usage | None) -> object:
-    return None if usage is None else [usage.input_tokens, usage.output_tokens]
+    return None if usage is None else [getattr(usage, name) for name in COUNTS]
 
 
 def _event(value: Json) -> Event:
@@ -124,8 +130,11 @@ def _attempt(value: Json) -> Attempt:
             None | int() | float() as wait,
             int() | float() as began,
             [*omitted],
+            usage,
+            estimate,
         ]:
-            return Attempt(target, outcome, seconds, first, wait, began, _names(omitted))
+            used, guessed = _usage(usage), _usage(estimate)
+            return Attempt(target, outcome, seconds, first, wait, began, _names(omitted), usage=used, estimate=guessed)
         case _:
             raise Unreadable
 
@@ -141,7 +150,7 @@ def _usage(value: Json) -> Usage | None:
     match value:
         case None:
             return None
-        case [int(read), int(written)]:
-            return Usage(read, written)
+        case [*counts] if len(counts) == len(COUNTS) and all(type(one) is int for one in counts):
+            return Usage(*cast("list[int]", counts))
         case _:
             raise Unreadable

@@ -26,8 +26,10 @@ The type decides what happens next; nobody looks into a message.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
+
+from router.usage import Meter, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class Attempt:
     began: when it was asked, by the clock of time.monotonic
     omitted: parameters of the question that this target was not sent, because its model does not take them
     model: what its provider calls the model that answered, for the traces of this process alone; empty where it did not say
+    usage: tokens, as the provider counted them for the whole answer; None where it did not
+    estimate: tokens that the provider is taken to charge for and did not count, or not to the end; None where there are none
+    meter: where the count comes in of an answer that has ended without it, in this process; None of all others
     """
 
     target: str
@@ -49,6 +54,17 @@ class Attempt:
     began: float = 0.0
     omitted: tuple[str, ...] = ()
     model: str = field(default="", compare=False)
+    usage: Usage | None = None
+    estimate: Usage | None = None
+    meter: Meter | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def settled(self) -> "Attempt":
+        """The same with the count that came after its end, if it did."""
+        if self.meter is None:
+            return self
+        counted = self.meter.usage if self.meter.final else None
+        return replace(self, usage=counted or self.usage, estimate=None if counted else self.estimate, meter=None)
 
 
 LET_GO = ""
@@ -241,8 +257,8 @@ class TargetError(RouterError):
         self.outcome = outcome
         self.retry_after = retry_after
         """Seconds, as the provider asked for; None where it did not."""
-        self.used: tuple[int, int] | None = None
-        """Tokens read and written until it broke off, as far as the provider had told them."""
+        self.used: Usage | None = None
+        """Tokens until it broke off, as far as the provider had counted them."""
 
     def __str__(self) -> str:
         return f"{self.target}: {self.outcome}"

@@ -8,10 +8,11 @@ can derive it (step marks are the Starts; message and part ids belong to the wir
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Literal
 
 from router.chat import Ask, Json, JsonObject, ReasoningState
 from router.errors import Attempt
+from router.usage import Meter, Usage
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
 Cached = Literal["", "hit", "miss", "shared", "bypass"]
@@ -23,40 +24,14 @@ FREE: frozenset[Cached] = frozenset({"hit", "shared"})
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens, as the provider counted them; every provider's count is brought to this form.
-
-    input_tokens: all that the model read, those of the two caches below included
-    output_tokens: all that it wrote, its reasoning included
-    cached_tokens: of those it read, what came from the provider's prompt cache
-    cache_write_tokens: of those it read, what was written to that cache
-    reasoning_tokens: of those it wrote, its reasoning
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-
-    def __add__(self, other: Self) -> "Usage":
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.cache_write_tokens + other.cache_write_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Start:
     """A model call begins: who speaks from here on, and what was tried before.
 
     `omitted`: parameters of the question that this target was not sent, because its model does not take them.
 
     `used` is what the model call before this one used; None where there was none, or its provider did not say. `age`: seconds
-    since a kept answer was made; None for one that is being made.
+    since a kept answer was made; None for one that is being made. `meter`: what the provider of this call counts, from here on: for
+    failover, which asked it, and for nobody after.
     """
 
     target: str
@@ -66,6 +41,7 @@ class Start:
     cache: Cached = ""
     age: float | None = None
     omitted: tuple[str, ...] = ()
+    meter: Meter | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
 from router.config.declaration import Target as Declared
 from router.config.document import Scalar
-from router.config.limits import Price
 from router.config.options import public_headers
+from router.config.price import Price
 from router.config.tool_servers import ToolServer
 from router.config.tool_sets import IsolatedSet
 from router.config.values import Name

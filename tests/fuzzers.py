@@ -796,8 +796,8 @@ WRITTEN: Made = st.one_of(
 )
 START, END = ("start", "a", "m", (), None, "miss", None), ("finish", "stop", (1, 2), (), "miss")
 KEPT: Made = (
-    st.lists(WRITTEN, max_size=5).map(lambda events: dumped([2, *events]))
-    | st.lists(WRITTEN, max_size=5).map(lambda events: dumped([2, START, *events, END]))
+    st.lists(WRITTEN, max_size=5).map(lambda events: dumped([3, *events]))
+    | st.lists(WRITTEN, max_size=5).map(lambda events: dumped([3, START, *events, END]))
     | WRITTEN.map(dumped)
     | st.binary(max_size=30)
     | deep("[", "]").map(str.encode)
@@ -822,7 +822,7 @@ MADE_AT: Made = st.sampled_from(
 
 
 @given(st.tuples(MADE_AT, KEPT).map(b"\n".join) | KEPT)
-@example(b"1795000000000\n" + dumped([2, START, "Hi", END]))
+@example(b"1795000000000\n" + dumped([3, START, "Hi", END]))
 def answers_that_were_kept(data: bytes) -> None:
     """Each is a whole answer of some age, or nothing."""
     kept = kept_answer(data)

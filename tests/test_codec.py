@@ -66,7 +66,7 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
     for word in ("thought", "input", "call", "result", "state", "start", "finish", "failure"):
         for count in range(7):
             try:
-                read = decode(json.dumps([2, [word, *[value] * count]]).encode())
+                read = decode(json.dumps([3, [word, *[value] * count]]).encode())
             except Unreadable:
                 continue
             assert decode(encode(read)) == read
@@ -75,14 +75,14 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
 @pytest.mark.parametrize(
     "data",
     [
-        b'[3,"Hi"]',
+        b'[2,"Hi"]',
         b"[]",
         b"{}",
         b"null",
-        b'[2,["unknown"]]',
-        b"[2,5]",
-        b'[2,["finish","never",null,[],""]]',
-        b'[2,["finish","stop",null,[],"lost"]]',
+        b'[3,["unknown"]]',
+        b"[3,5]",
+        b'[3,["finish","never",null,[],""]]',
+        b'[3,["finish","stop",null,[],"lost"]]',
         b"[" * 9999,
     ],
 )
@@ -100,4 +100,4 @@ def test_half_a_surrogate_pair_is_kept() -> None:
 
 def test_text_is_written_as_it_is() -> None:
     """A character outside of ASCII takes its bytes, not an escape of six."""
-    assert encode([Text("北京")]) == '[2,"北京"]'.encode()
+    assert encode([Text("北京")]) == '[3,"北京"]'.encode()

@@ -1,44 +1,80 @@
 """What is remembered of a request: what it took, as far as anybody counted."""
 
+from typing import Any, cast
+
 import pytest
 
+from router.config.price import Price
 from router.errors import LET_GO, Attempt
-from router.events import Cached, Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import Cached, Finish, Start
 from router.server.entry import Entry
+from router.usage import Meter, Usage
 
-ASKED = 400
-FIRST = (Start("a", "m"), Thought("x" * 40), ToolInput("c", "f", "y" * 40), ToolCall("c", "f", {}), ToolResult("c", "f", 1))
+PRICES = {"a": Price(input=1, output=10, cached=0.1), "b": Price(input=2, output=20)}
+COUNTED = Attempt("a", "ok", 0.1, usage=Usage(1000, 100, 600))
+RESCUED = Attempt("a", "cut", 0.1, estimate=Usage(900, 50))
+RESCUER = Attempt("b", "ok", 0.1, usage=Usage(950, 50))
+HEDGED = Attempt("b", "abandoned", 0.1, estimate=Usage(900, 0))
+REFUSED = Attempt("b", "status_400", 0.1)
+FREE_OF_CHARGE = Attempt("script", "ok", 0.1, usage=Usage(10, 10))
 
 
 @pytest.mark.parametrize(
-    ("events", "usage", "estimate"),
+    ("attempts", "usage", "estimate", "cost", "guessed"),
     [
-        ((Start("a", "m"), Text("Hello"), Finish("stop", Usage(5, 2))), Usage(5, 2), None),
-        ((Start("a", "m"), Text("Hello"), Finish("stop")), None, Usage(100, 2)),
-        ((Start("a", "m"), Text("Hello"), Failure("no_answer", "")), None, Usage(100, 2)),
-        ((Start("a", "m"), Text("Hel"), Text("lo")), None, Usage(100, 2)),
-        ((Start("a", "m"),), None, None),
-        ((), None, None),
-        ((*FIRST, Start("a", "m", used=Usage(9, 9)), Text("x" * 40)), Usage(9, 9), Usage(120, 10)),
-        ((*FIRST, Start("a", "m", used=Usage(9, 9)), Text("x" * 40), Finish("stop", Usage(19, 19))), Usage(19, 19), None),
-        ((*FIRST, Start("a", "m", used=Usage(9, 9))), Usage(9, 9), None),
-        ((*FIRST, Start("a", "m"), Text("x" * 40)), None, Usage(100 + 120, 20 + 10)),
-        ((*FIRST, Start("a", "m")), None, Usage(100, 20)),
-        (FIRST, None, Usage(100, 20)),
-        ((Start("a", "m", cache="hit"), Text("Hello"), Finish("stop", Usage(5, 2), cache="hit")), None, None),
-        ((Start("a", "m", cache="shared"), Text("Hello")), None, None),
-        ((Start("a", "m", cache="shared"), Text("Hello"), Finish("stop", Usage(5, 2), cache="miss")), Usage(5, 2), None),
-        ((Start("a", "m", cache="miss"), Text("Hello"), Finish("stop", Usage(5, 2), cache="shared")), None, None),
+        ((), None, None, None, None),
+        ((REFUSED,), None, None, None, None),
+        ((REFUSED, COUNTED), Usage(1000, 100, 600), None, 0.00146, None),
+        ((RESCUED, RESCUER), Usage(950, 50), Usage(900, 50), 0.0029 + 0.0014, 0.0014),
+        ((HEDGED, COUNTED), Usage(1000, 100, 600), Usage(900, 0), 0.00146 + 0.0018, 0.0018),
+        ((COUNTED, RESCUER, COUNTED), Usage(2950, 250, 1200), None, 2 * 0.00146 + 0.0029, None),
+        ((RESCUED,), None, Usage(900, 50), 0.0014, 0.0014),
+        ((FREE_OF_CHARGE,), Usage(10, 10), None, None, None),
+        ((COUNTED, FREE_OF_CHARGE), Usage(1010, 110, 600), None, 0.00146, None),
     ],
+    ids=["nothing", "refused", "counted", "rescued", "hedged", "tool loop over two targets", "cut", "no price", "one price"],
 )
-def test_what_nobody_counted_is_estimated(events: tuple[Event, ...], usage: Usage | None, estimate: Usage | None) -> None:
-    """A token for every four characters of what was asked and said in the model calls that nobody told of."""
-    entry = Entry("id", "generation", asked=ASKED)
-    for event in events:
-        entry.see(event)
+def test_each_call_costs_once_at_the_price_of_its_own_target(
+    attempts: tuple[Attempt, ...], usage: Usage | None, estimate: Usage | None, cost: float | None, guessed: float | None
+) -> None:
+    """Whoever spoke last: what is estimated is listed apart, and is a part of the whole."""
+    entry = Entry("id", "generation", prices=PRICES)
+    entry.see(Start("a", "m"))
+    entry.see(Finish("stop", Usage(7, 7), attempts))
+    entry.close()
     assert (entry.usage, entry.estimate) == (usage, estimate)
-    assert entry.used == (usage if estimate is None else estimate + (usage or Usage()))
-    assert entry.explained()["estimated"] == (estimate is not None)
+    told = entry.explained()
+    assert told["cost_usd"] == pytest.approx(cost)
+    assert (told["estimated"], told["estimated_cost_usd"]) == (estimate is not None, pytest.approx(guessed))
+    tries = cast("list[dict[str, Any]]", told["attempts"])
+    assert sum(one.get("cost_usd", 0.0) for one in tries) == pytest.approx(cost or 0.0)
+    assert [bool(one.get("estimated")) for one in tries] == [one.estimate is not None for one in attempts]
+
+
+async def test_count_that_comes_late_replaces_the_estimate() -> None:
+    """The entry waits for it, and is closed with what came."""
+    meter = Meter()
+    meter.wait()
+    entry = Entry("id", "generation", prices=PRICES)
+    entry.see(Finish("stop", None, (Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter),)))
+    assert (entry.pending, entry.used) == (True, Usage(900, 90))
+    meter.usage, meter.final = Usage(1000, 100, 600), True
+    meter.close()
+    await entry.counted()
+    entry.close()
+    assert (entry.pending, entry.usage, entry.estimate) == (False, Usage(1000, 100, 600), None)
+
+
+async def test_count_that_never_comes_stays_an_estimate() -> None:
+    """Nobody waits for it for ever: its meter is closed."""
+    meter = Meter()
+    meter.wait()
+    entry = Entry("id", "generation", prices=PRICES)
+    entry.see(Finish("stop", None, (Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter),)))
+    meter.close()
+    await entry.counted()
+    entry.close()
+    assert (entry.usage, entry.estimate) == (None, Usage(900, 90))
 
 
 @pytest.mark.parametrize(

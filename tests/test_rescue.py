@@ -176,7 +176,7 @@ async def test_usage_is_summed() -> None:
         yield Start("first", "m")
         yield Text(WORDS[0])
         error = TargetDown("first", "cut")
-        error.used = (30, 4)
+        error.used = Usage(30, 4)
         raise error
 
     seen = await heard(Candidate("first", told), Candidate("second", helper("ignores", [])))

@@ -11,6 +11,7 @@ from router.wire import WIRES
 from tests.conftest import ROOT
 
 FLOORS = {
+    "usage": -1,
     "bounds": 0,
     "errors": 0,
     "chat": 1,

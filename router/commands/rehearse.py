@@ -12,7 +12,7 @@ from router.config import load
 from router.config.binding import did_you_mean
 from router.config.declaration import Declaration
 from router.config.declaration import Target as TargetConfig
-from router.config.limits import Price
+from router.config.price import Price
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
 from router.rehearsal import Asked, Course, Estimate, Rehearsed, estimate, facts_line
@@ -156,13 +156,13 @@ def _said(one: Asked) -> str:
 def _priced(who: str, done: Rehearsed, price: Price | None) -> str:
     if price is None:
         return f"nobody knows what {who} costs"
-    cost = price.of(done.used.input_tokens, done.used.output_tokens)
+    cost = price.of(done.used)
     return f"{who} costs ${price.input:g} in and ${price.output:g} out for a million tokens: ${cost:.6f} for these"
 
 
 def _json(name: str, declared: TargetConfig, done: Rehearsed, price: Price | None, beside: Beside | None) -> str:
     def cost(one: Price | None) -> Json:
-        return None if one is None else {**asdict(one), "these": one.of(done.used.input_tokens, done.used.output_tokens)}
+        return None if one is None else {**asdict(one), "these": one.of(done.used)}
 
     record: dict[str, Json] = {
         "target": name,

@@ -16,8 +16,9 @@ from router.config.document import Node, Table, Unreadable
 from router.config.environment import Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
-from router.config.limits import Limit, Price
+from router.config.limits import Limit
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
+from router.config.price import Price
 from router.config.remedies import Advice, Spot, spots
 from router.config.snapshot import Snapshot
 from router.config.tool_servers import ToolServer

@@ -13,24 +13,7 @@ RATES = ("requests", "tokens", "spend")
 """Fields of a limit that are a rate."""
 UNIT = "(second|minute|hour|day)"
 Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute", written_rate)]
-Dollars = Annotated[float, Bounds(0, 1_000_000)]
 Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5USD/day", written_spend)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """What a model costs, in US dollars for a million tokens.
-
-    input: of those it reads
-    output: of those it writes
-    """
-
-    input: Dollars
-    output: Dollars
-
-    def of(self, tokens_in: int, tokens_out: int) -> float:
-        """What so many tokens cost, in dollars."""
-        return (tokens_in * self.input + tokens_out * self.output) / 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

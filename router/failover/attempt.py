@@ -1,16 +1,17 @@
 """One try at one target: up to its first event, and then event by event."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from router.chat import Ask
 from router.errors import LET_GO, Attempt, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Finish, Start
+from router.events import Event, Finish, Start, Text, Thought, ToolInput
 from router.failover.breaker import Admission
 from router.failover.candidate import Candidate, Standing
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
+from router.usage import Meter, Usage, tokens_in
 
 Note = Callable[[Attempt], None]
 """Remembers how a try ended."""
@@ -29,16 +30,34 @@ class Opened:
     events: AsyncGenerator[Event, None]
     began: float
     took: float
+    ask: Ask
+    """What it was asked."""
     over: bool = False
     """Whether it was said how it ended."""
+    said: list[str] = field(default_factory=list[str])
+    """All that it wrote, in pieces: what it cost is estimated by that where nobody counts."""
     _closed: bool = False
 
-    def ended(self, outcome: str) -> Attempt:
-        """The try that ends now."""
+    def heard(self, event: Event) -> Event:
+        """The event, noted."""
+        if piece := _written(event):
+            self.said.append(piece)
+        return event
+
+    def ended(self, outcome: str, usage: Usage | None = None) -> Attempt:
+        """The try that ends now. `usage`: what its provider counted for the whole answer, or for as much as there was of it."""
         self.over = True
-        seconds = self.candidate.standing.clock() - self.began
-        omitted = self.start.omitted
-        return Attempt(self.candidate.name, outcome, round(seconds, 3), first=round(self.took, 3), began=self.began, omitted=omitted)
+        meter = self.start.meter
+        made = Attempt(
+            self.candidate.name,
+            outcome,
+            round(self.candidate.standing.clock() - self.began, 3),
+            first=round(self.took, 3),
+            began=self.began,
+            omitted=self.start.omitted,
+            meter=meter if meter is not None and meter.pending else None,
+        )
+        return charged(made, self.ask, self.said, meter, usage)
 
     async def close(self) -> None:
         """Let go of the stream."""
@@ -46,6 +65,33 @@ class Opened:
             self._closed = True
             self.candidate.standing.load.busy -= 1
             await self.events.aclose()
+
+
+def charged(attempt: Attempt, ask: Ask, said: Sequence[str], meter: Meter | None, usage: Usage | None = None) -> Attempt:
+    """A try with what it cost: `usage`, which its provider counted in the end, or an estimate by what was asked and said. What the meter
+    counted till then stands in place of the estimated input, and of the estimated output where it is more.
+    """
+    if meter is not None and meter.final:
+        usage = meter.usage
+    if usage is not None:
+        return replace(attempt, usage=usage)
+    guess = Usage(ask.tokens, tokens_in("".join(said)))
+    if meter is not None and meter.usage is not None:
+        guess = replace(meter.usage, output_tokens=max(guess.output_tokens, meter.usage.output_tokens))
+    return replace(attempt, estimate=guess)
+
+
+def _counted(error: TargetError, start: Start) -> Usage | None:
+    """What an error says that the answer before it cost. Where there is a meter, that has it, and knows whether it is all."""
+    return error.used if start.meter is None else None
+
+
+def _written(event: Event) -> str:
+    match event:
+        case Text(text) | Thought(text) | ToolInput(_, _, text):
+            return text
+        case _:
+            return ""
 
 
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
@@ -57,19 +103,19 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     clock = standing.clock
     began = clock()
 
-    def ended(outcome: str, wait: float | None = None) -> None:
+    def ended(outcome: str, wait: float | None = None) -> Attempt:
         seconds = clock() - began
-        note(Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began))
+        return Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began)
 
     admission = breaker.admit() if not candidate.off else None
     if admission is None:
-        raise _left_alone(candidate, ended)
+        raise _left_alone(candidate, ended, note)
     standing.load.busy += 1
     events: AsyncGenerator[Event, None] | None = None
     opened: Opened | None = None
+    start: Start | None = None
     try:
         events = candidate.answer(ask)
-        start: Start | None = None
         limit = left = min(first_token, admission.patience)
         while True:
             event = await following(events, watch, left, candidate.name, "timeout_first_token")
@@ -79,20 +125,22 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 start = event
                 continue
             if event is None or start is None or _is_empty(event, ask):
-                raise TargetDown(candidate.name, "empty")
+                raise _empty(candidate.name, event)
             breaker.began(admission)
             standing.refusals.answers(began)
             standing.load.started(took)
             standing.pace.started(took)
-            opened = Opened(candidate, admission, start, event, events, began, took)
+            opened = Opened(candidate, admission, start, event, events, began, took, ask)
             return opened
     except TargetError as error:
-        ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
+        tried = ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
+        # A question that was refused costs nothing; an answer that had begun, and came to nothing, does.
+        note(tried if start is None else charged(tried, ask, (), start.meter, _counted(error, start)))
         _told(standing, admission, began, error, ask.caller)
         raise
     except asyncio.CancelledError:
-        # Another target was quicker, or nobody waits any more.
-        ended(LET_GO)
+        # Another target was quicker, or nobody waits any more: its provider was at work on it.
+        note(charged(ended(LET_GO), ask, (), start.meter if start else None))
         standing.pace.abandoned(clock() - began)
         raise
     finally:
@@ -121,12 +169,19 @@ def _told(standing: Standing, admission: Admission, began: float, error: TargetE
             breaker.leave(error.retry_after)
 
 
-def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], None]) -> TargetDown:
+def _empty(target: str, event: Event | None) -> TargetDown:
+    """The error of an answer with nothing in it."""
+    error = TargetDown(target, "empty")
+    error.used = event.usage if isinstance(event, Finish) else None
+    return error
+
+
+def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attempt], note: Note) -> TargetDown:
     """Why it may not be asked now; noted. Only one that said itself for how long is worth waiting for."""
     breaker, switched = candidate.standing.breaker, candidate.off
     wait = None if switched else breaker.wait()
     outcome = "drained" if switched else "breaker_open"
-    ended(outcome, wait)
+    note(ended(outcome, wait))
     kind = TargetDown if breaker.by_its_word and not switched else TargetSilent
     return kind(candidate.name, outcome, retry_after=wait)
 

@@ -32,12 +32,13 @@ from router.errors import (
     TimedOut,
     Unanswered,
 )
-from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall, Usage
+from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall
 from router.failover.attempt import Opened, attempt, following
 from router.failover.candidate import Candidate, Pool
 from router.failover.hedge import Hedge, race
 from router.failover.rescue import Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
+from router.usage import Usage
 
 log = logging.getLogger("router.failover")
 
@@ -66,7 +67,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)
             try:
-                yield replace(opened.start, attempts=tuple(chain.attempts))
+                yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
                 heard = Heard()
                 while opened is not None:
                     async with aclosing(_relayed(opened, chain, heard, watch)) as events:
@@ -96,6 +97,7 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
     calls: list[ToolCall] = []
     try:
         while event is not None:
+            opened.heard(event)
             if isinstance(event, ToolCall):
                 calls.append(event)
             else:
@@ -108,7 +110,7 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
                 if isinstance(event, Finish):
                     if (rest := heard.rest()) is not None:
                         yield rest
-                    chain.finished(opened, event.model)
+                    chain.finished(opened, event)
                     yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
                     return
                 if (seen := heard.see(event)) is not None:
@@ -196,18 +198,18 @@ class Chain:
         self.note(replace(opened.ended(LET_GO), first=None))
         await opened.close()
 
-    def finished(self, opened: Opened, model: str) -> None:
-        """A stream came to its end. `model`: as its provider calls it."""
-        self.note(replace(opened.ended("ok"), model=model))
+    def finished(self, opened: Opened, end: Finish) -> None:
+        """A stream came to its end."""
+        self.note(replace(opened.ended("ok", end.usage), model=end.model))
         opened.candidate.standing.breaker.succeeded(opened.admission)
         opened.candidate.standing.retries.earn()
 
-    def broke(self, opened: Opened, outcome: str, used: tuple[int, int] | None = None) -> None:
+    def broke(self, opened: Opened, outcome: str, used: Usage | None = None) -> None:
         """A stream that had begun broke off. `used`: tokens it had cost, where its provider said."""
-        self.note(opened.ended(outcome))
+        self.note(opened.ended(outcome, used if opened.start.meter is None else None))
         opened.candidate.standing.breaker.failed(opened.admission)
         if used is not None:
-            self._used = self.total(Usage(*used))
+            self._used = self.total(used)
 
     def total(self, usage: Usage | None) -> Usage | None:
         """This, and what those used who broke off before."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from router.config.limits import Limit
 from router.errors import TooMany
-from router.events import Usage
 from router.quotas.store import ADDRESS, Store, Taken
+from router.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
 AGAIN = 1.0
@@ -34,14 +34,18 @@ class Admission:
             self.taken = None
         self.settle(None, None)
 
-    def settle(self, usage: Usage | None, cost: float | None) -> None:
-        """The answer is over: it took so many tokens and so many dollars, as far as anybody knows."""
-        declared, store = self.quota.declared, self.quota.store
+    def leave(self) -> None:
+        """The answer is over, whatever it took: its place is free."""
         if self.entered:
             self.entered = False
-            store.leave(f"{self.key}:concurrent")
+            self.quota.store.leave(f"{self.key}:concurrent")
+
+    def settle(self, usage: Usage | None, cost: float | None) -> None:
+        """The answer is over: it took so many tokens and so many dollars, as far as anybody knows."""
+        self.leave()
+        declared, store = self.quota.declared, self.quota.store
         if declared.tokens is not None and usage is not None:
-            store.spend(f"{self.key}:tokens", usage.input_tokens + usage.output_tokens, declared.tokens.seconds)
+            store.spend(f"{self.key}:tokens", usage.total_tokens, declared.tokens.seconds)
         if declared.spend is not None and cost is not None:
             store.spend(f"{self.key}:spend", cost, declared.spend.seconds)
 

@@ -6,6 +6,7 @@ from router.chat import Ask, File, Params
 from router.rehearsal.questions import QUESTIONS
 from router.targets import Facts
 from router.targets.anthropic import BUDGETS
+from router.usage import Usage
 
 MAX_CALLS = 19
 """Calls to the provider, in all: the questions, and those that are asked again to learn."""
@@ -49,7 +50,7 @@ def estimate(facts: Facts, own: Params) -> Estimate:
     spare = MAX_CALLS - len(QUESTIONS)
     read = sum(asked for asked, _ in each) + spare * max(asked for asked, _ in each)
     written = sum(answered for _, answered in each) + spare * max(answered for _, answered in each)
-    return Estimate(len(QUESTIONS), MAX_CALLS, read, written, facts.price.of(read, written) if facts.price else None)
+    return Estimate(len(QUESTIONS), MAX_CALLS, read, written, facts.price.of(Usage(read, written)) if facts.price else None)
 
 
 def _read(ask: Ask) -> int:

@@ -97,6 +97,6 @@ async def hear(target: Target, ask: Ask, deadline: float, clock: Clock) -> Heard
     except TargetError as error:
         heard.error, heard.outcome = error, error.outcome
         if error.used is not None:
-            heard.usage = Usage(*error.used)
+            heard.usage = error.used
     heard.learned = tuple(one for one in target.learned.sentences if one not in before)
     return heard

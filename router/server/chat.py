@@ -117,6 +117,8 @@ class Chat:
         """Whoever found one again: it is made all the same."""
         self._alone: set[asyncio.Task[None]] = set()
         """Answers that go on although whoever asked has left."""
+        self._counting: set[asyncio.Task[None]] = set()
+        """Requests that are over but for the count of their tokens."""
         self.stopping = False
         """Whether the server is about to end: new questions are refused."""
         self._warned_of_proxy = False
@@ -177,14 +179,36 @@ class Chat:
 
     def _goes_on(self, recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
         """Keep what the request held (its place among its limits) until the end of an answer whose client has left, then log it."""
-        task = asyncio.create_task(_ended(recording, entry, held))
+        task = asyncio.create_task(self._ended(recording, entry, held))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
+    async def _ended(self, recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
+        """Wait for the end of an answer whose client has left: log the request, and let go of what it held."""
+        async with held:
+            try:
+                await recording.ended()
+            finally:
+                self._ends(entry)
+
+    def _ends(self, entry: Entry) -> None:
+        """Close the request's entry: at once, or when the counts have come that its providers still owe. Nothing else waits for those."""
+        entry.tally()
+        if not entry.pending:
+            entry.close()
+            return
+        task = asyncio.create_task(_counted(entry))
+        self._counting.add(task)
+        task.add_done_callback(self._counting.discard)
+
     async def _all_alone(self) -> None:
-        """Wait until those answers are logged: they have ended."""
+        """Wait until the answers that went on without their client are logged: they have ended. Counts that are late come too late."""
         if self._alone:
             await asyncio.wait(self._alone, timeout=LAST_WORDS)
+        if counting := set(self._counting):
+            for task in counting:
+                task.cancel()
+            await asyncio.wait(counting)
 
     def _warn_of_proxy(self, request: Request, generation: Generation) -> None:
         """Log once that X-Forwarded-For came from a peer that `server.proxies` does not name: `per: ip` counts that peer's address."""
@@ -232,7 +256,6 @@ class Chat:
                         reply.limits = await admissions.of_route(wanted.ask.model)
                     route = generation.route(wanted.ask.model)
                     entry.stream = wanted.stream
-                    entry.asked = wanted.ask.size
                     entry.requested = wanted.ask.model
                     server = generation.server
                     heading = Heading(
@@ -268,7 +291,7 @@ class Chat:
                 await _stop(reply, sink)
             finally:
                 if recording is None or recording.over:
-                    entry.close()
+                    self._ends(entry)
                 else:
                     self._goes_on(recording, entry, held.pop_all())
 
@@ -343,8 +366,8 @@ class Chat:
 
 class _Admissions:
     """The limits that a request is held against, each as soon as it is known which: the caller's before the body, the route's as well
-    where the path names it. What a limit refuses costs no more than its headers. The places are held until the block ends, which charges
-    the limits for what the request used.
+    where the path names it. What a limit refuses costs no more than its headers. The places are held until the block ends; the limits are
+    charged for what the request used when its entry is closed, which may be later.
     """
 
     def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry) -> None:
@@ -355,12 +378,16 @@ class _Admissions:
         self._held: list[Admission] = []
 
     async def __aenter__(self) -> Self:
+        self._entry.observers = (self._charge, *self._entry.observers)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        entry = self._entry
+    def _charge(self, entry: Entry) -> None:
         for admission in self._held:
-            admission.settle(entry.used, entry.cost(entry.used))
+            admission.settle(entry.used, entry.cost)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for admission in self._held:
+            admission.leave()
 
     async def of_caller(self) -> Headers:
         """Hold the request against its caller's own limit: a caller over its own limit takes nothing of the others'. Return what is left,
@@ -426,13 +453,12 @@ def _dialect(request: Request, generation: Generation, reply: Reply) -> str | No
     return named
 
 
-async def _ended(recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
-    """Wait for the end of an answer whose client has left: log the request, and let go of what it held."""
-    async with held:
-        try:
-            await recording.ended()
-        finally:
-            entry.close()
+async def _counted(entry: Entry) -> None:
+    """Close an entry when all is counted, or nobody waits for that any more."""
+    try:
+        await entry.counted()
+    finally:
+        entry.close()
 
 
 async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) -> None:

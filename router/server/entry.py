@@ -3,23 +3,28 @@
 The log line, the metrics, the admin pages and the traces are all made of it, once, when the request is over.
 """
 
+import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import get_args
 
-from router.config.limits import Price
+from router.config.price import Price
 from router.errors import LET_GO, Attempt
-from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult
+from router.usage import Usage
 
 problems = logging.getLogger("router.problems")
 
 MOST_PAUSES = 10_000
 """Waits between two pieces of one answer that are remembered; more say nothing new."""
-CHARACTERS = 4
-"""Of a token, as a rule: what is estimated by where nobody counted."""
+LATE = 10.0
+"""Seconds after its end in which the count of an answer's tokens may come in; until then the request is not logged."""
+DIGITS = 12
+"""Of a dollar, after the point: the cheapest token costs a billionth."""
 REASONS = frozenset({*get_args(Reason), "resumed", "stop_asked", "nothing_to_resume", "stopped"})
 """Outcomes that are no failure."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
@@ -79,18 +84,12 @@ class Entry:
     """As far as the events told; all of them, once the request is over."""
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
     """Those of its `Ask`, which has them sooner, and also where no event tells of them."""
-    usage: Usage | None = None
-    """As the providers counted."""
-    asked: int = 0
-    """Characters that the model reads: of the question, and what its own calls before said."""
     said: int = 0
-    """Characters of this model call, of which nobody has told what it took."""
+    """Characters of this model call."""
     requested: str = ""
     """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
     """Parameters of the question that the target which answers was not sent."""
-    untold: Usage = field(default_factory=Usage)
-    """The same of the model calls before that nobody counted: characters, for once."""
     opened: float | None = None
     """When the first target began to speak; as `began`."""
     first: float | None = None
@@ -135,7 +134,7 @@ class Entry:
                 if self._waited is not None:
                     self._paused(self._waited)
                 self.said += len(part)
-            case Start(target, _, attempts, used, cache, age, omitted):
+            case Start(target, _, attempts, _, cache, age, omitted):
                 self.target, self.cache, self.age, self.omitted = target, cache, age, omitted
                 if cache in FREE:
                     return  # nobody was asked for this request
@@ -144,19 +143,13 @@ class Entry:
                 self.steps += 1
                 self.attempts = attempts
                 self._waited = None
-                if used is not None:
-                    self.usage = used + (self.usage or Usage())
-                elif self.said:
-                    self.untold += Usage(self.asked, self.said)
-                self.asked, self.said = self.asked + self.said, 0
+                self.said = 0
             case ToolCall(call_id, name) if self.cache not in FREE:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
                 self._ran(call_id, is_error=is_error)
-            case Finish(reason, usage, attempts):
-                if usage is not None or event.cache in FREE:
-                    self.said, self.untold = 0, Usage()
-                self.outcome, self.usage, self.attempts = reason, event.spent or self.usage, attempts
+            case Finish(reason, _, attempts):
+                self.outcome, self.attempts = reason, attempts
                 if attempts:
                     self.target = attempts[-1].target  # another may have gone on where the one that began broke off
             case Failure(code, _, attempts):
@@ -185,23 +178,38 @@ class Entry:
         self._waited = None
 
     @property
+    def usage(self) -> Usage | None:
+        """What its model calls used, as their providers counted; None where none did."""
+        return _sum(one.usage for one in self.attempts)
+
+    @property
     def estimate(self) -> Usage | None:
-        """What it used besides, where it said something and no provider told: a token for every four characters. None where all is told."""
-        if self.cache in FREE or not (self.said or self.untold.output_tokens):
-            return None
-        untold = self.untold + Usage(self.asked if self.said else 0, self.said)
-        return Usage(math.ceil(untold.input_tokens / CHARACTERS), math.ceil(untold.output_tokens / CHARACTERS))
+        """What it used besides, in calls whose providers did not count, or not to the end. None where all is counted."""
+        return _sum(one.estimate for one in self.attempts)
 
     @property
     def used(self) -> Usage | None:
         """What its limits are charged: what the providers counted, and the estimate of the rest."""
-        estimate = self.estimate
-        return self.usage if estimate is None else estimate + (self.usage or Usage())
+        return _sum((self.usage, self.estimate))
 
-    def cost(self, usage: Usage | None) -> float | None:
-        """US dollars for this, by the price of the target that spoke last; None where that, or what was used, is not known."""
-        price = self.prices.get(self.target)
-        return price.of(usage.input_tokens, usage.output_tokens) if price and usage else None
+    @property
+    def cost(self) -> float | None:
+        """US dollars for all of that: each call at the price of the target that made it. None where no price is known, or nothing was used."""
+        return _total((self.counted_cost, self.estimated_cost))
+
+    @property
+    def counted_cost(self) -> float | None:
+        """The same of what the providers counted."""
+        return _total(self._price(one, one.usage) for one in self.attempts)
+
+    @property
+    def estimated_cost(self) -> float | None:
+        """The same of what is estimated."""
+        return _total(self._price(one, one.estimate) for one in self.attempts)
+
+    def _price(self, attempt: Attempt, usage: Usage | None) -> float | None:
+        price = self.prices.get(attempt.target)
+        return None if price is None or usage is None else price.of(usage)
 
     @property
     def failed(self) -> bool:
@@ -231,9 +239,22 @@ class Entry:
         if tried or (self.cache and self.outcome in CUT_SHORT):
             self.attempts = tried
 
+    @property
+    def pending(self) -> bool:
+        """Whether the count of a model call may still come in, although the answer has ended."""
+        return any(one.meter is not None and one.meter.pending for one in self.attempts)
+
+    async def counted(self) -> None:
+        """Wait for the counts that may still come in, for as long as that may take."""
+        meters = [one.meter for one in self.attempts if one.meter is not None]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LATE):
+                await asyncio.gather(*(meter.closed() for meter in meters))
+
     def close(self) -> None:
         """The request is over."""
         self.tally()
+        self.attempts = tuple(one.settled for one in self.attempts)
         self.tried = []
         self.ended = time.monotonic()
         for observe in self.observers:
@@ -242,7 +263,6 @@ class Entry:
     def explained(self) -> dict[str, object]:
         """All of it, for the log and the admin pages."""
         used = self.used
-        cost = self.cost(used)
         return {
             "request_id": self.request_id,
             "generation": self.generation,
@@ -256,15 +276,46 @@ class Entry:
             "cache": self.cache or None,
             "steps": self.steps,
             "tools": [{"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error} for run in self.tools],
-            "attempts": [tried(attempt) for attempt in self.attempts],
+            "attempts": [self._tried(attempt) for attempt in self.attempts],
             "rescues": self.rescues,
             "input_tokens": used.input_tokens if used else None,
             "output_tokens": used.output_tokens if used else None,
-            "cost_usd": None if cost is None else round(cost, 8),
+            "cached_tokens": used.cached_tokens if used else None,
+            "cache_write_tokens": used.cache_write_tokens if used else None,
+            "reasoning_tokens": used.reasoning_tokens if used else None,
+            "cost_usd": dollars(self.cost),
             "estimated": self.estimate is not None,
+            "estimated_cost_usd": dollars(self.estimated_cost),
             "first_token_seconds": rounded(self.first - self.began) if self.first else None,
             "seconds": rounded(self.ended - self.began),
         }
+
+    def _tried(self, attempt: Attempt) -> dict[str, object]:
+        """A try, as it is logged, with what it used and cost."""
+        made = tried(attempt)
+        if (used := attempt.usage or attempt.estimate) is not None:
+            made |= {name: count for name, count in asdict(used).items() if count or name in ("input_tokens", "output_tokens")}
+            if (cost := dollars(self._price(attempt, used))) is not None:
+                made["cost_usd"] = cost
+            if attempt.usage is None:
+                made["estimated"] = True
+        return made
+
+
+def _sum(usages: Iterable[Usage | None]) -> Usage | None:
+    """All of them together; None where there are none."""
+    known = [one for one in usages if one is not None]
+    return sum(known, Usage()) if known else None
+
+
+def _total(costs: Iterable[float | None]) -> float | None:
+    known = [one for one in costs if one is not None]
+    return math.fsum(known) if known else None
+
+
+def dollars(cost: float | None) -> float | None:
+    """A sum as it is logged."""
+    return None if cost is None else round(cost, DIGITS)
 
 
 Observer = Callable[[Entry], None]

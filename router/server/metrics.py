@@ -55,7 +55,11 @@ class Metrics:
         self._rescues = counter("router_rescues", "Answers that another target went on with", "route")
         self._cache = counter("router_cache", "Answers of routes with a cache, by where they came from", "route", "result")
         self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
+        self._parts = counter("router_token_parts", "Of those tokens, as the providers counted", "route", "kind")
         self._cost = counter("router_cost_usd", "What answers cost, in US dollars, as far as that is known", "route")
+        self._estimated = counter(
+            "router_estimated_cost_usd", "What calls cost that no provider counted, in US dollars, estimated", "route"
+        )
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
         self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
         self.stalled = counter("router_loop_stalls", "Times that an event loop stood still").inc
@@ -89,11 +93,16 @@ class Metrics:
             self._rescues.labels(route).inc(entry.rescues)
         if entry.cache:
             self._cache.labels(route, entry.cache).inc()
-        if entry.usage is not None:
-            self._tokens.labels(route, "input").inc(entry.usage.input_tokens)
-            self._tokens.labels(route, "output").inc(entry.usage.output_tokens)
-        if cost := entry.cost(entry.usage):
+        if (usage := entry.usage) is not None:
+            self._tokens.labels(route, "input").inc(usage.input_tokens)
+            self._tokens.labels(route, "output").inc(usage.output_tokens)
+            self._parts.labels(route, "cached").inc(usage.cached_tokens)
+            self._parts.labels(route, "cache_write").inc(usage.cache_write_tokens)
+            self._parts.labels(route, "reasoning").inc(usage.reasoning_tokens)
+        if cost := entry.counted_cost:
             self._cost.labels(route).inc(cost)
+        if cost := entry.estimated_cost:
+            self._estimated.labels(route).inc(cost)
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
             self._tools.labels(run.tool, result).inc()

@@ -18,7 +18,7 @@ from router.errors import RouterError, Stopping, TimedOut, TooMany
 from router.events import Answer, Event, Failure, Finish
 from router.server.ahead import Ahead
 from router.server.body import ClientLeft
-from router.server.entry import Entry, header
+from router.server.entry import DIGITS, Entry, header
 from router.server.log import problems
 from router.server.pulse import Pulse
 from router.wire import Heading, Refusal, Wire, answered
@@ -271,7 +271,9 @@ class Collected:
         if isinstance(made.end, Failure):
             await self._reply.fail(made.end)
         else:
-            await self._reply.whole(200, self._reply.wire.whole(made))
+            cost = self._reply.entry.cost
+            more = [] if cost is None else [(b"x-router-cost", f"{cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
+            await self._reply.whole(200, self._reply.wire.whole(made), more)
 
     def hush(self) -> None:
         """There are no signs of life before the end."""

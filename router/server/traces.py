@@ -16,6 +16,7 @@ from router.config.declaration import Otel
 from router.errors import Attempt
 from router.reload import Live
 from router.server.entry import Entry
+from router.usage import Usage
 
 PROVIDERS = {
     "azure": "azure.ai.openai",
@@ -107,8 +108,7 @@ class Exports:
                     "gen_ai.operation.name": "chat",
                     "gen_ai.request.model": entry.route,
                     "gen_ai.response.finish_reasons": [entry.outcome] if entry.status == 200 else None,
-                    "gen_ai.usage.input_tokens": entry.usage and entry.usage.input_tokens,
-                    "gen_ai.usage.output_tokens": entry.usage and entry.usage.output_tokens,
+                    **_usage(entry.usage),
                     "http.response.status_code": entry.status or None,
                     "error.type": entry.outcome if entry.failed else None,
                     "router.generation": entry.generation,
@@ -141,9 +141,6 @@ class Exports:
         request.end(_ns(entry, entry.ended))
 
     def _measure(self, entry: Entry, whose: dict[str, Any]) -> None:
-        if entry.usage is not None:
-            self.tokens.record(entry.usage.input_tokens, {**whose, "gen_ai.token.type": "input"})
-            self.tokens.record(entry.usage.output_tokens, {**whose, "gen_ai.token.type": "output"})
         for pause in entry.pauses:
             self.between.record(pause, whose)
 
@@ -159,6 +156,7 @@ class Exports:
                 **whose,
                 **error,
                 "gen_ai.response.model": attempt.model or None,
+                **_usage(attempt.usage),
                 "router.target": attempt.target,
                 "router.retry_after": attempt.wait,
             },
@@ -166,12 +164,28 @@ class Exports:
         self.duration.record(attempt.seconds, {**whose, **error})
         if attempt.first is not None:
             self.first.record(attempt.first, whose)
+        if attempt.usage is not None:
+            self.tokens.record(attempt.usage.input_tokens, {**whose, "gen_ai.token.type": "input"})
+            self.tokens.record(attempt.usage.output_tokens, {**whose, "gen_ai.token.type": "output"})
 
     def _span(self, name: str, below: Any, kind: Any, times: tuple[int, int], attributes: Mapping[str, Any]) -> None:
         span = self.tracer.start_span(name, context=below, kind=kind, start_time=times[0], attributes=_known(attributes))
         if "error.type" in span.attributes:
             span.set_status(self.failed)
         span.end(times[1])
+
+
+def _usage(usage: Usage | None) -> dict[str, Any]:
+    """Tokens, as the conventions name them: those of the caches are among the input, reasoning among the output."""
+    if usage is None:
+        return {}
+    return {
+        "gen_ai.usage.input_tokens": usage.input_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
+        "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
+    }
 
 
 def _known(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from router.targets import http
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
+from router.targets.counts import Lasting
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit
 from router.targets.http import Prepared
@@ -65,6 +66,12 @@ class Block(msgspec.Struct):
     input: Any = None
 
 
+class Details(msgspec.Struct):
+    """What output_tokens is made of."""
+
+    thinking_tokens: int | None = None
+
+
 class Counted(msgspec.Struct):
     """Tokens. What came from the cache, or went into it, is told apart from the input and belongs to it. Each is cumulative, and may be
     missing in a later count.
@@ -74,25 +81,38 @@ class Counted(msgspec.Struct):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
+    cache_creation: Lasting | None = None
+    output_tokens_details: Details | None = None
 
     def asked(self) -> int:
         """All of the input."""
         return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
 
     def over(self, before: "Counted") -> "Counted":
-        """The newest that was told of each: servers of this wire (relays, vLLM, Z.ai) repeat only some, or end with zeros for all."""
-        output = self.output_tokens or before.output_tokens
-        if not self.asked():
-            return Counted(before.input_tokens, before.cache_creation_input_tokens, before.cache_read_input_tokens, output)
+        """The newest that was told of each, of the caches the largest: servers of this wire (relays, vLLM, Z.ai) repeat only some, or end
+        with zeros for all.
+        """
+        made = Counted(
+            before.input_tokens,
+            max(self.cache_creation_input_tokens or 0, before.cache_creation_input_tokens or 0),
+            max(self.cache_read_input_tokens or 0, before.cache_read_input_tokens or 0),
+            self.output_tokens or before.output_tokens,
+            self.cache_creation or before.cache_creation,
+            self.output_tokens_details or before.output_tokens_details,
+        )
+        if self.asked() and self.input_tokens is not None:
+            made.input_tokens = self.input_tokens
+        return made
 
-        def newest(now: int | None, then: int | None) -> int | None:
-            return then if now is None else now
-
-        return Counted(
-            newest(self.input_tokens, before.input_tokens),
-            newest(self.cache_creation_input_tokens, before.cache_creation_input_tokens),
-            newest(self.cache_read_input_tokens, before.cache_read_input_tokens),
-            output,
+    def tell(self, speech: Speech) -> None:
+        """Tell what was counted."""
+        speech.usage(
+            self.asked(),
+            self.output_tokens or 0,
+            cached=self.cache_read_input_tokens or 0,
+            cache_write=self.cache_creation_input_tokens or 0,
+            reasoning=(self.output_tokens_details.thinking_tokens if self.output_tokens_details else 0) or 0,
+            cache_write_1h=(self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation else 0) or 0,
         )
 
 
@@ -301,8 +321,8 @@ class Reader:
             self._speech.called(frame.message.model)
         counted = frame.usage or (frame.message.usage if frame.message else None)
         if counted is not None:
-            self._counted = counted = counted.over(self._counted)
-            self._speech.usage(counted.asked(), counted.output_tokens or 0)
+            self._counted = counted.over(self._counted)
+            self._counted.tell(self._speech)
         if not self._speech.finished:
             self._told(frame)
         return True
@@ -337,7 +357,7 @@ class Reader:
             self._begun(index, block)
         self._thoughts.close()
         if whole.usage is not None:
-            self._speech.usage(whole.usage.asked(), whole.usage.output_tokens or 0)
+            whole.usage.tell(self._speech)
         if whole.stop_reason:
             self._speech.finish(whole.stop_reason)
 

@@ -10,7 +10,7 @@ import base64
 import logging
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,6 +80,8 @@ class Connections:
         self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
         """Those under way."""
         self._sweeper: asyncio.TimerHandle | None = None
+        self._behind: set[asyncio.Task[None]] = set()
+        """What reads behind everybody's back."""
         self._closed = False
 
     @cached_property
@@ -240,9 +242,25 @@ class Connections:
         if any(self._idle.values()):
             self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
+    def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
+        """Read the rest of an answer that nobody waits for, and let go of it `then`, however that ends: with these connections at the
+        latest.
+        """
+        task = asyncio.create_task(work)
+        self._behind.add(task)
+
+        def done(_: object) -> None:
+            self._behind.discard(task)
+            then()
+
+        task.add_done_callback(done)
+
     async def close(self) -> None:
         """Close every connection that nobody uses; those in use are closed when they are released."""
         self._closed = True
+        for task in self._behind:
+            task.cancel()
+        await asyncio.gather(*self._behind, return_exceptions=True)
         if self._sweeper is not None:
             self._sweeper.cancel()
         idle = [connection for kept in (*self._idle.values(), *self._settling.values()) for connection in kept]

@@ -13,7 +13,7 @@ from typing import Literal, cast, get_args
 
 from router.chat import Effort
 from router.config.declaration import Target as TargetConfig
-from router.config.limits import Price
+from router.config.price import Price
 from router.targets.family import Family, parsed
 from router.targets.providers import PROVIDERS
 from router.targets.table import Entry, entries, nearest

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from math import inf
 from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 
@@ -37,7 +37,11 @@ MAX_VALUES = 100_000
 SMALL = 64 * 1024
 """Bytes of a document that are too few for so many."""
 LINGER = 1.0
-"""Seconds to wait after the finish reason for the count of tokens, all in all."""
+"""Seconds in which the end of an answer waits after the finish reason for the count of tokens, all in all."""
+LATE = 10.0
+"""Seconds after that in which the count is still read, while nobody waits for it."""
+MAX_LATE = 1024 * 1024
+"""Bytes that are read for it."""
 SETTLE = 0.05
 """Seconds to wait for the mark of the end when all has been said: a connection whose end was read can be used again."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
@@ -96,12 +100,12 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
     try:
         response, prepared = await _accepted(name, connections, pupil, prepare)
         speech.bound(prepared.bounds)
-        whole = False
+        whole = owed = False
         try:
             if omitted := (*prepared.omitted, *(one for one in pupil.learned if one not in prepared.omitted)):
                 start = replace(start, omitted=omitted)
             pupil.answered()
-            yield start
+            yield replace(start, meter=speech.meter)
             reader = prepared.reader(speech)
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
@@ -119,15 +123,18 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
                     if speech.cut:
                         break
                     piece = b""
+                if owed := rest.late and not speech.counted and not speech.cut:
+                    speech.meter.wait()
+                    connections.behind(_late(response, reader, speech), partial(_let_go, response, speech))
             else:
                 reader.whole(await _whole(name, response, piece))
             whole = not speech.cut  # what we end ourselves goes on, for nobody
             for event in speech.end():
                 yield event
         finally:
-            if whole:
+            if whole and not owed:
                 response.settle()
-            else:
+            elif not owed:
                 response.release()
     except (OSError, Cut) as error:
         raise _told(translated(name, error), speech) from None
@@ -151,6 +158,27 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
             told = await _explained(response)
         if not pupil.refused(response.status, told, prepared.body, prepared.options.body):
             raise _refused(name, response, told)
+
+
+async def _late(response: Connection, reader: Reader, speech: Speech) -> None:
+    """Read on for the count of an answer that has ended without it."""
+    frames, size, more = sse.Events(), 0, True
+    with suppress(OSError, Cut):
+        async with asyncio.timeout(LATE):
+            while more and not speech.counted and size < MAX_LATE:
+                piece = await response.read()
+                size += len(piece)
+                more, _ = _fed(reader, frames, piece, speech)
+                speech.take()  # an answer that has ended says nothing more
+
+
+def _let_go(response: Connection, speech: Speech) -> None:
+    """Let go of the connection of an answer whose count has come, or will not come."""
+    speech.meter.close()
+    if speech.counted:
+        response.settle()
+    else:
+        response.release()
 
 
 def _told(error: TargetError, speech: Speech) -> TargetError:
@@ -196,6 +224,8 @@ class Rest:
         self._read = read
         self._speech = speech
         self._until = inf
+        self.late = False
+        """Whether the time was over before the body was."""
 
     async def read(self) -> bytes:
         """The next piece; nothing at its end, or when the time is over."""
@@ -204,6 +234,9 @@ class Rest:
         try:
             async with asyncio.timeout_at(min(self._until, now + SETTLE) if self._speech.counted else self._until):
                 return await self._read()
+        except TimeoutError:
+            self.late = True
+            return b""
         except (OSError, Cut):
             return b""
 

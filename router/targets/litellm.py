@@ -19,7 +19,9 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
+
+import msgspec
 
 from router.chat import Ask, Params, issued_by
 from router.config.declaration import Target as TargetConfig
@@ -28,6 +30,7 @@ from router.events import Answer, Events, Start
 from router.targets import completions
 from router.targets.connections import MOST_UNPACKED
 from router.targets.conversation import fitted
+from router.targets.counts import Counted
 from router.targets.facts import Facts, facts_of
 from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import HINTS, check_answerable, fit
@@ -549,7 +552,7 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
                             omitted = (*form.omitted, *lane.dropped(model, form.arguments))
                             omitted += tuple(one for one in pupil.learned if one not in omitted)
                             pupil.answered()
-                            yield Start(name, model, omitted=omitted)
+                            yield Start(name, model, omitted=omitted, meter=speech.meter)
                         yield event
             except lane.errors as error:
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
@@ -692,8 +695,8 @@ class Hearing:
     def __call__(self, chunk: Any) -> None:
         """One chunk."""
         speech = self.speech
-        if (usage := getattr(chunk, "usage", None)) and any(getattr(one, "usage", None) for one in self._chunks):
-            speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        if (usage := getattr(chunk, "usage", None)) and (sent := self._sent):
+            _count(usage, speech, sent)
         for choice in chunk.choices[:1]:
             delta = choice.delta
             if speech.finished:
@@ -714,13 +717,16 @@ class Hearing:
 
     def told(self, error: TargetError) -> TargetError:
         """The error, with what the answer had cost. LiteLLM keeps the counts it has read to itself until the end."""
-        for usage in [usage for one in self._chunks if (usage := getattr(one, "usage", None))][-1:]:
-            error.used = (usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        if sent := self._sent:
+            _count(sent[-1], self.speech, sent)
+            error.used = self.speech.used
         return error
 
     @property
-    def _chunks(self) -> Sequence[Any]:
-        return self.stream.chunks if self.stream is not None else ()
+    def _sent(self) -> Sequence[Any]:
+        """The counts that the provider has sent."""
+        chunks = self.stream.chunks if self.stream is not None else ()
+        return [usage for one in chunks if (usage := getattr(one, "usage", None))]
 
     def _call(self, call: Any) -> None:
         index = call.index or 0
@@ -747,6 +753,23 @@ class Hearing:
         elif told:
             # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
             self.speech.finish("stop" if reason == "tool_calls" else reason)
+
+
+def _count(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
+    """Tell what LiteLLM counted: an object of its own, in the form of a chat completion's. It makes up how many tokens were of reasoning
+    where none of the counts that were `sent` says so.
+    """
+    counted = _plain(usage)
+    if not any(_plain(one).get("completion_tokens_details") for one in sent):
+        counted.pop("completion_tokens_details", None)
+    try:
+        msgspec.convert(counted, Counted, strict=False).tell(speech)
+    except msgspec.ValidationError:
+        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # something is odd in its details
+
+
+def _plain(usage: Any) -> dict[str, Any]:
+    return {**cast("dict[str, Any]", usage.model_dump() if hasattr(usage, "model_dump") else vars(usage))}
 
 
 def translated(target: str, error: BaseException) -> TargetError:

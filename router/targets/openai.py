@@ -20,6 +20,7 @@ from router.targets import completions, http, responses
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
+from router.targets.counts import Counted
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit
 from router.targets.http import Prepared
@@ -28,7 +29,7 @@ from router.targets.learned import Learned, Pupil
 from router.targets.options import Api, options_of
 from router.targets.providers import PROVIDERS, Provider, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
-from router.targets.speech import Speech, tokens
+from router.targets.speech import Speech
 
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
@@ -70,27 +71,6 @@ class Choice(msgspec.Struct):
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
-
-
-class Details(msgspec.Struct):
-    """What completion_tokens is made of."""
-
-    reasoning_tokens: int | float | None = None
-
-
-class Counted(msgspec.Struct):
-    """Tokens. xAI leaves those of reasoning out of completion_tokens, all others count them in: the total tells."""
-
-    prompt_tokens: int | float | None = None
-    completion_tokens: int | float | None = None
-    total_tokens: int | float | None = None
-    completion_tokens_details: Details | None = None
-
-    def output(self) -> int:
-        """What the answer cost, its reasoning included."""
-        asked, answered = tokens(self.prompt_tokens), tokens(self.completion_tokens)
-        thought = tokens(self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens)
-        return answered + (thought if self.total_tokens == asked + answered + thought else 0)
 
 
 class Groq(msgspec.Struct):
@@ -251,7 +231,7 @@ class Reader:
             speech.called(chunk.model)
         counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if counted is not None and counted.prompt_tokens is not None:
-            speech.usage(counted.prompt_tokens, counted.output())
+            counted.tell(speech)
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # another candidate

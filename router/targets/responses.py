@@ -16,11 +16,11 @@ import msgspec
 
 from router.chat import Ask, Call, Choice, File, Json, JsonObject, Message, ReasoningState, ToolSpec
 from router.errors import TargetDown
-from router.targets import http
+from router.targets import counts, http
 from router.targets.facts import PENALTIES, Facts
 from router.targets.fit import Fitted
 from router.targets.inband import Failed, error_in
-from router.targets.speech import Bounds, Speech, tokens
+from router.targets.speech import Bounds, Speech
 from router.targets.verdict import inside
 
 LACKS = PENALTIES | {"seed", "stop"}
@@ -42,19 +42,6 @@ class Item(msgspec.Struct):
     encrypted_content: str | None = None
 
 
-class Details(msgspec.Struct):
-    """What the tokens are made of."""
-
-    reasoning_tokens: int | float | None = None
-
-
-class Counted(msgspec.Struct):
-    """Tokens. Those of reasoning are among the output."""
-
-    input_tokens: int | float | None = None
-    output_tokens: int | float | None = None
-
-
 class Incomplete(msgspec.Struct):
     """Why a response ends early: max_output_tokens or content_filter."""
 
@@ -67,7 +54,7 @@ class Response(msgspec.Struct):
     model: Any = None
     status: str | None = None
     output: list[Item] | None = None
-    usage: Counted | None = None
+    usage: counts.Response | None = None
     error: Any = None
     incomplete_details: Incomplete | None = None
 
@@ -285,7 +272,7 @@ class Reader:
         if speech.model is None and response.model:
             speech.called(response.model)
         if response.usage is not None and response.usage.input_tokens is not None:
-            speech.usage(response.usage.input_tokens, tokens(response.usage.output_tokens))
+            response.usage.tell(speech)
         match status:
             case "completed":
                 speech.finish("stop")

@@ -13,6 +13,7 @@ import msgspec
 from router.errors import TargetError
 from router.events import Text, Thought
 from router.targets import anthropic, http, openai, sse
+from router.targets.counts import Counted
 from router.targets.inband import Failed, fault
 from router.targets.speech import Speech
 
@@ -91,7 +92,7 @@ def _is_odd(chunk: openai.Chunk) -> bool:
     """Whether LiteLLM would read a chunk otherwise than we do: a second candidate as the first, words in parts or in a refusal not at
     all, nor the count where Groq puts it; and xAI's without its reasoning.
     """
-    if chunk.x_groq is not None or (chunk.usage is not None and chunk.usage.output() != chunk.usage.completion_tokens):
+    if chunk.x_groq is not None or (chunk.usage is not None and chunk.usage.output != chunk.usage.completion_tokens):
         return True
     return any(
         one.index or (one.delta is not None and (one.delta.refusal or isinstance(one.delta.content, list))) for one in chunk.choices or ()
@@ -113,8 +114,8 @@ def _plain(data: bytes) -> bytes:
             delta["content"] = f"{delta.get('content') or ''}{refusal}"
     groq: dict[str, Any] = held.get("x_groq") or {}
     if isinstance(usage := held.get("usage") or groq.get("usage"), dict):
-        counted = msgspec.convert(usage, openai.Counted, strict=False)
-        held["usage"] = {**cast("dict[str, Any]", usage), "completion_tokens": counted.output()}
+        counted = msgspec.convert(usage, Counted, strict=False)
+        held["usage"] = {**cast("dict[str, Any]", usage), "completion_tokens": counted.output}
     return json.dumps(held).encode()
 
 

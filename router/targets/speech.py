@@ -16,7 +16,8 @@ import msgspec
 
 from router.chat import ESCAPED, Json, JsonObject, ReasoningState, crowded, deeper, finite, mended, no_constant, whole
 from router.errors import ContentFiltered, TargetDown
-from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput, Usage
+from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput
+from router.usage import Meter, Usage
 
 REASONS: dict[str, Reason] = {
     "stop": "stop",
@@ -242,7 +243,7 @@ class Speech:
         self._ids: dict[tuple[int, str], Pending] = {}
         self._latest: dict[int, Pending] = {}
         self._reason: str | None = None
-        self._usage: Usage | None = None
+        self.meter = Meter()
         self._opening: Opening | None = Opening()
         self.said = False
         self.model: str | None = None
@@ -419,14 +420,14 @@ class Speech:
             yield ReasoningState(self._issuer, one.value, beside.call_id if beside else "", self._written - one.at)
 
     @property
-    def used(self) -> tuple[int, int] | None:
-        """Tokens read and written so far, where the provider said."""
-        return (self._usage.input_tokens, self._usage.output_tokens) if self._usage else None
+    def used(self) -> Usage | None:
+        """Tokens so far, where the provider said."""
+        return self.meter.usage
 
     @property
     def counted(self) -> bool:
         """Whether the provider said what it used: then there is nothing left to say."""
-        return self.finished and self._usage is not None
+        return self.finished and self.meter.usage is not None
 
     @property
     def answered(self) -> bool:
@@ -441,15 +442,35 @@ class Speech:
         """The provider says why it ends. The first reason stands."""
         self._reason = self._reason or reason
         self.finished = True
+        self.meter.final = self.counted
 
     def called(self, model: object) -> None:
         """The provider names the model. What is no name, or a long one, is a provider's words, which go nowhere."""
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
-    def usage(self, input_tokens: float, output_tokens: float) -> None:
-        """The provider says what it used. The last word stands, as some count as they go; but nothing is no word."""
-        before = self._usage or Usage()
-        self._usage = Usage(tokens(input_tokens) or before.input_tokens, tokens(output_tokens) or before.output_tokens)
+    def usage(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        *,
+        cached: float = 0,
+        cache_write: float = 0,
+        reasoning: float = 0,
+        cache_write_1h: float = 0,
+    ) -> None:
+        """The provider says what it used, in tokens. The last word stands, as some count as they go; but nothing is no word.
+
+        The caches' share belongs to the input and reasoning to the output: see Usage. What is more than all of the input was counted
+        beside it.
+        """
+        before = self.meter.usage or Usage()
+        read, written = tokens(input_tokens) or before.input_tokens, tokens(output_tokens) or before.output_tokens
+        hit, stored = tokens(cached) or before.cached_tokens, tokens(cache_write) or before.cache_write_tokens
+        thought, lasting = tokens(reasoning) or before.reasoning_tokens, tokens(cache_write_1h) or before.cache_write_1h_tokens
+        if hit + stored > read:
+            read += hit + stored
+        self.meter.usage = Usage(read, written, hit, stored, min(thought, written), min(lasting, stored))
+        self.meter.final = self.finished
 
     def end(self) -> Iterator[Event]:
         """The rest, and the Finish. TargetDown where the provider stopped without an end, or says that it broke off."""
@@ -484,7 +505,7 @@ class Speech:
             reason = "tool-calls"  # some servers say stop whatever they ask for
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self.target, "content_filter")
-        yield Finish(reason, self._usage, model=self.model or "")
+        yield Finish(reason, self.meter.usage, model=self.model or "")
 
 
 def _size(value: JsonObject) -> int | None:

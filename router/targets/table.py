@@ -5,19 +5,22 @@ Read once, in 10 ms, without importing LiteLLM. The table names OpenAI's and Ant
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from router.config.limits import Price
+from router.config.price import MILLION, Price, TieredPrice
 from router.targets.family import Family, parsed
 
 PURPOSES = frozenset({"audio", "chat", "codex", "cyber", "deep", "image", "oss", "realtime", "research", "search", "tts", "vision"})
 """Words of variants that are made for something else, and say nothing of their plain siblings."""
 STRANGE = 2
 """Words in which the names of two models of one family may differ: gpt-7-nova and gpt-6.1-sol."""
+TIERS = (512, 272, 200, 128, 100)
+"""Thousands of tokens of input above which the table knows another price; the longest first."""
 TABLE = "model_prices_and_context_window_backup.json"
 
 
@@ -31,6 +34,29 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: Any = None
     input_cost_per_token: Any = None
     output_cost_per_token: Any = None
+    output_cost_per_reasoning_token: Any = None
+    cache_read_input_token_cost: Any = None
+    cache_creation_input_token_cost: Any = None
+    cache_creation_input_token_cost_above_1hr: Any = None
+    input_cost_per_token_above_100k_tokens: Any = None
+    output_cost_per_token_above_100k_tokens: Any = None
+    cache_read_input_token_cost_above_100k_tokens: Any = None
+    cache_creation_input_token_cost_above_100k_tokens: Any = None
+    cache_creation_input_token_cost_above_1hr_above_100k_tokens: Any = None
+    input_cost_per_token_above_128k_tokens: Any = None
+    output_cost_per_token_above_128k_tokens: Any = None
+    input_cost_per_token_above_200k_tokens: Any = None
+    output_cost_per_token_above_200k_tokens: Any = None
+    cache_read_input_token_cost_above_200k_tokens: Any = None
+    cache_creation_input_token_cost_above_200k_tokens: Any = None
+    cache_creation_input_token_cost_above_1hr_above_200k_tokens: Any = None
+    input_cost_per_token_above_272k_tokens: Any = None
+    output_cost_per_token_above_272k_tokens: Any = None
+    cache_read_input_token_cost_above_272k_tokens: Any = None
+    cache_creation_input_token_cost_above_272k_tokens: Any = None
+    input_cost_per_token_above_512k_tokens: Any = None
+    output_cost_per_token_above_512k_tokens: Any = None
+    cache_read_input_token_cost_above_512k_tokens: Any = None
     supported_endpoints: Any = None
     supports_reasoning: Any = None
     supports_adaptive_thinking: Any = None
@@ -68,9 +94,29 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def price(self) -> Price | None:
         """Dollars for a million tokens; the table has them for one."""
-        costs = (self.input_cost_per_token, self.output_cost_per_token)
-        numbers = [round(cost * 1_000_000, 6) for cost in costs if isinstance(cost, int | float)]
-        return Price(input=numbers[0], output=numbers[1]) if len(numbers) == 2 else None
+        usual = self._costs("")
+        if usual is None:
+            return None
+        tiers = [(above * 1000, price) for above in TIERS if (price := self._costs(f"_above_{above}k_tokens", usual)) is not None]
+        return TieredPrice(**asdict(usual), tiers=tuple(tiers)) if tiers else usual
+
+    def _costs(self, tier: str, usual: Price | None = None) -> Price | None:
+        """The price of one tier, by the end of its names. What the table does not say of a long prompt is as usual."""
+        read, written = self._cost("input_cost_per_token", tier), self._cost("output_cost_per_token", tier)
+        if read is None or (written is None and usual is None):
+            return None
+        hit, stored = self._cost("cache_read_input_token_cost", tier), self._cost("cache_creation_input_token_cost", tier)
+        lasting, thought = (
+            self._cost("cache_creation_input_token_cost_above_1hr", tier),
+            self._cost("output_cost_per_reasoning_token", tier),
+        )
+        found = {"input": read, "output": written, "cached": hit, "cache_write": stored, "cache_write_1h": lasting, "reasoning": thought}
+        known = {name: cost for name, cost in found.items() if cost is not None}
+        return Price(**known) if usual is None else replace(usual, **known)
+
+    def _cost(self, name: str, tier: str) -> float | None:
+        cost: object = getattr(self, name + tier, None)
+        return round(cost * MILLION, 6) if isinstance(cost, int | float) else None
 
 
 @cache

@@ -112,10 +112,18 @@ class _Chunks:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """The usage object. Zeros where no provider counted: a client of this dialect reads it without looking whether it is there."""
+    """The usage object. Zeros where no provider counted: a client of this dialect reads it without looking whether it is there. The details
+    are there where they say something; `cache_write_tokens` is OpenRouter's name.
+    """
     usage = usage or Usage()
     total = usage.input_tokens + usage.output_tokens
-    return {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens, "total_tokens": total}
+    made: dict[str, Json] = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens, "total_tokens": total}
+    if usage.cached_tokens or usage.cache_write_tokens:
+        written: dict[str, Json] = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
+        made["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens, **written}
+    if usage.reasoning_tokens:
+        made["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return made
 
 
 def whole(answer: Answered) -> bytes:

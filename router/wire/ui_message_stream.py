@@ -115,7 +115,10 @@ def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
     counts: dict[str, Json] = {}
     if usage:
         total = usage.input_tokens + usage.output_tokens
-        counts = {"usage": {"inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens, "totalTokens": total}}
+        told: dict[str, Json] = {"inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens, "totalTokens": total}
+        told |= {"reasoningTokens": usage.reasoning_tokens} if usage.reasoning_tokens else {}
+        told |= {"cachedInputTokens": usage.cached_tokens} if usage.cached_tokens else {}
+        counts = {"usage": told}
     return {"finishReason": reason, **counts, "model": model}
 
 

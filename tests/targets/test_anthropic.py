@@ -141,7 +141,7 @@ async def test_the_model_is_told_as_anthropic_names_it() -> None:
 HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
     "text": (
         (BEGIN, {"type": "ping"}, *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"}), *END),
-        [START, Text("Hi"), Finish("stop", Usage(7, 9))],
+        [START, Text("Hi"), Finish("stop", Usage(7, 9, 2))],
     ),
     "a thought, its signature, and text": (
         (
@@ -155,7 +155,7 @@ HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
             *block(1, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"}),
             *END,
         ),
-        [START, Thought("Hm."), Text("Hi"), Finish("stop", Usage(7, 9))],
+        [START, Thought("Hm."), Text("Hi"), Finish("stop", Usage(7, 9, 2))],
     ),
     "calls, one without arguments": (
         (
@@ -171,7 +171,7 @@ HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
             {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9}},
             {"type": "message_stop"},
         ),
-        [START, ToolCall("c1", "get_time", {"place": "北京"}), ToolCall("c2", "now", {}), Finish("tool-calls", Usage(7, 9))],
+        [START, ToolCall("c1", "get_time", {"place": "北京"}), ToolCall("c2", "now", {}), Finish("tool-calls", Usage(7, 9, 2))],
     ),
     "a tool that Anthropic runs itself": (
         (
@@ -185,7 +185,7 @@ HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
             *block(2, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Found."}),
             *END,
         ),
-        [START, Text("Found."), Finish("stop", Usage(7, 9))],
+        [START, Text("Found."), Finish("stop", Usage(7, 9, 2))],
     ),
     "side fields of other types": (
         (
@@ -195,7 +195,7 @@ HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
             {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "!"}, "usage": []},
             *END,
         ),
-        [START, Text("Hi!"), Finish("stop", Usage(7, 9))],
+        [START, Text("Hi!"), Finish("stop", Usage(7, 9, 2))],
     ),
     "half a pair": (
         (
@@ -203,7 +203,7 @@ HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
             *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "a\ud83d"}, {"type": "text_delta", "text": "\ude00"}),
             *END,
         ),
-        [START, Text("a"), Text("😀"), Finish("stop", Usage(7, 9))],
+        [START, Text("a"), Text("😀"), Finish("stop", Usage(7, 9, 2))],
     ),
 }
 
@@ -234,7 +234,7 @@ async def test_later_count_does_not_shrink_an_earlier_one(what: str) -> None:
     frames = (begin, *block(0, {"type": "text", "text": "Hi"}), end, {"type": "message_stop"})
     async with provider(Reply(said(*frames))) as fake:
         seen = await heard(declared(fake.base))
-    assert seen[-1] == Finish("stop", Usage(1010, 5))
+    assert seen[-1] == Finish("stop", Usage(1010, 5, 1000))
 
 
 ANSWERED = b'{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}'
@@ -251,7 +251,7 @@ async def test_an_error_after_the_end_is_none() -> None:
     told = said(BEGIN, *TEXT, END[0], {"type": "error", "error": {"type": "overloaded_error"}})
     async with provider(Reply(told)) as fake:
         seen = await heard(declared(fake.base))
-    assert joined(seen) == [START, Text("Hi"), Finish("stop", Usage(7, 9))]
+    assert joined(seen) == [START, Text("Hi"), Finish("stop", Usage(7, 9, 2))]
 
 
 TEXT = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})
@@ -351,4 +351,4 @@ async def test_a_cut_says_what_was_used() -> None:
     async with provider(Reply(frames, drop=True)) as fake:
         with pytest.raises(TargetError) as caught:
             await heard(declared(fake.base))
-    assert (caught.value.outcome, caught.value.used) == ("cut", (7, 1))
+    assert (caught.value.outcome, caught.value.used) == ("cut", Usage(7, 1, 2))

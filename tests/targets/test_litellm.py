@@ -200,7 +200,7 @@ async def test_a_cut_says_what_was_used(drop: bool) -> None:
     async with provider(Reply((chunk({"content": "Half"}, usage=counts),), drop=drop)) as fake:
         with pytest.raises(TargetDown) as caught:
             await heard(declared(fake.base))
-    assert caught.value.used == (5, 1)
+    assert caught.value.used == Usage(5, 1)
 
 
 async def test_closing_early_closes_the_connection() -> None:

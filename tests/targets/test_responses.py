@@ -130,7 +130,7 @@ async def test_stream_becomes_events() -> None:
     )
     assert "".join(one.text for one in events if isinstance(one, Thought)) == "Hm.\n\nSo."
     assert said(events) == "Noon."
-    assert events[-1] == Finish("stop", Usage(7, 5), model="gpt-6-astra")
+    assert events[-1] == Finish("stop", Usage(7, 5, reasoning_tokens=2), model="gpt-6-astra")
 
 
 async def test_calls_bear_the_reasoning_before_them() -> None:
@@ -219,7 +219,7 @@ async def test_whole_body_is_an_answer_too() -> None:
         events = await heard(fake)
     assert said(events) == "Noon."
     assert [one.text for one in events if isinstance(one, Thought)] == ["Hm."]
-    assert events[-1] == Finish("stop", Usage(7, 5), model="gpt-6-astra")
+    assert events[-1] == Finish("stop", Usage(7, 5, reasoning_tokens=2), model="gpt-6-astra")
 
 
 async def test_stop_and_a_low_limit_are_kept_by_cutting() -> None:

@@ -1,0 +1,64 @@
+"""What a model costs: as a target declares it, or as LiteLLM's table has it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from router.bounds import Bounds
+from router.usage import Usage
+
+MILLION = 1_000_000
+Dollars = Annotated[float, Bounds(0, 1_000_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model costs, in US dollars for a million tokens.
+
+    input: of those it reads
+    output: of those it writes
+    cached: of those it reads from the provider's prompt cache; unless given, as input
+    cache_write: of those that are written to that cache; unless given, as input
+    cache_write_1h: of those that are written to it for an hour; unless given, as cache_write
+    reasoning: of those it writes to think; unless given, as output
+    """
+
+    input: Dollars
+    output: Dollars
+    cached: Dollars | None = None
+    cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
+    reasoning: Dollars | None = None
+
+    def of(self, usage: Usage) -> float:
+        """What one model call with this usage costs, in dollars."""
+        stored = self.input if self.cache_write is None else self.cache_write
+        parts = (
+            (max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens), self.input),
+            (usage.cached_tokens, self.input if self.cached is None else self.cached),
+            (usage.cache_write_tokens - usage.cache_write_1h_tokens, stored),
+            (usage.cache_write_1h_tokens, stored if self.cache_write_1h is None else self.cache_write_1h),
+            (usage.output_tokens - usage.reasoning_tokens, self.output),
+            (usage.reasoning_tokens, self.output if self.reasoning is None else self.reasoning),
+        )
+        return sum(count * dollars for count, dollars in parts) / MILLION
+
+    def saved(self, usage: Usage) -> float:
+        """Dollars that the provider's prompt cache saved in one model call; less than nothing where writing to it cost more than that."""
+        return self.of(usage.uncached) - self.of(usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TieredPrice(Price):
+    """A price that is another one for long prompts. `tiers`: from more than so many tokens of input on, all tokens of the call cost this;
+    the longest first.
+    """
+
+    tiers: Sequence[tuple[int, Price]] = ()
+
+    def of(self, usage: Usage) -> float:
+        """What one model call with this usage costs, in dollars."""
+        for above, price in self.tiers:
+            if usage.input_tokens > above:
+                return price.of(usage)
+        return Price.of(self, usage)

@@ -1,0 +1,122 @@
+"""How providers of OpenAI's two APIs count tokens, brought to one form.
+
+    prompt_tokens_details.cached_tokens              OpenAI, Azure, xAI, Groq, Mistral, Z.ai, Alibaba, OpenRouter and nearly all others
+    cached_tokens                                    Moonshot, Together
+    prompt_cache_hit_tokens                          DeepSeek; what missed is not written for a price
+    prompt_tokens_details.cache_write_tokens         OpenRouter
+    prompt_tokens_details.cache_creation_tokens      LiteLLM's proxy; `cache_creation_input_tokens` at Alibaba
+    cache_read_input_tokens, cache_creation_…        gateways to Anthropic, in its words
+    completion_tokens_details.reasoning_tokens       all who tell; xAI counts them beside completion_tokens, which its total shows
+    reasoning_tokens                                 GitHub Copilot, Perplexity
+
+Sources: the API references of those providers, and the recorded streams in the tests.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+Number = int | float | None
+
+
+class Counter(Protocol):
+    """Takes a provider's count; a Speech is one."""
+
+    def usage(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        *,
+        cached: float = 0,
+        cache_write: float = 0,
+        reasoning: float = 0,
+        cache_write_1h: float = 0,
+    ) -> None:
+        """Take it."""
+        ...
+
+
+class Lasting(msgspec.Struct):
+    """What was written to the cache, by how long it is kept."""
+
+    ephemeral_5m_input_tokens: Number = None
+    ephemeral_1h_input_tokens: Number = None
+
+
+class Read(msgspec.Struct):
+    """What prompt_tokens is made of."""
+
+    cached_tokens: Number = None
+    cache_write_tokens: Number = None
+    cache_creation_tokens: Number = None
+    cache_creation_input_tokens: Number = None
+    cache_creation: Lasting | None = None
+    cache_creation_token_details: Lasting | None = None
+
+
+class Written(msgspec.Struct):
+    """What completion_tokens is made of."""
+
+    reasoning_tokens: Number = None
+
+
+class Counted(msgspec.Struct):
+    """Tokens of a chat completion. xAI leaves those of reasoning out of completion_tokens, all others count them in: the total tells."""
+
+    prompt_tokens: Number = None
+    completion_tokens: Number = None
+    total_tokens: Number = None
+    prompt_tokens_details: Read | None = None
+    completion_tokens_details: Written | None = None
+    cached_tokens: Number = None
+    prompt_cache_hit_tokens: Number = None
+    cache_read_input_tokens: Number = None
+    cache_creation_input_tokens: Number = None
+    cache_creation: Lasting | None = None
+    reasoning_tokens: Number = None
+
+    @property
+    def output(self) -> float:
+        """All that was written, its reasoning included."""
+        asked, answered, thought = self.prompt_tokens or 0, self.completion_tokens or 0, self.reasoning
+        return answered + (thought if self.total_tokens == asked + answered + thought else 0)
+
+    @property
+    def reasoning(self) -> float:
+        """Those of reasoning."""
+        details = self.completion_tokens_details
+        return (details.reasoning_tokens if details else None) or self.reasoning_tokens or 0
+
+    def tell(self, counter: Counter) -> None:
+        """Tell what was counted."""
+        read = self.prompt_tokens_details or Read()
+        lasting = self.cache_creation or read.cache_creation or read.cache_creation_token_details or Lasting()
+        written = read.cache_write_tokens or read.cache_creation_tokens or read.cache_creation_input_tokens
+        counter.usage(
+            self.prompt_tokens or 0,
+            self.output,
+            cached=read.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens or self.cache_read_input_tokens or 0,
+            cache_write=written or self.cache_creation_input_tokens or 0,
+            reasoning=self.reasoning,
+            cache_write_1h=lasting.ephemeral_1h_input_tokens or 0,
+        )
+
+
+class Response(msgspec.Struct):
+    """Tokens of a response. Those of reasoning are among the output."""
+
+    input_tokens: Number = None
+    output_tokens: Number = None
+    input_tokens_details: Read | None = None
+    output_tokens_details: Written | None = None
+
+    def tell(self, counter: Counter) -> None:
+        """Tell what was counted."""
+        read, written = self.input_tokens_details or Read(), self.output_tokens_details or Written()
+        counter.usage(
+            self.input_tokens or 0,
+            self.output_tokens or 0,
+            cached=read.cached_tokens or 0,
+            cache_write=read.cache_write_tokens or read.cache_creation_tokens or 0,
+            reasoning=written.reasoning_tokens or 0,
+        )

@@ -1,0 +1,126 @@
+"""Tokens: what one model call used, as its provider counts or as we estimate it.
+
+A provider's count is brought to one form by the lane that reads it. It may come in parts, and the last of it after the answer's end:
+a `Meter` holds what came so far. Where none comes, `tokens_in` estimates it from the text.
+"""
+
+import asyncio
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the provider counted them; every provider's count is brought to this form.
+
+    input_tokens: all that the model read, those of the two caches below included
+    output_tokens: all that it wrote, its reasoning included
+    cached_tokens: of those it read, what came from the provider's prompt cache
+    cache_write_tokens: of those it read, what was written to that cache
+    reasoning_tokens: of those it wrote, its reasoning
+    cache_write_1h_tokens: of those written to the cache, what is kept for an hour, which some providers charge more for
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    def __add__(self, other: Self) -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens read and written."""
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def uncached(self) -> "Usage":
+        """The same tokens as they would have been counted without a prompt cache."""
+        return replace(self, cached_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
+
+
+class Meter:
+    """What the provider of one model call has counted so far. The lane that reads the answer fills it, failover reads it.
+
+    usage: the latest count; None while there is none
+    final: whether that count is of the whole answer
+    """
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.final = False
+        self._late: asyncio.Future[None] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the answer has ended and its count is still waited for."""
+        return self._late is not None and not self._late.done()
+
+    def wait(self) -> None:
+        """The answer has ended without its count, which may still come."""
+        self._late = asyncio.get_running_loop().create_future()
+
+    def close(self) -> None:
+        """No more will come."""
+        if self._late is not None and not self._late.done():
+            self._late.set_result(None)
+
+    async def closed(self) -> None:
+        """Wait until no more will come."""
+        if self._late is not None:
+            await asyncio.shield(self._late)
+
+
+WORDS = re.compile(r"[A-Za-z]+|[0-9]+|[!-/:-@\\[-`{-~]+|\n+|[^\x00-\x7f]+")
+"""Runs that no token crosses, as a rule: letters, digits, signs, line ends, and what is not ASCII. A space belongs to the word after it."""
+
+
+MAX_READ = 64 * 1024
+"""Characters of a text that are looked at: it takes 10 ms. A longer one is judged by samples."""
+SAMPLES = 16
+LONGEST_WORD = 16
+"""Letters of a word; a longer run is none, as in a key or in base64."""
+
+
+def tokens_in(text: str) -> int:
+    """Tokens of a text, estimated: within 20 % of what OpenAI's and Anthropic's tokenizers count for prose and code, in most languages."""
+    if len(text) <= MAX_READ:
+        return math.ceil(sum(map(_tokens, WORDS.findall(text))))
+    size = MAX_READ // SAMPLES
+    starts = range(0, len(text) - size + 1, (len(text) - size) // (SAMPLES - 1))
+    sample = "".join(text[start : start + size] for start in starts)
+    return math.ceil(tokens_in(sample[:MAX_READ]) * len(text) / min(len(sample), MAX_READ))
+
+
+def _tokens(run: str) -> float:
+    """Tokens of one run. The numbers are fitted to the tokenizers o200k, cl100k and Claude's."""
+    size, first = len(run), run[0]
+    if not first.isascii():
+        return sum(map(_beyond, run))
+    if first.isalpha():
+        return 1.05 + max(0, size - 7) / 5 if size <= LONGEST_WORD else size / 4
+    if first.isdigit():
+        return math.ceil(size / 3)
+    return 0.7 if first == "\n" else 0.6 + size / 5
+
+
+def _beyond(character: str) -> float:
+    """Tokens of a character that is not ASCII."""
+    code = ord(character)
+    if code < 0x250:
+        return 0.6  # Latin with an accent: it breaks its word
+    if code < 0x1100:
+        return 0.4  # other alphabets
+    return 0.75 if code < 0x10000 else 1.5  # Chinese, Japanese, Korean; emoji
