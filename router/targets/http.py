@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -66,6 +66,7 @@ class Prepared:
     reader: reads the answer
     omitted: parameters that are not sent as they were asked for
     bounds: where we end the answer ourselves
+    config: the field of the body that holds the parameters, where they do not stand beside the conversation
     """
 
     endpoint: Endpoint
@@ -73,6 +74,13 @@ class Prepared:
     reader: Callable[[Speech], Reader]
     omitted: tuple[str, ...] = ()
     bounds: Bounds = UNBOUND
+    config: str = ""
+
+    @property
+    def fields(self) -> Collection[str]:
+        """Names of what is sent, by which a refusal may speak of it."""
+        config = self.body.get(self.config)
+        return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
 
 
 async def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
@@ -139,7 +147,7 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
                 undo.pop_all()
                 return response, prepared
             told = await _explained(response)
-        if not pupil.refused(response.status, told, prepared.body):
+        if not pupil.refused(response.status, told, prepared.fields):
             raise _refused(name, response, told)
 
 
@@ -186,10 +194,13 @@ class Rest:
         self._read = read
         self._speech = speech
         self._until = inf
+        self._resumed = speech.resumed
 
     async def read(self) -> bytes:
         """The next piece; nothing at its end, or when the time is over."""
         now = asyncio.get_running_loop().time()
+        if self._speech.resumed != self._resumed:
+            self._resumed, self._until = self._speech.resumed, inf
         self._until = min(self._until, now + LINGER)
         try:
             async with asyncio.timeout_at(min(self._until, now + SETTLE) if self._speech.counted else self._until):

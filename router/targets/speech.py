@@ -42,6 +42,9 @@ REASONS: dict[str, Reason] = {
     "spii": "content-filter",
     "recitation": "content-filter",
     "image_safety": "content-filter",
+    "image_prohibited_content": "content-filter",
+    "image_recitation": "content-filter",
+    "model_armor": "content-filter",
     "unknown": "unknown",
 }
 
@@ -249,6 +252,8 @@ class Speech:
         """What the provider calls the model; empty where that is no name, None where it has not said."""
         self.finished = False
         """Whether the provider said why it ends: what it says after that does not count."""
+        self.resumed = 0
+        """How often that was taken back."""
 
     def bound(self, bounds: Bounds) -> None:
         """End the answer at these bounds."""
@@ -442,14 +447,25 @@ class Speech:
         self._reason = self._reason or reason
         self.finished = True
 
+    def resume(self) -> None:
+        """Take back that the provider ended: it gives a reason with each piece that it says."""
+        self._reason = None
+        self.finished = False
+        self.resumed += 1
+
     def called(self, model: object) -> None:
         """The provider names the model. What is no name, or a long one, is a provider's words, which go nowhere."""
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
-    def usage(self, input_tokens: float, output_tokens: float) -> None:
+    def usage(self, input_tokens: float, output_tokens: float, *, cached: float = 0, reasoning: float = 0) -> None:
         """The provider says what it used. The last word stands, as some count as they go; but nothing is no word."""
         before = self._usage or Usage()
-        self._usage = Usage(tokens(input_tokens) or before.input_tokens, tokens(output_tokens) or before.output_tokens)
+        self._usage = Usage(
+            tokens(input_tokens) or before.input_tokens,
+            tokens(output_tokens) or before.output_tokens,
+            cached_tokens=tokens(cached) or before.cached_tokens,
+            reasoning_tokens=tokens(reasoning) or before.reasoning_tokens,
+        )
 
     def end(self) -> Iterator[Event]:
         """The rest, and the Finish. TargetDown where the provider stopped without an end, or says that it broke off."""
