@@ -64,7 +64,7 @@ def test_a_route_is_shown_whole(workspace: Workspace, capsys: pytest.CaptureFixt
         "         anthropic/claude-sonnet-4-5, read directly: the Anthropic wire",
         f"         {accepts('anthropic/claude-sonnet-4-5', 200_000)}",
         "       - c (weight 1): asked first",
-        "         gemini/gemini-2.5-pro, via LiteLLM: nothing reads the wire of gemini/ directly",
+        "         gemini/gemini-2.5-pro, read directly: the Gemini wire",
         f"         {accepts('gemini/gemini-2.5-pro')}",
         "    3. d: asked where b and c are silent or failed",
         "       openai/gpt-4o, via LiteLLM: `via: litellm`",
@@ -93,7 +93,7 @@ def test_a_script_gets_all_of_it_as_json(workspace: Workspace, capsys: pytest.Ca
     assert [(each["target"], each["place"], each["asked"], each["lane"]) for each in one["targets"]] == [
         ("a", 1, False, "openai"),
         ("b", 2, True, "anthropic"),
-        ("c", 2, True, "litellm"),
+        ("c", 2, True, "gemini"),
         ("d", 3, True, "litellm"),
         ("e", 4, True, "script"),
     ]

@@ -1,4 +1,4 @@
-"""Upstreams on loopback that break on the wire, in the dialects of OpenAI and of Anthropic.
+"""Upstreams on loopback that break on the wire, in the dialects of OpenAI, of Anthropic and of Google.
 
 One server stands for all of them: each model it is asked for is an upstream of its own, which meets each request with its Fault.
 A Fault is given the Exchange: the request, the frames that an honest model would answer it with, and the connection.
@@ -15,8 +15,10 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
+from urllib.parse import unquote
 
 from router.failover.rescue import WISH
+from tests import google
 from tests.provider import DONE, chunk, frame, usage
 
 WORDS = "provider-words-canary"
@@ -220,6 +222,70 @@ class Anthropic:
         return sum(any(block["type"] == "tool_use" for block in message["content"]) for message in body["messages"])
 
 
+class Google:
+    """Google's own wire: CRLF, whole calls, and no mark of the end."""
+
+    def text(self, parts: Iterable[str], *, finish: str = "stop") -> Honest:
+        """A part for each piece. The reason and the count are one event."""
+        reason = {"filtered": "SAFETY", "stop": "STOP"}.get(finish, finish)
+        speech = (self.frame({"text": ""}), *(self.frame({"text": part}) for part in parts))
+        return Honest(speech, (self.ending(reason),), (), ())
+
+    def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
+        """Each is whole. What is no object, or deeper than any argument, comes as a text, as some gateways have it."""
+        del places, size
+        frames = [self.frame({"text": ""})]
+        for call_id, name, arguments in wanted:
+            told = {"id": call_id} if call_id else {}
+            call = {**told, "name": name, "args": self._args(arguments)}
+            frames.append(self.frame({"functionCall": call, "thoughtSignature": f"signature of {arguments[:100]}"}))
+        return Honest(tuple(frames), (self.ending("STOP"),), (), (), calls=True)
+
+    @staticmethod
+    def _args(arguments: str) -> object:
+        try:
+            value: object = json.loads(arguments) if arguments.count("[") < 200 else arguments
+        except ValueError:
+            return arguments
+        return cast("object", value) if isinstance(value, dict) else arguments
+
+    @staticmethod
+    def frame(part: Mapping[str, Any], **more: Any) -> bytes:
+        """One event."""
+        candidate = {"content": {"role": "model", "parts": [part]}, "index": 0, **more}
+        return b"data: " + json.dumps({"candidates": [candidate], "modelVersion": "fake"}).encode() + b"\r\n\r\n"
+
+    def ending(self, reason: str) -> bytes:
+        """Why it ends, and what it cost."""
+        counts = {"promptTokenCount": 11, "candidatesTokenCount": 2, "thoughtsTokenCount": 1, "totalTokenCount": 14}
+        said = {"candidates": [{"finishReason": reason, "index": 0}], "usageMetadata": counts, "modelVersion": "fake"}
+        return b"data: " + json.dumps(said).encode() + b"\r\n\r\n"
+
+    def error(self, status: int, message: str, code: str) -> Mapping[str, Any]:
+        """By its status."""
+        del code
+        return google.error(status, message)
+
+    def failing(self, status: int, message: str, code: str) -> bytes:
+        """A bare document between the events."""
+        return json.dumps([self.error(status, message, code)], indent=2).encode() + b"\r\n\r\n"
+
+    def said(self, body: Mapping[str, Any]) -> str | None:
+        """The model's words before the wish that it goes on."""
+        contents: list[dict[str, Any]] = body["contents"]
+        if contents[-1]["parts"][-1].get("text") != WISH:
+            return None
+        return str(contents[-2]["parts"][-1]["text"])
+
+    def prefilled(self, body: Mapping[str, Any]) -> bool:
+        """The last turn is its own."""
+        return body["contents"][-1]["role"] == "model"
+
+    def rounds(self, body: Mapping[str, Any]) -> int:
+        """Turns with calls."""
+        return sum(any("functionCall" in part for part in content["parts"]) for content in body["contents"])
+
+
 @dataclass
 class Exchange:
     """One request, and the connection it came on."""
@@ -338,6 +404,8 @@ class Upstreams:
     def __init__(self) -> None:
         self.known: dict[str, Upstream] = {}
         self.addresses: dict[str, str] = {}
+        self.objections: list[str] = []
+        """What a real provider would have refused."""
         self._open: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -364,8 +432,11 @@ class Upstreams:
             headers[name.lower()] = value.strip()
         body = cast("dict[str, Any]", json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}"))
         path = request[1].decode()
-        upstream = self.known[path.split("/")[2] if path.startswith("/trap/") else body["model"]]
-        key = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+        model = body.get("model") or unquote(path.partition("/models/")[2].partition(":")[0])
+        upstream = self.known[path.split("/")[2] if path.startswith("/trap/") else model]
+        key = headers.get("x-api-key") or headers.get("x-goog-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+        if isinstance(upstream.wire, Google) and (why := google.objection(headers, path, body, signs=True, thinks="level")):
+            self.objections.append(why[1])
         count, upstream.progress.asked = upstream.progress.asked, upstream.progress.asked + 1
         honest = upstream.said(upstream.wire, body) if body else upstream.wire.text(())
         trap = f"{self.addresses['open']}/trap/{upstream.trap}/v1"

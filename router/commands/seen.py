@@ -9,7 +9,7 @@ from router.chat import Json, JsonObject
 from router.commands.running import Running
 from router.config import load
 from router.config.declaration import Target
-from router.config.values import Name
+from router.config.values import Name, Secret
 from router.description import Description, describe, listing, pools, shown, table, tool_sets
 from router.generation import Compiled, build
 from router.targets import facts_of, lane_of
@@ -68,7 +68,8 @@ def _lane(target: JsonObject) -> tuple[str, str]:
         return lane_of(Target(script="demo"))
     if "$" in model.partition("/")[0]:
         return "", f"its provider is in {model}"
-    return lane_of(Target(model=Name(model), via="litellm" if target.get("via") else None))
+    key = Secret("") if target.get("api_key") else None
+    return lane_of(Target(model=Name(model), via="litellm" if target.get("via") else None, api_key=key))
 
 
 def _facts(target: JsonObject) -> Sequence[str]:

@@ -131,7 +131,7 @@ class Workshop:
             made.keys["via"] = "litellm"
         elif (
             one.provider.startswith("cohere")
-            or one.provider == "anthropic"
+            or one.provider in ("anthropic", "gemini")
             or ((known := PROVIDERS.get(one.provider)) and not known.keyless)
         ):
             made.keys["api_key"] = self.variables.variable(usual)

@@ -11,7 +11,7 @@ from functools import partial
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit
 from router.events import Answer
-from router.targets import anthropic, files, litellm, openai, script
+from router.targets import anthropic, files, gemini, litellm, openai, script
 from router.targets.connections import Connections
 from router.targets.conversation import user_ends
 from router.targets.demo import Post
@@ -67,6 +67,8 @@ def lane_of(declared: TargetConfig) -> tuple[str, str]:
         return "openai", "read directly: the OpenAI wire"
     if anthropic.serves(declared):
         return "anthropic", "read directly: the Anthropic wire"
+    if gemini.serves(declared):
+        return "gemini", "read directly: the Gemini wire"
     provider = declared.model.partition("/")[0]
     return "litellm", f"via LiteLLM: {f'`via: {declared.via}`' if declared.via else f'nothing reads the wire of {provider}/ directly'}"
 
@@ -79,19 +81,22 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         return Target(name, "script", f"script/{label}", at(), facts, at=at)
     if declared.model is None:
         raise Misfit("a target has either `model` or `script`")
-    litellm.check_model(declared.model)
+    lane, _ = lane_of(declared)
+    if lane != "gemini":
+        litellm.check_model(declared.model)
     facts, learned = facts_of(declared), learned or Learned()
     provider = declared.model.partition("/")[0]
     if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
         facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
-    if user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
+    if lane == "gemini" or user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
         facts = replace(facts, prefill=False)  # it takes no last words of the assistant's: it is asked to go on in another way
-    lane, _ = lane_of(declared)
     match lane:
         case "openai":
             answer, warm = openai.answer(name, declared, connect, connections, learned), None
         case "anthropic":
             answer, warm = anthropic.answer(name, declared, connect, connections, learned), None
+        case "gemini":
+            answer, warm = gemini.answer(name, declared, connect, connections, learned), None
         case _:
             if declared.fetch_files:
                 raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")

@@ -212,6 +212,16 @@ def one_system_message_and_first(ask: Ask) -> Ask:
     return _with(ask, [_joined(system), *(message for message in ask.messages if message.role != "system")])
 
 
+def system_is_the_users(ask: Ask) -> Ask:
+    """What the system says, the user says first: Gemma 3 at Google has no other way to be told (`Developer instruction is not enabled
+    for models/gemma-3-27b-it`, lobehub/lobehub#7128, microsoft/vscode#258088).
+    """
+    system = [message for message in ask.messages if message.role == "system"]
+    return (
+        ask.with_messages(Message("user", _joined(system).parts), *(one for one in ask.messages if one.role != "system")) if system else ask
+    )
+
+
 def no_empty_assistant(ask: Ask) -> Ask:
     """An assistant's message with nothing in it is left out: an answer that failed. Mistral: `Assistant message must have either content
     or tool_calls`.

@@ -294,9 +294,35 @@ def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
 
 
 def _google(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63)."""
+    """Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). Before Gemini 3 it
+    thinks with a budget of tokens, from then on by level, and refuses calls without their signature; only Flash of 2.5 can be told not
+    to think, and Flash-Lite does not unless it is told to. Gemma 3 takes no tools there.
+
+    Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures.
+    """
     made = _unruled(made, family, entry, declared)
-    return replace(made, refuses=made.refuses | PENALTIES) if "gemini" in family.words else made
+    if "gemini" not in family.words:
+        return replace(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
+    made = replace(made, refuses=made.refuses | PENALTIES)
+    newest = not family.version  # gemini-flash-latest
+    if newest or family.version >= (3,):
+        thinks = entry.supports_reasoning is True or made.source == "unknown"
+        return replace(
+            made, insists=True, thinking="effort" if thinks else "none", always_thinks=thinks, efforts=_gemini_levels(family, entry)
+        )
+    if made.thinking == "none" or family.version < (2, 5):
+        return replace(made, thinking="none")
+    efforts: tuple[Effort, ...] = ("minimal", "low", "medium", "high")
+    idle = "lite" in family.words
+    return replace(made, thinking="budget", efforts=efforts, always_thinks="pro" in family.words, default_effort="none" if idle else "")
+
+
+def _gemini_levels(family: Family, entry: Entry) -> tuple[Effort, ...]:
+    """The levels of thinking: 3 Pro knows two; `minimal` is Flash's, up to 3.6."""
+    if "pro" in family.words and family.version == (3,):
+        return ("low", "high")
+    flash = "flash" in family.words and family.version[:2] < (3, 7) and entry.supports_minimal_reasoning_effort is not False
+    return ("minimal", "low", "medium", "high") if flash else ("low", "medium", "high")
 
 
 def _perplexity(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:

@@ -10,16 +10,15 @@ from router.chat import Ask, File
 from router.config.declaration import Target as Declared
 from router.errors import TargetRefused
 from router.events import Answer, Events
-from router.targets import anthropic
+from router.targets import anthropic, gemini
 from router.targets.providers import PROVIDERS
 
 FILE_ADDRESS = "file_address"
 """The outcome of a target that is not handed the address of a file."""
 AZURE = (".azure.com", ".azure.us", ".azure.cn")
 """Domains in which Azure alone gives names."""
-HOSTED = frozenset(
-    urlsplit(base).hostname for base in (anthropic.BASE, *(one.base for one in PROVIDERS.values() if not one.keyless)) if base
-)
+BASES = (anthropic.BASE, gemini.BASE, gemini.VERTEX, *(one.base for one in PROVIDERS.values() if not one.keyless))
+HOSTED = frozenset(urlsplit(base).hostname for base in BASES if base)
 """Hosts of the providers that are known here."""
 
 

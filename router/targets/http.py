@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -73,6 +73,7 @@ class Prepared:
     bounds: where we end the answer ourselves
     api: whose form it has
     options: what the target's requests have besides; merged in when the request is sent
+    config: the field of the body that holds the parameters, where they do not stand beside the conversation
     """
 
     endpoint: Endpoint
@@ -82,11 +83,18 @@ class Prepared:
     bounds: Bounds = UNBOUND
     api: Api = "chat"
     options: Options = NO_OPTIONS
+    config: str = ""
 
     @property
     def sent(self) -> bytes:
         """The request as it is sent."""
         return msgspec.json.encode(self.options.onto(self.body, self.api))
+
+    @property
+    def fields(self) -> Collection[str]:
+        """Names of what is sent, by which a refusal may speak of it."""
+        config = self.body.get(self.config)
+        return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
 
 
 async def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
@@ -156,7 +164,7 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
                 undo.pop_all()
                 return response, prepared
             told = await _explained(response)
-        if not pupil.refused(response.status, told, prepared.body, prepared.options.body):
+        if not pupil.refused(response.status, told, prepared.fields, prepared.options.body):
             raise _refused(name, response, told)
 
 
@@ -226,10 +234,13 @@ class Rest:
         self._until = inf
         self.late = False
         """Whether the time was over before the body was."""
+        self._resumed: int = speech.resumed
 
     async def read(self) -> bytes:
         """The next piece; nothing at its end, or when the time is over."""
         now = asyncio.get_running_loop().time()
+        if self._speech.resumed != self._resumed:
+            self._resumed, self._until = self._speech.resumed, inf
         self._until = min(self._until, now + LINGER)
         try:
             async with asyncio.timeout_at(min(self._until, now + SETTLE) if self._speech.counted else self._until):

@@ -89,6 +89,19 @@ CLAUDE: tuple[Rule, ...] = (
     rule.schemas_have_properties,
 )
 """What Anthropic wants; its lane makes turns of what is left."""
+GEMINI: tuple[Rule, ...] = (
+    rule.calls_have_results,
+    rule.pictures_beside_results,
+    rule.no_blank_text,
+    rule.user_begins,
+    rule.user_ends,
+    rule.assistant_between_tool_and_user,
+    rule.plain_unique_ids,
+    rule.jpeg_by_its_name,
+)
+"""What Google wants on its own wire; the lane makes turns of what is left."""
+GEMMA = re.compile(r"(?i)gemma-[123]\b")
+"""Models there that know no system."""
 OWN = frozenset({"hosted_vllm", "vllm", "llamafile", "lm_studio", "ollama_chat", "ollama", "xinference", "lemonade", "docker_model_runner"})
 """Servers of one's own, behind which any model's template may stand; and so may `openai/` at another address."""
 FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
@@ -109,6 +122,11 @@ def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
         return AT_HOME[prefix]
     family = next((rules for name, rules in FAMILIES if name.search(model)), None)
     return family or (TEMPLATE if prefix in OWN or (prefix == "openai" and own) else ALL)
+
+
+def rules_of_google(model: str) -> tuple[Rule, ...]:
+    """What Google wants of a conversation on its own wire."""
+    return (rule.system_is_the_users, *GEMINI) if GEMMA.search(model) else GEMINI
 
 
 def rules_through_litellm(model: str) -> tuple[Rule, ...]:

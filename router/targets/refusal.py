@@ -31,6 +31,8 @@ WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? an
 """The highest temperature, where a refusal says it."""
 RANGE = re.compile(r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]")
 NUMBER = re.compile(r"\d{1,9}")
+EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
+"""How Google ends a range: `from 1 (inclusive) to 65537 (exclusive)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,12 @@ NAMES = {
     "stop_sequences": "stop",
     "max_completion_tokens": "max_tokens",
     "max_output_tokens": "max_tokens",
+    "maxOutputTokens": "max_tokens",
+    "topP": "top_p",
+    "stopSequences": "stop",
+    "presencePenalty": "presence_penalty",
+    "frequencyPenalty": "frequency_penalty",
+    "toolConfig": "tool_choice",
     "reasoning": "reasoning_effort",
     "effort": "reasoning_effort",
 }
@@ -128,7 +136,9 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
         for word in WORD.findall(said):
             yield from (known[piece] for piece in _pieces(word) if piece in known)
         if "penalty" in said.lower():  # Gemini: `Penalty is not enabled for models/gemini-…`
-            yield from sorted(PENALTIES.intersection(sent))
+            yield from sorted(name for name in sent if NAMES.get(name, name) in PENALTIES)
+        if "thinking" in said.lower() and "thinkingConfig" in sent:  # Gemini: `Thinking level is not supported for this model`
+            yield "thinkingConfig"
 
 
 def _plain(name: str) -> str:
@@ -154,6 +164,8 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
             return _limit(sent, said, facts)
         case "reasoning_effort":
             return _effort(said, facts)
+        case "thinkingConfig":
+            return _gemini_thinking(said.lower().replace("_", " "), facts)
         case "thinking" | "output_config":
             return _thinking(name, said, facts)
         case "tool_choice":
@@ -169,7 +181,7 @@ def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
     if other in said and facts.limit == sent:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
-    numbers = sorted(int(number) for number in NUMBER.findall(said))
+    numbers = sorted(int(number) for number in NUMBER.findall(EXCLUSIVE.sub(lambda found: str(int(found[1]) - 1), said)))
     if re.search(r"(?i)too large|at most|maximum|range|less than|exceed|> \d", said) and numbers:
         # Of what was sent and what is allowed, the smaller; a range begins with 1.
         ranged = RANGE.search(said)
@@ -189,6 +201,26 @@ def _effort(said: str, facts: Facts) -> Lesson | None:
     if taken and taken != facts.efforts:
         return Lesson("reasoning_effort", "|".join(taken), lambda known: replace(known, efforts=taken))
     return Lesson("reasoning_effort", "", lambda known: replace(known, refuses=known.refuses | {"reasoning_effort"}))
+
+
+def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
+    """Gemini's words for how it thinks. RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027,
+    pydantic/pydantic-ai#1967.
+    """
+    if (
+        re.search(r"only works in thinking mode|can't be disabled|cannot be set to 0|budget to 0|budget 0 is", said)
+        and not facts.always_thinks
+    ):
+        return Lesson("reasoning_effort", "always", lambda known: replace(known, always_thinks=True))
+    levels = tuple(one for one in facts.efforts if not re.search(rf"\b{one}\b", said))
+    if "level" in said and levels and levels != facts.efforts:
+        return Lesson("reasoning_effort", "|".join(levels), lambda known: replace(known, efforts=levels))
+    if re.search(r"thinking ?level", said) and facts.thinking == "effort":
+        return Lesson("reasoning_effort", "budget", lambda known: replace(known, thinking="budget", efforts=()))
+    if re.search(r"thinking ?budget", said) and facts.thinking == "budget" and "level" in said:
+        usual: tuple[Effort, ...] = ("low", "medium", "high")
+        return Lesson("reasoning_effort", "level", lambda known: replace(known, thinking="effort", efforts=usual))
+    return Lesson("reasoning_effort", "", lambda known: replace(known, thinking="none")) if facts.thinking != "none" else None
 
 
 def _thinking(name: str, said: str, facts: Facts) -> Lesson | None:

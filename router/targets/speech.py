@@ -43,6 +43,9 @@ REASONS: dict[str, Reason] = {
     "spii": "content-filter",
     "recitation": "content-filter",
     "image_safety": "content-filter",
+    "image_prohibited_content": "content-filter",
+    "image_recitation": "content-filter",
+    "model_armor": "content-filter",
     "unknown": "unknown",
 }
 
@@ -250,6 +253,8 @@ class Speech:
         """What the provider calls the model; empty where that is no name, None where it has not said."""
         self.finished = False
         """Whether the provider said why it ends: what it says after that does not count."""
+        self.resumed: int = 0
+        """How often that was taken back."""
 
     def bound(self, bounds: Bounds) -> None:
         """End the answer at these bounds."""
@@ -443,6 +448,12 @@ class Speech:
         self._reason = self._reason or reason
         self.finished = True
         self.meter.final = self.counted
+
+    def resume(self) -> None:
+        """Take back that the provider ended: it gives a reason with each piece that it says."""
+        self._reason = None
+        self.finished = self.meter.final = False
+        self.resumed += 1
 
     def called(self, model: object) -> None:
         """The provider names the model. What is no name, or a long one, is a provider's words, which go nowhere."""

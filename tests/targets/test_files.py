@@ -135,7 +135,7 @@ async def test_address_is_handed_on_where_the_target_says_so(workspace: Workspac
 
 def test_litellm_cannot_be_told_to_hand_addresses_on() -> None:
     """It would fetch some of them itself."""
-    for declared in (target("gemini/x", fetch_files=True), Declared(model=Name("openai/x"), via="litellm", fetch_files=True)):
+    for declared in (target("bedrock/x", fetch_files=True), Declared(model=Name("openai/x"), via="litellm", fetch_files=True)):
         with pytest.raises(Misfit, match="via LiteLLM no address of a file is handed on"):
             open_target("a", declared, 1, Connections())
 

@@ -1,0 +1,161 @@
+"""Google's Gemini, read directly: the Gemini API, and Vertex AI where a key is all it takes (express mode).
+
+One question is one `streamGenerateContent`; its fields are those of Google's API reference. gemini_contents.py makes the conversation of
+it, gemini_schema.py what is said of a tool's parameters, gemini_reader.py reads the answer.
+
+Source: https://ai.google.dev/api/generate-content; https://cloud.google.com/vertex-ai/generative-ai/docs/start/express-mode.
+"""
+
+import re
+from urllib.parse import quote, urlsplit
+
+from router.chat import AUTO, Ask, Choice, Json, issued_by
+from router.config.declaration import Target as TargetConfig
+from router.errors import Misfit
+from router.events import Answer, Events, Start
+from router.targets import http
+from router.targets.address import endpoint_of
+from router.targets.connections import Connections
+from router.targets.conversation import fitted
+from router.targets.facts import Facts, facts_of
+from router.targets.fit import Fitted, check_answerable, fit
+from router.targets.gemini_contents import contents
+from router.targets.gemini_reader import Reader
+from router.targets.gemini_schema import parameters
+from router.targets.http import Prepared
+from router.targets.learned import Learned, Pupil
+from router.targets.providers import rules_of_google
+
+BASE = "https://generativelanguage.googleapis.com/v1beta"
+VERTEX = "https://aiplatform.googleapis.com/v1/publishers/google"
+PUBLISHER = "/publishers/google"
+METHOD = ":streamGenerateContent"
+VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?")
+"""How the path of an API ends."""
+MODEL = re.compile(rf"/models/[^/]+?(?:{METHOD})?")
+"""How the path of one model ends."""
+NAMES = {"top_p": "topP", "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
+"""Parameters that Google calls otherwise."""
+BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
+"""reasoning_effort → tokens to think with, for models before Gemini 3: as Google's own OpenAI surface has it
+(https://ai.google.dev/gemini-api/docs/openai)."""
+LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
+"""reasoning_effort → a level of thinking, where that is called otherwise: a model that nobody knows is asked so."""
+SEEDS = 2**31
+"""A seed is a positive int32."""
+
+
+def serves(declared: TargetConfig) -> bool:
+    """Whether this lane serves a target. Vertex AI without a key signs in with Google's own libraries, which LiteLLM does."""
+    prefix, _, model = str(declared.model).partition("/")
+    if declared.via is not None:
+        return False
+    return prefix == "gemini" or (prefix == "vertex_ai" and model.startswith("gemini-") and declared.api_key is not None)
+
+
+def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
+    """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its key is missing."""
+    prefix, _, model = str(declared.model).partition("/")
+    if declared.api_key is None and declared.api_base is None:
+        raise Misfit("gemini/ needs a key: write `api_key: ${GEMINI_API_KEY}`", "model")
+    headers = {"x-goog-api-key": declared.api_key.value} if declared.api_key else {}
+    vertex = prefix == "vertex_ai"
+    endpoint = connections.endpoint(
+        _address(str(declared.api_base or (VERTEX if vertex else BASE)), model, vertex=vertex), headers, connect
+    )
+    facts, learned = facts_of(declared), learned or Learned()
+    start = Start(name, str(declared.model))
+    issuer = issued_by(name, str(declared.model))
+    rules = rules_of_google(model)
+
+    def spoken(ask: Ask) -> Events:
+        params = ask.params.over(declared.params)
+        ask = fitted(ask, rules, name)
+
+        def prepare(known: Facts) -> Prepared:
+            check_answerable(name, known, ask)
+            fits = fit(known, params)
+            body = request(ask, fits, known, issuer, ids=not vertex)
+            return Prepared(
+                endpoint,
+                body,
+                lambda speech: Reader(name, speech),
+                fits.omitted,
+                fits.bounds(known),
+                api="gemini",
+                config="generationConfig",
+            )
+
+        return http.answered(start, connections, Pupil(name, facts, learned), prepare)
+
+    return spoken
+
+
+def _address(base: str, model: str, *, vertex: bool) -> str:
+    """Where a model is asked: at an `api_base` that ends with a host, a version, a publisher or a model."""
+    path = urlsplit(base).path.rstrip("/")
+    if MODEL.search(path) and path.rpartition("/")[0].endswith("/models"):
+        return endpoint_of(base, METHOD, query="alt=sse")
+    version = re.search(f"{VERSION.pattern}$", path) is not None
+    home = ("" if version else "/v1") + PUBLISHER if vertex else "" if version else "/v1beta"
+    at_home = path.endswith(PUBLISHER)
+    return endpoint_of(base, f"/models/{quote(model, safe='')}{METHOD}", within="" if at_home else home, query="alt=sse")
+
+
+def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool = True) -> dict[str, Json]:
+    """The question in Google's form. `issuer`: whose reasoning state goes back; `ids`: whether calls have ids there."""
+    made: dict[str, Json] = {"contents": contents(ask, issuer, signs=facts.insists, ids=ids)}
+    if system := "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text.strip()):
+        made["systemInstruction"] = {"parts": [{"text": system}]}
+    if ask.tools:
+        declared = [{"name": one.name, "description": one.description, **parameters(one.parameters)} for one in ask.tools]
+        made["tools"] = [{"functionDeclarations": declared}]
+        if ask.choice != AUTO and (facts.forced_tools or ask.choice.kind == "none"):
+            made["toolConfig"] = {"functionCallingConfig": _choice(ask.choice)}
+    if config := _config(fits, facts):
+        made["generationConfig"] = config
+    return made
+
+
+def _choice(choice: Choice) -> Json:
+    """Whether it must call a tool."""
+    match choice:
+        case Choice("none"):
+            return {"mode": "NONE"}
+        case Choice("named", name):
+            return {"mode": "ANY", "allowedFunctionNames": [name]}
+        case _:
+            return {"mode": "ANY"}
+
+
+def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
+    """How it samples, thinks and ends. Thoughts count in the limit of an answer, as they do in OpenAI's `max_completion_tokens`; where
+    the question says how long to think, in tokens, they have those besides.
+    """
+    made: dict[str, Json] = {NAMES.get(name, name): value for name, value in fits.hints.items()}
+    if isinstance(seed := made.get("seed"), int):
+        made["seed"] = seed % SEEDS
+    if stops := [stop for stop in fits.stop if stop]:
+        made["stopSequences"] = stops
+    thinking = _thinking(fits, facts)
+    if fits.max_tokens is not None and facts.limit != "none":
+        budget = thinking.get("thinkingBudget")
+        limit = fits.max_tokens + (budget if isinstance(budget, int) else 0)
+        made["maxOutputTokens"] = min(limit, facts.max_output or limit)
+    if thinking:
+        made["thinkingConfig"] = thinking
+    return made
+
+
+def _thinking(fits: Fitted, facts: Facts) -> dict[str, Json]:
+    """How long it thinks: a level from Gemini 3 on, tokens before. Its thoughts are always shown: they cost nothing more."""
+    if facts.thinking == "none":
+        return {}
+    made: dict[str, Json] = {"includeThoughts": True} if fits.thinks and facts.summaries else {}
+    if fits.effort is not None:
+        made |= (
+            {"thinkingBudget": BUDGETS[fits.effort]}
+            if facts.thinking == "budget"
+            else {"thinkingLevel": LEVELS.get(fits.effort, fits.effort)}
+        )
+    return made

@@ -1,0 +1,142 @@
+"""A conversation as Gemini reads it: contents whose sides alternate, each a list of parts.
+
+A call's signature (`thoughtSignature`) stands beside it, and that of a text beside the text: they are a model call's reasoning state, and
+go back to the target that issued them. From Gemini 3 on the first call of each content needs one; where another model made the call,
+Google's own placeholder stands for it.
+
+Source: https://ai.google.dev/gemini-api/docs/thought-signatures; https://ai.google.dev/api/caching#Content.
+"""
+
+import base64
+import mimetypes
+from collections.abc import Mapping, Sequence
+from typing import cast
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from router.chat import Ask, Call, File, Json, JsonObject, Message, Result
+
+SIGNATURE = "thoughtSignature"
+UNSIGNED = "skip_thought_signature_validator"
+"""What is taken in place of the signature of a call that another model made."""
+
+
+def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = True) -> list[Json]:
+    """The conversation without its system messages. Results stand on the user's side, in the order of their calls.
+
+    issuer: whose reasoning state goes back
+    signs: whether a call without a signature gets the placeholder
+    ids: whether calls and results bear ids
+    """
+    made: list[tuple[str, list[Json]]] = []
+    called: Sequence[Call] = ()
+    given: list[Result] = []
+    for message in ask.messages:
+        if message.role == "tool":
+            given += message.results
+            continue
+        _turn(made, "user", _responses(given, called, ids=ids))
+        given.clear()
+        if message.role == "assistant":
+            called = message.calls
+            _turn(made, "model", _spoken(message, issuer, signs=signs, ids=ids))
+        elif message.role == "user":
+            _turn(made, "user", [_part(part) for part in message.parts if isinstance(part, str | File)])
+    _turn(made, "user", _responses(given, called, ids=ids))
+    return [{"role": role, "parts": parts} for role, parts in made]
+
+
+def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> None:
+    """One more turn, or more of the last one: neighbours of one role are one."""
+    if parts and made and made[-1][0] == role:
+        made[-1][1].extend(parts)
+    elif parts:
+        made.append((role, parts))
+
+
+def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -> list[Json]:
+    """Results in the order of their calls, by which Google tells them apart where they have no ids."""
+    order = {call.call_id: at for at, call in enumerate(calls)}
+    names = {call.call_id: call.name for call in calls}
+    made: list[Json] = []
+    for result in sorted(results, key=lambda one: order.get(one.call_id, len(order))):
+        name = names.get(result.call_id) or result.name
+        told: dict[str, Json] = {"id": result.call_id} if ids else {}
+        made.append({"functionResponse": {**told, "name": name, "response": _response(result)}})
+    return made
+
+
+def _response(result: Result) -> Json:
+    """A result as an object: `error` and `result` are the names that Google gives what is none."""
+    if result.is_error:
+        return {"error": result.text}
+    return result.value if isinstance(result.value, Mapping) else {"result": result.value}
+
+
+def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
+    """What the model said, with its signatures where they stood."""
+    states = message.states(issuer) if message.calls else ()
+    signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}
+    marks = [state for state in states if not state.call_id and _signature(state.value)]
+    left = len(message.text)
+    """Characters of text that come yet."""
+    made: list[Json] = []
+    first = True
+    for part in message.parts:
+        if isinstance(part, str):
+            while part and marks and left - len(part) <= marks[0].after < left:
+                before = left - marks[0].after
+                made.append(_marked(marks.pop(0).value, part[:before]))
+                part, left = part[before:], left - before  # noqa: PLW2901 - what is left of it
+            if part:
+                made.append({"text": part})
+            left -= len(part)
+        elif isinstance(part, Call):
+            made += [_marked(state.value, "") for state in marks]
+            marks.clear()
+            signature = signatures.get(part.call_id) or (UNSIGNED if first and signs else None)
+            made.append(_call(part, signature, ids=ids))
+            first = False
+    return made
+
+
+def _marked(value: JsonObject, text: str) -> Json:
+    """A text with its signature; a thought with its own."""
+    if value.get("thought") is True:
+        return {"text": value.get("text", ""), "thought": True, SIGNATURE: _signature(value)}
+    return {"text": text, SIGNATURE: _signature(value)}
+
+
+def _call(call: Call, signature: str | None, *, ids: bool) -> Json:
+    told: dict[str, Json] = {"id": call.call_id} if ids else {}
+    made: dict[str, Json] = {"functionCall": {**told, "name": call.name, "args": call.arguments}}
+    return {**made, SIGNATURE: signature} if signature else made
+
+
+def _signature(value: JsonObject) -> str | None:
+    """The signature in a reasoning state: in the form of this API, or as its OpenAI surface has it, which clients send back."""
+    if isinstance(signed := value.get(SIGNATURE), str):
+        return signed
+    extra = value.get("extra_content")
+    google = cast("Mapping[str, Json]", extra).get("google") if isinstance(extra, Mapping) else None
+    told = cast("Mapping[str, Json]", google).get("thought_signature") if isinstance(google, Mapping) else None
+    return told if isinstance(told, str) else None
+
+
+def _part(part: str | File) -> Json:
+    """A text, a file that is here, or the address of one that Google fetches."""
+    if isinstance(part, str):
+        return {"text": part}
+    if part.remote:
+        kind = _kind(part)
+        return {"fileData": {**({"mimeType": kind} if kind else {}), "fileUri": part.url}}
+    head, _, data = part.url.partition(",")
+    if not head.lower().endswith(";base64"):
+        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    return {"inlineData": {"mimeType": part.kind, "data": data}}
+
+
+def _kind(file: File) -> str | None:
+    """The media type of a file at an address; None where neither the client nor the address says."""
+    if not file.kind.endswith("/*"):
+        return file.kind
+    return mimetypes.guess_type(urlsplit(file.url).path)[0]

@@ -1,0 +1,281 @@
+"""Gemini's answer, read: a stream of GenerateContentResponses, or one, or a list of them.
+
+Each holds a candidate whose content is a list of parts: texts, thoughts, calls. Parts of tools that Google runs itself (code, searches)
+are not ours to run and are passed over. A call comes whole, or as pieces of its arguments, each at a path of its own.
+
+Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+
+from router.chat import Json
+from router.errors import TargetDown
+from router.targets import http
+from router.targets.gemini_contents import SIGNATURE
+from router.targets.inband import Failed, error_in
+from router.targets.speech import MAX_ARGUMENTS, MAX_DEPTH, Speech, tokens
+
+UNSPECIFIED = "_UNSPECIFIED"
+"""How the name of a reason ends that says nothing."""
+STOP = "STOP"
+
+
+class FunctionCall(msgspec.Struct, rename="camel"):
+    """A call, or a piece of one."""
+
+    id: str | None = None
+    name: str | None = None
+    args: Any = None
+    partial_args: list[Any] | None = None
+    will_continue: bool | None = None
+
+
+class Part(msgspec.Struct, rename="camel"):
+    """A part of the content. `thought`: whether its text is one."""
+
+    text: str | None = None
+    thought: bool | None = None
+    thought_signature: str | None = None
+    function_call: FunctionCall | None = None
+
+
+class Content(msgspec.Struct):
+    """What a candidate says."""
+
+    parts: list[Part] | None = None
+
+
+class Candidate(msgspec.Struct, rename="camel"):
+    """One candidate. Only the first is heard."""
+
+    index: int | None = None
+    content: Content | None = None
+    finish_reason: str | None = None
+
+
+class Feedback(msgspec.Struct, rename="camel"):
+    """What became of the question."""
+
+    block_reason: str | None = None
+
+
+class Counted(msgspec.Struct, rename="camel"):
+    """Tokens. What tools of Google's own read stands beside the prompt, thoughts beside the candidates; what came from a cache is in the
+    prompt.
+    """
+
+    prompt_token_count: int | float | None = None
+    tool_use_prompt_token_count: int | float | None = None
+    cached_content_token_count: int | float | None = None
+    candidates_token_count: int | float | None = None
+    thoughts_token_count: int | float | None = None
+
+
+class Chunk(msgspec.Struct, rename="camel"):
+    """One response."""
+
+    candidates: list[Candidate] | None = None
+    prompt_feedback: Feedback | None = None
+    usage_metadata: Counted | None = None
+    model_version: Any = None
+    error: Any = None
+
+
+CHUNK = msgspec.json.Decoder(Chunk)
+CHUNKS = msgspec.json.Decoder(list[Chunk])
+
+
+class Reader:
+    """Reads one answer into a speech."""
+
+    def __init__(self, name: str, speech: Speech) -> None:
+        self._name = name
+        self._speech = speech
+        self._calls = 0
+        """Calls so far."""
+        self._open: Partial | None = None
+        """The call whose arguments are still coming."""
+        self._signed: set[tuple[str, str, str]] = set()
+        """Signed calls: one that comes again is the same one."""
+        self._reason = ""
+        self._last = b""
+        """What ended the answer."""
+
+    def frame(self, data: bytes) -> bool:
+        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        self._hear(data)
+        return True
+
+    def whole(self, body: bytes) -> None:
+        """A body that is no stream: a response, a list of them (as the API streams without `alt=sse`), an error, or neither."""
+        if not body.lstrip().startswith(b"["):
+            if not self._hear(body):
+                raise TargetDown(self._name, "malformed")
+            return
+        chunks = http.decoded(body, CHUNKS)
+        if not chunks or any(chunk.error is not None for chunk in chunks):
+            raise error_in(self._name, body) or TargetDown(self._name, "malformed")
+        for chunk in chunks:
+            self._told(chunk)
+
+    def _hear(self, data: bytes) -> bool:
+        """One document; whether it could be read."""
+        chunk = http.decoded(data, CHUNK)
+        odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
+        if (odd or isinstance(data, Failed)) and (error := error_in(self._name, data)) is not None:
+            raise error
+        if chunk is not None and data != self._last:
+            self._told(chunk)
+            if self._speech.finished:
+                self._last = data
+        return chunk is not None
+
+    def _told(self, chunk: Chunk) -> None:
+        speech = self._speech
+        if speech.model is None and chunk.model_version:
+            speech.called(chunk.model_version)
+        if (counted := chunk.usage_metadata) is not None and counted.prompt_token_count is not None:
+            thought = tokens(counted.thoughts_token_count)
+            speech.usage(
+                tokens(counted.prompt_token_count) + tokens(counted.tool_use_prompt_token_count),
+                tokens(counted.candidates_token_count) + thought,
+                cached=tokens(counted.cached_content_token_count),
+                reasoning=thought,
+            )
+        for candidate in chunk.candidates or ():
+            if not candidate.index:
+                self._candidate(candidate)
+        if (feedback := chunk.prompt_feedback) is not None and (reason := feedback.block_reason) and not reason.endswith(UNSPECIFIED):
+            speech.finish("content_filter")
+
+    def _candidate(self, candidate: Candidate) -> None:
+        """What one response says. Some models gave a reason with each: then the last one counts, and what stands beside it is heard."""
+        speech = self._speech
+        reason = candidate.finish_reason or ""
+        if reason.endswith(UNSPECIFIED):
+            reason = ""
+        if speech.finished:
+            if not reason or self._reason != STOP or speech.cut:
+                return
+            speech.resume()
+        if candidate.content is not None:
+            for part in candidate.content.parts or ():
+                self._part(part)
+        if reason:
+            self._reason = reason
+            self._close(whole=reason == STOP)
+            speech.finish(reason)
+
+    def _part(self, part: Part) -> None:
+        speech, text, signature = self._speech, part.text, part.thought_signature
+        if part.function_call is not None:
+            self._call(part.function_call, signature)
+        elif part.thought:
+            if text:
+                speech.thought(text)
+            if signature:
+                speech.state({"text": text or "", "thought": True, SIGNATURE: signature})
+        elif text is not None:
+            if text:
+                speech.text(text)
+            if signature:
+                speech.state({SIGNATURE: signature})
+
+    def _call(self, call: FunctionCall, signature: str | None) -> None:
+        """A call, or the beginning of one, or more of the one that is open: that has no name."""
+        if not call.name:
+            if self._open is not None:
+                self._open.add(self._name, call.partial_args or ())
+                if not call.will_continue:
+                    self._close(whole=True)
+            return
+        self._close(whole=True)
+        args = call.args
+        written = args if isinstance(args, str) else json.dumps(args, ensure_ascii=False) if args else ""
+        if signature:
+            known = (call.name, written, signature)
+            if known in self._signed:
+                return
+            self._signed.add(known)
+        self._calls += 1
+        begun = bool(call.will_continue or call.partial_args)
+        self._speech.call(self._calls, call.id or "", call.name, "" if begun else written)
+        if signature:
+            self._speech.state({SIGNATURE: signature}, self._calls)
+        if begun:
+            self._open = Partial(args)
+            self._open.add(self._name, call.partial_args or ())
+            if not call.will_continue:
+                self._close(whole=True)
+
+    def _close(self, *, whole: bool) -> None:
+        """The call that is open is over. `whole`: whether all of its arguments came; what came of others is no object."""
+        if self._open is not None:
+            written = json.dumps(self._open.arguments(), ensure_ascii=False)
+            self._speech.call(self._calls, "", "", written if whole else written[:-1])
+        self._open = None
+
+
+STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
+"""One step of a JSONPath (RFC 9535), as it names one value."""
+VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
+
+
+class Partial:
+    """A call's arguments, of pieces: a value at a path, or more of a text there."""
+
+    def __init__(self, args: object) -> None:
+        self._args = cast("dict[str, Json]", args) if isinstance(args, dict) else {}
+        self._pieces: dict[str, list[Json]] = {}
+        self._size = 0
+
+    def add(self, target: str, pieces: "list[Any] | tuple[Any, ...]") -> None:
+        """More of them. TargetDown where they are more than a call's arguments are."""
+        for piece in pieces:
+            if not isinstance(piece, dict):
+                continue
+            told = cast("dict[str, Any]", piece)
+            path, name = told.get("jsonPath"), next((one for one in VALUES if one in told), None)
+            if isinstance(path, str) and name is not None:
+                value = None if name == "nullValue" else told[name]
+                self._size += len(path) + (len(value) if isinstance(value, str) else 8)
+                self._pieces.setdefault(path, []).append(value)
+        if self._size > MAX_ARGUMENTS:
+            raise TargetDown(target, "malformed")
+
+    def arguments(self) -> dict[str, Json]:
+        """All of them."""
+        for path, values in self._pieces.items():
+            texts = [one for one in values if isinstance(one, str)]
+            _put(self._args, list(_steps(path)), "".join(texts) if texts else values[-1])
+        return self._args
+
+
+def _steps(path: str) -> Iterator[str | int]:
+    """The names and the places of a path."""
+    for name, place, single, double in STEP.findall(path.removeprefix("$")):
+        yield int(place) if place else (name or single or double)
+
+
+def _put(root: dict[str, Json], steps: list[str | int], value: Json) -> None:
+    """Put a value where it belongs. One whose place cannot be there is passed over: the arguments are then not what the tool takes."""
+    at: Any = root
+    for step, after in zip(steps[:MAX_DEPTH], [*steps[1:], None], strict=False):
+        new: Any = value if after is None else [] if isinstance(after, int) else {}
+        if isinstance(at, dict) and isinstance(step, str):
+            table = cast("dict[str, Any]", at)
+            table[step] = new if after is None else table.get(step, new)
+            at = table[step]
+        elif isinstance(at, list) and isinstance(step, int) and step <= len(rows := cast("list[Any]", at)):
+            if step == len(rows):
+                rows.append(new)
+            elif after is None:
+                rows[step] = new
+            at = rows[step]
+        else:
+            return

@@ -1,0 +1,216 @@
+"""A tool's JSON schema in the subset that Gemini's function declarations take.
+
+Google refuses the whole request for one keyword it does not know (`Unknown name "additionalProperties" … Cannot find field`). What has
+another form there is converted: references are put in place, `const` is an `enum`, `oneOf` an `anyOf`, a list of types a `nullable` type.
+What has none is left out: a model may then write what the tool's own check refuses. The same schema always becomes the same bytes.
+
+Source: https://ai.google.dev/api/caching#Schema; google-gemini/gemini-cli#13326, anomalyco/opencode#12911, NousResearch/hermes-agent#89673.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from router.chat import Json, JsonObject
+
+KEPT = frozenset(
+    [
+        *("title", "description", "default", "minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength"),
+        *("pattern", "minimum", "maximum", "propertyOrdering"),
+    ]
+)
+"""Keywords that mean the same there."""
+FORMATS = {"string": frozenset({"date-time"}), "number": frozenset({"float", "double"}), "integer": frozenset({"int32", "int64"})}
+"""Type → the formats that it may have: `only 'enum' and 'date-time' are supported for STRING type`."""
+TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
+ANYTHING: Json = {"type": "object"}
+"""What stands for a schema that is not said further."""
+MAX_DEPTH = 24
+"""Levels of a schema that are said."""
+MAX_NODES = 5_000
+"""Schemas within one tool's: references put in place may multiply."""
+
+
+def parameters(schema: JsonObject) -> dict[str, Json]:
+    """The `parameters` of a function declaration; nothing for a tool that takes nothing: an object there has properties."""
+    made = Converter(schema).converted(schema)
+    if "anyOf" in made:
+        made = _one(cast("list[dict[str, Json]]", made["anyOf"]))
+    return {"parameters": made} if made.get("properties") else {}
+
+
+class Converter:
+    """Converts one tool's schema."""
+
+    def __init__(self, root: JsonObject) -> None:
+        self._root = root
+        self._nodes = 0
+
+    def converted(self, schema: Json, within: tuple[str, ...] = ()) -> dict[str, Json]:
+        """One schema. `within`: the references and the places that it stands in."""
+        self._nodes += 1
+        found = self._resolved(dict(cast("JsonObject", schema)) if isinstance(schema, Mapping) else {}, within)
+        if found is None or len(within) > MAX_DEPTH or self._nodes > MAX_NODES:
+            return dict(cast("JsonObject", ANYTHING))
+        whole, within = found
+        types, choices = _types(whole), _choices(whole)
+        nullable = whole.get("nullable") is True or "null" in types or None in _list(whole.get("enum")) or any(map(_is_null, choices))
+        types = [one for one in types if one != "null"]
+        choices = [one for one in choices if not _is_null(one)]
+        if choices and not (types and (types[0] not in ("object", "array") or whole.keys() & {"properties", "items"})):
+            branches = [self.converted(_with_type(one, types), (*within, "")) for one in choices]
+        else:
+            branches = [self._typed(one, whole, (*within, "")) for one in types or ["string"]]
+        return _joined(branches, whole, nullable=nullable)
+
+    def _resolved(self, schema: dict[str, Json], within: tuple[str, ...]) -> tuple[dict[str, Json], tuple[str, ...]] | None:
+        """The schema with its reference and its `allOf` in place; None where it refers to what it stands in, or to nothing."""
+        while isinstance(reference := schema.pop("$ref", None), str):
+            found = self._found(reference)
+            if reference in within or found is None:
+                return None
+            within = (*within, reference)
+            schema = {**found, **schema}
+        for one in _list(schema.pop("allOf", None)):
+            part = self._resolved(dict(one), within) if isinstance(one, Mapping) else None
+            if part is not None:
+                schema, within = _merged(part[0], schema), part[1]
+        return schema, within
+
+    def _found(self, reference: str) -> dict[str, Json] | None:
+        """What a reference within this document refers to."""
+        at: Json = self._root
+        if not reference.startswith("#"):
+            return None
+        for name in filter(None, reference[1:].split("/")):
+            at = cast("JsonObject", at).get(name.replace("~1", "/").replace("~0", "~")) if isinstance(at, Mapping) else None
+        return dict(cast("JsonObject", at)) if isinstance(at, Mapping) else None
+
+    def _typed(self, kind: str, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
+        """A schema of one type."""
+        made: dict[str, Json] = {"type": kind, **{name: value for name, value in schema.items() if name in KEPT}}
+        if (form := schema.get("format")) in FORMATS.get(kind, ()):
+            made["format"] = form
+        match kind:
+            case "object":
+                made |= self._object(schema, within)
+            case "array":
+                made["items"] = self.converted(schema.get("items", next(iter(_list(schema.get("prefixItems"))), None)), within)
+            case _:
+                made |= _values(kind, schema) | _bounds(kind, schema)
+        return made
+
+    def _object(self, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
+        """The properties of an object, and those of them that it must have: Google refuses a name that is none of them."""
+        properties = schema.get("properties")
+        if not isinstance(properties, Mapping) or not properties:
+            return {}
+        known = cast("JsonObject", properties)
+        made: dict[str, Json] = {"properties": {name: self.converted(one, within) for name, one in known.items()}}
+        required = [name for name in _list(schema.get("required")) if isinstance(name, str) and name in known]
+        return {**made, "required": list(dict.fromkeys(required))} if required else made
+
+
+def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
+    """Schemas of which one holds. An `anyOf` stands alone there, so what is said of all is said in each."""
+    more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
+    made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in branches]
+    return made[0] if len(made) == 1 else {"anyOf": made}
+
+
+def _one(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
+    """Several objects as one that may be any of them: a function has one set of parameters."""
+    properties: dict[str, Json] = {}
+    for one in branches:
+        properties |= cast("JsonObject", one.get("properties") or {})
+    common = [name for name in _list(branches[0].get("required")) if all(name in _list(one.get("required")) for one in branches)]
+    return {"type": "object", "properties": properties, **({"required": common} if common else {})}
+
+
+def _choices(schema: JsonObject) -> list[Json]:
+    return [one for name in ("anyOf", "oneOf") for one in _list(schema.get(name))]
+
+
+def _with_type(choice: Json, types: Sequence[str]) -> Json:
+    """One of several schemas, of the type that all of them have."""
+    return {"type": types[0], **cast("JsonObject", choice)} if len(types) == 1 and isinstance(choice, Mapping) else choice
+
+
+def _types(schema: JsonObject) -> list[str]:
+    """The types that a schema names, or that its other keywords speak of."""
+    named = schema.get("type")
+    found = [one.lower() for one in ([named] if isinstance(named, str) else _list(named)) if isinstance(one, str)]
+    known = [one for one in found if one in TYPES or one == "null"]
+    return list(dict.fromkeys(known or _spoken_of(schema)))
+
+
+def _spoken_of(schema: JsonObject) -> Iterator[str]:
+    if "properties" in schema:
+        yield "object"
+    elif "items" in schema or "prefixItems" in schema:
+        yield "array"
+    else:
+        yield from map(_type_of, _allowed(schema))
+
+
+def _type_of(value: Json) -> str:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case None:
+            return "null"
+        case _:
+            return "string"
+
+
+def _allowed(schema: JsonObject) -> list[Json]:
+    """The values that a schema allows, where it lists them."""
+    return [schema["const"]] if "const" in schema else _list(schema.get("enum"))
+
+
+def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
+    """The values of a type: an `enum` of texts, the only one there is (`enum: only allowed for STRING type`); others in words."""
+    values = [one for one in _allowed(schema) if _type_of(one) == kind or (kind == "number" and _type_of(one) == "integer")]
+    if kind == "string":
+        texts = [one for one in values if one]
+        return {"enum": texts} if texts else {}
+    if not values:
+        return {}
+    words = "One of: " + ", ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in values) + "."
+    said = schema.get("description")
+    return {"description": f"{said} {words}" if isinstance(said, str) and said else words}
+
+
+def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
+    """Bounds that a number stays within, without reaching them: of whole numbers the next ones are reached."""
+    made: dict[str, Json] = {}
+    for name, exclusive, step in (("minimum", "exclusiveMinimum", 1), ("maximum", "exclusiveMaximum", -1)):
+        bound = schema.get(exclusive)
+        if name not in schema and isinstance(bound, int | float) and not isinstance(bound, bool) and kind in ("integer", "number"):
+            made[name] = bound + step if kind == "integer" else bound
+    return made
+
+
+def _merged(under: dict[str, Json], over: dict[str, Json]) -> dict[str, Json]:
+    """Two schemas that both hold, as one."""
+    made = {**under, **over}
+    first, second = under.get("properties"), over.get("properties")
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        made["properties"] = {**cast("JsonObject", first), **cast("JsonObject", second)}
+    if required := [*_list(under.get("required")), *_list(over.get("required"))]:
+        made["required"] = required
+    return made
+
+
+def _is_null(schema: Json) -> bool:
+    if not isinstance(schema, Mapping):
+        return False
+    known = cast("JsonObject", schema)
+    return known.get("type") in ("null", ["null"]) or ("const" in known and known["const"] is None)
+
+
+def _list(value: Json) -> list[Json]:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
