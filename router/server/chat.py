@@ -132,6 +132,7 @@ class Chat:
         """The server ends: every answer that still runs is told so."""
         await self._recordings.close()
         await self._all_alone()
+        await self._all_counted()
         await self._replicas.end()
         await self._replicas.close()
 
@@ -152,6 +153,7 @@ class Chat:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=LAST_WORDS)
+        await self._all_counted()
 
     @contextmanager
     def _among(self, those: set[asyncio.Task[object]]) -> Generator[None, None, None]:
@@ -197,18 +199,26 @@ class Chat:
         if not entry.pending:
             entry.close()
             return
-        task = asyncio.create_task(_counted(entry))
+        task = asyncio.create_task(entry.counted())
         self._counting.add(task)
-        task.add_done_callback(self._counting.discard)
+
+        def counted(_: object) -> None:
+            self._counting.discard(task)
+            entry.close()
+
+        task.add_done_callback(counted)  # also where it is cancelled before it has begun
 
     async def _all_alone(self) -> None:
-        """Wait until the answers that went on without their client are logged: they have ended. Counts that are late come too late."""
+        """Wait until the answers that went on without their client are logged: they have ended."""
         if self._alone:
             await asyncio.wait(self._alone, timeout=LAST_WORDS)
-        if counting := set(self._counting):
-            for task in counting:
-                task.cancel()
-            await asyncio.wait(counting)
+
+    async def _all_counted(self) -> None:
+        """Close the entries whose counts have not come: they come too late."""
+        for task in self._counting:
+            task.cancel()
+        if self._counting:
+            await asyncio.wait(self._counting)
 
     def _warn_of_proxy(self, request: Request, generation: Generation) -> None:
         """Log once that X-Forwarded-For came from a peer that `server.proxies` does not name: `per: ip` counts that peer's address."""
@@ -451,14 +461,6 @@ def _dialect(request: Request, generation: Generation, reply: Reply) -> str | No
     named = request.protocol()
     reply.wire = protocol.chosen(named, request.path, generation.server.protocol, {})
     return named
-
-
-async def _counted(entry: Entry) -> None:
-    """Close an entry when all is counted, or nobody waits for that any more."""
-    try:
-        await entry.counted()
-    finally:
-        entry.close()
 
 
 async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) -> None:

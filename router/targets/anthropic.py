@@ -89,20 +89,22 @@ class Counted(msgspec.Struct):
         return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
 
     def over(self, before: "Counted") -> "Counted":
-        """The newest that was told of each, of the caches the largest: servers of this wire (relays, vLLM, Z.ai) repeat only some, or end
-        with zeros for all.
+        """The newest that was told of each: servers of this wire (relays, vLLM, Z.ai) repeat only some, or end with zeros for all. Zeros
+        for the caches beside the same input leave them out; beside another input they are a new count.
         """
-        made = Counted(
-            before.input_tokens,
-            max(self.cache_creation_input_tokens or 0, before.cache_creation_input_tokens or 0),
-            max(self.cache_read_input_tokens or 0, before.cache_read_input_tokens or 0),
+        again = not self.asked() or self.input_tokens in (None, before.input_tokens)
+
+        def newest(now: int | None, then: int | None) -> int | None:
+            return max(now or 0, then or 0) if again else then if now is None else now
+
+        return Counted(
+            before.input_tokens if self.input_tokens is None or not self.asked() else self.input_tokens,
+            newest(self.cache_creation_input_tokens, before.cache_creation_input_tokens),
+            newest(self.cache_read_input_tokens, before.cache_read_input_tokens),
             self.output_tokens or before.output_tokens,
             self.cache_creation or before.cache_creation,
             self.output_tokens_details or before.output_tokens_details,
         )
-        if self.asked() and self.input_tokens is not None:
-            made.input_tokens = self.input_tokens
-        return made
 
     def tell(self, speech: Speech) -> None:
         """Tell what was counted."""

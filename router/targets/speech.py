@@ -475,11 +475,13 @@ class Speech:
         beside it.
         """
         before = self.meter.usage or Usage()
-        read, written = tokens(input_tokens) or before.input_tokens, tokens(output_tokens) or before.output_tokens
-        hit, stored = tokens(cached) or before.cached_tokens, tokens(cache_write) or before.cache_write_tokens
-        thought, lasting = tokens(reasoning) or before.reasoning_tokens, tokens(cache_write_1h) or before.cache_write_1h_tokens
-        if hit + stored > read:
+        read, hit, stored, lasting = map(tokens, (input_tokens, cached, cache_write, cache_write_1h))
+        if not read + hit + stored:
+            read, hit, stored = before.input_tokens, before.cached_tokens, before.cache_write_tokens
+            lasting = before.cache_write_1h_tokens
+        elif hit + stored > read:
             read += hit + stored
+        written, thought = tokens(output_tokens) or before.output_tokens, tokens(reasoning) or before.reasoning_tokens
         self.meter.usage = Usage(read, written, hit, stored, min(thought, written), min(lasting, stored))
         self.meter.final = self.finished
 

@@ -23,6 +23,7 @@ from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied,
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall
 from router.targets import Connections, anthropic, gemini, gemini_reader, http, litellm, openai, responses, sse
 from router.targets.speech import Speech
+from router.wire import WIRES, Heading
 from tests.conftest import ROOT
 from tests.provider import joined
 
@@ -140,6 +141,8 @@ def compare(expected: dict[str, Any], seen: list[Event], body: str) -> None:
     if counted.get("input") is not None:
         assert end.usage is not None
         assert (end.usage.input_tokens, end.usage.output_tokens) == (counted["input"], counted["output"])
+        assert counted["cached_input"] in (None, end.usage.cached_tokens)
+        assert counted["reasoning"] in (None, end.usage.reasoning_tokens)
 
 
 MANGLED = ["", "chop=1", "chop=r7,seed=3", "crlf=1", "comment=1", "gzip=1", "nodone=1", "framing=close", "crlf=1,comment=1,chop=r5,gzip=1"]
@@ -221,6 +224,39 @@ def gist(events: list[Event]) -> tuple[object, ...]:
     end = events[-1]
     assert isinstance(end, Finish)
     return (*said, calls, end.reason, end.usage)
+
+
+def told_by(wire: str, events: list[Event]) -> dict[str, Any]:
+    """The usage that a client of this dialect is told, by the dialect's own names."""
+    heading = Heading(request_id="req_1", message_id="m", model="chat-model", created=1, wants_usage=True)
+    encode = WIRES[wire].encoder(heading)
+    lines = b"".join(map(encode, events)).decode().splitlines()
+    *_, last = (json.loads(line.partition(":")[2]) for line in lines if line and "DONE" not in line)
+    return last.get("usage") or last["messageMetadata"]["usage"]
+
+
+@pytest.mark.parametrize("case", [name for name in ALL if "err-" not in name and "unary" not in name])
+def test_usage_of_a_recording_is_told_in_every_dialect(case: str) -> None:
+    """The caches' share and reasoning, too, where the dialect has names for them."""
+    path = ALL[case]
+    expected = json.loads((path / "expected.json").read_text(encoding="utf-8"))["usage_normalised"]
+    try:
+        events = [Start("a", "m"), *events_of(case, [(path / "response.body").read_bytes()])]
+    except TargetError:
+        return
+    if not expected or expected["input"] is None:
+        return
+    read, written, hit, thought = (expected[name] or 0 for name in ("input", "output", "cached_input", "reasoning"))
+    for wire in ("line", "data-stream"):
+        assert told_by(wire, events) == {"promptTokens": read, "completionTokens": written}
+    told = told_by("openai", events)
+    assert (told["prompt_tokens"], told["completion_tokens"], told["total_tokens"]) == (read, written, read + written)
+    assert told.get("prompt_tokens_details", {}).get("cached_tokens", 0) == hit
+    if expected["reasoning"] is not None:
+        assert told.get("completion_tokens_details", {}).get("reasoning_tokens", 0) == thought
+    told = told_by("ui-message-stream", events)
+    assert (told["inputTokens"], told["outputTokens"], told["totalTokens"]) == (read, written, read + written)
+    assert told.get("cachedInputTokens", 0) == hit
 
 
 STREAMED = [name for name in ALL if "err-" not in name and "unary" not in name]
