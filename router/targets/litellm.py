@@ -27,7 +27,7 @@ from router.chat import Ask, Params, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
-from router.targets import completions
+from router.targets import completions, responses
 from router.targets.anthropic import BUDGETS
 from router.targets.connections import MOST_UNPACKED
 from router.targets.conversation import fitted
@@ -643,6 +643,8 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
         arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             arguments["tool_choice"] = choice
+    if responses.needed(ask, facts, fitted):
+        arguments["store"] = False  # LiteLLM asks the Responses API then, which keeps a conversation unless it is told not to
     return Form(arguments, fitted.omitted, fitted.bounds(facts), takes)
 
 

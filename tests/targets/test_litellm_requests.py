@@ -165,6 +165,42 @@ LLAMA = (
     + "<|start_header_id|>assistant<|end_header_id|>\n\n"
 )
 """The conversation as Llama 3 reads it: Replicate takes a text."""
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "output_text", "text": "Noon.", "annotations": list[Json]()}],
+}
+RESPONSE = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-5.6", "status": "completed", "output": [MESSAGE]}
+RESPONSES = streamed(
+    events(
+        {"type": "response.created", "sequence_number": 0, "response": RESPONSE | {"status": "in_progress", "output": list[Json]()}},
+        {"type": "response.output_item.added", "sequence_number": 1, "output_index": 0, "item": MESSAGE | {"content": list[Json]()}},
+        {
+            "type": "response.output_text.delta",
+            "sequence_number": 2,
+            "item_id": "msg_1",
+            "output_index": 0,
+            "content_index": 0,
+            "delta": "No",
+        },
+        {
+            "type": "response.output_text.delta",
+            "sequence_number": 3,
+            "item_id": "msg_1",
+            "output_index": 0,
+            "content_index": 0,
+            "delta": "on.",
+        },
+        {"type": "response.output_item.done", "sequence_number": 4, "output_index": 0, "item": MESSAGE},
+        {
+            "type": "response.completed",
+            "sequence_number": 5,
+            "response": RESPONSE | {"usage": {"input_tokens": 11, "output_tokens": 3, "total_tokens": 14}},
+        },
+    )
+)
 PREDICTION = "https://api.replicate.com/v1/predictions/p1"
 """Where Replicate's answer is looked for."""
 
@@ -332,6 +368,30 @@ ROWS: Sequence[Row] = (
         "https://api.openai.com/v1/chat/completions",
         BEARER,
         plain("gpt-4o", **COUNTED),
+        declared={"via": "litellm"},
+    ),
+    Row(
+        "openai/gpt-5.6",  # with tools it thinks through the Responses API alone
+        "https://api.openai.com/v1/responses",
+        BEARER,
+        {
+            "model": "gpt-5.6",
+            "instructions": "Be brief.",
+            "input": [
+                {
+                    "type": "message",
+                    "role": role,
+                    "content": [{"type": f"{'out' if role == 'assistant' else 'in'}put_text", "text": content}],
+                }
+                for role, content in SAID[1:]
+            ],
+            "tools": [{"type": "function", "name": "get_time", "description": "The time.", "parameters": SCHEMA, "strict": None}],
+            "max_output_tokens": 2000,
+            "reasoning": {"effort": "low"},
+            "store": False,
+            "stream": True,
+        },
+        RESPONSES,
         declared={"via": "litellm"},
     ),
     Row(
