@@ -134,8 +134,10 @@ def _provider(declared: TargetConfig) -> str:
 
 
 def _names(model: str) -> tuple[str, ...]:
-    """A model's names in the table. A deployment of Azure's is a model of OpenAI's."""
+    """A model's names in the table. A deployment of Azure's is a model of OpenAI's; Bedrock's may name the API that is asked."""
     provider, _, name = model.partition("/")
+    if provider == "bedrock":
+        return (f"bedrock/{name.removeprefix('converse/').removeprefix('invoke/')}",)
     return (model, f"openai/{name}") if provider == "azure" else (model,)
 
 
@@ -236,6 +238,13 @@ def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Fa
     )
 
 
+def _hosting(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+    """Claude at another provider is Claude: with a budget to think it refuses a temperature there, too."""
+    if "claude" not in family.words:
+        return (_google if _provider(declared) == "vertex_ai" else _unruled)(made, family, entry, declared)
+    return replace(_anthropic(made, family, entry, declared), prefill=made.prefill)
+
+
 def _xai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
     """Grok. Its thinking models refuse the penalties and `stop`; Grok 4, and 4.20, think as they like: they refuse an effort.
 
@@ -325,8 +334,8 @@ def _gemini_levels(family: Family, entry: Entry) -> tuple[Effort, ...]:
     return ("minimal", "low", "medium", "high") if flash else ("low", "medium", "high")
 
 
-def _perplexity(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
-    """No Sonar takes tools. Source: Perplexity's API reference."""
+def _toolless(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+    """No Sonar takes tools (Perplexity's API reference). Replicate is sent a text, and LiteLLM leaves the tools out of it."""
     return replace(made, tools=False)
 
 
@@ -361,10 +370,11 @@ RULES: dict[str, Rule] = {
     "anthropic": _anthropic,
     "xai": _xai,
     "gemini": _google,
-    "vertex_ai": _google,
+    **dict.fromkeys(("azure_ai", "bedrock", "databricks", "vertex_ai"), _hosting),
     "moonshot": _moonshot,
     "mistral": _mistral,
-    "perplexity": _perplexity,
+    "perplexity": _toolless,
+    "replicate": _toolless,
     "deepseek": _deepseek,
     "zai": _returning,
     "dashscope": _returning,

@@ -27,7 +27,8 @@ from router.chat import Ask, Params, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Answer, Events, Start
-from router.targets import completions
+from router.targets import completions, responses
+from router.targets.anthropic import BUDGETS
 from router.targets.connections import MOST_UNPACKED
 from router.targets.conversation import fitted
 from router.targets.counts import Counted
@@ -260,12 +261,21 @@ class Library:
 
     def dropped(self, model: str, arguments: Collection[str]) -> tuple[str, ...]:
         """The question's parameters that it will not send to this model."""
+        known = self._known(model)
+        return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
+
+    def takes_tools(self, model: str) -> bool:
+        """Whether it hands a question's tools on to this model. Elsewhere it leaves them out, and says nothing."""
+        known = self._known(model)
+        return known is None or "tools" in known
+
+    def _known(self, model: str) -> list[str] | None:
+        """The parameters that it sends to this model; None where it does not know."""
         provider, _, name = model.partition("/")
         try:
-            known = self.supported(name, custom_llm_provider=provider)
+            return self.supported(name, custom_llm_provider=provider)
         except self.errors:
-            return ()
-        return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
+            return None
 
 
 DROPPED = (*HINTS, "stop", "reasoning_effort", "max_tokens")
@@ -473,6 +483,13 @@ async def close() -> None:
         litellm.in_memory_llm_clients_cache.flush_cache()
 
 
+TEXTUAL = frozenset(
+    {
+        *("anthropic_text", "bedrock", "nlp_cloud", "ollama", "petals", "predibase", "sagemaker", "triton", "watsonx_text"),
+        *("text-completion-codestral", "text-completion-inception", "text-completion-openai"),
+    }
+)
+"""Providers on whose wires there are no tools, or not for each model. Of a question's tools LiteLLM would say nothing, and leave them out."""
 ASKED = frozenset({"ollama", "ollama_chat"})
 """Providers of whose models LiteLLM asks the server, unless they are in its list."""
 
@@ -530,6 +547,10 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
         if has_address(ask):
             raise TargetRefused(name, FILE_ADDRESS)  # for some providers it would fetch the file itself, from in here
         lane = await _library_for(name)
+        if ask.tools and not lane.takes_tools(model):
+            if provider in TEXTUAL:
+                raise TargetRefused(name, "no_tools")
+            fixed["allowed_openai_params"] = ["tools", "tool_choice"]  # whether its model takes them it says itself
         if provider in ASKED:
             lane.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
@@ -610,12 +631,20 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
         arguments["reasoning_effort"] = fitted.effort
     if fitted.max_tokens is not None and facts.limit != "none":
         arguments["max_tokens"] = fitted.max_tokens  # LiteLLM knows what each model calls it
+    if is_claude(model) and facts.thinking == "budget" and (budget := BUDGETS.get(fitted.effort or "")):
+        # Of an effort LiteLLM makes a budget that may be more than the limit, of which it is a part: Claude refuses that.
+        arguments["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        del arguments["reasoning_effort"]
+        if fitted.max_tokens is not None:
+            arguments["max_tokens"] = fitted.max_tokens + budget
     if fitted.stop:
         arguments["stop"] = list(fitted.stop)
     if ask.tools:
         arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             arguments["tool_choice"] = choice
+    if responses.needed(ask, facts, fitted):
+        arguments["store"] = False  # LiteLLM asks the Responses API then, which keeps a conversation unless it is told not to
     return Form(arguments, fitted.omitted, fitted.bounds(facts), takes)
 
 

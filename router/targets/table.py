@@ -1,6 +1,6 @@
 """LiteLLM's table of models, which it ships as data: provider, window, prices, and flags for what a model accepts.
 
-Read once, in 10 ms, without importing LiteLLM. The table names OpenAI's and Anthropic's models without their provider.
+Read once, in 10 ms, without importing LiteLLM. The table names models of OpenAI, Anthropic and Bedrock without their provider.
 """
 
 import importlib.util
@@ -77,8 +77,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def provider(self) -> str:
-        """LiteLLM's name of the provider."""
-        return self.litellm_provider if isinstance(self.litellm_provider, str) else ""
+        """The provider, as a target's model begins: the table tells Bedrock's wires and Vertex's publishers apart."""
+        named = self.litellm_provider if isinstance(self.litellm_provider, str) else ""
+        return named.removesuffix("_converse") if named.startswith("bedrock") else "vertex_ai" if named.startswith("vertex_ai-") else named
 
     @property
     def window(self) -> int | None:

@@ -137,3 +137,33 @@ def test_gemini_refuses_the_penalties_on_both_of_its_wires(model: str) -> None:
     """Google: `Penalty is not enabled for models/…`, which names no parameter."""
     base = "http://127.0.0.1:9/v1beta/openai" if model.startswith("openai") else None
     assert facts(model, api_base=base).refuses >= PENALTIES
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "bedrock/eu.anthropic.claude-haiku-4-5-20251001-v1:0",
+        "bedrock/converse/anthropic.claude-haiku-4-5-20251001-v1:0",
+        "databricks/databricks-claude-haiku-4-5",
+        "azure_ai/claude-haiku-4-5",
+        "vertex_ai/claude-haiku-4-5",
+    ],
+)
+def test_claude_at_another_provider_is_claude(model: str) -> None:
+    """It thinks with a budget, and refuses a temperature while it does. The table names Bedrock's models without their provider."""
+    made, own = facts(model), facts("anthropic/claude-haiku-4-5")
+    assert made.source == "itself"
+    assert (made.thinking, made.refuses, made.refuses_thinking) == (own.thinking, own.refuses, own.refuses_thinking)
+    assert made.window == own.window
+    assert made.price is not None
+
+
+def test_model_of_bedrocks_is_known_by_its_own_name() -> None:
+    """Not by the oldest of its family: an inference profile of Opus 4.8 has its window, its price and its way to think."""
+    made = facts("bedrock/eu.anthropic.claude-opus-4-8")
+    assert (made.source, made.thinking, made.window) == ("itself", "adaptive", 1_000_000)
+
+
+def test_models_that_are_sent_a_text_take_no_tools() -> None:
+    """Replicate is sent one text, in which LiteLLM leaves the tools out."""
+    assert not facts("replicate/meta/meta-llama-3-8b-instruct").tools
