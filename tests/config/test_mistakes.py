@@ -430,7 +430,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a key in place of its hash": (
         below("server: {auth: {keys: {alice: sk-abc}}}"),
-        "routes.yaml:5:31: `alice` takes a mapping with hash, expires, routes, limit, e.g. {hash: sha256:…}",
+        "routes.yaml:5:31: `alice` takes a mapping with hash, expires, routes, limit, user, e.g. {hash: sha256:…}",
     ),
     "a key of the whole server": (
         below("server: {api_key: x}"),

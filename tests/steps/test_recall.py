@@ -30,9 +30,11 @@ class Source:
             yield event
 
 
-async def heard(source: Source, memory: Memory, *messages: Message, tools: Sequence[ToolSpec] = (THEIRS,), caller: str = "") -> list[Event]:
+async def heard(
+    source: Source, memory: Memory, *messages: Message, tools: Sequence[ToolSpec] = (THEIRS,), caller: str = "", user: str = ""
+) -> list[Event]:
     """The answer through the step."""
-    ask = Ask(model="m", messages=messages, tools=tuple(tools), caller=caller)
+    ask = Ask(model="m", messages=messages, tools=tuple(tools), caller=caller, user=user)
     return [event async for event in recall(memory=memory)(source.answer)(ask)]
 
 
@@ -150,3 +152,13 @@ async def test_question_without_tools_and_calls_passes_by() -> None:
     source = Source(Start("a", "m"), Text("Hi"), Finish("stop"))
     broken: Any = Broken()
     assert await heard(source, broken, ASKED, tools=()) == list(source.events)
+
+
+async def test_state_belongs_to_one_user_of_a_caller() -> None:
+    """Another user who brings the same conversation, behind the same key, is given none of it; nor is the caller itself."""
+    memory, source = Memory(), Source(*ROUND)
+    await heard(source, memory, ASKED, caller="key:webui", user="ann")
+    brought = (ASKED, Message("assistant", (Call("c1", "look", {}),)), RESULT)
+    for caller, user, found in (("key:webui", "ben", ()), ("key:webui", "", ()), ("key:other", "ann", ()), ("key:webui", "ann", (STATE,))):
+        await heard(source, memory, *brought, caller=caller, user=user)
+        assert states(source.asked[-1]) == [found]
