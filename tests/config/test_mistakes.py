@@ -436,6 +436,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
         below("server: {api_key: x}"),
         "routes.yaml:5:10: unknown key `api_key` in `server`; callers' keys stand under `server: {auth: {keys: …}}`, as `router keys new NAME` prints them",
     ),
+    "the header of users in LiteLLM's spelling": (
+        below("server: {user_header_name: X-User-Id}"),
+        "routes.yaml:5:10: unknown key `user_header_name` in `server`; the key of a front end says how it names its users: write `user: {header: X-OpenWebUI-User-Id}` in it, under `server.auth.keys`",
+    ),
     "a Redis switched on": (
         below("server: {redis: true}"),
         "routes.yaml:5:17: this is not the address of a Redis: write redis://:password@host:6379/0, rediss:// with TLS, or unix:///path",
