@@ -372,6 +372,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "both": (f"{{header: {USER}, field: user}}", "a user is named either in a `header` or in a `field` of the body"),
     "no header": ("{header: 'X OpenWebUI'}", "`X OpenWebUI` is not the name of a header"),
     "a secret one": ("{header: Authorization}", "the header Authorization holds a secret"),
+    "another secret one": ("{header: X-Session-Token}", "the header X-Session-Token holds a secret"),
+    "a cookie": ("{header: Cookie}", "the header Cookie holds a secret"),
     "another field": ("{field: metadata}", "`metadata` is not one of user, safety_identifier"),
     "a name alone": (USER, "`user` takes a mapping, e.g. {header: X-OpenWebUI-User-Id}"),
 }
@@ -384,6 +386,16 @@ def test_source_of_users_that_cannot_be_is_refused(workspace: Workspace, case: s
     with pytest.raises(ConfigError) as refused:
         built(workspace, declared(written), "targets: [a]")
     assert any(told in complaint.message for complaint in refused.value.complaints)
+
+
+@pytest.mark.parametrize(
+    "header", [USER, "X-LibreChat-User-Id", "X-Auth-Request-User", "Remote-User", "Cf-Access-Authenticated-User-Email"]
+)
+def test_header_of_a_known_front_end_is_taken(workspace: Workspace, header: str) -> None:
+    """Also where one of its words is that of a secret."""
+    generation = built(workspace, declared(f"{{header: {header}}}"))
+    assert cast("Any", generation.server.auth).keys["webui"].user.header == header
+    generation.discard()
 
 
 def test_limit_of_a_key_per_user_needs_its_own_users(workspace: Workspace) -> None:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from router.callers.keys import hashed, new, shown
 from router.config.keys import moment
-from router.config.users import header_name
+from router.config.users import user_header
 from router.config.values import duration, name_of
 from router.errors import Misfit
 
@@ -85,7 +85,7 @@ def _name(text: str) -> str:
 
 def _header(text: str) -> str:
     try:
-        return header_name(text)
+        return user_header(text)
     except Misfit as misfit:
         raise argparse.ArgumentTypeError(misfit.message) from None
 

@@ -4,25 +4,22 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from router.config.options import MAX_NAME, NAME
+from router.config.secrecy import secret_in_name
 from router.errors import Misfit
 from router.signature import Spelled
 
-HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}"
-"""The name of a header (RFC 9110, 5.1), of moderate length."""
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"})
-"""Headers whose values are secrets. The id of a user is logged."""
 
-
-def header_name(text: str) -> str:
+def user_header(text: str) -> str:
     """Return the name of a header. Misfit where it is not one, or one that holds a secret."""
-    if not re.fullmatch(HEADER, text, re.ASCII):
+    if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
         raise Misfit(f"`{text[:40]}` is not the name of a header: write e.g. X-OpenWebUI-User-Id")
-    if text.lower() in SECRET_HEADERS:
+    if secret_in_name(text.rpartition("-")[2]) is not None:  # the last word alone: X-Auth-Request-User holds a user
         raise Misfit(f"the header {text} holds a secret, and the id of a user is logged: name the header that holds the id alone")
     return text
 
 
-HeaderName = Annotated[str, Spelled("header name", header_name, f"^{HEADER}$", "X-OpenWebUI-User-Id")]
+UserHeader = Annotated[str, Spelled("header's name", user_header, f"^{NAME}$", "X-OpenWebUI-User-Id")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +31,7 @@ class UserSource:
     optional: true lets a request name nobody, and counts it with the caller itself; unless given, such a request is refused
     """
 
-    header: HeaderName | None = None
+    header: UserHeader | None = None
     field: Literal["user", "safety_identifier"] | None = None
     optional: bool = False
 
@@ -47,7 +44,7 @@ def user_source(text: str) -> UserSource:
     """Read a source as the line of a key file has it: `header:NAME` or `field:NAME`. Misfit where it is neither."""
     kind, _, name = text.partition(":")
     if kind == "header":
-        return UserSource(header=header_name(name))
+        return UserSource(header=user_header(name))
     if kind == "field" and name in ("user", "safety_identifier"):
         return UserSource(field=name)
     raise Misfit("write user=header:NAME, e.g. user=header:X-OpenWebUI-User-Id; or user=field:user, or user=field:safety_identifier")
