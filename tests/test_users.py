@@ -281,6 +281,16 @@ async def test_tokens_and_places_are_counted_for_each_user(workspace: Workspace)
             await asyncio.gather(*running)
 
 
+async def test_one_user_does_not_keep_a_target_away_from_the_others(workspace: Workspace) -> None:
+    """A 403 without a reason may be about one message: each user counts once for the breaker, as each caller does."""
+    async with provider(Reply(status=403, body=b"Forbidden")) as fake:
+        route = "targets: [a]\n    breaker: {failures: 2}"
+        async with shared(workspace, route, direct_target(fake.base)) as client:
+            for user, count in (("ann", 1), ("ann", 2), ("ann", 3), ("ben", 4), ("cyd", 4)):
+                assert (await asked(client, bearing(WEBUI, user))).status >= 500
+                assert len(fake.requests) == count, user
+
+
 SECRET = "a-secret-of-thirty-two-characters-or-more"
 
 
