@@ -299,6 +299,15 @@ class CacheControl:
 ANY_AGE = CacheControl()
 
 
+def owner(caller: str, user: str) -> str:
+    """Return the name under which data of this caller's end user is kept or counted: the caller's id itself where no user is named.
+
+    Two pairs never have the same name: the first space ends the caller's id, in which a space is written as `%20`, and `%` as `%25`.
+    """
+    escaped = caller.replace("%", "%25").replace(" ", "%20")
+    return f"{escaped} {user}" if user else escaped
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One question: which route, the conversation, the tools granted, how to sample."""
@@ -314,9 +323,11 @@ class Ask:
     until: float = math.inf
     """When nobody waits for the answer any more, by `time.monotonic`."""
     caller: str = ""
-    """Who asks, as `Caller.id`: what is kept or counted for one caller is kept under it. No template sees it."""
+    """Who asks, as `Caller.id`. No template sees it."""
     user: str = ""
-    """The end user on whose behalf the caller asks, as a declared front end or the caller's token names them; empty where none is named."""
+    """The end user on whose behalf the caller asks, as a declared front end or the caller's token names them; empty where none is named.
+    No template sees it.
+    """
     chat: str = ""
     """The chat that the question belongs to, as the front end names it; empty where it names none."""
     extra: JsonObject = field(default_factory=dict[str, Json])
@@ -324,6 +335,11 @@ class Ask:
     cache: CacheControl = ANY_AGE
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False, repr=False)
     """What was tried for it so far, for each model call: for whoever ends the answer, and is told by no event of what ran just then."""
+
+    @property
+    def owner(self) -> str:
+        """The caller and its end user, as one name: data of one user is kept and counted under it."""
+        return owner(self.caller, self.user)
 
     @property
     def size(self) -> int:

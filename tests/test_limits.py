@@ -161,6 +161,17 @@ def keyed(limits: dict[str, str]) -> tuple[dict[str, dict[str, str]], str]:
     return headers, f"server: {{auth: {{keys: {{{', '.join(lines)}}}}}}}\n"
 
 
+async def test_limit_of_a_key_counts_as_its_per_says(workspace: Workspace) -> None:
+    """Each address from which the key is used, or all of them together."""
+    for per, statuses in (("ip", [200, 429, 200]), ("key", [200, 429, 429]), ("route", [200, 429, 429])):
+        headers, server = keyed({"alice": f"requests: 1/hour, per: {per}"})
+        workspace.write("routes.yaml", routes(HI, more=server.replace("{auth:", "{proxies: [127.0.0.1], auth:", 1)))
+        async with serving(workspace.build()) as client:
+            addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.2"]
+            found = [(await asked(client, {**headers["alice"], "x-forwarded-for": address}))[0] for address in addresses]
+            assert found == statuses, per
+
+
 async def test_who_is_over_its_own_limit_takes_nothing_of_the_others(workspace: Workspace) -> None:
     """Nor is what a caller may ask used up by what its route refuses."""
     headers, server = keyed({"alice": "requests: 1/hour", "bob": "requests: 5/hour"})

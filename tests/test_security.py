@@ -297,8 +297,8 @@ def test_the_table_of_promises_is_whole_and_names_tests_that_there_are() -> None
     """docs/security.md has a row for each item, once and in order, and each test that it names exists."""
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
-    assert numbers == sorted(set(numbers))
-    assert set(numbers) == set(range(1, 61))
+    assert numbers == [*range(1, len(numbers) + 1)]
+    assert len(numbers) >= 61
     known = {
         f"{path.relative_to(ROOT)}::{name}"
         for path in (ROOT / "tests").rglob("test_*.py")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from router.callers.keys import hashed, new
 from router.config.values import Secret
 from router.quotas import Local, RedisCounts
 from router.shared import Redis
@@ -275,3 +276,63 @@ async def hit(client: Client) -> str:
         while (answer := await client.ask()).headers["x-router-cache"] != "hit":
             await asyncio.sleep(0.01)
     return answer.text
+
+
+WEBUI = new()
+"""The key that all users of a front end share."""
+
+
+def users_of_one_key(url: str, route: str) -> str:
+    """A route for the users of a front end, over this Redis."""
+    user = "user: {header: X-OpenWebUI-User-Id}"
+    return routes(
+        HI, f"targets: [a]\n    {route}", f"server: {{redis: '{url}', auth: {{keys: {{webui: {{hash: '{hashed(WEBUI)}', {user}}}}}}}}}\n"
+    )
+
+
+def of_user(user: str) -> dict[str, str]:
+    """What a request for this user bears."""
+    return {"authorization": f"Bearer {WEBUI}", "x-openwebui-user-id": user}
+
+
+async def test_of_two_thousand_users_over_four_workers_one_is_refused(workspace: Workspace) -> None:
+    """Whichever worker each request reaches: the user who asks more often than the limit lets them, and nobody else."""
+    async with redis_server() as redis:
+        workspace.write("routes.yaml", users_of_one_key(redis.url, "limit: {requests: 3/hour, per: user}"))
+        async with process(workspace.root, "--workers", "4") as running:
+            body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+
+            async def asked(user: str) -> tuple[str, int]:
+                async with running.session.post(f"{running.base}/api/chat", json=body, headers=of_user(user)) as response:
+                    await response.read()
+                    return user, response.status
+
+            users = [f"user-{number}" for number in range(2000)] + ["user-7"] * 9
+            found = await asyncio.gather(*(asked(user) for user in users))
+            assert not [line for line in running.said.splitlines() if "redis is away" in line]
+            assert sorted(status for user, status in found if user == "user-7") == [200] * 3 + [429] * 7
+            assert {status for user, status in found if user != "user-7"} == {200}
+
+
+async def test_users_of_one_key_find_no_answer_of_another_at_any_replica(workspace: Workspace) -> None:
+    """A chat's answer, and a kept one; what stands in Redis names neither the user nor the chat."""
+    async with redis_server() as redis:
+        workspace.write("routes.yaml", users_of_one_key(redis.url, "cache: {ttl: 1h}"))
+        async with serving(workspace.build()) as one, serving(workspace.build()) as other:
+            body = {"id": "chat-1", "model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
+            async with one.session.post(f"{one.base}/api/chat", json=body, headers=of_user("ann-canary")) as response:
+                assert response.headers["x-router-cache"] == "miss"
+                whole = await response.read()
+
+            async def resumed(user: str) -> tuple[int, bytes]:
+                async with other.session.get(f"{other.base}/api/chat/chat-1/stream", headers=of_user(user)) as response:
+                    return response.status, await response.read()
+
+            async with asyncio.timeout(60):
+                while (found := await resumed("ann-canary"))[0] != 200:
+                    await asyncio.sleep(0.01)
+            assert found == (200, whole)
+            assert await resumed("ben") == (204, b"")
+            async with other.session.post(f"{other.base}/api/chat", json=body, headers=of_user("ben")) as response:
+                assert response.headers["x-router-cache"] == "miss"
+            assert not [name for name in await keys(redis) if "canary" in name or "chat-1" in name]

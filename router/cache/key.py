@@ -13,11 +13,13 @@ from router.chat import Ask, Call, File, Json, Part, ReasoningState
 _dumps = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
 
 
-def key(ask: Ask, made_by: str, caller: str) -> str:
-    """The SHA-256 of it, in hex. `made_by`: what makes the answer, as a digest; `caller`: for whom alone, empty for everybody."""
+def key(ask: Ask, made_by: str, owner: str) -> str:
+    """The SHA-256 of it, in hex. `made_by`: what makes the answer, as a digest; `owner`: for whom alone (a caller, or one end user of it:
+    `Ask.owner`), empty for everybody.
+    """
     made: Json = {
         "by": made_by,
-        "for": caller,
+        "for": owner,
         "messages": [[message.role, [part_of(part) for part in message.parts]] for message in ask.messages],
         "params": ask.params.given,
         "tools": [[tool.name, tool.description, tool.parameters] for tool in ask.tools],

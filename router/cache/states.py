@@ -2,7 +2,7 @@
 
     pointsman:{<name>}:reasoning     the states of one conversation, up to one of its model calls
 
-A name is a digest of the caller, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat. In this
+A name is a digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat. In this
 process, and in the Redis that is declared, so that another replica may be asked next.
 """
 
@@ -20,7 +20,9 @@ from router.codec import packed
 from router.shared import RedisStore
 
 SIZE = 64 * 1024 * 1024
-"""Bytes that are kept in this process. Beyond it, the oldest of the caller that has the most there goes first."""
+"""Bytes that are kept in this process. Beyond it, the oldest of the caller that has the most there goes first; among that caller's end
+users, the oldest of the one that has the most.
+"""
 LASTS = 3600.0
 """Seconds that they are kept: as long as a person may take to allow a call."""
 ENTRY = 1024
@@ -33,51 +35,70 @@ States = Mapping[str, Sequence[ReasoningState]]
 """The name of a model call → its reasoning state."""
 
 
+@dataclass(slots=True)
+class _Held:
+    """What is kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
+
+    entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
+    """Name → until when, and the value; the oldest first."""
+    taken: int = 0
+
+
 class LocalStates:
-    """In this process, each caller's apart: one that keeps much drives out its own."""
+    """In this process, those of each caller and of each of its end users apart: one that keeps much drives out its own."""
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
         self._lasts = lasts
         self._clock = clock
-        self._held: dict[str, OrderedDict[str, tuple[float, bytes]]] = {}
-        """Caller → name → until when, and the value; the oldest first."""
+        self._held: dict[str, dict[str, _Held]] = {}
+        """Caller → end user → what is kept for them."""
         self._taken: dict[str, int] = {}
-        """Caller → bytes."""
+        """Caller → bytes of all its users."""
 
     @property
     def taken(self) -> int:
         """Bytes of all that is kept."""
         return sum(self._taken.values())
 
-    def get(self, caller: str, name: str) -> bytes | None:
+    def get(self, caller: str, name: str, user: str = "") -> bytes | None:
         """What is kept under this name, if its time is not over."""
-        held = self._held.get(caller)
-        until, value = held.get(name, (0.0, b"")) if held is not None else (0.0, b"")
+        held = self._held.get(caller, {}).get(user)
+        until, value = held.entries.get(name, (0.0, b"")) if held is not None else (0.0, b"")
         return value if until > self._clock() else None
 
-    def put(self, caller: str, name: str, value: bytes) -> None:
+    def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
         """Keep it. What is larger than all the room is not kept."""
         if ENTRY + len(value) > self._size:
             return
-        held = self._held.setdefault(caller, OrderedDict())
-        if name in held:
-            self._drop(caller, name)
-            held = self._held.setdefault(caller, OrderedDict())
         now = self._clock()
-        held[name] = (now + self._lasts, value)
-        self._taken[caller] = self._taken.get(caller, 0) + ENTRY + len(value)
-        while (first := next(iter(held))) != name and held[first][0] <= now:
-            self._drop(caller, first)
+        self._drop(caller, user, name)
+        held = self._held.setdefault(caller, {}).setdefault(user, _Held())
+        held.entries[name] = (now + self._lasts, value)
+        self._count(caller, held, ENTRY + len(value))
+        while (first := next(iter(held.entries))) != name and held.entries[first][0] <= now:
+            self._drop(caller, user, first)
         while self.taken > self._size:
             most = max(self._taken, key=self._taken.__getitem__)
-            self._drop(most, next(iter(self._held[most])))
+            users = self._held[most]
+            fullest = max(users, key=lambda one: users[one].taken)
+            self._drop(most, fullest, next(iter(users[fullest].entries)))
 
-    def _drop(self, caller: str, name: str) -> None:
-        _, value = self._held[caller].pop(name)
-        self._taken[caller] -= ENTRY + len(value)
+    def _drop(self, caller: str, user: str, name: str) -> None:
+        """Let an entry go, if it is there."""
+        held = self._held.get(caller, {}).get(user)
+        if held is None or (gone := held.entries.pop(name, None)) is None:
+            return
+        self._count(caller, held, -ENTRY - len(gone[1]))
+        if not held.entries:
+            del self._held[caller][user]
         if not self._held[caller]:
             del self._held[caller], self._taken[caller]
+
+    def _count(self, caller: str, held: _Held, taken: int) -> None:
+        """So many bytes more are kept, or fewer."""
+        held.taken += taken
+        self._taken[caller] = self._taken.get(caller, 0) + taken
 
 
 class Memory:
@@ -87,20 +108,20 @@ class Memory:
         self.local = local or LocalStates()
         self._shared = shared
 
-    async def get(self, caller: str, names: Sequence[str]) -> States:
+    async def get(self, caller: str, names: Sequence[str], user: str = "") -> States:
         """The states of a conversation whose model calls have these names, the first one first. Redis is asked for the last alone, which
         holds those before it.
         """
         for name in reversed(names):
-            if (value := self.local.get(caller, name)) is not None:
+            if (value := self.local.get(caller, name, user)) is not None:
                 return read(value)
         value = await self._shared.get(names[-1]) if self._shared is not None and names else None
         return read(value) if value is not None else {}
 
-    async def put(self, caller: str, name: str, states: States) -> None:
+    async def put(self, caller: str, name: str, states: States, user: str = "") -> None:
         """Keep them, under the name of the last model call."""
         value = written(states)
-        self.local.put(caller, name, value)
+        self.local.put(caller, name, value, user)
         if self._shared is not None:
             await self._shared.put(name, value, LASTS)
 
@@ -195,9 +216,9 @@ class Trail:
         self.digest.update(_dumps(values))
 
 
-def trail(caller: str, leaves: Callable[[Result], bool]) -> Trail:
-    """The beginning of a conversation of this caller."""
-    return Trail(hashlib.sha256(_dumps(["caller", caller])), leaves)
+def trail(owner: str, leaves: Callable[[Result], bool]) -> Trail:
+    """The beginning of a conversation of this caller and its end user (`Ask.owner`)."""
+    return Trail(hashlib.sha256(_dumps(["caller", owner])), leaves)
 
 
 _dumps_text = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode

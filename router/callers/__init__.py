@@ -7,11 +7,12 @@ from typing import Literal, Protocol
 from router.callers.caller import Caller, digest
 from router.callers.jwks import Fetch, Fixed, Jwks
 from router.callers.keys import Keys
+from router.callers.users import from_body, from_headers
 from router.config.declaration import Auth, Jwt
 from router.config.keys import KEY
 from router.errors import Unauthorized
 
-__all__ = ["ANYBODY", "Anybody", "Caller", "Callers", "Jwks", "Known", "callers"]
+__all__ = ["ANYBODY", "Anybody", "Caller", "Callers", "Jwks", "Known", "callers", "from_body", "from_headers"]
 
 BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)[ \t]*")
 """White space after a value is not part of it; not every server that runs this application takes it off (RFC 9110, 5.5)."""

@@ -4,19 +4,23 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from router.chat import owner
 from router.config.limits import Limit
+from router.config.users import UserSource
 from router.errors import NotAllowed
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. Made before a body is read; what is kept for one caller is kept under its `id`.
+    """Who asks. Made before a body is read; what is kept for one caller, or for one of its end users, is kept under its `owner`.
 
     kind: anonymous where nobody has to say who asks
     name: of the key, or the token's `sub`; empty where nobody said
     id: another for every two callers, the same while a key is rotated; letters, digits and `. _ - : / @` only
     routes: the only ones it may ask; None for all
     limit: how much it may use, over all routes; None for as much as the routes let it
+    users: where its requests name the end user for whom they ask; None where what they say of users is not believed
+    user: the end user for whom it asks just now; empty where none is named
     """
 
     kind: Literal["anonymous", "key", "jwt"]
@@ -24,6 +28,18 @@ class Caller:
     id: str
     routes: frozenset[str] | None = None
     limit: Limit | None = None
+    users: UserSource | None = None
+    user: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The caller and its end user, as one name: no two pairs of them have the same."""
+        return owner(self.id, self.user)
+
+    @property
+    def user_in_body(self) -> bool:
+        """Whether the end user is named in the body, so that nobody knows it before."""
+        return self.users is not None and self.users.field is not None
 
     def may_ask(self, route: str) -> bool:
         """Whether this route is the caller's to ask."""

@@ -64,7 +64,7 @@ class Keys:
         for name, key in declared.items():
             whole = bytes.fromhex(key.hash.removeprefix("sha256:"))
             routes = None if key.routes is None else frozenset(str(route) for route in key.routes)
-            caller = Caller("key", str(name), f"key:{name}", routes, key.limit)
+            caller = Caller("key", str(name), f"key:{name}", routes, key.limit, key.user)
             self._known.setdefault(whole[:8], []).append((whole, caller, key.expires))
 
     def caller(self, key: str) -> Caller:

@@ -18,6 +18,7 @@ from joserfc.jwt import JWTClaimsRegistry, decode
 
 from router.callers.caller import Caller, digest
 from router.callers.jwks import Listed, Source
+from router.callers.users import well_formed
 from router.config.declaration import Jwt
 from router.errors import Misfit, Unauthorized, Unverifiable
 
@@ -103,7 +104,8 @@ class Tokens:
         if len(name) > MOST_NAME:
             raise Unauthorized("This token is not good here.")
         routes = None if self._declared.routes_claim is None else _routes(claims.get(self._declared.routes_claim))
-        return Caller("jwt", name, f"jwt:{digest(self._declared.issuer, name)}", routes)
+        user = "" if self._declared.user_claim is None else _user(claims.get(self._declared.user_claim))
+        return Caller("jwt", name, f"jwt:{digest(self._declared.issuer, name)}", routes, user=user)
 
     async def _key(self) -> KeySet | OctKey:
         if self._secret is not None:
@@ -162,6 +164,14 @@ def _strong(key: Mapping[str, object]) -> bool:
     except (binascii.Error, ValueError):
         return False
     return LEAST_RSA <= int.from_bytes(number, "big").bit_length() <= MOST_RSA
+
+
+def _user(claim: object) -> str:
+    """The end user that a claim names: a text, or a number. Unauthorized where it names none."""
+    user = str(claim) if isinstance(claim, int) and not isinstance(claim, bool) else claim
+    if not isinstance(user, str) or not well_formed(user):
+        raise Unauthorized("This token does not name the user for whom it asks.")
+    return user
 
 
 def _routes(claim: object) -> frozenset[str]:

@@ -4,6 +4,7 @@ examples:
   router keys new alice                               the key on stdout, what to write into routes.yaml on stderr
   router keys new alice --expires 90d > alice.key     a key for ninety days
   router keys new ci --routes title-model --json      all of it as JSON
+  router keys new webui --user-header X-OpenWebUI-User-Id   for a front end that names its end users
 
 exit codes:
   0 it was made
@@ -17,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from router.callers.keys import hashed, new, shown
 from router.config.keys import moment
+from router.config.users import user_header
 from router.config.values import duration, name_of
 from router.errors import Misfit
 
@@ -30,6 +32,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--expires", type=_expiry, metavar="WHEN", help="a time from now, e.g. 90d, or a day, e.g. 2027-01-31; default: never"
     )
     made.add_argument("--routes", type=_routes, metavar="ROUTE,…", help="the only routes it may ask; default: all")
+    users = made.add_mutually_exclusive_group()
+    users.add_argument("--user-header", type=_header, metavar="NAME", help="the header in which a front end names its end users")
+    users.add_argument("--user-field", choices=("user", "safety_identifier"), help="the field of the body in which it does")
     made.add_argument("--json", action="store_true", help="print name, key, hash and line as one JSON object")
 
 
@@ -44,6 +49,10 @@ def run(given: argparse.Namespace) -> int:
     if given.routes is not None:
         table["routes"] = f"[{', '.join(given.routes)}]"
         words.append(f"routes={','.join(given.routes)}")
+    for kind, where in (("header", given.user_header), ("field", given.user_field)):
+        if where is not None:
+            table["user"] = f"{{{kind}: {where}}}"
+            words.append(f"user={kind}:{where}")
     line = f"{'  '.join(words)}  # {shown(key)}"
     if given.json:
         print(json.dumps({"name": given.name, "key": key, "hash": table["hash"], "line": line}, ensure_ascii=False))
@@ -70,6 +79,13 @@ or this line into the file that `auth: {{keys: ${{file:…}}}}` names
 def _name(text: str) -> str:
     try:
         return name_of(text)
+    except Misfit as misfit:
+        raise argparse.ArgumentTypeError(misfit.message) from None
+
+
+def _header(text: str) -> str:
+    try:
+        return user_header(text)
     except Misfit as misfit:
         raise argparse.ArgumentTypeError(misfit.message) from None
 

@@ -115,13 +115,13 @@ class Cache:
 
     ttl: for so long
     size: bytes of them in one process; beyond it those used longest ago go first
-    scope: who may be given an answer: the caller whom it was made for, or everybody who asks this route
+    scope: who may be given an answer: the end user it was made for, all users of that caller, or everybody who asks this route
     tools: whether an answer for which tools ran is kept: keep, or skip; the tools do not run again for whoever is given it
     """
 
     ttl: Seconds
     size: ByteSize = 64 * 1024 * 1024
-    scope: Literal["caller", "route"] = "caller"
+    scope: Literal["user", "caller", "route"] = "user"
     tools: Literal["skip", "keep"] = "skip"
 
     def __post_init__(self) -> None:
@@ -387,6 +387,7 @@ class Jwt:
     jwks: the public keys it may be signed with: the issuer's address of them, or a file: ${file:jwks.json}
     secret: the one secret that it is signed with, of HS256 and its like
     routes_claim: a claim that lists the only routes it may ask; unless given, all
+    user_claim: a claim that names the end user for whom it asks, e.g. email; a token without it is refused. Unless given, none is named
     """
 
     issuer: str
@@ -395,13 +396,14 @@ class Jwt:
     jwks: KeySetSource | None = None
     secret: SigningSecret | None = None
     routes_claim: str | None = None
+    user_claim: str | None = None
 
     def __post_init__(self) -> None:
         if (self.jwks is None) == (self.secret is None):
             raise Misfit("tokens are held against either `jwks` or a `secret`", "secret" if self.jwks else None)
         if not self.algorithms:
             raise Misfit("name the algorithms that the issuer signs with, e.g. [RS256]", "algorithms")
-        for name in ("issuer", "audience", "routes_claim"):
+        for name in ("issuer", "audience", "routes_claim", "user_claim"):
             if getattr(self, name) == "":
                 raise Misfit(f"`{name}` is empty", name)
         symmetric = [name for name in self.algorithms if name.startswith("HS")]
@@ -661,6 +663,7 @@ def declare(
     used = _check_references(tree, complaints)
     _check_callers(tree, routes, complaints)
     _check_limits(tree, complaints)
+    _check_users(tree, routes, complaints)
     _check_exposure(tree, snapshot.routes, host, complaints)
     _warn_of_addresses(tree, complaints)
     _warn_of_paths(tree, complaints)
@@ -825,6 +828,44 @@ def _check_limits(tree: Node | None, complaints: Complaints) -> None:
                     "`per: key` counts each caller, and none are declared: declare them under `server.auth` (`keys` or `jwt`), "
                     "or write `per: ip` or `per: route`",
                 )
+
+
+NO_USERS = (
+    "no caller names its end users: write `user: {header: X-OpenWebUI-User-Id}` in the key of the front end under `server.auth.keys`, or "
+    "`user_claim` under `server.auth.jwt`"
+)
+
+
+def _check_users(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
+    """What is counted or kept for each end user needs a caller that names its users: else all users of a front end would be one."""
+    named = _at(tree, "routes")
+    if _names_users(tree, routes) or not isinstance(named, Table):
+        return
+    for _, route in named.pairs:
+        for per in _words(_at(route, "limit") or route, "per"):
+            if per.text == "user":
+                complaints.add(
+                    per.place, f"`per: user` counts each end user, and {NO_USERS}; or write `per: key`, which counts each caller"
+                )
+        for scope in _words(_at(route, "cache") or route, "scope"):
+            if scope.text == "user":
+                complaints.warn(
+                    scope.place, f"`scope: user` keeps answers for each end user, and {NO_USERS}. Until then it is `scope: caller`"
+                )
+
+
+def _names_users(tree: Node | None, routes: Routes) -> bool:
+    """Whether a caller names its end users; also where that cannot be known, since the file of keys could not be read."""
+    auth = _at(tree, "server", "auth")
+    if _at(auth, "jwt", "user_claim") is not None:
+        return True
+    keys = _at(auth, "keys")
+    if isinstance(keys, Table):
+        return any(_at(key, "user") is not None for _, key in keys.pairs)
+    declared = routes.server.auth
+    if keys is None or not isinstance(declared, Auth) or declared.keys is None:
+        return keys is not None
+    return any(key.user is not None for key in declared.keys.values())
 
 
 def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:

@@ -2,6 +2,7 @@
 
     # name  hash               what else
     alice   sha256:9b74c9897…  expires=2027-01-31  routes=chat-model,title-model
+    webui   sha256:4e1243bd2…  user=header:X-OpenWebUI-User-Id
     ci      sha256:1c8bfe8f8…
 
 Nobody can make a key of its hash, so neither file is a secret; what may change them is.
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from router.config.limits import Limit
+from router.config.users import UserSource, user_source
 from router.config.values import Name, Reference, name_of
 from router.errors import Misfit
 from router.signature import Spelled
@@ -56,21 +58,30 @@ class ApiKey:
     expires: from this day or moment on it is refused, e.g. 2027-01-31; a day begins in UTC
     routes: the only routes it may ask; unless given, all
     limit: how much it may use, over all routes
+    user: where its requests name the end user for whom they ask, if it is the key of a front end; unless given, they name none
     """
 
     hash: KeyHash
     expires: Moment | None = None
     routes: tuple[Reference, ...] | None = None
     limit: Limit | None = None
+    user: UserSource | None = None
 
     def __post_init__(self) -> None:
         if self.routes == ():
             raise Misfit("it could ask nothing: name the routes, or leave `routes` out for all of them", "routes")
+        if self.limit is not None and self.limit.per == "user" and self.user is None:
+            raise Misfit(
+                "`per: user` counts each end user, and requests with this key name none: write `user: {header: X-OpenWebUI-User-Id}` "
+                "beside the limit, with the header of the front end that has the key, or leave `per` out",
+                "limit",
+            )
 
 
 OPTIONS: Mapping[str, Callable[[str], object]] = {
     "expires": moment,
     "routes": lambda text: tuple(name_of(one) for one in text.split(",")),
+    "user": user_source,
 }
 """What a line may say of a key beside its hash."""
 
@@ -91,7 +102,7 @@ def lines(text: str) -> dict[Name, ApiKey]:
         except Misfit as misfit:
             told = misfit.message
             raise Misfit(
-                f"line {number} of the keys: {told if not told.startswith('`') else 'write NAME HASH [expires=…] [routes=…]'}"
+                f"line {number} of the keys: {told if not told.startswith('`') else 'write NAME HASH [expires=…] [routes=…] [user=…]'}"
             ) from None
         if len({key.hash for key in found.values()}) < len(found):
             raise Misfit(f"line {number} of the keys: this key stands in an earlier line")
@@ -100,7 +111,7 @@ def lines(text: str) -> dict[Name, ApiKey]:
 
 def _line(words: list[str]) -> ApiKey:
     if not words:
-        raise Misfit("there is no hash: write NAME HASH [expires=…] [routes=…]")
+        raise Misfit("there is no hash: write NAME HASH [expires=…] [routes=…] [user=…]")
     given: dict[str, object] = {}
     for word in words[1:]:
         name, equals, value = word.partition("=")

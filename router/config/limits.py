@@ -24,14 +24,14 @@ class Limit:
     tokens: read and written, as the providers count
     spend: in US dollars, by the prices of the targets
     concurrent: answers at one time
-    per: whom it counts together: everybody behind one address (ip), one caller (key), or all who ask the route
+    per: whom it counts together: one address (ip), one caller (key), one end user of a caller (user), or all who ask the route
     """
 
     requests: Count | None = None
     tokens: Count | None = None
     spend: Money | None = None
     concurrent: Annotated[int, Bounds(1, MAX_CONCURRENT)] | None = None
-    per: Literal["ip", "key", "route"] = "route"
+    per: Literal["ip", "key", "user", "route"] = "route"
 
     def __post_init__(self) -> None:
         if self.requests is None and self.tokens is None and self.spend is None and self.concurrent is None:

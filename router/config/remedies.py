@@ -20,6 +20,7 @@ VARIABLES = "set variables where the router is started, and write ${NAME} for th
 RETRY = "write `retry: {{attempts: {attempts}}}` in the route or under `defaults`; the first try counts"
 TIMEOUT = "write `timeout: {first_token: 10s, total: 5m}` in the route or under `defaults`"
 CALLERS = "callers' keys stand under `server: {auth: {keys: …}}`, as `router keys new NAME` prints them"
+USERS = "the key of a front end says how it names its users: write `user: {header: X-OpenWebUI-User-Id}` in it, under `server.auth.keys`"
 ENCRYPTION = "a proxy in front ends TLS; deploy/nginx.conf is one"
 
 WORDS: Mapping[str, str] = {
@@ -31,6 +32,7 @@ WORDS: Mapping[str, str] = {
     **dict.fromkeys(("system", "system_prompt", "system_message", "prompt", "instructions"), PROMPT),
     **dict.fromkeys(("environment", "environment_variables", "env", "env_file"), VARIABLES),
     **dict.fromkeys(("master_key", "api_keys", "virtual_keys"), CALLERS),
+    **dict.fromkeys(("user_header_name", "user_header_mappings", "user_header", "user_field"), USERS),
     **dict.fromkeys(("ssl_certfile", "ssl_keyfile", "tls", "ssl", "certfile", "keyfile"), ENCRYPTION),
     **dict.fromkeys(("log_level", "logging", "debug", "verbose", "set_verbose"), "the log has one line for each request: leave it out"),
     **dict.fromkeys(("allow_origins", "allowed_origins", "cors_origins"), "write `server: {cors: {origins: [http://localhost:3000]}}`"),

@@ -136,7 +136,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         tried = ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
         # A question that was refused costs nothing; an answer that had begun, and came to nothing, does.
         note(tried if start is None else charged(tried, ask, (), start.meter, _counted(error, start)))
-        _told(standing, admission, began, error, ask.caller)
+        _told(standing, admission, began, error, ask.owner)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more: its provider was at work on it.
@@ -151,7 +151,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 await events.aclose()
 
 
-def _told(standing: Standing, admission: Admission, began: float, error: TargetError, caller: str) -> None:
+def _told(standing: Standing, admission: Admission, began: float, error: TargetError, owner: str) -> None:
     """Report to the breaker, and to the refusals, what an error says of the target."""
     breaker = standing.breaker
     if isinstance(error, TargetRefused):
@@ -160,7 +160,7 @@ def _told(standing: Standing, admission: Admission, began: float, error: TargetE
         if error.certain:
             breaker.denied(admission)
         else:
-            breaker.doubted(admission, caller)
+            breaker.doubted(admission, owner)
     elif isinstance(error, TargetSilent):
         breaker.fell_silent(admission)
     elif isinstance(error, TargetDown):

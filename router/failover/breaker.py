@@ -166,16 +166,16 @@ class Breaker:
         elif admission is self._everybody:
             self.open()
 
-    def doubted(self, admission: Admission, caller: str) -> None:
+    def doubted(self, admission: Admission, owner: str) -> None:
         """It refused a question, and may refuse all: it is left alone once it has refused as many callers in a row as failures open it.
-        One caller is counted once, however often it asks; without names each question counts.
+        One caller, or one end user of a caller (`Ask.owner`), is counted once, however often it asks; without names each question counts.
         """
         if admission is not self._everybody:
             self.rest(admission)
             return
         now = self._clock()
         self._doubts = {who: when for who, when in self._doubts.items() if now - when <= self._declared.within}
-        self._doubts[caller or object()] = now
+        self._doubts[owner or object()] = now
         if len(self._doubts) >= self._declared.failures:
             self.open()
 

@@ -33,6 +33,7 @@ NO_TEAMS = "there are no teams: a route for each of them"
 NO_DATABASE = "there is no database: keys and models stand in files"
 NO_ALERTS = "nobody is alerted from here: alert on the metrics, or on the log"
 NO_ADMIN = "there is no page to administrate from: what is to be changed stands in the files"
+USERS = "the key of a front end says how it names its users: write `user: {header: …}` in it, under `server.auth.keys`"
 ENTRA = "LiteLLM signs in with what it finds in the environment"
 OF_AWS = "set it in the environment, for the whole process"
 OF_GOOGLE = "LiteLLM takes it from the environment, and needs Google's libraries"
@@ -139,6 +140,7 @@ LIBRARY = {
     "mcp_aliases": "a route names its MCP servers among its tools: tools: [{mcp: …}]",
     "guardrails": "write a step of your own",
     "disable_end_user_cost_tracking": NO_DATABASE,
+    "max_end_user_budget": "write `limit: {spend: …, per: user}` on the routes, and in the key of each front end how it names its users",
     "public_model_groups": NO_ADMIN,
 }
 GENERAL = {
@@ -170,6 +172,7 @@ GENERAL = {
     "key_management_settings": "a key is `${NAME}` or `${file:/path}`",
     "allowed_routes": "an address is not taken away by a key: nginx can do that",
     "allowed_ips": "nginx can do that",
+    **dict.fromkeys(("user_header_name", "user_header_mappings"), USERS),
 }
 SECTIONS = {
     "callback_settings": "no callbacks: see `GET /metrics` and the log",

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from router.quotas.store import ADDRESS, Spent, Taken, Window
+from router.quotas.store import ADDRESS, USER, Spent, Taken, Window
 
 SWEEP = 1024
 """Keys are looked through when so many have come since the last time."""
@@ -18,6 +18,8 @@ MAX_ADDRESSES = 65_536
 """Keys of client addresses that are kept; each takes about 1 KiB. Of more, the one that was used longest ago counts anew: a flood that
 has so many addresses has that many times the limit in any case. Keys of routes and callers are never let go for it.
 """
+MAX_USERS = 65_536
+"""The same for keys of end users: one for each rate of a limit that they come under. Neither drives out the other."""
 
 
 @dataclass(slots=True)
@@ -58,8 +60,8 @@ class Local:
         self._windows: dict[str, _Window] = {}
         self._counters: dict[str, _Counter] = {}
         self._inside: dict[str, int] = {}
-        self._addresses: OrderedDict[str, None] = OrderedDict()
-        """Keys of client addresses, the one that was used last at the end."""
+        self._bounded: dict[str, OrderedDict[str, None]] = {ADDRESS: OrderedDict(), USER: OrderedDict()}
+        """How bounded keys begin → those that are kept, the one that was used last at the end."""
         self._new = 0
 
     def __len__(self) -> int:
@@ -72,8 +74,8 @@ class Local:
         if window is None:
             window = self._windows[key] = _Window(seconds)
             self._came(key, now)
-        elif key in self._addresses:
-            self._addresses.move_to_end(key)
+        else:
+            self._used(key)
         window.drop(now)
         times = window.times
         allowed = len(times) < most
@@ -101,8 +103,8 @@ class Local:
         if counter is None:
             counter = self._counters[key] = _Counter(seconds)
             self._came(key, now)
-        elif key in self._addresses:
-            self._addresses.move_to_end(key)
+        else:
+            self._used(key)
         counter.turn(now)
         counter.now += amount
 
@@ -131,10 +133,10 @@ class Local:
 
     def _came(self, key: str, now: float) -> None:
         """Another key. Now and then those that are of no account are dropped: at most as many stay as come in the longest window, and a few."""
-        if key.startswith(ADDRESS):
-            self._addresses[key] = None
-            if len(self._addresses) > MAX_ADDRESSES:
-                self._forget(next(iter(self._addresses)))
+        if (kept := self._kept(key)) is not None:
+            kept[key] = None
+            if len(kept) > (MAX_ADDRESSES if kept is self._bounded[ADDRESS] else MAX_USERS):
+                self._forget(next(iter(kept)))
         self._new += 1
         if self._new < max(SWEEP, (len(self._windows) + len(self._counters)) // 2):
             return
@@ -151,4 +153,14 @@ class Local:
     def _forget(self, key: str) -> None:
         self._windows.pop(key, None)
         self._counters.pop(key, None)
-        self._addresses.pop(key, None)
+        if (kept := self._kept(key)) is not None:
+            kept.pop(key, None)
+
+    def _used(self, key: str) -> None:
+        """A key is used again: of the bounded ones it is let go last."""
+        if (kept := self._kept(key)) is not None:
+            kept.move_to_end(key)
+
+    def _kept(self, key: str) -> OrderedDict[str, None] | None:
+        """The bounded keys among which this is; None where its number is bounded by the configuration."""
+        return self._bounded.get(key[: key.find(":") + 1])

@@ -3,11 +3,11 @@
 import hashlib
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from router.config.limits import Limit
 from router.errors import TooMany
-from router.quotas.store import ADDRESS, Store, Taken
+from router.quotas.store import ADDRESS, USER, Store, Taken
 from router.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
@@ -62,11 +62,15 @@ class Quota:
         """Return the same limit with `factor` times as much of everything, counted apart."""
         return self if factor == 1 else Quota(self.name, self.declared.times(factor), self.store)
 
+    def per_caller(self) -> "Quota":
+        """Return the same limit for requests that name no end user: they count with their caller."""
+        return Quota(self.name, replace(self.declared, per="key"), self.store)
+
     async def admit(self, subject: str) -> Admission:
         """Leave for this subject to be answered once; TooMany where that would be too much."""
         # What a subject is called (an address, a name) stands in no key; and a limit that is declared otherwise counts anew.
         digest = hashlib.sha256(f"{self.name}\n{self.declared}\n{subject}".encode()).hexdigest()[:32]
-        key = ADDRESS + digest if self.declared.per == "ip" else digest
+        key = {"ip": ADDRESS, "user": USER}.get(self.declared.per, "") + digest
         admission = Admission(self, key)
         await self._spendable(admission)
         with ExitStack() as undo:  # also where the request is cancelled in between

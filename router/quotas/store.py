@@ -10,6 +10,8 @@ from typing import Protocol
 
 ADDRESS = "ip:"
 """How the key of a client's address begins. Strangers choose their addresses, so a store may have to let some go."""
+USER = "user:"
+"""How the key of an end user begins. A front end may let anybody sign up, so a store may have to let some go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from router.callers import Caller
-from router.chat import CacheControl, Json
+from router.callers import Caller, from_body, from_headers
+from router.chat import Ask, CacheControl, Json
 from router.errors import Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
 from router.generation import Generation
@@ -262,8 +262,8 @@ class Chat:
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
                     wanted = await self._read(request, generation, reply, named)
-                    if request.model is None:
-                        reply.limits = await admissions.of_route(wanted.ask.model)
+                    reply.limits = await admissions.of_body(wanted.ask)
+                    caller = admissions.caller
                     route = generation.route(wanted.ask.model)
                     entry.stream = wanted.stream
                     entry.requested = wanted.ask.model
@@ -281,6 +281,7 @@ class Chat:
                         wanted.ask,
                         model=route.name,
                         caller=caller.id,
+                        user=caller.user,
                         cache=request.cache(wanted.ask.fields),
                         until=time.monotonic() + total,
                         tried=entry.tried,
@@ -290,7 +291,7 @@ class Chat:
                         if wanted.stream and wanted.chat_id is not None:
                             recording = Recording(entry, heading, reply.wire, server.resume)
                             delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                            self._record((caller.id, wanted.chat_id), recording, delivery, total, generation)
+                            self._record((caller.owner, wanted.chat_id), recording, delivery, total, generation)
                             await recording.follow(sink)
                         else:
                             await deliver(route.answer, ask, total, entry, sink)
@@ -329,7 +330,7 @@ class Chat:
                     if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                         raise Crowded
                     caller = await _known(request, generation, entry, self._gate)
-                    key: Key = (caller.id, wanted)
+                    key: Key = (caller.owner, wanted)
                     recording = self._recordings.find(key)
                     if replica := self._replicas.on(generation.kept.logs):
                         recording = await replica.find(key, recording, generation.server.resume)
@@ -364,7 +365,7 @@ class Chat:
                 async with _telling(reply):
                     _dialect(request, generation, reply)
                     caller = await _known(request, generation, entry, self._gate)
-                    key: Key = (caller.id, chat)
+                    key: Key = (caller.owner, chat)
                     replica = self._replicas.on(generation.kept.logs)
                     if replica is None or not await replica.stop(key, self._recordings.find(key)):
                         self._recordings.stop(key)
@@ -383,9 +384,13 @@ class _Admissions:
     def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry) -> None:
         self._request = request
         self._generation = generation
-        self._caller = caller
+        self.caller = caller
+        """Who asks; with the end user, once that is known."""
         self._entry = entry
         self._held: list[Admission] = []
+        self._user_known = not caller.user_in_body
+        self._later: list[Quota] = []
+        """Limits of the end user, until the body names them."""
 
     async def __aenter__(self) -> Self:
         self._entry.observers = (self._charge, *self._entry.observers)
@@ -403,23 +408,41 @@ class _Admissions:
         """Hold the request against its caller's own limit: a caller over its own limit takes nothing of the others'. Return what is left,
         as headers.
         """
-        caller = self._caller
+        caller = self.caller
         if caller.limit is not None:
-            await self._take(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts), "")
+            await self._count(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts))
         return self._headers()
 
     async def of_route(self, model: str) -> Headers:
         """Hold the request against the limit of the route with this id. UnknownModel where there is no such route, NotAllowed where the
         caller may not ask it. Return what the tightest limit leaves, as headers.
         """
-        generation, request, caller = self._generation, self._request, self._caller
+        generation, caller = self._generation, self.caller
         route = generation.route(model)
         self._entry.takes(route.name, route.toolbox, route.models, generation.prices, stand_ins=route.stand_ins)
         caller.asks(route.name)
         if route.quota is not None:
-            for quota, subject in _subjects(route.quota, request, caller, generation):
-                await self._take(quota, subject)
+            await self._count(route.quota)
         return self._headers()
+
+    async def of_body(self, ask: Ask) -> Headers:
+        """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names. BadAsk
+        where it must name a user and does not. Return what the tightest limit leaves, as headers.
+        """
+        if not self._user_known:
+            self.caller, self._user_known = from_body(self.caller, ask.fields), True
+            self._entry.user = self.caller.user
+            for quota in self._later:
+                await self._count(quota)
+        return await self.of_route(ask.model) if self._request.model is None else self._headers()
+
+    async def _count(self, quota: Quota) -> None:
+        """Hold the request against one limit; later, where that is the end user's and the body has yet to name them."""
+        if quota.declared.per == "user" and not self._user_known:
+            self._later.append(quota)
+            return
+        for held, subject in _subjects(quota, self._request, self.caller, self._generation):
+            await self._take(held, subject)
 
     async def _take(self, quota: Quota, subject: str) -> None:
         try:
@@ -435,24 +458,30 @@ class _Admissions:
 
 
 def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
-    """Whom a route's limit counts this request with. Of IPv6 it is two networks, and the wider one has a wider limit."""
+    """Whom a limit counts this request with. Of IPv6 it is two networks, and the wider one has a wider limit. A request that names no end
+    user counts with its caller.
+    """
     match quota.declared.per:
         case "ip":
             return [(quota.times(times), network) for network, times in counted(request.address(generation.server.proxies))]
         case "key":
             return [(quota, caller.id)]
+        case "user":
+            return [(quota, caller.owner)] if caller.user else [(quota.per_caller(), caller.id)]
         case "route":
             return [(quota, "")]
 
 
 async def _known(request: Request, generation: Generation, entry: Entry, gate: Gate) -> Caller:
-    """Who asks: before anything is read of the request's body, or looked up for it."""
+    """Who asks, and for which end user, as far as headers tell: before anything is read of the request's body, or looked up for it."""
     try:
         caller = await gate.caller(request.scope, generation)
     except Unauthorized as error:
         entry.caller = error.caller
         raise
     entry.caller = caller.name
+    caller = from_headers(caller, request.scope["headers"])
+    entry.user = caller.user
     return caller
 
 

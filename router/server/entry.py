@@ -55,6 +55,8 @@ class Entry:
     """When it came: seconds since 1970."""
     caller: str = ""
     """The name of who asked; empty where nobody said."""
+    user: str = ""
+    """The end user for whom the caller asked; empty where none is named. Never a label of a metric."""
     route: str = ""
     stream: bool | None = None
     """None where the body was refused before that was known."""
@@ -267,6 +269,7 @@ class Entry:
             "request_id": self.request_id,
             "generation": self.generation,
             "caller": self.caller,
+            "user": self.user or None,
             "route": self.route,
             "stream": self.stream,
             "status": self.status,

@@ -2,7 +2,7 @@
 
 An answer that belongs to a chat runs in a task of its own and is recorded as events; whoever asked is its first viewer.
 So a page that is opened again finds it, from its start and going on, in whatever dialect it speaks. It is kept for a while
-after its end. Who may find it is who asked: recordings are keyed by caller and chat.
+after its end. Who may find it is who asked: recordings are keyed by the caller and its end user, and by the chat.
 """
 
 import asyncio
@@ -261,7 +261,7 @@ class Recording:
 
 
 Key = tuple[str, str]
-"""Who asked, and for which chat."""
+"""Who asked (`Caller.owner`), and for which chat."""
 
 
 class Recordings:

@@ -131,9 +131,9 @@ class Replica:
 
 
 def _name(key: Key) -> str:
-    """A caller's chat, as Redis is told: neither can be read from it."""
-    caller, chat = key
-    return hashlib.sha256(f"{caller}\0{chat}".encode()).hexdigest()[:40]
+    """A chat of one owner, as Redis is told: neither can be read from it. No owner has a NUL in it."""
+    owner, chat = key
+    return hashlib.sha256(f"{owner}\0{chat}".encode()).hexdigest()[:40]
 
 
 def _head(recording: Recording) -> bytes:

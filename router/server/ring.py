@@ -25,9 +25,9 @@ class Ring:
         return [_shown(entry) for entry in self._entries if entry.request_id == request_id]
 
     def latest(self, count: int) -> list[dict[str, object]]:
-        """The newest requests, newest first."""
+        """The newest requests, newest first. The end user of one is shown by `find` alone."""
         newest = [entry for entry, _ in zip(reversed(self._entries), range(count), strict=False)]
-        return [_shown(entry) for entry in newest]
+        return [{name: value for name, value in _shown(entry).items() if name != "user"} for entry in newest]
 
 
 def _shown(entry: Entry) -> dict[str, object]:

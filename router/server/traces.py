@@ -2,7 +2,7 @@
 and nowhere else). Off unless `server.otel` is declared; the packages come with `pointsman[otel]`.
 
 A span for the request, one below it for each try of a target and each tool, made of the Entry when the request is over: what is
-running pays nothing. What anybody wrote is in none of them. Export has a thread and a bounded queue of its own: a collector that
+running pays nothing. What anybody wrote is in none of them; the id of a declared end user is in the span of the request, and in no metric. Export has a thread and a bounded queue of its own: a collector that
 is away costs spans, not answers.
 """
 
@@ -111,6 +111,7 @@ class Exports:
                     **_usage(entry.usage),
                     "http.response.status_code": entry.status or None,
                     "error.type": entry.outcome if entry.failed else None,
+                    "enduser.id": entry.user or None,
                     "router.generation": entry.generation,
                     "router.request_id": entry.request_id,
                     "router.target": entry.target or None,

@@ -73,7 +73,7 @@ class Keeper:
 
     async def answer(self, ask: Ask) -> Events:
         """One that is kept, one that is under way, or a new one."""
-        name = key(ask, self._made_by, ask.caller if self._declared.scope == "caller" else "")
+        name = key(ask, self._made_by, _shared_by(ask, self._declared))
         how: Cached = "bypass"
         flight: Flight | None = None
         found: Elsewhere | Lead | None = None
@@ -164,6 +164,17 @@ class Keeper:
         results = [event for event in events if isinstance(event, ToolResult)]
         ran = not calls or (self._declared.tools == "keep" and len(results) == len(calls))
         return ran and not any(result.is_error for result in results) and speakers.isdisjoint(self._last_resort)
+
+
+def _shared_by(ask: Ask, declared: Cache) -> str:
+    """Who may be given the answer: an end user, a caller with all its users, or, where it is empty, everybody."""
+    match declared.scope:
+        case "user":
+            return ask.owner
+        case "caller":
+            return ask.caller
+        case "route":
+            return ""
 
 
 async def _followed(made: Broadcast, found: Elsewhere) -> bool:

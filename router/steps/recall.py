@@ -20,15 +20,15 @@ def recall(*, memory: Memory) -> Step:
 
     def step(answer: Answer) -> Answer:
         async def watched(ask: Ask) -> Events:
-            rounds = Rounds(trail(ask.caller, _is_left))
+            rounds = Rounds(trail(ask.owner, _is_left))
             names = rounds.trail.follow(ask.messages)
-            held = await memory.get(ask.caller, list(names.values()))
+            held = await memory.get(ask.caller, list(names.values()), ask.user)
             async with aclosing(answer(_restored(ask, names, held))) as events:
                 async for event in events:
                     rounds.see(event)
                     if isinstance(event, Finish):
                         for name in rounds.names():
-                            await memory.put(ask.caller, name, {**_up_to(names, held), name: rounds.states})
+                            await memory.put(ask.caller, name, {**_up_to(names, held), name: rounds.states}, ask.user)
                     if not isinstance(event, ReasoningState):
                         yield event
 

@@ -165,3 +165,31 @@ def test_name_differs_by_caller_conversation_call_and_result() -> None:
     found.append(names(*once)[0])
     found.append(names(Message("user", ("Who?",)), *once[1:])[-1])
     assert len(set(found)) == len(found)
+
+
+def test_user_with_the_most_gives_way_to_the_others_of_its_caller() -> None:
+    """Of the caller that holds the most; another caller loses nothing, however many users the first has."""
+    room = 20 * (ENTRY + 100)
+    store = LocalStates(room)
+    store.put("quiet", "q", b"x" * (3 * ENTRY))
+    store.put("loud", "n", b"x" * 100, "modest")
+    for count in range(100):
+        store.put("loud", f"l{count}", b"x" * 100, "greedy")
+        assert store.taken <= room
+    for count in range(100):
+        store.put("loud", "n", b"x" * 100, f"user-{count}")
+        assert store.taken <= room
+    assert store.get("quiet", "q") is not None
+    store = LocalStates(room)
+    store.put("loud", "n", b"x" * 100, "modest")
+    for count in range(100):
+        store.put("loud", f"l{count}", b"x" * 100, "greedy")
+    assert store.get("loud", "n", "modest") is not None
+    assert (store.get("loud", "l99", "greedy") is not None, store.get("loud", "l0", "greedy")) == (True, None)
+
+
+def test_user_cannot_read_what_another_of_its_caller_has_kept() -> None:
+    """Nor what the caller itself has; and the name of a call is another for each."""
+    store = LocalStates()
+    store.put("one", "n", b"x", "ann")
+    assert [store.get("one", "n", user) for user in ("ann", "ben", "")] == [b"x", None, None]

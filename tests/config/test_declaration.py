@@ -494,8 +494,8 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         "routes.yaml:4:60: size must be at least 64KiB: few answers would fit",
     ),
     "a cache for nobody": (
-        route("{pipeline: chat, targets: [a], cache: {ttl: 1h, scope: user}}"),
-        "routes.yaml:4:61: `user` is not one of caller, route",
+        route("{pipeline: chat, targets: [a], cache: {ttl: 1h, scope: nobody}}"),
+        "routes.yaml:4:61: `nobody` is not one of user, caller, route",
     ),
     "a route with a name that is none": (
         TARGETS + "routes:\n  'm m': {pipeline: chat, targets: [a]}\n",

@@ -430,11 +430,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a key in place of its hash": (
         below("server: {auth: {keys: {alice: sk-abc}}}"),
-        "routes.yaml:5:31: `alice` takes a mapping with hash, expires, routes, limit, e.g. {hash: sha256:…}",
+        "routes.yaml:5:31: `alice` takes a mapping with hash, expires, routes, limit, user, e.g. {hash: sha256:…}",
     ),
     "a key of the whole server": (
         below("server: {api_key: x}"),
         "routes.yaml:5:10: unknown key `api_key` in `server`; callers' keys stand under `server: {auth: {keys: …}}`, as `router keys new NAME` prints them",
+    ),
+    "the header of users in LiteLLM's spelling": (
+        below("server: {user_header_name: X-User-Id}"),
+        "routes.yaml:5:10: unknown key `user_header_name` in `server`; the key of a front end says how it names its users: write `user: {header: X-OpenWebUI-User-Id}` in it, under `server.auth.keys`",
     ),
     "a Redis switched on": (
         below("server: {redis: true}"),

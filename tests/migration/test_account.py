@@ -257,6 +257,14 @@ CASES = {
         "  - {model_name: a, litellm_params: {model: openai/x}}\nlitellm_settings: {ssl_verify: false}",
         "litellm_settings.ssl_verify: certificates are always verified",
     ),
+    "the header of end users": (
+        "  - {model_name: a, litellm_params: {model: openai/x}}\ngeneral_settings: {user_header_name: X-OpenWebUI-User-Id}",
+        "general_settings.user_header_name: the key of a front end says how it names its users",
+    ),
+    "a budget of end users": (
+        "  - {model_name: a, litellm_params: {model: openai/x}}\nlitellm_settings: {max_end_user_budget: 1}",
+        "litellm_settings.max_end_user_budget: write `limit: {spend: …, per: user}`",
+    ),
     "fallbacks of a group that there is not": (
         "  - {model_name: a, litellm_params: {model: openai/x}}\nrouter_settings: {fallbacks: [{zz: [a]}]}",
         "fallbacks of zz: no route here has this name",

@@ -219,3 +219,22 @@ async def test_addresses_are_kept_up_to_a_bound(clock: Clock, monkeypatch: pytes
     with pytest.raises(TooMany):
         await callers.admit("alice")
     await addresses.admit("flood 0")
+
+
+async def test_users_are_kept_up_to_a_bound_of_their_own(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of users lets the user go that was counted longest ago, and neither an address nor a caller."""
+    monkeypatch.setattr(local, "MAX_USERS", 100)
+    store = Local(clock)
+    limit = Limit(requests=Rate(1, 3600), tokens=Rate(1, 3600), per="user")
+    users, addresses = Quota("route:a", limit, store), Quota("route:a", replace(limit, per="ip"), store)
+    (await users.per_caller().admit("key:webui")).settle(Usage(1, 1), None)
+    (await addresses.admit("192.0.2.1")).settle(Usage(1, 1), None)
+    for number in range(1000):
+        (await users.admit(f"key:webui user-{number}")).settle(Usage(1, 1), None)
+        with pytest.raises(TooMany):
+            await users.admit(f"key:webui user-{number}")
+    assert len(store) <= 100 + 2 + 2
+    for counted, subject in ((users.per_caller(), "key:webui"), (addresses, "192.0.2.1")):
+        with pytest.raises(TooMany):
+            await counted.admit(subject)
+    await users.admit("key:webui user-0")

@@ -1,7 +1,9 @@
 """The outermost step: reasoning state over calls that a client runs."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from router.cache import Memory
 from router.chat import Ask, Call, Message, ReasoningState, Result, ToolSpec
@@ -30,9 +32,11 @@ class Source:
             yield event
 
 
-async def heard(source: Source, memory: Memory, *messages: Message, tools: Sequence[ToolSpec] = (THEIRS,), caller: str = "") -> list[Event]:
+async def heard(
+    source: Source, memory: Memory, *messages: Message, tools: Sequence[ToolSpec] = (THEIRS,), caller: str = "", user: str = ""
+) -> list[Event]:
     """The answer through the step."""
-    ask = Ask(model="m", messages=messages, tools=tuple(tools), caller=caller)
+    ask = Ask(model="m", messages=messages, tools=tuple(tools), caller=caller, user=user)
     return [event async for event in recall(memory=memory)(source.answer)(ask)]
 
 
@@ -150,3 +154,30 @@ async def test_question_without_tools_and_calls_passes_by() -> None:
     source = Source(Start("a", "m"), Text("Hi"), Finish("stop"))
     broken: Any = Broken()
     assert await heard(source, broken, ASKED, tools=()) == list(source.events)
+
+
+class Shared:
+    """A Redis that two replicas see."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+
+    async def get(self, name: str) -> bytes | None:
+        """What is there."""
+        return self.held.get(name)
+
+    async def put(self, name: str, value: bytes, _: float) -> None:
+        """Keep it."""
+        self.held[name] = value
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_state_belongs_to_one_user_of_a_caller(replicas: int) -> None:
+    """Another user who brings the same conversation, behind the same key, is given none of it; nor is the caller itself, at any replica."""
+    shared, source = cast("Any", Shared()), Source(*ROUND)
+    memories = [Memory(shared=shared) for _ in range(replicas)]
+    await heard(source, memories[0], ASKED, caller="key:webui", user="ann")
+    brought = (ASKED, Message("assistant", (Call("c1", "look", {}),)), RESULT)
+    for caller, user, found in (("key:webui", "ben", ()), ("key:webui", "", ()), ("key:other", "ann", ()), ("key:webui", "ann", (STATE,))):
+        await heard(source, memories[-1], *brought, caller=caller, user=user)
+        assert states(source.asked[-1]) == [found]

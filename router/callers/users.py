@@ -1,0 +1,65 @@
+"""The end user on whose behalf a caller asks: a front end that many people share names each of them.
+
+A name is believed of a caller whose key declares where it stands, and of nobody else: whatever others send there is not looked at.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from router.callers.caller import Caller
+from router.chat import Json
+from router.errors import BadAsk
+
+MAX_USER = 255
+"""Characters of a user's id; OpenID Connect has as many for a `sub`."""
+PLACEHOLDER = ("{{", "}}")
+"""How a front end's placeholder begins and ends: one that was not filled in would make all users one."""
+
+
+def well_formed(user: str) -> bool:
+    """Return whether this may be the id of a user: 1 to 255 printable characters, no space at its ends, no placeholder."""
+    return 0 < len(user) <= MAX_USER and user.isprintable() and user == user.strip() and not any(sign in user for sign in PLACEHOLDER)
+
+
+def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+    """Return the caller with the end user that these headers name. BadAsk where they must name one and do not, or name no id.
+
+    headers: names in lower case, and values, as ASGI has them
+    """
+    source = caller.users
+    if source is None or source.header is None:
+        return caller
+    wanted = source.header.lower().encode()
+    given = [value for name, value in headers if name == wanted]
+    if len(given) > 1:
+        raise BadAsk(f"{source.header}: one such header is needed, not several.")
+    try:
+        user = given[0].decode().strip(" \t") if given else ""
+    except UnicodeDecodeError:
+        raise BadAsk(_malformed(source.header)) from None
+    return _asking_for(caller, source.header, user, optional=source.optional)
+
+
+def from_body(caller: Caller, fields: Mapping[str, Json]) -> Caller:
+    """Return the caller with the end user that the body's fields name. BadAsk where they must name one and do not, or name no id."""
+    source = caller.users
+    if source is None or source.field is None:
+        return caller
+    given = fields.get(source.field)
+    if not isinstance(given, str | None):
+        raise BadAsk(_malformed(source.field))
+    return _asking_for(caller, source.field, given or "", optional=source.optional)
+
+
+def _asking_for(caller: Caller, where: str, user: str, *, optional: bool) -> Caller:
+    if not user:
+        if optional:
+            return caller
+        raise BadAsk(f"{where}: this must name the end user for whom this key asks, and it is missing.")
+    if not well_formed(user):
+        raise BadAsk(_malformed(where))
+    return replace(caller, user=user)
+
+
+def _malformed(where: str) -> str:
+    return f"{where}: the id of a user is needed, of {MAX_USER} printable characters at most and no placeholder."

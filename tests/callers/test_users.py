@@ -1,0 +1,102 @@
+"""End users of a caller: what names one, and that no two of them share anything."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.cache import trail
+from router.cache.key import key
+from router.callers import Caller, from_body, from_headers
+from router.callers.users import MAX_USER, well_formed
+from router.chat import Ask, Message, owner
+from router.config.users import UserSource
+from router.errors import BadAsk
+from router.server.replica import _name  # pyright: ignore[reportPrivateUsage]
+
+HEADER = "X-OpenWebUI-User-Id"
+FRONT_END = Caller("key", "webui", "key:webui", users=UserSource(header=HEADER))
+WRONG = [
+    "\x1b[31m",
+    "a\x7f",
+    "a\tb",
+    "a\r\nb",
+    "a\0",
+    "a\u200bb",
+    "\u202ea",
+    "a\u00a0b",
+    "\u2028",
+    "\ue000",
+    "{{USER_ID}}",
+    "x" * (MAX_USER + 1),
+]
+"""Texts that are not the id of a user."""
+CALLERS = st.from_regex(r"(key:[A-Za-z0-9][A-Za-z0-9._:/@-]{0,20}|jwt:[0-9a-f]{4}|anonymous:[0-9a-f]{4})", fullmatch=True)
+"""Ids of callers, as they are made: see `Caller.id`."""
+USERS = st.just("") | st.text(max_size=20).filter(well_formed)
+CHATS = st.text(max_size=20)
+"""Chats, as the path of a request may name them: any text."""
+
+
+def named(value: bytes | str) -> str:
+    """The user whom a header with this value names."""
+    data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
+    return from_headers(FRONT_END, [(b"host", b"x"), (HEADER.lower().encode(), data)]).user
+
+
+@given(st.text(min_size=1, max_size=MAX_USER).filter(well_formed))
+def test_printable_id_is_taken_as_it_is(user: str) -> None:
+    """From a header and from a field alike, in any alphabet."""
+    assert named(user) == user
+    by_field = Caller("key", "litellm", "key:litellm", users=UserSource(field="user"))
+    assert from_body(by_field, {"user": user}).user == user
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_id_with_characters_that_do_not_show_is_refused(text: str) -> None:
+    """So is a long one, and a placeholder that the front end did not fill in: all its users would be one."""
+    with pytest.raises(BadAsk) as refused:
+        named(text)
+    assert str(refused.value.public).startswith(f"{HEADER}: ")
+    assert text not in refused.value.public
+
+
+@given(st.binary(max_size=300))
+def test_header_of_any_bytes_is_an_id_or_refused(data: bytes) -> None:
+    """Nothing else comes of it."""
+    try:
+        user = named(data)
+    except BadAsk:
+        return
+    assert well_formed(user)
+
+
+@given(st.text(), st.text())
+def test_caller_without_a_source_of_users_names_none(header: str, field: str) -> None:
+    """Whatever its requests bear."""
+    caller = Caller("key", "other", "key:other")
+    assert from_headers(caller, [(HEADER.lower().encode(), header.encode("utf-8", "replace"))]) is caller
+    assert from_body(caller, {"user": field, "safety_identifier": field}) is caller
+
+
+@given(st.text(), st.text(), st.text(), st.text())
+def test_owner_names_one_pair_of_caller_and_user(one: str, his: str, other: str, hers: str) -> None:
+    """Any texts at all, those that hold what stands between the two as well."""
+    for caller, user in ((other, hers), (f"{one} {his}", ""), (f"{one} {his}", hers), (one, f"{his} {hers}")):
+        assert (owner(one, his) == owner(caller, user)) == ((one, his) == (caller, user))
+
+
+def test_caller_without_a_user_is_its_own_owner() -> None:
+    """So what is kept for it goes by the same name as before."""
+    assert Caller("key", "a", "key:team-a/alice@example.com").owner == "key:team-a/alice@example.com"
+    assert owner("key:a", "b") != owner("key:a:b", "")
+
+
+@given(st.lists(st.tuples(CALLERS, USERS, CHATS), min_size=2, max_size=8, unique=True))
+def test_no_two_triples_of_caller_user_and_chat_share_a_key(triples: list[tuple[str, str, str]]) -> None:
+    """Of a recording, here and in Redis; and no two pairs that of a kept answer or of reasoning state."""
+    keys = [(owner(caller, user), chat) for caller, user, chat in triples]
+    assert len(set(keys)) == len({_name(one) for one in keys}) == len(triples)
+    pairs = {(caller, user) for caller, user, _ in triples}
+    asks = [Ask(model="m", messages=(Message("user", ("Hi",)),), caller=caller, user=user) for caller, user in pairs]
+    assert len({key(ask, "", ask.owner) for ask in asks}) == len(pairs)
+    assert len({trail(ask.owner, lambda _: False).called([]) for ask in asks}) == len(pairs)
