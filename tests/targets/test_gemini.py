@@ -26,9 +26,9 @@ PRO = "gemini/gemini-3.1-pro-preview"
 ISSUER = issued_by("a", PRO)
 
 
-def target(model: str = PRO, base: str | None = None, **more: Any) -> Declared:
+def target(model: str = PRO, base: str | None = None, key: Secret | None = KEY, via: Any = None) -> Declared:
     """A target with a key."""
-    return Declared(model=Name(model), api_base=base, **{"api_key": KEY, **more})
+    return Declared(model=Name(model), api_base=base, api_key=key, via=via)
 
 
 async def heard(declared: Declared, ask: Ask = HI, learned: Learned | None = None) -> list[Event]:
@@ -73,7 +73,7 @@ async def said(*frames: bytes, ask: Ask = HI, model: str = PRO) -> list[Event]:
         (target("gemini/gemini-2.5-pro", via="litellm"), "litellm"),
         (target("vertex_ai/gemini-2.5-pro"), "gemini"),
         (target("vertex_ai/gemini-2.5-pro", via="litellm"), "litellm"),
-        (target("vertex_ai/gemini-2.5-pro", api_key=None), "litellm"),
+        (target("vertex_ai/gemini-2.5-pro", key=None), "litellm"),
         (target("vertex_ai/claude-sonnet-4-5"), "litellm"),
         (target("openai/gemini-2.5-pro"), "openai"),
     ],
@@ -86,7 +86,7 @@ def test_lane_is_chosen_by_model_key_and_via(declared: Declared, lane: str) -> N
 def test_target_without_key_and_address_is_refused() -> None:
     """With the line to write."""
     with pytest.raises(Misfit, match=r"write `api_key: \$\{GEMINI_API_KEY\}`"):
-        open_target("a", target(api_key=None), 1, Connections())
+        open_target("a", target(key=None), 1, Connections())
 
 
 @pytest.mark.parametrize("model", [PRO, "vertex_ai/gemini-3.5-flash"])
@@ -358,7 +358,9 @@ def test_effort_is_a_level_or_a_budget(model: str, effort: Any, thinking: Any) -
 
 def test_parameters_have_googles_names_and_ranges() -> None:
     """A seed is a positive int32; a stop has a text; penalties are left out."""
-    made = config("gemini/gemini-2.5-flash-lite", temperature=0.5, top_p=0.9, seed=2**40 + 7, stop=("a", ""), presence_penalty=1, max_tokens=9)
+    made = config(
+        "gemini/gemini-2.5-flash-lite", temperature=0.5, top_p=0.9, seed=2**40 + 7, stop=("a", ""), presence_penalty=1, max_tokens=9
+    )
     assert made == {"temperature": 0.5, "topP": 0.9, "seed": 7, "stopSequences": ["a"], "maxOutputTokens": 9}
     assert config("gemini/gemini-2.5-flash-lite", seed=-1) == {"seed": 2**31 - 1}
 
@@ -395,13 +397,20 @@ async def test_choice_of_tools_is_a_calling_config(choice: Choice, calling: Any)
     assert told == (calling and {"functionCallingConfig": calling})
 
 
-LESSONS = [
-    ("temperature", "Invalid value at 'generation_config.temperature': must be between 0.0 and 1.0", {"temperature": 1.5}, "temperature:at_most_1.0"),
-    ("seed", 'Invalid JSON payload received. Unknown name "seed" at \'generation_config\': Cannot find field.', {"seed": 7}, "seed"),
+LESSONS: list[tuple[str, str, dict[str, Any], str]] = [
+    (
+        "temperature",
+        "Invalid value at 'generation_config.temperature': must be between 0.0 and 1.0",
+        {"temperature": 1.5},
+        "temperature:at_most_1.0",
+    ),
+    ("seed", "Invalid JSON payload received. Unknown name \"seed\" at 'generation_config': Cannot find field.", {"seed": 7}, "seed"),
     (
         "maxOutputTokens",
-        "Unable to submit request because it has a maxOutputTokens value of 60000 but the supported range is from 1 (inclusive) to 8193 "
-        "(exclusive). Update the value and try again.",
+        (
+            "Unable to submit request because it has a maxOutputTokens value of 60000 but the supported range is from 1 (inclusive) to 8193 "
+            "(exclusive). Update the value and try again."
+        ),
         {"max_tokens": 60_000},
         "max_tokens:at_most_8192",
     ),
@@ -434,8 +443,12 @@ async def test_refusal_of_a_parameter_is_learned(name: str, words: str, params: 
 async def test_answer_is_told_as_it_comes() -> None:
     """Thoughts, words, a call with its signature, the model's name and the count of tokens with its parts."""
     counts = {
-        **{"promptTokenCount": 100, "cachedContentTokenCount": 64, "toolUsePromptTokenCount": 20},
-        **{"candidatesTokenCount": 7, "thoughtsTokenCount": 30, "totalTokenCount": 157},
+        "promptTokenCount": 100,
+        "cachedContentTokenCount": 64,
+        "toolUsePromptTokenCount": 20,
+        "candidatesTokenCount": 7,
+        "thoughtsTokenCount": 30,
+        "totalTokenCount": 157,
     }
     events = await said(
         chunk({"text": "Hm.", "thought": True}, usageMetadata={"promptTokenCount": 100}, modelVersion="gemini-3.1-pro"),
@@ -534,7 +547,7 @@ async def test_signed_call_that_comes_again_is_the_same() -> None:
     assert len([event for event in events if isinstance(event, ToolCall)]) == 3
 
 
-def part(path: str, more: bool = True, **value: Any) -> bytes:  # noqa: FBT001, FBT002 - the field of the wire
+def part(path: str, more: bool = True, **value: Any) -> bytes:
     """A piece of a call's arguments."""
     return chunk({"functionCall": {"partialArgs": [{"jsonPath": path, **value}], "willContinue": more}})
 
@@ -579,7 +592,12 @@ async def test_arguments_in_pieces_are_bounded() -> None:
 
 WHOLE = [
     json.dumps({"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}),
-    json.dumps([{"candidates": [{"content": {"parts": [{"text": "H"}]}}]}, {"candidates": [{"content": {"parts": [{"text": "i"}]}, "finishReason": "STOP"}]}]),
+    json.dumps(
+        [
+            {"candidates": [{"content": {"parts": [{"text": "H"}]}}]},
+            {"candidates": [{"content": {"parts": [{"text": "i"}]}, "finishReason": "STOP"}]},
+        ]
+    ),
 ]
 
 
@@ -607,7 +625,12 @@ async def test_error_is_one_of_ours_wherever_it_stands(error: dict[str, Any], ki
     body = json.dumps([error] if listed else error, indent=2).encode()
     status = error["error"]["code"]
     begun = chunk({"text": "Hi"})
-    replies = [Reply(status=status, body=body), Reply(body=body), Reply((begun, body + b"\r\n")), Reply((b"data: " + json.dumps(error).encode() + b"\n\n",))]
+    replies = [
+        Reply(status=status, body=body),
+        Reply(body=body),
+        Reply((begun, body + b"\r\n")),
+        Reply((b"data: " + json.dumps(error).encode() + b"\n\n",)),
+    ]
     for reply in replies:
         async with provider(reply) as fake:
             with pytest.raises(TargetError) as caught:
