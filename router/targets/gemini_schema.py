@@ -113,7 +113,8 @@ class Converter:
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
     """Schemas of which one holds. An `anyOf` stands alone there, so what is said of all is said in each."""
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
-    made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in branches]
+    flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
+    made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]
     return made[0] if len(made) == 1 else {"anyOf": made}
 
 

@@ -21,7 +21,7 @@ QUOTED = 8 * 1024
 REFUSING = re.compile(
     r"(?i)unsupported|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|enabled|recognized|recognised)|extra_forbidden"
     r"|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|only \S+(?: \S+){0,4} (?:is|are) (?:allowed|supported)|cannot (?:both )?be"
-    r"|can only be|may not be|must be|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
+    r"|can only be|may not be|must be|supported range|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
 )
 """What a sentence says that refuses a parameter."""
 CONTEXT = re.compile(r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)")

@@ -240,7 +240,7 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
     if status in AGAIN or status >= 500:
         wait = retry_after(headers or {})
         if wait is None and status == 429:
-            wait = _told_delay(body) or limits_reset(headers or {})
+            wait = _told_delay(body) or _quota_reset(body) or limits_reset(headers or {})
         return TargetDown(target, outcome, retry_after=wait)
     return TargetRefused(target, outcome)
 
@@ -385,6 +385,21 @@ def _told_delay(body: str) -> float | None:
     found = DELAY.search(body)
     wait = _duration(found[1]) if found else None
     return min(wait, MOST_WAIT) if wait else None
+
+
+QUOTA = re.compile(r'"(?:quotaId|quota_limit)"\s*:\s*"[^"]{0,100}?Per(Minute|Day)')
+PACIFIC = 8 * 3600
+"""Seconds by which Google's day begins after that of UTC."""
+
+
+def _quota_reset(body: str) -> float | None:
+    """Seconds until a quota of Google's begins anew, where it names one and no delay: a minute, or until midnight on the Pacific coast
+    (https://ai.google.dev/gemini-api/docs/rate-limits).
+    """
+    spans = set(QUOTA.findall(body))
+    if "Day" in spans:
+        return 86_400 - (time.time() - PACIFIC) % 86_400
+    return 60.0 if spans else None
 
 
 def _duration(text: str) -> float | None:

@@ -48,6 +48,7 @@ class Flagship:
     empty_state: reasoning that it takes in the place of what nobody has, where it insists
     returns: whether it wants reasoning back at all
     call_id: its ids, by round and place
+    forbids: why it refuses a request for its headers, its path and its form
     """
 
     name: str
@@ -61,6 +62,7 @@ class Flagship:
     returns: bool = True
     via: str = ""
     """The lane it is asked through, where that is not the one for its provider."""
+    forbids: Callable[[Mapping[str, str], str, Body], Refusal | None] = lambda _headers, _path, _body: None
     call_id: Callable[[int, int], str] = lambda at, place: f"call_{at}{place}"
 
     def target(self, address: str, fault: str = "") -> str:
@@ -117,14 +119,15 @@ class Fakes:
         try:
             while (request := await read_request(reader)) is not None:
                 headers, body = request
-                await self._respond(headers[":path"], json.loads(body), writer)
+                await self._respond(headers, json.loads(body), writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
             del self._open[task]
 
-    async def _respond(self, path: str, body: Body, writer: asyncio.StreamWriter) -> None:
+    async def _respond(self, headers: Mapping[str, str], body: Body, writer: asyncio.StreamWriter) -> None:
+        path = headers[":path"]
         name, _, fault = path.split("/")[1].partition("~")
         flagship = self.flagships[name]
         found = next(((one, rules) for one, rules in flagship.apis if path.partition("?")[0].endswith(one.path)), None)
@@ -134,7 +137,8 @@ class Fakes:
         asked = Asked(flagship, dialect, rules, body)
         self.asked.append(asked)
         turn = dialect.turn(body)
-        asked.refusal = next((why for rule in rules if (why := rule(body))), None) or self._unreturned(asked)
+        forbidden = flagship.forbids(headers, path, body)
+        asked.refusal = forbidden or next((why for rule in rules if (why := rule(body))), None) or self._unreturned(asked)
         if asked.refusal is not None:
             return await self._send(writer, asked.refusal.status, flagship.error(asked.refusal))
         rounds = len(turn.rounds)

@@ -1,10 +1,12 @@
 """Today's models, and what each refuses, in its provider's words. Where a thread quotes the words, it is named; nobody here has a key."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
+from tests import google
 from tests.models.dialects import Body, Completions, Gemini, Messages, Responses, objects
 from tests.models.fakes import PLAIN, Flagship, Refusal, Rule
 
@@ -473,16 +475,38 @@ def no_penalties(config: str) -> tuple[Rule, ...]:
     return tuple(refuses(f"{config}{name}", "Penalty is not enabled for models/gemini-3.5-flash") for name in names)
 
 
-GEMINI = Flagship(
-    "gemini-3.5-flash",
-    "gemini/gemini-3.5-flash",
-    ((Gemini(), no_penalties("generationConfig.")),),
-    thinks=lambda _: True,
-    shows=lambda body: bool(value_of(body, "generationConfig.thinkingConfig.includeThoughts")),
-    error=google_error,
-    must_return=SIGNATURE,
-    base="",
-)
+def googles(headers: Mapping[str, str], path: str, body: Body, *, thinks: str) -> Refusal | None:
+    """What Google refuses of every model. Signatures are looked at apart: they must be the ones that were issued."""
+    why = google.objection(headers, path, body, thinks=thinks)
+    return Refusal(why[1], status=why[0]) if why is not None and "Penalty" not in why[1] else None
+
+
+def gemini(name: str, *, thinks: str, idle: bool = False) -> Flagship:
+    """A model of Google's on its own wire. `thinks`: level or budget; `idle`: whether it can be told not to think."""
+
+    def thinking(body: Body) -> bool:
+        return value_of(body, "generationConfig.thinkingConfig.thinkingBudget") != 0
+
+    only = refuses(
+        f"{CONFIG}thinkingConfig.thinkingBudget", "Budget 0 is invalid. This model only works in thinking mode.", but=range(1, 32_769)
+    )
+    return Flagship(
+        name,
+        f"gemini/{name}",
+        ((Gemini(), (*no_penalties(CONFIG), *(() if idle else (only,)))),),
+        thinks=thinking,
+        shows=lambda body: bool(value_of(body, f"{CONFIG}thinkingConfig.includeThoughts")),
+        error=google_error,
+        must_return=SIGNATURE if thinks == "level" else "",
+        base="",
+        forbids=partial(googles, thinks=thinks),
+    )
+
+
+CONFIG = "generationConfig."
+GEMINI = gemini("gemini-3.5-flash", thinks="level")
+GEMINI_PRO = gemini("gemini-2.5-pro", thinks="budget")
+GEMINI_FLASH = gemini("gemini-2.5-flash", thinks="budget", idle=True)
 GEMINI_OPENAI = Flagship(
     "gemini-3.5-flash-openai",
     "openai/gemini-3.5-flash",
@@ -596,6 +620,8 @@ FLAGSHIPS: tuple[Flagship, ...] = (
     MISTRAL,
     GLM,
     GEMINI,
+    GEMINI_PRO,
+    GEMINI_FLASH,
     GEMINI_OPENAI,
     QWEN,
     OPENROUTER,

@@ -139,7 +139,7 @@ CLIENTS = ("ui-message-stream", "data-stream", "line")
 
 
 @pytest.mark.parametrize("protocol", CLIENTS)
-@pytest.mark.parametrize("name", ["claude", "gemini"])
+@pytest.mark.parametrize("name", ["claude", "gemini", "google"])
 async def test_model_gets_its_reasoning_back_in_the_next_turn_of_a_chat_page(workspace: Workspace, name: str, protocol: str) -> None:
     """A page's history brings calls of earlier turns without reasoning: nothing is refused, and the new turn thinks."""
     model = THINKERS[name]("m", rounds=1)
@@ -167,6 +167,8 @@ def cut(model: Thinker) -> Reply:
             [{"type": "thinking", "thinking": model.canary(9), "signature": "s"}, {"type": "text", "text": "Look"}], "end_turn"
         )
         return Reply(begun.frames[:-3], drop=True)
+    if isinstance(model, Google):
+        return Reply(model.said([{"text": model.canary(9), "thought": True}, {"text": "Look"}]).frames[:-1], drop=True)
     return Reply((chunk({"reasoning_content": model.canary(9)}), chunk({"content": "Look"})), drop=True)
 
 
@@ -195,7 +197,7 @@ async def test_fallback_in_round_two_goes_on_to_the_end(workspace: Workspace, fi
     assert (failing.refused, fallback.refused) == ([], [])
     assert "-of-first" not in json.dumps(fallback.requests)
     assert "-of-second" not in json.dumps(failing.requests)
-    if second in ("deepseek", "kimi", "gemini", "openrouter"):
+    if second in ("deepseek", "kimi", "gemini", "google", "openrouter"):
         assert (len(failing.requests), fallback.asked) == (2, 3)
 
 
@@ -343,7 +345,7 @@ async def test_details_that_are_none_are_refused_with_their_place(workspace: Wor
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("protocol", WIRES)
-@pytest.mark.parametrize("name", ["claude", "gemini", "openrouter"])
+@pytest.mark.parametrize("name", ["claude", "gemini", "google", "openrouter"])
 async def test_no_client_is_sent_reasoning_state(workspace: Workspace, name: str, protocol: str, *, stream: bool) -> None:
     """In no dialect, streamed or not, resumed or from a cache, is there a signature or anything sealed."""
     model = THINKERS[name]("m", rounds=1)
@@ -383,6 +385,7 @@ async def test_model_asked_through_litellm_thinks_in_each_of_three_rounds(worksp
 async def test_signature_of_gemini_comes_back_through_litellm_and_stands_in_no_id(workspace: Workspace, *, tools: bool) -> None:
     """LiteLLM writes it into the call's id, which clients and other targets are shown: it is taken out there."""
     model = Google("m")
+    model.via = "litellm"
     bodies: list[bytes] = []
     async with routed(workspace, model, tools=tools) as client:
         if tools:

@@ -5,13 +5,13 @@ A thinker calls `look` once in each of `rounds` rounds, then says `Done.`. What 
 in other models' requests.
 """
 
-import base64
 import copy
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests import google
 from tests.provider import DONE, Provider, Reply, chunk, error, frame, usage
 
 ANSWER = "Done."
@@ -417,13 +417,16 @@ def _streamed(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, 
 
 
 class Google(Thinker):
-    """Gemini on its own wire, as LiteLLM asks it: the first call of a content bears its signature."""
+    """Gemini on its own wire: the first call of each content of the turn bears its signature, unaltered, or Google's placeholder. What
+    LiteLLM sends is not looked at any closer.
+    """
 
     model = "gemini/gemini-3-pro-preview"
 
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
-        self.issued: set[str] = set()
+        self.issued: dict[str, str] = {}
+        """Signature → the arguments of its call."""
 
     def target(self, **more: str) -> str:
         """Its address names the model."""
@@ -431,10 +434,13 @@ class Google(Thinker):
 
     def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
         """The first rule that it breaks."""
-        del headers
+        why = None if self.via else google.objection(headers, headers[":path"], body, signs=True, thinks="level")
+        if why is not None:
+            return error(why[0], why[1], "INVALID_ARGUMENT")
         for index, content in enumerate(body["contents"]):
             calls = [part for part in content["parts"] if _calls(part)]
-            if calls and calls[0].get("thoughtSignature") not in self.issued:
+            signed = calls[0].get("thoughtSignature") if calls else None
+            if calls and signed != google.UNSIGNED and (signed is None or self.issued.get(signed) != json.dumps(_called(calls[0]))):
                 return error(
                     400, f"Function call is missing a thought_signature in functionCall parts, position {index}.", "INVALID_ARGUMENT"
                 )
@@ -443,15 +449,24 @@ class Google(Thinker):
     def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
         """The next round, or the end."""
         del headers
-        count = sum(any(map(_calls, content["parts"])) for content in body["contents"]) + 1
-        part: dict[str, Any] = {"text": ANSWER}
+        contents = body["contents"] if self.via else google.turn_of(body["contents"])
+        count = sum(any(map(_calls, content["parts"])) for content in contents) + 1
+        parts: list[dict[str, Any]] = [{"text": f"Hm: {count}", "thought": True}, {"text": ANSWER}]
         if body.get("tools") and count <= self.rounds:
-            signature = base64.b64encode(self.canary(count).encode()).decode()
-            self.issued.add(signature)
-            part = {"functionCall": {"name": "look", "args": {"at": count}}, "thoughtSignature": signature}
+            signature = f"sig-{self.canary(count)}"
+            self.issued[signature] = json.dumps({"at": count})
+            parts = [{"text": "Let me look. "}, {"functionCall": {"name": "look", "args": {"at": count}}, "thoughtSignature": signature}]
+        return self.said(parts)
+
+    def said(self, parts: Sequence[dict[str, Any]]) -> Reply:
+        """These parts, as a stream or as one response."""
         counted = {"promptTokenCount": 11, "candidatesTokenCount": 3, "totalTokenCount": 14}
-        candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
-        return Reply((frame({"candidates": [candidate], "usageMetadata": counted}),))
+        ended = {"finishReason": "STOP", "index": 0}
+        if self.whole:
+            candidate = {"content": {"role": "model", "parts": parts}, **ended}
+            return Reply(body=json.dumps({"candidates": [candidate], "usageMetadata": counted}).encode())
+        frames = [frame({"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}]}) for part in parts]
+        return Reply((*frames, frame({"candidates": [ended], "usageMetadata": counted})))
 
 
 class Responder(Thinker):
@@ -530,6 +545,12 @@ def _calls(part: Mapping[str, Any]) -> bool:
     return "functionCall" in part or "function_call" in part
 
 
+def _called(part: Mapping[str, Any]) -> Any:
+    """The arguments of a call."""
+    call = part.get("functionCall") or part["function_call"]
+    return call["args"]
+
+
 def _refused(message: str) -> Reply:
     body = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
     return Reply(status=400, body=json.dumps(body).encode())
@@ -540,6 +561,7 @@ THINKERS: dict[str, type[Thinker]] = {
     "deepseek": DeepSeek,
     "kimi": Kimi,
     "gemini": Gemini,
+    "google": Google,
     "openrouter": OpenRouter,
     "responses": Responder,
 }
