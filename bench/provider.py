@@ -8,6 +8,8 @@ import random
 import re
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from bench import wire
@@ -16,8 +18,25 @@ from bench.machine import run
 MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"/]*/)?(\w+)"')
 STREAM = re.compile(rb'"stream"\s*:\s*true')
 WHOLE = {model: wire.whole(count) for model, count in wire.MODELS.items()}
-SAID = {model: [wire.chunk(word) for word in wire.words(count)] for model, count in wire.MODELS.items()}
-TAIL = wire.tail()
+NAMED = re.compile(rb"/models/(\w+):streamgeneratecontent")
+"""How Google is asked: the model stands in the path. In lower case, as the head is looked at."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How one wire says things: the pieces of each model, one that bears its time, the end."""
+
+    said: Mapping[str, Sequence[bytes]]
+    timed: Callable[[float], bytes]
+    tail: bytes
+
+
+def _said(chunk: Callable[[str], bytes]) -> dict[str, list[bytes]]:
+    return {model: [chunk(word) for word in wire.words(count)] for model, count in wire.MODELS.items()}
+
+
+OPENAI = Voice(_said(wire.chunk), wire.timed, wire.tail())
+GEMINI = Voice(_said(wire.gemini_chunk), wire.gemini_timed, wire.gemini_tail())
 
 
 class Provider(asyncio.Protocol):
@@ -40,37 +59,44 @@ class Provider(asyncio.Protocol):
             if len(self.buffer) < end + length:
                 return
             body, self.buffer = self.buffer[end : end + length], self.buffer[end + length :]
-            self.answer(body)
+            if (named := NAMED.search(head.partition(b"\r\n")[0])) is None:
+                self.answer(body)
+            else:
+                self.say(named[1].decode(), GEMINI)
 
     def answer(self, body: bytes) -> None:
         """Say what the model says."""
         found = MODEL.search(body)
         model = found[1].decode() if found else "short"
-        if not STREAM.search(body):
+        if STREAM.search(body):
+            self.say(model, OPENAI)
+        else:
             self.transport.write(WHOLE[model])
-            return
-        said = SAID[model]
+
+    def say(self, model: str, voice: Voice) -> None:
+        """The same, piece by piece."""
+        said = voice.said[model]
         match model:
             case "paced":
                 self.transport.write(wire.HEAD)
-                self.pace(time.monotonic() + random.random() * wire.INTERVAL, wire.PACED)
+                self.pace(time.monotonic() + random.random() * wire.INTERVAL, wire.PACED, voice)
             case "first" | "quiet":
                 self.transport.write(wire.HEAD + said[0])
                 later = 0.005 if model == "first" else wire.QUIET
-                self.loop.call_later(later, self.write, b"".join(said[1:]) + TAIL)
+                self.loop.call_later(later, self.write, b"".join(said[1:]) + voice.tail)
             case _:
-                self.transport.write(b"".join((wire.HEAD, *said, TAIL)))
+                self.transport.write(b"".join((wire.HEAD, *said, voice.tail)))
 
-    def pace(self, due: float, left: int) -> None:
+    def pace(self, due: float, left: int, voice: Voice) -> None:
         """The next chunk of a paced answer, and when the one after it is due."""
         if self.transport.is_closing():
             return
         if not left:
-            self.write(TAIL)
+            self.write(voice.tail)
             return
-        self.write(wire.timed(time.monotonic()))
+        self.write(voice.timed(time.monotonic()))
         due += wire.INTERVAL
-        self.loop.call_later(max(0.0, due - time.monotonic()), self.pace, due, left - 1)
+        self.loop.call_later(max(0.0, due - time.monotonic()), self.pace, due, left - 1, voice)
 
     def write(self, data: bytes) -> None:
         """Say it, if somebody is still there."""

@@ -83,6 +83,7 @@ GOALS: Sequence[Goal] = (
     _plain("rest", "memory at rest, MB", 60),
     _plain("open", "memory for each open stream, KB", 60),
     _plain("grown", "memory after 10,000 streams, MB", 5),
+    _ratio("paced", "pointsman-gemini", "pointsman", "Gemini lane / OpenAI lane: CPU of a paced chunk", most=1.2),
     _ratio("burst_cpu", "pointsman-litellm", "bare", "litellm lane / bare acompletion: CPU of a burst answer", most=1.05),
     _ratio("paced", "pointsman-litellm", "bare", "litellm lane / bare acompletion: CPU of a paced chunk", most=1.05),
 )

@@ -96,9 +96,10 @@ def pointsman(lane: str) -> Callable[[Place], Sequence[str]]:
     """This router with one lane's targets, everything else as it comes."""
 
     def command(place: Place) -> Sequence[str]:
-        address = f"'http://127.0.0.1:{place.upstream}/v1'"
+        provider, version = ("gemini", "v1beta") if lane == "gemini" else ("openai", "v1")
+        address = f"'http://127.0.0.1:{place.upstream}/{version}'"
         via = ", via: litellm" if lane == "litellm" else ""
-        targets = "".join(f"  {one}: {{model: openai/{one}, api_base: {address}, api_key: sk-bench{via}}}\n" for one in STREAMED)
+        targets = "".join(f"  {one}: {{model: {provider}/{one}, api_base: {address}, api_key: sk-bench{via}}}\n" for one in STREAMED)
         routes = "".join(f"  {one}: {{pipeline: chat, targets: [{one}]}}\n" for one in STREAMED)
         (place.folder / "pipelines").mkdir()
         (place.folder / "pipelines/chat.yaml").write_text("steps:\n  - history: {keep: 40}\n")
@@ -173,6 +174,7 @@ SUBJECTS: Sequence[Subject] = (
     Subject("relay", "raw ASGI relay under uvicorn", relay),
     Subject("nginx", "nginx proxy_pass", nginx, "" if shutil.which("nginx") else "nginx is not installed"),
     Subject("pointsman", "Pointsman, direct lane", pointsman("direct"), ready="/readyz", path=_chat, fields=lambda _: {}),
+    Subject("pointsman-gemini", "Pointsman, Gemini lane", pointsman("gemini"), ready="/readyz", path=_chat, fields=lambda _: {}),
     Subject(
         "pointsman-litellm",
         "Pointsman, litellm lane",

@@ -22,6 +22,15 @@ MODELS = {"long": LONG, "short": SHORT, "first": SHORT, "paced": PACED, "quiet":
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 _ABOUT = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "gpt-bench"}
+_COUNTED = {
+    "promptTokenCount": 9,
+    "candidatesTokenCount": 200,
+    "totalTokenCount": 237,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}],
+    "thoughtsTokenCount": 28,
+    "serviceTier": "standard",
+}
+_GEMINI = {"usageMetadata": _COUNTED, "modelVersion": "gemini-bench", "responseId": "J3dHapyWENS3g8UPyrefuAE"}
 _USAGE = {"prompt_tokens": 9, "completion_tokens": 200, "total_tokens": 209}
 
 
@@ -48,6 +57,23 @@ def tail(reason: str = "stop") -> bytes:
     return finish + _framed({"choices": [], "usage": _USAGE}) + b"%x\r\n%s\r\n" % (len(done), done) + END
 
 
+def gemini_chunk(content: str, **more: object) -> bytes:
+    """A piece of text as Google writes it: each with what was counted so far."""
+    part = {"content": {"parts": [{"text": content}], "role": "model"}, "index": 0, **more}
+    data = b"data: " + json.dumps({"candidates": [part], **_GEMINI}).encode() + b"\r\n\r\n"
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def gemini_timed(now: float) -> bytes:
+    """A piece that bears its time."""
+    return _GEMINI_TIMED % now
+
+
+def gemini_tail() -> bytes:
+    """The finish reason and the end."""
+    return gemini_chunk("", finishReason="STOP") + END
+
+
 def words(count: int) -> list[str]:
     """That many different words."""
     return [f"word{index} " for index in range(count)]
@@ -64,7 +90,7 @@ def whole(count: int) -> bytes:
 def request(path: str, fields: dict[str, object], headers: dict[str, str]) -> bytes:
     """A question as an HTTP request."""
     body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], **fields}, separators=(",", ":"))
-    told = {"host": "bench", "content-type": "application/json", "content-length": str(len(body)), **headers}
+    told = {"host": "127.0.0.1", "content-type": "application/json", "content-length": str(len(body)), **headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
     return f"POST {path} HTTP/1.1\r\n{lines}\r\n{body}".encode()
 
@@ -76,3 +102,4 @@ def _framed(fields: dict[str, object]) -> bytes:
 
 # A time always has as many characters as this one, so the frame's length stands.
 _TIMED = chunk("t=0000000.000000 ").replace(b"0000000.000000", b"%014.6f")
+_GEMINI_TIMED = gemini_chunk("t=0000000.000000 ").replace(b"0000000.000000", b"%014.6f")

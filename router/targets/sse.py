@@ -50,6 +50,12 @@ class Events:
             if piece.count(b"\n") == 2 * len(found) and b"\r" not in piece:
                 self._begun = True
                 return found
+        elif piece.startswith(b"data: ") and piece.endswith(b"\r\n\r\n") and not self._data and not self._failed:
+            # The same of Google, which ends its lines otherwise.
+            found = piece[6:-4].split(b"\r\n\r\ndata: ")
+            if piece.count(b"\n") == piece.count(b"\r") == 2 * len(found):
+                self._begun = True
+                return found
         if not self._begun:
             if len(piece) < 3 and b"\xef\xbb\xbf".startswith(piece):
                 self._rest += piece
