@@ -415,8 +415,8 @@ def test_the_list_of_providers_is_the_librarys_own() -> None:
     ("model", "said"),
     [
         ("opena/gpt-4o", "no provider is named `opena`; did you mean `openai/gpt-4o`?"),
-        ("cohere_chat/command-r", "`cohere_chat/` is refused"),
-        ("openai/responses/gpt-5-pro", "`openai/responses/` is refused: write `openai/gpt-5-pro`"),
+        ("cohere_chat/command-r", "`cohere_chat/` via LiteLLM is refused: LiteLLM cannot stream"),
+        ("openai/responses/gpt-5-pro", "`openai/responses/` via LiteLLM is refused: leave `via` out, or write `openai/gpt-5-pro`"),
         ("qqqqqqqq/x", "no provider is named `qqqqqqqq`"),
     ],
 )
@@ -429,8 +429,8 @@ def test_a_provider_that_is_none_is_refused_at_load(model: str, said: str) -> No
 
 ELSEWHERE = {"deepseek": "https://api.deepseek.com/beta", "together_ai": "https://api.together.ai/v1"}
 """Where LiteLLM looks for a provider that we ask at another of its addresses: the beta, and the newer name of the same host."""
-ITS_OWN = {"azure", "hosted_vllm", "lm_studio", "llamafile", "ollama_chat", "openai", "openrouter"}
-"""Providers for which LiteLLM's list of addresses has none, or one on this machine."""
+ITS_OWN = {"azure", "cohere", "cohere_chat", "hosted_vllm", "lm_studio", "llamafile", "ollama_chat", "openai", "openrouter"}
+"""Providers for which LiteLLM's list of addresses has none, one on this machine, or one of another API."""
 
 
 LACKS = {"cerebras": frozenset({"reasoning_effort"}), "perplexity": frozenset({"reasoning_effort"})}
