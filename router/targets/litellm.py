@@ -23,7 +23,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from router.chat import Ask, Params, issued_by
+from router.chat import Ask, Effort, Params, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import (
     ContentFiltered,
@@ -651,8 +651,9 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if not ask.tools:
         hints.pop("parallel_tool_calls", None)
     arguments: dict[str, object] = {**hints, **fixed, "messages": messages}
-    if fitted.effort is not None:
-        arguments["reasoning_effort"] = fitted.effort
+    responding = responses.needed(ask, facts, fitted)
+    if (effort := fitted.effort or (_usual_effort(facts) if responding else None)) is not None:
+        arguments["reasoning_effort"] = effort
     if fitted.max_tokens is not None and facts.limit != "none":
         arguments["max_tokens"] = fitted.max_tokens  # LiteLLM knows what each model calls it
     if is_claude(model) and facts.thinking == "budget" and (budget := BUDGETS.get(fitted.effort or "")):
@@ -667,9 +668,16 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
         arguments["tools"] = [completions.tool(spec, facts.carries) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             arguments["tool_choice"] = choice
-    if responses.needed(ask, facts, fitted):
+    if responding:
         arguments["store"] = False  # LiteLLM asks the Responses API then, which keeps a conversation unless it is told not to
     return Form(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes)
+
+
+def _usual_effort(facts: Facts) -> Effort | None:
+    """The effort of a question that names none. LiteLLM asks through the Responses API only where an effort is said, and some models take
+    tools through no other.
+    """
+    return facts.default_effort or next((one for one in ("medium", "high", "low") if one in facts.efforts), None)
 
 
 async def _heard(lane: Library, form: Form, hear: "Hearing") -> Events:
