@@ -132,15 +132,20 @@ class Result:
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
+Detail = Literal["low", "high", "original"]
+"""How closely a model is to look at an image, by the words of OpenAI's API."""
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """An image or a document that the user shows to the model. `url` is a data: URL, or an address the provider fetches;
-    `kind` its media type (`image/*` where only that is known).
+    `kind` its media type (`image/*` where only that is known); `detail`: how closely an image is looked at, where the client says.
     """
 
     kind: str
     url: str
     name: str = ""
+    detail: Detail | Literal[""] = ""
 
     @property
     def remote(self) -> bool:
@@ -179,10 +184,11 @@ Part = str | File | Call | Result | ReasoningState
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `tool` messages hold only Results; Calls stand in `assistant` messages."""
+    """One turn. `tool` messages hold only Results; Calls stand in `assistant` messages. `name`: which of several participants speaks."""
 
     role: Role
     parts: tuple[Part, ...]
+    name: str = ""
 
     @property
     def text(self) -> str:
@@ -216,8 +222,15 @@ LIMITS = {
     "max_tokens": Bounds(1, 10_000_000),
     "presence_penalty": Bounds(-2, 2),
     "frequency_penalty": Bounds(-2, 2),
+    "top_k": Bounds(0, 1_000_000),
+    "min_p": Bounds(0, 1),
+    "repetition_penalty": Bounds(above=0, most=2),
 }
 """Sampling parameter → the range that it may have."""
+BIAS = Bounds(-100, 100)
+"""The range of one entry of `logit_bias`."""
+Tier = Literal["auto", "default", "flex", "priority", "scale", "standard_only", "on_demand", "performance"]
+"""How a provider is to treat a request: the words of OpenAI, Anthropic and Groq."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +245,14 @@ class Params:
     presence_penalty: -2 to 2
     frequency_penalty: -2 to 2
     reasoning_effort: how long a reasoning model may think
+    top_k: sample among so many of the likeliest tokens; 0 for all
+    min_p: 0 to 1; leave out tokens that are less likely than this share of the likeliest
+    repetition_penalty: above 0, to 2; 1 for none
+    verbosity: how long an answer is to be
+    service_tier: how its provider is to treat the request
+    prediction: a text that most of the answer is expected to be
+    parallel_tool_calls: false where a model call may make one tool call at most
+    logit_bias: token of the model's own → -100 to 100
     """
 
     temperature: Annotated[float, LIMITS["temperature"]] | None = None
@@ -242,6 +263,14 @@ class Params:
     presence_penalty: Annotated[float, LIMITS["presence_penalty"]] | None = None
     frequency_penalty: Annotated[float, LIMITS["frequency_penalty"]] | None = None
     reasoning_effort: Effort | None = None
+    top_k: Annotated[int, LIMITS["top_k"]] | None = None
+    min_p: Annotated[float, LIMITS["min_p"]] | None = None
+    repetition_penalty: Annotated[float, LIMITS["repetition_penalty"]] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    service_tier: Tier | None = None
+    prediction: str | None = None
+    parallel_tool_calls: bool | None = None
+    logit_bias: dict[str, Annotated[float, BIAS]] | None = None
 
     def __post_init__(self) -> None:
         for name, bounds in LIMITS.items():
@@ -250,6 +279,8 @@ class Params:
                 raise Misfit(f"{name} must be {bounds}", name)
         if self.stop is not None and len(self.stop) > 4:
             raise Misfit("stop takes four texts at most", "stop")
+        if not all(BIAS.hold(one) for one in (self.logit_bias or {}).values()):
+            raise Misfit(f"logit_bias: each value must be {BIAS}", "logit_bias")
 
     def over(self, under: Self) -> Self:
         """These, on top of others. Of two values of max_tokens the smaller wins: a caller may ask for less, not for more."""
@@ -266,11 +297,12 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as the model sees it. `parameters` is a JSON schema of type object."""
+    """A tool as the model sees it. `parameters` is a JSON schema of type object; `strict`: whether its calls must keep to it exactly."""
 
     name: str
     description: str
     parameters: JsonObject
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +364,8 @@ class Ask:
     """The chat that the question belongs to, as the front end names it; empty where it names none."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
+    unsent: tuple[str, ...] = ()
+    """Fields of the body that concern the operator's account at a provider: no target is sent them."""
     cache: CacheControl = ANY_AGE
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False, repr=False)
     """What was tried for it so far, for each model call: for whoever ends the answer, and is told by no event of what ran just then."""

@@ -10,10 +10,11 @@
     │   │   └─ TargetSilent      late: worth another target, not the same one again
     │   └─ TargetRefused         not worth it on this target: 400, 422
     │       ├─ TargetDenied      401, 403, 404, TLS: this key, model or address does not work at all
+    │       ├─ ParameterMissed   its model does not take a parameter that would be missed
     │       ├─ ContextTooLong    worth a target with a larger window
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
-    │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ Busy 503  └─ TimedOut 504
+    │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ UnsupportedParameter 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Unverifiable 503          nobody can tell just now who asks
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
@@ -295,6 +296,16 @@ class TargetDenied(TargetRefused):
         self.certain = certain
 
 
+class ParameterMissed(TargetRefused):
+    """The question has a parameter that this target's model does not take, and its answer would be another without it."""
+
+    code = "unsupported_parameter"
+
+    def __init__(self, target: str, parameter: str) -> None:
+        super().__init__(target, self.code)
+        self.parameter = parameter
+
+
 class ContextTooLong(TargetRefused):
     """The conversation is longer than this target's window."""
 
@@ -337,6 +348,17 @@ class FileAddress(Unanswered):
     code = "file_address"
     status = 400
     sentence = "The models here do not fetch files from addresses. Please send the file itself, as a data: URL."
+
+
+class UnsupportedParameter(Unanswered):
+    """No target that could be asked takes a parameter of the request."""
+
+    code = "unsupported_parameter"
+    status = 400
+    sentence = "The models here do not support a parameter of this request."
+
+    def __init__(self, parameter: str = "", *, attempts: tuple[Attempt, ...] = ()) -> None:
+        super().__init__(f"{parameter}: the models here do not support this parameter." if parameter else None, attempts=attempts)
 
 
 class Busy(Unanswered):

@@ -15,6 +15,7 @@ from router.errors import (
     Stopping,
     TimedOut,
     Unanswered,
+    UnsupportedParameter,
 )
 from router.events import Event, Failure, Finish
 from router.shared import Batch, Ending
@@ -22,7 +23,8 @@ from router.shared import Batch, Ending
 BATCH = 32
 """Events that are written together."""
 REFUSALS: dict[str, type[RouterError]] = {
-    one.code: one for one in (Unanswered, Overlong, Filtered, FileAddress, TimedOut, Stopping, Stopped, ReplicaLost, Overtaken)
+    one.code: one
+    for one in (Unanswered, Overlong, Filtered, FileAddress, UnsupportedParameter, TimedOut, Stopping, Stopped, ReplicaLost, Overtaken)
 }
 """What may end an answer where no event does, by its code. Of anything else a reader elsewhere hears that nobody answered."""
 

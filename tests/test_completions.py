@@ -75,13 +75,12 @@ CHANGES: dict[str, tuple[Any, Any]] = {
     "response_format": ({"type": "json_object"}, {"type": "text"}),
     "logprobs": (True, False),
     "top_logprobs": (3, 0),
-    "logit_bias": ({"50256": -100}, {}),
     "modalities": (["text", "audio"], ["text"]),
     "audio": ({"voice": "alloy", "format": "mp3"}, None),
     "functions": ([{"name": "get_weather", "parameters": {}}], []),
     "function_call": ({"name": "get_weather"}, "auto"),
-    "parallel_tool_calls": (False, True),
     "web_search_options": ({}, None),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), ({"type": "object"}, None)),
 }
 
 

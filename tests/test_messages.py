@@ -65,7 +65,11 @@ FORMS: dict[str, tuple[list[dict[str, Any]], list[Message]]] = {
                 "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}}],
             }
         ],
-        [user("look", File("image/png", PIXEL))],
+        [user("look", File("image/png", PIXEL, detail="low"))],
+    ),
+    "an image to be looked at as usual, and the name of who speaks": (
+        [{"role": "user", "name": "Ada", "content": [{"type": "image_url", "image_url": {"url": PIXEL, "detail": "auto"}}]}],
+        [Message("user", (File("image/png", PIXEL),), "Ada")],
     ),
     "an image at an address, in the older form": (
         [{"role": "user", "content": [{"type": "image_url", "image_url": "https://x.example/a"}]}],

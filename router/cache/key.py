@@ -8,7 +8,7 @@ parts for one, the number 1 for the text "1") has another form.
 import hashlib
 import json
 
-from router.chat import Ask, Call, File, Json, Part, ReasoningState
+from router.chat import Ask, Call, File, Json, Message, Part, ReasoningState
 
 _dumps = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
 
@@ -20,9 +20,9 @@ def key(ask: Ask, made_by: str, owner: str) -> str:
     made: Json = {
         "by": made_by,
         "for": owner,
-        "messages": [[message.role, [part_of(part) for part in message.parts]] for message in ask.messages],
+        "messages": [[message.role, [part_of(part) for part in message.parts], *_named(message)] for message in ask.messages],
         "params": ask.params.given,
-        "tools": [[tool.name, tool.description, tool.parameters] for tool in ask.tools],
+        "tools": [[tool.name, tool.description, tool.parameters, *(("strict",) if tool.strict else ())] for tool in ask.tools],
         "choice": [ask.choice.kind, ask.choice.name],
     }
     return hashlib.sha256(_dumps(made).encode()).hexdigest()
@@ -33,12 +33,20 @@ def part_of(part: Part) -> Json:
     match part:
         case str():
             return part
-        case File(kind, url, name):
-            return ["file", kind, url, name]
+        case File():
+            return _file(part)
         case Call(call_id, name, arguments):
             return ["call", call_id, name, arguments]
         case ReasoningState(issuer, value, call_id, after):
             return ["state", issuer, value, call_id, after]
         case _:
-            shown: list[Json] = [["file", one.kind, one.url, one.name] for one in part.files]
+            shown: list[Json] = [_file(one) for one in part.files]
             return ["result", part.call_id, part.name, part.value, part.is_error, *shown]
+
+
+def _file(file: File) -> Json:
+    return ["file", file.kind, file.url, file.name, *((file.detail,) if file.detail else ())]
+
+
+def _named(message: Message) -> tuple[str, ...]:
+    return (message.name,) if message.name else ()

@@ -8,6 +8,7 @@ process, and in the Redis that is declared, so that another replica may be asked
 
 import hashlib
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
 from router.cache.key import part_of
-from router.chat import Call, Json, Message, ReasoningState, Result
+from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant
 from router.codec import packed
 from router.shared import RedisStore
 
@@ -30,6 +31,11 @@ ENTRY = 1024
 MAX_VALUE = 4 * 1024 * 1024
 """Bytes of the states of one conversation; beyond it those of its first model calls are left out."""
 VERSION = 1
+MAX_DEPTH = 128
+"""Levels of nesting in kept states: more could be read, but not written into a request."""
+MAX_VALUES = 200_000
+"""JSON values in kept states: more would hold up the loop."""
+log = logging.getLogger("router.cache")
 
 States = Mapping[str, Sequence[ReasoningState]]
 """The name of a model call → its reasoning state."""
@@ -114,9 +120,9 @@ class Memory:
         """
         for name in reversed(names):
             if (value := self.local.get(caller, name, user)) is not None:
-                return read(value)
+                return _read(value)
         value = await self._shared.get(names[-1]) if self._shared is not None and names else None
-        return read(value) if value is not None else {}
+        return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, states: States, user: str = "") -> None:
         """Keep them, under the name of the last model call."""
@@ -128,38 +134,55 @@ class Memory:
 
 def written(states: States) -> bytes:
     """States as they are kept."""
-    plain = [[name, [[one.issuer, one.value, one.call_id, one.after] for one in held]] for name, held in states.items()]
+    sayable = {name: [one for one in held if not deeper(one.value, MAX_DEPTH // 2)] for name, held in states.items()}
+    plain = [[name, [[one.issuer, one.value, one.call_id, one.after] for one in held]] for name, held in sayable.items()]
     while len(value := packed([VERSION, *plain])) > MAX_VALUE and plain:
         del plain[0]
     return value
 
 
+class Unreadable(Exception):
+    """These bytes are no reasoning state: Redis may hold anything, of another release too."""
+
+
 def read(data: bytes) -> States:
-    """What `written` wrote; nothing where this is something else, or of another release."""
+    """What `written` wrote. Unreadable where this is something else, or more than it ever writes."""
+    if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
+        raise Unreadable
     try:
-        found = cast("Json", json.loads(data))
+        found = cast("Json", json.loads(data, parse_float=finite, parse_constant=no_constant))
     except (ValueError, RecursionError):
-        return {}
-    made: dict[str, list[ReasoningState]] = {}
+        raise Unreadable from None
     match found:
-        case [int(version), *entries] if version == VERSION:
-            for entry in entries:
-                match entry:
-                    case [str(name), [*held]]:
-                        made[name] = [state for one in held if (state := _state(one)) is not None]
-                    case _:
-                        return {}
+        case [int(version), *entries] if version == VERSION and not deeper(found, MAX_DEPTH):
+            return dict(map(_entry, entries))
         case _:
-            pass
-    return made
+            raise Unreadable
 
 
-def _state(value: Json) -> ReasoningState | None:
+def _read(data: bytes) -> States:
+    """The same; nothing where it is unreadable, and a line in the log."""
+    try:
+        return read(data)
+    except Unreadable:
+        log.warning("kept reasoning state cannot be read: the model goes on without it", extra={"fields": {"bytes": len(data)}})
+        return {}
+
+
+def _entry(value: Json) -> tuple[str, Sequence[ReasoningState]]:
     match value:
-        case [str(issuer), dict(state), str(call_id), int(after)]:
+        case [str(name), [*held]]:
+            return name, [_state(one) for one in held]
+        case _:
+            raise Unreadable
+
+
+def _state(value: Json) -> ReasoningState:
+    match value:
+        case [str(issuer), dict(state), str(call_id), int(after)] if after >= 0:
             return ReasoningState(issuer, state, call_id, after)
         case _:
-            return None
+            raise Unreadable
 
 
 @dataclass(slots=True)

@@ -10,11 +10,16 @@ Hint = Literal["temperature", "top_p", "seed", "presence_penalty", "frequency_pe
 """Parameters without which a question is still the same question: a model that refuses one is asked without it."""
 
 
+Extra = Literal["top_k", "min_p", "repetition_penalty", "verbosity", "service_tier", "prediction", "parallel_tool_calls", "logit_bias"]
+"""Parameters that not every provider knows: a model is sent those that it is known to take."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactsConfig:
     """What a target's model accepts, where the table is wrong or does not know it. What is not given is as the table says.
 
     refuses: parameters that it refuses; they are left out, `stop` is kept by cutting the answer
+    takes: parameters beyond those that most models take, that it takes as well; the others of them are left out
     limit: what it calls the limit of an answer's length; none: it takes no limit, the answer is cut
     thinking: how it is told to think: by effort, by a budget of tokens, adaptive, or none where it does not think
     efforts: the efforts that it takes
@@ -30,6 +35,7 @@ class FactsConfig:
     """
 
     refuses: tuple[Hint, ...] | None = None
+    takes: tuple[Extra, ...] | None = None
     limit: Literal["max_tokens", "max_completion_tokens", "none"] | None = None
     thinking: Literal["none", "effort", "budget", "adaptive"] | None = None
     efforts: tuple[Effort, ...] | None = None

@@ -24,6 +24,7 @@ from router.errors import (
     FileAddress,
     Filtered,
     Overlong,
+    ParameterMissed,
     TargetDenied,
     TargetDown,
     TargetError,
@@ -31,6 +32,7 @@ from router.errors import (
     TargetSilent,
     TimedOut,
     Unanswered,
+    UnsupportedParameter,
 )
 from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall
 from router.failover.attempt import Opened, attempt, following
@@ -367,6 +369,8 @@ class Chain:
             return Overlong(attempts=attempts)
         if failed and all(error.outcome == FileAddress.code for error in failed):
             return FileAddress(attempts=attempts)
+        if failed and isinstance(missed := failed[-1], ParameterMissed) and all(isinstance(error, ParameterMissed) for error in failed):
+            return UnsupportedParameter(missed.parameter, attempts=attempts)
         waits = [error.retry_after for error in failed if error.outcome in BUSY and error.retry_after is not None]
         if failed and all(error.outcome in BUSY for error in failed):
             return Busy(attempts=attempts, retry_after=min(waits, default=None))

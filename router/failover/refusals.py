@@ -30,7 +30,7 @@ REASONS: dict[str, Reason] = {
     "no_library": "no_library",
 }
 """Outcome of a try → what it says of the target; every other one of a target that denies us is about the key."""
-OURS = frozenset({"file_address", "no_tools"})
+OURS = frozenset({"file_address", "no_tools", "unsupported_parameter"})
 """Outcomes by which the router itself refused a question, before the target saw it."""
 RUN = 10
 """Refusals in a row after which the questions are not to blame."""

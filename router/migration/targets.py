@@ -19,13 +19,19 @@ from router.migration.models import Deployment
 from router.migration.page import Section, Value
 from router.migration.source import Source, in_environment
 from router.migration.variables import Variables, written
-from router.signature import record_of
+from router.signature import arguments, record_of
 from router.targets import Connections, Learned, open_target, table
 from router.targets.options import Api, options_of
 from router.targets.providers import PROVIDERS, variable
 
-NUMBERS = {"temperature": float, "top_p": float, "max_tokens": int, "seed": int, "presence_penalty": float, "frequency_penalty": float}
-SAMPLING = {item.name: item.name for item in record_of(Params).fields} | {"max_completion_tokens": "max_tokens"}
+NUMBERS = {
+    **dict.fromkeys(("temperature", "top_p", "presence_penalty", "frequency_penalty", "min_p", "repetition_penalty"), float),
+    **dict.fromkeys(("max_tokens", "seed", "top_k"), int),
+}
+PARAMS = record_of(Params)
+OF_ONE_QUESTION = frozenset({"prediction", "logit_bias"})
+"""Parameters of one question: no default of a target's."""
+SAMPLING = {item.name: item.name for item in PARAMS.fields if item.name not in OF_ONE_QUESTION} | {"max_completion_tokens": "max_tokens"}
 """Key of litellm_params → ours in `params`."""
 COSTS = {"input_cost_per_token": "input", "output_cost_per_token": "output"}
 """Dollars for one token → ours for a million, in `price`."""
@@ -33,7 +39,6 @@ TOLD_ONLY = verdicts.TOLD_ONLY | {"id", "mode"}
 """Keys of model_info that say what is served, and by which name."""
 PUBLIC = frozenset({"anthropic-beta", "openai-beta", "http-referer", "x-title", "user-agent"})
 """Headers whose values are never secrets."""
-COHERE = "https://api.cohere.ai/compatibility/v1"
 ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "client_id", "client_secret"})
 
 
@@ -77,10 +82,6 @@ class Workshop:
         provider, _, model = one.model.partition("/")
         if in_environment(said):
             made.keys["model"] = self.variables.reference(said) or written(one.model)
-        elif provider in ("cohere", "cohere_chat"):
-            made.keys["model"] = written(f"openai/{model}")
-            made.keys["api_base"] = COHERE
-            made.note("Cohere, by its OpenAI surface: LiteLLM cannot stream from its own")
         else:
             made.keys["model"] = written(f"{provider}/{model.removeprefix('responses/')}" if model else one.model)
 
@@ -114,7 +115,7 @@ class Workshop:
 
     def _key(self, name: str, one: Deployment, made: Section) -> None:
         said = one.params.get("api_key")
-        usual = "COHERE_API_KEY" if one.provider.startswith("cohere") else variable(one.provider)
+        usual = variable(one.provider)
         if said is not None and said.value is not None:
             reference, remark = self.variables.key(said, usual, f"{name}_API_KEY")
             if remark:
@@ -129,11 +130,7 @@ class Workshop:
                 self.source.account.agree(said)  # it stood where none is wanted
         elif not ENTRA.isdisjoint(one.params):
             made.keys["via"] = "litellm"
-        elif (
-            one.provider.startswith("cohere")
-            or one.provider in ("anthropic", "gemini")
-            or ((known := PROVIDERS.get(one.provider)) and not known.keyless)
-        ):
+        elif one.provider in ("anthropic", "gemini") or ((known := PROVIDERS.get(one.provider)) and not known.keyless):
             made.keys["api_key"] = self.variables.variable(usual)
 
     def _version(self, one: Deployment, made: Section) -> None:
@@ -179,6 +176,9 @@ class Workshop:
             if said.value not in ("none", "minimal", "low", "medium", "high"):
                 raise Misfit("it is none, minimal, low, medium or high")
             return str(said.value)
+        if name in ("verbosity", "service_tier", "parallel_tool_calls"):
+            arguments(PARAMS, {name: said.value})
+            return said.value if isinstance(said.value, str) else said.value is True
         number = self.source.number(said, name, -1e9)
         if number is None:
             raise Misfit("it is no number")

@@ -15,12 +15,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import cast, get_args
 from urllib.parse import unquote_to_bytes
 
 from router.chat import (
     ESCAPED,
     Call,
+    Detail,
     File,
     Json,
     JsonObject,
@@ -46,6 +47,8 @@ MAX_DEPTH = 64
 """Levels of nesting in a call's arguments: they are a text to the body's own bound."""
 RAW = "raw"
 """The name under which arguments that are no object are told to a model again."""
+MAX_NAME = 64
+"""Characters of a speaker's name."""
 MAX_VALUES = 50_000
 """JSON values in a call's arguments: as a text they are one value of the body."""
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
@@ -65,7 +68,7 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
         raise BadAsk("messages: a list with at least one message is needed.")
     if len(listed) > most:
         raise TooLarge(f"messages: {most} at most.")
-    made = [message for index, one in enumerate(listed) for message in _message(one, f"messages[{index}]")]
+    made = [message for index, one in enumerate(listed) for message in _called_so(one, f"messages[{index}]")]
     if not made:
         raise BadAsk("messages: there is nothing in them that can be said to a model.")
     return tuple(_with_names(made))
@@ -80,6 +83,14 @@ def _with_names(found: Sequence[Message]) -> Iterator[Message]:
             yield Message(message.role, tuple(parts))
         else:
             yield message
+
+
+def _called_so(value: Json, path: str) -> Iterator[Message]:
+    """A message with the name of its speaker, where it has one."""
+    name = (mapping(value) or {}).get("name")
+    called = whole(name)[:MAX_NAME] if isinstance(name, str) else ""
+    for made in _message(value, path):
+        yield replace(made, name=called) if called and made.role != "tool" else made
 
 
 def _message(value: Json, path: str) -> Iterator[Message]:
@@ -162,11 +173,20 @@ def _unsaid(_: Fields, __: str) -> None:
     """A part that is for the page, not for a model."""
 
 
+DETAILS: tuple[Detail, ...] = get_args(Detail)
+
+
 def _image(part: Fields, path: str) -> Part:
     """OpenAI's image: its address stands in an object, or (as older clients write it) alone."""
     image = part.get("image_url")
     inner = mapping(image)
-    return file(image if inner is None else inner.get("url"), None, None, f"{path}.image_url")
+    if inner is None:
+        return file(image, None, None, f"{path}.image_url")
+    detail = inner.get("detail")
+    if detail not in (None, "auto", *DETAILS):
+        raise BadAsk(f"{path}.image_url.detail: one of auto, {', '.join(DETAILS)} is needed.")
+    made = file(inner.get("url"), None, None, f"{path}.image_url")
+    return replace(made, detail=detail) if isinstance(made, File) and detail in DETAILS else made
 
 
 def _document(part: Fields, path: str) -> Part:

@@ -62,7 +62,8 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     )
     if surface == "completions":
         tools, choice = brought(fields)
-        ask = Ask(model=ask.model, messages=ask.messages, params=ask.params, fields=ask.fields, extra=ask.extra, tools=tools, choice=choice)
+        unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
+        ask = replace(ask, tools=tools, choice=choice, unsent=unsent)
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
     chat_id = _chat_id(fields)
     return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
@@ -103,6 +104,8 @@ def sampling(fields: Mapping[str, Json]) -> Params:
         given["max_tokens"] = newer
     if isinstance(given.get("stop"), str):
         given["stop"] = [given["stop"]]
+    if "prediction" in given:
+        given["prediction"] = _predicted(given["prediction"])
     try:
         values = arguments(PARAMS, given)
         if "stop" in values:
@@ -112,20 +115,40 @@ def sampling(fields: Mapping[str, Json]) -> Params:
         raise BadAsk(f"{misfit.message}.") from None
 
 
+def _predicted(value: object) -> str:
+    """The text of a prediction: OpenAI's object of it, whose content is a text or a list of parts."""
+    given = mapping(cast("Json", value)) or {}
+    content = given.get("content")
+    if given.get("type") != "content" or not isinstance(content, str | list):
+        raise BadAsk("prediction: an object with `type: content` and its content is needed.")
+    if isinstance(content, str):
+        return whole(content)
+    return "".join(text((mapping(one) or {}).get("text"), "prediction.content") for one in content)
+
+
 MEANT: dict[str, tuple[Json, ...]] = {
     "n": (1,),
     "response_format": ({"type": "text"},),
     "logprobs": (False,),
     "top_logprobs": (0,),
-    "logit_bias": ({},),
     "modalities": (["text"],),
     "audio": (),
     "functions": ([],),
     "function_call": ("auto", "none"),
-    "parallel_tool_calls": (True,),
     "web_search_options": (),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), ()),
 }
-"""Fields of OpenAI's API that change the answer and that we cannot serve → the values that ask for nothing."""
+"""Fields of OpenAI's API, and of servers that speak it, that change the answer and that we cannot serve → the values that ask for nothing."""
+ACCOUNT: dict[str, tuple[Json, ...]] = {
+    "metadata": ({},),
+    "store": (False,),
+    **dict.fromkeys(("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"), ()),
+    **dict.fromkeys(("thinking", "enable_thinking", "reasoning", "include_reasoning", "chat_template_kwargs", "extra_body"), ()),
+    **dict.fromkeys(("provider", "models", "route", "transforms", "plugins", "typical_p", "top_a", "min_tokens", "ignore_eos"), ()),
+}
+"""Fields of OpenAI's API, and of servers that speak it, that are for the operator to set: they concern the account at the provider, or
+one provider alone (a target's `body`). They are left out and shown → the values that ask for nothing.
+"""
 
 
 def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
@@ -155,7 +178,10 @@ def _tool(value: Json, path: str) -> ToolSpec:
     schema = mapping(function.get("parameters") or {"type": "object", "properties": {}})
     if schema is None:
         raise BadAsk(f"{path}.function.parameters: a JSON schema is needed.")
-    return ToolSpec(name, text(function.get("description") or "", f"{path}.function.description"), schema)
+    strict = function.get("strict")
+    if not isinstance(strict, bool | None):
+        raise BadAsk(f"{path}.function.strict: true or false is needed.")
+    return ToolSpec(name, text(function.get("description") or "", f"{path}.function.description"), schema, strict is True)
 
 
 def _choice(value: Json, names: set[str]) -> Choice:

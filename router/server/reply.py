@@ -40,6 +40,7 @@ STATUS = {
     "context_too_long": 400,
     "content_filter": 400,
     "file_address": 400,
+    "unsupported_parameter": 400,
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,

@@ -82,7 +82,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     if declared.model is None:
         raise Misfit("a target has either `model` or `script`")
     lane, _ = lane_of(declared)
-    if lane != "gemini":
+    if lane == "litellm":
         litellm.check_model(declared.model)
     facts, learned = facts_of(declared), learned or Learned()
     provider = declared.model.partition("/")[0]

@@ -7,7 +7,7 @@ run and are passed over.
 import base64
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -22,7 +22,7 @@ from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.counts import Lasting
 from router.targets.facts import Facts, facts_of
-from router.targets.fit import Fitted, check_answerable, fit
+from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
@@ -168,8 +168,9 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         ask = fitted(ask, CLAUDE, name)
 
         def prepare(known: Facts) -> Prepared:
-            check_answerable(name, known, ask)
+            check_answerable(name, known, ask, params)
             body, omitted = request(ask, params, known, model, issuer)
+            omitted = (*omitted, *uncarried(known, ask), *options.over(params))
             return Prepared(endpoint, body, lambda speech: Reader(name, speech), omitted, api="messages", options=options)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
@@ -192,7 +193,10 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
             made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
     if stops := [stop for stop in fitted.stop or () if stop.strip()]:
         made["stop_sequences"] = stops  # it refuses those of white space only (BerriAI/litellm#3286)
-    made |= fitted.hints
+    made |= {name: value for name, value in fitted.hints.items() if name not in NEEDS}
+    if ask.tools and fitted.hints.get("parallel_tool_calls") is False and ask.choice.kind != "none":
+        choice = cast("dict[str, Json]", made.get("tool_choice", {"type": "auto"}))
+        made["tool_choice"] = {**choice, "disable_parallel_tool_use": True}
     if thinks:
         made |= _thinking(facts, fitted, limit)
     told = made.get("thinking")

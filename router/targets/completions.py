@@ -1,31 +1,36 @@
 """An Ask as a chat-completions request: the OpenAI API's messages, tools and parameters, which LiteLLM takes too."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Container
 
 from router.chat import Ask, Choice, File, Json, Message, ToolSpec
 
+SPEAKER = re.compile(r"[^\s<|\\/>]{1,64}")
+"""A speaker's name, as OpenAI takes it."""
 Amend = Callable[[Message, dict[str, Json]], None]
 """Adds to an assistant message of the request what its provider wants besides: the reasoning before its calls."""
 
 
-def messages(ask: Ask, amend: Amend | None = None) -> list[dict[str, Json]]:
-    """The conversation. Each result of a tool message becomes a message of its own."""
+def messages(ask: Ask, amend: Amend | None = None, carries: Container[str] = ()) -> list[dict[str, Json]]:
+    """The conversation. Each result of a tool message becomes a message of its own. `carries`: what is sent beside the words."""
     made: list[dict[str, Json]] = []
     for message in ask.messages:
         if message.role == "tool":
             made.extend({"role": "tool", "tool_call_id": one.call_id, "content": one.text} for one in message.results)
         else:
-            made.append(_message(message))
+            made.append(_message(message, carries))
             if amend is not None and message.role == "assistant":
                 amend(message, made[-1])
     return made
 
 
-def _message(message: Message) -> dict[str, Json]:
+def _message(message: Message, carries: Container[str]) -> dict[str, Json]:
     made: dict[str, Json] = {"role": message.role, "content": message.text}
+    if "messages.name" in carries and SPEAKER.fullmatch(message.name):
+        made["name"] = message.name
     if any(isinstance(part, File) for part in message.parts):
-        made["content"] = [_part(part) for part in message.parts if isinstance(part, str | File)]
+        made["content"] = [_part(part, carries) for part in message.parts if isinstance(part, str | File)]
     if message.calls:
         made["content"] = message.text or None
         made["tool_calls"] = [
@@ -39,12 +44,13 @@ def _message(message: Message) -> dict[str, Json]:
     return made
 
 
-def _part(part: str | File) -> dict[str, Json]:
+def _part(part: str | File, carries: Container[str]) -> dict[str, Json]:
     match part:
         case str():
             return {"type": "text", "text": part}
         case File(kind, url) if kind.startswith("image/"):
-            return {"type": "image_url", "image_url": {"url": url}}
+            detail = {"detail": part.detail} if part.detail and "image_url.detail" in carries else {}
+            return {"type": "image_url", "image_url": {"url": url, **detail}}
         case File(_, url, name):
             return {"type": "file", "file": {"file_data": url, "filename": name or "document.pdf"}}
 
@@ -60,6 +66,12 @@ def choice(ask: Ask) -> Json:
             return kind
 
 
-def tool(spec: ToolSpec) -> dict[str, Json]:
+def tool(spec: ToolSpec, carries: Container[str] = ()) -> dict[str, Json]:
     """A tool as the model is told of it."""
-    return {"type": "function", "function": {"name": spec.name, "description": spec.description, "parameters": spec.parameters}}
+    strict = {"strict": True} if spec.strict and "function.strict" in carries else {}
+    return {"type": "function", "function": {"name": spec.name, "description": spec.description, "parameters": spec.parameters, **strict}}
+
+
+def parameter(name: str, value: Json) -> Json:
+    """A parameter's value in the form of OpenAI's API."""
+    return {"type": "content", "content": value} if name == "prediction" else value

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, ToolSpec
+from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, ToolSpec
 
 log = logging.getLogger("router.targets")
 
@@ -87,7 +87,7 @@ def calls_have_results(ask: Ask) -> Ask:
         if len(parts) == len(message.parts):
             made.append(message)
         elif any(map(_says, parts)):
-            made.append(Message(message.role, parts))
+            made.append(replace(message, parts=parts))
         if found:
             made.append(Message("tool", tuple(found[id(call)] for call in message.calls if id(call) in found)))
     return _with(ask, made)
@@ -150,7 +150,7 @@ def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
                     continue
             parts.append(part if new == old else replace(part, call_id=new))
         same = all(new is old for new, old in zip(parts, message.parts, strict=True))
-        made.append(message if same else Message(message.role, tuple(parts)))
+        made.append(message if same else replace(message, parts=tuple(parts)))
     return _with(ask, made)
 
 
@@ -286,8 +286,8 @@ def _joined(messages: Sequence[Message]) -> Message:
         # What a model wrote after its reasoning, in characters, counts from the end.
         parts = [replace(part, after=part.after + more) if more and isinstance(part, ReasoningState) else part for part in parts]
         parts += added
-    role: Role = messages[0].role
-    return Message(role, tuple(parts))
+    names = {message.name for message in messages}
+    return Message(messages[0].role, tuple(parts), names.pop() if len(names) == 1 else "")
 
 
 # What stands in a message.
@@ -301,9 +301,9 @@ def no_blank_text(ask: Ask) -> Ask:
     for message in ask.messages:
         parts = tuple(part for part in message.parts if not isinstance(part, str) or part.strip())
         if any(map(_says, parts)):
-            made.append(message if len(parts) == len(message.parts) else Message(message.role, parts))
+            made.append(message if len(parts) == len(message.parts) else replace(message, parts=parts))
     if made and made[-1].role == "assistant" and isinstance(last := made[-1].parts[-1], str) and last[-1].isspace():
-        made[-1] = Message("assistant", (*made[-1].parts[:-1], last.rstrip()))
+        made[-1] = replace(made[-1], parts=(*made[-1].parts[:-1], last.rstrip()))
     return _with(ask, made)
 
 
@@ -327,7 +327,7 @@ def _jpeg(part: Part) -> Part:
 
 def _map(message: Message, change: Callable[[Part], Part]) -> Message:
     parts = tuple(map(change, message.parts))
-    return message if all(new is old for new, old in zip(parts, message.parts, strict=True)) else Message(message.role, parts)
+    return message if all(new is old for new, old in zip(parts, message.parts, strict=True)) else replace(message, parts=parts)
 
 
 def pictures_beside_results(ask: Ask) -> Ask:

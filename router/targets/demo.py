@@ -43,6 +43,7 @@ WORDS = {
     "timeout_first_token": "did not answer in time",
     "breaker_open": "is left alone for a moment, because it failed",
     "no_tools": "takes no tools",
+    "unsupported_parameter": "does not take a parameter of the question",
     "drained": "was taken out by an operator",
     "context_too_long": "cannot read so long a conversation",
     "skipped_window": "cannot read so long a conversation",

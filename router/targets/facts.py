@@ -15,7 +15,7 @@ from router.chat import Effort
 from router.config.declaration import Target as TargetConfig
 from router.config.price import Price
 from router.targets.family import Family, parsed
-from router.targets.providers import PROVIDERS
+from router.targets.providers import CARRIED, EXTRAS, OPEN, PROVIDERS, TIERS, Provider
 from router.targets.table import Entry, entries, nearest
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -46,6 +46,9 @@ class Facts:
     responses: which questions only the Responses API answers
     summaries: whether it summarises its reasoning, where it is asked through the Responses API
     stream_options: whether it takes the wish to count tokens in a stream
+    takes: parameters that not every model knows, and that it takes
+    tiers: the values of `service_tier` that it knows; empty where that is not known
+    carries: what it reads of messages and tools beside their words and schemas
     """
 
     model: str = ""
@@ -66,6 +69,9 @@ class Facts:
     responses: Literal["never", "tools_while_thinking", "always"] = "never"
     summaries: bool = True
     stream_options: bool = True
+    takes: frozenset[str] = EXTRAS
+    tiers: frozenset[str] = frozenset()
+    carries: frozenset[str] = CARRIED
     prefill: bool = False
     images: bool | None = None
     documents: bool | None = None
@@ -78,10 +84,12 @@ class Facts:
     def sentences(self) -> tuple[str, ...]:
         """The facts that differ from a model which takes everything, for pages and the command line."""
         refused = sorted(self.refuses) or ["nothing"]
-        if self == Facts(limit=self.limit, stream_options=self.stream_options):
+        same = {name: getattr(self, name) for name in ("limit", "stream_options", "takes", "tiers", "carries")}
+        if self == Facts(**same):
             return ("not in the table, nor is its family: it is sent everything, and what it refuses is learned",)
         while_thinking = sorted(self.refuses_thinking - self.refuses)
         said = [f"refuses {', '.join(refused)}" + (f"; while it thinks also {', '.join(while_thinking)}" if while_thinking else "")]
+        said += [f"takes {', '.join(sorted(self.takes))} too"] if self.takes else []
         how = {
             "none": "does not think",
             "effort": "thinks by effort",
@@ -123,10 +131,18 @@ def facts_of(declared: TargetConfig) -> Facts:
     made = _listed(Facts(model=found or "", source=source if found else "unknown"), entry)
     if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
         made = replace(made, window=None, max_output=None, price=None)  # another size: it behaves alike, and costs what it costs
+    served = PROVIDERS.get(provider, ELSEWHERE)
+    own = provider == "openai" and declared.api_base is not None
+    if not own:  # behind `openai/` at another address anything may stand
+        made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries)
     made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
     if provider in PROVIDERS:
-        made = replace(made, refuses=made.refuses | PROVIDERS[provider].lacks, stream_options=PROVIDERS[provider].counts)
+        made = replace(made, refuses=made.refuses | served.lacks, stream_options=served.counts)
     return _declared(made, declared)
+
+
+ELSEWHERE = Provider("", takes=EXTRAS - OPEN, carries=CARRIED)
+"""Providers that LiteLLM alone asks: it knows which of OpenAI's parameters each takes, and says what it leaves out."""
 
 
 def _provider(declared: TargetConfig) -> str:
@@ -197,8 +213,10 @@ def _openai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
     thinks = theirs and "chat" not in words and (words[0] == "o" or version[:1] >= (5,))
     if not theirs:
         return _open(made, family, entry, declared)
+    made = replace(made, takes=EXTRAS - OPEN - {"verbosity"}, tiers=TIERS, carries=CARRIED)
     if not thinks:
-        return replace(made, thinking="none")
+        predicts = version >= (4, 1) or words[:2] == ("gpt", "o") or "4o" in str(declared.model)
+        return replace(made, thinking="none", takes=made.takes - (frozenset[str]() if predicts else {"prediction"}))
     endpoints = entry.supported_endpoints
     only_responses = entry.mode == "responses" or (isinstance(endpoints, list) and "/v1/chat/completions" not in endpoints)
     efforts = made.efforts or _levels(entry, "low", "medium", "high")
@@ -211,8 +229,12 @@ def _openai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
         always_thinks="none" not in efforts,
         refuses=made.refuses | refused | (frozenset[str]() if sampling_while_idle else SAMPLING),
         refuses_thinking=SAMPLING,
+        takes=frozenset({"verbosity", "service_tier", "parallel_tool_calls"} if words[0] == "gpt" else {"service_tier"}),
         responses="always" if only_responses else "tools_while_thinking" if words[0] == "gpt" and version >= (5, 4) else "never",
     )
+
+
+CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 
 
 def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
@@ -227,7 +249,10 @@ def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Fa
     return replace(
         made,
         refuses=made.refuses | PENALTIES | {"seed"},
-        refuses_thinking=SAMPLING,
+        refuses_thinking=SAMPLING | {"top_k"},
+        takes=CLAUDE_TAKES - ({"top_k"} if made.refuses >= SAMPLING else frozenset[str]()),
+        tiers=frozenset({"auto", "standard_only"}),
+        carries=frozenset(),
         warmest=1.0,
         one_of_sampling=family.version >= (4, 1) or made.source == "unknown",
         thinking="adaptive" if adaptive else "budget" if thinks else "none",
@@ -309,7 +334,8 @@ def _google(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
 
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures.
     """
-    made = _unruled(made, family, entry, declared)
+    made = replace(_unruled(made, family, entry, declared), carries=frozenset())
+    made = replace(made, takes=frozenset({"top_k"} if _provider(declared) != "openai" else ()))
     if "gemini" not in family.words:
         return replace(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
     made = replace(made, refuses=made.refuses | PENALTIES)
@@ -332,6 +358,15 @@ def _gemini_levels(family: Family, entry: Entry) -> tuple[Effort, ...]:
         return ("low", "high")
     flash = "flash" in family.words and family.version[:2] < (3, 7) and entry.supports_minimal_reasoning_effort is not False
     return ("minimal", "low", "medium", "high") if flash else ("low", "medium", "high")
+
+
+def _cohere(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
+    """Cohere by its OpenAI-compatible API. Of efforts it knows `none` and `high`, which turn thinking off and on.
+
+    Source: docs.cohere.com/docs/compatibility-api.
+    """
+    thinks = made.source == "unknown" or entry.supports_reasoning is True or "reasoning" in family.words
+    return replace(made, thinking="effort", efforts=("none", "high")) if thinks else replace(made, thinking="none")
 
 
 def _toolless(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
@@ -382,6 +417,8 @@ RULES: dict[str, Rule] = {
     "novita": _returning,
     "volcengine": _returning,
     "cerebras": _parsing,
+    "cohere": _cohere,
+    "cohere_chat": _cohere,
     "groq": _parsing,
     "hosted_vllm": _open,
     "llamafile": _open,
@@ -409,6 +446,8 @@ def _declared(made: Facts, declared: TargetConfig) -> Facts:
             "refuses_thinking": frozenset[str](),
             "one_of_sampling": False,
         }
+    if "takes" in given:
+        given["takes"] = frozenset(cast("tuple[str, ...]", given["takes"]))
     if told.returns is not None:
         given["insists"] = True
     match given.pop("wire", None):

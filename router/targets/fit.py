@@ -4,16 +4,37 @@ A hint that the model refuses is left out and named. `stop` is kept: where the m
 answer's length is said in the model's own word, or the answer is cut there. A parameter at its default asks for nothing.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Self, cast
 
-from router.chat import Ask, Effort, Json, Params
-from router.errors import TargetRefused
-from router.targets.facts import EFFORTS, Facts
+from router.chat import Ask, Effort, File, Json, Params
+from router.errors import ParameterMissed, TargetRefused
+from router.targets.completions import SPEAKER
+from router.targets.facts import EFFORTS, PENALTIES, Facts
+from router.targets.providers import EXTRAS
 from router.targets.speech import UNBOUND, Bounds
 
-HINTS = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
-DEFAULTS: dict[str, float] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+HINTS = (
+    *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"),
+    *("top_k", "min_p", "repetition_penalty", "verbosity", "service_tier", "prediction"),
+)
+DEFAULTS: dict[str, tuple[Json, ...]] = {
+    "temperature": (1,),
+    "top_p": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "top_k": (0,),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "verbosity": ("medium",),
+    "service_tier": ("auto", "default"),
+}
 """What a parameter asks for that asks for nothing."""
+NEEDS: dict[str, tuple[Json, ...]] = {"parallel_tool_calls": (True,), "logit_bias": ({},)}
+"""Parameters without which an answer is another than was asked for, and their defaults: a target that does not take one is passed over."""
+TIER_WORDS = {"default": "standard_only", "standard_only": "default", "on_demand": "default"}
+"""One provider's word for the usual treatment → another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +58,13 @@ class Fitted:
     cut: tuple[str, ...] = ()
     omitted: tuple[str, ...] = ()
 
+    def beside(self, ask: Ask) -> Self:
+        """The same for a question: OpenAI takes no prediction beside tools."""
+        if not ask.tools or "prediction" not in self.hints:
+            return self
+        hints = {name: value for name, value in self.hints.items() if name != "prediction"}
+        return replace(self, hints=hints, omitted=(*self.omitted, "prediction"))
+
     def bounds(self, facts: Facts) -> Bounds:
         """Where we end the answer ourselves: the model was not told."""
         return Bounds(self.cut, self.max_tokens if facts.limit == "none" else None) if self.cut or facts.limit == "none" else UNBOUND
@@ -53,10 +81,18 @@ def fit(facts: Facts, params: Params) -> Fitted:
         value = getattr(params, name)
         if value is None:
             continue
-        if name not in refused and not (name == "top_p" and facts.one_of_sampling and "temperature" in hints):
-            hints[name] = min(value, facts.warmest) if name == "temperature" else value
-        elif value != DEFAULTS.get(name):
+        taken = name not in refused and (name not in EXTRAS or name in facts.takes)
+        if name == "service_tier" and facts.tiers:
+            value = TIER_WORDS.get(value, value) if value not in facts.tiers else value
+            taken = taken and value in facts.tiers
+        if taken and not (name == "top_p" and facts.one_of_sampling and "temperature" in hints):
+            hints[name] = min(cast("float", value), facts.warmest) if name == "temperature" else value
+        elif value not in DEFAULTS.get(name, ()):
             omitted.append(name)
+    if "prediction" in hints and (params.max_tokens is not None or any(hints.get(one) for one in PENALTIES)):
+        del hints["prediction"]  # OpenAI takes none of them together
+        omitted.append("prediction")
+    hints |= {name: value for name in NEEDS if (value := getattr(params, name)) is not None and name in facts.takes}
     stop = params.stop or ()
     ours = "stop" in facts.refuses
     return Fitted(
@@ -96,7 +132,33 @@ def _effort(facts: Facts, wanted: Effort | None, omitted: list[str]) -> Effort |
     return min(thinking, key=lambda one: (abs(EFFORTS.index(one) - EFFORTS.index(wanted)), EFFORTS.index(one)))
 
 
-def check_answerable(target: str, facts: Facts, ask: Ask) -> None:
-    """TargetRefused where the model cannot be asked this at all: it takes no tools, and the question has some."""
+def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> None:
+    """TargetRefused where the model cannot be asked this at all: it takes no tools, and the question has some; or it does not take a
+    parameter that would be missed.
+    """
     if ask.tools and not facts.tools:
         raise TargetRefused(target, "no_tools")
+    for name in missed(facts, ask, params):
+        raise ParameterMissed(target, name)
+
+
+def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
+    """The parameters of a question that this model does not take, and without which its answer would be another."""
+    for name, harmless in NEEDS.items():
+        value = getattr(params, name)
+        if value is None or value in harmless or name in facts.takes:
+            continue
+        if name != "parallel_tool_calls" or ask.tools:
+            yield name
+
+
+def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
+    """What the question has beside its words that this model is not sent; and what no target is sent."""
+    found = {
+        "messages.name": any(message.name for message in ask.messages),
+        "image_url.detail": any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts),
+        "function.strict": any(tool.strict for tool in ask.tools),
+    }
+    unsayable = any(message.name and not SPEAKER.fullmatch(message.name) for message in ask.messages)
+    carries = facts.carries - {"messages.name"} if unsayable else facts.carries
+    return (*(name for name, there in found.items() if there and name not in carries), *ask.unsent)

@@ -23,9 +23,19 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from router.chat import Ask, Params, issued_by
+from router.chat import Ask, Effort, Params, issued_by
 from router.config.declaration import Target as TargetConfig
-from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.errors import (
+    ContentFiltered,
+    ContextTooLong,
+    Misfit,
+    ParameterMissed,
+    TargetDenied,
+    TargetDown,
+    TargetError,
+    TargetRefused,
+    TargetSilent,
+)
 from router.events import Answer, Events, Start
 from router.targets import completions, responses
 from router.targets.anthropic import BUDGETS
@@ -34,10 +44,10 @@ from router.targets.conversation import fitted
 from router.targets.counts import Counted
 from router.targets.facts import Facts, facts_of
 from router.targets.files import FILE_ADDRESS, has_address
-from router.targets.fit import HINTS, check_answerable, fit
+from router.targets.fit import HINTS, NEEDS, check_answerable, fit, uncarried
 from router.targets.http import MAX_WHOLE, Rest
 from router.targets.learned import Learned, Pupil
-from router.targets.options import options_of
+from router.targets.options import Options, options_of
 from router.targets.providers import rules_through_litellm
 from router.targets.reasoning import (
     INTERLEAVED,
@@ -186,8 +196,8 @@ PROVIDERS = frozenset(
 """Providers that answer chats, by LiteLLM's names. A test holds this against the library's own list."""
 
 REFUSED = {
-    "cohere": "LiteLLM cannot stream from it: use openai/<model> with api_base: https://api.cohere.ai/compatibility/v1",
-    "cohere_chat": "LiteLLM cannot stream from it: use openai/<model> with api_base: https://api.cohere.ai/compatibility/v1",
+    "cohere": "LiteLLM cannot stream from it: leave `via` out",
+    "cohere_chat": "LiteLLM cannot stream from it: leave `via` out",
 }
 
 
@@ -199,12 +209,15 @@ def check_model(model: str) -> None:
     """Misfit where the provider is none, or is known not to work. Needs no import of litellm."""
     provider, _, name = model.partition("/")
     if provider in REFUSED:
-        raise Misfit(f"`{provider}/` is refused: {REFUSED[provider]}", "model")
+        raise Misfit(f"`{provider}/` via LiteLLM is refused: {REFUSED[provider]}", "model")
     if provider in GOOGLE and not _has_google():
         raise Misfit(f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`", "model")
     if name.startswith("responses/"):
         # LiteLLM's way to the Responses API imports its proxy and the package `mcp`; with both, it fails at the first event.
-        raise Misfit(f"`{provider}/responses/` is refused: write `{provider}/{name.removeprefix('responses/')}`", "model")
+        raise Misfit(
+            f"`{provider}/responses/` via LiteLLM is refused: leave `via` out, or write `{provider}/{name.removeprefix('responses/')}`",
+            "model",
+        )
     if provider not in PROVIDERS:
         close = get_close_matches(provider, PROVIDERS, 1, 0.6)
         raise Misfit(
@@ -278,7 +291,9 @@ class Library:
             return None
 
 
-DROPPED = (*HINTS, "stop", "reasoning_effort", "max_tokens")
+PASSED = frozenset({"top_k", "min_p", "repetition_penalty"})
+"""Parameters that are none of OpenAI's: LiteLLM hands on whatever it does not know."""
+DROPPED = (*(one for one in HINTS if one not in PASSED), *NEEDS, "stop", "reasoning_effort", "max_tokens")
 """Parameters of a question that LiteLLM leaves out where it thinks that the model does not take them."""
 PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
 
@@ -537,7 +552,8 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
         raise Misfit(
             f"LiteLLM sends every model with `replicate` in its name to Replicate, not to {provider}: give it another name", "model"
         )
-    fixed = _fixed(declared)
+    options = options_of(declared, "litellm")
+    fixed = _fixed(declared, options)
     facts, learned = facts_of(declared), learned or Learned()
     issuer = issued_by(name, model)
     rules = rules_through_litellm(model)
@@ -559,8 +575,13 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
-            check_answerable(name, pupil.facts, ask)
-            form = _form(fixed, ask, ask.params.over(declared.params), pupil.facts, issuer)
+            params = ask.params.over(declared.params)
+            check_answerable(name, pupil.facts, ask, params)
+            form = _form(fixed, ask, params, pupil.facts, issuer)
+            dropped = lane.dropped(model, form.arguments)
+            for one in dropped:
+                if one in NEEDS:
+                    raise ParameterMissed(name, one)
             speech = Speech(name, issuer)
             speech.bound(form.bounds)
             TOLD.set(told := [])
@@ -570,7 +591,7 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
                     async for event in events:
                         if not begun:
                             begun = True
-                            omitted = (*form.omitted, *lane.dropped(model, form.arguments))
+                            omitted = (*form.omitted, *dropped, *options.over(params))
                             omitted += tuple(one for one in pupil.learned if one not in omitted)
                             pupil.answered()
                             yield Start(name, model, omitted=omitted, meter=speech.meter)
@@ -586,7 +607,7 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
     return spoken
 
 
-def _fixed(declared: TargetConfig) -> dict[str, object]:
+def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
     """The arguments that every call of a target has."""
     fixed: dict[str, object] = {
         "model": str(declared.model),
@@ -599,7 +620,6 @@ def _fixed(declared: TargetConfig) -> dict[str, object]:
     }
     if declared.api_base:
         fixed["api_base"] = declared.api_base
-    options = options_of(declared, "litellm")
     if any(value is None for value in options.body.values()):
         raise Misfit("through LiteLLM null removes nothing: it writes its fields itself", "body")
     if options.body and str(declared.model).startswith(AS_ARGUMENTS):
@@ -624,11 +644,16 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     model = str(fixed["model"])
     if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
         facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM makes a budget of an effort
-    fitted = fit(facts, params)
+    fitted = fit(facts, params).beside(ask)
     takes = returned_through_litellm(facts, fitted, model)
-    arguments: dict[str, object] = {**fixed, **fitted.hints, "messages": completions.messages(ask, beside(ask, issuer, takes))}
-    if fitted.effort is not None:
-        arguments["reasoning_effort"] = fitted.effort
+    messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
+    hints = {name: completions.parameter(name, value) for name, value in fitted.hints.items()}
+    if not ask.tools:
+        hints.pop("parallel_tool_calls", None)
+    arguments: dict[str, object] = {**hints, **fixed, "messages": messages}
+    responding = responses.needed(ask, facts, fitted)
+    if (effort := fitted.effort or (_usual_effort(facts) if responding else None)) is not None:
+        arguments["reasoning_effort"] = effort
     if fitted.max_tokens is not None and facts.limit != "none":
         arguments["max_tokens"] = fitted.max_tokens  # LiteLLM knows what each model calls it
     if is_claude(model) and facts.thinking == "budget" and (budget := BUDGETS.get(fitted.effort or "")):
@@ -640,12 +665,19 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if fitted.stop:
         arguments["stop"] = list(fitted.stop)
     if ask.tools:
-        arguments["tools"] = [completions.tool(spec) for spec in ask.tools]
+        arguments["tools"] = [completions.tool(spec, facts.carries) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             arguments["tool_choice"] = choice
-    if responses.needed(ask, facts, fitted):
+    if responding:
         arguments["store"] = False  # LiteLLM asks the Responses API then, which keeps a conversation unless it is told not to
-    return Form(arguments, fitted.omitted, fitted.bounds(facts), takes)
+    return Form(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes)
+
+
+def _usual_effort(facts: Facts) -> Effort | None:
+    """The effort of a question that names none. LiteLLM asks through the Responses API only where an effort is said, and some models take
+    tools through no other.
+    """
+    return facts.default_effort or next((one for one in ("medium", "high", "low") if one in facts.efforts), None)
 
 
 async def _heard(lane: Library, form: Form, hear: "Hearing") -> Events:

@@ -22,7 +22,7 @@ from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.counts import Counted
 from router.targets.facts import Facts, facts_of
-from router.targets.fit import Fitted, check_answerable, fit
+from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
@@ -121,17 +121,21 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         ask = fitted(ask, rules, name)
 
         def prepare(known: Facts) -> Prepared:
-            check_answerable(name, known, ask)
-            fits = fit(known, params)
+            fits = fit(known, params).beside(ask)
             if responses.needed(ask, known, fits):
-                fits = fit(responses.lacking(known), params)
+                known = responses.lacking(known)
+                fits = fit(known, params)
+            check_answerable(name, known, ask, params)
+            omitted = (*fits.omitted, *uncarried(known, ask), *options.over(params))
+            if responses.needed(ask, known, fits):
                 body = responses.request(ask, fits, known, model, issuer)
                 bounds = responses.bounds(fits, known)
                 reader = partial(responses.Reader, name)
-                return Prepared(responding, body, reader, fits.omitted, bounds, "responses", options)
+                return Prepared(responding, body, reader, omitted, bounds, "responses", options)
             takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
-            body = {**_request(ask, fits, known, provider, model), "messages": completions.messages(ask, beside(ask, issuer, takes))}
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech, takes), fits.omitted, fits.bounds(known), "chat", options)
+            messages = completions.messages(ask, beside(ask, issuer, takes), known.carries)
+            body = {**_request(ask, fits, known, provider, model), "messages": messages}
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech, takes), omitted, fits.bounds(known), "chat", options)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 
@@ -179,7 +183,9 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
-    made |= {provider.names.get(name, name): value for name, value in fitted.hints.items()}
+    made |= {provider.names.get(name, name): completions.parameter(name, value) for name, value in fitted.hints.items()}
+    if not ask.tools:
+        made.pop("parallel_tool_calls", None)
     if fitted.effort is not None:
         made["reasoning_effort"] = fitted.effort
     if fitted.max_tokens is not None and facts.limit != "none":
@@ -187,7 +193,7 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
     if fitted.stop:
         made["stop"] = list(fitted.stop)
     if ask.tools:
-        made["tools"] = [completions.tool(spec) for spec in ask.tools]
+        made["tools"] = [completions.tool(spec, facts.carries) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             made["tool_choice"] = choice
     return made

@@ -12,7 +12,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from router.chat import Json, JsonObject, deeper
+from router.chat import Json, JsonObject, Params, deeper
 from router.config.declaration import Target as TargetConfig
 from router.config.values import Name
 from router.errors import Misfit, Place
@@ -110,6 +110,10 @@ class Options:
         be asked through more than one.
         """
         return merged(request, _without(self.body, OURS[api])) if self.body else request
+
+    def over(self, params: Params) -> tuple[str, ...]:
+        """The parameters of a question in whose place the target's own value is sent."""
+        return tuple(name for name, value in params.given.items() if name in self.body and self.body[name] != value)
 
     def beside(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The router's headers and the target's. A header that is a list has the values of both, each once."""

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
+from router.config.facts import Extra
 from router.targets import conversation as rule
 from router.targets.conversation import Rule
 
@@ -20,6 +22,9 @@ class Provider:
     key: the variable that commonly holds it, where that is not the prefix and `_API_KEY`
     lacks: parameters it does not know; they are left out
     names: parameters that it calls otherwise
+    takes: parameters that not every provider knows, and that it does
+    tiers: the values of `service_tier` that it knows
+    carries: what it reads of messages and tools beside their words: see `CARRIED`
     """
 
     base: str
@@ -30,41 +35,67 @@ class Provider:
     key: str = ""
     lacks: frozenset[str] = frozenset()
     names: Mapping[str, str] = field(default_factory=dict[str, str])
+    takes: frozenset[str] = frozenset()
+    tiers: frozenset[str] = frozenset()
+    carries: frozenset[str] = frozenset()
 
 
 EFFORT = frozenset({"reasoning_effort"})
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
+EXTRAS = frozenset(get_args(Extra))
+"""Parameters that not every provider knows. What each takes: its own API reference, of November 2026."""
+CARRIED = frozenset({"messages.name", "image_url.detail", "function.strict"})
+"""What OpenAI's API has beside the words of a message and the schema of a tool."""
+OPEN = frozenset({"top_k", "min_p", "repetition_penalty"})
+"""Sampling parameters of the servers of open models (vLLM, SGLang, llama.cpp, TGI)."""
+PARALLEL = frozenset({"parallel_tool_calls"})
+BIAS = frozenset({"logit_bias"})
+TIER = frozenset({"service_tier"})
+TIERS = frozenset({"auto", "default", "flex", "priority", "scale"})
+COHERE = "https://api.cohere.ai/compatibility/v1"
+"""Its OpenAI-compatible address: LiteLLM cannot stream from its own. Source: docs.cohere.com/docs/compatibility-api."""
+GROQ = frozenset({"auto", "on_demand", "flex", "performance"})
 
 PROVIDERS = {
-    "openai": Provider("https://api.openai.com/v1"),
-    "azure": Provider("", header="api-key"),
-    "cerebras": Provider("https://api.cerebras.ai/v1", lacks=PENALTIES),
-    "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1"),
-    "deepinfra": Provider("https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}),
+    "openai": Provider("https://api.openai.com/v1", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED),
+    "azure": Provider("", header="api-key", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED),
+    "cerebras": Provider("https://api.cerebras.ai/v1", lacks=PENALTIES, takes=PARALLEL, carries=frozenset({"function.strict"})),
+    "cohere": Provider(COHERE, counts=False),
+    "cohere_chat": Provider(COHERE, counts=False, key="COHERE_API_KEY"),
+    "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1", takes=PARALLEL | {"top_k"}),
+    "deepinfra": Provider("https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN),
     "deepseek": Provider("https://api.deepseek.com/v1"),
-    "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT | {"seed"}),
-    "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1"),
-    "groq": Provider("https://api.groq.com/openai/v1"),
-    "hosted_vllm": Provider("", keyless=True),
-    "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT),
-    "llamafile": Provider("http://127.0.0.1:8080/v1", keyless=True),
-    "lm_studio": Provider("http://127.0.0.1:1234/v1", keyless=True),
-    "mistral": Provider("https://api.mistral.ai/v1", counts=False, names={"seed": "random_seed"}),
+    "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN),
+    "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1", takes=OPEN | BIAS | {"prediction"}),
+    "groq": Provider("https://api.groq.com/openai/v1", takes=PARALLEL | TIER, tiers=GROQ, carries=frozenset({"messages.name"})),
+    "hosted_vllm": Provider("", keyless=True, takes=EXTRAS, carries=CARRIED),
+    "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT, takes=OPEN | BIAS),
+    "llamafile": Provider("http://127.0.0.1:8080/v1", keyless=True, takes=EXTRAS, carries=CARRIED),
+    "lm_studio": Provider("http://127.0.0.1:1234/v1", keyless=True, takes=BIAS | {"top_k"}),
+    "mistral": Provider(
+        "https://api.mistral.ai/v1",
+        counts=False,
+        names={"seed": "random_seed"},
+        takes=PARALLEL | {"prediction"},
+        carries=frozenset({"function.strict", "image_url.detail"}),
+    ),
     "moonshot": Provider("https://api.moonshot.ai/v1"),
-    "nebius": Provider("https://api.studio.nebius.ai/v1", lacks=EFFORT),
-    "novita": Provider("https://api.novita.ai/v3/openai", lacks=EFFORT),
+    "nebius": Provider("https://api.studio.nebius.ai/v1", lacks=EFFORT, takes=OPEN | BIAS),
+    "novita": Provider("https://api.novita.ai/v3/openai", lacks=EFFORT, takes=OPEN | BIAS),
     "nscale": Provider("https://inference.api.nscale.com/v1", counts=False, lacks=EFFORT | {"seed"}),
     "nvidia_nim": Provider("https://integrate.api.nvidia.com/v1", counts=False, lacks=EFFORT),
     "ollama_chat": Provider("http://127.0.0.1:11434/v1", path="/v1", keyless=True),
-    "openrouter": Provider("https://openrouter.ai/api/v1"),
-    "perplexity": Provider("https://api.perplexity.ai", counts=False, lacks=frozenset({"seed", "stop"})),
-    "sambanova": Provider("https://api.sambanova.ai/v1", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
+    "openrouter": Provider("https://openrouter.ai/api/v1", takes=EXTRAS, carries=CARRIED),
+    "perplexity": Provider("https://api.perplexity.ai", counts=False, lacks=frozenset({"seed", "stop"}), takes=frozenset({"top_k"})),
+    "sambanova": Provider(
+        "https://api.sambanova.ai/v1", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}, takes=PARALLEL | {"top_k"}
+    ),
     "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),
-    "together_ai": Provider("https://api.together.xyz/v1"),
-    "vercel_ai_gateway": Provider("https://ai-gateway.vercel.sh/v1", lacks=EFFORT),
+    "together_ai": Provider("https://api.together.xyz/v1", takes=OPEN | BIAS),
+    "vercel_ai_gateway": Provider("https://ai-gateway.vercel.sh/v1", lacks=EFFORT, takes=PARALLEL, carries=CARRIED),
     "volcengine": Provider("https://ark.cn-beijing.volces.com/api/v3", lacks=EFFORT),
     "wandb": Provider("https://api.inference.wandb.ai/v1"),
-    "xai": Provider("https://api.x.ai/v1"),
+    "xai": Provider("https://api.x.ai/v1", takes=PARALLEL, carries=frozenset({"image_url.detail"})),
     "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
 }
 

@@ -65,9 +65,15 @@ NAMES = {
     "toolConfig": "tool_choice",
     "reasoning": "reasoning_effort",
     "effort": "reasoning_effort",
+    "text": "verbosity",
 }
 """A parameter as it was sent → the question's name for it."""
-WITHHELD = frozenset({"temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop"})
+WITHHELD = frozenset(
+    (
+        *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop"),
+        *("top_k", "min_p", "repetition_penalty", "verbosity", "service_tier", "prediction"),
+    )
+)
 """Parameters that are left out where they are refused (`stop` is kept by cutting the answer)."""
 
 

@@ -23,7 +23,7 @@ from router.targets.inband import Failed, error_in
 from router.targets.speech import Bounds, Speech
 from router.targets.verdict import inside
 
-LACKS = PENALTIES | {"seed", "stop"}
+LACKS = PENALTIES | {"seed", "stop", "top_k", "min_p", "repetition_penalty", "prediction"}
 """Parameters that this API does not know, whatever the model: `stop` is kept by cutting the answer."""
 LEAST = 16
 """Tokens of an answer that it may be limited to, at least."""
@@ -90,12 +90,15 @@ def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
 
 def lacking(facts: Facts) -> Facts:
     """The facts of a model as it is asked through this API."""
-    return replace(facts, refuses=facts.refuses | LACKS)
+    return replace(facts, refuses=facts.refuses | LACKS, takes=facts.takes - {"logit_bias"}, carries=facts.carries - {"messages.name"})
 
 
 def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str) -> dict[str, Json]:
     """The question in the form of this API."""
-    made: dict[str, Json] = {"model": model, "stream": True, "store": False, **fitted.hints}
+    hints = {name: value for name, value in fitted.hints.items() if name != "verbosity" and (name != "parallel_tool_calls" or ask.tools)}
+    made: dict[str, Json] = {"model": model, "stream": True, "store": False, **hints}
+    if "verbosity" in fitted.hints:
+        made["text"] = {"verbosity": fitted.hints["verbosity"]}
     if fitted.max_tokens is not None and facts.limit != "none":
         made["max_output_tokens"] = max(LEAST, fitted.max_tokens)
     if facts.thinking != "none":
@@ -154,7 +157,7 @@ def _content(part: str | File, role: str) -> Json:
         case str():
             return {"type": "output_text" if role == "assistant" else "input_text", "text": part}
         case File(kind, url) if kind.startswith("image/"):
-            return {"type": "input_image", "image_url": url, "detail": "auto"}
+            return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
         case File(_, url, name) if part.remote:
             return {"type": "input_file", "file_url": url}
         case File(_, url, name):
@@ -162,7 +165,7 @@ def _content(part: str | File, role: str) -> Json:
 
 
 def _tool(spec: ToolSpec) -> Json:
-    return {"type": "function", "name": spec.name, "description": spec.description, "parameters": spec.parameters, "strict": False}
+    return {"type": "function", "name": spec.name, "description": spec.description, "parameters": spec.parameters, "strict": spec.strict}
 
 
 def _choice(choice: Choice) -> Json:

@@ -1,9 +1,12 @@
 """Where reasoning state is kept for clients that run tools: bounds, fairness, and the names of model calls."""
 
+import logging
 from typing import Any
 
+import pytest
+
 from router.cache import LocalStates, Memory, trail
-from router.cache.states import ENTRY, LASTS, MAX_VALUE, read, written
+from router.cache.states import ENTRY, LASTS, MAX_VALUE, Unreadable, read, written
 from router.chat import Call, Message, ReasoningState, Result
 
 STATE = ReasoningState("a=m", {"reasoning_content": "Hm. \ud83d"}, "c1", 3)
@@ -84,12 +87,58 @@ def test_value_kept_twice_is_counted_once() -> None:
 
 
 def test_states_are_read_as_they_were_written() -> None:
-    """Half a surrogate pair included; of other bytes there is nothing."""
+    """Half a surrogate pair included."""
     held = {"n": [STATE], "m": []}
     assert read(written(held)) == held
-    for data in (b"", b"[", b"null", b"[9]", b'[1,["n"]]', b'[1,["n",[["a"]]]]'[:-3], b"[" * 9999):
-        assert read(data) == {}
-    assert read(b'[1,["n",[["a"]]]]') == {"n": []}
+
+
+def nested(depth: int, before: bytes = b"[", after: bytes = b"]") -> bytes:
+    """A state whose value is nested so deep."""
+    return b'[1,["n",[["a=m",{"reasoning_details":' + before * depth + b"1" + after * depth + b'},"c1",0]]]]'
+
+
+OTHERS: dict[str, bytes] = {
+    "nothing": b"",
+    "no JSON": b"[",
+    "no UTF-8": b'[1,["\xff",[]]]',
+    "no list": b'{"n": 1}',
+    "a text": b'"[1]"',
+    "another release": b"[9]",
+    "an entry without states": b'[1,["n"]]',
+    "states that are no list": b'[1,["n",{"a":1}]]',
+    "a state cut short": b'[1,["n",[["a"]]]]',
+    "a state whose value is a list": b'[1,["n",[["a",[1],"c",0]]]]',
+    "a place before the beginning": b'[1,["n",[["a",{},"c",-1]]]]',
+    "no number": b'[1,["n",[["a",{"x":NaN},"c",0]]]]',
+    "an infinite number": b'[1,["n",[["a",{"x":1e999},"c",0]]]]',
+    "deeper than can be read": nested(9999),
+    "deeper than can be written": nested(300),
+    "objects deeper than can be written": nested(300, b'{"a":', b"}"),
+    "too many values": b'[1,["n",[["a",{"x":[' + b"1," * 300_000 + b'1]},"c",0]]]]',
+    "too many bytes": b'[1,["n",[["a",{"x":"' + b"x" * MAX_VALUE + b'"},"c",0]]]]',
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+async def test_bytes_in_redis_that_are_no_states_are_a_miss(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Redis may hold anything: the question is asked without it, and one line in the log says so."""
+    with pytest.raises(Unreadable):
+        read(OTHERS[what])
+    shared: Any = Shared()
+    await shared.put("two", OTHERS[what], LASTS)
+    with caplog.at_level(logging.WARNING, "router.cache"):
+        assert await Memory(shared=shared).get("a", ["one", "two"]) == {}
+    assert [one.message for one in caplog.records if "cannot be read" in one.message]
+
+
+def test_state_too_deep_to_be_read_again_is_not_kept() -> None:
+    """What is written can be read; the other states of the round stay."""
+    deep: Any = 1
+    for _ in range(200):
+        deep = [deep]
+    held = {"n": [ReasoningState("a=m", {"reasoning_details": deep}), STATE]}
+    assert read(written(held)) == {"n": [STATE]}
+    assert read(nested(100))["n"]
 
 
 def test_states_of_the_first_rounds_are_left_out_where_all_are_too_many() -> None:

@@ -293,8 +293,8 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     ),
     "a provider unheard of": (target("{model: qqqqqqqq/gpt-4o}"), "routes.yaml:2:14: no provider is named `qqqqqqqq`"),
     "a provider that does not work": (
-        target("{model: cohere_chat/command-r}"),
-        "routes.yaml:2:14: `cohere_chat/` is refused: LiteLLM cannot stream from it: use openai/<model> with api_base: https://api.cohere.ai/compatibility/v1",
+        target("{model: cohere_chat/command-r, via: litellm}"),
+        "routes.yaml:2:14: `cohere_chat/` via LiteLLM is refused: LiteLLM cannot stream from it: leave `via` out",
     ),
     "a version where there is none": (
         target("{model: openai/x, api_version: 2024-10-21}"),

@@ -435,8 +435,9 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
     "azure by Entra ID": ("model: azure/d, api_base: 'https://h', tenant_id: t", {"via": "litellm", "api_key": None}),
     "cohere": (
         "model: cohere/command-r",
-        {"model": "openai/command-r", "api_base": "https://api.cohere.ai/compatibility/v1", "api_key": "${COHERE_API_KEY}"},
+        {"model": "cohere/command-r", "api_base": None, "api_key": "${COHERE_API_KEY}"},
     ),
+    "cohere's chat": ("model: cohere_chat/command-r", {"model": "cohere_chat/command-r", "api_key": "${COHERE_API_KEY}"}),
     "the Responses API": ("model: openai/responses/gpt-5", {"model": "openai/gpt-5"}),
     "a server of one's own": ("model: ollama_chat/llama3.2", {"model": "ollama_chat/llama3.2", "api_key": None}),
     "a price": (

@@ -55,6 +55,8 @@ KNOWN = frozenset(
         "thinking",
         "output_config",
         "metadata",
+        "service_tier",
+        "top_k",
     ]
 )
 
@@ -374,6 +376,7 @@ MISTRAL_KNOWN = frozenset(
         "reasoning_effort",
         "parallel_tool_calls",
         "prompt_mode",
+        "prediction",
         "safe_prompt",
     ]
 )
@@ -579,6 +582,30 @@ CEREBRAS = Flagship(
         "code": "wrong_api_format",
     },
 )
+COHERE_KNOWN = frozenset(
+    (
+        *("model", "messages", "stream", "reasoning_effort", "response_format", "tools", "tool_choice", "temperature", "max_tokens"),
+        *("stop", "seed", "top_p", "frequency_penalty", "presence_penalty"),
+    )
+)
+
+
+def cohere_known(body: Body) -> Refusal | None:
+    """docs.cohere.com/docs/compatibility-api: the parameters it supports, and the two efforts. Its words are not quoted anywhere."""
+    name = next((one for one in body if one not in COHERE_KNOWN), None)
+    if name is not None:
+        return Refusal(f"unknown parameter: {name} is not supported", name)
+    if body.get("reasoning_effort") not in (None, "none", "high"):
+        return Refusal("reasoning_effort: only none and high are supported", "reasoning_effort")
+    return None
+
+
+def cohere(name: str, *more: Rule) -> Flagship:
+    """Cohere by its OpenAI-compatible address."""
+    thinks: Callable[[Body], bool] = (lambda body: body.get("reasoning_effort") != "none") if not more else (lambda _: False)
+    return Flagship(name, f"cohere/{name}", ((PLAIN, (cohere_known, calls_answered, *more)),), thinks=thinks, returns=False)
+
+
 GROQ = Flagship(
     "groq",
     "groq/openai/gpt-oss-120b",
@@ -627,6 +654,8 @@ FLAGSHIPS: tuple[Flagship, ...] = (
     OPENROUTER,
     CEREBRAS,
     GROQ,
+    cohere("command-a-03-2025", refuses("reasoning_effort", "{name} is not supported by this model", param="reasoning_effort")),
+    cohere("command-a-reasoning-08-2025"),
 )
 
 

@@ -18,7 +18,7 @@ import pytest
 import respx
 from httpx import Response
 
-from router.chat import Ask, Call, Message, Params, Result, ToolSpec
+from router.chat import Ask, Call, Effort, Message, Params, Result, ToolSpec
 from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSilent
@@ -26,7 +26,7 @@ from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, 
 from router.targets import litellm, providers
 from tests.conftest import ROOT
 from tests.provider import DONE, Reply, calls, chunk, error, frame, joined, provider, text, usage
-from tests.targets import test_anthropic
+from tests.targets import test_anthropic, test_responses
 from tests.upstream import upstreams
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -79,6 +79,31 @@ async def test_a_question_as_the_provider_gets_it() -> None:
     assert sent["tools"][0]["function"] == {"name": "get_time", "description": "The time.", "parameters": spec.parameters}
     assert (sent["temperature"], sent["max_tokens"], sent["top_p"]) == (0.5, 500, 0.9)
     assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
+
+
+@pytest.mark.parametrize("effort", [None, "high"])
+async def test_tools_of_a_model_that_takes_them_through_the_responses_api_alone(effort: Effort | None) -> None:
+    """LiteLLM goes there only where an effort is said: so its usual one is. Nothing is kept at the provider."""
+    spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
+    ask = Ask(model="m", messages=HI.messages, tools=(spec,), params=Params(reasoning_effort=effort))
+    usage = {**test_responses.COUNTS, "input_tokens_details": {"cached_tokens": 0}, "total_tokens": 12}
+    async with provider(Reply((test_responses.word("Hi"), test_responses.over(usage=usage)))) as fake:
+        target = Declared(model=Name("openai/gpt-6-astra"), api_base=fake.base, api_key=Secret("k"), via="litellm")
+        assert Text("Hi") in await heard(target, ask)
+    (sent,) = fake.requests
+    assert fake.headers[0][":path"] == "/v1/responses"
+    assert (sent["reasoning"], sent["store"]) == ({"effort": effort or "medium"}, False)
+
+
+async def test_what_litellm_drops_is_named() -> None:
+    """It knows no penalties of Mistral's."""
+    params = Params(presence_penalty=0.5, frequency_penalty=0.5, top_k=3, verbosity="low")
+    async with provider(Reply(text("Hi"))) as fake:
+        target = Declared(model=Name("mistral/mistral-small-latest"), api_base=fake.base, api_key=Secret("k"), via="litellm")
+        start, *_ = await heard(target, Ask(model="m", messages=HI.messages, params=params))
+    assert isinstance(start, Start)
+    assert set(start.omitted) == {"presence_penalty", "frequency_penalty", "top_k", "verbosity"}
+    assert not {"presence_penalty", "frequency_penalty", "top_k", "verbosity"} & set(fake.requests[0])
 
 
 START = Start("a", "openai/fake")
@@ -415,8 +440,8 @@ def test_the_list_of_providers_is_the_librarys_own() -> None:
     ("model", "said"),
     [
         ("opena/gpt-4o", "no provider is named `opena`; did you mean `openai/gpt-4o`?"),
-        ("cohere_chat/command-r", "`cohere_chat/` is refused"),
-        ("openai/responses/gpt-5-pro", "`openai/responses/` is refused: write `openai/gpt-5-pro`"),
+        ("cohere_chat/command-r", "`cohere_chat/` via LiteLLM is refused: LiteLLM cannot stream"),
+        ("openai/responses/gpt-5-pro", "`openai/responses/` via LiteLLM is refused: leave `via` out, or write `openai/gpt-5-pro`"),
         ("qqqqqqqq/x", "no provider is named `qqqqqqqq`"),
     ],
 )
@@ -429,8 +454,8 @@ def test_a_provider_that_is_none_is_refused_at_load(model: str, said: str) -> No
 
 ELSEWHERE = {"deepseek": "https://api.deepseek.com/beta", "together_ai": "https://api.together.ai/v1"}
 """Where LiteLLM looks for a provider that we ask at another of its addresses: the beta, and the newer name of the same host."""
-ITS_OWN = {"azure", "hosted_vllm", "lm_studio", "llamafile", "ollama_chat", "openai", "openrouter"}
-"""Providers for which LiteLLM's list of addresses has none, or one on this machine."""
+ITS_OWN = {"azure", "cohere", "cohere_chat", "hosted_vllm", "lm_studio", "llamafile", "ollama_chat", "openai", "openrouter"}
+"""Providers for which LiteLLM's list of addresses has none, one on this machine, or one of another API."""
 
 
 LACKS = {"cerebras": frozenset({"reasoning_effort"}), "perplexity": frozenset({"reasoning_effort"})}

@@ -1,0 +1,135 @@
+"""Fields of clients that not every model knows, asked of each of today's models through the whole application.
+
+A model gets those that it takes, and refuses all others: each field is in its request, or named as left out, or the request is a 400 that
+names it. Nothing is dropped in silence, and no refusal has to teach it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from tests.conftest import Client, Workspace, serving
+from tests.models.dialects import Body
+from tests.models.fakes import Asked, Fakes, Flagship, Refusal, fakes
+from tests.models.flagships import FLAGSHIPS, THROUGH_LITELLM, value_of
+
+HINTS: Mapping[str, Any] = {
+    "top_k": 20,
+    "min_p": 0.1,
+    "repetition_penalty": 1.1,
+    "verbosity": "low",
+    "service_tier": "flex",
+    "prediction": {"type": "content", "content": "The dog is well."},
+}
+NEEDS: Mapping[str, Any] = {"parallel_tool_calls": False, "logit_bias": {"50256": -100}}
+BESIDE = ("messages.name", "image_url.detail", "function.strict")
+GPT_5 = {"verbosity", "service_tier", "parallel_tool_calls", "function.strict", "image_url.detail"}
+TAKES: Mapping[str, set[str]] = {
+    "gpt-4o": {"service_tier", "prediction", "parallel_tool_calls", "logit_bias", *BESIDE},
+    "claude-opus-4-7": {"parallel_tool_calls"},
+    "claude-sonnet-5": {"parallel_tool_calls"},
+    "claude-opus-5-5": {"parallel_tool_calls"},
+    "claude-haiku-4-5": {"top_k", "parallel_tool_calls"},
+    **dict.fromkeys(("gpt-5.6", "gpt-6-astra", "gpt-5.4", "gpt-5"), GPT_5 | {"messages.name"}),
+    "o3": {"service_tier", *BESIDE},
+    "grok-4.7": {"parallel_tool_calls", "image_url.detail"},
+    "mistral-small-latest": {"parallel_tool_calls", "prediction", "function.strict", "image_url.detail"},
+    "qwen3-max": {"top_k", "parallel_tool_calls"},
+    "openrouter": {*HINTS, *NEEDS, *BESIDE},
+    "cerebras": {"parallel_tool_calls", "function.strict"},
+    "groq": {"parallel_tool_calls", "service_tier", "messages.name"},
+    "gemini-3.5-flash": {"top_k"},
+}
+"""What each model takes of these, by the API reference of its provider; a model that is not here takes none."""
+WIRE: Mapping[str, tuple[str, ...]] = {
+    "verbosity": ("verbosity", "text.verbosity"),
+    "top_k": ("top_k", "generationConfig.topK", "generationConfig.top_k"),
+    "parallel_tool_calls": ("parallel_tool_calls", "tool_choice.disable_parallel_tool_use"),
+}
+"""Where a field may stand in a request."""
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "get_time", "strict": True, "parameters": {"type": "object", "properties": {}}},
+}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}
+
+
+def found(body: Body, name: str) -> Any:
+    """The value of a field, wherever its API has it; None where the request has none."""
+    return next((value for place in WIRE.get(name, (name,)) if (value := value_of(body, place)) is not None), None)
+
+
+def carried(body: Body) -> set[str]:
+    """What a request has beside words and schemas."""
+    text = str(body)
+    said = {
+        "messages.name": "'name': 'Ada'" in text,
+        "image_url.detail": "'detail': 'low'" in text,
+        "function.strict": "'strict': True" in text,
+    }
+    return {name for name, there in said.items() if there}
+
+
+def taken(flagship: Flagship) -> set[str]:
+    """What a model takes."""
+    return TAKES.get(flagship.name.removesuffix("-litellm"), set())
+
+
+def strict(flagship: Flagship) -> Flagship:
+    """The model, refusing each of these fields that it does not take."""
+    takes = taken(flagship)
+
+    def only(body: Body) -> Refusal | None:
+        name = next((one for one in (*HINTS, *NEEDS) if one not in takes and found(body, one) is not None), None)
+        name = name or next((one for one in carried(body) if one not in takes), None)
+        return Refusal(f"Unknown parameter: '{name}'.", name) if name else None
+
+    return replace(flagship, apis=tuple((dialect, (*rules, only)) for dialect, rules in flagship.apis))
+
+
+async def ask(client: Client, models: Fakes, **fields: Any) -> tuple[set[str], Any, list[Asked]]:
+    """What was left out of a request, its answer, and what the model was asked."""
+    before = len(models.asked)
+    messages = fields.pop("messages", [{"role": "user", "content": "How is the dog?"}])
+    answer = await client.post("/v1/chat/completions", model="plain", messages=messages, **fields)
+    omitted = {name for listed in re.findall(r'omitted="([^"]*)"', answer.headers.get("x-router-attempts", "")) for name in listed.split()}
+    return omitted, answer, models.asked[before:]
+
+
+@pytest.mark.parametrize("flagship", FLAGSHIPS + THROUGH_LITELLM, ids=lambda one: one.name)
+async def test_each_field_of_a_client_is_sent_or_named(workspace: Workspace, flagship: Flagship) -> None:
+    """The model is asked once for each question, with all that it takes."""
+    takes = taken(flagship)
+    async with fakes(strict(flagship)) as models:
+        target = flagship.target(models.address)
+        routes = f"targets:\n  first: {target}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
+        async with serving(workspace.write("routes.yaml", routes).build()) as client:
+            omitted, answer, asked = await ask(client, models, **HINTS)
+            assert answer.status == 200, answer.body
+            (one,) = asked
+            sent = {name for name in HINTS if found(one.body, name) is not None}
+            assert sent == takes & set(HINTS)
+            assert omitted == set(HINTS) - sent
+            content = [{"type": "text", "text": "How is the dog?"}, PICTURE]
+            beside: dict[str, Any] = {"messages": [{"role": "user", "name": "Ada", "content": content}], "tools": [TOOL]}
+            omitted, answer, asked = await ask(client, models, **beside)
+            assert answer.status == 200, answer.body
+            sent = carried(asked[-1].body)
+            assert len(asked) == 1
+            assert sent | omitted == set(BESIDE)
+            assert not sent & omitted
+            assert sent == (takes & set(BESIDE)) - ({"messages.name"} if asked[-1].dialect.path == "/responses" else set())
+            for name, value in NEEDS.items():
+                tools = {"tools": [TOOL]} if name == "parallel_tool_calls" else {}
+                _, answer, asked = await ask(client, models, **{name: value}, **tools)
+                if name in takes:
+                    assert answer.status == 200, answer.body
+                    assert found(asked[-1].body, name) is not None
+                else:
+                    assert (answer.status, asked) == (400, [])
+                    error = cast("dict[str, Any]", answer.json)["error"]
+                    assert error["message"].startswith(f"{name}: the models here do not support this parameter.")
+    assert not models.refused(flagship.name)
