@@ -65,7 +65,7 @@ from router.server.siblings import Siblings
 from router.shared import Found
 from router.signature import Spelled, check, shape_of
 from router.steps.cache import _read as kept_answer
-from router.targets import anthropic, completions, http, openai, sse
+from router.targets import anthropic, completions, gemini, gemini_reader, http, openai, sse
 from router.targets.connections import MOST_UNPACKED, MOST_WAITING, Connection, Cut
 from router.targets.facts import facts_of
 from router.targets.fit import fit
@@ -238,15 +238,81 @@ def answers_of_anthropic(frames: list[bytes]) -> None:
     _heard(speech, anthropic.Reader("a", speech), frames)
 
 
+PIECE: Made = st.fixed_dictionaries(
+    {"jsonPath": st.sampled_from(["$.a", "$.a.b", "$.a[0]", "$.a[1]['b']", "$", "$[0]", "a", "$.a[999999]", ""])},
+    optional={
+        "stringValue": WORDS,
+        "numberValue": TOKENS,
+        "boolValue": st.booleans(),
+        "nullValue": st.none(),
+        "willContinue": st.booleans(),
+    },
+)
+GOOGLES_CALL: Made = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["c1", "", "\ud800", None]),
+        "name": st.sampled_from(["get", "set", "", "\udc00", None]),
+        "args": ARGUMENTS | OPENAI,
+        "partialArgs": st.lists(PIECE | OPENAI, max_size=3),
+        "willContinue": st.booleans(),
+    },
+)
+PART: Made = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": WORDS,
+        "thought": st.booleans(),
+        "thoughtSignature": st.sampled_from(["s", "t", "", "\ud800"]),
+        "functionCall": GOOGLES_CALL,
+        "executableCode": OPENAI,
+    },
+)
+CANDIDATE: Made = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": st.fixed_dictionaries({}, optional={"parts": st.lists(PART, max_size=3)}),
+        "finishReason": st.sampled_from([None, "STOP", "MAX_TOKENS", "SAFETY", "MALFORMED_FUNCTION_CALL", "FINISH_REASON_UNSPECIFIED", ""]),
+        "index": st.sampled_from([0, 1, None]),
+    },
+)
+TOKENS_OF_GOOGLE = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount", "toolUsePromptTokenCount")
+GOOGLE: Made = st.fixed_dictionaries(
+    {},
+    optional={
+        "candidates": st.lists(CANDIDATE, max_size=2),
+        "promptFeedback": st.fixed_dictionaries({}, optional={"blockReason": st.sampled_from([None, "SAFETY", "OTHER", ""])}),
+        "usageMetadata": st.fixed_dictionaries({}, optional=dict.fromkeys(TOKENS_OF_GOOGLE, TOKENS)),
+        "modelVersion": WORDS,
+        "error": OPENAI,
+    },
+)
+
+
+@given(st.lists(GOOGLE.map(dumped) | OPENAI.map(dumped) | RAW.map(str.encode) | st.binary(max_size=12), max_size=8))
+def answers_of_gemini(frames: list[bytes]) -> None:
+    """The same of Google's wire."""
+    speech = Speech("a")
+    _heard(speech, gemini_reader.Reader("a", speech), frames)
+
+
 MESSAGE: Made = st.fixed_dictionaries(
     {}, optional={"content": st.lists(BLOCK, max_size=3), "stop_reason": WORDS, "usage": COUNTED, "error": OPENAI}
 )
 
 
-@given(CHUNK.map(dumped) | MESSAGE.map(dumped) | OPENAI.map(dumped) | RAW.map(str.encode) | st.binary(max_size=20))
+@given(
+    CHUNK.map(dumped)
+    | MESSAGE.map(dumped)
+    | GOOGLE.map(dumped)
+    | st.lists(GOOGLE, max_size=3).map(dumped)
+    | OPENAI.map(dumped)
+    | RAW.map(str.encode)
+    | st.binary(max_size=20)
+)
 def answers_without_a_stream(data: bytes) -> None:
     """A whole body where a stream was asked for: the same."""
-    for lane in (openai, anthropic):
+    for lane in (openai, anthropic, gemini_reader):
         speech = Speech("a")
         reader = lane.Reader("a", speech)
         try:
@@ -270,7 +336,7 @@ def _heard(speech: Speech, reader: http.Reader, frames: list[bytes]) -> None:
     _told(events)
 
 
-PROVIDERS = (Target(model=Name("openai/x")), Target(model=Name("anthropic/x")))
+PROVIDERS = (Target(model=Name("openai/x")), Target(model=Name("anthropic/x")), Target(model=Name("gemini/x")))
 
 
 def _told(events: list[Event]) -> None:
@@ -470,6 +536,7 @@ def bodies_of_requests(data: bytes, surface: question.Surface, model: str | None
     msgspec.json.encode([completions.tool(one) for one in wanted.ask.tools])
     facts = [facts_of(target) for target in PROVIDERS]
     msgspec.json.encode(anthropic.request(wanted.ask, wanted.ask.params, facts[1], "x")[0])
+    msgspec.json.encode(gemini.request(wanted.ask, fit(facts[2], wanted.ask.params), facts[2]))
     msgspec.json.encode(openai._request(wanted.ask, fit(facts[0], wanted.ask.params), facts[0], KNOWN["openai"], "x"))
     json.dumps(wanted.ask.params.over(Params()).given, allow_nan=False)
 
@@ -923,6 +990,7 @@ FUZZERS: dict[str, Fuzzer] = {
         server_sent_events,
         answers_of_the_openai_wire,
         answers_of_anthropic,
+        answers_of_gemini,
         answers_without_a_stream,
         responses_of_providers,
         refusals_of_providers,

@@ -121,6 +121,7 @@ CLAUDE: tuple[Rule, ...] = (
 )
 """What Anthropic wants; its lane makes turns of what is left."""
 GEMINI: tuple[Rule, ...] = (
+    rule.one_system_message_and_first,
     rule.calls_have_results,
     rule.pictures_beside_results,
     rule.no_blank_text,

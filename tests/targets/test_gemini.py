@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
 
 from router.chat import Ask, Call, Choice, File, Message, Params, ReasoningState, Result, ToolSpec, issued_by
 from router.config.declaration import Target as Declared
@@ -13,12 +15,15 @@ from router.config.values import Name, Secret
 from router.errors import ContentFiltered, Misfit, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Text, Thought, ToolCall, Usage
 from router.targets import Connections, gemini, lane_of, open_target
+from router.targets.conversation import fitted
 from router.targets.facts import facts_of
 from router.targets.fit import fit
 from router.targets.gemini_contents import UNSIGNED, contents
 from router.targets.learned import Learned
+from router.targets.providers import rules_of_google
 from tests import google
 from tests.provider import Provider, Reply, frame, joined, provider, running
+from tests.targets.test_conversation import CONVERSATIONS as CONVERSATIONS_OF_ALL_KINDS
 
 KEY = Secret("sk-test")
 HI = Ask(model="m", messages=(Message("user", ("Hi",)),))
@@ -302,6 +307,17 @@ async def test_any_conversation_becomes_one_that_google_takes(name: str) -> None
         await heard(target(base=fake.base), turn(*CONVERSATIONS[name]))
     assert fake.refused == []
     assert len(fake.requests) == 1
+
+
+@given(CONVERSATIONS_OF_ALL_KINDS)
+def test_whatever_was_said_becomes_a_request_that_google_takes(messages: list[Message]) -> None:
+    """Ids, roles, calls, results and files in any order; and the same request each time."""
+    facts = facts_of(target())
+    ask = fitted(Ask(model="m", messages=tuple(messages), tools=(LOOK,)), rules_of_google("m"), "a")
+    made = gemini.request(ask, fit(facts, Params()), facts, ISSUER)
+    body = json.loads(msgspec.json.encode(made))
+    assert google.objection({"x-goog-api-key": "k"}, AT, body, signs=True, thinks="level") is None
+    assert body == json.loads(msgspec.json.encode(gemini.request(ask, fit(facts, Params()), facts, ISSUER)))
 
 
 async def test_system_text_is_the_users_for_a_model_that_knows_no_system() -> None:
