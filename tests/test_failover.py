@@ -19,12 +19,14 @@ from router.errors import (
     FileAddress,
     Filtered,
     Overlong,
+    ParameterMissed,
     TargetDenied,
     TargetDown,
     TargetError,
     TargetRefused,
     TimedOut,
     Unanswered,
+    UnsupportedParameter,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, ToolCall
 from router.failover import Candidate, Policy, failover, standing
@@ -149,6 +151,7 @@ VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
     "too long": (ContextTooLong("a", "context_too_long"), Overlong, 400),
     "filtered": (ContentFiltered("a", "content_filter"), Filtered, 400),
     "a file at an address": (TargetRefused("a", "file_address"), FileAddress, 400),
+    "a parameter that would be missed": (ParameterMissed("a", "logit_bias"), UnsupportedParameter, 400),
     "over its limits": (TargetDown("a", "status_429", retry_after=30), Busy, 503),
 }
 

@@ -18,12 +18,13 @@ from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.facts import Facts, facts_of
-from router.targets.fit import Fitted, check_answerable, fit
+from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.gemini_contents import contents
 from router.targets.gemini_reader import Reader
 from router.targets.gemini_schema import parameters
 from router.targets.http import Prepared
 from router.targets.learned import Learned, Pupil
+from router.targets.options import options_of
 from router.targets.providers import rules_of_google
 
 BASE = "https://generativelanguage.googleapis.com/v1beta"
@@ -34,7 +35,7 @@ VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?")
 """How the path of an API ends."""
 MODEL = re.compile(rf"/models/[^/]+?(?:{METHOD})?")
 """How the path of one model ends."""
-NAMES = {"top_p": "topP", "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
+NAMES = {"top_p": "topP", "top_k": "topK", "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
 """Parameters that Google calls otherwise."""
 BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 """reasoning_effort → tokens to think with, for models before Gemini 3: as Google's own OpenAI surface has it
@@ -58,7 +59,8 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     prefix, _, model = str(declared.model).partition("/")
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("gemini/ needs a key: write `api_key: ${GEMINI_API_KEY}`", "model")
-    headers = {"x-goog-api-key": declared.api_key.value} if declared.api_key else {}
+    options = options_of(declared, "gemini")
+    headers = options.beside({"x-goog-api-key": declared.api_key.value} if declared.api_key else {})
     vertex = prefix == "vertex_ai"
     endpoint = connections.endpoint(
         _address(str(declared.api_base or (VERTEX if vertex else BASE)), model, vertex=vertex), headers, connect
@@ -73,16 +75,17 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         ask = fitted(ask, rules, name)
 
         def prepare(known: Facts) -> Prepared:
-            check_answerable(name, known, ask)
+            check_answerable(name, known, ask, params)
             fits = fit(known, params)
             body = request(ask, fits, known, issuer, ids=not vertex)
             return Prepared(
                 endpoint,
                 body,
                 lambda speech: Reader(name, speech),
-                fits.omitted,
+                (*fits.omitted, *uncarried(known, ask), *options.over(params)),
                 fits.bounds(known),
                 api="gemini",
+                options=options,
                 config="generationConfig",
             )
 

@@ -164,7 +164,7 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
                 undo.pop_all()
                 return response, prepared
             told = await _explained(response)
-        if not pupil.refused(response.status, told, prepared.fields, prepared.options.body):
+        if not pupil.refused(response.status, told, prepared.fields, prepared.options.names):
             raise _refused(name, response, told)
 
 

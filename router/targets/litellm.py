@@ -566,7 +566,7 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
         if ask.tools and not lane.takes_tools(model):
             if provider in TEXTUAL:
                 raise TargetRefused(name, "no_tools")
-            fixed["allowed_openai_params"] = ["tools", "tool_choice"]  # whether its model takes them it says itself
+            fixed["allowed_openai_params"] = [*options.body, "tools", "tool_choice"]  # whether its model takes them it says itself
         if provider in ASKED:
             lane.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
@@ -578,10 +578,7 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
             params = ask.params.over(declared.params)
             check_answerable(name, pupil.facts, ask, params)
             form = _form(fixed, ask, params, pupil.facts, issuer)
-            dropped = lane.dropped(model, form.arguments)
-            for one in dropped:
-                if one in NEEDS:
-                    raise ParameterMissed(name, one)
+            dropped = _dropped(name, lane, form)
             speech = Speech(name, issuer)
             speech.bound(form.bounds)
             TOLD.set(told := [])
@@ -598,13 +595,20 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
                         yield event
             except lane.errors as error:
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
-                own = declared.body or {}
-                if begun or not pupil.refused(*_said(error), [one for one in form.arguments if one not in own], own):
+                if begun or not pupil.refused(*_said(error), form.arguments.keys() - options.names, options.names):
                     raise hear.told(_raised(name, provider, error, hear)) from None
             except TargetError as error:
                 raise hear.told(error) from None
 
     return spoken
+
+
+def _dropped(name: str, lane: Library, form: Form) -> tuple[str, ...]:
+    """The hints that LiteLLM will not send. ParameterMissed where one is more than a hint."""
+    dropped = lane.dropped(str(form.arguments["model"]), form.arguments)
+    if missed := [one for one in dropped if one in NEEDS]:
+        raise ParameterMissed(name, missed[0])
+    return dropped
 
 
 def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:

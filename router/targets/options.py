@@ -6,7 +6,7 @@ order to ask, to read and to bound an answer: the conversation, tools, the strea
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -94,6 +94,8 @@ OURS: Mapping[Api, Mapping[str, str]] = {
     "litellm": {**GEMINI, **MESSAGES, **CHAT},
 }
 """API → the fields of its requests that the router writes, dots between the levels, and what to do instead."""
+PLACES = {"generationConfig.topK": "top_k", "text.verbosity": "verbosity", "serviceTier": "service_tier"}
+"""Where a parameter of a question stands under another name."""
 JOINED = frozenset({"anthropic-beta"})
 """Headers that are lists: a target's values are put behind the router's own."""
 
@@ -113,7 +115,13 @@ class Options:
 
     def over(self, params: Params) -> tuple[str, ...]:
         """The parameters of a question in whose place the target's own value is sent."""
-        return tuple(name for name, value in params.given.items() if name in self.body and self.body[name] != value)
+        fixed = {PLACES.get(path, path) for _, path in _paths(self.body)}
+        return tuple(name for name in params.given if name in fixed)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names by which a refusal may speak of the target's own fields."""
+        return {part for _, path in _paths(self.body) for part in (path, path.rpartition(".")[2])}
 
     def beside(self, headers: Mapping[str, str]) -> dict[str, str]:
         """The router's headers and the target's. A header that is a list has the values of both, each once."""
@@ -132,7 +140,7 @@ def options_of(declared: TargetConfig, *apis: Api) -> Options:
     if declared.body is not None:
         _check_json(declared.body)
     for api in apis:
-        for name, path in _paths(body):
+        for name, path in _paths(cast("Mapping[str, object]", body)):
             if (why := OURS[api].get(path)) is not None:
                 raise Misfit(f"`{path}` is written by the router: {why}", "body", place=_place(name))
     return Options(_plain(body), {name.lower(): value.value for name, value in headers.items()})
@@ -166,7 +174,7 @@ def _joined(ours: str, theirs: str) -> str:
     return ",".join(dict.fromkeys(one.strip() for one in f"{ours},{theirs}".split(",") if one.strip()))
 
 
-def _paths(body: Mapping[Name, object]) -> Iterator[tuple[Name, str]]:
+def _paths(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """The fields of a body and those one level below, with dots; each with the field that it stands in."""
     for name, value in body.items():
         yield name, str(name)

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Client, Workspace, serving
 from tests.models.dialects import Body
 from tests.models.fakes import Asked, Fakes, Flagship, Refusal, fakes
-from tests.models.flagships import FLAGSHIPS, THROUGH_LITELLM, value_of
+from tests.models.flagships import FLAGSHIPS, GPT_4O, THROUGH_LITELLM, value_of
 
 HINTS: Mapping[str, Any] = {
     "top_k": 20,
@@ -133,3 +133,52 @@ async def test_each_field_of_a_client_is_sent_or_named(workspace: Workspace, fla
                     error = cast("dict[str, Any]", answer.json)["error"]
                     assert error["message"].startswith(f"{name}: the models here do not support this parameter.")
     assert not models.refused(flagship.name)
+
+
+ACCOUNT: Mapping[str, Any] = {
+    "metadata": {"a": "b"},
+    "store": True,
+    "safety_identifier": "x",
+    "prompt_cache_key": "x",
+    "thinking": {"type": "enabled"},
+    "provider": {"order": ["a"]},
+}
+
+
+async def test_fields_for_the_operator_to_set_are_named_and_sent_to_nobody(workspace: Workspace) -> None:
+    """In the header of each answer; what asks for nothing is not named."""
+    async with fakes(GPT_4O) as models:
+        routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
+        async with serving(workspace.write("routes.yaml", routes).build()) as client:
+            for stream in (False, True):
+                omitted, answer, asked = await ask(client, models, stream=stream, **ACCOUNT)
+                assert answer.status == 200
+                assert omitted == set(ACCOUNT)
+                assert not set(ACCOUNT) & asked[0].body.keys()
+            omitted, *_ = await ask(client, models, store=False, metadata={}, safety_identifier=None)
+            assert not omitted
+
+
+WRONG: Mapping[str, Any] = {
+    "top_k": -1,
+    "min_p": 2,
+    "repetition_penalty": 0,
+    "verbosity": "verbose",
+    "service_tier": "gold",
+    "prediction": "a text",
+    "parallel_tool_calls": "no",
+    "logit_bias": {"1": 101},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_field_of_another_form_is_refused_by_its_name(workspace: Workspace, name: str) -> None:
+    """Before anybody is asked, on both surfaces."""
+    async with fakes(GPT_4O) as models:
+        routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
+        async with serving(workspace.write("routes.yaml", routes).build()) as client:
+            for path in ("/v1/chat/completions", "/api/chat"):
+                answer = await client.post(path, model="plain", messages=[{"role": "user", "content": "Hi"}], **{name: WRONG[name]})
+                assert answer.status == 400
+                assert name in answer.body.decode()
+    assert not models.asked

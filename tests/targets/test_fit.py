@@ -1,12 +1,14 @@
 """What one model is sent of a question's parameters."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from router.chat import Effort, Params
+from router.chat import Ask, Effort, File, Message, Params, ToolSpec
+from router.errors import ParameterMissed
 from router.targets.facts import PENALTIES, SAMPLING, Facts
-from router.targets.fit import Fitted, fit
+from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.speech import UNBOUND, Bounds
 
 ALL = SAMPLING | PENALTIES | {"seed", "stop", "reasoning_effort"}
@@ -95,3 +97,59 @@ def test_limit_without_a_name_is_enforced_here() -> None:
     assert fitted(facts).bounds(facts) == Bounds((), None)
     assert fitted(Facts(max_output=100), max_tokens=500).max_tokens == 100
     assert fitted(Facts(max_output=100)).max_tokens is None
+
+
+def test_parameters_that_not_every_model_knows_are_sent_to_those_that_do() -> None:
+    """All others have them named; at their defaults they ask for nothing."""
+    asked: dict[str, Any] = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "verbosity": "low", "prediction": "x"}
+    assert fitted(Facts(), **asked).hints == asked
+    made = fitted(Facts(takes=frozenset({"top_k"})), **asked)
+    assert made.hints == {"top_k": 5}
+    assert set(made.omitted) == set(asked) - {"top_k"}
+    usual: dict[str, Any] = {"top_k": 0, "min_p": 0, "repetition_penalty": 1, "verbosity": "medium", "service_tier": "auto"}
+    assert fitted(Facts(takes=frozenset()), **usual) == Fitted(thinks=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sent"),
+    [("auto", "auto"), ("default", "standard_only"), ("standard_only", "standard_only"), ("flex", None), ("priority", None)],
+)
+def test_tier_is_said_in_a_word_that_the_provider_knows(wanted: Any, sent: str | None) -> None:
+    """Anthropic's usual one is called otherwise; one that it does not have is named."""
+    made = fitted(Facts(tiers=frozenset({"auto", "standard_only"})), service_tier=wanted)
+    assert (made.hints.get("service_tier"), made.omitted) == (sent, () if sent else ("service_tier",))
+
+
+@pytest.mark.parametrize("beside", [{"max_tokens": 5}, {"presence_penalty": 0.5}, {"frequency_penalty": -0.5}])
+def test_prediction_is_left_out_beside_what_it_does_not_go_with(beside: dict[str, Any]) -> None:
+    """OpenAI refuses both together, and what it refuses would be learned for every question."""
+    assert fitted(Facts(), prediction="x", **beside).omitted == ("prediction",)
+    assert fitted(Facts(), prediction="x", presence_penalty=0).hints["prediction"] == "x"
+    tool = ToolSpec("t", "", {"type": "object", "properties": {}})
+    ask = Ask(model="m", messages=(Message("user", ("Hi",)),), tools=(tool,))
+    made = fitted(Facts(), prediction="x").beside(ask)
+    assert (made.hints, made.omitted) == ({}, ("prediction",))
+
+
+def test_target_is_passed_over_where_a_parameter_would_be_missed() -> None:
+    """Not where it asks for nothing: one call at a time needs tools."""
+    tool = ToolSpec("t", "", {"type": "object", "properties": {}})
+    plain = Ask(model="m", messages=(Message("user", ("Hi",)),))
+    none = Facts(takes=frozenset())
+    for params, ask in ((Params(parallel_tool_calls=False), replace(plain, tools=(tool,))), (Params(logit_bias={"1": 5}), plain)):
+        check_answerable("a", Facts(), ask, params)
+        with pytest.raises(ParameterMissed) as caught:
+            check_answerable("a", none, ask, params)
+        assert caught.value.parameter in params.given
+    check_answerable("a", none, plain, Params(parallel_tool_calls=False, logit_bias={}))
+    check_answerable("a", none, replace(plain, tools=(tool,)), Params(parallel_tool_calls=True))
+
+
+def test_what_stands_beside_the_words_is_named_where_it_is_not_sent() -> None:
+    """A speaker's name that OpenAI would refuse is not sent, either."""
+    message = Message("user", (File("image/png", "data:image/png;base64,AAAA", detail="low"),), "Ada")
+    strict = ToolSpec("t", "", {"type": "object", "properties": {}}, strict=True)
+    ask = Ask(model="m", messages=(message,), tools=(strict,), unsent=("metadata",))
+    assert uncarried(Facts(), ask) == ("metadata",)
+    assert set(uncarried(Facts(carries=frozenset()), ask)) == {"messages.name", "image_url.detail", "function.strict", "metadata"}
+    assert uncarried(Facts(), ask.with_messages(Message("user", ("Hi",), "Ada L.\n"))) == ("messages.name", "metadata")

@@ -16,18 +16,19 @@ from router.config.declaration import Target as Declared
 from router.config.values import Name, Secret
 from router.description import changes, describe, sentences
 from router.errors import ConfigError, TargetRefused
-from router.events import Event, Step
+from router.events import Event, Start, Step
 from router.steps import FROM_ROUTE
 from router.targets import Connections, Learned, litellm, open_target
 from router.targets.options import Options, merged
 from tests.conftest import Workspace, routes
-from tests.provider import Provider, Reply, provider, text
+from tests.provider import Provider, Reply, frame, provider, text
 from tests.targets.test_anthropic import BEGIN, END, block
 from tests.targets.test_anthropic import said as spoken_by_claude
 from tests.targets.test_responses import over, word
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 CLAUDE = spoken_by_claude(BEGIN, *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"}), *END)
+GEMINI = (frame({"candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": "STOP", "index": 0}]}),)
 BODY = "{top_k: 40, service_tier: flex, nested: {a: 1, b: {c: [1, 2]}}}"
 MERGED: dict[str, Any] = {"top_k": 40, "service_tier": "flex", "nested": {"a": 1, "b": {"c": [1, 2]}}}
 LANES: dict[str, tuple[str, tuple[bytes, ...]]] = {
@@ -35,6 +36,7 @@ LANES: dict[str, tuple[str, tuple[bytes, ...]]] = {
     "azure": ("model: azure/gpt-4o", text("Hi")),
     "responses": ("model: openai/gpt-6-astra, facts: {wire: responses}", (word("Hi"), over())),
     "anthropic": ("model: anthropic/claude-haiku-4-5", CLAUDE),
+    "gemini": ("model: gemini/gemini-2.5-flash", GEMINI),
     "litellm to OpenAI's wire": ("model: openai/gpt-4o, via: litellm", text("Hi")),
     "litellm to Anthropic": ("model: anthropic/claude-haiku-4-5, via: litellm", CLAUDE),
 }
@@ -67,7 +69,7 @@ async def test_body_and_headers_of_a_target_are_in_its_requests(workspace: Works
     fake = await asked(workspace, lane, f"body: {BODY}, headers: {{X-Team: '${{TEAM}}', x-plain: blue}}", TEAM="the blue one")
     (sent,), (headers,) = fake.requests, fake.headers
     assert {name: sent.get(name) for name in MERGED} == MERGED
-    assert {"model", "stream"} <= sent.keys()
+    assert sent.keys() & {"messages", "input", "contents"}
     assert (headers["x-team"], headers["x-plain"]) == ("the blue one", "blue")
 
 
@@ -86,6 +88,32 @@ async def test_objects_are_merged_into_those_of_the_router_and_null_removes(work
     assert fake.requests[0]["reasoning"] == {"effort": "high", "summary": "detailed"}
     fake = await asked(workspace, "responses", "body: {reasoning: {summary: null}}", ask=ask)
     assert fake.requests[0]["reasoning"] == {"effort": "high"}
+
+
+async def test_options_of_gemini_stand_beside_what_the_router_configures(workspace: Workspace) -> None:
+    """`generationConfig` has the question's parameters and the target's own; `safetySettings` are the target's."""
+    settings = "safetySettings: [{category: HARM_CATEGORY_HARASSMENT, threshold: BLOCK_NONE}]"
+    ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0.5, top_k=3))
+    fake = await asked(workspace, "gemini", f"body: {{{settings}, generationConfig: {{topK: 40}}}}", ask=ask)
+    (sent,) = fake.requests
+    assert sent["safetySettings"] == [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]
+    assert {"temperature": 0.5, "topK": 40}.items() <= sent["generationConfig"].items()
+
+
+async def test_parameter_that_a_target_fixes_is_named(workspace: Workspace) -> None:
+    """The question asked for something else."""
+    ask = Ask(model="m", messages=HI.messages, params=Params(service_tier="priority", verbosity="low"))
+    model = "openai/gpt-5"
+    async with provider(Reply(text("Hi"))) as fake:
+        written = routes(f"a: {{model: {model}, api_base: '{fake.base}', api_key: k, body: {{service_tier: default}}}}")
+        declared = next(iter(declare(read(workspace.write("routes.yaml", written).root / "routes.yaml"), {}).routes.targets.values()))
+        connections = Connections()
+        async with aclosing(open_target("a", declared, 3, connections, Learned()).answer(ask)) as events:
+            start, *_ = [event async for event in events]
+        await connections.close()
+    assert isinstance(start, Start)
+    assert start.omitted == ("service_tier",)
+    assert (fake.requests[0]["service_tier"], fake.requests[0]["verbosity"]) == ("default", "low")
 
 
 PATCHES: st.SearchStrategy[Any] = st.recursive(
@@ -139,6 +167,10 @@ RESERVED: dict[str, list[str]] = {
     ],
     "openai/gpt-5.6": ["store", "include", "messages", "max_tokens", "max_output_tokens"],
     "anthropic/claude-sonnet-5": ["messages", "system", "max_tokens", "thinking", "output_config: {effort", "stop_sequences", "tools"],
+    "gemini/gemini-2.5-flash": [
+        *("contents", "systemInstruction", "tools", "toolConfig", "cachedContent", "generation_config"),
+        *("generationConfig: {temperature", "generationConfig: {maxOutputTokens", "generationConfig: {thinkingConfig"),
+    ],
     "bedrock/anthropic.claude-sonnet-4": [*CHAT, "system", "contents", "generationConfig: {temperature", "thinking"],
 }
 
@@ -279,6 +311,16 @@ REFUSALS: dict[str, tuple[str, Any]] = {
         {"type": "error", "error": {"type": "invalid_request_error", "message": "top_k: Extra inputs are not permitted"}},
     ),
     "responses": ("reasoning", {"error": {"message": "Unknown parameter: 'reasoning'. It is not supported.", "param": "reasoning"}}),
+    "gemini": (
+        "topK",
+        {
+            "error": {
+                "code": 400,
+                "message": "Unknown name \"topK\" at 'generation_config': Cannot find field.",
+                "status": "INVALID_ARGUMENT",
+            }
+        },
+    ),
     "litellm to OpenAI's wire": ("top_k", {"error": {"message": "Unrecognized request argument supplied: top_k", "param": None}}),
 }
 
@@ -292,9 +334,10 @@ async def test_refused_field_of_a_body_is_named_and_teaches_nothing(
     model, _ = LANES[lane]
     model = model.replace("openai/gpt-6-astra, facts: {wire", "openai/own, facts: {thinking: none, wire")
     value = "{own: 1}" if name == "reasoning" else "40"
+    field = "generationConfig: {topK: 40}" if name == "topK" else f"{name}: {value}"
     connections, learned = Connections(), Learned()
     async with provider(Reply(status=400, body=json.dumps(error).encode())) as fake:
-        text = routes(f"a: {{{model}, api_base: '{fake.base}', api_key: k, body: {{{name}: {value}}}}}")
+        text = routes(f"a: {{{model}, api_base: '{fake.base}', api_key: k, body: {{{field}}}}}")
         declared = next(iter(declare(read(workspace.write("routes.yaml", text).root / "routes.yaml"), {}).routes.targets.values()))
         with caplog.at_level(logging.WARNING, "router.targets"):
             for _ in range(2):
