@@ -48,3 +48,17 @@ def test_a_hint_is_kept_where_the_targets_own_effort_lets_it_be(workspace: Works
     workspace.write("routes.yaml", routes(targets, "targets: [idle, thinks]").replace("pipeline: chat", "pipeline: title"))
     left_out = "gpt-5.6-luna takes no temperature; the title pipeline's is left out"
     assert omissions(workspace.build()) == {"thinks": [left_out]}
+
+
+def test_parameter_that_would_be_missed_is_announced(workspace: Workspace) -> None:
+    """Of a target that does not take what the configuration asks for, `router check` says that questions pass it over."""
+    targets = (
+        "first: {model: deepseek/deepseek-chat, api_key: sk-x, params: {logit_bias: {'5': 1}, verbosity: low, parallel_tool_calls: true}}"
+    )
+    workspace.write("routes.yaml", routes(targets, "targets: [first]"))
+    assert omissions(workspace.build()) == {
+        "first": [
+            "deepseek-chat takes no verbosity; its own is left out",
+            "deepseek-chat takes no logit_bias, which is its own; questions to chat-model pass it over",
+        ]
+    }

@@ -11,7 +11,7 @@ from router.config.declaration import Auth, Server
 from router.description import describe, listing, table
 from router.errors import Complaint
 from router.generation import Generation
-from router.targets import fit
+from router.targets import NEEDS, fit
 
 
 def counted(generation: Generation) -> str:
@@ -74,6 +74,12 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
                 for whose, params in wholes
                 for one in fit(target.facts, params.over(own)).omitted  # what it takes may hang on its own: an effort of none
                 if one in params.given
+            ]
+            lines += [
+                f"{model} takes no {one}, which is {whose}; questions to {name} pass it over"
+                for whose, params in wholes
+                for one, value in params.given.items()
+                if one in NEEDS and value not in NEEDS[one] and one not in target.facts.takes
             ]
             if route.toolbox and not target.facts.tools:
                 lines.append(f"{model} takes no tools; questions to {name} pass it over")

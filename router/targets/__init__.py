@@ -16,12 +16,25 @@ from router.targets.connections import Connections
 from router.targets.conversation import user_ends
 from router.targets.demo import Post
 from router.targets.facts import Facts, facts_of
-from router.targets.fit import fit
+from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
 from router.targets.providers import rules_of
 from router.targets.verdict import verdict as refusal
 
-__all__ = ["Connections", "Facts", "Learned", "Post", "Target", "close_lanes", "facts_of", "fit", "lane_of", "open_target", "refusal"]
+__all__ = [
+    "NEEDS",
+    "Connections",
+    "Facts",
+    "Learned",
+    "Post",
+    "Target",
+    "close_lanes",
+    "facts_of",
+    "fit",
+    "lane_of",
+    "open_target",
+    "refusal",
+]
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
