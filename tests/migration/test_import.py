@@ -444,9 +444,8 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
         {"price": {"input": 2.5, "output": 10}},
     ),
     "prices of the cache": (
-        "model: openai/m, input_cost_per_token: 3e-06, output_cost_per_token: 1.5e-05, cache_read_input_token_cost: 3e-07, "
-        "cache_creation_input_token_cost: 3.75e-06",
-        {"price": {"input": 3.0, "output": 15.0, "cached": 0.3, "cache_write": 3.75}},
+        "model: openai/m, input_cost_per_token: 3e-06, output_cost_per_token: 1.5e-05, cache_read_input_token_cost: 3e-07",
+        {"price": {"input": 3.0, "output": 15.0, "cached": 0.3}},
     ),
     "sampling": (
         "model: openai/m, temperature: '0.2', max_completion_tokens: 99, stop: END, seed: 7, reasoning_effort: low",
