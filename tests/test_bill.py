@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from router.config.price import Price
+from router.errors import Attempt
+from router.server.bill import MAX_ROWS, Bill, summed
+from router.server.entry import Entry
 from router.targets import http
 from router.usage import Usage
 from tests.conftest import Client, Workspace, routes, serving
@@ -253,3 +256,45 @@ async def test_cut_call_costs_the_input_that_was_counted_at_its_start(workspace:
         assert (cut["input_tokens"], cut["cached_tokens"]) == (5010, 5000)
         assert cut["output_tokens"] == pytest.approx(68, rel=0.2)
         assert told["cost_usd"] == told["estimated_cost_usd"] == A.of(Usage(5010, cut["output_tokens"], 5000))
+
+
+async def test_totals_are_told_by_route_target_and_caller(workspace: Workspace) -> None:
+    """With what the cache saved; the dearest first."""
+    broken = Reply((chunk({"content": SAID * 4}),), drop=True)
+    async with (
+        provider(broken, Reply(answer())) as first,
+        provider(Reply(answer(COUNTED, "The end."))) as second,
+        asking(workspace, target("a", first.base, A) + target("b", second.base, B)) as client,
+    ):
+        told = [await logged(client, (await client.ask()).headers["x-request-id"]) for _ in range(3)]
+        page = (await client.get("/admin/spend")).json
+        (route,) = page["routes"].values()
+        assert (route["count"], list(page["routes"]), list(page["callers"])) == (3, ["chat-model"], ["anonymous"])
+        assert route == page["callers"]["anonymous"]
+        assert route["cost_usd"] == pytest.approx(sum(one["cost_usd"] for one in told), abs=1e-12)
+        assert route["estimated_cost_usd"] == told[0]["estimated_cost_usd"] > 0
+        assert {name: row["count"] for name, row in page["targets"].items()} == {"a": 3, "b": 1}
+        assert list(page["targets"]) == ["a", "b"]
+        assert page["targets"]["b"]["cost_usd"] == B.of(COUNTED)
+        assert page["targets"]["b"]["saved_usd"] == pytest.approx(600 * (1 - 0.1) / 1e6)
+        assert route["cached_tokens"] == 3 * 600
+        assert route["saved_usd"] == pytest.approx((2 * 600 * (3 - 0.3) + 600 * (1 - 0.1)) / 1e6)
+
+
+def test_totals_of_callers_without_end_are_bounded() -> None:
+    """The subjects of tokens are anybody's to make: those beyond the bound are told together."""
+    made = Bill()
+    for number in range(MAX_ROWS + 50):
+        call = Attempt("a", "ok", 0.1, usage=Usage(10, 1))
+        made.enter(Entry("id", "generation", caller=f"user-{number}", route="r", attempts=(call,), prices={"a": A}))
+    told = summed([made.totals(), made.totals()])
+    assert (len(told["callers"]), told["callers"]["other"]["count"]) == (MAX_ROWS + 1, 100)
+    assert sum(row["cost_usd"] for row in told["callers"].values()) == pytest.approx(2 * 1050 * A.of(Usage(10, 1)))
+    assert told["routes"]["r"]["count"] == 2 * 1050
+
+
+def test_request_that_used_nothing_is_in_no_total() -> None:
+    """A refusal, a hit of the route's cache."""
+    made = Bill()
+    made.enter(Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),)))
+    assert made.totals()["routes"] == made.totals()["callers"] == {}

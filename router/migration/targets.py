@@ -33,8 +33,15 @@ OF_ONE_QUESTION = frozenset({"prediction", "logit_bias"})
 """Parameters of one question: no default of a target's."""
 SAMPLING = {item.name: item.name for item in PARAMS.fields if item.name not in OF_ONE_QUESTION} | {"max_completion_tokens": "max_tokens"}
 """Key of litellm_params → ours in `params`."""
-COSTS = {"input_cost_per_token": "input", "output_cost_per_token": "output"}
-"""Dollars for one token → ours for a million, in `price`."""
+NEEDED = {"input_cost_per_token": "input", "output_cost_per_token": "output"}
+COSTS = {
+    **NEEDED,
+    "cache_read_input_token_cost": "cached",
+    "cache_creation_input_token_cost": "cache_write",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
+    "output_cost_per_reasoning_token": "reasoning",
+}
+"""Dollars for one token → ours for a million, in `price`, which needs the first two."""
 TOLD_ONLY = verdicts.TOLD_ONLY | {"id", "mode"}
 """Keys of model_info that say what is served, and by which name."""
 PUBLIC = frozenset({"anthropic-beta", "openai-beta", "http-referer", "x-title", "user-agent"})
@@ -264,16 +271,16 @@ class Workshop:
             account.agree(base)  # how much the model itself reads is known
 
     def _price(self, one: Deployment, made: Section) -> None:
-        """What a token costs, where both kinds are said."""
+        """What a token costs, where that is said of those it reads and of those it writes."""
         number = self.source.number
         told = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
         costs = {name: number(told[name], key) for key, name in COSTS.items()}
         known = {name: round(cost * 1_000_000, 6) for name, cost in costs.items() if cost is not None}
-        if len(known) == len(COSTS):
+        if known.keys() >= set(NEEDED.values()):
             made.keys["price"] = known
-            self.source.account.carry(*told.values())
+            self.source.account.carry(*(told[name] for name in known))
         elif known:
-            made.lose("a price of one kind of token: `price` has both, for a million")
+            made.lose("a price of one kind of token: `price` has input and output at least, for a million")
             self.source.account.tell(*(told[name] for name in known))
 
     def _unfit(self, name: str, one: Deployment, made: Section) -> str:

@@ -10,6 +10,7 @@ from router.config.values import Secret
 from router.generation import Generation, build
 from router.reload import Listeners, Live, Reload
 from router.server.admin import Admin
+from router.server.bill import Bill
 from router.server.chat import Chat
 from router.server.door import Door
 from router.server.edge import Edge
@@ -39,14 +40,14 @@ def application(
     """
     live = Live(generation)
     folder = folder_from_environment()
-    ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
+    ring, metrics, traces, bill = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill()
     # The ring comes last: it lets go of what it does not show.
     gate = Gate(live, metrics.admin_refused, run_key, only)
-    chat = Chat(live, gate, (line, metrics.count, traces.observe, ring.keep))
+    chat = Chat(live, gate, (line, metrics.count, traces.observe, bill.enter, ring.keep))
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
-    admin = Admin(live, reload, chat, ring, metrics, traces, watchdog=Watchdog(stalled=metrics.stalled))
+    admin = Admin(live, reload, chat, ring, metrics, traces, bill, watchdog=Watchdog(stalled=metrics.stalled))
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, gate)

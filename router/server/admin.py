@@ -4,6 +4,7 @@ GET  /admin/config             the configuration that serves, and the one that c
 POST /admin/reload             read the files now
 GET  /admin/targets            how each target fares
 POST /admin/targets/{name}     take one out, and back
+GET  /admin/spend              what answers have cost
 GET  /admin/requests           what was asked last
 GET  /admin/requests/{id}      how one request went
 """
@@ -24,6 +25,7 @@ from router.failover import Position
 from router.generation import Generation
 from router.reload import Live, Reload
 from router.server import report
+from router.server.bill import Bill, Totals, summed
 from router.server.chat import Chat
 from router.server.metrics import Metrics
 from router.server.report import Report
@@ -62,6 +64,7 @@ class Admin:
     ring: Ring
     metrics: Metrics
     traces: Traces
+    bill: Bill
     siblings: Siblings | None = None
     turns: Turns = field(default_factory=Turns)
     """Where pages are made that are long when there is much to show: beside the loop."""
@@ -74,6 +77,8 @@ class Admin:
                 return cast("Told", self.report())
             case {"ask": "request", "id": str(request_id)}:
                 return {"request": self.ring.find(request_id)[:MAX_SAME_ID]}
+            case {"ask": "spend"}:
+                return cast("Told", self.bill.totals())
             case {"ask": "requests", "last": int(last)}:
                 return {"requests": self.ring.latest(last)}
             case {"ask": "place", "target": str(name), "state": state}:
@@ -130,6 +135,11 @@ class Admin:
         for one in await self._ask({"ask": "requests", "last": last}):
             found += one.get("requests", [])
         return sorted(found, key=lambda entry: entry["at"], reverse=True)[:last]
+
+    async def spend(self) -> list[Totals]:
+        """What the answers of each worker have cost, this one first."""
+        others = await self._ask({"ask": "spend"})
+        return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
     async def page(self, content: Callable[[], object]) -> Response:
         """A page of JSON. Its content is made and written beside the loop: with 3,000 targets that takes a second."""
@@ -207,6 +217,12 @@ def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
             raise HTTPException(404, f"no route asks a target of this name{guess}")
         await admin.place(name, wanted.state)
         return {"name": name, "state": wanted.state}
+
+    @router.get("/spend", response_model=dict[str, Any])
+    async def spend() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """What answers have cost since the workers that run began, by route, by target and by caller, and what prompt caches saved."""
+        reports = await admin.spend()
+        return await admin.page(lambda: summed(reports))
 
     @router.get("/requests", response_model=dict[str, Any])
     async def requests(last: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:  # pyright: ignore[reportUnusedFunction]

@@ -20,6 +20,7 @@ EXPOSED = (
     "x-router-model",
     "x-router-attempts",
     "x-router-cache",
+    "x-router-cost",
     "age",
     "ratelimit",
     "ratelimit-policy",

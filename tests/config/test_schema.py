@@ -104,6 +104,12 @@ def test_numbers_with_a_range_have_it_in_the_schema() -> None:
     """The keys whose numbers the pages bound: none has lost its range."""
     assert set(BOUNDED) >= {
         *("Retry.attempts", "Breaker.failures", "Member.weight", "Route.max_steps", "Route.max_output", "Limit.concurrent"),
-        *("RequestBounds.messages", "RequestBounds.depth", "Server.max_streams", "Price.input", "Price.output", "DrillAsk.times"),
+        *(
+            "RequestBounds.messages",
+            "RequestBounds.depth",
+            "Server.max_streams",
+            *(f"Price.{one}" for one in ("input", "output", "cached", "cache_write", "cache_write_1h", "reasoning")),
+            "DrillAsk.times",
+        ),
         *("Params.temperature", "Params.top_p", "Params.max_tokens", "Params.presence_penalty", "Params.frequency_penalty"),
     }

@@ -444,6 +444,10 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
         "model: openai/m, input_cost_per_token: 0.0000025, output_cost_per_token: 1e-05",
         {"price": {"input": 2.5, "output": 10}},
     ),
+    "prices of the cache": (
+        "model: openai/m, input_cost_per_token: 3e-06, output_cost_per_token: 1.5e-05, cache_read_input_token_cost: 3e-07",
+        {"price": {"input": 3.0, "output": 15.0, "cached": 0.3}},
+    ),
     "sampling": (
         "model: openai/m, temperature: '0.2', max_completion_tokens: 99, stop: END, seed: 7, reasoning_effort: low",
         {"params": {"temperature": 0.2, "max_tokens": 99, "stop": ["END"], "seed": 7, "reasoning_effort": "low"}},
