@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Literal, Self, TypeAlias, cast
 
@@ -134,6 +134,8 @@ class Result:
 
 Detail = Literal["low", "high", "original"]
 """How closely a model is to look at an image, by the words of OpenAI's API."""
+FileSort = Literal["image", "document"]
+"""What a model must be able to read, to read a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,11 @@ class File:
     def remote(self) -> bool:
         """Whether somebody has to fetch it."""
         return self.url[:5].lower() != "data:"
+
+    @property
+    def sort(self) -> FileSort:
+        """Whether it is an image or a document."""
+        return "image" if self.kind.startswith("image/") else "document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,15 @@ class Message:
     role: Role
     parts: tuple[Part, ...]
     name: str = ""
+
+    @property
+    def files(self) -> "Iterator[File]":
+        """The files that the message shows, those of tool results among them."""
+        for part in self.parts:
+            if isinstance(part, File):
+                yield part
+            elif isinstance(part, Result):
+                yield from part.files
 
     @property
     def text(self) -> str:
@@ -386,6 +402,11 @@ class Ask:
         texts = (_text(part) for message in self.messages for part in message.parts)
         tools = (f"{spec.name} {spec.description} {json.dumps(spec.parameters, default=dict)}" for spec in self.tools)
         return sum(map(tokens_in, (*texts, *tools)))
+
+    @property
+    def shows(self) -> frozenset[FileSort]:
+        """The sorts of files in the conversation: a model that answers must read each of them."""
+        return frozenset(file.sort for message in self.messages for file in message.files)
 
     @property
     def holder(self) -> str:

@@ -279,7 +279,7 @@ class _Builder:
             return None
         posts = self._posts(route)
         placed = [target if target.at is None else replace(target, answer=target.at(posts[target.name])) for target in targets]
-        candidates = {target.name: self._candidate(target, route) for target in placed}
+        candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in placed}
         pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
         answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
         inner: list[Step] = [FROM_ROUTE["recall"](memory=self.kept.memory)]
@@ -353,7 +353,7 @@ class _Builder:
             self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
             return None
 
-    def _candidate(self, target: Target, route: Route) -> Candidate:
+    def _candidate(self, target: Target, route: Route, post: Post) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
         key = (target.name, route.breaker, route.retry)
         if key not in self.kept.standings:
@@ -368,7 +368,16 @@ class _Builder:
             self.kept.loads[target.name] = (declared, fared.load)
             self.kept.refusals[target.name] = (declared, fared.refusals)
         return Candidate(
-            target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], self.kept.switches, target.ready
+            target.name,
+            target.answer,
+            target.reads,
+            target.prefill,
+            self.kept.standings[key][1],
+            self.kept.switches,
+            target.ready,
+            takes=target.takes,
+            refused=target.refused,
+            stand_in=declared.script is not None and post.asked,
         )
 
     def _of_target(self, name: str, declared: Declared, table: Callable[[Kept], Mapping[str, tuple[Declared, T]]]) -> T | None:

@@ -16,6 +16,7 @@ from router.errors import (
     TimedOut,
     Unanswered,
     UnsupportedParameter,
+    UnreadFile,
 )
 from router.events import Event, Failure, Finish
 from router.shared import Batch, Ending
@@ -24,7 +25,19 @@ BATCH = 32
 """Events that are written together."""
 REFUSALS: dict[str, type[RouterError]] = {
     one.code: one
-    for one in (Unanswered, Overlong, Filtered, FileAddress, UnsupportedParameter, TimedOut, Stopping, Stopped, ReplicaLost, Overtaken)
+    for one in (
+        Unanswered,
+        Overlong,
+        Filtered,
+        FileAddress,
+        UnsupportedParameter,
+        UnreadFile,
+        TimedOut,
+        Stopping,
+        Stopped,
+        ReplicaLost,
+        Overtaken,
+    )
 }
 """What may end an answer where no event does, by its code. Of anything else a reader elsewhere hears that nobody answered."""
 

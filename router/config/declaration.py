@@ -529,12 +529,14 @@ class DrillAsk:
     text: what the user says
     times: asked so often, one after the other; what is expected is expected of the last
     every: so long after the one before; unless given, at once
+    image: true shows an image with it
     """
 
     model: Reference
     text: str = "Hello"
     times: Annotated[int, Bounds(1, 1000)] = 1
     every: Seconds | None = None
+    image: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

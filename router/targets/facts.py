@@ -135,6 +135,8 @@ def facts_of(declared: TargetConfig) -> Facts:
     own = provider == "openai" and declared.api_base is not None
     if not own:  # behind `openai/` at another address anything may stand
         made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries)
+    if source == "family":  # a newer model may read what its sibling does not
+        made = replace(made, images=made.images or None, documents=made.documents or None)
     made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
     if provider in PROVIDERS:
         made = replace(made, refuses=made.refuses | served.lacks, stream_options=served.counts)
