@@ -16,7 +16,7 @@
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ UnsupportedParameter 400
-    │   ├─ UnreadFile 400  ├─ Busy 503  └─ TimedOut 504
+    │   ├─ UnreadFile 400  ├─ NoTarget 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Unverifiable 503          nobody can tell just now who asks
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
@@ -391,6 +391,14 @@ class UnreadFile(Unanswered):
 
     def __init__(self, sorts: Iterable[str] = (), *, attempts: tuple[Attempt, ...] = ()) -> None:
         super().__init__(UNREAD.get(tuple(sorted(sorts))), attempts=attempts)
+
+
+class NoTarget(Unanswered):
+    """None of the conditions under which the route's targets are asked holds for the question."""
+
+    code = "no_target"
+    status = 400
+    sentence = "No model of this route is meant for such a question."
 
 
 class Busy(Unanswered):

@@ -7,6 +7,7 @@ from router.errors import (
     Busy,
     FileAddress,
     Filtered,
+    NoTarget,
     Overlong,
     Overtaken,
     ReplicaLost,
@@ -15,8 +16,8 @@ from router.errors import (
     Stopping,
     TimedOut,
     Unanswered,
-    UnsupportedParameter,
     UnreadFile,
+    UnsupportedParameter,
 )
 from router.events import Event, Failure, Finish
 from router.shared import Batch, Ending
@@ -32,6 +33,7 @@ REFUSALS: dict[str, type[RouterError]] = {
         FileAddress,
         UnsupportedParameter,
         UnreadFile,
+        NoTarget,
         TimedOut,
         Stopping,
         Stopped,

@@ -31,9 +31,11 @@ async def models(*replies: Sequence[Reply]) -> AsyncGenerator[list[Provider]]:
         yield [await stack.enter_async_context(provider(*one)) for one in replies]
 
 
-def target(name: str, fake: Provider, facts: str = "") -> str:
+def target(name: str, fake: Provider, facts: str = "", more: str = "") -> str:
     """A target whose model nobody knows, with these facts."""
-    return f"{name}: {{model: openai/{name}, api_base: '{fake.base}', api_key: sk-test{', facts: {' + facts + '}' if facts else ''}}}\n"
+    return (
+        f"{name}: {{model: openai/{name}, api_base: '{fake.base}', api_key: sk-test{', facts: {' + facts + '}' if facts else ''}{more}}}\n"
+    )
 
 
 HI, SEEN = (Reply(text("Hi")),), (Reply(text("A cat.")),)
@@ -125,11 +127,12 @@ async def test_two_targets_that_read_one_sort_each_read_no_question_with_both(wo
             assert (answer.status, "both images and PDF documents" in answer.body.decode()) == (400, True)
 
 
-async def test_refused_image_teaches_that_the_model_reads_none(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("lane", ["", ", via: litellm"])
+async def test_refused_image_teaches_that_the_model_reads_none(workspace: Workspace, caplog: pytest.LogCaptureFixture, lane: str) -> None:
     """OpenRouter's 404: the question goes on to another target, and the next one with an image goes there at once."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with models((REFUSES, Reply(text("Hi"))), SEEN) as (first, second):
-        workspace.write("routes.yaml", routes(target("first", first) + target("second", second), "targets: [first, second]"))
+        workspace.write("routes.yaml", routes(target("first", first, more=lane) + target("second", second), "targets: [first, second]"))
         generation = workspace.build()
         async with serving(generation) as client:
             assert tried((await client.post("/v1/chat/completions", **shown(PICTURE))).headers) == ["first status_404", "second ok"]

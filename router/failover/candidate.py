@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from router.chat import FileSort
@@ -151,6 +151,18 @@ class Pool:
     members: tuple[Candidate, ...]
     weights: tuple[float, ...] = ()
     balance: Balance = "least_busy"
+    places: tuple[int, ...] = ()
+    """Where each stands among all targets of the route, by which a question names those whose condition holds."""
+
+    def among(self, held: frozenset[int], taken: set[str]) -> "Pool":
+        """The pool of those whose condition holds, without what is `taken` by an entry before; these are taken from now on."""
+        kept: list[int] = []
+        for at, (member, place) in enumerate(zip(self.members, self.places, strict=True)):
+            if place in held and member.name not in taken:
+                taken.add(member.name)
+                kept.append(at)
+        weights = tuple(self.weights[at] for at in kept) if self.weights else ()
+        return replace(self, members=tuple(self.members[at] for at in kept), weights=weights, places=tuple(self.places[at] for at in kept))
 
     def order(self, chance: random.Random) -> Sequence[Candidate]:
         """Who is asked first this time, and who after that. One that is left alone comes last."""

@@ -24,6 +24,7 @@ from router.errors import (
     FileAddress,
     FileRefused,
     Filtered,
+    NoTarget,
     Overlong,
     ParameterMissed,
     TargetDenied,
@@ -33,8 +34,8 @@ from router.errors import (
     TargetSilent,
     TimedOut,
     Unanswered,
-    UnsupportedParameter,
     UnreadFile,
+    UnsupportedParameter,
 )
 from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall
 from router.failover.attempt import Opened, attempt, following
@@ -66,7 +67,11 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
     chance = chance or random.Random()  # noqa: S311 - who of a pool comes first is no secret
 
     async def answer(ask: Ask) -> Events:
-        order = [candidate for pool in pools for candidate in pool.order(chance)]
+        taken = set[str]()
+        asked = pools if ask.held is None else [kept for pool in pools if (kept := pool.among(ask.held, taken)).members]
+        order = [candidate for pool in asked for candidate in pool.order(chance)]
+        if not order:
+            raise NoTarget
         chain = Chain(order, policy, hedge, ask, chance)
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)

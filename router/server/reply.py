@@ -42,6 +42,7 @@ STATUS = {
     "file_address": 400,
     "unsupported_parameter": 400,
     "unread_file": 400,
+    "no_target": 400,
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,

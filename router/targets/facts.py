@@ -108,6 +108,8 @@ class Facts:
         said += ["takes no tools"] if not self.tools else [] if self.forced_tools else ["cannot be made to call a tool"]
         reads = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag]
         said += [f"reads {' and '.join(reads)}"] if reads else []
+        lacks = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag is False]
+        said += [f"reads no {' and no '.join(lacks)}"] if lacks else []
         said += [f"reads {self.window:,} tokens"] if self.window else []
         said += [f"writes at most {self.max_output:,}"] if self.max_output else []
         said += [f"costs ${self.price.input:g} in and ${self.price.output:g} out for a million tokens"] if self.price else []
