@@ -134,6 +134,8 @@ class Result:
 
 Detail = Literal["low", "high", "original"]
 """How closely a model is to look at an image, by the words of OpenAI's API."""
+FileSort = Literal["image", "document"]
+"""What a model must be able to read, to read a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,11 @@ class File:
     def remote(self) -> bool:
         """Whether somebody has to fetch it."""
         return self.url[:5].lower() != "data:"
+
+    @property
+    def sort(self) -> FileSort:
+        """Whether it is an image or a document."""
+        return "image" if self.kind.startswith("image/") else "document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +347,25 @@ def owner(caller: str, user: str) -> str:
     return f"{escaped} {user}" if user else escaped
 
 
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the conditions of a route may look at besides the conversation.
+
+    caller: the name of the caller's key, or its token's `sub`; empty where nobody said
+    claims: what the caller's token claims
+    headers: those headers of the request that a condition names, in small letters, each with its values
+    budget_used: the used share of the tightest limit on money or tokens that the request counts for, from 0 to 1
+    """
+
+    caller: str = ""
+    claims: JsonObject = field(default_factory=dict[str, Json])
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    budget_used: float = 0.0
+
+
+NOWHERE = Circumstances()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One question: which route, the conversation, the tools granted, how to sample."""
@@ -367,6 +393,10 @@ class Ask:
     unsent: tuple[str, ...] = ()
     """Fields of the body that concern the operator's account at a provider: no target is sent them."""
     cache: CacheControl = ANY_AGE
+    circumstances: Circumstances = field(default=NOWHERE, compare=False, repr=False)
+    """What the route's conditions look at. No template sees it."""
+    held: frozenset[int] | None = None
+    """The places of the entries of the route's targets whose condition holds, from 0; None where the route has no conditions."""
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False, repr=False)
     """What was tried for it so far, for each model call: for whoever ends the answer, and is told by no event of what ran just then."""
 
@@ -386,6 +416,18 @@ class Ask:
         texts = (_text(part) for message in self.messages for part in message.parts)
         tools = (f"{spec.name} {spec.description} {json.dumps(spec.parameters, default=dict)}" for spec in self.tools)
         return sum(map(tokens_in, (*texts, *tools)))
+
+    @property
+    def shows(self) -> frozenset[FileSort]:
+        """The sorts of files in the conversation: a model that answers must read each of them."""
+        found = set[FileSort]()
+        for message in self.messages:  # 0.2 µs a message, for each model call
+            for part in message.parts:
+                if isinstance(part, File):
+                    found.add(part.sort)
+                elif isinstance(part, Result):
+                    found.update(file.sort for file in part.files)
+        return frozenset(found)
 
     @property
     def holder(self) -> str:

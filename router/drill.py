@@ -18,15 +18,16 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import cast
 
-from router.chat import Ask, CacheControl, Message
+from router.chat import Ask, CacheControl, File, Message
 from router.config.declaration import Declaration, Drill
 from router.config.declaration import Target as TargetConfig
 from router.config.values import Fault
 from router.errors import Attempt, Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
 from router.generation import Compiled, Ground, Kept, build
-from router.targets import Connections, Facts, Learned, Target, open_target, refusal
+from router.targets import Connections, Learned, Target, facts_of, lane_of, open_target, refusal
 from router.toolbox import load
+from router.usage import tokens_in
 
 WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
 PACE = 0.05
@@ -35,6 +36,9 @@ FOREVER = 86_400.0
 """Seconds that a silent target says nothing."""
 PAST_THE_CACHE = CacheControl(max_age=0.0, store=False)
 """A drill is of what targets do: each of its questions is asked."""
+PICTURE = File("image/png", "data:image/png;base64,iVBORw0KGgo=")
+CHARACTERS = 4
+"""Characters of a token in a run of letters that is no word."""
 LOST = Attempt("nobody", "none", 0)
 
 PLAYED: dict[str, Callable[[str], TargetError]] = {
@@ -105,10 +109,10 @@ class _Came:
 async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drilled]:
     stage, results = Stage(), list[Drilled]()
     whole: dict[str, str] = {}
-    """Route → what it says where nothing goes wrong."""
+    """Route and question → what it says where nothing goes wrong."""
     for drill in drills:
         alone = _alone(declaration, drill)
-        name = str(next(iter(alone.routes.routes)))
+        name = f"{next(iter(alone.routes.routes))} {replace(drill.ask, times=1, every=None)}"  # who is asked may depend on all of it
         if name not in whole:
             with stage.set(alone, {}) as route:
                 whole[name] = (await _ask(route, drill)).text
@@ -165,7 +169,8 @@ def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig
         try:
             real = open_target(name, declared, connect, connections, learned)
         except Misfit:  # it lacks what an optional target may lack
-            real = Target(name, "script", str(declared.model), _played(name, "", ()), Facts(window=declared.context_window))
+            lane = lane_of(declared)[0]
+            real = Target(name, lane, str(declared.model), _played(name, "", ()), facts_of(declared), learned)
         return replace(real, answer=_played(name, real.model, given.get(name) or (Fault("ok"),)), ready=None, warm=None, at=None)
 
     return opened
@@ -213,8 +218,11 @@ async def _ask(route: Compiled, drill: Drill) -> _Came:
     clock = asyncio.get_running_loop().time
     began = clock()
     total = route.declared.timeout.total
-    asked = (Message("user", (drill.ask.text,)),)
-    ask = Ask(model=route.name, messages=asked, until=began + total, cache=PAST_THE_CACHE)
+    missing = (drill.ask.tokens or 0) - tokens_in(drill.ask.text)
+    said = drill.ask.text + " " * (missing > 0) + "x" * (CHARACTERS * missing)
+    asked = (Message("user", (said, *([PICTURE] if drill.ask.image else []))),)
+    here = drill.ask.circumstances
+    ask = Ask(model=route.name, messages=asked, until=began + total, cache=PAST_THE_CACHE, circumstances=here)
     came, order = _Came([]), Order()
     try:
         async with asyncio.timeout(total), aclosing(route.answer(ask)) as events:

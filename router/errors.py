@@ -11,10 +11,12 @@
     │   └─ TargetRefused         not worth it on this target: 400, 422
     │       ├─ TargetDenied      401, 403, 404, TLS: this key, model or address does not work at all
     │       ├─ ParameterMissed   its model does not take a parameter that would be missed
+    │       ├─ FileRefused       worth a target that reads files of this sort
     │       ├─ ContextTooLong    worth a target with a larger window
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
-    │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ UnsupportedParameter 400  ├─ Busy 503  └─ TimedOut 504
+    │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ UnsupportedParameter 400
+    │   ├─ UnreadFile 400  ├─ NoTarget 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Unverifiable 503          nobody can tell just now who asks
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
@@ -26,9 +28,9 @@
 The type decides what happens next; nobody looks into a message.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from router.usage import Meter, Usage
 
@@ -306,6 +308,14 @@ class ParameterMissed(TargetRefused):
         self.parameter = parameter
 
 
+class FileRefused(TargetRefused):
+    """The model reads no files of this sort (`image` or `document`)."""
+
+    def __init__(self, target: str, outcome: str, sort: Literal["image", "document"]) -> None:
+        super().__init__(target, outcome)
+        self.sort: Literal["image", "document"] = sort
+
+
 class ContextTooLong(TargetRefused):
     """The conversation is longer than this target's window."""
 
@@ -359,6 +369,36 @@ class UnsupportedParameter(Unanswered):
 
     def __init__(self, parameter: str = "", *, attempts: tuple[Attempt, ...] = ()) -> None:
         super().__init__(f"{parameter}: the models here do not support this parameter." if parameter else None, attempts=attempts)
+
+
+UNREAD: dict[tuple[str, ...], str] = {
+    ("image",): "No model of this route reads images. Please send the question without the image.",
+    ("document",): "No model of this route reads PDF documents. Please send their text instead.",
+    ("document", "image"): "No model of this route reads images or PDF documents. Please send the question without them.",
+    ("both",): "No model of this route reads both images and PDF documents. Please send one kind at a time.",
+}
+"""Sorts of files that no model reads, in alphabetical order → what the client is told."""
+
+
+class UnreadFile(Unanswered):
+    """The question shows files that no target of the route reads. `sorts`: of these files, or `both`: each is read by some target, and
+    no target reads both; empty where they are not known.
+    """
+
+    code = "unread_file"
+    status = 400
+    sentence = "No model of this route reads files of this kind. Please send the question without them."
+
+    def __init__(self, sorts: Iterable[str] = (), *, attempts: tuple[Attempt, ...] = ()) -> None:
+        super().__init__(UNREAD.get(tuple(sorted(sorts))), attempts=attempts)
+
+
+class NoTarget(Unanswered):
+    """None of the conditions under which the route's targets are asked holds for the question."""
+
+    code = "no_target"
+    status = 400
+    sentence = "No model of this route is meant for such a question."
 
 
 class Busy(Unanswered):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -62,6 +63,8 @@ class Compiled:
     """The words of its pipeline, outermost first."""
     stand_ins: Mapping[str, Post]
     """Its scripts that are asked only after a model, also one that is skipped: an answer of theirs is one that no model gave."""
+    headers: frozenset[str] = frozenset()
+    """The headers that its conditions name, in small letters."""
 
 
 @dataclass(slots=True)
@@ -279,13 +282,17 @@ class _Builder:
             return None
         posts = self._posts(route)
         placed = [target if target.at is None else replace(target, answer=target.at(posts[target.name])) for target in targets]
-        candidates = {target.name: self._candidate(target, route) for target in placed}
-        pools = [made for pool in route.pools if (made := _pool(pool, candidates, route))]
+        candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in placed}
+        firsts = accumulate((len(pool) for pool in route.pools), initial=0)
+        pools = [made for first, pool in zip(firsts, route.pools, strict=False) if (made := _pool(first, pool, candidates, route))]
         answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
         inner: list[Step] = [FROM_ROUTE["recall"](memory=self.kept.memory)]
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
         inner += pipeline
+        if any(route.conditions):
+            self._check_images(route, opened)
+            inner.append(FROM_ROUTE["when"](conditions=route.conditions))
         if route.cache is not None:
             inner.append(self._cache(name, route, targets, route.cache))
         if toolbox:
@@ -298,7 +305,20 @@ class _Builder:
         models = {target.name: target.model for target in targets}
         quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
         stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
-        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins)
+        headers = frozenset(str(header) for one in route.conditions if one for header in one.header or ())
+        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins, headers)
+
+    def _check_images(self, route: Route, opened: Mapping[Name, Target | None]) -> None:
+        """Complain of a target that is asked only about images, and is known to read none."""
+        for pool in route.pools:
+            for one in pool:
+                target = opened.get(named(one))
+                if isinstance(one, Member) and one.when and one.when.has_image and target is not None and target.facts.images is False:
+                    self._complaints.add(
+                        one.use.place or Place(self._declaration.snapshot.routes, 1, 1),
+                        f"`{one.use}` is asked about images alone, and its model is known to read none, so it never is: "
+                        "write another target, or `facts: {images: true}` where that is wrong",
+                    )
 
     def _posts(self, route: Route) -> dict[str, Post]:
         """Where each target of a route stands: after which models, and which of those are skipped."""
@@ -331,7 +351,7 @@ class _Builder:
         """
         present = {target.name for target in targets}
         declared = self._declaration.routes.targets
-        pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
+        pools = [[_made(one) for one in pool if named(one) in present] for pool in route.pools]
         asked = [(one, replace(declared[one], api_key=None, headers=None, optional=False)) for one in route.names if one in present]
         headers = [sorted(public_headers(declared[one].headers or {}).items()) for one in route.names if one in present]
         tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tool_sets]
@@ -353,7 +373,7 @@ class _Builder:
             self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
             return None
 
-    def _candidate(self, target: Target, route: Route) -> Candidate:
+    def _candidate(self, target: Target, route: Route, post: Post) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
         key = (target.name, route.breaker, route.retry)
         if key not in self.kept.standings:
@@ -368,7 +388,16 @@ class _Builder:
             self.kept.loads[target.name] = (declared, fared.load)
             self.kept.refusals[target.name] = (declared, fared.refusals)
         return Candidate(
-            target.name, target.answer, target.reads, target.prefill, self.kept.standings[key][1], self.kept.switches, target.ready
+            target.name,
+            target.answer,
+            target.reads,
+            target.prefill,
+            self.kept.standings[key][1],
+            self.kept.switches,
+            target.ready,
+            takes=target.takes,
+            refused=target.refused,
+            stand_in=declared.script is not None and post.asked,
         )
 
     def _of_target(self, name: str, declared: Declared, table: Callable[[Kept], Mapping[str, tuple[Declared, T]]]) -> T | None:
@@ -486,19 +515,27 @@ class _Builder:
         return None if step is UNFIT else cast("Step", step)
 
 
+def _made(one: Name | Member) -> tuple[object, ...]:
+    """What an entry of a pool says of who makes an answer."""
+    if not isinstance(one, Member):
+        return (str(one), 1.0)
+    return (str(one.use), 1.0 if one.weight is None else one.weight, *([one.when] if one.when else ()))
+
+
 def _called(target: Declared) -> str:
     """What replicas call a target when they tell each other of it: by what is asked, whatever a file names it."""
     return hashlib.sha256(repr((target.model, target.api_base, target.api_version)).encode()).hexdigest()
 
 
-def _pool(members: Sequence[Name | Member], candidates: Mapping[str, Candidate], route: Route) -> Pool | None:
-    """The pool of those that are not skipped; None where all are."""
-    present = [(candidates[named(one)], one) for one in members if named(one) in candidates]
+def _pool(first: int, members: Sequence[Name | Member], candidates: Mapping[str, Candidate], route: Route) -> Pool | None:
+    """The pool of those that are not skipped; None where all are. `first`: the place of the first of them among all targets."""
+    present = [(candidates[named(one)], one, first + at) for at, one in enumerate(members) if named(one) in candidates]
     if not present:
         return None
-    weighted = any(isinstance(one, Member) for _, one in present)
-    weights = tuple(one.weight if isinstance(one, Member) else 1.0 for _, one in present) if weighted else ()
-    return Pool(tuple(candidate for candidate, _ in present), weights, route.balance)
+    weighted = any(isinstance(one, Member) and one.shares for _, one, _ in present)
+    weights = tuple((one.weight or 1.0) if isinstance(one, Member) else 1.0 for _, one, _ in present) if weighted else ()
+    places = tuple(place for _, _, place in present)
+    return Pool(tuple(candidate for candidate, _, _ in present), weights, route.balance, places=places)
 
 
 def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:

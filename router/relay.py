@@ -7,6 +7,7 @@ from router.errors import (
     Busy,
     FileAddress,
     Filtered,
+    NoTarget,
     Overlong,
     Overtaken,
     ReplicaLost,
@@ -15,6 +16,7 @@ from router.errors import (
     Stopping,
     TimedOut,
     Unanswered,
+    UnreadFile,
     UnsupportedParameter,
 )
 from router.events import Event, Failure, Finish
@@ -24,7 +26,20 @@ BATCH = 32
 """Events that are written together."""
 REFUSALS: dict[str, type[RouterError]] = {
     one.code: one
-    for one in (Unanswered, Overlong, Filtered, FileAddress, UnsupportedParameter, TimedOut, Stopping, Stopped, ReplicaLost, Overtaken)
+    for one in (
+        Unanswered,
+        Overlong,
+        Filtered,
+        FileAddress,
+        UnsupportedParameter,
+        UnreadFile,
+        NoTarget,
+        TimedOut,
+        Stopping,
+        Stopped,
+        ReplicaLost,
+        Overtaken,
+    )
 }
 """What may end an answer where no event does, by its code. Of anything else a reader elsewhere hears that nobody answered."""
 

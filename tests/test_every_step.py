@@ -9,6 +9,7 @@ import pytest
 
 from router.cache import LocalStore, Memory
 from router.chat import Ask, Message, Params
+from router.config.conditions import When
 from router.config.declaration import Cache, ScriptLine
 from router.config.values import Name
 from router.errors import TargetError
@@ -27,6 +28,7 @@ BUILD: dict[str, Callable[[], Step]] = {
     "ceiling": lambda: FROM_ROUTE["ceiling"](tokens=1000),
     "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
     "reasoning": FROM_ROUTE["reasoning"],
+    "when": lambda: FROM_ROUTE["when"](conditions=(When(has_image=True), None)),
     "recall": lambda: FROM_ROUTE["recall"](memory=Memory()),
     "cache": lambda: FROM_ROUTE["cache"](
         declared=Cache(ttl=60), store=LocalStore(65536), shared=None, made_by="m", last_resort=frozenset[str]()

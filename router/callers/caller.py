@@ -1,10 +1,10 @@
 """Who asks, as far as that was proved."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from router.chat import owner
+from router.chat import Json, JsonObject, owner
 from router.config.limits import Limit
 from router.config.users import UserSource
 from router.errors import NotAllowed
@@ -21,6 +21,7 @@ class Caller:
     limit: how much it may use, over all routes; None for as much as the routes let it
     users: where its requests name the end user for whom they ask; None where what they say of users is not believed
     user: the end user for whom it asks just now; empty where none is named
+    claims: what its token claims, proved by the issuer's signature; nothing where it bears none
     """
 
     kind: Literal["anonymous", "key", "jwt"]
@@ -30,6 +31,7 @@ class Caller:
     limit: Limit | None = None
     users: UserSource | None = None
     user: str = ""
+    claims: JsonObject = field(default_factory=dict[str, Json], compare=False, repr=False)
 
     @property
     def owner(self) -> str:

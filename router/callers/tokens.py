@@ -105,7 +105,7 @@ class Tokens:
             raise Unauthorized("This token is not good here.")
         routes = None if self._declared.routes_claim is None else _routes(claims.get(self._declared.routes_claim))
         user = "" if self._declared.user_claim is None else _user(claims.get(self._declared.user_claim))
-        return Caller("jwt", name, f"jwt:{digest(self._declared.issuer, name)}", routes, user=user)
+        return Caller("jwt", name, f"jwt:{digest(self._declared.issuer, name)}", routes, user=user, claims=claims)
 
     async def _key(self) -> KeySet | OctKey:
         if self._secret is not None:

@@ -10,7 +10,7 @@ from router.commands.running import Running
 from router.config import load
 from router.config.declaration import Target
 from router.config.values import Name, Secret
-from router.description import Description, describe, listing, pools, shown, table, tool_sets
+from router.description import Description, conditions, describe, listing, pools, shown, table, tool_sets
 from router.generation import Compiled, build
 from router.targets import facts_of, lane_of
 
@@ -115,21 +115,22 @@ FARES = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", 
 
 def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
     """Each target, with what would become of it if a question came now."""
-    before: list[str] = []
-    for place, pool in enumerate(pools(route), 1):
-        asked: list[str] = []
-        for name, weight in pool:
+    before: list[tuple[str, str]] = []
+    for place, (pool, said) in enumerate(zip(pools(route), conditions(route), strict=True), 1):
+        asked: list[tuple[str, str]] = []
+        for (name, weight), where in zip(pool, said, strict=True):
             target, fares = seen.description.targets.get(name, {}), seen.fares.get(name, {})
             why_not = _why_not(name, fares, seen)
             if not why_not:
-                asked.append(name)
+                asked.append((name, where))
             lane, why_lane = seen.lanes.get(name, ("", "unknown"))
             yield {
                 "target": name,
                 "place": place,
                 "weight": weight,
+                "where": where or None,
                 "asked": not why_not,
-                "why": why_not or _why(before, fares, route),
+                "why": why_not or _why(name, where, before, fares, route),
                 "model": target.get("model") or f"script/{target.get('script') if isinstance(target.get('script'), str) else 'lines'}",
                 "lane": lane,
                 "why_lane": why_lane,
@@ -154,11 +155,18 @@ def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
     return ""
 
 
-def _why(before: Sequence[str], fares: JsonObject, route: JsonObject) -> str:
+def _why(name: str, where: str, before: Sequence[tuple[str, str]], fares: JsonObject, route: JsonObject) -> str:
+    """When a target would be asked. `where`: the words of its condition; `before`: the targets before it, with theirs."""
     probing = "; by one question at a time, for its breaker is half open" if fares.get("breaker") == "half_open" else ""
-    if not before:
-        return "asked first" + probing
+    only = f"where {where}: " if where else ""
+    others = list(dict.fromkeys(one for one, _ in before if one != name))
+    again = ", unless it was asked above" if len(others) < len({one for one, _ in before}) else ""
+    if not others:
+        return f"{only}asked first{again}{probing}"
     hedge = table(route.get("hedge"))
     after = hedge.get("after") or "most of its answers take to start"
-    late = f", or later than {after}" if hedge and len(before) == 1 else ""
-    return f"asked where {' and '.join(before)} {'are' if len(before) > 1 else 'is'} silent or failed{late}{probing}"
+    late = f", or later than {after}" if hedge and len(others) == 1 else ""
+    failing = f"where {' and '.join(others)} {'are' if len(others) > 1 else 'is'} silent or failed{late}"
+    if all(condition for _, condition in before):
+        return f"{only}asked first where no condition above holds, else {failing}{again}{probing}"
+    return f"{only}asked {failing}{again}{probing}"

@@ -76,6 +76,8 @@ def _page(record: JsonObject) -> Iterator[str]:
         bullet = "       -" if len(pool) > 1 else f"    {target['place']}."
         yield from (f"{bullet} {_use(target)}", f"{' ' * len(bullet)} {_nature(target)}")
         yield from (f"{' ' * len(bullet)} {line}" for line in _facts(target))
+    if places and all(target.get("where") for target in places):
+        yield "  each target has a condition: a question for which none holds gets the error no_target"
 
 
 def _step(step: JsonObject) -> str:
@@ -131,6 +133,7 @@ def _line(record: JsonObject) -> tuple[str, ...]:
     pooled: dict[Json, list[str]] = {}
     for target in (table(one) for one in listing(record["targets"])):
         mark = " (refusing)" if target.get("refusing") else "" if target["asked"] else " (skipped)"
+        mark += "?" if target.get("where") else ""
         pooled.setdefault(target["place"], []).append(f"{target['target']}{mark}")
     chain = " → ".join(pool[0] if len(pool) == 1 else f"[{', '.join(pool)}]" for pool in pooled.values())
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))

@@ -448,6 +448,10 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
     if not meant:
         complaints.add(node.place, f"{what} takes {_wanted(Either(options))}{_pooled(node, options)}")
         return UNFIT
+    lists = [option for option in options if isinstance(option, Listing)]
+    if all(isinstance(option, Record) for option in meant) and (hint := _pooled(node, options)) and _better_inside(node, meant, lists):
+        complaints.add(node.place, f"{what} takes {_wanted(Either(tuple(one for one in options if one not in meant)))}{hint}")
+        return UNFIT
     if isinstance(node, document.Scalar) and not node.unset and isinstance(only := meant[0], Choice) and len(meant) == 1:
         others = [f" or {_wanted(option)}" for option in options if isinstance(option, Record)]
         if node.text not in only.values and not is_null(node) and others:
@@ -468,6 +472,13 @@ def _known_keys(node: Node, shape: Shape) -> int:
     if not isinstance(node, document.Table) or not isinstance(shape, Record):
         return 0
     return sum(shape.field(key.text) is not None for key, _ in node.pairs)
+
+
+def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[Listing]) -> bool:
+    """Whether an entry of one of the lists has more of a mapping's keys than what may stand in their place."""
+    inside = [option for one in lists for option in (one.item.options if isinstance(one.item, Either) else (one.item,))]
+    most = max((_known_keys(node, option) for option in inside), default=0)
+    return most > max(_known_keys(node, option) for option in meant)
 
 
 def _pooled(node: Node, options: tuple[Shape, ...]) -> str:

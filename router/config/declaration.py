@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from router.bounds import Bounds
-from router.chat import Params
+from router.chat import Circumstances, Params
 from router.config import document
 from router.config.binding import Complaints, bind_fields, did_you_mean, file_meant, step_meant
+from router.config.conditions import ClaimName, RequestHeader, When, Word
 from router.config.document import Node, Table, Unreadable
+from router.config.entries import Known, check_entries
 from router.config.environment import Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
@@ -134,11 +136,48 @@ class Member:
     """One target of a pool.
 
     use: the target
-    weight: its share of the questions, against the weights of the others
+    weight: its share of the questions, against the weights of the others; 1 where they have some and it has none
+    when: it is asked where all of this holds; unless given, always
     """
 
     use: Reference
-    weight: Annotated[float, Bounds(above=0, most=1_000_000)] = 1.0
+    weight: Annotated[float, Bounds(above=0, most=1_000_000)] | None = None
+    when: When | None = None
+
+    @property
+    def shares(self) -> bool:
+        """Whether it makes its pool one that goes by weights."""
+        return self.weight is not None or self.when is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetEntry:
+    """A target, or a pool of them, that is asked where a condition holds.
+
+    use: the target; a list is a pool
+    when: it is asked where all of this holds
+    """
+
+    use: Reference | tuple[Reference | Member, ...]
+    when: When
+
+    def __post_init__(self) -> None:
+        if not self.use:
+            raise Misfit("a pool needs at least one target", "use")
+        if isinstance(self.use, tuple) and any(isinstance(one, Member) and one.when for one in self.use):
+            raise Misfit("`when` stands either on a pool or on its members: write it on each member that it is for", "when")
+
+    @property
+    def pool(self) -> "tuple[Member, ...]":
+        """Its targets, each with its condition."""
+        members = self.use if isinstance(self.use, tuple) else (self.use,)
+        weighted = any(isinstance(one, Member) for one in members)
+        return tuple(
+            replace(one, when=self.when, weight=one.weight or 1.0)
+            if isinstance(one, Member)
+            else Member(use=one, when=self.when, weight=1.0 if weighted else None)
+            for one in members
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +290,7 @@ class Route:
     """A model id of the front end: what is asked, and who answers.
 
     pipeline: what is asked: pipelines/<name>.yaml
-    targets: who answers, in order: the first that starts to speak; a list in the list is a pool, whose targets share the questions
+    targets: who answers, in order: the first that starts to speak; a list in the list is a pool; {use, when} is asked where its condition holds
     aliases: other ids for the same route
     tools: the tool sets the model may use: tools/<name>.py, here or in processes of their own, or an MCP server; none unless named
     max_steps: model calls in one answer; at the cap the finish reason is tool-calls
@@ -268,7 +307,7 @@ class Route:
     """
 
     pipeline: Reference
-    targets: tuple[Reference | tuple[Reference | Member, ...], ...]
+    targets: tuple[Reference | TargetEntry | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
     tools: tuple[Reference | IsolatedSet | ToolServer, ...] = ()
     max_steps: Annotated[int, Bounds(1, 50)] = 5
@@ -294,12 +333,19 @@ class Route:
     @property
     def pools(self) -> "tuple[tuple[Reference | Member, ...], ...]":
         """The targets in order; one that stands alone is a pool of one."""
-        return tuple(entry if isinstance(entry, tuple) else (entry,) for entry in self.targets)
+        return tuple(
+            entry.pool if isinstance(entry, TargetEntry) else entry if isinstance(entry, tuple) else (entry,) for entry in self.targets
+        )
 
     @property
     def names(self) -> tuple[Name, ...]:
-        """Every target, as written."""
-        return tuple(named(one) for pool in self.pools for one in pool)
+        """Every target, once, in the order of the entries."""
+        return tuple(dict.fromkeys(named(one) for pool in self.pools for one in pool))
+
+    @property
+    def conditions(self) -> "tuple[When | None, ...]":
+        """The condition of each target in each entry, by their places; None where there is none."""
+        return tuple(one.when if isinstance(one, Member) else None for pool in self.pools for one in pool)
 
     @property
     def tool_sets(self) -> tuple[Name, ...]:
@@ -529,12 +575,30 @@ class DrillAsk:
     text: what the user says
     times: asked so often, one after the other; what is expected is expected of the last
     every: so long after the one before; unless given, at once
+    image: true shows an image with it
+    tokens: the conversation is made as long as this, by the router's own estimate
+    caller: who asks
+    claims: what the caller's token claims
+    headers: of the request
+    budget_used: how much of the tightest limit on money or tokens is used, e.g. 90%
     """
 
     model: Reference
     text: str = "Hello"
     times: Annotated[int, Bounds(1, 1000)] = 1
     every: Seconds | None = None
+    image: bool = False
+    tokens: Annotated[int, Bounds(1, 10_000_000)] | None = None
+    caller: Word | None = None
+    claims: dict[ClaimName, Word | tuple[Word, ...]] = field(default_factory=dict[ClaimName, Word | tuple[Word, ...]])
+    headers: dict[RequestHeader, Word] = field(default_factory=dict[RequestHeader, Word])
+    budget_used: Share | None = None
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What the conditions of its route look at."""
+        headers = {str(name): (value,) for name, value in self.headers.items()}
+        return Circumstances(self.caller or "", {str(name): one for name, one in self.claims.items()}, headers, self.budget_used or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -664,6 +728,7 @@ def declare(
     _check_callers(tree, routes, complaints)
     _check_limits(tree, complaints)
     _check_users(tree, routes, complaints)
+    check_entries(tree, _callers_known(tree, routes), complaints)
     _check_exposure(tree, snapshot.routes, host, complaints)
     _warn_of_addresses(tree, complaints)
     _warn_of_paths(tree, complaints)
@@ -760,11 +825,10 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
         for word, places in used.items():
             for name in _words(route, word):
                 places.setdefault(name.text, name)
-        for word in ("targets", "tools"):
-            words = _words(route, word)
-            for name in words[1:]:
-                if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
-                    complaints.add(name.place, f"`{name.source}` stands twice in the {word} of `{key.text}`")
+        words = _words(route, "tools")
+        for name in words[1:]:
+            if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
+                complaints.add(name.place, f"`{name.source}` stands twice in the tools of `{key.text}`")
     drills = tree.get("drills") if isinstance(tree, Table) else None
     for drill in drills.items if isinstance(drills, document.Listing) else ():
         _check_drill(drill, known or [], list(taken), complaints)
@@ -813,6 +877,14 @@ def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) ->
         for name, key in (routes.server.auth.keys or {}).items():
             if any(route not in known for route in key.routes or ()):
                 complaints.add(keys.place, f"the key of `{name}` names a route that there is not{did_you_mean('', known)}")
+
+
+def _callers_known(tree: Node | None, routes: Routes) -> Known | None:
+    """Who may be told apart by a condition; None where `server.auth` has a mistake."""
+    auth = routes.server.auth
+    if isinstance(auth, Auth):
+        return Known({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
+    return None if isinstance(_at(tree, "server", "auth"), Table) else Known({}, jwt=False)
 
 
 def _check_limits(tree: Node | None, complaints: Complaints) -> None:

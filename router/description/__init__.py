@@ -8,13 +8,14 @@ A description needs no environment: `${VAR}` stays `${VAR}`. So it can be made w
 
 from router.description.canonical import listing, shown, table
 from router.description.changes import changes
-from router.description.described import Description, describe, pools, tool_sets, understood
+from router.description.described import Description, conditions, describe, pools, tool_sets, understood
 from router.description.sentences import Change, sentences, worded
 
 __all__ = [
     "Change",
     "Description",
     "changes",
+    "conditions",
     "describe",
     "listing",
     "pools",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
-from router.description.described import DEFAULTS, Description, names, pools, tool_files, tool_sets
+from router.description.described import DEFAULTS, Description, entries, names, pools, tool_files, tool_sets
 from router.description.order import reordered
 from router.description.sentences import Change, brief, listed, worded
 
@@ -77,7 +77,7 @@ def _ids(before: Description, after: Description) -> Iterator[Change]:
             yield _route_gone(name, before, after)
     for name, route in after.routes.items():
         if name not in before.routes:
-            asked = ", ".join(names(pools(route)))
+            asked = ", ".join(names(entries(route)))
             told = f"route {name} is new: pipeline {route.get('pipeline')}, targets {asked}"
             if name in was:
                 told += f"; it was an alias of {was[name]}"
@@ -120,7 +120,7 @@ def _alike(one: JsonObject, other: JsonObject) -> bool:
 
 def _route(name: str, before: Description, after: Description) -> Iterator[Change]:
     was, now = before.routes[name], after.routes[name]
-    for words in reordered(pools(was), pools(now)):
+    for words in reordered(entries(was), entries(now)):
         yield Change("route", name, "targets", was.get("targets"), now.get("targets"), words)
     if was.get("tools") != now.get("tools"):
         old, new = was.get("tools"), now.get("tools")

@@ -11,6 +11,7 @@ from router.config import document
 from router.config.declaration import Declaration, Defaults, Drill, Route, Server, StepLine, Target, with_defaults
 from router.config.document import Node
 from router.description.canonical import canonical, digest, listing, table
+from router.description.conditions import condition
 from router.errors import Misfit
 from router.signature import Anything, Record, record_of
 from router.steps import STEPS
@@ -67,6 +68,19 @@ def pools(route: JsonObject) -> tuple[Pool, ...]:
     return tuple(tuple(_member(one) for one in listing(pool)) for pool in listing(route.get("targets")))
 
 
+def conditions(route: JsonObject) -> tuple[tuple[str, ...], ...]:
+    """The condition of each target of a described route, in words, by pool and place; empty where there is none."""
+    return tuple(tuple(condition(table(table(one).get("when"))) for one in listing(pool)) for pool in listing(route.get("targets")))
+
+
+def entries(route: JsonObject) -> tuple[Pool, ...]:
+    """The same as `pools`, each target called with its condition: one that stands there twice is told from itself."""
+    return tuple(
+        tuple((f"{name} where {words}" if words else name, weight) for (name, weight), words in zip(pool, said, strict=True))
+        for pool, said in zip(pools(route), conditions(route), strict=True)
+    )
+
+
 def names(of: tuple[Pool, ...]) -> tuple[str, ...]:
     """The targets in them."""
     return tuple(name for pool in of for name, _ in pool)
@@ -96,7 +110,11 @@ def _words(mcp: Json) -> str:
 
 def _member(one: Json) -> tuple[str, float | None]:
     weight = table(one).get("weight")
-    return (str(table(one).get("use")), float(cast("float", weight))) if isinstance(one, Mapping) else (str(one), None)
+    return (
+        (str(table(one).get("use")), None if weight is None else float(cast("float", weight)))
+        if isinstance(one, Mapping)
+        else (str(one), None)
+    )
 
 
 def describe(declaration: Declaration) -> Description:
@@ -155,19 +173,32 @@ def _pairs(tree: document.Table, name: str) -> Iterator[tuple[str, Node]]:
 def _route(node: Node) -> dict[str, Json]:
     said = dict(table(canonical(node, _record(Route))))
     said["targets"] = [_pool(one) for one in listing(said["targets"])]
-    if not any(len(listing(pool)) > 1 and isinstance(listing(pool)[0], str) for pool in listing(said["targets"])):
+    if not any(len(pool) > 1 and pool[0][1] is None for pool in pools(said)):
         said["balance"] = None  # there is no pool that it could balance
     return said
 
 
 def _pool(entry: Json) -> Json:
-    """A pool as a list: of names, or where one has a weight, of names and weights."""
-    members = [entry] if isinstance(entry, str) else list(listing(entry))
-    if len(members) == 1:
-        return [table(one).get("use", one) for one in members]  # alone, it has nobody to share with
-    if any(isinstance(one, Mapping) for one in members):
-        return [one if isinstance(one, Mapping) else {"use": one, "weight": 1.0} for one in members]
-    return members
+    """A pool as a list: of names, or where one has a weight or a condition, of what is said of each."""
+    pool = isinstance(entry, Mapping)  # with a condition of its own, that of each of its targets
+    used, condition = (table(entry).get("use"), table(entry).get("when")) if pool else (entry, None)
+    members = [used] if isinstance(used, str) else list(listing(used))
+    said = [table(one) if isinstance(one, Mapping) else {"use": one} for one in members]
+    shared = [one for one in said if len(one) > 1 and (pool or one.get("weight") is not None or one.get("when") is None)]
+    return [_entry(one, condition or one.get("when"), weighted=bool(shared) and len(said) > 1) for one in said]
+
+
+def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
+    """One target of a pool; its name alone where there is no more to say."""
+    made: dict[str, Json] = {"use": said.get("use")}
+    if weighted:
+        made["weight"] = 1.0 if said.get("weight") is None else said["weight"]
+    if when is not None:
+        said_of = {key: value for key, value in table(when).items() if value is not None and value != {}}
+        if "header" in said_of:
+            said_of["header"] = {name.lower(): value for name, value in table(said_of["header"]).items()}
+        made["when"] = said_of
+    return made if len(made) > 1 else made["use"]
 
 
 def _said(node: Node, path: str = "") -> Iterator[str]:

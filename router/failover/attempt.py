@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from router.chat import Ask
-from router.errors import LET_GO, Attempt, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.errors import LET_GO, Attempt, FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Finish, Start, Text, Thought, ToolInput
 from router.failover.breaker import Admission
-from router.failover.candidate import Candidate, Standing
+from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
 from router.usage import Meter, Usage, tokens_in
@@ -136,7 +136,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         tried = ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
         # A question that was refused costs nothing; an answer that had begun, and came to nothing, does.
         note(tried if start is None else charged(tried, ask, (), start.meter, _counted(error, start)))
-        _told(standing, admission, began, error, ask.owner)
+        _told(candidate, admission, began, error, ask)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more: its provider was at work on it.
@@ -151,16 +151,19 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 await events.aclose()
 
 
-def _told(standing: Standing, admission: Admission, began: float, error: TargetError, owner: str) -> None:
-    """Report to the breaker, and to the refusals, what an error says of the target."""
+def _told(candidate: Candidate, admission: Admission, began: float, error: TargetError, ask: Ask) -> None:
+    """Report to the breaker, to the refusals and to what is known of its files what an error says of the target."""
+    standing = candidate.standing
     breaker = standing.breaker
+    if isinstance(error, FileRefused) and error.sort in ask.shows:
+        candidate.refused(error.sort)
     if isinstance(error, TargetRefused):
         standing.refusals.refused(began, error)
     if isinstance(error, TargetDenied):
         if error.certain:
             breaker.denied(admission)
         else:
-            breaker.doubted(admission, owner)
+            breaker.doubted(admission, ask.owner)
     elif isinstance(error, TargetSilent):
         breaker.fell_silent(admission)
     elif isinstance(error, TargetDown):

@@ -2,10 +2,11 @@
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from router.chat import FileSort
 from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Retry
 from router.events import Answer
@@ -14,8 +15,23 @@ from router.failover.breaker import NOBODY, Breaker, Clock, Hint
 from router.failover.load import Load, Pace
 from router.failover.refusals import Refusals
 
+SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_documents"}
+"""Sort of a file → the outcome of a target that was not asked, since it reads no such file."""
 RESERVE = 10
 """Second tries that a target which answered nobody yet may have in all."""
+
+Takes = Callable[[FileSort], bool | None]
+"""Whether a target reads files of a sort; None where nobody knows."""
+
+
+def everything(_: FileSort) -> bool | None:
+    """What a target reads that passes over nothing: a script."""
+    return True
+
+
+def forgetful(_: FileSort) -> None:
+    """What a target learns of which nothing is remembered."""
+
 
 Window = Callable[[], Awaitable[int | None]]
 """Looks up how many tokens a target can read; None where nobody knows."""
@@ -100,6 +116,19 @@ class Candidate:
     switches: Switches = field(default_factory=Switches)
     ready: Callable[[], Awaitable[None]] | None = None
     """Waits until it can be asked at all, where that takes time which is not the target's: a library is imported."""
+    takes: Takes = everything
+    refused: Callable[[FileSort], None] = forgetful
+    """Remembers that it refused a file of this sort."""
+    stand_in: bool = False
+    """Whether it is a script behind models of its route: it answers for them while they fail, and reads nothing."""
+
+    def lacks(self, shows: Iterable[FileSort]) -> str:
+        """The outcome of a question that shows such files: it is known not to read one of them. Empty where it may be asked."""
+        return next((SKIPPED[sort] for sort in sorted(shows, reverse=True) if self.takes(sort) is False), "")
+
+    def doubt(self, shows: Iterable[FileSort]) -> int:
+        """How late it is asked what shows such files: 0 where it reads them, 1 where nobody knows, 2 for a script that stands in."""
+        return 2 if self.stand_in else int(any(self.takes(sort) is None for sort in shows))
 
     @property
     def off(self) -> bool:
@@ -122,6 +151,18 @@ class Pool:
     members: tuple[Candidate, ...]
     weights: tuple[float, ...] = ()
     balance: Balance = "least_busy"
+    places: tuple[int, ...] = ()
+    """Where each stands among all targets of the route, by which a question names those whose condition holds."""
+
+    def among(self, held: frozenset[int], taken: set[str]) -> "Pool":
+        """The pool of those whose condition holds, without what is `taken` by an entry before; these are taken from now on."""
+        kept: list[int] = []
+        for at, (member, place) in enumerate(zip(self.members, self.places, strict=True)):
+            if place in held and member.name not in taken:
+                taken.add(member.name)
+                kept.append(at)
+        weights = tuple(self.weights[at] for at in kept) if self.weights else ()
+        return replace(self, members=tuple(self.members[at] for at in kept), weights=weights, places=tuple(self.places[at] for at in kept))
 
     def order(self, chance: random.Random) -> Sequence[Candidate]:
         """Who is asked first this time, and who after that. One that is left alone comes last."""

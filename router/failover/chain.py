@@ -22,7 +22,9 @@ from router.errors import (
     ContentFiltered,
     ContextTooLong,
     FileAddress,
+    FileRefused,
     Filtered,
+    NoTarget,
     Overlong,
     ParameterMissed,
     TargetDenied,
@@ -32,11 +34,12 @@ from router.errors import (
     TargetSilent,
     TimedOut,
     Unanswered,
+    UnreadFile,
     UnsupportedParameter,
 )
 from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall
 from router.failover.attempt import Opened, attempt, following
-from router.failover.candidate import Candidate, Pool
+from router.failover.candidate import SKIPPED, Candidate, Pool
 from router.failover.hedge import Hedge, race
 from router.failover.rescue import Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
@@ -64,7 +67,11 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
     chance = chance or random.Random()  # noqa: S311 - who of a pool comes first is no secret
 
     async def answer(ask: Ask) -> Events:
-        order = [candidate for pool in pools for candidate in pool.order(chance)]
+        taken = set[str]()
+        asked = pools if ask.held is None else [kept for pool in pools if (kept := pool.among(ask.held, taken)).members]
+        order = [candidate for pool in asked for candidate in pool.order(chance)]
+        if not order:
+            raise NoTarget
         chain = Chain(order, policy, hedge, ask, chance)
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)
@@ -147,7 +154,7 @@ def _released(calls: list[ToolCall], heard: Heard) -> list[ToolCall]:
 
 BUSY = frozenset({"status_429", "breaker_open", "drained"})
 """Outcomes after which it is worth coming back, and when."""
-PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window"})
+PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window", *SKIPPED.values()})
 """Outcomes of targets that were not asked at all."""
 UNHEARD = frozenset({"connection", "breaker_open"})
 """Outcomes that cost nothing but time: the next target is asked rather than the same one waited for."""
@@ -163,14 +170,19 @@ class Chain:
     def __init__(self, order: Sequence[Candidate], policy: Policy, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
         # A target that issued the reasoning state of this turn goes on with it: for all others that is lost. Who has been slow, or whom
         # another replica leaves alone, comes after all others, and is asked all the same where nobody else answers.
+        # A file goes to those that are known to read it before those of which nobody knows.
         holder = ask.holder
+        self._shows = shows = ask.shows
 
-        def place(candidate: Candidate) -> tuple[bool, bool]:
+        def place(candidate: Candidate) -> tuple[bool, int, bool]:
             standing = candidate.standing
-            return candidate.name != holder or candidate.left_alone, standing.pace.slow or standing.breaker.hint.warned
+            late = standing.pace.slow or standing.breaker.hint.warned
+            return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
 
-        self._order = sorted(order, key=place)
-        self._waiting = deque(self._order)
+        self._everybody = everybody = sorted(order, key=place)
+        self._waiting = deque(everybody)
+        self._order = [one for one in everybody if not one.lacks(shows)] if shows else everybody
+        """Those that may be asked this."""
         self._clock = order[0].standing.clock
         self._chance = chance
         self._hedge = hedge
@@ -234,6 +246,8 @@ class Chain:
         said = heard.text
         ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (_anew,)
         for candidate in [*self._order[after:], *self._order[:after]]:
+            if candidate.lacks(self._shows):
+                continue  # it has refused the file since
             if self._was_asked(candidate) and not candidate.left_alone and not candidate.standing.retries.spend():
                 continue
             for way in ways if candidate.prefill else ways[-1:]:
@@ -263,7 +277,7 @@ class Chain:
     async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
         """One after the other; and one of them beside the first while that is late."""
         hedge.earn()
-        delay = hedge.delay(self._order[0].standing.load)
+        delay = hedge.delay(self._order[0].standing.load) if self._order else None
         if delay is None:
             return await self._in_turn(watch)
 
@@ -287,9 +301,12 @@ class Chain:
         return won
 
     async def _next(self) -> Candidate | None:
-        """Who is asked next; those whose window is known to be too small are passed over."""
+        """Who is asked next; those that are known not to read the files, or whose window is known to be too small, are passed over."""
         while self._waiting:
             candidate = self._waiting.popleft()
+            if lacks := candidate.lacks(self._shows) or self._unfit(candidate):
+                self.note(Attempt(candidate.name, lacks, 0, began=self._clock()))
+                continue
             if not self._window or (window := await candidate.window()) is None or window > self._window:
                 return candidate
             self.note(Attempt(candidate.name, "skipped_window", 0, began=self._clock()))
@@ -345,7 +362,7 @@ class Chain:
         if isinstance(error, TargetSilent) or candidate.off or candidate.standing.breaker.wait() > told + ROUNDED:
             return False
         longest = self._retry.backoff.most
-        if any(not one.left_alone for one in self._waiting):
+        if any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting):
             if error.outcome in UNHEARD:
                 return False
         else:
@@ -361,8 +378,27 @@ class Chain:
             return told
         return max(backoff.least, self._chance.uniform(0, min(backoff.most, backoff.least * 2**state.attempt_number)))
 
+    def _unfit(self, candidate: Candidate) -> str:
+        """The outcome of a script that stands in for models which all refused to read a file, or cannot: its answer would look as if one
+        had read it. Empty where it may be asked, also because one of them only failed.
+        """
+        if not candidate.stand_in or not self._shows or not all(map(_of_this_question, self._failed)):
+            return ""
+        return SKIPPED[max(self._shows)] if self._failed or self.attempts else ""
+
+    @property
+    def _unread(self) -> bool:
+        """Whether the question shows a file that each target so far was known not to read, or refused."""
+        if not self._shows or any(not isinstance(error, FileRefused) for error in self._failed):
+            return False
+        return bool(self._failed) or any(one.outcome in SKIPPED.values() for one in self.attempts)
+
     def _verdict(self) -> Unanswered:
         attempts, failed = tuple(self.attempts), self._failed
+        if self._unread:
+            everybody = self._everybody
+            alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in everybody)]
+            return UnreadFile(alone or ["both"], attempts=attempts)
         if any(isinstance(error, ContentFiltered) for error in failed):
             return Filtered(attempts=attempts)
         if failed and isinstance(failed[-1], ContextTooLong):
@@ -377,6 +413,11 @@ class Chain:
         if failed and all(isinstance(error, TargetSilent) for error in failed):
             return TimedOut(attempts=attempts)
         return Unanswered(attempts=attempts)
+
+
+def _of_this_question(error: TargetError) -> bool:
+    """Whether the question was refused, and no other would be: by a model that is well."""
+    return isinstance(error, TargetRefused) and not isinstance(error, TargetDenied | ContextTooLong | ContentFiltered)
 
 
 def _anew(ask: Ask, _: str) -> Ask:

@@ -28,7 +28,7 @@ SWITCHED_OFF = {
 SWITCHES = frozenset({"cache", "disable_cooldowns", "stream", "enable_json_schema_validation"})
 """What is off here as well, unless something else is said."""
 
-NO_TAGS = "there is no routing by tags: a route for each of them"
+NO_TAGS = "there is no routing by tags: write a route for each of them, or one route whose entries have `when: {header: …}`"
 NO_TEAMS = "there are no teams: a route for each of them"
 NO_DATABASE = "there is no database: keys and models stand in files"
 NO_ALERTS = "nobody is alerted from here: alert on the metrics, or on the log"

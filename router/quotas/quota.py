@@ -24,6 +24,8 @@ class Admission:
     headers: Headers = field(default_factory=Headers)
     left: float = math.inf
     """Requests that may still come now; no end of them where they are not limited."""
+    used: float = 0.0
+    """The used share of its limits on tokens and money, the larger of the two, when it was given: from 0 to 1."""
     entered: bool = False
     taken: Taken | None = None
 
@@ -102,6 +104,7 @@ class Quota:
             if spent.after() >= rate.count:
                 wait = math.floor(spent.until(rate.count)) + 1  # just then all of it is used, a moment later not quite
                 raise TooMany(name, wait, headers=_headers(name, rate.count, rate.seconds, 0, wait))
+            admission.used = max(admission.used, spent.after() / rate.count)
 
 
 def _headers(name: str, quota: float, seconds: float, left: float, reset: float) -> Headers:

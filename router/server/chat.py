@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Coroutine, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
@@ -17,10 +17,10 @@ from urllib.parse import parse_qs
 from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller, from_body, from_headers
-from router.chat import Ask, CacheControl, Json
+from router.chat import Ask, CacheControl, Circumstances, Json
 from router.errors import Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
-from router.generation import Generation
+from router.generation import Compiled, Generation
 from router.quotas import Admission, Quota
 from router.reload import Live
 from router.server import body, protocol, question
@@ -80,6 +80,14 @@ class Request:
         if not self._forwarded or (peer is not None and any(peer in network for network in proxies)):
             return ""
         return str(peer or "unknown")
+
+    def values(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """The values of these headers, of each in the order in which it was sent. `names`: in small letters."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, value in self.scope["headers"] if names else ():
+            if (known := name.decode("latin-1").lower()) in names:
+                found[known] = (*found.get(known, ()), value.decode("latin-1").strip(" \t"))
+        return found
 
     @property
     def length(self) -> bytes | None:
@@ -282,6 +290,7 @@ class Chat:
                         model=route.name,
                         caller=caller.id,
                         user=caller.user,
+                        circumstances=admissions.circumstances(route),
                         cache=request.cache(wanted.ask.fields),
                         until=time.monotonic() + total,
                         tried=entry.tried,
@@ -443,6 +452,11 @@ class _Admissions:
             return
         for held, subject in _subjects(quota, self._request, self.caller, self._generation):
             await self._take(held, subject)
+
+    def circumstances(self, route: Compiled) -> Circumstances:
+        """What the conditions of a route may look at: who asks with which headers, and how much is used of the tightest limit."""
+        used = max((one.used for one in self._held), default=0.0)
+        return Circumstances(self.caller.name, self.caller.claims, self._request.values(route.headers), used)
 
     async def _take(self, quota: Quota, subject: str) -> None:
         try:

@@ -41,6 +41,8 @@ STATUS = {
     "content_filter": 400,
     "file_address": 400,
     "unsupported_parameter": 400,
+    "unread_file": 400,
+    "no_target": 400,
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,

@@ -16,6 +16,7 @@ from router.steps.prompt import prompt
 from router.steps.reasoning import reasoning
 from router.steps.recall import recall
 from router.steps.tools import tools
+from router.steps.when import when
 
 __all__ = ["FROM_ROUTE", "STEPS"]
 
@@ -32,5 +33,6 @@ FROM_ROUTE: dict[str, Callable[..., Step]] = {
     "reasoning": reasoning,
     "ceiling": ceiling,
     "recall": recall,
+    "when": when,
 }
 """Steps that a route's own keys ask for; a pipeline cannot."""

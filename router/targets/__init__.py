@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from router.chat import FileSort
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit
 from router.events import Answer
@@ -19,6 +20,7 @@ from router.targets.facts import Facts, facts_of
 from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
 from router.targets.providers import rules_of
+from router.targets.refusal import file_lesson
 from router.targets.verdict import verdict as refusal
 
 __all__ = [
@@ -66,6 +68,16 @@ class Target:
     def prefill(self) -> bool:
         """Whether it goes on from the assistant's last words, if it is given any."""
         return self.learned.over(self.facts).prefill
+
+    def takes(self, sort: FileSort) -> bool | None:
+        """Whether it reads files of this sort; None where nobody knows. A script passes over what it cannot read."""
+        known = self.learned.over(self.facts)
+        return True if self.lane == "script" else known.images if sort == "image" else known.documents
+
+    def refused(self, sort: FileSort) -> None:
+        """Remember that it refused a file of this sort, unless it is known to read them: then that lay in the file, or passes."""
+        if self.takes(sort) is None:
+            self.learned.keep(self.name, [file_lesson(sort)])
 
     async def reads(self) -> int | None:
         """Tokens it can read; None where nobody knows."""

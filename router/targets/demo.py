@@ -47,6 +47,8 @@ WORDS = {
     "drained": "was taken out by an operator",
     "context_too_long": "cannot read so long a conversation",
     "skipped_window": "cannot read so long a conversation",
+    "skipped_vision": "reads no images",
+    "skipped_documents": "reads no documents",
 }
 """Outcome of a try → what became of the model; for every other: it could not answer."""
 
@@ -57,6 +59,11 @@ class Post:
 
     models: tuple[str, ...] = ()
     skipped: frozenset[str] = frozenset()
+
+    @property
+    def asked(self) -> bool:
+        """Whether a model is asked before it."""
+        return not self.skipped.issuperset(self.models)
 
 
 ALONE = Post()

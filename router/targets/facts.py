@@ -108,6 +108,8 @@ class Facts:
         said += ["takes no tools"] if not self.tools else [] if self.forced_tools else ["cannot be made to call a tool"]
         reads = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag]
         said += [f"reads {' and '.join(reads)}"] if reads else []
+        lacks = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag is False]
+        said += [f"reads no {' and no '.join(lacks)}"] if lacks else []
         said += [f"reads {self.window:,} tokens"] if self.window else []
         said += [f"writes at most {self.max_output:,}"] if self.max_output else []
         said += [f"costs ${self.price.input:g} in and ${self.price.output:g} out for a million tokens"] if self.price else []
@@ -135,6 +137,8 @@ def facts_of(declared: TargetConfig) -> Facts:
     own = provider == "openai" and declared.api_base is not None
     if not own:  # behind `openai/` at another address anything may stand
         made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries)
+    if source == "family":  # a newer model may read what its sibling does not
+        made = replace(made, images=made.images or None, documents=made.documents or None)
     made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
     if provider in PROVIDERS:
         made = replace(made, refuses=made.refuses | served.lacks, stream_options=served.counts)

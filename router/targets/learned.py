@@ -11,6 +11,8 @@ MAX_LESSONS_PER_QUESTION = 4
 """How often one question is asked again of the same target without what it refused."""
 MAX_LESSONS = 32
 """Lessons that are kept of one target: more than a request has parameters."""
+FILES = ("images", "documents")
+"""What a lesson may be about that is no parameter: questions with them go to other targets."""
 log = logging.getLogger("router.targets")
 
 
@@ -54,7 +56,12 @@ class Learned:
                 self._lessons[str(one)] = one
                 self._taught = None
                 fields = {"target": target, "parameter": one.parameter, "instead": one.instead or None}
-                log.warning("a model refused a parameter: it is not sent again", extra={"fields": fields})
+                log.warning(
+                    "a model refused files of this sort: they are not sent again"
+                    if one.parameter in FILES
+                    else "a model refused a parameter: it is not sent again",
+                    extra={"fields": fields},
+                )
 
 
 class Pupil:

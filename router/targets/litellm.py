@@ -211,7 +211,10 @@ def check_model(model: str) -> None:
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` via LiteLLM is refused: {REFUSED[provider]}", "model")
     if provider in GOOGLE and not _has_google():
-        raise Misfit(f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`, or `api_key` here for express mode", "model")
+        raise Misfit(
+            f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`, or `api_key` here for express mode",
+            "model",
+        )
     if name.startswith("responses/"):
         # LiteLLM's way to the Responses API imports its proxy and the package `mcp`; with both, it fails at the first event.
         raise Misfit(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from router.chat import Effort
+from router.chat import Effort, FileSort
 from router.targets.facts import EFFORTS, PENALTIES, Facts
 
 QUOTED = 8 * 1024
@@ -100,6 +100,13 @@ def blamed(status: int, body: str, sent: Collection[str]) -> str | None:
         return None
     body = body[:QUOTED]
     return next(_named(body, _sentence(body), sent), None)
+
+
+def file_lesson(sort: FileSort) -> Lesson:
+    """What the refusal of a file teaches: no question with one of its sort is sent there again."""
+    if sort == "image":
+        return Lesson("images", "", lambda known: replace(known, images=False))
+    return Lesson("documents", "", lambda known: replace(known, documents=False))
 
 
 def _decoded(body: str) -> Any:

@@ -14,12 +14,23 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, Literal, cast
 
-from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
+from router.chat import FileSort
+from router.errors import ContentFiltered, ContextTooLong, FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused
 
 Why = Literal[
-    "too_long", "filtered", "no_credit", "wrong_key", "no_access", "unknown_model", "this_question", "its_content", "bad_parameter"
+    "too_long",
+    "filtered",
+    "no_images",
+    "no_documents",
+    "no_credit",
+    "wrong_key",
+    "no_access",
+    "unknown_model",
+    "this_question",
+    "its_content",
+    "bad_parameter",
 ]
-"""What a provider refuses: this conversation for its length or its content, the account, the key, what the key may do, the model, some
+"""What a provider refuses: this conversation for its length, its content, its images or its documents, the account, the key, what the key may do, the model, some
 other thing in this question, something it says about that content, a parameter.
 """
 
@@ -120,6 +131,22 @@ PHRASES = (
     ),
     Phrase("filtered", r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail", "Bedrock, Together, Databricks"),
     Phrase("filtered", r"违规信息|敏感内容", "DashScope, SiliconFlow, in Chinese"),
+    # The model reads no images, or no documents, whichever they are. What ends in a format, a size or a count is about this one file.
+    Phrase("no_images", r"endpoints found that support image", "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396"),
+    Phrase(
+        "no_images",
+        r"(not|n't) support (the )?images?( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)",
+        "Ollama, Bedrock, LM Studio; ollama/ollama#17301, earendil-works/pi#8960, lmstudio-ai/lmstudio-bug-tracker#362",
+    ),
+    Phrase("no_images", r"image_url is only supported by certain models", "OpenAI; vllm-project/vllm#11629"),
+    Phrase("no_images", r"unknown variant .?image_url", "DeepSeek; 1jehuang/jcode#310"),
+    Phrase("no_images", r"image input is not supported", "llama.cpp, with a 500; ggml-org/llama.cpp#13566"),
+    Phrase("no_images", r"is not a multimodal model", "vLLM; vllm-project/vllm#23402"),
+    Phrase(
+        "no_documents",
+        r"(not|n't) support (the )?(document|pdf)s?( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)",
+        "Bedrock; anomalyco/models.dev#6821",
+    ),
     # The account is out of money.
     Phrase(
         "no_credit", r"insufficient[_ ](balance|credits?|funds)|credit balance is too low|out of credits", "DeepSeek, Anthropic, OpenRouter"
@@ -195,7 +222,9 @@ def _pattern(why: Why) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{phrase.words})" for phrase in PHRASES if phrase.why == why), re.IGNORECASE)
 
 
-QUESTION: tuple[Why, ...] = ("too_long", "filtered")
+FILES: dict[Why, FileSort] = {"no_images": "image", "no_documents": "document"}
+"""Reasons that lie in the files of a question, and in the model → the sort of the file."""
+QUESTION: tuple[Why, ...] = ("too_long", "filtered", *FILES)
 """Reasons that lie in the question, by whatever status they are said."""
 ALLOWED: dict[int, tuple[Why, ...]] = {
     400: (*QUESTION, "no_credit", "wrong_key", "unknown_model", "bad_parameter"),
@@ -231,6 +260,8 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
         return ContextTooLong(target, "context_too_long")
     if why == "filtered":
         return ContentFiltered(target, "content_filter")
+    if why in FILES:
+        return FileRefused(target, outcome, FILES[why])
     if why in ("this_question", "bad_parameter") or (why == "its_content" and "{" in body):
         return TargetRefused(target, outcome)
     if why in ("no_credit", "wrong_key") or status in DENIED:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
+from router.errors import ContentFiltered, ContextTooLong, FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused
 from router.targets.verdict import PHRASES, Phrase, reason, verdict
 
 
@@ -224,7 +224,6 @@ UNKNOWN_MODEL: dict[str, Said] = {
 }
 
 THIS_QUESTION: dict[str, Said] = {
-    "OpenRouter, an image (openclaw/openclaw#99078)": (404, openai("No endpoints found that support image input", code=404)),
     "OpenRouter, a tool (rbb-dev/Open-WebUI-OpenRouter-pipe#58)": (
         404,
         openai('No endpoints found that support tool use. Try disabling "get_time".', code=404),
@@ -237,6 +236,31 @@ THIS_QUESTION: dict[str, Said] = {
     "OpenAI, a file": (404, openai("File `file-123` not found.")),
     "an image that is not allowed": (403, openai("Image input is not permitted for this request")),
     "a prompt that is not allowed": (403, openai("Your prompt was rejected", code="forbidden")),
+}
+
+NO_IMAGES: dict[str, Said] = {
+    "OpenRouter (openclaw/openclaw#99078)": (404, openai("No endpoints found that support image input", code=404)),
+    "Ollama (ollama/ollama#17301)": (400, json.dumps({"error": "this model does not support image input (ref: b8bd630e)"})),
+    "Bedrock (earendil-works/pi#8960)": (
+        400,
+        json.dumps({"message": "This model doesn't support the image field for user messages. Remove image and try again."}),
+    ),
+    "LM Studio (lmstudio-ai/lmstudio-bug-tracker#362)": (400, openai("Model does not support images. Please use a model that does.")),
+    "OpenAI (vllm-project/vllm#11629)": (400, openai("Invalid content type. image_url is only supported by certain models.")),
+    "DeepSeek (1jehuang/jcode#310)": (
+        400,
+        openai("Failed to deserialize the JSON body into the target type: messages[7]: unknown variant `image_url`, expected `text`"),
+    ),
+    "llama.cpp (ggml-org/llama.cpp#13566)": (500, openai("image input is not supported by this server", "server_error", 500)),
+    "vLLM (vllm-project/vllm#23402)": (400, openai("/models/llama is not a multimodal model", "BadRequestError", 400)),
+}
+
+NO_DOCUMENTS: dict[str, Said] = {
+    "Bedrock (anomalyco/models.dev#6821)": (400, json.dumps({"message": "This model doesn't support documents."})),
+    "Bedrock, in other words (anomalyco/models.dev#6821)": (
+        400,
+        json.dumps({"message": "This model doesn't support the document field for user messages. Remove document and try again."}),
+    ),
 }
 
 BAD_PARAMETER: dict[str, Said] = {
@@ -253,6 +277,7 @@ SAID: dict[type[TargetError], tuple[dict[str, Said], ...]] = {
     ContextTooLong: (TOO_LONG,),
     ContentFiltered: (FILTERED,),
     TargetDenied: (NO_CREDIT, WRONG_KEY, NO_ACCESS, UNKNOWN_MODEL),
+    FileRefused: (NO_IMAGES, NO_DOCUMENTS),
     TargetRefused: (THIS_QUESTION, BAD_PARAMETER),
 }
 EACH = [(kind, who, said) for kind, tables in SAID.items() for table in tables for who, said in table.items()]
@@ -264,6 +289,33 @@ def test_words_of_a_provider_are_understood(kind: type[TargetError], who: str, s
     error = verdict("a", *said)
     assert type(error) is kind, who
     assert not isinstance(error, TargetDenied) or error.certain
+
+
+@pytest.mark.parametrize(("sort", "table"), [("image", NO_IMAGES), ("document", NO_DOCUMENTS)])
+def test_refusal_names_the_sort_of_file(sort: str, table: dict[str, Said]) -> None:
+    """It decides where the question goes next, and what is learned."""
+    for who, said in table.items():
+        error = verdict("a", *said)
+        assert isinstance(error, FileRefused), who
+        assert error.sort == sort, who
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "This model does not support image/webp. Supported: image/png, image/jpeg.",
+        "We do not support image format bmp",
+        "The image is too large: at most 5 MB",
+        "You uploaded an unsupported image. Please make sure your image has one of the following formats",
+        "At most 1 image(s) may be provided in one prompt.",
+        "Could not process image",
+        "This model does not support documents of more than 100 pages",
+        "temperature is not supported with this model",
+    ],
+)
+def test_refusal_of_one_file_says_nothing_of_others(said: str) -> None:
+    """Its format, its size and its number are its own."""
+    assert not isinstance(verdict("a", 400, openai(said)), FileRefused)
 
 
 @pytest.mark.parametrize("phrase", PHRASES, ids=[phrase.words for phrase in PHRASES])

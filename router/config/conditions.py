@@ -1,0 +1,225 @@
+"""Conditions on an entry of a route's targets: what `when` may say, whether it holds for a question, and whether it ever can.
+
+    - {use: cheap, when: {budget_used: 80%}}
+
+All conditions of one `when` must hold; of a list of values any one is enough. There is no `not`: a range has two ends, and an entry
+for everybody else stands behind the one for some.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Annotated
+
+from router.chat import Circumstances, Json
+from router.config.values import Name
+from router.errors import Misfit
+from router.signature import Spelled
+
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"})
+"""Headers that hold secrets: those are written in no file."""
+MAX_DIGITS = 9
+MAX_VALUE = 256
+"""Characters of a value that a caller, a claim or a header is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from `least` on that are less than `below`."""
+
+    least: float = 0.0
+    below: float = math.inf
+
+    def __contains__(self, number: float) -> bool:
+        return self.least <= number < self.below
+
+    @property
+    def ends(self) -> Iterator[float]:
+        """Numbers among which there is one of every range that is cut by this one."""
+        yield self.least
+        if self.below != math.inf:
+            yield self.below
+
+
+def _tokens(text: str) -> Range:
+    hit = re.fullmatch(rf"(\d{{1,{MAX_DIGITS}}})?\.\.(\d{{1,{MAX_DIGITS}}})?", text, re.ASCII)
+    if hit is None or not (hit[1] or hit[2]):
+        raise Misfit(f"`{text}` is not a range of tokens: write 8000.. for 8000 and more, ..8000 for fewer, or 2000..8000")
+    made = Range(float(hit[1] or 0), float(hit[2] or math.inf))
+    if made.least >= made.below:
+        raise Misfit(f"`{text}` is empty: no conversation has so many tokens; the smaller number comes first")
+    if made == Range():
+        raise Misfit(f"`{text}` holds for every conversation: leave `tokens` out, or write 8000.. or ..8000")
+    return made
+
+
+def _written_tokens(made: Range) -> str:
+    return f"{made.least:.0f}.." * bool(made.least) + ("" if made.least else "..") + (f"{made.below:.0f}" if made.below != math.inf else "")
+
+
+SHARE = r"\d{1,3}(?:\.\d{1,4})?%"
+
+
+def _used(text: str) -> Range:
+    hit = re.fullmatch(rf"({SHARE})?(\.\.)?({SHARE})?", text, re.ASCII)
+    if hit is None or not (hit[1] or hit[3]) or (hit[1] and hit[3] and not hit[2]):
+        raise Misfit(f"`{text}` is not a share of a budget: write 80% for that much and more, ..80% for less, or 50%..80%")
+    least = float(hit[1][:-1]) / 100 if hit[1] else 0.0
+    below = float(hit[3][:-1]) / 100 if hit[3] else 1.0
+    if least >= 1:
+        raise Misfit(f"`{text}` never holds: once all of a limit is used, questions are refused; write less than 100%")
+    if below > 1 or least >= below:
+        raise Misfit(f"`{text}` is empty: write the smaller share first, and 100% at most")
+    made = Range(least, below if below < 1 else math.inf)
+    if made == Range():
+        raise Misfit(f"`{text}` holds for every question: leave `budget_used` out, or write e.g. 80%")
+    return made
+
+
+def _written_used(made: Range) -> str:
+    least, below = f"{made.least * 100:.10g}%", f"{made.below * 100:.10g}%"
+    if made.below == math.inf:
+        return f"{least}.."
+    return f"{least}..{below}" if made.least else f"..{below}"
+
+
+def _word(text: str) -> str:
+    if not text or len(text) > MAX_VALUE or text != text.strip():
+        raise Misfit(f"a value to compare with has 1 to {MAX_VALUE} characters, and no blank at its ends")
+    return text
+
+
+def _header(text: str) -> Name:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text, re.ASCII):
+        raise Misfit(f"`{text[:40]}` is not the name of a header: letters, digits and -, e.g. X-Tier")
+    if text.lower() in CREDENTIALS:
+        raise Misfit(
+            f"`{text}` holds a secret, and none is written here: name the caller with `caller`, or a claim of its token with `claim`"
+        )
+    return Name(text.lower())
+
+
+def _claim(text: str) -> Name:
+    return Name(_word(text))
+
+
+Word = Annotated[str, Spelled("text", _word, "", "gold")]
+RequestHeader = Annotated[Name, Spelled("header", _header, "^[A-Za-z0-9-]{1,64}$", "X-Tier")]
+ClaimName = Annotated[Name, Spelled("claim", _claim, "", "plan")]
+Tokens = Annotated[Range, Spelled("range of tokens", _tokens, r"^(\d+\.\.\d*|\.\.\d+)$", "8000..", _written_tokens)]
+BudgetUsed = Annotated[Range, Spelled("share of a budget", _used, r"^\d[\d.]*%(\.\.(\d[\d.]*%)?)?$|^\.\.\d[\d.]*%$", "80%", _written_used)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """When an entry of a route's targets is asked: all of these must hold, of several values any one.
+
+    caller: who asks, by the name of the key or the token's `sub`
+    claim: claims of the caller's token, each with its value
+    header: headers of the request, each with its value, exactly; who may ask is not for a header to say
+    has_image: whether the conversation shows an image
+    tokens: estimated tokens of the conversation: 8000.. for so many and more, ..8000 for fewer
+    budget_used: used share of the tightest limit on money or tokens that counts the question: 80% for that much and more, ..80% for less
+    """
+
+    caller: Word | tuple[Word, ...] | None = None
+    claim: dict[ClaimName, Word | tuple[Word, ...]] | None = None
+    header: dict[RequestHeader, Word | tuple[Word, ...]] | None = None
+    has_image: bool | None = None
+    tokens: Tokens | None = None
+    budget_used: BudgetUsed | None = None
+
+    def __post_init__(self) -> None:
+        if all(getattr(self, one.name) is None for one in fields(self)):
+            raise Misfit("`when` says nothing: write caller, claim, header, has_image, tokens or budget_used, e.g. {budget_used: 80%}")
+        for name, values in self._values:
+            if values == ():
+                raise Misfit(f"`{name}` has no value: none would ever do", name)
+
+    @property
+    def _values(self) -> Iterator[tuple[str, "Values"]]:
+        """What is compared, by the condition's name."""
+        if self.caller is not None:
+            yield "caller", self.caller
+        for name, named in (("claim", self.claim), ("header", self.header)):
+            yield from ((name, values) for values in (named or {}).values())
+
+    @property
+    def callers(self) -> frozenset[str]:
+        """Those that it is for; none where it does not say."""
+        return frozenset(() if self.caller is None else listed(self.caller))
+
+    def holds(self, here: Circumstances, tokens: int, *, has_image: bool) -> bool:
+        """Whether all of it holds for a question of so many tokens."""
+        return (
+            (self.caller is None or here.caller in listed(self.caller))
+            and all(_has(here.claims.get(name), listed(values)) for name, values in (self.claim or {}).items())
+            and all(not set(listed(values)).isdisjoint(here.headers.get(name, ())) for name, values in (self.header or {}).items())
+            and (self.has_image is None or self.has_image == has_image)
+            and (self.tokens is None or tokens in self.tokens)
+            and (self.budget_used is None or here.budget_used in self.budget_used)
+        )
+
+
+Values = str | tuple[str, ...]
+
+
+def listed(values: Values) -> tuple[str, ...]:
+    """One value or several, as several."""
+    return (values,) if isinstance(values, str) else values
+
+
+def _has(claimed: Json, values: tuple[str, ...]) -> bool:
+    """Whether a claim is one of these values, or a list with one of them in it."""
+    several = claimed if isinstance(claimed, Sequence) and not isinstance(claimed, str) else (claimed,)
+    return any(_text(one) in values for one in several)
+
+
+def _text(value: Json) -> str | None:
+    """A claim's value as it is written in the file; None for one that has no such text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int) else None
+
+
+def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
+    """Whether there is a question for which `entry` holds and none of `earlier` does. None holds for each question.
+
+    A caller, a claim and a header can only help an entry to hold, so it is enough to look at questions that have no more of them than
+    `entry` asks for; and of the numbers at the ends of ranges.
+    """
+    if None in earlier:
+        return False
+    others = [one for one in earlier if one is not None]
+    return any(not any(one.holds(here, tokens, has_image=image) for one in others) for here, tokens, image in _questions(entry, others))
+
+
+def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Circumstances, int, bool]]:
+    """Questions for which an entry holds: one of each kind that these entries tell from each other."""
+    known = [*others, *([entry] if entry else [])]
+    tokens = sorted({0, *(int(end) for one in known if one.tokens for end in one.tokens.ends)})
+    shares = sorted({0.0, *(end for one in known if one.budget_used for end in one.budget_used.ends)})
+    wanted = entry or NO_CONDITION
+    for caller, claims, headers in product(sorted(wanted.callers) or [""], _choices(wanted.claim or {}), _choices(wanted.header or {})):
+        for count, share, image in product(tokens, shares, (False, True)):
+            here = Circumstances(caller, claims, {name: (value,) for name, value in headers.items()}, share)
+            if entry is None or entry.holds(here, count, has_image=image):
+                yield here, count, image
+
+
+def _choices(wanted: Mapping[Name, Values]) -> Iterable[dict[str, str]]:
+    """Each way to give every name one of its values."""
+    return [dict(zip(map(str, wanted), chosen, strict=True)) for chosen in product(*map(listed, wanted.values()))]
+
+
+class _NoCondition:
+    """What an entry without a condition asks for."""
+
+    callers: frozenset[str] = frozenset()
+    claim: Mapping[Name, Values] | None = None
+    header: Mapping[Name, Values] | None = None
+
+
+NO_CONDITION = _NoCondition()

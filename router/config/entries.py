@@ -1,0 +1,166 @@
+"""The entries of routes' targets: conditions that can never hold, and entries that no question gets to."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from router.config import document
+from router.config.binding import Complaints, bind, did_you_mean
+from router.config.conditions import When, reachable
+from router.config.document import Node, Table
+from router.config.keys import ApiKey
+from router.config.limits import Limit
+from router.signature import record_of
+
+WHEN = record_of(When)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the configuration knows of those who ask.
+
+    keys: the callers with a key, by name
+    jwt: whether callers may bear a token of an issuer
+    """
+
+    keys: Mapping[str, ApiKey]
+    jwt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A target in the targets of a route. `condition`: what its `when` says, where it has one."""
+
+    name: document.Scalar
+    condition: Table | None = None
+    when: When | None = None
+
+
+def check_entries(tree: Node | None, known: Known | None, complaints: Complaints) -> None:
+    """Complain of entries that are never asked; warn of routes in which a question may find no entry. `known`: None where that is not
+    known, because of another mistake.
+    """
+    routes = tree.get("routes") if isinstance(tree, Table) else None
+    for key, route in routes.pairs if isinstance(routes, Table) else ():
+        targets = route.get("targets") if isinstance(route, Table) else None
+        entries = list(_entries(targets))
+        _check_order(key.text, entries, complaints)
+        if known is not None:
+            for entry in entries:
+                _check_condition(key.text, route, entry, known, complaints)
+        conditions = [entry.when for entry in entries]
+        if targets is not None and entries and len(entries) == _size(targets) and reachable(None, conditions):
+            complaints.warn(
+                targets.place,
+                f"a question for which none of these conditions holds gets the error `no_target` from `{key.text}`: write a target without "
+                "`when` as the last one, for all others",
+            )
+
+
+def _size(targets: Node) -> int:
+    """How many targets stand there, those whose condition has a mistake among them."""
+    match targets:
+        case document.Listing(items=items):
+            return sum(map(_size, items))
+        case Table():
+            used = targets.get("use")
+            return _size(used) if used is not None else 1
+        case _:
+            return 1
+
+
+def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Entry]:
+    """The targets below a node, in order. One whose condition has a mistake is left out: that has been complained about."""
+    match node:
+        case document.Scalar() if node.text and not (node.unset or node.forgiven):
+            if condition is None:
+                yield Entry(node)
+            elif isinstance(condition, Table) and isinstance(when := bind(condition, WHEN, Complaints({})), When):
+                yield Entry(node, condition, when)
+        case document.Listing(items=items):
+            for item in items:
+                yield from _entries(item, condition)
+        case Table():
+            yield from _entries(node.get("use"), node.get("when") or condition)
+        case _:
+            pass
+
+
+def _check_order(route: str, entries: Sequence[Entry], complaints: Complaints) -> None:
+    """A target that stands there again is asked again only where its first entry does not hold."""
+    for number, entry in enumerate(entries):
+        earlier = [one for one in entries[:number] if one.name.text == entry.name.text]
+        if not earlier or reachable(entry.when, [one.when for one in earlier]):
+            continue
+        if all(one.when is None for one in (entry, *earlier)):
+            complaints.add(entry.name.place, f"`{entry.name.source}` stands twice in the targets of `{route}`")
+            continue
+        lines = " or ".join(dict.fromkeys(str(one.name.place.line) for one in earlier))
+        always = any(one.when is None for one in earlier)
+        complaints.add(
+            entry.name.place,
+            f"this entry of `{entry.name.source}` is never asked: "
+            + ("an earlier one" if always else "wherever it holds, an earlier one")
+            + f" (line {lines}) "
+            + ("has no condition" if always else "holds as well")
+            + "; take it out, or write it first",
+        )
+
+
+def _check_condition(route: str, declared: Node, entry: Entry, known: Known, complaints: Complaints) -> None:
+    """Conditions that hold for nobody who may ask."""
+    condition, when = entry.condition, entry.when
+    if condition is None or when is None:
+        return
+    for name in ("claim", "header"):
+        named = condition.get(name)
+        if isinstance(named, Table) and not named.pairs:
+            complaints.add(
+                named.place, f"`{name}` names none, so it asks for nothing: write e.g. `{name}: {{NAME: VALUE}}`, or leave it out"
+            )
+    if when.caller is not None:
+        _check_callers(route, condition, known, complaints)
+    claim = condition.get("claim")
+    if claim is not None and when.claim and not known.jwt:
+        complaints.add(
+            claim.place, "no caller has a token with claims, so this never holds: declare whose tokens are taken, under `server.auth.jwt`"
+        )
+    budget = condition.get("budget_used")
+    if budget is not None and when.budget_used is not None and not _has_budget(route, declared, when, known):
+        complaints.add(
+            budget.place,
+            "no limit on money or tokens counts these questions, so none of it is ever used: give this route one, "
+            "e.g. `limit: {spend: 5USD/day}`, or its callers' keys",
+        )
+
+
+def _check_callers(route: str, condition: Table, known: Known, complaints: Complaints) -> None:
+    caller = condition.get("caller")
+    named = caller.items if isinstance(caller, document.Listing) else (caller,)
+    for one in named:
+        if not isinstance(one, document.Scalar):
+            continue
+        if not known.keys and not known.jwt:
+            complaints.add(
+                one.place, f"nobody is known as `{one.source}`, because no callers are declared: write `server.auth` with `keys` or `jwt`"
+            )
+        elif not known.jwt and one.text not in known.keys:
+            complaints.add(one.place, f"no key is named `{one.source}`{did_you_mean(one.text, list(known.keys))}")
+        elif not known.jwt and not _may_ask(known.keys[one.text], route):
+            complaints.add(one.place, f"the key of `{one.source}` may not ask `{route}`: add it to the key's `routes`, or take it out here")
+
+
+def _may_ask(key: ApiKey, route: str) -> bool:
+    return key.routes is None or route in key.routes
+
+
+def _has_budget(route: str, declared: Node, when: When, known: Known) -> bool:
+    """Whether a limit on money or tokens counts a question for which the rest of the condition holds."""
+    limit = declared.get("limit") if isinstance(declared, Table) else None
+    if isinstance(limit, Table) and any(limit.get(name) is not None for name in ("spend", "tokens")):
+        return True
+    keys = [key for name, key in known.keys.items() if not when.callers or name in when.callers]
+    return any(_budgeted(key.limit) for key in keys if _may_ask(key, route))
+
+
+def _budgeted(limit: Limit | None) -> bool:
+    return limit is not None and (limit.spend is not None or limit.tokens is not None)

@@ -1,0 +1,38 @@
+"""The condition of an entry of a route's targets, in words."""
+
+from collections.abc import Iterator
+
+from router.chat import Json, JsonObject
+from router.description.canonical import listing, table
+
+
+def condition(when: JsonObject) -> str:
+    """What must hold, to be read after "where"; empty where nothing must."""
+    return " and ".join(_said(when))
+
+
+def _said(when: JsonObject) -> Iterator[str]:
+    if caller := when.get("caller"):
+        yield f"{_any(caller)} asks"
+    for name, values in table(when.get("claim")).items():
+        yield f"the token's {name} is {_any(values)}"
+    for name, values in table(when.get("header")).items():
+        yield f"the header {name} is {_any(values)}"
+    if (image := when.get("has_image")) is not None:
+        yield f"the conversation shows {'an' if image else 'no'} image"
+    if tokens := when.get("tokens"):
+        yield f"the conversation has {_range(str(tokens), 'fewer')} tokens"
+    if used := when.get("budget_used"):
+        yield f"{_range(str(used), 'less')} of the budget is used"
+
+
+def _any(values: Json) -> str:
+    return " or ".join(map(str, listing(values))) if listing(values) else str(values)
+
+
+def _range(text: str, less: str) -> str:
+    """A range as it is written, in words; what stands for a variable stays as it is."""
+    least, dots, below = text.partition("..")
+    if not dots or (least and not below):
+        return f"{least} or more"
+    return f"from {least} to {less} than {below}" if least else f"{less} than {below}"
