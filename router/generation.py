@@ -335,7 +335,11 @@ class _Builder:
         present = {target.name for target in targets}
         declared = self._declaration.routes.targets
         pools = [[(str(named(one)), getattr(one, "weight", 1.0)) for one in pool if named(one) in present] for pool in route.pools]
-        asked = [(one, replace(declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None)) for one in route.names if one in present]
+        asked = [
+            (one, replace(declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None))
+            for one in route.names
+            if one in present
+        ]
         headers = [sorted(public_headers(declared[one].headers or {}).items()) for one in route.names if one in present]
         tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tool_sets]
         servers = [replace(one, token=None, env={}, proxy=None, ca=None) for one in route.tool_servers]

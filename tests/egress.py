@@ -60,8 +60,7 @@ class ForwardProxy:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line, *rest = (await reader.readuntil(b"\r\n\r\n")).decode().removesuffix("\r\n\r\n").split("\r\n")
-        headers = {name.lower(): value for name, _, value in (one.partition(": ") for one in rest)}
+        line, headers = await _head(reader)
         self.asked.append(line)
         shown = base64.b64decode(headers.pop("proxy-authorization", "").removeprefix("Basic ")).decode()
         self.shown.append(shown)
@@ -81,16 +80,30 @@ class ForwardProxy:
         self.led.add(back.get_extra_info("sockname"))
         if method == "CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        else:
-            asked = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            back.write(f"{method} {parts.path} HTTP/1.1\r\n{asked}\r\n".encode())
-        await asyncio.gather(_relayed(reader, back), _relayed(there, writer))
+            await asyncio.gather(_relayed(reader, back), _relayed(there, writer))
+            return
+        answers = asyncio.create_task(_relayed(there, writer))
+        try:
+            while True:  # each request is passed on without what is meant for the proxy
+                kept = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if not name.startswith("proxy-"))
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                back.write(f"{method} {urlsplit(line.split()[1]).path} HTTP/1.1\r\n{kept}\r\n".encode() + body)
+                line, headers = await _head(reader)
+        finally:
+            answers.cancel()
+            back.transport.abort()
 
     async def close(self) -> None:
         """Let its connections go."""
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
+    """A request line, and the headers."""
+    line, *rest = (await reader.readuntil(b"\r\n\r\n")).decode().removesuffix("\r\n\r\n").split("\r\n")
+    return line, {name.lower(): value for name, _, value in (one.partition(": ") for one in rest)}
 
 
 async def _relayed(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from router.config.declaration import Target as TargetConfig
-from router.config.network import DIRECT
 from router.errors import Misfit
 from router.events import Answer
 from router.targets import anthropic, files, gemini, litellm, openai, script
@@ -115,9 +114,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         case _:
             if declared.fetch_files:
                 raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
-            if declared.egress != DIRECT:
-                raise Misfit("via LiteLLM no proxy and no CA of one's own is used yet: write `proxy: none` for this target", "proxy")
-            answer, warm = litellm.answer(name, declared, connect, learned), litellm.warm
+            answer, warm = litellm.answer(name, declared, connect, learned, connections), litellm.warm
     if not files.fetches(declared):
         answer = files.without_addresses(name, answer)
     ready = litellm.ready if lane == "litellm" else None

@@ -1,7 +1,10 @@
 """A proxy on the way to a target: what it is asked, what its own answers mean, and what never goes past it."""
 
 import asyncio
+import json
 import ssl
+import struct
+import zlib
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -84,6 +87,56 @@ RESPONDED = Reply(
         )
     )
 )
+GEMINI = Reply(
+    (
+        frame(
+            {
+                "candidates": [{"content": {"role": "model", "parts": [{"text": "Hello"}]}, "finishReason": "STOP", "index": 0}],
+                "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
+            }
+        ),
+    )
+)
+OLLAMA = Reply(
+    headers={"content-type": "application/x-ndjson"},
+    body=b"".join(
+        json.dumps(one).encode() + b"\n"
+        for one in (
+            {"model": "x", "message": {"role": "assistant", "content": "Hello"}, "done": False},
+            {"model": "x", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"},
+        )
+    ),
+)
+
+
+def _aws(kind: str, value: object) -> bytes:
+    """One message of an event stream of AWS: lengths, headers, payload, each with its checksum."""
+    pairs = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
+    head = b"".join(bytes([len(n)]) + n.encode() + b"\x07" + struct.pack(">H", len(v)) + v.encode() for n, v in pairs.items())
+    payload = json.dumps(value).encode()
+    lengths = struct.pack(">II", 16 + len(head) + len(payload), len(head))
+    message = lengths + struct.pack(">I", zlib.crc32(lengths)) + head + payload
+    return message + struct.pack(">I", zlib.crc32(message))
+
+
+BEDROCK = Reply(
+    headers={"content-type": "application/vnd.amazon.eventstream"},
+    body=_aws("messageStart", {"role": "assistant"})
+    + _aws("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hello"}})
+    + _aws("contentBlockStop", {"contentBlockIndex": 0})
+    + _aws("messageStop", {"stopReason": "end_turn"})
+    + _aws("metadata", {"usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}}),
+)
+LITELLM = {
+    "openai/gpt-4o": HELLO,
+    "azure/gpt-4o": HELLO,
+    "groq/llama-3.1-8b": HELLO,
+    "anthropic/claude-haiku-4-5": CLAUDE,
+    "gemini/gemini-2.5-flash": GEMINI,
+    "ollama_chat/x": OLLAMA,
+    "bedrock/anthropic.claude-3-haiku-20240307-v1:0": BEDROCK,
+}
+"""Through LiteLLM: by OpenAI's library, by its own clients of httpx, and signed for AWS."""
 LANES = {"openai/x": HELLO, "anthropic/claude-haiku-4-5": CLAUDE, "openai/o3-pro": RESPONDED}
 
 
@@ -96,9 +149,9 @@ class Scene:
     target: Target
     connections: Connections
 
-    async def said(self, target: Target | None = None) -> str:
+    async def said(self, target: Target | None = None, connect: float = 60) -> str:
         """The answer's text, or the outcome of a try that brought none."""
-        opened = open_target("a", target or self.target, 3, self.connections)
+        opened = open_target("a", target or self.target, connect, self.connections)
         try:
             async with asyncio.timeout(60), aclosing(opened.answer(ASK)) as events:
                 return "".join([event.text async for event in events if isinstance(event, Text)])
@@ -334,3 +387,64 @@ async def test_environment_is_not_asked_for_a_proxy(authority: Authority, monkey
         assert await one.said() == "Hello"
         assert await one.said(replace(one.target, proxy=None)) == "connection"
         assert trap.connections == 0
+
+
+def through_litellm(target: Target, model_name: str) -> Target:
+    """The same target, asked through LiteLLM."""
+    base = str(target.api_base).removesuffix("/v1") if not model_name.startswith(("openai/", "groq/")) else target.api_base
+    return replace(target, model=Name(model_name), via="litellm", api_base=base)
+
+
+@pytest.mark.parametrize("model_name", LITELLM)
+@pytest.mark.parametrize("scheme", ["https", "http"])
+async def test_litellm_reaches_its_target_through_the_proxy(
+    authority: Authority, model_name: str, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever client it has for a provider; the environment's proxies see nothing, and no connection goes past the declared one."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(name, value)
+    login, shown = ("svc router", "p@ss/word"), "svc%20router:p%40ss%2Fword"
+    async with (
+        scene(authority, scheme=scheme, reply=LITELLM[model_name], login=login, shown=shown) as one,
+        proxying(ForwardProxy({})) as trap,
+    ):
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{trap.address}")
+        target = through_litellm(one.target, model_name)
+        assert [await one.said(target), await one.said(target)] == ["Hello", "Hello"]
+        assert set(one.server.peers) == one.proxy.led
+        assert set(one.proxy.shown) == {":".join(login)}
+        assert one.proxy.asked[0].startswith(f"CONNECT {HOST}:443 " if scheme == "https" else f"POST http://{HOST}/")
+        assert not any(name.startswith("proxy-") for headers in one.server.headers for name in headers)
+        assert trap.connections == 0
+
+
+@pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
+@pytest.mark.parametrize("status", FAULTS)
+async def test_refusal_of_the_proxy_is_told_through_litellm(authority: Authority, model_name: str, status: int) -> None:
+    """The same outcomes as in the direct lanes; the proxy is asked once."""
+    async with scene(authority, fault=says(status)) as one:
+        assert await one.said(through_litellm(one.target, model_name)) == FAULTS[status]
+        assert len(one.proxy.asked) == 1
+
+
+@pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
+async def test_litellm_is_held_to_the_trust_and_the_time_of_its_target(authority: Authority, tmp_path: Path, model_name: str) -> None:
+    """A login that a passed-on request lacks, a certificate of a stranger, a proxy that is not there, one that hangs."""
+    async with scene(authority, scheme="http", fault=says(407)) as one:
+        assert await one.said(through_litellm(one.target, model_name)) == "proxy_login"
+    async with scene(authority) as one:
+        target = through_litellm(one.target, model_name)
+        assert await one.said(replace(target, ca=Certificates(Authority(tmp_path).pem))) == "tls"
+        assert await one.said(replace(target, proxy=Secret("http://127.0.0.1:1"))) == "proxy_connection"
+        assert (one.server.requests, one.server.peers) == ([], [])
+
+    async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with scene(authority, fault=hangs) as one:
+        assert await one.said(through_litellm(one.target, model_name), connect=0.2) == "proxy_timeout"
+    async with scene(authority, reply=LITELLM[model_name], proxy_tls=True) as one:
+        target = through_litellm(one.target, model_name)
+        assert await one.said(target) == "Hello"
+        assert await one.said(replace(target, ca=Certificates(Authority(tmp_path).pem))) == "proxy_tls"
