@@ -37,6 +37,8 @@ class ForwardProxy:
         self.connections = 0
         self.led: set[tuple[str, int]] = set()
         """Its own ends of the connections that it made: a server that is asked from elsewhere was reached past it."""
+        self.opened: list[str] = []
+        """Where it has opened tunnels to."""
         self.port = 0
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -76,9 +78,14 @@ class ForwardProxy:
         if port is None:
             await says(403)(reader, writer)
             return
-        there, back = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await says(502)(reader, writer)
+            return
         self.led.add(back.get_extra_info("sockname"))
         if method == "CONNECT":
+            self.opened.append(target)
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await asyncio.gather(_relayed(reader, back), _relayed(there, writer))
             return
