@@ -215,7 +215,10 @@ def check_model(model: str) -> None:
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` via LiteLLM is refused: {REFUSED[provider]}", "model")
     if provider in GOOGLE and not _has_google():
-        raise Misfit(f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`, or `api_key` here for express mode", "model")
+        raise Misfit(
+            f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`, or `api_key` here for express mode",
+            "model",
+        )
     if name.startswith("responses/"):
         # LiteLLM's way to the Responses API imports its proxy and the package `mcp`; with both, it fails at the first event.
         raise Misfit(
@@ -601,12 +604,7 @@ def answer(
     """
     model = str(declared.model)
     provider, _, called = model.partition("/")
-    if "replicate" in called and provider != "replicate":
-        raise Misfit(
-            f"LiteLLM sends every model with `replicate` in its name to Replicate, not to {provider}: give it another name", "model"
-        )
-    if provider == OWN_CLIENT and declared.egress != DIRECT:
-        raise Misfit(f"`{OWN_CLIENT}/` takes no proxy and no CA: write `openai/{called}`", "model")
+    _check_led(provider, called, declared)
     options = options_of(declared, "litellm")
     fixed = _fixed(declared, options)
     facts, learned = facts_of(declared), learned or Learned()
@@ -660,6 +658,16 @@ def answer(
                 raise hear.told(error) from None
 
     return spoken
+
+
+def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
+    """Misfit where LiteLLM would ask somebody else, or in another way, than is declared."""
+    if "replicate" in called and provider != "replicate":
+        raise Misfit(
+            f"LiteLLM sends every model with `replicate` in its name to Replicate, not to {provider}: give it another name", "model"
+        )
+    if provider == OWN_CLIENT and declared.egress != DIRECT:
+        raise Misfit(f"`{OWN_CLIENT}/` takes no proxy and no CA: write `openai/{called}`", "model")
 
 
 def _dropped(name: str, lane: Library, form: Form) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ LITELLM = {
     "bedrock/anthropic.claude-3-haiku-20240307-v1:0": BEDROCK,
 }
 """Through LiteLLM: by OpenAI's library, by its own clients of httpx, and signed for AWS."""
-LANES = {"openai/x": HELLO, "anthropic/claude-haiku-4-5": CLAUDE, "openai/o3-pro": RESPONDED}
+LANES = {"openai/x": HELLO, "anthropic/claude-haiku-4-5": CLAUDE, "openai/o3-pro": RESPONDED, "gemini/gemini-2.5-flash": GEMINI}
 
 
 @dataclass
