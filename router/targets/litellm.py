@@ -625,8 +625,7 @@ def answer(
             lane.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         fixed["timeout"] = lane.timeout(None, connect=connect)
-        CONNECT.set(connect)
-        PASSAGE.set(passage := Passage(egress, tls))
+        passage = _set_out(Passage(egress, tls), connect)
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
@@ -658,6 +657,13 @@ def answer(
                 raise hear.told(error) from None
 
     return spoken
+
+
+def _set_out(passage: Passage, connect: float) -> Passage:
+    """Have the requests of this context go this way. `connect`: seconds a connection may take."""
+    CONNECT.set(connect)
+    PASSAGE.set(passage)
+    return passage
 
 
 def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
