@@ -607,10 +607,9 @@ def answer(
     _check_led(provider, called, declared)
     options = options_of(declared, "litellm")
     fixed = _fixed(declared, options)
-    facts, learned = facts_of(declared), learned or Learned()
+    facts, learned, connections = facts_of(declared), learned or Learned(), connections or Connections()
     issuer = issued_by(name, model)
-    rules = rules_through_litellm(model)
-    egress, tls = declared.egress, (connections or Connections()).tls(declared.egress)
+    rules, tls = rules_through_litellm(model), connections.tls(declared.egress)
 
     async def spoken(ask: Ask) -> Events:
         ask = fitted(ask, rules, name)
@@ -625,7 +624,7 @@ def answer(
             lane.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         fixed["timeout"] = lane.timeout(None, connect=connect)
-        passage = _set_out(Passage(egress, tls), connect)
+        passage = _set_out(Passage(declared.egress, tls), connect)
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
