@@ -28,7 +28,7 @@ clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs n
 clients-if-npm: .venv-dev/.done
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients || echo "the public clients could not be installed"; fi
 
-services:               ## Redis, nginx and promtool for the tests, from Debian's packages, where that may be done
+services:               ## Redis, nginx, squid and promtool for the tests, from Debian's packages, where that may be done
 	@sh tests/services.sh
 
 # What reads deploy/ as its users would: Helm, the schemas of Kubernetes and of Compose, hadolint. Without them those tests are skipped.

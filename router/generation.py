@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from router.cache import LocalStore, Memory, Shared
-from router.callers import ANYBODY, Callers, Jwks, callers
+from router.callers import ANYBODY, Callers, Jwks, Sources, callers
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, file_meant, step_meant
 from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
 from router.config.declaration import Target as Declared
 from router.config.document import Scalar
+from router.config.network import Egress
 from router.config.options import public_headers
 from router.config.price import Price
 from router.config.tool_servers import ToolServer
@@ -85,7 +86,7 @@ class Kept:
     turned: list[Listener] = field(default_factory=list[Listener])
     """Who is shown each time that a target begins to refuse every question, or answers again."""
     switches: Switches = field(default_factory=Switches)
-    jwks: dict[str, Jwks] = field(default_factory=dict[str, Jwks])
+    jwks: Sources = field(default_factory=dict[tuple[str, Egress], Jwks])
     standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
     )
@@ -262,7 +263,8 @@ class _Builder:
     def callers(self) -> Callers:
         """Who may ask."""
         try:
-            return callers(self._declaration.routes.server.auth, self.kept.connections.fetch, self._before.jwks, self.kept.jwks)
+            auth, connections = self._declaration.routes.server.auth, self.kept.connections
+            return callers(auth, lambda egress: connections.over(egress).fetch, self._before.jwks, self.kept.jwks)
         except Misfit as misfit:
             self._complaints.add(Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
             return ANYBODY
@@ -347,15 +349,20 @@ class _Builder:
 
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
         """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline
-        makes of a question is in the question. A key's rotation changes nothing, nor does that of a secret in a header.
+        makes of a question is in the question. A key's rotation changes nothing, nor does that of a secret in a header, nor the way to who
+        answers.
         """
         present = {target.name for target in targets}
         declared = self._declaration.routes.targets
         pools = [[_made(one) for one in pool if named(one) in present] for pool in route.pools]
-        asked = [(one, replace(declared[one], api_key=None, headers=None, optional=False)) for one in route.names if one in present]
+        asked = [
+            (one, replace(declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None))
+            for one in route.names
+            if one in present
+        ]
         headers = [sorted(public_headers(declared[one].headers or {}).items()) for one in route.names if one in present]
         tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tool_sets]
-        servers = [replace(one, token=None, env={}) for one in route.tool_servers]
+        servers = [replace(one, token=None, env={}, proxy=None, ca=None) for one in route.tool_servers]
         return hashlib.sha256(
             repr((str(name), pools, asked, headers, tools, servers, route.max_steps, route.max_output)).encode()
         ).hexdigest()

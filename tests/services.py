@@ -1,6 +1,6 @@
-"""Redis and nginx, the real ones: processes of a test's own, on ports of its own, in a folder that goes with them.
+"""Redis, nginx and squid, the real ones: processes of a test's own, on ports of its own, in a folder that goes with them.
 
-A machine without the program skips the test and says so; `make test` installs both where it may (tests/services.sh).
+A machine without the program skips the test and says so; `make test` installs them where it may (tests/services.sh).
 """
 
 import asyncio
@@ -233,3 +233,61 @@ async def nginx(
                 if running.process is not None and running.process.returncode is None:
                     running.resume()
                     await running.stop()  # a killed master would leave its workers behind
+
+
+SQUID = """http_port 127.0.0.1:{port}
+hosts_file {folder}/hosts
+auth_param basic program {helper} {folder}/passwords
+auth_param basic children 2
+acl known proxy_auth REQUIRED
+acl forbidden dstdomain forbidden.test
+http_access deny forbidden
+http_access allow known
+http_access deny all
+logformat asked %>Hs %rm %ru
+access_log stdio:{folder}/access.log logformat=asked
+cache_log {folder}/cache.log
+pid_filename none
+cache deny all
+coredump_dir {folder}
+shutdown_lifetime 0 seconds
+dns_nameservers 127.0.0.1
+visible_hostname squid.test
+"""
+HELPERS = ("/usr/lib/squid/basic_ncsa_auth", "/usr/lib/squid3/basic_ncsa_auth", "/usr/lib64/squid/basic_ncsa_auth")
+
+
+@dataclass
+class Squid:
+    """A forward proxy that wants a login."""
+
+    port: int
+    folder: Path
+    daemon: Daemon
+
+    @property
+    def log(self) -> list[str]:
+        """What it was asked, one line each once that is over: status, method, address."""
+        file = self.folder / "access.log"
+        return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+@asynccontextmanager
+async def squid(names: dict[str, str], user: str, password: str) -> AsyncGenerator[Squid, None]:
+    """A squid of one's own. `names`: host → address, which nobody but it knows."""
+    found, openssl = program("squid"), program("openssl")
+    helper = next((one for one in HELPERS if Path(one).exists()), None) or pytest.skip("squid has no basic_ncsa_auth here")
+    [port] = free_ports(1)
+    with tempfile.TemporaryDirectory(prefix="pointsman-squid-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "hosts").write_text("".join(f"{address} {host}\n" for host, address in names.items()))
+        hashed = (await run(openssl, "passwd", "-apr1", password)).strip()
+        (folder / "passwords").write_text(f"{user}:{hashed}\n")
+        file = folder / "squid.conf"
+        file.write_text(SQUID.format(port=port, folder=folder, helper=helper), encoding="utf-8")
+        async with daemon((found, "-N", "-f", str(file)), listens(port), folder) as running:
+            try:
+                yield Squid(port, folder, running)
+            finally:
+                await running.stop()

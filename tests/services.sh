@@ -1,5 +1,5 @@
 #!/bin/sh
-# Redis, nginx and promtool for the tests, from Debian's packages, where that may be done: as root, with apt, with a network.
+# Redis, nginx, squid and promtool for the tests, from Debian's packages, where that may be done: as root, with apt, with a network.
 # Says what is missing and who will miss it; never fails. Starts nothing and leaves nothing running: the tests start their own.
 set -u
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -11,6 +11,7 @@ want() { # PROGRAM PACKAGE
 }
 want redis-server redis-server
 want nginx nginx
+want squid squid
 want promtool prometheus
 want openssl openssl
 [ -z "$missing" ] && exit 0

@@ -45,6 +45,7 @@ from router.signature import Choice, Record, Scalar, Spelled, record_of
 from router.steps import STEPS
 from router.steps.prompt import compile_template
 from router.toolbox import load
+from tests.authority import Authority
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.test_shape import FLOORS
 from tests.wire.readers import READERS
@@ -61,9 +62,16 @@ VARIABLES = {
     "ROUTER_ADMIN_KEY": "adm-docs-of-the-operators",
     "OTEL_TOKEN": "docs",
     "MCP_TOKEN": "docs",
+    "PROXY_USER": "docs",
+    "PROXY_PASSWORD": "docs",
+    "HTTPS_PROXY": "http://proxy.example.com:3128",
 }
-SECRETS = {"secrets/openai.key": "sk-docs\n", "secrets/keys": f"alice sha256:{'0' * 64}\n"}
-WHOLE = ("targets", "routes", "defaults", "server", "drills")
+SECRETS = {
+    "secrets/openai.key": "sk-docs\n",
+    "secrets/keys": f"alice sha256:{'0' * 64}\n",
+    "corporate-ca.pem": Authority(ROOT).pem,
+}
+WHOLE = ("targets", "routes", "defaults", "server", "network", "drills")
 """What a yaml block begins with that is (a part of) a routes.yaml."""
 
 

@@ -284,13 +284,13 @@ async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspa
         return read(routes)
 
     async with following(workspace) as (_, reload):
-        workspace.write("key.txt", "x" * 70_000)
+        workspace.write("key.txt", "x" * 1_100_000)
         await until(lambda: reload.failed is not None)
         tried.clear()
         monkeypatch.setattr("router.reload.read", looked)
         await until(lambda: looks > 5)
         assert not tried
-        assert "routes.yaml:2:33: the secret file key.txt is larger than 64 KiB" in str(reload.failed.error if reload.failed else "")
+        assert "routes.yaml:2:33: the secret file key.txt is larger than 1 MiB" in str(reload.failed.error if reload.failed else "")
 
 
 async def test_a_configmap_is_followed(workspace: Workspace) -> None:

@@ -63,6 +63,7 @@ HOMES = {
     "fastapi": {"server"},
     "opentelemetry": {"server"},
     "prometheus_client": {"server"},
+    "requests": {"server"},
     "pydantic": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server", "commands"},

@@ -1,7 +1,7 @@
 """Who asks: told by what the request bears, before its body is read and before anything is looked up for it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from router.callers.caller import Caller, digest
@@ -10,9 +10,10 @@ from router.callers.keys import Keys
 from router.callers.users import from_body, from_headers
 from router.config.declaration import Auth, Jwt
 from router.config.keys import KEY
+from router.config.network import Egress
 from router.errors import Unauthorized
 
-__all__ = ["ANYBODY", "Anybody", "Caller", "Callers", "Jwks", "Known", "callers", "from_body", "from_headers"]
+__all__ = ["ANYBODY", "Anybody", "Caller", "Callers", "Jwks", "Known", "Sources", "callers", "from_body", "from_headers"]
 
 BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)[ \t]*")
 """White space after a value is not part of it; not every server that runs this application takes it off (RFC 9110, 5.5)."""
@@ -67,9 +68,13 @@ class Known:
         return await self._tokens.caller(credential)
 
 
-def callers(declared: Auth | Literal["none"] | None, fetch: Fetch, before: Mapping[str, Jwks], kept: dict[str, Jwks]) -> Callers:
+Sources = dict[tuple[str, Egress], Jwks]
+"""An issuer's address, and the way to it → its keys."""
+
+
+def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> Callers:
     """The callers that are declared. An issuer's keys that were fetched `before` are taken over, and noted in `kept`. Misfit where
-    none of the keys in a file can be used.
+    none of the keys in a file can be used. `fetch`: how something is fetched in a given way.
     """
     if not isinstance(declared, Auth):
         return ANYBODY
@@ -77,14 +82,21 @@ def callers(declared: Auth | Literal["none"] | None, fetch: Fetch, before: Mappi
     return Known(keys, None if declared.jwt is None else _tokens(declared.jwt, fetch, before, kept))
 
 
-def _tokens(declared: Jwt, fetch: Fetch, before: Mapping[str, Jwks], kept: dict[str, Jwks]) -> Tokens:
+def _tokens(declared: Jwt, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> Tokens:
     from router.callers import tokens  # noqa: PLC0415 - see Tokens
 
     source = declared.jwks
     if source is None:
         return tokens.Tokens(declared, None)
     if source.url:
-        kept[source.url] = before.get(source.url) or Jwks(source.url, fetch)
-        return tokens.Tokens(declared, kept[source.url])
+        key = (source.url, declared.egress)
+        kept[key] = before.get(key) or _jwks(source.url, fetch(declared.egress), before)
+        return tokens.Tokens(declared, kept[key])
     tokens.check(source.keys)
     return tokens.Tokens(declared, Fixed(source.keys))
+
+
+def _jwks(url: str, fetch: Fetch, before: Sources) -> Jwks:
+    """The keys at an address. What was fetched in another way is known still: an edit of the proxy must not lock callers out."""
+    known = next((one for one in before.values() if one.url == url), None)
+    return Jwks(url, fetch) if known is None else known.over(fetch)

@@ -35,13 +35,19 @@ class Jwks:
     """The keys at an address. `clock`: seconds, as time.monotonic."""
 
     def __init__(self, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
-        self._url = url
+        self.url = url
         self._fetch = fetch
         self._clock = clock
         self._one = asyncio.Lock()
         self._listed: Listed = ()
         self._got: float | None = None
         self._tried: float | None = None
+
+    def over(self, fetch: Fetch) -> "Jwks":
+        """The same keys, fetched in another way from now on."""
+        made = Jwks(self.url, fetch, self._clock)
+        made._listed, made._got = self._listed, self._got
+        return made
 
     async def listed(self) -> Listed:
         """The keys as they are known; none where they could not be fetched for too long."""
@@ -84,7 +90,7 @@ class Jwks:
             self._tried = self._clock()
             try:
                 async with asyncio.timeout(WITHIN):
-                    found = key_set(await self._fetch(self._url, MOST))
+                    found = key_set(await self._fetch(self.url, MOST))
             except (OSError, Misfit) as error:
                 log.warning("keys not fetched", extra={"fields": {"why": type(error).__name__}})
                 return

@@ -6,7 +6,8 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from router.bounds import Bounds
 from router.chat import Circumstances, Params
@@ -19,6 +20,7 @@ from router.config.environment import Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
 from router.config.limits import Limit
+from router.config.network import CaBundle, Egress, NetworkConfig, OwnProxy, egress_of, has_literal_password, is_this_machine
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
 from router.config.price import Price
 from router.config.remedies import Advice, Spot, spots
@@ -39,6 +41,7 @@ from router.config.values import (
     RedisAddress,
     Reference,
     Seconds,
+    Secret,
     Share,
     SigningSecret,
     Span,
@@ -211,7 +214,7 @@ class ScriptLine:
             raise Misfit("there is nothing to say in an empty text", deeds[0])
 
 
-MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers")
+MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers", "proxy", "ca")
 """Keys of a target that a script has no use for."""
 
 
@@ -234,6 +237,8 @@ class Target:
     facts: what the model accepts, where the table is wrong or does not know it
     body: fields that each of its requests has besides, merged into what the router writes; they stand over what a question asks for
     headers: headers that each of its requests has besides; a secret among them by reference, ${TEAM_TOKEN}
+    proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
+    ca: certificates that are trusted beside the system's, in place of those of `network`: a file of them, ${file:corporate-ca.pem}
     """
 
     model: ModelName | None = None
@@ -251,6 +256,8 @@ class Target:
     facts: FactsConfig | None = None
     body: dict[BodyField, object] | None = None
     headers: dict[HeaderName, HeaderValue] | None = None
+    proxy: OwnProxy | None = None
+    ca: CaBundle | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
@@ -265,6 +272,13 @@ class Target:
             if not re.fullmatch(r"[\w.-]+", self.api_version, re.ASCII):
                 raise Misfit("api_version is a date, e.g. 2024-10-21, or a word", "api_version")
         check_headers(self.headers or {})
+        if isinstance(self.proxy, Secret) and self.api_base and is_this_machine(urlsplit(self.api_base).hostname or ""):
+            raise Misfit("this target is on this machine, which no proxy leads to: leave `proxy` out", "proxy")
+
+    @property
+    def egress(self) -> Egress:
+        """The way to it, once `network` is put in."""
+        return egress_of(self.proxy, self.ca)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,6 +448,8 @@ class Jwt:
     secret: the one secret that it is signed with, of HS256 and its like
     routes_claim: a claim that lists the only routes it may ask; unless given, all
     user_claim: a claim that names the end user for whom it asks, e.g. email; a token without it is refused. Unless given, none is named
+    proxy: the HTTP proxy on the way to the address of `jwks`, in place of that of `network`; none is the direct way
+    ca: certificates that are trusted beside the system's, in place of those of `network`
     """
 
     issuer: str
@@ -443,6 +459,8 @@ class Jwt:
     secret: SigningSecret | None = None
     routes_claim: str | None = None
     user_claim: str | None = None
+    proxy: OwnProxy | None = None
+    ca: CaBundle | None = None
 
     def __post_init__(self) -> None:
         if (self.jwks is None) == (self.secret is None):
@@ -461,6 +479,13 @@ class Jwt:
             needed = max(int(name[2:]) // 8 for name in symmetric)
             if len(self.secret.value) < needed:
                 raise Misfit(f"a secret of fewer than {needed} characters can be guessed: {symmetric[-1]} needs so many", "secret")
+        if (own := "proxy" if self.proxy else "ca" if self.ca else "") and (self.jwks is None or not self.jwks.url):
+            raise Misfit(f"nothing is fetched here: `{own}` goes with an address in `jwks`", own)
+
+    @property
+    def egress(self) -> Egress:
+        """The way to its keys, once `network` is put in."""
+        return egress_of(self.proxy, self.ca)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -522,6 +547,8 @@ class Otel:
     service: under this name
     share: of the requests whose caller does not say; a trace that a caller has begun goes on as it says
     every: metrics are sent so often
+    proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
+    ca: certificates that are trusted beside the system's, in place of those of `network`
     """
 
     endpoint: WebAddress
@@ -529,6 +556,13 @@ class Otel:
     service: str = "pointsman"
     share: Share = 1.0
     every: Seconds = 60.0
+    proxy: OwnProxy | None = None
+    ca: CaBundle | None = None
+
+    @property
+    def egress(self) -> Egress:
+        """The way to the collector, once `network` is put in."""
+        return egress_of(self.proxy, self.ca)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -655,6 +689,7 @@ class Routes:
     routes: the model ids the front end knows
     defaults: what routes share
     server: the HTTP edge
+    network: how others are reached: a proxy, and certificates of your own
     drills: faults, and what must come of them
     """
 
@@ -662,6 +697,7 @@ class Routes:
     routes: dict[Reference, Route]
     defaults: Defaults = field(default_factory=Defaults)
     server: Server = field(default_factory=Server)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     drills: tuple[Drill, ...] = ()
 
 
@@ -723,12 +759,13 @@ def declare(
         tree = with_defaults(_with_optional_targets(tree, skipped))
     if tree is not None:
         pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
-        routes = replace(routes, **pieces)
+        routes = through(replace(routes, **pieces))
     used = _check_references(tree, complaints)
     _check_callers(tree, routes, complaints)
     _check_limits(tree, complaints)
     _check_users(tree, routes, complaints)
     check_entries(tree, _callers_known(tree, routes), complaints)
+    _check_proxies(tree, complaints)
     _check_exposure(tree, snapshot.routes, host, complaints)
     _warn_of_addresses(tree, complaints)
     _warn_of_paths(tree, complaints)
@@ -802,6 +839,38 @@ def _inherited(table: Table, under: Table) -> Table:
 
 def _with(tree: Table, name: str, node: Node) -> Table:
     return replace(tree, pairs=tuple((key, node if key.text == name else value) for key, value in tree.pairs))
+
+
+def through(routes: Routes) -> Routes:
+    """The same with `network` put into whatever is reached at an address, as far as that does not say otherwise itself."""
+    network, server = routes.network, routes.server
+    if network.proxy is None and network.ca is None:
+        return routes
+
+    def led(one: Reached) -> Reached:
+        return replace(one, proxy=one.proxy or network.proxy, ca=one.ca or network.ca)
+
+    def target(one: Target) -> Target:
+        if one.model is None:
+            return one
+        here = one.api_base is not None and is_this_machine(urlsplit(one.api_base).hostname or "")
+        return replace(one, proxy=one.proxy or (None if here else network.proxy), ca=one.ca or network.ca)
+
+    def route(one: Route) -> Route:
+        return replace(one, tools=tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools))
+
+    auth, otel = server.auth, server.otel
+    if isinstance(auth, Auth) and auth.jwt is not None and auth.jwt.jwks is not None and auth.jwt.jwks.url:
+        auth = replace(auth, jwt=led(auth.jwt))
+    return replace(
+        routes,
+        targets={name: target(one) for name, one in routes.targets.items()},
+        routes={name: route(one) for name, one in routes.routes.items()},
+        server=replace(server, auth=auth, otel=led(otel) if otel is not None else None),
+    )
+
+
+Reached = TypeVar("Reached", ToolServer, Jwt, Otel)
 
 
 def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
@@ -938,6 +1007,27 @@ def _names_users(tree: Node | None, routes: Routes) -> bool:
     if keys is None or not isinstance(declared, Auth) or declared.keys is None:
         return keys is not None
     return any(key.user is not None for key in declared.keys.values())
+
+
+def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
+    """A proxy's password is named, not written out: the file is shown, compared and kept in a repository."""
+    targets, routes = _at(tree, "targets"), _at(tree, "routes")
+    tools = [_at(route, "tools") for _, route in routes.pairs] if isinstance(routes, Table) else []
+    holders = [
+        _at(tree, "network"),
+        *((one for _, one in targets.pairs) if isinstance(targets, Table) else ()),
+        *(one for listed in tools if isinstance(listed, document.Listing) for one in listed.items),
+        _at(tree, "server", "auth", "jwt"),
+        _at(tree, "server", "otel"),
+    ]
+    for holder in holders:
+        proxy = _at(holder, "proxy")
+        if isinstance(proxy, document.Scalar) and has_literal_password(proxy.source):
+            complaints.add(
+                proxy.place,
+                "a password does not belong in the file: write http://${PROXY_USER}:${PROXY_PASSWORD}@host:port, and set the variables, "
+                "percent-encoded, where the router is started",
+            )
 
 
 def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:

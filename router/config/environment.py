@@ -20,7 +20,8 @@ from router.errors import Place
 
 REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<body>[^{}]*)\}|(?P<stray>))")
 BODY = re.compile(r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<mode>:-|:\?)(?P<rest>.*))?")
-MAX_SECRET = 64 * 1024
+MAX_SECRET = 1024 * 1024
+"""Characters of a file that is named by `${file:…}`: a CA bundle of a whole system has 250,000."""
 
 
 UNKNOWN = "nobody asked what it holds"
@@ -113,4 +114,4 @@ def secret(path: Path) -> tuple[str | None, str]:
         return None, "cannot be read: it is not UTF-8"
     except (OSError, ValueError) as error:
         return None, f"cannot be read: {error.strerror if isinstance(error, OSError) else 'no file has such a name'}"
-    return (None, f"is larger than {MAX_SECRET // 1024} KiB") if len(text) > MAX_SECRET else (text, "")
+    return (None, f"is larger than {MAX_SECRET // 1024 // 1024} MiB") if len(text) > MAX_SECRET else (text, "")

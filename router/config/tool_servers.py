@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from router.config.network import CaBundle, Egress, OwnProxy, egress_of
 from router.config.values import Key, Name, Secret, web_address
 from router.errors import Misfit
 from router.signature import Spelled
@@ -65,12 +66,16 @@ class ToolServer:
     token: what the address is shown, as Authorization: Bearer
     env: what the command finds in its environment, beside PATH, HOME and the like: it inherits nothing else
     only: the only ones of its tools that the model may use; unless given, all
+    proxy: the HTTP proxy on the way to the address, in place of that of `network`; none is the direct way
+    ca: certificates that are trusted beside the system's, in place of those of `network`
     """
 
     mcp: ServerAddress | tuple[Word, ...]
     token: Key | None = None
     env: dict[Variable, Held] = field(default_factory=dict[Variable, Held])
     only: tuple[ToolName, ...] | None = None
+    proxy: OwnProxy | None = None
+    ca: CaBundle | None = None
 
     def __post_init__(self) -> None:
         if self.mcp == ():
@@ -81,6 +86,18 @@ class ToolServer:
             raise Misfit("only a command has an `env`: an address is shown a `token`", "env")
         if self.only == ():
             raise Misfit("nothing of it could be used: name its tools, or leave `only` out for all of them", "only")
+        if (own := "proxy" if self.proxy else "ca" if self.ca else "") and not self.at_address:
+            raise Misfit(f"only an address has a `{own}`: give a command what it needs in `env`, e.g. HTTPS_PROXY", own)
+
+    @property
+    def at_address(self) -> bool:
+        """Whether it is reached at an address; else it is a command."""
+        return not isinstance(self.mcp, tuple)
+
+    @property
+    def egress(self) -> Egress:
+        """The way to it, once `network` is put in."""
+        return egress_of(self.proxy, self.ca)
 
     @property
     def label(self) -> str:

@@ -32,6 +32,7 @@ def changes(before: Description, after: Description) -> list[Change]:
         *_pipelines(before, after),
         *_tools(before, after),
         *_server(before, after),
+        *_network(before, after),
         *_drills(before, after),
     ]
 
@@ -256,6 +257,13 @@ def _tools(before: Description, after: Description) -> Iterator[Change]:
 def _server(before: Description, after: Description) -> Iterator[Change]:
     for path, was, now in leaves(before.server, after.server):
         yield Change("server", "", path, was, now, _becomes(path, was, now))
+
+
+def _network(before: Description, after: Description) -> Iterator[Change]:
+    found = list(leaves(before.network, after.network))
+    for count, (path, was, now) in enumerate(found, 1):
+        then = "the breakers of the targets that it leads to start anew" if count == len(found) else ""
+        yield Change("network", "", path, was, now, _becomes(path, was, now), then)
 
 
 def _drills(before: Description, after: Description) -> Iterator[Change]:

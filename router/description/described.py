@@ -10,6 +10,7 @@ from router.chat import Json, JsonObject
 from router.config import document
 from router.config.declaration import Declaration, Defaults, Drill, Route, Server, StepLine, Target, with_defaults
 from router.config.document import Node
+from router.config.network import NetworkConfig
 from router.description.canonical import canonical, digest, listing, table
 from router.description.conditions import condition
 from router.errors import Misfit
@@ -28,6 +29,7 @@ class Description:
     pipelines: name → {"steps": [{"step", "options"}], "texts": {template → digest}}; those that a route names
     tools: set → digest of its file; those that a route names
     server: its keys
+    network: its keys
     drills: name → its keys
     """
 
@@ -37,12 +39,13 @@ class Description:
     pipelines: Mapping[str, JsonObject]
     tools: Mapping[str, str]
     server: JsonObject
+    network: JsonObject
     drills: Mapping[str, JsonObject]
 
     def as_json(self) -> dict[str, Json]:
         """The same as a JSON object."""
         parts = {"routes": self.routes, "targets": self.targets, "pipelines": self.pipelines, "tools": self.tools, "server": self.server}
-        return {"first": self.first, **parts, "drills": self.drills}
+        return {"first": self.first, **parts, "network": self.network, "drills": self.drills}
 
     def route_of(self, model: str) -> str | None:
         """The route of an id or alias."""
@@ -130,6 +133,7 @@ def describe(declaration: Declaration) -> Description:
         pipelines={name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()},
         tools={name: digest(declaration.snapshot.texts.get(f"tools/{name}.py", "")) for name in declaration.tools},
         server=_server(whole),
+        network=table(canonical(whole.get("network") or document.Table(whole.place, ()), _record(NetworkConfig))),
         drills=dict(_drills(whole)),
     )
 
@@ -143,6 +147,7 @@ def understood(value: Json) -> Description:
         isinstance(one, Mapping) for name in ("routes", "targets", "pipelines", "drills") for one in table(parts[name]).values()
     ):
         raise Misfit("this is no description of a configuration")
+    parts["network"] = table(said.get("network"))  # a version that knew no proxies had none
     return Description(str(said["first"]), **{name: cast("JsonObject", part) for name, part in parts.items()})  # pyright: ignore[reportArgumentType]
 
 

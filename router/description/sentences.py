@@ -7,7 +7,7 @@ from typing import Literal
 from router.chat import Json, JsonObject
 from router.description.canonical import STARS, listing, shown
 
-About = Literal["route", "alias", "target", "pipeline", "tools", "server", "drill"]
+About = Literal["route", "alias", "target", "pipeline", "tools", "server", "network", "drill"]
 
 UNSAID = {
     "slow": "never",
@@ -78,7 +78,8 @@ def worded(value: Json, key: str = "") -> str:
         case int(number) | float(number):
             return f"{number:.10g}"
         case str(text):
-            return "a key that is written out" if text == STARS else text
+            kind = "an address" if key.rpartition(".")[2] == "proxy" else "a key"
+            return f"{kind} that is written out" if text == STARS else text
         case Mapping() as pairs:
             return ", ".join(f"{name} {worded(one, name)}" for name, one in pairs.items() if one is not None or name in UNSAID)
         case other:

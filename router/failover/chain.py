@@ -156,7 +156,7 @@ BUSY = frozenset({"status_429", "breaker_open", "drained"})
 """Outcomes after which it is worth coming back, and when."""
 PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window", *SKIPPED.values()})
 """Outcomes of targets that were not asked at all."""
-UNHEARD = frozenset({"connection", "breaker_open"})
+UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
 """Outcomes that cost nothing but time: the next target is asked rather than the same one waited for."""
 
 

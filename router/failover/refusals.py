@@ -26,6 +26,9 @@ REASONS: dict[str, Reason] = {
     "status_403": "forbidden",
     "status_404": "not_found",
     "status_407": "proxy",
+    "proxy_login": "proxy",
+    "proxy_denied": "proxy",
+    "proxy_tls": "proxy",
     "tls": "tls",
     "no_library": "no_library",
 }

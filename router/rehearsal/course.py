@@ -265,7 +265,7 @@ class Course:
         line = remedy(heard, self.declared)
         sentence = REMEDIES.get(heard.outcome, "it does not answer")
         where: Literal["target", "route"] = (
-            "route" if isinstance(heard.error, TargetSilent) and heard.outcome != "timeout_connect" else "target"
+            "route" if isinstance(heard.error, TargetSilent) and heard.outcome not in ("timeout_connect", "proxy_timeout") else "target"
         )
         self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
 
@@ -314,6 +314,12 @@ REMEDIES = {
     "connection": "nothing answers at this address",
     "timeout_connect": "nothing answers at this address",
     "tls": "the certificate of this address is not trusted",
+    "proxy_login": "the proxy on the way refuses its credentials",
+    "proxy_denied": "the proxy on the way does not lead to this address",
+    "proxy_tls": "the certificate of the proxy on the way is not trusted",
+    "proxy_gateway": "the proxy on the way cannot reach this address",
+    "proxy_connection": "no proxy answers on the way",
+    "proxy_timeout": "the proxy on the way opened no connection in time",
     "redirect": "this address leads to another one, and no redirect is followed",
     "timeout_first_token": "it did not begin to answer in time",
     "timeout_total": "its answer did not end in time",

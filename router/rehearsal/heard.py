@@ -14,7 +14,21 @@ Clock = Callable[[], float]
 """Seconds, never backwards."""
 MAX_EVENTS = 20_000
 """Events of one answer that are read: no answer within the limits of a rehearsal has so many."""
-ACCOUNT = frozenset({"status_401", "status_402", "status_403", "status_407", "tls", "redirect", "no_library", "proxy"})
+ACCOUNT = frozenset(
+    {
+        "status_401",
+        "status_402",
+        "status_403",
+        "status_407",
+        "tls",
+        "redirect",
+        "no_library",
+        "proxy",
+        "proxy_login",
+        "proxy_denied",
+        "proxy_tls",
+    }
+)
 """Outcomes of a refusal that is about the key, the account or the address, and never about one question."""
 
 

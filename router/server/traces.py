@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from router.config.declaration import Otel
+from router.config.network import tls_context
 from router.errors import Attempt
 from router.reload import Live
 from router.server.entry import Entry
@@ -213,10 +215,36 @@ def exports(declared: Otel) -> Exports:
 
     headers = {"authorization": f"Bearer {declared.token.value}"} if declared.token else {}
     base = declared.endpoint.rstrip("/")
-    spans = OTLPSpanExporter(f"{base}/v1/traces", headers=headers, timeout=WITHIN)
-    measures = OTLPMetricExporter(f"{base}/v1/metrics", headers=headers, timeout=WITHIN)
+    spans = OTLPSpanExporter(f"{base}/v1/traces", headers=headers, timeout=WITHIN, session=_session(declared))
+    measures = OTLPMetricExporter(f"{base}/v1/metrics", headers=headers, timeout=WITHIN, session=_session(declared))
     reader = PeriodicExportingMetricReader(measures, declared.every * 1000, WITHIN * 1000)
     return through(declared, BatchSpanProcessor(spans, schedule_delay_millis=1000), reader)
+
+
+def _session(declared: Otel) -> Any:
+    """A client that goes the declared way, and takes nothing from the environment."""
+    import requests  # noqa: PLC0415
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    egress = declared.egress
+    context = tls_context(egress.ca)
+
+    class Trusting(HTTPAdapter):
+        """Connections of the context above, to the collector and to a proxy."""
+
+        def init_poolmanager(self, *sizes: Any, **more: Any) -> None:
+            super().init_poolmanager(*sizes, **more, ssl_context=context)
+
+        def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+            return super().proxy_manager_for(proxy, **more, ssl_context=context, proxy_ssl_context=context)
+
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("https://", Trusting())
+    session.mount("http://", Trusting())
+    if (proxy := egress.proxy_to(urlsplit(declared.endpoint).hostname or "")) is not None:
+        session.proxies = {"http": proxy.url, "https": proxy.url}
+    return session
 
 
 def through(declared: Otel, processor: Any, reader: Any) -> Exports:

@@ -115,6 +115,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
     if lane == "gemini" or user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
         facts = replace(facts, prefill=False)  # it takes no last words of the assistant's: it is asked to go on in another way
+    connections = connections.over(declared.egress)
     match lane:
         case "openai":
             answer, warm = openai.answer(name, declared, connect, connections, learned), None
@@ -125,7 +126,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         case _:
             if declared.fetch_files:
                 raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
-            answer, warm = litellm.answer(name, declared, connect, learned), litellm.warm
+            answer, warm = litellm.answer(name, declared, connect, learned, connections), litellm.warm
     if not files.fetches(declared):
         answer = files.without_addresses(name, answer)
     ready = litellm.ready if lane == "litellm" else None

@@ -1,8 +1,8 @@
 """The connections of the direct lanes: one pool, each connection opened when it is first needed, all closed with their generation.
 
 An HTTP client of our own, for what the APIs of models need and nothing else: one question at a time on a connection, HTTP/1.1 with
-or without TLS. No redirects, no cookies, no proxies, nothing from the environment, no limit: the router has limits. A general
-client costs more for each question and for each piece of an answer than all the rest of the router does.
+or without TLS, directly or through a proxy that is declared. No redirects, no cookies, nothing from the environment, no limit: the
+router has limits. A general client costs more for each question and for each piece of an answer than all the rest of the router does.
 """
 
 import asyncio
@@ -13,13 +13,14 @@ import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohappyeyeballs
 import httptools
 
+from router.config.network import DIRECT, Egress, Proxy, tls_context
 from router.errors import Misfit
+from router.targets.proxy import ProxyFailed, refused
 from router.targets.unpacking import Unreadable, unpacker
 
 log = logging.getLogger("router.targets")
@@ -59,34 +60,52 @@ class Garbled(Cut):
     """A body that cannot be unpacked."""
 
 
+Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
+"""What may share a connection: the same host and port, certificates trusted alike, the same proxy with the same credentials."""
+MOST_CONTEXTS = 16
+"""TLS contexts that are kept: one for each CA bundle in use, and a few that edits left behind. One takes 10 ms and half a megabyte."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a target's questions go. `connect`: seconds a connection may take. `head`: the request up to its body's length."""
+    """Where a target's questions go.
+
+    connect: seconds a connection may take, the way through a proxy included
+    head: the request up to its body's length
+    key: the connections that it may be asked on
+    tunnel: how a proxy is asked to lead there; empty where there is none, or it passes on the request itself
+    proxy_tls: where the proxy is itself spoken to over TLS
+    """
 
     host: str
     port: int
     tls: ssl.SSLContext | None
     connect: float
     head: bytes
+    key: Key
+    tunnel: bytes = b""
+    proxy_tls: ssl.SSLContext | None = None
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy on the way."""
+        return self.key[3]
 
 
 class Connections:
-    """A pool that all targets of a generation share."""
+    """The connections of whoever is reached in one way, directly or through a proxy. All ways share a pool."""
 
-    def __init__(self) -> None:
-        self._idle: dict[tuple[str, int, bool], list[Connection]] = {}
-        self._settling: dict[tuple[str, int, bool], list[Connection]] = {}
-        """Those whose answers are whole, and whose ends have not come."""
-        self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
-        """Those under way."""
-        self._sweeper: asyncio.TimerHandle | None = None
-        self._behind: set[asyncio.Task[None]] = set()
-        """What reads behind everybody's back."""
-        self._closed = False
+    def __init__(self, egress: Egress = DIRECT, pool: "Pool | None" = None) -> None:
+        self._egress = egress
+        self._pool = pool or Pool()
 
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context()
+    def over(self, egress: Egress) -> "Connections":
+        """The same pool for those who are reached in this way."""
+        return Connections(egress, self._pool)
+
+    def tls(self, egress: Egress) -> ssl.SSLContext:
+        """The TLS context of a way. Takes 10 ms for the first of them."""
+        return self._pool.context(egress.ca)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
         """An address. Misfit where it is none, or where a header cannot be sent."""
@@ -100,7 +119,8 @@ class Connections:
         if not host or parts.scheme not in ("http", "https"):
             raise Misfit(f"`{url}` is no address: write http://host:port/v1, or https", "api_base")
         named = f"[{host}]" if ":" in host else host
-        told = {"host": named if parts.port is None else f"{named}:{port}", **SENT}
+        authority = named if parts.port is None else f"{named}:{port}"
+        told = {"host": authority, **SENT}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             told["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -108,16 +128,31 @@ class Connections:
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (
             f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
         )
+        proxy = self._egress.proxy_to(host)
+        if proxy is not None and not tls:
+            # The request itself goes to the proxy, with the whole address: many proxies lead to port 443 alone (RFC 9112, 3.2.2).
+            path = f"http://{authority}{path}"
+            told |= _login(proxy)
         if any(not value.isascii() or not value.isprintable() for value in told.values()):
             raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
         lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
         head = f"{method} {path} HTTP/1.1\r\n{lines}content-length: ".encode()
-        return Endpoint(host, port, self._tls if tls else None, connect, head)
+        context = self.tls(self._egress) if tls else None
+        if proxy is None:
+            return Endpoint(host, port, context, connect, head, (host, port, context, None))
+        tunnel = b""
+        if tls:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in ({"host": f"{named}:{port}"} | _login(proxy)).items())
+            tunnel = f"CONNECT {named}:{port} HTTP/1.1\r\n{lines}\r\n".encode()
+        proxy_tls = self.tls(self._egress) if proxy.tls else None
+        return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> "Connection":
-        """A connection on which this was asked. OSError, TimeoutError, ssl.SSLError where none could be made. It is released in the end."""
-        key = (endpoint.host, endpoint.port, endpoint.tls is not None)
-        connection = self._waiting(key) or await self._claimed(key) or await self._opened(endpoint, key)
+        """A connection on which this was asked. OSError, TimeoutError, ssl.SSLError, ProxyFailed where none could be made. It is released in
+        the end.
+        """
+        pool = self._pool
+        connection = pool.waiting(endpoint.key) or await pool.claimed(endpoint.key) or await pool.opened(endpoint)
         connection.ask(_request(endpoint, body))
         return connection
 
@@ -134,7 +169,7 @@ class Connections:
             if connection.fresh or connection.heard:
                 raise
             log.debug("a kept connection had closed: the question is asked again on a new one", extra={"fields": {"host": endpoint.host}})
-            connection = await self._opened(endpoint, connection.key)
+            connection = await self._pool.opened(endpoint)
             connection.ask(_request(endpoint, body))
             await _answered(connection)
         return connection
@@ -156,20 +191,79 @@ class Connections:
         finally:
             response.release()
 
-    async def _opened(self, endpoint: Endpoint, key: tuple[str, int, bool]) -> "Connection":
+    def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
+        """Read the rest of an answer that nobody waits for, and let go of it `then`, however that ends: with these connections at the
+        latest.
+        """
+        self._pool.behind(work, then)
+
+    async def close(self) -> None:
+        """Close every connection that nobody uses; those in use are closed when they are released."""
+        await self._pool.close()
+
+
+def _login(proxy: Proxy) -> dict[str, str]:
+    return {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
+
+
+class Pool:
+    """Connections that are kept for the next question, and how new ones are made."""
+
+    def __init__(self) -> None:
+        self._idle: dict[Key, list[Connection]] = {}
+        self._settling: dict[Key, list[Connection]] = {}
+        """Those whose answers are whole, and whose ends have not come."""
+        self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
+        """Those under way."""
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        """CA bundle → what trusts it, the longest unused first."""
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._behind: set[asyncio.Task[None]] = set()
+        """What reads behind everybody's back."""
+        self._closed = False
+
+    def context(self, ca: str) -> ssl.SSLContext:
+        """What trusts the system's authorities and these."""
+        made = self._contexts.pop(ca, None) or tls_context(ca)
+        self._contexts[ca] = made
+        if len(self._contexts) > MOST_CONTEXTS:
+            del self._contexts[next(iter(self._contexts))]
+        return made
+
+    async def opened(self, endpoint: Endpoint) -> "Connection":
         """A new one."""
-        async with asyncio.timeout(endpoint.connect):
-            connection = await self._open(endpoint)
-        connection.pool, connection.key = self, key
+        if endpoint.proxy is not None:
+            connection = await self._through(endpoint, endpoint.proxy)
+        else:
+            async with asyncio.timeout(endpoint.connect):
+                connection = await self._open(endpoint.host, endpoint.port, endpoint.tls)
+        connection.pool, connection.key = self, endpoint.key
         return connection
 
-    async def _claimed(self, key: tuple[str, int, bool]) -> "Connection | None":
+    async def _through(self, endpoint: Endpoint, proxy: Proxy) -> "Connection":
+        """One through a proxy: to the proxy itself where it passes requests on, else a tunnel. ProxyFailed where the proxy is to blame."""
+        until = asyncio.get_running_loop().time() + endpoint.connect
+        try:
+            async with asyncio.timeout_at(until):
+                connection = await self._open(proxy.host, proxy.port, endpoint.proxy_tls)
+                if not endpoint.tunnel:
+                    return connection
+                transport = await connection.tunnelled(endpoint.tunnel)
+        except (OSError, Cut) as error:
+            failed = _blamed(error)
+            fields = {"proxy": proxy.label, "host": endpoint.host, "outcome": failed.outcome}
+            log.warning("the proxy leads nowhere", extra={"fields": fields})
+            raise failed from None
+        async with asyncio.timeout_at(until):
+            return await _secured(transport, endpoint)
+
+    async def claimed(self, key: Key) -> "Connection | None":
         """One whose last answer ends within a moment; each is waited for by one question."""
         settling = self._settling.get(key)
         if not settling:
             return None
         await asyncio.wait([settling.pop().settled], timeout=CLAIM)
-        return self._waiting(key)
+        return self.waiting(key)
 
     def settle(self, connection: "Connection") -> None:
         """The end of its answer is still to come."""
@@ -184,7 +278,8 @@ class Connections:
         if connection in settling:
             settling.remove(connection)
 
-    def _waiting(self, key: tuple[str, int, bool]) -> "Connection | None":
+    def waiting(self, key: Key) -> "Connection | None":
+        """One that was kept."""
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
@@ -192,15 +287,15 @@ class Connections:
                 return connection
         return None
 
-    async def _open(self, endpoint: Endpoint) -> "Connection":
+    async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> "Connection":
         loop = asyncio.get_running_loop()
         sock = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType]
-            await self._found(endpoint.host, endpoint.port), happy_eyeballs_delay=EYEBALLS, interleave=1
+            await self._found(host, port), happy_eyeballs_delay=EYEBALLS, interleave=1
         )
         with ExitStack() as undo:
             undo.callback(sock.close)
-            name = endpoint.host if endpoint.tls else None
-            _, connection = await loop.create_connection(Connection, sock=sock, ssl=endpoint.tls, server_hostname=name)
+            name = host if tls else None
+            _, connection = await loop.create_connection(Connection, sock=sock, ssl=tls, server_hostname=name)
             undo.pop_all()
         return connection
 
@@ -243,9 +338,7 @@ class Connections:
             self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Read the rest of an answer that nobody waits for, and let go of it `then`, however that ends: with these connections at the
-        latest.
-        """
+        """Read the rest of an answer, see above."""
         task = asyncio.create_task(work)
         self._behind.add(task)
 
@@ -279,6 +372,34 @@ async def _answered(connection: "Connection") -> None:
         undo.pop_all()
 
 
+def _blamed(error: OSError | Cut) -> ProxyFailed:
+    """What a proxy did, where no way through it came about."""
+    match error:
+        case ProxyFailed():
+            return error
+        case TimeoutError():
+            return ProxyFailed("proxy_timeout")
+        case ssl.SSLError():
+            return ProxyFailed("proxy_tls")
+        case _:
+            return ProxyFailed("proxy_connection")
+
+
+async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> "Connection":
+    """A connection to the endpoint itself, over TLS in a tunnel."""
+    loop = asyncio.get_running_loop()
+    with ExitStack() as undo:
+        undo.callback(tunnel.abort)
+        assert endpoint.tls is not None
+        connection = Connection()
+        transport = await loop.start_tls(tunnel, connection, endpoint.tls, server_hostname=endpoint.host)
+        if transport is None:
+            raise ConnectionResetError
+        connection.connection_made(transport)
+        undo.pop_all()
+    return connection
+
+
 def _request(endpoint: Endpoint, body: bytes) -> bytes:
     return b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body)
 
@@ -286,8 +407,8 @@ def _request(endpoint: Endpoint, body: bytes) -> bytes:
 class Connection(asyncio.Protocol):
     """A connection, and the response that comes on it."""
 
-    pool: Connections
-    key: tuple[str, int, bool]
+    pool: Pool
+    key: Key
     kept = 0.0
     """When it was last put aside."""
 
@@ -330,6 +451,21 @@ class Connection(asyncio.Protocol):
         self._over = self._again = False
         self._unpacker = None
         self._transport.write(request)
+
+    async def tunnelled(self, request: bytes) -> asyncio.Transport:
+        """Ask a proxy for a tunnel, and return what leads through it. ProxyFailed where it refuses; OSError, Cut where it does not answer, or
+        with more than a head. The connection is closed on every other way out.
+        """
+        with ExitStack() as undo:
+            undo.callback(self._transport.abort)
+            self.ask(request)
+            await self.answered()
+            if self.status // 100 != 2:
+                raise refused(self.status)
+            if self._pieces or self._error is not None:
+                raise Cut  # whoever speaks TLS is spoken to first
+            undo.pop_all()
+        return self._transport
 
     @property
     def content_type(self) -> str:

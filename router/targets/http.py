@@ -21,6 +21,7 @@ from router.targets.connections import Connection, Connections, Cut, Endpoint, G
 from router.targets.facts import Facts
 from router.targets.learned import Pupil
 from router.targets.options import NO_OPTIONS, Api, Options
+from router.targets.proxy import ProxyFailed, answered_itself
 from router.targets.speech import UNBOUND, Bounds, Speech
 from router.targets.verdict import verdict
 
@@ -163,6 +164,9 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
             if response.status == 200:
                 undo.pop_all()
                 return response, prepared
+            passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
+            if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
+                raise failed
             told = await _explained(response)
         if not pupil.refused(response.status, told, prepared.fields, prepared.options.names):
             raise _refused(name, response, told)
@@ -324,6 +328,8 @@ def _kept(value: Any, kind: Any) -> tuple[Any] | None:
 def translated(name: str, error: OSError | Cut) -> TargetError:
     """What went wrong with the connection."""
     match error:
+        case ProxyFailed():
+            return error.of(name)
         case ssl.SSLError():
             return TargetDenied(name, "tls")
         case TimeoutError():

@@ -25,6 +25,7 @@ import msgspec
 
 from router.chat import Ask, Effort, Params, issued_by
 from router.config.declaration import Target as TargetConfig
+from router.config.network import DIRECT
 from router.errors import (
     ContentFiltered,
     ContextTooLong,
@@ -39,7 +40,7 @@ from router.errors import (
 from router.events import Answer, Events, Start
 from router.targets import completions, responses
 from router.targets.anthropic import BUDGETS
-from router.targets.connections import MOST_UNPACKED
+from router.targets.connections import MOST_UNPACKED, Connections
 from router.targets.conversation import fitted
 from router.targets.counts import Counted
 from router.targets.facts import Facts, facts_of
@@ -48,6 +49,7 @@ from router.targets.fit import HINTS, NEEDS, check_answerable, fit, uncarried
 from router.targets.http import MAX_WHOLE, Rest
 from router.targets.learned import Learned, Pupil
 from router.targets.options import Options, options_of
+from router.targets.passage import PASSAGE, Passage, blamed, led_past_environment, note, passage_to, passed_on, synchronous
 from router.targets.providers import rules_through_litellm
 from router.targets.reasoning import (
     INTERLEAVED,
@@ -195,6 +197,8 @@ PROVIDERS = frozenset(
 )
 """Providers that answer chats, by LiteLLM's names. A test holds this against the library's own list."""
 
+OWN_CLIENT = "aiohttp_openai"
+"""The provider that LiteLLM asks with a client of its own, which can be told no way."""
 REFUSED = {
     "cohere": "LiteLLM cannot stream from it: leave `via` out",
     "cohere_chat": "LiteLLM cannot stream from it: leave `via` out",
@@ -325,6 +329,9 @@ def _imported() -> Library:
     # At import, or later, it would fetch these from the network.
     for packaged in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"):
         os.environ[packaged] = "True"
+    # These would have it take another client, or the proxies of the environment: the way out is declared, see passage.py.
+    for other in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2", "AIOHTTP_TRUST_ENV"):
+        os.environ[other] = "False"
     litellm: Any = importlib.import_module("litellm")
     litellm.telemetry = False
     litellm.disable_hf_tokenizer_download = True  # for names such as llama-3 it would ask huggingface.co, on the loop, for 47 s
@@ -336,6 +343,7 @@ def _imported() -> Library:
         logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
     httpx: Any = importlib.import_module("httpx")
     _kept_from_asking(importlib.import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler, httpx)
+    _given_ways(litellm, httpx)
     _mended(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport, httpx)
     openai: Any = importlib.import_module("openai")
     litellm.token_counter(model="gpt-4o", text=".")  # loads a tokenizer: it would be loaded in the first answer, 0.3 s on the loop
@@ -362,6 +370,24 @@ STREAMED = re.compile(rb'"stream"\s*:\s*true')
 """How a request asks for a stream on OpenAI's and Anthropic's wires. Google's says it with its path, and streams."""
 
 
+def _given_ways(litellm: Any, httpx: Any) -> None:
+    """Have the clients that take the environment's proxies go the declared way: the synchronous one, that of OpenAI's library, which it
+    would make itself for some providers, and AWS's, which fetches credentials.
+    """
+    litellm.sync_transport = synchronous(httpx)
+    litellm.module_level_client.client = litellm.module_level_client.create_client()  # the one there is was made before
+    _given_session(litellm)
+    if find_spec("botocore") is not None:
+        for name in ("botocore.utils", "botocore.endpoint"):
+            led_past_environment(importlib.import_module(name))
+
+
+def _given_session(litellm: Any) -> None:
+    httpx: Any = importlib.import_module("httpx")
+    handler: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler
+    litellm.aclient_session = httpx.AsyncClient(transport=handler.create_async_transport(), trust_env=False)
+
+
 def _kept_from_asking(client: Any, httpx: Any) -> None:
     """Have LiteLLM's synchronous client get nothing. LiteLLM gets descriptions of models with it, from a model hub or from the target, and
     goes on without them. It does so during a question, on the loop or in one of the few threads that all lookups share. What some
@@ -379,6 +405,18 @@ def _mended(transport: Any, httpx: Any) -> None:
     nowhere, an error as any other. After a 422 it asks once more. Its own limits are minutes.
     """
     inner = transport.handle_async_request
+
+    async def proxy_of_context(self: Any, request: Any) -> str | None:  # noqa: ARG001 - a method
+        _, proxy = passage_to(request.url.host)
+        return proxy.url if proxy is not None else None
+
+    def trusted(self: Any) -> Any:
+        passage = PASSAGE.get()
+        return passage.tls if passage is not None else self.__dict__.get("_ssl_verify")
+
+    # What it asks for a proxy, and for certificates, before each request: it has no other word for that of one target.
+    transport._get_proxy_settings = proxy_of_context  # noqa: SLF001
+    transport._ssl_verify = property(trusted, lambda self, given: self.__dict__.update(_ssl_verify=given))  # noqa: SLF001
 
     class Body(httpx.AsyncByteStream):
         """A stream of events, told again; its end is not waited for."""
@@ -428,12 +466,22 @@ def _mended(transport: Any, httpx: Any) -> None:
             yield self._retold.whole(bytes(body))
 
     async def handle_async_request(self: Any, request: Any) -> Any:
+        passage, proxy = passage_to(request.url.host)
         if (limit := CONNECT.get()) is not None:
-            request.extensions["timeout"] = {"connect": limit}
+            # Its limit for connecting is that of a socket's; that for all there is to a connection it calls one of its pool.
+            request.extensions["timeout"] = {"connect": limit} if proxy is None else {"connect": limit, "pool": limit}
         retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
         if retold is not None:
             request.headers["accept-encoding"] = "identity"
-        response = await inner(self, request)
+        try:
+            response = await inner(self, request)
+        except httpx.HTTPError as error:
+            if passage is not None and proxy is not None:
+                note(passage, blamed(error, proxy), httpx)
+            raise
+        if passage is not None and (failed := passed_on(request, response, proxy)):
+            await response.aclose()
+            note(passage, failed, httpx)
         if 300 <= response.status_code < 400:
             response.headers.pop("location", None)
         elif response.status_code == 422:
@@ -499,6 +547,9 @@ async def close() -> None:
     if litellm is not None and hasattr(litellm, "close_litellm_async_clients"):
         await litellm.close_litellm_async_clients()
         litellm.in_memory_llm_clients_cache.flush_cache()
+        if (session := litellm.aclient_session) is not None:
+            _given_session(litellm)
+            await session.aclose()
 
 
 TEXTUAL = frozenset(
@@ -545,21 +596,20 @@ class Form:
     takes: Returns
 
 
-def answer(name: str, declared: TargetConfig, connect: float, learned: Learned | None = None) -> Answer:
-    """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's. Misfit where LiteLLM
-    would ask another provider.
+def answer(
+    name: str, declared: TargetConfig, connect: float, learned: Learned | None = None, connections: Connections | None = None
+) -> Answer:
+    """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's; `connections`: whose
+    TLS contexts are used, no connection of theirs. Misfit where LiteLLM would ask another provider.
     """
     model = str(declared.model)
     provider, _, called = model.partition("/")
-    if "replicate" in called and provider != "replicate":
-        raise Misfit(
-            f"LiteLLM sends every model with `replicate` in its name to Replicate, not to {provider}: give it another name", "model"
-        )
+    _check_led(provider, called, declared)
     options = options_of(declared, "litellm")
     fixed = _fixed(declared, options)
-    facts, learned = facts_of(declared), learned or Learned()
+    facts, learned, connections = facts_of(declared), learned or Learned(), connections or Connections()
     issuer = issued_by(name, model)
-    rules = rules_through_litellm(model)
+    rules, tls = rules_through_litellm(model), connections.tls(declared.egress)
 
     async def spoken(ask: Ask) -> Events:
         ask = fitted(ask, rules, name)
@@ -574,7 +624,7 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
             lane.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
         # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
         fixed["timeout"] = lane.timeout(None, connect=connect)
-        CONNECT.set(connect)
+        passage = _set_out(Passage(declared.egress, tls), connect)
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
@@ -597,6 +647,8 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
                             yield Start(name, model, omitted=omitted, meter=speech.meter)
                         yield event
             except lane.errors as error:
+                if passage.failed is not None and not begun:
+                    raise hear.told(passage.failed.of(name)) from None
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
                 if begun or not pupil.refused(*_said(error), form.arguments.keys() - options.names, options.names):
                     raise hear.told(_raised(name, provider, error, hear)) from None
@@ -604,6 +656,23 @@ def answer(name: str, declared: TargetConfig, connect: float, learned: Learned |
                 raise hear.told(error) from None
 
     return spoken
+
+
+def _set_out(passage: Passage, connect: float) -> Passage:
+    """Have the requests of this context go this way. `connect`: seconds a connection may take."""
+    CONNECT.set(connect)
+    PASSAGE.set(passage)
+    return passage
+
+
+def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
+    """Misfit where LiteLLM would ask somebody else, or in another way, than is declared."""
+    if "replicate" in called and provider != "replicate":
+        raise Misfit(
+            f"LiteLLM sends every model with `replicate` in its name to Replicate, not to {provider}: give it another name", "model"
+        )
+    if provider == OWN_CLIENT and declared.egress != DIRECT:
+        raise Misfit(f"`{OWN_CLIENT}/` takes no proxy and no CA: write `openai/{called}`", "model")
 
 
 def _dropped(name: str, lane: Library, form: Form) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from urllib.parse import urlsplit
 
 from router.chat import Json, JsonObject, ToolSpec, deeper, mended, whole
+from router.config.network import tls_context
 from router.config.tool_servers import TOOL_NAME, ToolServer
 from router.errors import Misfit, ToolError
 from router.toolbox.bounded import bounded
@@ -225,8 +227,14 @@ class McpServer:
             if declared.token is not None:
                 headers["authorization"] = f"Bearer {declared.token.value}"
             limits = httpx2.Timeout(START, read=10 * EVERY)  # a stream may say nothing for long; what is asked has deadlines of its own
+            egress = declared.egress
+            proxy = egress.proxy_to(urlsplit(str(declared.mcp)).hostname or "")
+            tls = await asyncio.to_thread(tls_context, egress.ca)
+            way = httpx2.Proxy(proxy.url, ssl_context=tls if proxy.tls else None) if proxy is not None else None
             async with (
-                httpx2.AsyncClient(headers=headers, timeout=limits, trust_env=False, event_hooks={"response": [bounded]}) as http,
+                httpx2.AsyncClient(
+                    headers=headers, timeout=limits, trust_env=False, event_hooks={"response": [bounded]}, proxy=way, verify=tls
+                ) as http,
                 streamable_http_client(str(declared.mcp), http_client=http) as streams,
             ):
                 yield streams

@@ -143,7 +143,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     "nothing but a comment": ("# later\n", "routes.yaml:1:1: the file is empty"),
     "a list": (
         "- a\n",
-        "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server, drills, e.g. {targets: {NAME: {model: openai/gpt-5.6}}, routes: {NAME: {pipeline: chat, targets: [chat]}}}",
+        "routes.yaml:1:1: `routes.yaml` takes a mapping with targets, routes, defaults, server, network, drills, e.g. {targets: {NAME: {model: openai/gpt-5.6}}, routes: {NAME: {pipeline: chat, targets: [chat]}}}",
     ),
     # a variable
     "a variable that is not set": (
@@ -879,7 +879,7 @@ def test_a_key(workspace: Workspace, spelled: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(b"x" * (64 * 1024 + 1), "is larger than 64 KiB"), (b"caf\xe9", "cannot be read: it is not UTF-8")],
+    [(b"x" * (1024 * 1024 + 1), "is larger than 1 MiB"), (b"caf\xe9", "cannot be read: it is not UTF-8")],
     ids=["too large", "not UTF-8"],
 )
 def test_a_secret_file_that_is_none(workspace: Workspace, content: bytes, why: str) -> None:

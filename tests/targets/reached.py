@@ -1,6 +1,8 @@
 """Which addresses the LiteLLM lane looks up or connects to, beside a target's own: run as a program, with providers as its words.
 
-Prints a JSON object: provider → hosts. Each provider is asked for models of several names at a server on loopback, by `api_base`.
+Prints a JSON object: provider → hosts. Each provider is asked for models of several names at a server on loopback, by `api_base`. With
+`--proxy` as the first word, that server is known by a name which only a declared proxy can look up, and `asked` in the object lists the
+providers for which the proxy led there. What the environment names as a proxy leads nowhere.
 """
 
 import asyncio
@@ -15,7 +17,8 @@ from router.chat import Ask, Message
 from router.config.declaration import Target
 from router.config.values import Name, Secret
 from router.targets import litellm
-from tests.provider import Provider, Reply, provider, text
+from tests.egress import ForwardProxy, proxying
+from tests.provider import Reply, provider, text
 
 NAMES = ("llama-2-7b-chat", "meta-llama/llama-3.1-8b", "command-r-plus", "claude-3-opus", "no-such-model")
 """Names for which LiteLLM has tokenizers, templates and tables of its own, or would look for some."""
@@ -42,11 +45,11 @@ def connected(self: socket.socket, address: Any) -> Any:
     return connect(self, address)
 
 
-async def asked(company: str, fake: Provider) -> list[str]:
+async def asked(company: str, base: str, proxy: Secret | None = None) -> list[str]:
     """The hosts that questions to one provider reach."""
     reached.clear()
     for name in NAMES:
-        declared = Target(model=Name(f"{company}/{name}"), api_base=fake.base, api_key=Secret("sk-test"))
+        declared = Target(model=Name(f"{company}/{name}"), api_base=base, api_key=Secret("sk-test"), proxy=proxy)
         with suppress(Exception):
             async with asyncio.timeout(60), aclosing(litellm.answer("a", declared, 3)(ASK)) as events:
                 async for _ in events:
@@ -54,15 +57,28 @@ async def asked(company: str, fake: Provider) -> list[str]:
     return sorted(reached)
 
 
+def port_of(base: str) -> int:
+    """The port of a server's address."""
+    return int(base.rpartition(":")[2].partition("/")[0])
+
+
 async def main() -> None:
     """Ask each."""
     socket.getaddrinfo, socket.socket.connect = looked, connected  # type: ignore[method-assign]
     await litellm.warm()
     found = {"import": sorted(reached)} if reached else {}
-    for company in sys.argv[1:]:
+    through = "--proxy" in sys.argv[1:2]
+    for company in sys.argv[2 if through else 1 :]:
         async with provider(*[Reply(text("Noon."))] * 20) as fake:
-            ports.add(int(fake.base.rpartition(":")[2].partition("/")[0]))
-            found[company] = await asked(company, fake)
+            ports.add(port_of(fake.base))
+            if not through:
+                found[company] = await asked(company, fake.base)
+                continue
+            async with proxying(ForwardProxy({"model.test": port_of(fake.base)})) as proxy:
+                ports.add(proxy.port)
+                found[company] = await asked(company, "http://model.test/v1", Secret(f"http://{proxy.address}"))
+                if proxy.led:
+                    found["asked"] = [*found.get("asked", []), company]
     sys.stdout.write(json.dumps(found))
     sys.stdout.flush()
     os._exit(0)  # what LiteLLM leaves open is not waited for

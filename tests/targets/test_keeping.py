@@ -212,7 +212,7 @@ async def test_answer_whose_end_comes_later_leaves_its_connection_for_the_next(l
             gate.clear()
             async with aclosing(answer(HI)) as events:
                 assert [type(event) for event in [event async for event in events]] == [Start, Text, Finish]
-            (settling,) = connections._settling.popitem()[1]
+            (settling,) = connections._pool._settling.popitem()[1]
             gate.set()
             await settling.settled
         assert (server.connections, len(server.asked)) == (1, 2)

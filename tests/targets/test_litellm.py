@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import importlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -525,6 +526,24 @@ def test_question_reaches_nothing_but_its_target() -> None:
     assert sorted(reached) == companies
     beyond = {company: set(hosts) - ALSO.get(company, set()) for company, hosts in reached.items()}
     assert {company: hosts for company, hosts in beyond.items() if hosts} == {}
+
+
+def test_question_reaches_nothing_past_a_declared_proxy() -> None:
+    """Nor past it to a proxy of the environment: for any provider, with whichever client it is asked. What signs in at AWS asks this machine's
+    own network for the credentials of its role.
+    """
+    companies = sorted(litellm.PROVIDERS - {*litellm.REFUSED, litellm.OWN_CLIENT})
+    command = [sys.executable, "-m", "tests.targets.reached", "--proxy", *companies]
+    trap = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=600, env={**os.environ, **trap})
+    reached: dict[str, list[str]] = json.loads(made.stdout)
+    asked = reached.pop("asked")
+    assert sorted(reached) == companies
+    assert {company: hosts for company, hosts in reached.items() if hosts and not company.startswith("sagemaker")} == {}
+    assert {one for company, hosts in reached.items() if company.startswith("sagemaker") for one in hosts} <= {"169.254.169.254"}
+    assert {"openai", "anthropic", "azure", "gemini", "text-completion-openai", "ollama_chat", "cerebras", "databricks"} <= set(asked)
+    with pytest.raises(Misfit, match="write `openai/x`"):
+        litellm.answer("a", Declared(model=Name(f"{litellm.OWN_CLIENT}/x"), proxy=Secret("http://proxy.test:3128")), 3)
 
 
 def test_model_that_litellm_would_send_to_replicate_is_refused() -> None:

@@ -1,0 +1,160 @@
+"""How the router reaches others: a proxy, and certificates beside the system's. Declared in the file alone: no variable of the environment
+(HTTPS_PROXY and the like) counts unless the file names it.
+"""
+
+import base64
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from router.config.values import Secret, loopback
+from router.errors import Misfit
+from router.signature import Spelled
+
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+"""One certificate in a PEM file. What stands between them is for people, in any alphabet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy. `tls`: whether it is itself spoken to over TLS; `user`, `password`: decoded, both empty where it wants none."""
+
+    host: str
+    port: int
+    tls: bool = False
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def label(self) -> str:
+        """What logs call it: without its credentials."""
+        return self._authority
+
+    @property
+    def authorization(self) -> str:
+        """What it is shown in `Proxy-Authorization` (RFC 7617); empty where that is nothing."""
+        pair = f"{self.user}:{self.password}".encode()
+        return f"Basic {base64.b64encode(pair).decode()}" if self.user or self.password else ""
+
+    @property
+    def url(self) -> str:
+        """Its address with its credentials, for the clients of libraries."""
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.authorization else ""
+        return f"{'https' if self.tls else 'http'}://{login}{self._authority}"
+
+    @property
+    def _authority(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Certificates of authorities that are trusted beside the system's, as PEM."""
+
+    pem: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """The way to an address. `proxy`: None for the direct one; `ca`: PEM, empty where the system's authorities are all."""
+
+    proxy: Proxy | None = None
+    ca: str = field(default="", repr=False)
+
+    def proxy_to(self, host: str) -> Proxy | None:
+        """The proxy on the way to a host. To this machine there is none: the proxy's loopback is another machine's."""
+        return None if self.proxy is None or is_this_machine(host) else self.proxy
+
+
+DIRECT = Egress()
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host, without brackets, is this machine: localhost and the names below it (RFC 6761), 127.0.0.0/8, ::1."""
+    name = host.lower().removesuffix(".")
+    return name.endswith(".localhost") or loopback(name.removeprefix("::ffff:"))
+
+
+def tls_context(ca: str) -> ssl.SSLContext:
+    """A context that trusts the system's authorities and these; names and certificates are always checked. Takes 10 ms."""
+    context = ssl.create_default_context()
+    if ca:
+        context.load_verify_locations(cadata=ca)
+    return context
+
+
+def proxy_of(text: str) -> Proxy:
+    """The proxy at an address. Misfit where it is none; nothing of the text is repeated: there may be a password in it."""
+    wanted = "write http://host:port, or https:// where it is spoken to over TLS"
+    encoded = "`/`, `#`, `?` and `%` in a password are written %2F, %23, %3F and %25"
+    try:
+        parts = urlsplit(text)
+        host, port = (parts.hostname or ""), parts.port
+        host = host if ":" in host else host.encode("idna").decode()
+    except ValueError:
+        raise Misfit(f"this is no address of a proxy: {wanted}; {encoded}") from None
+    if parts.scheme not in ("http", "https"):
+        raise Misfit(f"only HTTP proxies are used: {wanted}")
+    if not host or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise Misfit(f"the address of a proxy is its host and port: {wanted}; {encoded}")
+    if not port:
+        raise Misfit("the address of a proxy needs its port, e.g. http://proxy.example.com:3128")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not f"{user}{password}".isascii() or not f"{user}{password}".isprintable():
+        raise Misfit("the credentials of a proxy are visible ASCII characters")
+    if ":" in user:
+        raise Misfit("the user's name of a proxy cannot hold a colon: a proxy reads the password from there on")
+    return Proxy(host, port, parts.scheme == "https", user, password)
+
+
+def _proxy_address(text: str) -> Secret:
+    proxy_of(text)
+    return Secret(text)
+
+
+def _certificates(text: str) -> Certificates:
+    found = CERTIFICATE.findall(text)
+    if not found:
+        named = "" if "\n" in text else ": to name a file beside this one, write ${file:NAME.pem}"
+        raise Misfit(f"there is no certificate in this (PEM, -----BEGIN CERTIFICATE-----){named}")
+    pem = "\n".join(found)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError):
+        raise Misfit("one of the certificates in this cannot be read: `openssl x509 -noout -subject -in FILE` says which") from None
+    return Certificates(pem)
+
+
+REFERENCE = re.compile(r"\$\{[^{}]*\}")
+
+
+def has_literal_password(source: str) -> bool:
+    """Whether an address of a proxy, as it is written, has a password in it, or as the default of a `${…}`."""
+    bare = REFERENCE.sub(lambda hit: hit[0][2:-1].partition(":-")[2] if ":-" in hit[0] else "$", source)
+    hit = re.search(r"//[^/@:]*:([^/]*)@", bare)
+    return hit is not None and hit[1].strip("$") != ""
+
+
+ProxyAddress = Annotated[Secret, Spelled("proxy's address", _proxy_address, "", "http://proxy.example.com:3128")]
+CaBundle = Annotated[Certificates, Spelled("CA bundle", _certificates, "", "${file:corporate-ca.pem}")]
+OwnProxy = Literal["none"] | ProxyAddress
+"""What one thing says of its own way: a proxy, or that there is none."""
+
+
+def egress_of(proxy: Secret | Literal["none"] | None, ca: Certificates | None) -> Egress:
+    """The way that was declared."""
+    return Egress(proxy_of(proxy.value) if isinstance(proxy, Secret) else None, ca.pem if ca else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """How targets, MCP servers, an issuer's keys and the collector of traces are reached, where they do not say otherwise.
+
+    proxy: an HTTP proxy that is asked for everything but this machine, e.g. http://proxy.example.com:3128, or ${HTTPS_PROXY}
+    ca: certificates that are trusted beside the system's: a file of them, ${file:corporate-ca.pem}
+    """
+
+    proxy: ProxyAddress | None = None
+    ca: CaBundle | None = None

@@ -1,0 +1,136 @@
+"""The declared way out, for the requests of LiteLLM: its clients are made for the whole process, and the target is known where it is asked.
+
+Needs httpx, which is imported with LiteLLM and not before.
+"""
+
+import ssl
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from router.config.network import Egress, Proxy
+from router.targets.proxy import ProxyFailed, answered_itself, refused
+
+MOST_CLIENTS = 16
+"""Transports that are kept for the few requests that are made synchronously: one for each way in use."""
+
+
+@dataclass(slots=True)
+class Passage:
+    """One question's way. `failed`: what a proxy did to the last request of it, where it let that not through."""
+
+    egress: Egress
+    tls: ssl.SSLContext
+    failed: ProxyFailed | None = field(default=None, init=False)
+
+
+PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
+"""The way of whoever asks in this context."""
+
+
+def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
+    """The way of this context, and the proxy on it to a host."""
+    passage = PASSAGE.get()
+    return passage, None if passage is None else passage.egress.proxy_to(host)
+
+
+def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
+    """What a proxy did, where an error of httpx or aiohttp is its doing; None where it is the provider's."""
+    for one in _chain(error):
+        names = {kind.__name__ for kind in type(one).__mro__}
+        if "ClientHttpProxyError" in names:
+            return refused(getattr(one, "status", 0))
+        if names & {"ClientConnectorCertificateError", "ClientSSLError"}:
+            return ProxyFailed("proxy_tls") if proxy.tls and (one.host, one.port) == (proxy.host, proxy.port) else None  # type: ignore[attr-defined]
+        if "ClientProxyConnectionError" in names:
+            return ProxyFailed("proxy_connection")
+        if names & {"ConnectTimeout", "PoolTimeout", "ConnectionTimeoutError"}:
+            return ProxyFailed("proxy_timeout")
+        if "ProxyError" in names:  # httpx has the status of a refusal in its words alone
+            status = str(one)[:3]
+            return refused(int(status)) if status.isdigit() else ProxyFailed("proxy_connection")
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The innermost first."""
+    causes: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and len(causes) < 8:
+        causes.append(one)
+        one = one.__cause__ or one.__context__
+    yield from reversed(causes)
+
+
+def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
+    """Note what a proxy did. Raises httpx.ProxyError: LiteLLM asks again after other errors of a connection."""
+    passage.failed = failed
+    if failed is not None:
+        raise httpx.ProxyError(failed.outcome)
+
+
+def passed_on(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
+    """What a proxy says in the provider's place, to a request for an http address."""
+    if proxy is None or request.url.scheme != "http":
+        return None
+    return answered_itself(response.status_code, response.headers)
+
+
+def synchronous(httpx: Any) -> Any:
+    """A transport for httpx's synchronous client that goes the way of the context, and takes nothing from the environment."""
+    made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
+
+    def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
+        key = (proxy, tls)
+        if key not in made:
+            if len(made) >= MOST_CLIENTS:
+                made.pop(next(iter(made))).close()
+            way = httpx.Proxy(proxy.url, ssl_context=tls if proxy.tls else None) if proxy is not None else None
+            made[key] = httpx.HTTPTransport(verify=True if tls is None else tls, proxy=way, trust_env=False)
+        return made[key]
+
+    class Through(httpx.BaseTransport):
+        """The transport."""
+
+        def handle_request(self, request: Any) -> Any:
+            passage, proxy = passage_to(request.url.host)
+            chosen = transport(proxy, passage.tls if passage is not None else None)
+            if passage is None or proxy is None:
+                return chosen.handle_request(request)
+            try:
+                response = chosen.handle_request(request)
+            except httpx.HTTPError as error:
+                note(passage, blamed(error, proxy), httpx)
+                raise
+            if failed := passed_on(request, response, proxy):
+                response.close()
+                note(passage, failed, httpx)
+            return response
+
+    return Through()
+
+
+def led_past_environment(module: Any) -> None:
+    """Have a module of AWS's library take the proxy of the context in place of the environment's. The addresses of this machine and of its
+    network alone, where it fetches the credentials of a role, are reached directly.
+    """
+    of_environment = module.get_environ_proxies
+
+    def proxies(url: str) -> dict[str, str]:
+        host = urlsplit(url).hostname or ""
+        passage, proxy = passage_to(host)
+        if passage is None:
+            return of_environment(url)
+        return {} if proxy is None or _is_link_local(host) else {"http": proxy.url, "https": proxy.url}
+
+    module.get_environ_proxies = proxies
+
+
+def _is_link_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_link_local
+    except ValueError:
+        return False

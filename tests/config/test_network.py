@@ -1,0 +1,242 @@
+"""A proxy and a CA bundle as routes.yaml declares them: read, inherited, refused with place and remedy, and never shown."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from router.config import as_written, declare, read
+from router.config.declaration import Declaration
+from router.config.network import Egress, has_literal_password, is_this_machine, proxy_of
+from router.description import changes, describe
+from router.errors import Misfit
+from router.generation import build
+from tests.authority import Authority
+
+Write = Callable[..., Declaration]
+CANARY = "p%40ss-canary"
+PROXY = f"http://svc:{CANARY}@proxy.corp.example:3128"
+ROUTES = """
+network: {proxy: "${HTTPS_PROXY}", ca: "${file:corp.pem}"}
+server:
+  auth: {jwt: {issuer: https://i.example.com, audience: a, algorithms: [RS256], jwks: https://i.example.com/jwks}}
+  otel: {endpoint: http://127.0.0.1:4318, proxy: none}
+targets:
+  away: {model: openai/gpt-4o, api_key: sk-a}
+  own: {model: openai/gpt-4o, api_key: sk-a, proxy: "http://other.example:3128"}
+  past: {model: openai/gpt-4o, api_key: sk-a, proxy: none}
+  here: {model: openai/qwen, api_base: "http://localhost:8000/v1"}
+  demo: {script: demo}
+routes:
+  chat-model: {pipeline: chat, targets: [away, own, past, here, demo], tools: [{mcp: https://mcp.example.com/mcp}, {mcp: [npx, x]}]}
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Declare this routes.yaml, with a CA bundle and variables beside it."""
+
+    def declared(text: str, bundle: str | None = "", **variables: str) -> Declaration:
+        (tmp_path / "pipelines").mkdir(exist_ok=True)
+        (tmp_path / "pipelines/chat.yaml").write_text("steps: []\n")
+        (tmp_path / "routes.yaml").write_text(text)
+        if bundle is not None:
+            (tmp_path / "corp.pem").write_text(bundle or Authority(tmp_path).pem)
+        return declare(read(tmp_path / "routes.yaml"), variables)
+
+    return declared
+
+
+def said(declaration: Declaration) -> list[str]:
+    """Its complaints."""
+    return [str(one) for one in declaration.complaints.in_order()]
+
+
+def test_network_leads_to_whatever_does_not_say_otherwise(write: Write) -> None:
+    """A target, an MCP server, the issuer and the collector inherit it; what runs on this machine, or is a command, does not."""
+    declared = write(ROUTES, HTTPS_PROXY=PROXY)
+    assert said(declared) == []
+    routes = declared.routes
+    proxies = {str(name): one.egress.proxy and one.egress.proxy.label for name, one in routes.targets.items()}
+    there = "proxy.corp.example:3128"
+    assert proxies == {"away": there, "own": "other.example:3128", "past": None, "here": None, "demo": None}
+    assert {str(name) for name, one in routes.targets.items() if one.egress.ca} == {"away", "own", "past", "here"}
+    (route,) = routes.routes.values()
+    assert [one.egress.proxy is not None for one in route.tool_servers] == [True, False]
+    jwt = getattr(routes.server.auth, "jwt", None)
+    assert jwt is not None
+    assert jwt.egress.proxy == proxy_of(PROXY)
+    assert routes.server.otel is not None
+    assert (routes.server.otel.egress.proxy, bool(routes.server.otel.egress.ca)) == (None, True)
+
+
+def test_nothing_shows_the_credentials_of_a_proxy(write: Write) -> None:
+    """Neither the values, nor a description, nor what an edit means, nor a complaint about the line."""
+    declared = write(ROUTES, HTTPS_PROXY=PROXY)
+    after = write(ROUTES.replace("${HTTPS_PROXY}", "http://svc:${WORD}@proxy.corp.example:8080"), WORD="second-canary")
+    assert said(after) == []
+    shown = f"{declared!r} {declared.routes!r} {after.routes!r} {[one.egress for one in declared.routes.targets.values()]}"
+    told = f"{describe(declared).as_json()} {describe(after).as_json()} {changes(describe(declared), describe(after))}"
+    for secret in (CANARY, "p@ss", "second-canary"):
+        assert secret not in shown + told
+    assert "proxy" in describe(declared).as_json()["network"]  # type: ignore[operator]
+
+
+REFUSED = {
+    "ftp": ("ftp://proxy.corp.example:21", "only HTTP proxies"),
+    "socks": ("socks5://proxy.corp.example:1080", "only HTTP proxies"),
+    "no port": ("http://proxy.corp.example", "needs its port"),
+    "a path": ("http://proxy.corp.example:3128/pac", "is its host and port"),
+    "a slash in the password": ("http://u:canary/x@proxy.corp.example:3128", "%2F"),
+    "a port that is none": ("http://proxy.corp.example:x", "no address of a proxy"),
+    "letters": ("http://ü:canary@proxy.corp.example:3128", "visible ASCII"),
+    "a line break": ("http://u:canary%0d%0ax@proxy.corp.example:3128", "visible ASCII"),
+    "a colon in the name": ("http://u%3av:canary@proxy.corp.example:3128", "colon"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_address_that_is_no_proxy_is_refused_without_being_repeated(write: Write, case: str) -> None:
+    """With its place and what to write."""
+    value, words = REFUSED[case]
+    (complaint,) = said(write(ROUTES, HTTPS_PROXY=value))
+    assert complaint.startswith("routes.yaml:2:18: ")
+    assert words in complaint
+    assert "canary" not in complaint
+
+
+@pytest.mark.parametrize(
+    ("source", "literal"),
+    [
+        ("http://u:canary@h:1", True),
+        ("http://u:${W}canary@h:1", True),
+        ("http://u:${W:-canary}@h:1", True),
+        ("${P:-http://u:canary@h:1}", True),
+        ("http://u:${W}@h:1", False),
+        ("http://${U:-bob}:${W:?set it: now}@h:1", False),
+        ("http://u@h:1", False),
+        ("${P}", False),
+        ("http://h:1", False),
+    ],
+)
+def test_password_in_the_file_is_found(write: Write, source: str, literal: bool) -> None:
+    """The file is shown, compared and kept in a repository: a password is named there."""
+    assert has_literal_password(source) is literal
+    complaints = said(write(ROUTES.replace("${HTTPS_PROXY}", source), P="http://h:1", U="u", W="w"))
+    assert [("a password does not belong in the file" in one, "canary" in one) for one in complaints] == (
+        [(True, False)] if literal else []
+    )
+
+
+MISTAKES = {
+    "a proxy of a script": ("demo: {script: demo}", "demo: {script: demo, proxy: none}", "no use for `proxy`"),
+    "a proxy to this machine": ('localhost:8000/v1"}', 'localhost:8000/v1", proxy: "http://p.example:1"}', "which no proxy leads to"),
+    "a proxy of a command": ("[npx, x]}", "[npx, x], proxy: none}", "only an address has a `proxy`"),
+    "a CA of keys in a file": (
+        "jwks: https://i.example.com/jwks",
+        'jwks: \'{"keys": []}\', ca: "${file:corp.pem}"',
+        "nothing is fetched here",
+    ),
+    "no verification": ("proxy: none}\n  here", "verify: false}\n  here", "unknown key `verify`"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_setting_that_would_do_nothing_is_a_mistake(write: Write, case: str) -> None:
+    """It is told what it is, once."""
+    was, now, words = MISTAKES[case]
+    (complaint,) = said(write(ROUTES.replace(was, now), HTTPS_PROXY=PROXY))
+    assert words in complaint
+
+
+BUNDLES = {
+    "no file": (None, "the secret file corp.pem cannot be read"),
+    "nothing in it": ("# nothing\n", "no certificate in this"),
+    "a key": ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "no certificate in this"),
+    "half a certificate": ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", BUNDLES)
+def test_bundle_without_a_certificate_is_a_mistake_with_its_place(write: Write, case: str) -> None:
+    """It is found when the file is loaded, not when a target is asked."""
+    bundle, words = BUNDLES[case]
+    (complaint,) = said(write(ROUTES, bundle, HTTPS_PROXY=PROXY))
+    assert complaint.startswith("routes.yaml:2:40: ")
+    assert words in complaint
+
+
+def test_path_in_place_of_a_bundle_says_how_a_file_is_named(write: Write) -> None:
+    """As every other file beside routes.yaml."""
+    (complaint,) = said(write(ROUTES.replace("${file:corp.pem}", "corp.pem"), HTTPS_PROXY=PROXY))
+    assert "write ${file:NAME.pem}" in complaint
+
+
+def test_bundle_is_read_past_what_is_for_people(write: Write, tmp_path: Path) -> None:
+    """Names in any alphabet, line breaks of any kind, and more than one certificate."""
+    bundle = f"# AC Raíz Ñ\r\n{Authority(tmp_path).pem}\n# Second\n{Authority(tmp_path, 'Second').pem}".replace("\n", "\r\n")
+    declared = write(ROUTES, bundle, HTTPS_PROXY=PROXY)
+    assert said(declared) == []
+    assert next(iter(declared.routes.targets.values())).egress.ca.count("BEGIN CERTIFICATE") == 2
+
+
+def test_large_bundle_is_read(write: Write, tmp_path: Path) -> None:
+    """A whole system's has 200 KB."""
+    declared = write(ROUTES, Authority(tmp_path).pem * 400, HTTPS_PROXY=PROXY)
+    assert said(declared) == []
+
+
+def test_edit_of_the_bundle_is_another_generation(write: Write, tmp_path: Path) -> None:
+    """It is watched and named with the secret files."""
+    before = write(ROUTES, HTTPS_PROXY=PROXY)
+    after = write(ROUTES, Authority(tmp_path, "Renewed").pem, HTTPS_PROXY=PROXY)
+    assert before.digest != after.digest
+    assert set(after.secrets) == {"corp.pem"}
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True),
+        ("LocalHost.", True),
+        ("models.localhost", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.1", False),
+        ("notlocalhost", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_this_machine_is_told_by_its_names(host: str, here: bool) -> None:
+    """Nothing is looked up for it."""
+    assert is_this_machine(host) is here
+    proxy = proxy_of("http://proxy.corp.example:3128")
+    assert Egress(proxy).proxy_to(host) == (None if here else proxy)
+
+
+def test_address_of_a_proxy_keeps_its_credentials_as_they_are_meant() -> None:
+    """Percent-encoded where it is written, decoded for the header, encoded again for libraries; an address of IPv6 in its brackets."""
+    proxy = proxy_of("https://a%20b:p%40ss%3A%2F@[2001:db8::1]:3129/")
+    assert (proxy.user, proxy.password, proxy.tls, proxy.label) == ("a b", "p@ss:/", True, "[2001:db8::1]:3129")
+    assert proxy_of(proxy.url) == proxy
+    assert "p@ss" not in repr(proxy)
+    with pytest.raises(Misfit):
+        proxy_of("proxy.corp.example:3128")
+
+
+def test_edit_of_the_way_forgets_how_a_target_fared(write: Write, tmp_path: Path) -> None:
+    """A breaker that a broken proxy opened is not held against the next one; the cache's key is the same."""
+    bundle = Authority(tmp_path).pem
+    first = build(write(ROUTES, bundle, HTTPS_PROXY=PROXY))
+    same = build(write(ROUTES, bundle, HTTPS_PROXY=PROXY), first.kept)
+    other = build(write(ROUTES, bundle, HTTPS_PROXY="http://proxy.corp.example:8080"), same.kept)
+    fared = [{key[0]: id(one) for key, (_, one) in made.kept.standings.items()} for made in (first, same, other)]
+    assert fared[0] == fared[1]
+    assert {name for name in fared[1] if fared[1][name] != fared[2][name]} == {"away"}
+
+
+def test_description_without_the_environment_names_the_variable(write: Write) -> None:
+    """As with every other reference."""
+    declared = write(ROUTES, HTTPS_PROXY=PROXY)
+    assert describe(as_written(declared.snapshot)).network == {"proxy": "${HTTPS_PROXY}", "ca": "${file:corp.pem}"}

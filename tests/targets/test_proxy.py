@@ -1,0 +1,450 @@
+"""A proxy on the way to a target: what it is asked, what its own answers mean, and what never goes past it."""
+
+import asyncio
+import json
+import ssl
+import struct
+import zlib
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from router.chat import Ask, Message
+from router.config.declaration import Target
+from router.config.network import Certificates, Egress, proxy_of
+from router.config.values import Name, Secret
+from router.errors import TargetError
+from router.events import Text
+from router.targets import Connections, open_target
+from tests.authority import Authority
+from tests.egress import CANARY, Fault, ForwardProxy, proxying, says
+from tests.provider import Provider, Reply, frame, text
+
+ASK = Ask(model="m", messages=(Message("user", ("Hi",)),))
+HOST = "model.test"
+"""No resolver knows it: only the proxy does."""
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whose certificates the model servers bear."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+class Seen(Provider):
+    """A model server that knows who connected to it."""
+
+    def __init__(self, script: list[Reply]) -> None:
+        super().__init__(script)
+        self.peers: list[tuple[str, int]] = []
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.peers.append(writer.get_extra_info("peername"))
+        await super().serve(reader, writer)
+
+
+@asynccontextmanager
+async def model(reply: Reply, tls: ssl.SSLContext | None) -> AsyncGenerator[Seen, None]:
+    """A model server, with TLS or without."""
+    made = Seen([reply])
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+        for writer in made.serving.values():
+            writer.transport.abort()
+        await asyncio.gather(*made.serving, return_exceptions=True)
+
+
+HELLO = Reply(text("Hello"))
+CLAUDE = Reply(
+    tuple(
+        b"event: " + str(one["type"]).encode() + b"\n" + frame(one)
+        for one in (
+            {"type": "message_start", "message": {"usage": {"input_tokens": 1, "output_tokens": 1}}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}},
+            {"type": "message_stop"},
+        )
+    )
+)
+RESPONDED = Reply(
+    tuple(
+        b"event: " + str(one["type"]).encode() + b"\n" + frame(one)
+        for one in (
+            {"type": "response.output_text.delta", "output_index": 0, "delta": "Hello"},
+            {"type": "response.completed", "response": {"status": "completed", "usage": {"input_tokens": 1, "output_tokens": 1}}},
+        )
+    )
+)
+GEMINI = Reply(
+    (
+        frame(
+            {
+                "candidates": [{"content": {"role": "model", "parts": [{"text": "Hello"}]}, "finishReason": "STOP", "index": 0}],
+                "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
+            }
+        ),
+    )
+)
+OLLAMA = Reply(
+    headers={"content-type": "application/x-ndjson"},
+    body=b"".join(
+        json.dumps(one).encode() + b"\n"
+        for one in (
+            {"model": "x", "message": {"role": "assistant", "content": "Hello"}, "done": False},
+            {"model": "x", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"},
+        )
+    ),
+)
+
+
+def _aws(kind: str, value: object) -> bytes:
+    """One message of an event stream of AWS: lengths, headers, payload, each with its checksum."""
+    pairs = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
+    head = b"".join(bytes([len(n)]) + n.encode() + b"\x07" + struct.pack(">H", len(v)) + v.encode() for n, v in pairs.items())
+    payload = json.dumps(value).encode()
+    lengths = struct.pack(">II", 16 + len(head) + len(payload), len(head))
+    message = lengths + struct.pack(">I", zlib.crc32(lengths)) + head + payload
+    return message + struct.pack(">I", zlib.crc32(message))
+
+
+BEDROCK = Reply(
+    headers={"content-type": "application/vnd.amazon.eventstream"},
+    body=_aws("messageStart", {"role": "assistant"})
+    + _aws("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hello"}})
+    + _aws("contentBlockStop", {"contentBlockIndex": 0})
+    + _aws("messageStop", {"stopReason": "end_turn"})
+    + _aws("metadata", {"usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}}),
+)
+LITELLM = {
+    "openai/gpt-4o": HELLO,
+    "azure/gpt-4o": HELLO,
+    "groq/llama-3.1-8b": HELLO,
+    "anthropic/claude-haiku-4-5": CLAUDE,
+    "gemini/gemini-2.5-flash": GEMINI,
+    "ollama_chat/x": OLLAMA,
+    "bedrock/anthropic.claude-3-haiku-20240307-v1:0": BEDROCK,
+}
+"""Through LiteLLM: by OpenAI's library, by its own clients of httpx, and signed for AWS."""
+LANES = {"openai/x": HELLO, "anthropic/claude-haiku-4-5": CLAUDE, "openai/o3-pro": RESPONDED, "gemini/gemini-2.5-flash": GEMINI}
+
+
+@dataclass
+class Scene:
+    """A model server behind a proxy, and a target that is reached through it."""
+
+    proxy: ForwardProxy
+    server: Seen
+    target: Target
+    connections: Connections
+
+    async def said(self, target: Target | None = None, connect: float = 60) -> str:
+        """The answer's text, or the outcome of a try that brought none."""
+        opened = open_target("a", target or self.target, connect, self.connections)
+        try:
+            async with asyncio.timeout(60), aclosing(opened.answer(ASK)) as events:
+                return "".join([event.text async for event in events if isinstance(event, Text)])
+        except TargetError as error:
+            return CANARY if CANARY in f"{error!r} {error} {error.public}" else error.outcome
+
+
+@asynccontextmanager
+async def scene(
+    authority: Authority,
+    *,
+    model_name: str = "openai/x",
+    scheme: str = "https",
+    reply: Reply | None = None,
+    host: str = HOST,
+    login: tuple[str, str] | None = None,
+    shown: str = "",
+    fault: Fault | None = None,
+    proxy_tls: bool = False,
+) -> AsyncGenerator[Scene, None]:
+    """The scene. `shown`: the credentials in the proxy's address, as they are written there."""
+    connections = Connections()
+    tls = authority.server(host.strip("[]")) if scheme == "https" else None
+    outer = authority.server("127.0.0.1") if proxy_tls else None
+    async with model(reply or LANES.get(model_name, HELLO), tls) as server:
+        names = {f"{host}:443" if scheme == "https" else host: server.port}
+        async with proxying(ForwardProxy(names, login, fault), outer) as proxy:
+            address = f"http{'s' * proxy_tls}://{shown}{'@' * bool(shown)}{proxy.address}"
+            target = Target(
+                model=Name(model_name),
+                api_base=f"{scheme}://{host}/v1",
+                proxy=Secret(address),
+                ca=Certificates(authority.pem),
+                api_key=Secret("sk-a"),
+            )
+            try:
+                yield Scene(proxy, server, target, connections)
+            finally:
+                await connections.close()
+
+
+@pytest.mark.parametrize("model_name", LANES)
+@pytest.mark.parametrize("scheme", ["https", "http"])
+async def test_lane_reaches_its_target_through_the_proxy(authority: Authority, model_name: str, scheme: str) -> None:
+    """By CONNECT for https, by the whole address for http; the credentials go to the proxy alone, and are decoded."""
+    login = ("svc router", "p@ss/wörd".replace("ö", "o") + ":#%")
+    async with scene(authority, model_name=model_name, scheme=scheme, login=login, shown="svc%20router:p%40ss%2Fword%3A%23%25") as one:
+        assert await one.said() == "Hello"
+        assert one.proxy.asked[0].startswith(f"CONNECT {HOST}:443 " if scheme == "https" else f"POST http://{HOST}/v1/")
+        assert one.proxy.shown == [":".join(login)]
+        assert set(one.server.peers) == one.proxy.led
+        assert not any(name.startswith("proxy-") for headers in one.server.headers for name in headers)
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+async def test_connection_through_the_proxy_serves_the_next_question(authority: Authority, scheme: str) -> None:
+    """One connection to the proxy, one of its own to the server, two answers."""
+    async with scene(authority, scheme=scheme) as one:
+        assert [await one.said(), await one.said()] == ["Hello", "Hello"]
+        assert (one.proxy.connections, len(one.server.peers), len(one.server.requests)) == (1, 1, 2)
+
+
+FAULTS = {
+    407: "proxy_login",
+    403: "proxy_denied",
+    400: "proxy_denied",
+    302: "proxy_denied",
+    502: "proxy_gateway",
+    503: "proxy_gateway",
+    504: "proxy_gateway",
+}
+
+
+@pytest.mark.parametrize("status", FAULTS)
+async def test_refusal_of_the_proxy_is_not_taken_for_the_providers(authority: Authority, status: int) -> None:
+    """Its outcome names the proxy; its page is read by nobody; the provider was not asked."""
+    async with scene(authority, fault=says(status)) as one:
+        assert await one.said() == FAULTS[status]
+        assert one.server.requests == []
+
+
+SIGNS = {
+    "a login": (407, (), "proxy_login"),
+    "squid": (403, ("x-squid-error: ERR_ACCESS_DENIED 0",), "proxy_denied"),
+    "squid, nobody there": (503, ("x-squid-error: ERR_DNS_FAIL 0",), "proxy_gateway"),
+    "tinyproxy": (500, ("server: tinyproxy/1.11.1",), "proxy_gateway"),
+    "by the standard": (502, ('proxy-status: corp; error="dns_error"',), "proxy_gateway"),
+    "the provider's own": (403, ("server: nginx", "via: 1.1 squid"), "status_403"),
+}
+
+
+@pytest.mark.parametrize("case", SIGNS)
+async def test_answer_of_a_proxy_that_passes_requests_on_is_told_by_its_signs(authority: Authority, case: str) -> None:
+    """For http the proxy answers in the provider's place: what is not surely the proxy's is the provider's."""
+    status, headers, outcome = SIGNS[case]
+    async with scene(authority, scheme="http", fault=says(status, *headers)) as one:
+        assert await one.said() == outcome
+
+
+async def test_407_of_a_provider_in_a_tunnel_is_the_providers(authority: Authority) -> None:
+    """The proxy cannot speak in a tunnel."""
+    async with scene(authority, reply=Reply(status=407, body=b"{}")) as one:
+        assert await one.said() == "status_407"
+
+
+async def _endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"x-more: " + b"x" * 1000 + b"\r\n")
+        await writer.drain()
+
+
+async def _talkative(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
+    await writer.drain()
+    await reader.read()
+
+
+async def _strange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+    await writer.drain()
+    await reader.read()
+
+
+async def _leaves(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+BROKEN = {"no end of headers": _endless, "words before TLS": _talkative, "no HTTP": _strange, "leaves": _leaves}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_proxy_that_does_not_speak_http_is_a_connection_that_failed(authority: Authority, case: str) -> None:
+    """What it says is bounded, and nothing of it is taken for TLS."""
+    async with scene(authority, fault=BROKEN[case]) as one:
+        assert await one.said() == "proxy_connection"
+
+
+async def test_proxy_that_hangs_is_left_within_the_time_to_connect(authority: Authority) -> None:
+    """It takes the question for a tunnel, and says nothing."""
+
+    async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with scene(authority, fault=hangs) as one:
+        opened = open_target("a", one.target, 0.05, one.connections)
+        with pytest.raises(TargetError) as caught:
+            async with asyncio.timeout(60), aclosing(opened.answer(ASK)) as events:
+                await anext(events)
+        assert (type(caught.value).__name__, caught.value.outcome) == ("TargetSilent", "proxy_timeout")
+
+
+async def test_proxy_that_is_not_there_is_named(authority: Authority) -> None:
+    """Nobody listens at its address: nobody else is asked."""
+    async with scene(authority) as one:
+        gone = replace(one.target, proxy=Secret("http://127.0.0.1:1"))
+        assert await one.said(gone) == "proxy_connection"
+        assert one.server.peers == []
+
+
+async def test_ipv6_target_is_asked_for_in_brackets(authority: Authority) -> None:
+    """Its certificate is held against the address without them."""
+    async with scene(authority, host="[2001:db8::1]") as one:
+        assert await one.said() == "Hello"
+        assert one.proxy.asked == ["CONNECT [2001:db8::1]:443 HTTP/1.1"]
+
+
+LOOPS: dict[str, Callable[[Coroutine[object, object, None]], None]] = {"asyncio": asyncio.run, "uvloop": uvloop.run}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_proxy_is_spoken_to_over_tls(authority: Authority, loop: str, scheme: str) -> None:
+    """TLS to the proxy, TLS in it to the target; the same authority is trusted for both."""
+
+    async def asked() -> None:
+        async with scene(authority, scheme=scheme, proxy_tls=True, login=("u", "p"), shown="u:p") as one:
+            assert [await one.said(), await one.said()] == ["Hello", "Hello"]
+            assert one.proxy.connections == 1
+
+    LOOPS[loop](asked())
+
+
+@pytest.mark.parametrize("where", ["the target's", "the proxy's"])
+async def test_certificate_that_is_not_trusted_is_refused(authority: Authority, tmp_path: Path, where: str) -> None:
+    """Nothing is said to a server or a proxy that is not who it should be."""
+    other = Authority(tmp_path)
+    async with scene(authority, proxy_tls=where == "the proxy's", login=("u", "p"), shown="u:p") as one:
+        stranger = replace(one.target, ca=Certificates(other.pem))
+        assert await one.said(stranger) == ("tls" if where == "the target's" else "proxy_tls")
+        assert one.server.requests == []
+        assert one.proxy.shown == (["u:p"] if where == "the target's" else [])
+
+
+async def test_certificate_of_another_host_is_refused_through_the_proxy(authority: Authority) -> None:
+    """The name that is asked for is held against the certificate, not the proxy's."""
+    async with scene(authority) as one:
+        one.proxy.names["other.test:443"] = one.server.port
+        assert await one.said(replace(one.target, api_base="https://other.test/v1")) == "tls"
+        assert one.server.requests == []
+
+
+async def test_connection_made_under_other_settings_is_not_used(authority: Authority) -> None:
+    """Other credentials, other authorities, another proxy and none at all have connections of their own; the same ones share."""
+    async with scene(authority, login=None) as one, proxying(ForwardProxy(dict(one.proxy.names))) as other:
+        assert await one.said() == "Hello"
+        for changed in (
+            replace(one.target, proxy=Secret(f"http://u:p@{one.proxy.address}")),
+            replace(one.target, ca=Certificates(one.target.ca.pem + Authority(authority.folder, "Another").pem)) if one.target.ca else None,
+            replace(one.target, proxy=Secret(f"http://{other.address}")),
+        ):
+            assert await one.said(changed) == "Hello"
+        assert (one.proxy.connections, other.connections) == (3, 1)
+        assert await one.said(replace(one.target, proxy="none")) == "connection"
+        assert await one.said() == "Hello"
+        assert (one.proxy.connections, other.connections, len(one.server.peers)) == (3, 1, 4)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "models.localhost", "LOCALHOST.", "[::ffff:127.0.0.1]"])
+def test_this_machine_is_reached_without_the_proxy(host: str) -> None:
+    """A proxy's loopback is another machine's."""
+    over = Connections().over(Egress(proxy_of("http://proxy.test:3128")))
+    here, away = over.endpoint(f"http://{host}:8000/v1", {}, 3), over.endpoint("http://10.0.0.7:8000/v1", {}, 3)
+    assert (here.proxy, here.head.startswith(b"POST /v1 ")) == (None, True)
+    assert away.head.startswith(b"POST http://10.0.0.7:8000/v1 ")
+
+
+async def test_environment_is_not_asked_for_a_proxy(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by a target that has a proxy nor by one that has none."""
+    async with scene(authority) as one, proxying(ForwardProxy({})) as trap:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{trap.address}")
+        assert await one.said() == "Hello"
+        assert await one.said(replace(one.target, proxy=None)) == "connection"
+        assert trap.connections == 0
+
+
+def through_litellm(target: Target, model_name: str) -> Target:
+    """The same target, asked through LiteLLM."""
+    base = str(target.api_base).removesuffix("/v1") if not model_name.startswith(("openai/", "groq/")) else target.api_base
+    return replace(target, model=Name(model_name), via="litellm", api_base=base)
+
+
+@pytest.mark.parametrize("model_name", LITELLM)
+@pytest.mark.parametrize("scheme", ["https", "http"])
+async def test_litellm_reaches_its_target_through_the_proxy(
+    authority: Authority, model_name: str, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever client it has for a provider; the environment's proxies see nothing, and no connection goes past the declared one."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(name, value)
+    login, shown = ("svc router", "p@ss/word"), "svc%20router:p%40ss%2Fword"
+    async with (
+        scene(authority, scheme=scheme, reply=LITELLM[model_name], login=login, shown=shown) as one,
+        proxying(ForwardProxy({})) as trap,
+    ):
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{trap.address}")
+        target = through_litellm(one.target, model_name)
+        assert [await one.said(target), await one.said(target)] == ["Hello", "Hello"]
+        assert set(one.server.peers) == one.proxy.led
+        assert set(one.proxy.shown) == {":".join(login)}
+        assert one.proxy.asked[0].startswith(f"CONNECT {HOST}:443 " if scheme == "https" else f"POST http://{HOST}/")
+        assert not any(name.startswith("proxy-") for headers in one.server.headers for name in headers)
+        assert trap.connections == 0
+
+
+@pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
+@pytest.mark.parametrize("status", FAULTS)
+async def test_refusal_of_the_proxy_is_told_through_litellm(authority: Authority, model_name: str, status: int) -> None:
+    """The same outcomes as in the direct lanes; the proxy is asked once."""
+    async with scene(authority, fault=says(status)) as one:
+        assert await one.said(through_litellm(one.target, model_name)) == FAULTS[status]
+        assert len(one.proxy.asked) == 1
+
+
+@pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
+async def test_litellm_is_held_to_the_trust_and_the_time_of_its_target(authority: Authority, tmp_path: Path, model_name: str) -> None:
+    """A login that a passed-on request lacks, a certificate of a stranger, a proxy that is not there, one that hangs."""
+    async with scene(authority, scheme="http", fault=says(407)) as one:
+        assert await one.said(through_litellm(one.target, model_name)) == "proxy_login"
+    async with scene(authority) as one:
+        target = through_litellm(one.target, model_name)
+        assert await one.said(replace(target, ca=Certificates(Authority(tmp_path).pem))) == "tls"
+        assert await one.said(replace(target, proxy=Secret("http://127.0.0.1:1"))) == "proxy_connection"
+        assert (one.server.requests, one.server.peers) == ([], [])
+
+    async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with scene(authority, fault=hangs) as one:
+        assert await one.said(through_litellm(one.target, model_name), connect=0.2) == "proxy_timeout"
+    async with scene(authority, reply=LITELLM[model_name], proxy_tls=True) as one:
+        target = through_litellm(one.target, model_name)
+        assert await one.said(target) == "Hello"
+        assert await one.said(replace(target, ca=Certificates(Authority(tmp_path).pem))) == "proxy_tls"
