@@ -41,7 +41,7 @@ TAKES: Mapping[str, set[str]] = {
     "openrouter": {*HINTS, *NEEDS, *BESIDE},
     "cerebras": {"parallel_tool_calls", "function.strict"},
     "groq": {"parallel_tool_calls", "service_tier", "messages.name"},
-    "gemini-3.5-flash": {"top_k"},
+    **{name: {"top_k"} for name in ("gemini-3.5-flash", "gemini-2.5-pro", "gemini-2.5-flash")},
 }
 """What each model takes of these, by the API reference of its provider; a model that is not here takes none."""
 WIRE: Mapping[str, tuple[str, ...]] = {
