@@ -49,8 +49,11 @@ log = logging.getLogger("router.server")
 
 
 def borne(scope: Scope) -> list[bytes]:
-    """The `Authorization` headers of a request: one, as a rule."""
-    return [value for name, value in scope["headers"] if name == b"authorization"]
+    """The credentials of a request, as `Authorization` has them: one, as a rule. Anthropic's clients put their key in `X-Api-Key`."""
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    keys = [b"Bearer " + value for name, value in headers if name == b"x-api-key"]
+    given = [value for name, value in headers if name == b"authorization"]
+    return list(dict.fromkeys(given + keys)) if keys else given
 
 
 class Gate:
