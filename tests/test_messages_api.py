@@ -149,19 +149,20 @@ async def test_error_is_an_exception_of_the_clients_own(workspace: Workspace) ->
 
 
 async def test_key_in_x_api_key_is_the_callers(workspace: Workspace) -> None:
-    """As Anthropic's clients send it, and as everybody does; two that differ are nobody's."""
+    """As Anthropic's clients send it, and as everybody does; two that differ are nobody's. Elsewhere that header says nothing."""
     key = new()
     workspace.write(
         "routes.yaml", routes("a: {script: [{text: Hi}]}", more=f"server: {{auth: {{keys: {{alice: {{hash: {hashed(key)}}}}}}}}}\n")
     )
     async with serving(workspace.build()) as client:
-        bearer = {"authorization": f"Bearer {key}"}
+        bearer, version = {"authorization": f"Bearer {key}"}, {"anthropic-version": "2023-06-01"}
         answers: list[tuple[int, Any]] = []
-        for headers in ({"x-api-key": key}, bearer, {**bearer, "x-api-key": key}, {**bearer, "x-api-key": "x"}):
+        own = {**version, "x-api-key": key}
+        for headers in (own, bearer, {**bearer, **own}, {**bearer, **own, "x-api-key": "x"}, {"x-api-key": key}):
             body = {"model": "gpt-4", "messages": HELLO}
             async with client.session.post(f"{client.base}/v1/messages", json=body, headers=headers) as one:
                 answers.append((one.status, await one.json()))
-    assert [status for status, _ in answers] == [200, 200, 200, 401]
+    assert [status for status, _ in answers] == [200, 200, 200, 401, 401]
     assert answers[-1][1]["error"]["type"] == "authentication_error"
 
 

@@ -49,11 +49,15 @@ log = logging.getLogger("router.server")
 
 
 def borne(scope: Scope) -> list[bytes]:
-    """The credentials of a request, as `Authorization` has them: one, as a rule. Anthropic's clients put their key in `X-Api-Key`."""
+    """The credentials of a request, as `Authorization` has them: one, as a rule. Anthropic's clients, and nobody else, put their key in
+    `X-Api-Key`; they are known by the version of their API, which they always name.
+    """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    keys = [b"Bearer " + value for name, value in headers if name == b"x-api-key"]
     given = [value for name, value in headers if name == b"authorization"]
-    return list(dict.fromkeys(given + keys)) if keys else given
+    if any(name == b"anthropic-version" for name, _ in headers):
+        given += [b"Bearer " + value for name, value in headers if name == b"x-api-key"]
+        return list(dict.fromkeys(given))
+    return given
 
 
 class Gate:
