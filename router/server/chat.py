@@ -23,7 +23,7 @@ from router.events import Failure
 from router.generation import Compiled, Generation
 from router.quotas import Admission, Quota
 from router.reload import Live
-from router.server import body, protocol, question
+from router.server import anthropic_api, body, protocol, question
 from router.server.address import Address, client_address, counted
 from router.server.body import ClientLeft
 from router.server.cache_control import cache_control
@@ -36,7 +36,7 @@ from router.server.replica import Replicas
 from router.server.reply import Collected, Headers, Presence, Reply, Streamed, conclude, deliver
 from router.server.root import path_below
 from router.shared import Away
-from router.wire import WIRES, Heading
+from router.wire import WIRES, Heading, compact
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -323,6 +323,28 @@ class Chat:
         reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
         usual = next(iter(generation.routes))
         return await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
+
+    async def count(self, request: Request, send: Send) -> None:
+        """Estimate the input tokens of a question of Anthropic's API, which is not asked. What the route adds to it is not counted."""
+        with self._live.pinned() as generation:
+            entry = self._entry(request, generation)
+            reply = Reply(send, entry, WIRES["anthropic"])
+            try:
+                async with _telling(reply):
+                    caller = await _known(request, generation, entry, self._gate)
+                    if request.method != "POST":
+                        raise WrongMethod
+                    async with _Admissions(request, generation, caller, entry) as admissions:
+                        reply.limits = await admissions.of_caller()
+                        wanted = await self._read(request, generation, reply, "anthropic")
+                        reply.limits = await admissions.of_route(wanted.ask.model)
+                        tokens = anthropic_api.estimate(wanted.ask.messages, wanted.ask.tools)
+                        entry.outcome = "counted"
+                        await reply.whole(200, compact({"input_tokens": tokens}).encode())
+            except ClientLeft:
+                entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
+            finally:
+                entry.close()
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
         """Write the answer of a chat, from its start and going on. Where there is none: 204 with the chat's id in the path, and an

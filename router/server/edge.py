@@ -23,7 +23,7 @@ from router.server.handover import handing_over
 from router.server.head import as_get
 from router.server.local import bad_host
 from router.server.pages import pages
-from router.server.protocol import OPENAI
+from router.server.protocol import MESSAGES, OPENAI
 from router.server.reply import PRIVATE, Headers
 from router.server.routed import AnswerRoute, Refusals
 from router.server.shutdown import Shutdown
@@ -131,6 +131,14 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         request.surface = "completions"
         await chat.ask(request, send)
 
+    async def anthropic(request: Request, send: Send) -> None:
+        request.surface = "messages"
+        await chat.ask(request, send)
+
+    async def count(request: Request, send: Send) -> None:
+        request.surface = "messages"
+        await chat.count(request, send)
+
     async def ask_route(request: Request, send: Send) -> None:
         request.model = request.scope["path_params"]["route"]
         await chat.ask(request, send)
@@ -149,6 +157,8 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
     return [
         AnswerRoute("/api/chat", ask, None, openapi.ASK),
         AnswerRoute(f"{OPENAI}chat/completions", completions, None, openapi.COMPLETIONS),
+        AnswerRoute(MESSAGES, anthropic, None, openapi.MESSAGES),
+        AnswerRoute(f"{MESSAGES}/count_tokens", count, None, openapi.COUNT_TOKENS),
         AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], openapi.RESUME),
         AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], openapi.STOP),
         AnswerRoute("/api/chat/{route:path}", ask_route, None, openapi.ASK_ROUTE),

@@ -49,8 +49,15 @@ log = logging.getLogger("router.server")
 
 
 def borne(scope: Scope) -> list[bytes]:
-    """The `Authorization` headers of a request: one, as a rule."""
-    return [value for name, value in scope["headers"] if name == b"authorization"]
+    """The credentials of a request, as `Authorization` has them: one, as a rule. Anthropic's clients, and nobody else, put their key in
+    `X-Api-Key`; they are known by the version of their API, which they always name.
+    """
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    given = [value for name, value in headers if name == b"authorization"]
+    if any(name == b"anthropic-version" for name, _ in headers):
+        given += [b"Bearer " + value for name, value in headers if name == b"x-api-key"]
+        return list(dict.fromkeys(given))
+    return given
 
 
 class Gate:

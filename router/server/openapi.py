@@ -74,6 +74,8 @@ PARTS: dict[str, dict[str, Any]] = {
     },
 }
 """The parts of a message, of every client that is known here."""
+BLOCKS: dict[str, Any] = {"anyOf": [TEXT, _list(_object("type", type=TEXT))]}
+"""What a message of Anthropic's says: a text, or a list of blocks."""
 CALL = _object("id function", id=TEXT, type={"const": "function"}, function=_object("name arguments", name=TEXT, arguments=TEXT))
 BROUGHT = _object("type function", type={"const": "function"}, function=_object("name", name=NAME, description=TEXT, parameters=OBJECT))
 
@@ -169,6 +171,45 @@ SCHEMAS: dict[str, Any] = {
             },
         },
     },
+    "MessagesRequest": {
+        **_object(
+            "model messages",
+            model={"type": "string", "description": "A route's id or alias."},
+            messages={
+                "type": "array",
+                "minItems": 1,
+                "items": _object("role content", role={"enum": ["user", "assistant", "system"]}, content=BLOCKS),
+            },
+            system=BLOCKS,
+            max_tokens={"type": ["integer", "null"], "minimum": 1},
+            temperature=PARAMS["temperature"],
+            top_p=PARAMS["top_p"],
+            stop_sequences=_list(TEXT),
+            stream={"type": ["boolean", "null"], "default": False},
+            thinking=_object("type", type={"enum": ["enabled", "adaptive", "disabled"]}, budget_tokens={"type": "integer"}),
+            output_config=_object("", effort=TEXT),
+            tools=_list(_object("name input_schema", name=NAME, description=TEXT, input_schema=OBJECT, type={"const": "custom"})),
+            tool_choice=_object("type", type={"enum": ["auto", "any", "tool", "none"]}, name=NAME),
+        ),
+        "description": "A question of Anthropic's Messages API.",
+    },
+    "MessagesAnswer": _object(
+        "id type role model content stop_reason usage",
+        id=TEXT,
+        type={"const": "message"},
+        role={"const": "assistant"},
+        model=TEXT,
+        content=_list(OBJECT),
+        stop_reason={"enum": ["end_turn", "max_tokens", "tool_use", "refusal"]},
+        stop_sequence={"type": "null"},
+        usage=_object("input_tokens output_tokens", input_tokens={"type": "integer"}, output_tokens={"type": "integer"}),
+    ),
+    "MessagesError": _object(
+        "type error request_id",
+        type={"const": "error"},
+        error=_object("type message", type=TEXT, message=TEXT, code=TEXT),
+        request_id=TEXT,
+    ),
     "SurfaceError": {
         "type": "object",
         "required": ["code", "message", "cause"],
@@ -220,9 +261,10 @@ ERRORS = {
 
 
 SECURITY: dict[str, Any] = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "A caller's key or token, where the server has callers."}
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A caller's key or token, where the server has callers."},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same, as clients of Anthropic's send it."},
 }
-BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {}]
+BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
 """What an operation wants to be sent: that, or nothing where nobody has to say who asks."""
 
 UNKNOWN: dict[int | str, dict[str, Any]] = {
@@ -237,13 +279,14 @@ def _schemas(*names: str) -> list[dict[str, str]]:
 
 
 REFUSED: dict[str, Any] = {
-    "application/json": {"schema": {"anyOf": _schemas("Error", "SurfaceError", "OpenAIError")}},
+    "application/json": {"schema": {"anyOf": _schemas("Error", "SurfaceError", "OpenAIError", "MessagesError")}},
     "text/plain": {"schema": {"type": "string"}},
 }
 """An error before the first event: in the shape of the dialect that was chosen."""
 
 
-def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+def _operation(name: str, summary: str, parameters: list[dict[str, Any]], asked: str = "ChatRequest") -> dict[str, Any]:
+    answers = ("MessagesAnswer",) if asked == "MessagesRequest" else ("ChatAnswer", "DataMessage", "UIMessage", "Completion")
     return {
         "post": {
             "tags": ["chat"],
@@ -253,7 +296,7 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
             "parameters": parameters,
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": _schema("ChatRequest")}},
+                "content": {"application/json": {"schema": _schema(asked)}},
             },
             "responses": {
                 "200": {
@@ -261,7 +304,7 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
                     "The object shown is that of the dialect `line`.",
                     "content": {
                         **{kind: {} for kind in TYPES},
-                        "application/json": {"schema": {"anyOf": _schemas("ChatAnswer", "DataMessage", "UIMessage", "Completion")}},
+                        "application/json": {"schema": {"anyOf": _schemas(*answers)}},
                     },
                 },
                 **{str(status): {"description": words, "content": REFUSED} for status, words in ERRORS.items()},
@@ -307,4 +350,19 @@ ASK_ROUTE: dict[str, Any] = _operation("chat_with_route", "Ask the model that th
 RESUME: dict[str, Any] = _found("get", "stream_of_chat", "Find the answer of a chat again.", CHAT)
 STOP: dict[str, Any] = _found("post", "stop_chat", "Stop the answer of a chat.", CHAT)
 COMPLETIONS: dict[str, Any] = _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", [])
+MESSAGES: dict[str, Any] = _operation("messages", "Ask as clients of Anthropic's Messages API do.", [], "MessagesRequest")
+COUNT_TOKENS: dict[str, Any] = {
+    "post": {
+        **MESSAGES["post"],
+        "operationId": "count_tokens",
+        "summary": "Estimate the input tokens of such a question, without asking it.",
+        "responses": {
+            **MESSAGES["post"]["responses"],
+            "200": {
+                "description": "A token for every four characters, and for each file what an image costs at most.",
+                "content": {"application/json": {"schema": _object("input_tokens", input_tokens={"type": "integer"})}},
+            },
+        },
+    }
+}
 """What the chat addresses say of themselves: see edge.py for where they are."""

@@ -11,6 +11,8 @@ from router.wire import WIRES, Wire
 
 OPENAI = "/v1/"
 """Addresses below this are OpenAI's: who asks there speaks its dialect, whatever the chat front end speaks."""
+MESSAGES = f"{OPENAI}messages"
+"""The address of Anthropic's Messages API, and what is below it."""
 OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
 
 
@@ -29,6 +31,8 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
     """The dialect of an answer. `declared`: `server.protocol`; `fields`: the body's, empty while it is not read."""
     if named is not None:
         return WIRES[named]
+    if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
+        return WIRES["anthropic"]
     if path.startswith(OPENAI):
         return WIRES["openai"]
     return WIRES[spoken(fields) if declared == "auto" else declared]

@@ -11,7 +11,8 @@ from typing import Literal, cast
 from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.server.fields import listing, mapping
+from router.server import anthropic_api
+from router.server.fields import MAX_TOOLS, TOOL_NAME, listing, mapping
 from router.server.messages import conversation, messages, text
 from router.signature import arguments, record_of
 
@@ -20,11 +21,9 @@ SAMPLING = frozenset(item.name for item in PARAMS.fields)
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that say something to us."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
-TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-MAX_TOOLS = 128
 
-Surface = Literal["chat", "completions"]
-"""Which API is asked: ours, below /api/chat, or OpenAI's."""
+Surface = Literal["chat", "completions", "messages"]
+"""Which API is asked: ours, below /api/chat, OpenAI's chat completions, or Anthropic's messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +51,35 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     extra = mapping(fields.get("params", {}))
     if extra is None:
         raise BadAsk("params: an object is needed.")
-    listed = conversation(fields)
+    if surface == "messages":
+        tools, choice = anthropic_api.brought(fields)
+        said, params = anthropic_api.messages(fields, bounds.messages), parameters(anthropic_api.sampling(fields))
+    else:
+        tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
+        said, params = messages(conversation(fields), bounds.messages), sampling(fields)
     ask = Ask(
-        model=_model(fields, model, usual),
-        messages=messages(listed, bounds.messages),
-        params=sampling(fields),
+        model=_model(fields, model, usual if surface == "chat" else None),
+        messages=said,
+        params=params,
         fields={name: value for name, value in fields.items() if name not in OWN},
         extra=extra,
+        tools=tools,
+        choice=choice,
     )
     if surface == "completions":
-        tools, choice = brought(fields)
         unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
-        ask = replace(ask, tools=tools, choice=choice, unsent=unsent)
+        ask = replace(ask, unsent=unsent)
+    if surface != "chat":
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
-    chat_id = _chat_id(fields)
+    listed, chat_id = conversation(fields), _chat_id(fields)
     return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
 
 
-def _model(fields: Mapping[str, Json], model: str | None, usual: str) -> str:
+def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
+    """The model id. `usual`: the one where nobody names any; None where one must be named."""
     given = (model, fields.get("model"), fields.get("selectedChatModel"))
     named = next((one for one in given if one is not None), None)
-    if named is None:
+    if named is None and usual is not None:
         return usual
     if not isinstance(named, str) or not named:
         raise BadAsk("model: a model id is needed, here or in the path. GET /api/models lists them.")
@@ -106,8 +113,13 @@ def sampling(fields: Mapping[str, Json]) -> Params:
         given["stop"] = [given["stop"]]
     if "prediction" in given:
         given["prediction"] = _predicted(given["prediction"])
+    return parameters(given)
+
+
+def parameters(given: Mapping[str, object]) -> Params:
+    """The sampling parameters that have these values. BadAsk names the one that cannot."""
     try:
-        values = arguments(PARAMS, given)
+        values = arguments(PARAMS, dict(given))
         if "stop" in values:
             values["stop"] = tuple(whole(one) for one in cast("list[str]", values["stop"]))
         return Params(**values)  # type: ignore[arg-type]

@@ -74,6 +74,8 @@ class Reply:
             *COMMON,
             *more,
         ]
+        if self.wire.id_header:
+            headers.append((self.wire.id_header, self.entry.request_id.encode()))
         if self.entry.target:
             headers.append((b"x-router-target", self.entry.target.encode()))
         if self.entry.requested:

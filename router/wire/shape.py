@@ -77,6 +77,7 @@ class Wire:
     whole: an answer that is not streamed, as one body
     refusal: an error before the first event, as one body
     body_type: the content type of these two
+    id_header: where its clients look for the request's id, besides X-Request-Id; empty where nowhere else
     failure: told: a Failure has its bytes; reset: it cannot be said, so the connection is broken off instead of ended
     keep_alive: what may stand between two frames and means nothing; b"" where the dialect has no such thing
     """
@@ -88,6 +89,7 @@ class Wire:
     whole: Callable[[Answered], bytes]
     refusal: Callable[[Refusal], bytes]
     body_type: str = "application/json"
+    id_header: bytes = b""
     failure: Literal["told", "reset"] = "told"
     keep_alive: bytes = b""
 

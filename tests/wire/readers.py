@@ -317,6 +317,88 @@ def openai(body: bytes) -> Heard:
     return heard
 
 
+class _Messages:
+    """Anthropic's Messages API, as its SDKs add it up: each event after the one it needs, one block open at a time."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self.kinds: list[str] = []
+        self.block: tuple[str, int] | None = None
+        self.arguments: list[str] = []
+        self.message: dict[str, Any] = {}
+
+    def see(self, kind: str, value: dict[str, Any]) -> None:
+        """One event."""
+        assert "message_stop" not in self.kinds
+        assert self.heard.error is None
+        assert (kind in ("message_start", "error")) or self.kinds
+        match kind:
+            case "message_start":
+                assert not self.kinds
+                self.message = value["message"]
+                assert (self.message["content"], self.message["stop_reason"], self.message["type"]) == ([], None, "message")
+            case "content_block_start":
+                assert self.block is None
+                self.block = (value["content_block"]["type"], value["index"])
+                if self.block[0] == "tool_use":
+                    _keys(value["content_block"], "type id name input")
+                    assert value["content_block"]["input"] == {}
+                    self.heard.calls.append((value["content_block"]["id"], value["content_block"]["name"], ""))
+            case "content_block_delta":
+                assert self.block is not None
+                assert value["index"] == self.block[1]
+                self.delta(self.block[0], value["delta"])
+            case "content_block_stop":
+                assert self.block is not None
+                assert value["index"] == self.block[1]
+                self.block = None
+            case "message_delta":
+                assert self.block is None
+                _keys(value, "delta usage")
+                self.heard.finish = value["delta"]["stop_reason"]
+                used = value["usage"]
+                read = used["input_tokens"] + used["cache_read_input_tokens"] + used["cache_creation_input_tokens"]
+                self.heard.usage = (read, used["output_tokens"])
+            case "message_stop":
+                assert self.heard.finish
+            case _:
+                assert kind == "error"
+                _keys(value["error"], "type message", "code")
+                self.heard.error = value["error"]["message"]
+        self.kinds.append(kind)
+
+    def delta(self, block: str, delta: dict[str, Any]) -> None:
+        """A piece of the open block."""
+        match block, delta["type"]:
+            case "text", "text_delta":
+                self.heard.text += delta["text"]
+            case "thinking", "thinking_delta":
+                self.heard.thoughts += delta["thinking"]
+            case "thinking", "signature_delta":
+                assert isinstance(delta["signature"], str)
+            case _:
+                assert (block, delta["type"]) == ("tool_use", "input_json_delta")
+                call_id, name, before = self.heard.calls[-1]
+                self.heard.calls[-1] = (call_id, name, before + delta["partial_json"])
+
+
+def anthropic(body: bytes) -> Heard:
+    """The Messages API: each frame has its name, and says it again in its data."""
+    written = body.decode("utf-8", "strict")
+    assert written.endswith("\n\n")
+    reader = _Messages()
+    for frame in written[:-2].split("\n\n"):
+        named, data = frame.split("\n")
+        value: dict[str, Any] = json.loads(data.removeprefix("data: "))
+        kind = value.pop("type")
+        assert named == f"event: {kind}"
+        if kind != "ping":
+            reader.see(kind, value)
+    assert reader.heard.error is not None or reader.kinds[-1] == "message_stop"
+    assert (reader.heard.finish == "tool_use") is bool(reader.heard.calls)
+    return reader.heard
+
+
 def text(body: bytes) -> Heard:
     """Text."""
     return Heard(text=body.decode("utf-8", "strict"))
@@ -327,5 +409,6 @@ READERS: dict[str, Callable[[bytes], Heard]] = {
     "data-stream": data_stream,
     "ui-message-stream": ui_message_stream,
     "openai": openai,
+    "anthropic": anthropic,
     "text": text,
 }

@@ -68,6 +68,15 @@ def answers(draw: st.DrawFn) -> list[Event]:
     return made
 
 
+CALLED = {"openai": "tool_calls", "anthropic": "tool_use"}
+"""Dialect in which a call that is shown is the client's → its reason where there is one."""
+ENDED = {
+    "openai": {"stop": "stop", "content-filter": "content_filter", "length": "length", "tool-calls": "length"},
+    "anthropic": {"stop": "end_turn", "content-filter": "refusal", "length": "max_tokens", "tool-calls": "max_tokens"},
+}
+"""Its other reasons."""
+
+
 def expected(wire: str, events: list[Event]) -> Heard:
     """What the dialect can say of these events."""
     heard = Heard()
@@ -96,7 +105,7 @@ def expected(wire: str, events: list[Event]) -> Heard:
         heard.usage = (sum(one.input_tokens for one in used), sum(one.output_tokens for one in used))
     if wire == "ui-message-stream":
         heard.finish = ("other" if heard.finish == "unknown" else heard.finish) if begun else None
-    if wire == "openai":
+    if wire in ("openai", "anthropic"):
         done = {call_id for call_id, _, _ in heard.results}
         heard.results = []
         if heard.error:
@@ -106,9 +115,8 @@ def expected(wire: str, events: list[Event]) -> Heard:
             heard.calls = [
                 (one.call_id, one.name, compact(one.arguments) if one.malformed is None else one.malformed) for one in open_calls
             ]
-            theirs = {"content-filter": "content_filter", "length": "length", "tool-calls": "length"}
-            heard.finish = "tool_calls" if heard.calls else theirs.get(str(heard.finish), "stop")
-        heard.usage = None
+            heard.finish = CALLED[wire] if heard.calls else ENDED[wire].get(str(heard.finish), ENDED[wire]["stop"])
+        heard.usage = None if wire == "openai" or heard.error else heard.usage or (0, 0)
     return Heard(text=heard.text) if wire == "text" else heard
 
 
@@ -128,7 +136,7 @@ def test_a_strict_client_hears_what_was_said(wire: str, events: list[Event]) -> 
 @given(answers())
 def test_each_write_is_whole(events: list[Event]) -> None:
     """What one event gives ends where a line or a frame does: a client of AI SDK 4 reads nothing else."""
-    for wire, end in (("line", b"\n"), ("data-stream", b"\n"), ("ui-message-stream", b"\n\n"), ("openai", b"\n\n")):
+    for wire, end in (("line", b"\n"), ("data-stream", b"\n"), ("ui-message-stream", b"\n\n"), ("openai", b"\n\n"), ("anthropic", b"\n\n")):
         encode = WIRES[wire].encoder(HEADING)
         assert all(not data or data.endswith(end) for data in map(encode, events))
 

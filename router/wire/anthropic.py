@@ -1,0 +1,208 @@
+"""Anthropic's Messages API: server-sent events, each with its name.
+
+    event: message_start
+    data: {"type":"message_start","message":{"id":"msg_…","type":"message","role":"assistant","content":[],…}}
+
+    event: content_block_delta
+    data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}}
+
+    event: message_stop
+    data: {"type":"message_stop"}
+
+The content is a row of blocks, one open at a time: thinking, text, and tool_use for the calls that are the client's. As in the `openai`
+dialect, a client runs every call that it is shown: tools that ran here are not shown, and whose a call is, is known at the end. A thinking
+block ends with an empty signature: what signs it is kept here for its target and no client's to return. `model` is the configured model of
+the target that spoke first. Source: Anthropic's reference of the Messages API and of its streaming.
+"""
+
+from itertools import groupby
+from json.encoder import encode_basestring
+from typing import assert_never
+
+from router.chat import Json, JsonObject, ReasoningState
+from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+
+REASONS: dict[Reason, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "content-filter": "refusal",
+    "tool-calls": "max_tokens",
+    "other": "end_turn",
+    "unknown": "end_turn",
+}
+"""Ours → theirs, where no call is left to the client. `tool-calls` is then the route's max_steps: cut off by a limit."""
+TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""Status → `type` of an error; invalid_request_error for other 4xx, api_error for other 5xx."""
+
+
+def encoder(heading: Heading) -> Encode:
+    """Events as frames."""
+    return _Frames(heading).encode
+
+
+class _Frames:
+    """One answer's frames: which block is open, and which calls have no result yet."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        self._model = ""
+        self._begun = False
+        self._open = ""
+        """The type of the block that is open; empty where none is."""
+        self._index = -1
+        self._calls: dict[str, ToolCall] = {}
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Text(text):
+                opening = "" if self._open == "text" else self._opened("text", {"type": "text", "text": ""})
+                return utf8(f"{opening}{self._delta('text_delta', 'text', text)}")
+            case Thought(text):
+                opening = (
+                    "" if self._open == "thinking" else self._opened("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+                )
+                return utf8(f"{opening}{self._delta('thinking_delta', 'thinking', text)}")
+            case ToolInput():
+                return utf8(self._started())  # as the calls may be hidden: the headers go out, and a tool that runs for long has its pings
+            case ToolCall():
+                self._calls[event.call_id] = event
+                return utf8(self._started())
+            case ToolResult(call_id):
+                self._calls.pop(call_id, None)
+                return b""
+            case Start(model=model):
+                self._model = self._model or model
+                return b""
+            case ReasoningState():
+                return b""
+            case Finish(reason, usage):
+                return utf8(self._finished(reason, usage))
+            case Failure(code, public):
+                sentence = f"{public} (request {self._heading.request_id})"
+                return utf8(_frame("error", error(Refusal(500, code, sentence, self._heading.request_id))))
+            case _:
+                assert_never(event)
+
+    def _started(self) -> str:
+        if self._begun:
+            return ""
+        self._begun = True
+        message = _message(self._heading, self._model, [], None, counted(None))
+        return _frame("message_start", {"type": "message_start", "message": message})
+
+    def _delta(self, kind: str, key: str, text: str) -> str:
+        """A piece of the open block, the frame that an answer has most of."""
+        return (
+            f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{self._index},'
+            f'"delta":{{"type":"{kind}","{key}":{encode_basestring(text)}}}}}\n\n'
+        )
+
+    def _opened(self, kind: str, block: JsonObject) -> str:
+        before = self._started() + self._closed()
+        self._open = kind
+        self._index += 1
+        return before + _frame("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
+
+    def _closed(self) -> str:
+        """The end of the open block, where one is."""
+        if not self._open:
+            return ""
+        signed = self._delta("signature_delta", "signature", "") if self._open == "thinking" else ""
+        self._open = ""
+        return signed + _frame("content_block_stop", {"type": "content_block_stop", "index": self._index})
+
+    def _finished(self, reason: Reason, usage: Usage | None) -> str:
+        made = [self._started()]
+        for call in self._calls.values():
+            made.append(self._opened("tool_use", {**_call(call), "input": {}}))
+            made.append(self._delta("input_json_delta", "partial_json", _arguments(call)))
+        made.append(self._closed())
+        ended: JsonObject = {"stop_reason": "tool_use" if self._calls else REASONS[reason], "stop_sequence": None}
+        made.append(_frame("message_delta", {"type": "message_delta", "delta": ended, "usage": counted(usage)}))
+        made.append(_frame("message_stop", {"type": "message_stop"}))
+        return "".join(made)
+
+
+def _frame(name: str, data: JsonObject) -> str:
+    return f"event: {name}\ndata: {compact(data)}\n\n"
+
+
+def _message(heading: Heading, model: str, content: list[Json], stop_reason: str | None, usage: Json) -> dict[str, Json]:
+    return {
+        "id": f"msg_{heading.message_id}",
+        "type": "message",
+        "role": "assistant",
+        "model": model or heading.model,
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+
+
+def counted(usage: Usage | None) -> dict[str, Json]:
+    """The usage object. `input_tokens` leaves out what was read from a prompt cache or written to it. Zeros where no provider counted."""
+    usage = usage or Usage()
+    return {
+        "input_tokens": max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens),
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+    }
+
+
+def whole(answer: Answered) -> bytes:
+    """The answer as a message."""
+    end = answer.end
+    done = {result.call_id for result in answer.results}
+    calls = [call for call in answer.calls if call.call_id not in done]
+    said = [event for event in answer.events if isinstance(event, Text | Thought)]
+    content = [_block(kind, "".join(one.text for one in pieces)) for kind, pieces in groupby(said, type)]
+    content += [{**_call(call), "input": call.arguments} for call in calls]
+    reason = "tool_use" if calls else REASONS[end.reason] if isinstance(end, Finish) else "end_turn"
+    model = next((event.model for event in answer.events if isinstance(event, Start)), "")
+    return utf8(compact(_message(answer.heading, model, content, reason, counted(end.usage if isinstance(end, Finish) else None))))
+
+
+def _block(kind: type[Text | Thought], text: str) -> Json:
+    return {"type": "text", "text": text} if kind is Text else {"type": "thinking", "thinking": text, "signature": ""}
+
+
+def error(why: Refusal) -> dict[str, Json]:
+    """What went wrong, as this dialect says it."""
+    kind = TYPES.get(why.status, "api_error" if why.status >= 500 else "invalid_request_error")
+    return {"type": "error", "error": {"type": kind, "message": why.sentence, "code": why.code}, "request_id": why.request_id}
+
+
+def refusal(why: Refusal) -> bytes:
+    """An error before the first event."""
+    return utf8(compact(error(why)))
+
+
+def _call(call: ToolCall) -> dict[str, Json]:
+    return {"type": "tool_use", "id": call.call_id, "name": call.name}
+
+
+def _arguments(call: ToolCall) -> str:
+    return compact(call.arguments) if call.malformed is None else call.malformed
+
+
+WIRE = Wire(
+    name="anthropic",
+    content_type="text/event-stream",
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    id_header=b"request-id",
+    keep_alive=b'event: ping\ndata: {"type":"ping"}\n\n',
+)
