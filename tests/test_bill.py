@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from router.chat import Ask, Message
 from router.config.price import Price
 from router.errors import Attempt
+from router.failover.prefixes import MAX_CHATS, Prefixes
 from router.server.bill import MAX_ROWS, Bill, summed
 from router.server.entry import Entry
 from router.targets import http
@@ -124,7 +126,12 @@ async def test_learned_refusal_costs_nothing(workspace: Workspace) -> None:
         assert (calls(told), told["cost_usd"], told["estimated"]) == ([("a", "ok", False)], A.of(COUNTED), False)
 
 
-@pytest.mark.parametrize("refusal", [error(400), error(401), error(429), error(503)], ids=["400", "401", "429", "503"])
+IN_THE_STREAM = Reply((frame({"error": {"message": "overloaded", "code": 503}}), DONE))
+
+
+@pytest.mark.parametrize(
+    "refusal", [error(400), error(401), error(429), error(503), IN_THE_STREAM], ids=["400", "401", "429", "503", "503 under a 200"]
+)
 async def test_refused_call_costs_nothing(workspace: Workspace, refusal: Reply) -> None:
     """Whoever is asked after it is paid alone."""
     async with (
@@ -298,3 +305,38 @@ def test_request_that_used_nothing_is_in_no_total() -> None:
     made = Bill()
     made.enter(Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),)))
     assert made.totals()["routes"] == made.totals()["callers"] == {}
+
+
+async def test_cut_call_of_a_chat_is_estimated_with_what_the_cache_holds(workspace: Workspace) -> None:
+    """Where a provider counts at the end alone: by what the chat's last call took there. Another chat's prompt is not in the cache."""
+    question = [{"role": "user", "content": SAID * 100}]
+    more = [*question, {"role": "assistant", "content": SAID}, {"role": "user", "content": "And then?"}]
+    cut = Reply((chunk({"content": SAID}),), drop=True)
+    whole = Reply(answer(Usage(1700, 17, 1600)))
+    async with (
+        provider(whole, cut, cut) as first,
+        provider(Reply(answer(COUNTED, "The end."))) as second,
+        asking(workspace, target("a", first.base, A) + target("b", second.base, B)) as client,
+    ):
+        asked = [await client.post(model="gpt-4", messages=one) for one in (question, more, [{"role": "user", "content": SAID * 90}])]
+        _, warm, cold = [(await logged(client, one.headers["x-request-id"]))["attempts"][0] for one in asked]
+        assert (warm["outcome"], warm["estimated"], warm["cached_tokens"]) == ("cut", True, 1700)
+        assert warm["cost_usd"] == pytest.approx(A.of(Usage(1725, 17, 1700)), rel=0.2)
+        assert "cached_tokens" not in cold
+
+
+def test_cache_is_taken_to_hold_a_prompt_for_minutes() -> None:
+    """And not for longer; nor a short prompt, nor where nothing ever came from a cache. What is remembered is bounded."""
+    now = [1000.0]
+    prefixes = Prefixes(lambda: now[0])
+    chats = [Ask(model="m", messages=(Message("user", ("Hi",)),), chat=str(number)) for number in range(MAX_CHATS + 1)]
+    prefixes.counted(chats[0], Usage(5000, 1))
+    assert prefixes.cached(chats[0], 6000) == 0
+    prefixes.counted(chats[0], Usage(5000, 1, 4000))
+    prefixes.counted(chats[1], Usage(500, 1))
+    assert [prefixes.cached(chats[0], 6000), prefixes.cached(chats[0], 100), prefixes.cached(chats[1], 6000)] == [5000, 100, 0]
+    now[0] += 301
+    assert prefixes.cached(chats[0], 6000) == 0
+    for chat in chats:
+        prefixes.counted(chat, Usage(5000, 1))
+    assert [prefixes.cached(chat, 6000) for chat in (chats[0], chats[1], chats[-1])] == [0, 5000, 5000]

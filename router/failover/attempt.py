@@ -57,7 +57,10 @@ class Opened:
             omitted=self.start.omitted,
             meter=meter if meter is not None and meter.pending else None,
         )
-        return charged(made, self.ask, self.said, meter, usage)
+        made = charged(made, self.candidate, self.ask, self.said, meter, usage=usage)
+        if made.usage is not None:
+            self.candidate.standing.prefixes.counted(self.ask, made.usage)
+        return made
 
     async def close(self) -> None:
         """Let go of the stream."""
@@ -67,7 +70,9 @@ class Opened:
             await self.events.aclose()
 
 
-def charged(attempt: Attempt, ask: Ask, said: Sequence[str], meter: Meter | None, usage: Usage | None = None) -> Attempt:
+def charged(
+    attempt: Attempt, candidate: Candidate, ask: Ask, said: Sequence[str], meter: Meter | None, *, usage: Usage | None = None
+) -> Attempt:
     """A try with what it cost: `usage`, which its provider counted in the end, or an estimate by what was asked and said. What the meter
     counted till then stands in place of the estimated input, and of the estimated output where it is more.
     """
@@ -75,10 +80,26 @@ def charged(attempt: Attempt, ask: Ask, said: Sequence[str], meter: Meter | None
         usage = meter.usage
     if usage is not None:
         return replace(attempt, usage=usage)
-    guess = Usage(ask.tokens, tokens_in("".join(said)))
+    read = ask.tokens
+    guess = Usage(read, tokens_in("".join(said)), candidate.standing.prefixes.cached(ask, read))
     if meter is not None and meter.usage is not None:
         guess = replace(meter.usage, output_tokens=max(guess.output_tokens, meter.usage.output_tokens))
     return replace(attempt, estimate=guess)
+
+
+TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
+"""Outcomes of a call whose provider was at work on it, although it said nothing."""
+
+
+def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
+    """A try that ended before its first word, with what it cost. A question that was refused costs nothing, also where a 200 said so; one
+    that was taken up costs, also where nothing came of it.
+    """
+    if start is None:
+        return tried
+    told = start.meter.usage if start.meter is not None else error.used
+    taken_up = told is not None or isinstance(error, TargetSilent) or error.outcome in TAKEN_UP
+    return charged(tried, candidate, ask, (), start.meter, usage=_counted(error, start)) if taken_up else tried
 
 
 def _counted(error: TargetError, start: Start) -> Usage | None:
@@ -134,13 +155,12 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             return opened
     except TargetError as error:
         tried = ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
-        # A question that was refused costs nothing; an answer that had begun, and came to nothing, does.
-        note(tried if start is None else charged(tried, ask, (), start.meter, _counted(error, start)))
+        note(_failed(tried, candidate, ask, start, error))
         _told(candidate, admission, began, error, ask)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or nobody waits any more: its provider was at work on it.
-        note(charged(ended(LET_GO), ask, (), start.meter if start else None))
+        note(charged(ended(LET_GO), candidate, ask, (), start.meter if start else None))
         standing.pace.abandoned(clock() - began)
         raise
     finally:

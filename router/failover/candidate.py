@@ -15,6 +15,7 @@ from router.events import Answer
 from router.failover.allowance import Allowance
 from router.failover.breaker import NOBODY, Breaker, Clock, Hint
 from router.failover.load import Load, Pace
+from router.failover.prefixes import Prefixes
 from router.failover.refusals import Refusals
 
 SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_documents"}
@@ -56,6 +57,7 @@ class Standing:
         self.load = load
         self.retries = retries
         self.refusals = refusals
+        self.prefixes = Prefixes(clock)
 
 
 def standing(
