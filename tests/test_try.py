@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from router.chat import Params
 from router.config import load
 from router.failover.rescue import WISH
 from router.generation import build
@@ -361,6 +362,16 @@ def test_estimate_covers_every_question_and_every_repetition(workspace: Workspac
     assert known.dollars is not None
     assert 0 < known.dollars < 1
     assert estimate(facts_of(declared["own"]), declared["own"].params).dollars is None  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("model", "budget"), [("gemini/gemini-2.5-flash", 24_576), ("anthropic/claude-haiku-4-5", 16_384)])
+def test_estimate_has_the_tokens_that_the_model_thinks_with(workspace: Workspace, model: str, budget: int) -> None:
+    """As its lane asks it to."""
+    workspace.write("routes.yaml", routes(f"new: {{model: {model}, api_key: sk-x}}", "targets: [new]"))
+    declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
+    thinking = estimate(facts_of(declared), Params(reasoning_effort="high")).written
+    idle = estimate(facts_of(declared), Params(reasoning_effort="none")).written
+    assert (thinking - idle) // budget == 16  # two questions of eighteen say how long to think
 
 
 async def ran(workspace: Workspace, quirk: Quirk, *arguments: str, more: str = "") -> tuple[Any, Model]:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from router.chat import Ask, File, Params
 from router.rehearsal.questions import QUESTIONS
-from router.targets import Facts
-from router.targets.anthropic import BUDGETS
+from router.targets import Facts, anthropic, gemini
 from router.usage import Usage
 
 MAX_CALLS = 19
@@ -62,5 +61,6 @@ def _written(ask: Ask, facts: Facts, own: Params) -> int:
     if facts.limit == "none":
         return facts.max_output or UNLIMITED
     params = ask.params.over(own)
-    thoughts = BUDGETS.get(params.reasoning_effort or "", 0) if facts.thinking in ("budget", "adaptive") else 0
+    budgets = gemini.BUDGETS if "gemini" in facts.model else anthropic.BUDGETS
+    thoughts = budgets.get(params.reasoning_effort or "", 0) if facts.thinking in ("budget", "adaptive") else 0
     return (ask.params.max_tokens or room(facts)) + thoughts

@@ -102,6 +102,8 @@ class Reader:
         """The call whose arguments are still coming."""
         self._signed: set[tuple[str, str, str]] = set()
         """Signed calls: one that comes again is the same one."""
+        self._counted = Counted()
+        """The last count."""
         self._reason = ""
         self._last = b""
         """What ended the answer."""
@@ -139,7 +141,8 @@ class Reader:
         speech = self._speech
         if speech.model is None and chunk.model_version:
             speech.called(chunk.model_version)
-        if (counted := chunk.usage_metadata) is not None and counted.prompt_token_count is not None:
+        if (counted := chunk.usage_metadata) is not None and counted != self._counted:
+            self._counted = counted
             thought = tokens(counted.thoughts_token_count)
             speech.usage(
                 tokens(counted.prompt_token_count) + tokens(counted.tool_use_prompt_token_count),

@@ -414,6 +414,7 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
         "model: claude-sonnet-4-5",
         {"model": "anthropic/claude-sonnet-4-5", "api_key": "${ANTHROPIC_API_KEY}"},
     ),
+    "gemini": ("model: gemini/gemini-2.5-pro", {"model": "gemini/gemini-2.5-pro", "api_key": "${GEMINI_API_KEY}"}),
     "a model of a known family": ("model: gpt-9-nova", {"model": "openai/gpt-9-nova"}),
     "a provider said beside": ("model: m, custom_llm_provider: groq", {"model": "groq/m", "api_key": "${GROQ_API_KEY}"}),
     "a variable": ("model: openai/m, api_key: os.environ/MINE", {"api_key": "${MINE}"}),
