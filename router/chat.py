@@ -388,6 +388,8 @@ class Ask:
     """
     chat: str = ""
     """The chat that the question belongs to, as the front end names it; empty where it names none."""
+    session: str = ""
+    """A digest that all questions of one chat of one caller share, see `steps/session.py`; empty where a route did not make it."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
     unsent: tuple[str, ...] = ()

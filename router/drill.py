@@ -144,7 +144,8 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
     """Only the route that is asked, with what it needs, and no target left out. By a name of its own: what serves may have the same text."""
     all_of_it = declaration.routes
     name = next((name for name, route in all_of_it.routes.items() if drill.ask.model in (name, *route.aliases)), drill.ask.model)
-    route = all_of_it.routes[name]
+    # Which target of a pool comes first is for the seed of chance to say, not for the words of the question.
+    route = replace(all_of_it.routes[name], affinity="off")
     server = replace(all_of_it.server, redis=None)  # what replicas share is theirs
     routes = replace(all_of_it, server=server, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
     pipelines = {route.pipeline: declaration.pipelines[route.pipeline]}

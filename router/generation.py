@@ -38,6 +38,7 @@ from router.quotas import Local, Quota, RedisCounts, Store
 from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
+from router.steps.prompt import unsteady
 from router.targets import Connections, Learned, Post, Target, open_target
 from router.toolbox import Grant, IsolatedTool, McpServer, Source, Tool, Toolbox, ToolProcesses, ToolSet, load
 
@@ -247,7 +248,9 @@ class _Builder:
         outside = {name for name, _ in isolated} - inside
         self.sets = {name: made for name, node in declaration.tools.items() if name not in outside and (made := self._tool_set(node))}
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
-        self._targets: dict[tuple[str, float], Target] = {}
+        self._warn_of_cold_prompts()
+        self._targets: dict[tuple[str, float, bool], Target] = {}
+        """Name, seconds that a connection may take, whether its prompt caching is off whatever it declares → the target."""
         for name in declaration.routes.targets:
             if name not in declaration.skipped:
                 self._target(name, declaration.routes.defaults.timeout.connect)
@@ -272,7 +275,8 @@ class _Builder:
     def route(self, name: str, route: Route) -> Compiled | None:
         """One route; None where something it needs could not be made (that has been complained about)."""
         skipped = self._declaration.skipped
-        opened = {name: self._target(name, route.timeout.connect) for name in route.names if name not in skipped}
+        uncached = route.prompt_cache == "off"
+        opened = {name: self._target(name, route.timeout.connect, uncached=uncached) for name in route.names if name not in skipped}
         targets = tuple(target for target in opened.values() if target is not None)
         if not targets and all(name in skipped for name in route.names):
             lacks = "; ".join(dict.fromkeys(skipped[name] for name in route.names))
@@ -288,7 +292,7 @@ class _Builder:
         firsts = accumulate((len(pool) for pool in route.pools), initial=0)
         pools = [made for first, pool in zip(firsts, route.pools, strict=False) if (made := _pool(first, pool, candidates, route))]
         answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
-        inner: list[Step] = [FROM_ROUTE["recall"](memory=self.kept.memory)]
+        inner: list[Step] = [FROM_ROUTE["session"](), FROM_ROUTE["recall"](memory=self.kept.memory)]
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
         inner += pipeline
@@ -356,7 +360,7 @@ class _Builder:
         declared = self._declaration.routes.targets
         pools = [[_made(one) for one in pool if named(one) in present] for pool in route.pools]
         asked = [
-            (one, replace(declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None))
+            (one, replace(declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None, prompt_cache="auto"))
             for one in route.names
             if one in present
         ]
@@ -421,19 +425,21 @@ class _Builder:
         self.kept.learned[name] = (declared, learned)
         return learned
 
-    def _target(self, name: str, connect: float) -> Target | None:
+    def _target(self, name: str, connect: float, *, uncached: bool = False) -> Target | None:
         declared = self._declaration.routes.targets.get(name)  # type: ignore[call-overload]
         if declared is None:
             return None
-        if (name, connect) not in self._targets:
+        uncached = uncached and declared.script is None
+        if (name, connect, uncached) not in self._targets:
             try:
                 learned = self._learned(str(name), declared)
-                self._targets[name, connect] = self._ground.open(str(name), declared, connect, self.kept.connections, learned)
+                asked = replace(declared, prompt_cache="off") if uncached else declared
+                self._targets[name, connect, uncached] = self._ground.open(str(name), asked, connect, self.kept.connections, learned)
             except Misfit as misfit:
                 place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
                 self._complaints.add(misfit.place or place, misfit.message)
                 return None
-        return self._targets[name, connect]
+        return self._targets[name, connect, uncached]
 
     def _granted(self, name: str, route: Route) -> tuple[Tool | IsolatedTool, ...]:
         granted: dict[str, tuple[str, Tool | IsolatedTool]] = {}
@@ -498,6 +504,20 @@ class _Builder:
             return None
         return texts[file], Path(self._declaration.snapshot.root, file)
 
+    def _warn_of_cold_prompts(self) -> None:
+        """Templates that make another prompt each time, where a route that has them has its prompts cached."""
+        asked = {str(route.pipeline) for route in self._declaration.routes.routes.values() if route.prompt_cache != "off"}
+        lines = [line for name, pipeline in self._declaration.pipelines.items() if name in asked for line in pipeline]
+        for line in lines:
+            if line.name != "prompt" or not isinstance(line.options, Scalar):
+                continue
+            for place, what in unsteady(line.options.text, self._templates):
+                self._complaints.warn(
+                    place,
+                    f"{what} makes another system prompt each time, and no provider finds it in its prompt cache: leave it out, have a tool "
+                    "say it, or write `prompt_cache: off` in the routes of this pipeline",
+                )
+
     def _pipeline(self, lines: Sequence[StepLine]) -> list[Step]:
         return [step for line in lines if (step := self._step(line)) is not None]
 
@@ -542,7 +562,7 @@ def _pool(first: int, members: Sequence[Name | Member], candidates: Mapping[str,
     weighted = any(isinstance(one, Member) and one.shares for _, one, _ in present)
     weights = tuple((one.weight or 1.0) if isinstance(one, Member) else 1.0 for _, one, _ in present) if weighted else ()
     places = tuple(place for _, _, place in present)
-    return Pool(tuple(candidate for candidate, _, _ in present), weights, route.balance, places=places)
+    return Pool(tuple(candidate for candidate, _, _ in present), weights, route.balance, places, route.affinity)
 
 
 def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:

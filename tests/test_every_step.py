@@ -29,6 +29,7 @@ BUILD: dict[str, Callable[[], Step]] = {
     "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
     "reasoning": FROM_ROUTE["reasoning"],
     "when": lambda: FROM_ROUTE["when"](conditions=(When(has_image=True), None)),
+    "session": FROM_ROUTE["session"],
     "recall": lambda: FROM_ROUTE["recall"](memory=Memory()),
     "cache": lambda: FROM_ROUTE["cache"](
         declared=Cache(ttl=60), store=LocalStore(65536), shared=None, made_by="m", last_resort=frozenset[str]()

@@ -16,6 +16,8 @@ from router.targets import facts_of, lane_of
 
 APART = frozenset({"pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
 """Keys of a route that are shown in words of their own; every other that is set has a line."""
+USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto"}
+"""Keys that have a line only where they say something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,13 @@ def _facts(target: JsonObject) -> Sequence[str]:
     model, base = target.get("model"), target.get("base_model")
     if not isinstance(model, str) or "$" in model or "/" not in model:
         return ()
-    window = target.get("context_window")
+    window, address, cached = target.get("context_window"), target.get("api_base"), target.get("prompt_cache")
     known = Target(
-        model=Name(model), base_model=base if isinstance(base, str) else None, context_window=window if isinstance(window, int) else None
+        model=Name(model),
+        base_model=base if isinstance(base, str) else None,
+        context_window=window if isinstance(window, int) else None,
+        api_base=address if isinstance(address, str) else None,
+        prompt_cache=cached if cached in ("on", "off") else "auto",
     )
     return facts_of(known).sentences
 
@@ -93,7 +99,7 @@ def record(name: str, seen: Seen) -> dict[str, Json]:
         "generation": seen.digest,
         "pipeline": route.get("pipeline"),
         "steps": list(_steps(route, seen.tools[name], seen.description)),
-        "settings": {key: shown(value) for key, value in route.items() if key not in APART and value is not None},
+        "settings": {key: shown(value) for key, value in route.items() if key not in APART and value not in (None, USUAL.get(key))},
         "balance": route.get("balance"),
         "targets": list(_targets(route, seen)),
     }

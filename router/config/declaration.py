@@ -239,6 +239,7 @@ class Target:
     headers: headers that each of its requests has besides; a secret among them by reference, ${TEAM_TOKEN}
     proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`: a file of them, ${file:corporate-ca.pem}
+    prompt_cache: whether the provider is asked to keep the beginning of a prompt for the next one: auto where it is known to take that, on, off
     """
 
     model: ModelName | None = None
@@ -258,12 +259,14 @@ class Target:
     headers: dict[HeaderName, HeaderValue] | None = None
     proxy: OwnProxy | None = None
     ca: CaBundle | None = None
+    prompt_cache: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
             raise Misfit("a target has either `model` or `script`", "script" if self.model else None)
         if self.script is not None:
             useless = next((name for name in MODEL_KEYS if getattr(self, name) is not None), None)
+            useless = useless or ("prompt_cache" if self.prompt_cache != "auto" else None)
             if useless:
                 raise Misfit(f"a scripted target has no use for `{useless}`", useless)
         if self.api_version is not None:
@@ -290,6 +293,8 @@ class Defaults:
     breaker: when a target that keeps failing is left alone
     balance: which target of a pool without weights is asked first: the least_busy one, or by latency the one that starts soonest
     rescue: what follows where an answer breaks off: continue has another target go on from there, fail ends it with an error
+    affinity: chat keeps a chat on the target of a pool that holds its prompt cache; off has each question go by weight or balance
+    prompt_cache: off has no provider asked to keep the beginning of a prompt; auto leaves that to each target
     """
 
     timeout: Timeout = field(default_factory=Timeout)
@@ -297,6 +302,8 @@ class Defaults:
     breaker: Breaker = field(default_factory=Breaker)
     balance: Literal["least_busy", "latency"] = "least_busy"
     rescue: Literal["continue", "fail"] = "continue"
+    affinity: Literal["chat", "off"] = "chat"
+    prompt_cache: Literal["auto", "off"] = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +323,8 @@ class Route:
     hedge: ask the next target too while the first is late
     cache: keep answers, and give them again; unless given, every question is asked
     rescue: over the defaults' own
+    affinity: over the defaults' own
+    prompt_cache: over the defaults' own
     limit: how much may be used; unless given, as much as anybody wants
     max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
     """
@@ -333,6 +342,8 @@ class Route:
     hedge: Hedge | None = None
     cache: Cache | None = None
     rescue: Literal["continue", "fail"] = "continue"
+    affinity: Literal["chat", "off"] = "chat"
+    prompt_cache: Literal["auto", "off"] = "auto"
     limit: Limit | None = None
     max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
-from router.description.described import DEFAULTS, Description, entries, names, pools, tool_files, tool_sets
+from router.description.described import DEFAULTS, Description, conditions, entries, names, pools, tool_files, tool_sets
 from router.description.order import reordered
 from router.description.sentences import Change, brief, listed, worded
 
@@ -34,6 +34,7 @@ def changes(before: Description, after: Description) -> list[Change]:
         *_server(before, after),
         *_network(before, after),
         *_drills(before, after),
+        *_cold(before, after),
     ]
 
 
@@ -275,3 +276,57 @@ def _drills(before: Description, after: Description) -> Iterator[Change]:
             yield Change("drill", name, "", None, now, f"drill {name} is new")
         for path, was, is_now in leaves(before.drills.get(name, now), now):
             yield Change("drill", name, path, was, is_now, _becomes(path, was, is_now))
+
+
+ADDRESS = ("model", "api_base", "api_version", "api_key")
+"""Keys of a target that say whose prompt cache its chats are in."""
+FRONT = ("prompt", "history")
+"""Steps of a pipeline that make the beginning of what a provider reads."""
+
+
+def _cold(before: Description, after: Description) -> Iterator[Change]:
+    """Routes whose next question of each chat begins otherwise than the last one, or goes to somebody else: no provider finds its beginning
+    in its prompt cache, and the whole of it is paid for once more. Scripts have no such cache.
+    """
+    for name, now in after.routes.items():
+        was = before.routes.get(name)
+        if was is None or now.get("prompt_cache") == "off":
+            continue
+        first, earlier = _first_asked(now), _first_asked(was)
+        asked = {one for one in first if table(after.targets.get(one)).get("model") is not None}
+        if not asked:
+            continue
+        why = ["another system prompt or history"] * (_front(was, before) != _front(now, after))
+        why += ["other tools, or in another order"] * (_tooling(was, before) != _tooling(now, after))
+        why += ["other targets come first"] * (first != earlier)
+        moved = [one for one in sorted(asked & earlier) if _account(before.targets.get(one)) != _account(after.targets.get(one))]
+        why += [f"{listed(moved)} is another model or account"] * bool(moved)
+        if why:
+            words = f"providers' prompt caches are cold for the next question of each chat: {'; '.join(why)}"
+            yield Change("route", name, "prompt caches", None, [*why], words)
+
+
+def _first_asked(route: JsonObject) -> set[str]:
+    """The targets that may be asked first: up to the first entry that has no condition."""
+    found: set[str] = set()
+    for pool, words in zip(pools(route), conditions(route), strict=True):
+        found.update(names((pool,)))
+        if not all(words):
+            break
+    return found
+
+
+def _front(route: JsonObject, described: Description) -> Json:
+    """What of a route's pipeline makes the beginning of a prompt."""
+    pipeline = table(described.pipelines.get(str(route.get("pipeline"))))
+    steps = [one for one in listing(pipeline.get("steps")) if table(one).get("step") in FRONT]
+    return [steps, pipeline.get("texts")]
+
+
+def _tooling(route: JsonObject, described: Description) -> Json:
+    """What a route's model is told of tools, as far as a configuration says it."""
+    return [route.get("tools"), [described.tools.get(name) for name in tool_files(route)]]
+
+
+def _account(target: JsonObject | None) -> Json:
+    return [table(target).get(key) for key in ADDRESS]

@@ -1,5 +1,7 @@
 """A target as the chain sees it: what it can do, how it has fared, and the pool it stands in."""
 
+import hashlib
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -144,15 +146,24 @@ class Candidate:
 Balance = Literal["least_busy", "latency"]
 
 
+CROWDED = 1.5
+"""Times its share of a pool's questions in flight that one target may have before a chat that is its own goes elsewhere."""
+SPARE = 4
+"""Questions in flight that it may have besides, so that a few at once move no chat."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Targets that share the questions. `weights`: by these, where there are any; else by how the targets fare."""
+    """Targets that share the questions. `weights`: by these, where there are any; else by how the targets fare. `affinity`: whether a chat
+    stays with one of them.
+    """
 
     members: tuple[Candidate, ...]
     weights: tuple[float, ...] = ()
     balance: Balance = "least_busy"
     places: tuple[int, ...] = ()
     """Where each stands among all targets of the route, by which a question names those whose condition holds."""
+    affinity: Literal["chat", "off"] = "chat"
 
     def among(self, held: frozenset[int], taken: set[str]) -> "Pool":
         """The pool of those whose condition holds, without what is `taken` by an entry before; these are taken from now on."""
@@ -164,11 +175,35 @@ class Pool:
         weights = tuple(self.weights[at] for at in kept) if self.weights else ()
         return replace(self, members=tuple(self.members[at] for at in kept), weights=weights, places=tuple(self.places[at] for at in kept))
 
-    def order(self, chance: random.Random) -> Sequence[Candidate]:
-        """Who is asked first this time, and who after that. One that is left alone comes last."""
+    def order(self, chance: random.Random, session: str = "") -> Sequence[Candidate]:
+        """Who is asked first this time, and who after that. One that is left alone comes last. `session`: what all questions of a chat
+        share, see `Ask.session`; empty for a question that is of none.
+        """
         if len(self.members) == 1:
             return self.members
+        if session and self.affinity == "chat":
+            return sorted(self._of(session), key=lambda one: (one.left_alone, self._crowded(one)))
         return sorted(self._chosen(chance), key=lambda one: one.left_alone)
+
+    def _of(self, session: str) -> list[Candidate]:
+        """Return the members in the order of this session, by weighted rendezvous hashing.
+
+        Each session has an order of its own, the same in every replica and worker. A target is first for a share of the sessions
+        that its weight says. A target that comes or goes moves only the sessions that become, or were, its own (Schindelhauer and
+        Schomaker, Weighted Distributed Hash Tables, 2005).
+        """
+        weights = self.weights or (1.0,) * len(self.members)
+        ranked = [(-weight / math.log(_drawn(session, one.name)), one) for weight, one in zip(weights, self.members, strict=True)]
+        return [one for _, one in sorted(ranked, key=lambda pair: -pair[0])]
+
+    def _crowded(self, member: Candidate) -> bool:
+        """Return whether a member has too many questions in flight for its share, so that a chat fares better without its cache
+        (Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, 2018).
+        """
+        weights = self.weights or (1.0,) * len(self.members)
+        share = weights[self.members.index(member)] / sum(weights)
+        total = sum(one.standing.load.busy for one in self.members)
+        return member.standing.load.busy > CROWDED * share * total + SPARE
 
     def _chosen(self, chance: random.Random) -> list[Candidate]:
         shuffled = chance.sample(self.members, len(self.members))
@@ -181,3 +216,9 @@ class Pool:
         # The better of two: always the best of all would send everybody to the same one at once.
         first = min(shuffled[:2], key=lambda one: one.standing.load.cost)
         return [first, *(one for one in shuffled if one is not first)]
+
+
+def _drawn(session: str, name: str) -> float:
+    """Return a number between 0 and 1 (both excluded) that depends on these two alone."""
+    digest = hashlib.blake2b(f"{session}\n{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return ((int.from_bytes(digest, "big") >> 11) + 0.5) / 2**53

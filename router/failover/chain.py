@@ -67,9 +67,10 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
     chance = chance or random.Random()  # noqa: S311 - who of a pool comes first is no secret
 
     async def answer(ask: Ask) -> Events:
+        session = _held_by(ask)
         taken = set[str]()
         asked = pools if ask.held is None else [kept for pool in pools if (kept := pool.among(ask.held, taken)).members]
-        order = [candidate for pool in asked for candidate in pool.order(chance)]
+        order = [candidate for pool in asked for candidate in pool.order(chance, session)]
         if not order:
             raise NoTarget
         chain = Chain(order, policy, hedge, ask, chance)
@@ -95,6 +96,18 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
             yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
 
     return answer
+
+
+LONG = 2048
+"""Characters of tools and conversation, 512 tokens: what is shorter is kept by no provider."""
+
+
+def _held_by(ask: Ask) -> str:
+    """The session by which a pool chooses; empty for a short question that belongs to no chat as far as is known: it goes by balance."""
+    if ask.chat or any(message.role == "assistant" for message in ask.messages):
+        return ask.session
+    size = ask.size + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
+    return ask.session if size >= LONG else ""
 
 
 async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -> Events:

@@ -15,6 +15,7 @@ from router.steps.params import params
 from router.steps.prompt import prompt
 from router.steps.reasoning import reasoning
 from router.steps.recall import recall
+from router.steps.session import session
 from router.steps.tools import tools
 from router.steps.when import when
 
@@ -34,5 +35,6 @@ FROM_ROUTE: dict[str, Callable[..., Step]] = {
     "ceiling": ceiling,
     "recall": recall,
     "when": when,
+    "session": session,
 }
 """Steps that a route's own keys ask for; a pipeline cannot."""

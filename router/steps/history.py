@@ -4,34 +4,42 @@
 
 System messages stay and do not count. What is kept begins with a user's message, so that no tool result stands
 there without its call (providers refuse that) and no answer without its question.
+
+Messages are dropped several at a time. What is kept then begins at the same message for some turns, and the provider reads that
+beginning from its prompt cache; were it another one each turn, no question of a long chat would find anything there.
 """
 
 from router.chat import Message
 from router.errors import Misfit
 from router.events import Answer, Step
 
+SHARE = 4
+"""A fourth of what is kept is dropped at a time: of five turns of a long chat one finds the prompt cache cold."""
+
 
 def history(keep: int) -> Step:
     """Keep the last few messages.
 
-    keep: how many, system messages not counted
+    keep: at most so many, system messages not counted
     """
     if keep < 1:
         raise Misfit("keep must be at least 1", "keep")
+    at_a_time = max(1, keep // SHARE)
 
     def step(answer: Answer) -> Answer:
-        return lambda ask: answer(ask.with_messages(*shortened(ask.messages, keep)))
+        return lambda ask: answer(ask.with_messages(*shortened(ask.messages, keep, at_a_time)))
 
     return step
 
 
-def shortened(messages: tuple[Message, ...], keep: int) -> tuple[Message, ...]:
-    """The system messages and the last `keep` others; the latest user's message always stays."""
+def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[Message, ...]:
+    """The system messages and at most the last `keep` others: a multiple of `cut` is dropped. The latest user's message always stays."""
     spoken = [index for index, message in enumerate(messages) if message.role != "system"]
     if len(spoken) <= keep:
         return messages
     asked = [index for index in spoken if messages[index].role == "user"]
-    begin = spoken[-keep]
+    dropped = -(-(len(spoken) - keep) // cut) * cut
+    begin = spoken[dropped]
     # From the first question inside the window; where there is none (a long tool round), from the latest one before it.
     begin = next((index for index in asked if index >= begin), asked[-1] if asked else begin)
     return tuple(message for index, message in enumerate(messages) if index >= begin or message.role == "system")

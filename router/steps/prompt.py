@@ -117,6 +117,49 @@ def templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
     return frozenset(found)
 
 
+TIMELY = re.compile(
+    r"(?i)(?:^|_)(?:now|today|date|time|datetime|timestamp|clock|hour|minute|weekday|nonce|uuid|random|request_?id|trace_?id)(?:$|_)"
+)
+"""What a field of a request is called that is another in each request."""
+HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]:
+    """Where a template and those that it includes put in what is another in each request, and what that is: the prompt that it makes begins
+    every question, so no provider finds anything in its prompt cache.
+    """
+    environment = jinja2.Environment(autoescape=False)  # noqa: S701 - nothing is rendered
+    found: list[tuple[Place, str]] = []
+    for one in sorted(templates_of(name, templates)):
+        lines = templates[one].splitlines()
+        with suppress(jinja2.TemplateSyntaxError, RecursionError):  # `check` complains of that
+            for node in environment.parse(templates[one]).find_all((nodes.Filter, nodes.Getattr, nodes.Getitem)):
+                if (varying := _varying(node)) is not None:
+                    word, what = varying
+                    column = lines[node.lineno - 1].find(word) + 1 if node.lineno <= len(lines) else 1
+                    found.append((Place(f"pipelines/{one}", node.lineno, max(1, column)), what))
+    return found
+
+
+def _varying(node: nodes.Node) -> tuple[str, str] | None:
+    """A word of a template that stands for something else in each request, and what that is; None where it does not."""
+    match node:
+        case nodes.Filter(name="random"):
+            return "random", "a random choice (`random`)"
+        case nodes.Getattr(node=nodes.Name(name="ask" | "params" as of), attr=str(field)) if _is_timely(field):
+            return field, f"a time or a mark of the request (`{of}.{field}`)"
+        case nodes.Getitem(node=nodes.Name(name="ask" | "params" as of), arg=nodes.Const(value=str(field))) if _is_timely(field):
+            return field, f"a time or a mark of the request (`{of}.{field}`)"
+        case nodes.Getitem(node=nodes.Name(name="messages"), arg=nodes.Neg()) | nodes.Filter(node=nodes.Name(name="messages"), name="last"):
+            return "messages", "the newest message"
+        case _:
+            return None
+
+
+def _is_timely(field: str) -> bool:
+    return TIMELY.search(HUMP.sub("_", field)) is not None
+
+
 def _find(word: str, name: str, text: str) -> Place:
     """Where a word stands in a template's code: Jinja says the line at best."""
     for tag in re.finditer(r"\{[{%].*?[%}]\}", text, re.DOTALL):

@@ -27,6 +27,7 @@ from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
 from router.targets.options import options_of
+from router.targets.prompt_cache import CONTROL, is_long, mark_turns, marked
 from router.targets.providers import CLAUDE
 from router.targets.reasoning import BLOCKS, INTERLEAVED, Blocks, blocks, keeps_thinking
 from router.targets.speech import Speech
@@ -170,8 +171,9 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask, params)
             body, omitted = request(ask, params, known, model, issuer)
+            within = (CONTROL,) if known.marks_from else ()
             omitted = (*omitted, *uncarried(known, ask), *options.over(params))
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech), omitted, api="messages", options=options)
+            return Prepared(endpoint, body, lambda speech: Reader(name, speech), omitted, api="messages", options=options, within=within)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 
@@ -185,10 +187,12 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
     limit = fitted.max_tokens or min(MAX_TOKENS, facts.max_output or MAX_TOKENS)
     system = "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text)
     made: dict[str, Json] = {"model": model, "stream": True, "max_tokens": limit}
+    keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
     if system:
-        made["system"] = system
+        made["system"] = [marked({"type": "text", "text": system})] if keeps else system
     if ask.tools:
-        made["tools"] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
+        tools: list[Json] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
+        made["tools"] = [*tools[:-1], marked(tools[-1])] if keeps else tools
         if ask.choice != AUTO and (facts.forced_tools or ask.choice.kind == "none"):
             made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
     if stops := [stop for stop in fitted.stop or () if stop.strip()]:
@@ -202,7 +206,8 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
     told = made.get("thinking")
     # A model that is not to think refuses its own thoughts.
     recalls = facts.thinking == "adaptive" if told is None else told != {"type": "disabled"}
-    made["messages"] = turns(ask, issuer if recalls else None)
+    conversation = turns(ask, issuer if recalls else None)
+    made["messages"] = mark_turns(conversation) if keeps else conversation
     return made, fitted.omitted
 
 

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohappyeyeballs
@@ -44,6 +44,7 @@ CLAIM = 0.02
 """Seconds that a question waits for a connection whose last answer is just ending: less than a new one takes."""
 MOST_UNPACKED = 16 * 1024 * 1024
 """Bytes that one read of a compressed body may become."""
+LENGTH = b"content-length: "
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
 
 
@@ -91,6 +92,10 @@ class Endpoint:
         """The proxy on the way."""
         return self.key[3]
 
+    def bearing(self, name: str, value: str) -> "Endpoint":
+        """The same with one more header. `value`: letters, digits and signs of ASCII."""
+        return replace(self, head=self.head.removesuffix(LENGTH) + f"{name}: {value}\r\n".encode("ascii") + LENGTH)
+
 
 class Connections:
     """The connections of whoever is reached in one way, directly or through a proxy. All ways share a pool."""
@@ -136,7 +141,7 @@ class Connections:
         if any(not value.isascii() or not value.isprintable() for value in told.values()):
             raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
         lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
-        head = f"{method} {path} HTTP/1.1\r\n{lines}content-length: ".encode()
+        head = f"{method} {path} HTTP/1.1\r\n{lines}".encode() + LENGTH
         context = self.tls(self._egress) if tls else None
         if proxy is None:
             return Endpoint(host, port, context, connect, head, (host, port, context, None))

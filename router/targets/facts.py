@@ -10,12 +10,13 @@ not known either is sent everything; what it refuses is learned when it does (le
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
 
 from router.chat import Effort
 from router.config.declaration import Target as TargetConfig
 from router.config.price import Price
 from router.targets.family import Family, parsed
-from router.targets.providers import CARRIED, EXTRAS, OPEN, PROVIDERS, TIERS, Provider
+from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, TIERS, Provider
 from router.targets.table import Entry, entries, nearest
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -49,6 +50,8 @@ class Facts:
     takes: parameters that not every model knows, and that it takes
     tiers: the values of `service_tier` that it knows; empty where that is not known
     carries: what it reads of messages and tools beside their words and schemas
+    session_key: where it is told which questions belong to one chat: a field of the body, or a header; empty where it is not told
+    marks_from: tokens from which on it keeps the beginning of a prompt that is marked (`cache_control`); 0 where it knows no marks
     """
 
     model: str = ""
@@ -72,6 +75,8 @@ class Facts:
     takes: frozenset[str] = EXTRAS
     tiers: frozenset[str] = frozenset()
     carries: frozenset[str] = CARRIED
+    session_key: str = ""
+    marks_from: int = 0
     prefill: bool = False
     images: bool | None = None
     documents: bool | None = None
@@ -84,7 +89,7 @@ class Facts:
     def sentences(self) -> tuple[str, ...]:
         """The facts that differ from a model which takes everything, for pages and the command line."""
         refused = sorted(self.refuses) or ["nothing"]
-        same = {name: getattr(self, name) for name in ("limit", "stream_options", "takes", "tiers", "carries")}
+        same = {name: getattr(self, name) for name in ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from")}
         if self == Facts(**same):
             return ("not in the table, nor is its family: it is sent everything, and what it refuses is learned",)
         while_thinking = sorted(self.refuses_thinking - self.refuses)
@@ -112,6 +117,8 @@ class Facts:
         said += [f"reads no {' and no '.join(lacks)}"] if lacks else []
         said += [f"reads {self.window:,} tokens"] if self.window else []
         said += [f"writes at most {self.max_output:,}"] if self.max_output else []
+        said += [f"keeps the beginning of a prompt that is marked, from {self.marks_from:,} tokens on"] if self.marks_from else []
+        said += [f"is told which questions belong to one chat: {self.session_key}"] if self.session_key else []
         said += [f"costs ${self.price.input:g} in and ${self.price.output:g} out for a million tokens"] if self.price else []
         return tuple(said)
 
@@ -142,7 +149,47 @@ def facts_of(declared: TargetConfig) -> Facts:
     made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
     if provider in PROVIDERS:
         made = replace(made, refuses=made.refuses | served.lacks, stream_options=served.counts)
+    made = replace(made, session_key=_session_key(made, declared), marks_from=_marks_from(entry, declared))
     return _declared(made, declared)
+
+
+USUAL_MARKS_FROM = 1024
+"""Tokens from which on a Claude keeps a prompt of which the table does not say; below its own limit a mark does nothing, and is no mistake.
+
+Source: Anthropic's guide to prompt caching.
+"""
+
+
+def _session_key(made: Facts, declared: TargetConfig) -> str:
+    """Where the provider is told which questions belong to one chat. OpenAI's field is sent to OpenAI, and to Azure where the model is known
+    to be OpenAI's: other servers of this wire, and other models of Azure's, may refuse it (zed-industries/zed#52000).
+    """
+    provider = _provider(declared)
+    known = PROVIDERS[provider].session if provider in PROVIDERS else ""
+    if declared.prompt_cache == "off":
+        return ""
+    if declared.prompt_cache == "on":
+        return known or (CACHE_KEY if provider in PROVIDERS else "")
+    if provider == "openai" and declared.api_base is not None:
+        host = urlsplit(str(declared.api_base)).hostname or ""
+        return known if host.endswith(".openai.com") else ""
+    return "" if provider == "azure" and parsed(made.model).words[:1] not in (("o",), ("gpt",)) else known
+
+
+def _marks_from(entry: Entry, declared: TargetConfig) -> int:
+    """Tokens from which on marks are worth it: of Claude, whoever serves it, and of Anthropic's own address."""
+    provider, _, name = str(declared.model).partition("/")
+    claude = "claude" in (declared.base_model or name)
+    takes = (provider in CLAUDES and claude) or (provider == "anthropic" and declared.api_base is None)
+    takes = takes or (provider == "openrouter" and name.startswith("anthropic/"))
+    if (
+        declared.prompt_cache == "off"
+        or "cache_control" in (declared.body or {})
+        or not (takes or (provider in CLAUDES and declared.prompt_cache == "on"))
+    ):
+        return 0
+    told = entry.prompt_cache_min_tokens
+    return int(told) if isinstance(told, int | float) else USUAL_MARKS_FROM
 
 
 ELSEWHERE = Provider("", takes=EXTRAS - OPEN, carries=CARRIED)

@@ -75,6 +75,7 @@ class Prepared:
     api: whose form it has
     options: what the target's requests have besides; merged in when the request is sent
     config: the field of the body that holds the parameters, where they do not stand beside the conversation
+    within: names deeper in the body that it can do without, where the provider refuses them
     """
 
     endpoint: Endpoint
@@ -85,6 +86,7 @@ class Prepared:
     api: Api = "chat"
     options: Options = NO_OPTIONS
     config: str = ""
+    within: tuple[str, ...] = ()
 
     @property
     def sent(self) -> bytes:
@@ -168,7 +170,7 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
             if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
                 raise failed
             told = await _explained(response)
-        if not pupil.refused(response.status, told, prepared.fields, prepared.options.names):
+        if not pupil.refused(response.status, told, (*prepared.fields, *prepared.within), prepared.options.names):
             raise _refused(name, response, told)
 
 

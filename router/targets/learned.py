@@ -13,6 +13,8 @@ MAX_LESSONS = 32
 """Lessons that are kept of one target: more than a request has parameters."""
 FILES = ("images", "documents")
 """What a lesson may be about that is no parameter: questions with them go to other targets."""
+OURS = frozenset({"prompt_cache_key", "cache_control"})
+"""What a request has that no question asks for: prompt caching."""
 log = logging.getLogger("router.targets")
 
 
@@ -103,5 +105,5 @@ class Pupil:
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Parameters that this question is asked without because it was refused with them."""
-        return tuple(dict.fromkeys(one.parameter for one in self._lessons))
+        """Parameters of the question that it is asked without because it was refused with them."""
+        return tuple(dict.fromkeys(one.parameter for one in self._lessons if one.parameter not in OURS))

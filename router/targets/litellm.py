@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
@@ -50,7 +51,8 @@ from router.targets.http import MAX_WHOLE, Rest
 from router.targets.learned import Learned, Pupil
 from router.targets.options import Options, options_of
 from router.targets.passage import PASSAGE, Passage, blamed, led_past_environment, note, passage_to, passed_on, synchronous
-from router.targets.providers import rules_through_litellm
+from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
+from router.targets.providers import CACHE_KEY, rules_through_litellm
 from router.targets.reasoning import (
     INTERLEAVED,
     NOTHING,
@@ -559,6 +561,8 @@ TEXTUAL = frozenset(
     }
 )
 """Providers on whose wires there are no tools, or not for each model. Of a question's tools LiteLLM would say nothing, and leave them out."""
+KEYED = frozenset({"azure", "openai"})
+"""Providers to whom LiteLLM hands on a session key."""
 ASKED = frozenset({"ollama", "ollama_chat"})
 """Providers of whose models LiteLLM asks the server, unless they are in its list."""
 
@@ -594,6 +598,8 @@ class Form:
     omitted: tuple[str, ...]
     bounds: Bounds
     takes: Returns
+    within: tuple[str, ...] = ()
+    """Names deeper in the arguments that the call can do without, where the provider refuses them."""
 
 
 def answer(
@@ -650,7 +656,7 @@ def answer(
                 if passage.failed is not None and not begun:
                     raise hear.told(passage.failed.of(name)) from None
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
-                if begun or not pupil.refused(*_said(error), form.arguments.keys() - options.names, options.names):
+                if begun or not pupil.refused(*_said(error), {*form.arguments, *form.within}.difference(options.names), options.names):
                     raise hear.told(_raised(name, provider, error, hear)) from None
             except TargetError as error:
                 raise hear.told(error) from None
@@ -723,10 +729,11 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     fitted = fit(facts, params).beside(ask)
     takes = returned_through_litellm(facts, fitted, model)
     messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
+    keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
     hints = {name: completions.parameter(name, value) for name, value in fitted.hints.items()}
     if not ask.tools:
         hints.pop("parallel_tool_calls", None)
-    arguments: dict[str, object] = {**hints, **fixed, "messages": messages}
+    arguments: dict[str, object] = {**hints, **fixed, "messages": mark_messages(messages) if keeps else messages}
     responding = responses.needed(ask, facts, fitted)
     if (effort := fitted.effort or (_usual_effort(facts) if responding else None)) is not None:
         arguments["reasoning_effort"] = effort
@@ -741,12 +748,15 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if fitted.stop:
         arguments["stop"] = list(fitted.stop)
     if ask.tools:
-        arguments["tools"] = [completions.tool(spec, facts.carries) for spec in ask.tools]
+        # A copy: it takes out of a schema what Gemini does not know, and every other target would be told another tool from then on.
+        arguments["tools"] = [deepcopy(completions.tool(spec, facts.carries)) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             arguments["tool_choice"] = choice
+    if ask.session and facts.session_key == CACHE_KEY and model.partition("/")[0] in KEYED:
+        arguments[CACHE_KEY] = session_key(ask.session, str(fixed.get("api_key", "")))
     if responding:
         arguments["store"] = False  # LiteLLM asks the Responses API then, which keeps a conversation unless it is told not to
-    return Form(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes)
+    return Form(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes, (CONTROL,) if keeps else ())
 
 
 def _usual_effort(facts: Facts) -> Effort | None:

@@ -27,7 +27,8 @@ from router.targets.http import Prepared
 from router.targets.inband import Failed, error_in
 from router.targets.learned import Learned, Pupil
 from router.targets.options import Api, options_of
-from router.targets.providers import PROVIDERS, Provider, rules_of, variable
+from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
+from router.targets.providers import CACHE_KEY, PROVIDERS, Provider, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.speech import Speech
 
@@ -115,6 +116,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     start = Start(name, str(declared.model))
     issuer = issued_by(name, str(declared.model))
     rules = rules_of(prefix, model, own=declared.api_base is not None)
+    secret = declared.api_key.value if declared.api_key else ""
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
@@ -127,15 +129,26 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                 fits = fit(known, params)
             check_answerable(name, known, ask, params)
             omitted = (*fits.omitted, *uncarried(known, ask), *options.over(params))
+            chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
             if responses.needed(ask, known, fits):
                 body = responses.request(ask, fits, known, model, issuer)
+                if chat:
+                    body[CACHE_KEY] = chat  # a header is for chat completions alone
                 bounds = responses.bounds(fits, known)
                 reader = partial(responses.Reader, name)
                 return Prepared(responding, body, reader, omitted, bounds, "responses", options)
             takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
             messages = completions.messages(ask, beside(ask, issuer, takes), known.carries)
-            body = {**_request(ask, fits, known, provider, model), "messages": messages}
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech, takes), omitted, fits.bounds(known), "chat", options)
+            keeps = known.marks_from > 0 and is_long(ask, known.marks_from)
+            body = {**_request(ask, fits, known, provider, model), "messages": mark_messages(messages) if keeps else messages}
+            asked = endpoint
+            if chat and known.session_key == CACHE_KEY:
+                body[CACHE_KEY] = chat
+            elif chat and known.session_key not in options.headers:
+                asked = endpoint.bearing(known.session_key, chat)
+            within = (CONTROL,) if keeps else ()
+            reader = partial(Reader, name, takes=takes)
+            return Prepared(asked, body, reader, omitted, fits.bounds(known), "chat", options, within=within)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 

@@ -25,6 +25,8 @@ class Provider:
     takes: parameters that not every provider knows, and that it does
     tiers: the values of `service_tier` that it knows
     carries: what it reads of messages and tools beside their words: see `CARRIED`
+    session: where it is told which questions belong to one chat, so that it asks the machine that holds the chat's prompt cache: a field of
+        the body (CACHE_KEY), or a header; empty where it finds that machine by itself, or refuses fields that it does not know
     """
 
     base: str
@@ -38,8 +40,15 @@ class Provider:
     takes: frozenset[str] = frozenset()
     tiers: frozenset[str] = frozenset()
     carries: frozenset[str] = frozenset()
+    session: str = ""
 
 
+CACHE_KEY = "prompt_cache_key"
+"""The field of OpenAI's API. Groq, Cerebras, NVIDIA, Volcengine and others refuse it (zed-industries/zed#36215, sipeed/picoclaw#1181,
+openclaw/openclaw#49727); Mistral documents it, and has been seen to refuse it (sipeed/picoclaw#1353). DeepSeek, Groq, Together, Z.ai and most others cache prompts without it.
+
+Source: the guides to prompt caching of OpenAI, Azure, xAI, Fireworks, Mistral, DeepInfra, Moonshot and OpenRouter.
+"""
 EFFORT = frozenset({"reasoning_effort"})
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 EXTRAS = frozenset(get_args(Extra))
@@ -57,16 +66,16 @@ COHERE = "https://api.cohere.ai/compatibility/v1"
 GROQ = frozenset({"auto", "on_demand", "flex", "performance"})
 
 PROVIDERS = {
-    "openai": Provider("https://api.openai.com/v1", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED),
-    "azure": Provider("", header="api-key", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED),
+    "openai": Provider("https://api.openai.com/v1", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED, session=CACHE_KEY),
+    "azure": Provider("", header="api-key", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED, session=CACHE_KEY),
     "cerebras": Provider("https://api.cerebras.ai/v1", lacks=PENALTIES, takes=PARALLEL, carries=frozenset({"function.strict"})),
     "cohere": Provider(COHERE, counts=False),
     "cohere_chat": Provider(COHERE, counts=False, key="COHERE_API_KEY"),
     "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1", takes=PARALLEL | {"top_k"}),
-    "deepinfra": Provider("https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN),
+    "deepinfra": Provider("https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN, session=CACHE_KEY),
     "deepseek": Provider("https://api.deepseek.com/v1"),
     "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN),
-    "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1", takes=OPEN | BIAS | {"prediction"}),
+    "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1", takes=OPEN | BIAS | {"prediction"}, session="x-session-affinity"),
     "groq": Provider("https://api.groq.com/openai/v1", takes=PARALLEL | TIER, tiers=GROQ, carries=frozenset({"messages.name"})),
     "hosted_vllm": Provider("", keyless=True, takes=EXTRAS, carries=CARRIED),
     "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT, takes=OPEN | BIAS),
@@ -79,13 +88,13 @@ PROVIDERS = {
         takes=PARALLEL | {"prediction"},
         carries=frozenset({"function.strict", "image_url.detail"}),
     ),
-    "moonshot": Provider("https://api.moonshot.ai/v1"),
+    "moonshot": Provider("https://api.moonshot.ai/v1", session=CACHE_KEY),
     "nebius": Provider("https://api.studio.nebius.ai/v1", lacks=EFFORT, takes=OPEN | BIAS),
     "novita": Provider("https://api.novita.ai/v3/openai", lacks=EFFORT, takes=OPEN | BIAS),
     "nscale": Provider("https://inference.api.nscale.com/v1", counts=False, lacks=EFFORT | {"seed"}),
     "nvidia_nim": Provider("https://integrate.api.nvidia.com/v1", counts=False, lacks=EFFORT),
     "ollama_chat": Provider("http://127.0.0.1:11434/v1", path="/v1", keyless=True),
-    "openrouter": Provider("https://openrouter.ai/api/v1", takes=EXTRAS, carries=CARRIED),
+    "openrouter": Provider("https://openrouter.ai/api/v1", takes=EXTRAS, carries=CARRIED, session="x-session-id"),
     "perplexity": Provider("https://api.perplexity.ai", counts=False, lacks=frozenset({"seed", "stop"}), takes=frozenset({"top_k"})),
     "sambanova": Provider(
         "https://api.sambanova.ai/v1", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}, takes=PARALLEL | {"top_k"}
@@ -95,7 +104,7 @@ PROVIDERS = {
     "vercel_ai_gateway": Provider("https://ai-gateway.vercel.sh/v1", lacks=EFFORT, takes=PARALLEL, carries=CARRIED),
     "volcengine": Provider("https://ark.cn-beijing.volces.com/api/v3", lacks=EFFORT),
     "wandb": Provider("https://api.inference.wandb.ai/v1"),
-    "xai": Provider("https://api.x.ai/v1", takes=PARALLEL, carries=frozenset({"image_url.detail"})),
+    "xai": Provider("https://api.x.ai/v1", takes=PARALLEL, carries=frozenset({"image_url.detail"}), session="x-grok-conv-id"),
     "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
 }
 
@@ -134,6 +143,8 @@ GEMINI: tuple[Rule, ...] = (
 """What Google wants on its own wire; the lane makes turns of what is left."""
 GEMMA = re.compile(r"(?i)gemma-[123]\b")
 """Models there that know no system."""
+CLAUDES = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "vertex_ai"})
+"""Providers of Claude."""
 OWN = frozenset({"hosted_vllm", "vllm", "llamafile", "lm_studio", "ollama_chat", "ollama", "xinference", "lemonade", "docker_model_runner"})
 """Servers of one's own, behind which any model's template may stand; and so may `openai/` at another address."""
 FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (

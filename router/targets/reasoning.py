@@ -20,6 +20,7 @@ from router.chat import Ask, Json, JsonObject, Message, ReasoningState
 from router.targets.completions import Amend
 from router.targets.facts import Facts
 from router.targets.fit import Fitted
+from router.targets.providers import CLAUDES
 from router.targets.speech import MAX_STATE, MAX_STATES, Speech
 
 TEXTS = ("reasoning_content", "reasoning")
@@ -45,8 +46,6 @@ FIELDS = {
 AS_SENT = ("reasoning_content", "reasoning", "reasoning_details")
 """What a server of one's own gets back, if it sent it."""
 OWN = frozenset({"hosted_vllm", "llamafile", "lm_studio", "ollama_chat"})
-CLAUDES = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "vertex_ai"})
-"""Providers of Claude whose thinking blocks LiteLLM passes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,10 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
             return Lesson(name, "auto", lambda known: replace(known, forced_tools=False)) if facts.forced_tools else None
         case "stream_options":
             return Lesson(name, "", lambda known: replace(known, stream_options=False))
+        case "prompt_cache_key":
+            return Lesson(name, "", lambda known: replace(known, session_key=""))
+        case "cache_control":
+            return Lesson(name, "", lambda known: replace(known, marks_from=0))
         case _:
             return None
 

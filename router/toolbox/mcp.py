@@ -262,10 +262,12 @@ class McpServer:
             for _ in range(MOST_PAGES):
                 page = await client.list_tools(cursor=cursor)
                 for tool in page.tools:
-                    if len(found) < MOST_TOOLS and (spec := _spec(tool)) is not None:
+                    if len(found) < MOST_NAMES and (spec := _spec(tool)) is not None:
                         found.setdefault(spec.name, spec)
                 if (cursor := page.next_cursor) is None:
                     break
+        # By name, whatever order it lists them in: tools stand at the beginning of a prompt, and another order is a cold prompt cache.
+        found = {name: found[name] for name in sorted(found)[:MOST_TOOLS]}
         if found != self._tools:
             self._tools = found
             self._names |= set(list(found)[: max(0, MOST_NAMES - len(self._names))])

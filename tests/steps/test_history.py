@@ -2,8 +2,9 @@
 
 import pytest
 
-from router.chat import Call, Message, Result
+from router.chat import Ask, Call, Message, Result
 from router.errors import Misfit
+from router.events import Events, Finish
 from router.steps.history import history, shortened
 
 SYSTEM = Message("system", ("S",))
@@ -37,6 +38,33 @@ def test_what_is_kept(what: str) -> None:
     """The last `keep`, beginning with a question."""
     messages, keep, expected = KEPT[what]
     assert list(shortened(tuple(messages), keep)) == expected
+
+
+def test_the_front_stays_for_a_fourth_of_what_is_kept() -> None:
+    """A chat that grows: never more than `keep`, and the same first message until ten more have come."""
+    chat = tuple(message for turn in range(100) for message in (user(f"q{turn}"), said(f"a{turn}")))
+    kept = [shortened(chat[:length], 40, 10) for length in range(1, 200, 2)]
+    assert max(map(len, kept)) == 40 - 1  # a chat that ends with a question is odd
+    assert all(len(one) >= 30 for one in kept[15:])
+    firsts = [one[0].text for one in kept[20:]]
+    assert all(firsts.count(first) == 5 for first in set(firsts[:-5]))
+    assert [one[0].text for one in kept[:20]] == ["q0"] * 20
+
+
+@pytest.mark.parametrize(("keep", "sent"), [(3, 3), (7, 7), (8, 7), (40, 31)])
+async def test_short_histories_are_cut_one_by_one(keep: int, sent: int) -> None:
+    """From 8 messages on a fourth is dropped at a time."""
+    seen: list[Ask] = []
+
+    async def answer(ask: Ask) -> Events:
+        seen.append(ask)
+        yield Finish("stop")
+
+    for more in range(1, 40):
+        messages = tuple(user(str(number)) for number in range(keep + more))
+        async for _ in history(keep)(answer)(Ask(model="m", messages=messages)):
+            pass
+    assert {len(ask.messages) for ask in seen} == set(range(sent, keep + 1))
 
 
 def test_keeping_nothing_is_refused() -> None:

@@ -5,11 +5,13 @@ import gzip
 import json
 import logging
 import os
+import random
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -20,7 +22,7 @@ from router.config.values import Name, Secret
 from router.errors import ToolError
 from router.toolbox import Grant, McpServer, Toolbox
 from router.toolbox.bounded import MOST, MOST_VALUES, bounded
-from router.toolbox.mcp import MOST_SCHEMA, _spec
+from router.toolbox.mcp import MOST_SCHEMA, MOST_TOOLS, _spec
 from tests.conftest import AS_OPERATOR, Answered, Client, Workspace, direct_target, routes, serving
 from tests.provider import Provider, Reply, calls, provider, text
 from tests.raw import until_closed
@@ -385,3 +387,22 @@ async def test_a_server_of_the_older_protocol_is_spoken_to() -> None:
         assert await tools.run("echo", {"a": "北京"}) == ('{"a": "\\u5317\\u4eac"}', False)
         await until(lambda: "more" in server.known)
         assert await tools.run("more", {}) == ("[image, not shown]\ntwo", False)
+
+
+async def test_tools_stand_in_one_order_whatever_a_server_lists_first() -> None:
+    """Some list them in another order with each connection, in pages: the model is told the same, and beyond the bound the same are left out."""
+    names = [f"tool_{number:03}" for number in range(MOST_TOOLS + 20)]
+    found: list[list[str]] = []
+    for seed in range(5):
+        random.Random(seed).shuffle(names)
+        tools = [SimpleNamespace(name=name, description=name, input_schema={"type": "object"}) for name in names]
+        pages = {None: (tools[:90], "rest"), "rest": (tools[90:], None)}
+
+        async def list_tools(cursor: str | None, pages: dict[str | None, Any] = pages) -> SimpleNamespace:
+            listed, following = pages[cursor]
+            return SimpleNamespace(tools=listed, next_cursor=following)
+
+        server = McpServer(COMMAND)
+        await server._list(cast("Any", SimpleNamespace(list_tools=list_tools)))
+        found.append([spec.name for spec in box(server).specs])
+    assert found == [sorted(names)[:MOST_TOOLS]] * 5

@@ -1,0 +1,33 @@
+"""The session of a question: the outermost step of every route.
+
+A session is a digest of the caller, the end user and the chat's id. Where the front end sends no id, the messages up to the first of the
+user's stand for it, as the client sent them: they are the same in each question of the chat, whatever the pipeline makes of them.
+Every replica computes the same digest. A pool keeps a chat at one of its targets by it (session affinity), and providers are sent a keyed
+hash of it (prompt caching).
+"""
+
+import hashlib
+import json
+from dataclasses import replace
+
+from router.cache.key import part_of
+from router.chat import Ask, Json
+from router.events import Answer, Step
+
+
+def session() -> Step:
+    """Give each question the digest that it shares with all others of its chat."""
+
+    def step(answer: Answer) -> Answer:
+        return lambda ask: answer(replace(ask, session=session_of(ask)))
+
+    return step
+
+
+def session_of(ask: Ask) -> str:
+    """Return the SHA-256, in hex. Without an id, two chats of one caller that begin with the same words are one session."""
+    made: list[Json] = [ask.caller, ask.user, ask.chat]
+    if not ask.chat:
+        asked = next((at for at, message in enumerate(ask.messages) if message.role == "user"), len(ask.messages))
+        made.append([[message.role, *map(part_of, message.parts)] for message in ask.messages[: asked + 1]])
+    return hashlib.sha256(json.dumps(made, default=dict).encode()).hexdigest()
