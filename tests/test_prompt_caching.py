@@ -410,6 +410,10 @@ EDITS: dict[str, tuple[dict[str, str], str]] = {
     "the model": ({"routes.yaml": BEFORE.replace("gpt-4o,", "gpt-4.1,")}, "a is another model or account"),
     "the key": ({"routes.yaml": BEFORE.replace("'${KEY}'}", "'${OTHER}'}", 1)}, "a is another model or account"),
     "the first target": ({"routes.yaml": BEFORE.replace("[a, b, demo]", "[b, a, demo]")}, "other targets come first"),
+    "a condition in front": (
+        {"routes.yaml": BEFORE.replace("[a, b, demo]", "[{use: b, when: {has_image: true}}, a, demo]")},
+        "other targets come first",
+    ),
     "a fallback": ({"routes.yaml": BEFORE.replace("gpt-4o-mini", "gpt-4.1-mini")}, ""),
     "what comes after": ({"pipelines/chat.yaml": FRONT["pipelines/chat.yaml"] + "  - edit: {max_chars: 80}\n"}, ""),
     "a timeout": ({"routes.yaml": BEFORE.replace("tools: [weather, clock]", "tools: [weather, clock], timeout: {idle: 9s}")}, ""),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
-from router.description.described import DEFAULTS, Description, entries, names, pools, tool_files, tool_sets
+from router.description.described import DEFAULTS, Description, conditions, entries, names, pools, tool_files, tool_sets
 from router.description.order import reordered
 from router.description.sentences import Change, brief, listed, worded
 
@@ -292,7 +292,7 @@ def _cold(before: Description, after: Description) -> Iterator[Change]:
         was = before.routes.get(name)
         if was is None or now.get("prompt_cache") == "off":
             continue
-        first, earlier = (set(names(pools(route)[:1])) for route in (now, was))
+        first, earlier = _first_asked(now), _first_asked(was)
         asked = {one for one in first if table(after.targets.get(one)).get("model") is not None}
         if not asked:
             continue
@@ -304,6 +304,16 @@ def _cold(before: Description, after: Description) -> Iterator[Change]:
         if why:
             words = f"providers' prompt caches are cold for the next question of each chat: {'; '.join(why)}"
             yield Change("route", name, "prompt caches", None, [*why], words)
+
+
+def _first_asked(route: JsonObject) -> set[str]:
+    """The targets that may be asked first: up to the first entry that has no condition."""
+    found: set[str] = set()
+    for pool, words in zip(pools(route), conditions(route), strict=True):
+        found.update(names((pool,)))
+        if not all(words):
+            break
+    return found
 
 
 def _front(route: JsonObject, described: Description) -> Json:
