@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -26,6 +26,9 @@ LONG = "What will it be like tomorrow, and the day after, in the places that we 
 MODELS = {"anthropic": "anthropic/claude-sonnet-4-5", "openai": "openai/gpt-4o", "gemini": "gemini/gemini-2.5-flash"}
 CUT, RESCUED = ("chat-3", 5), ("chat-8", 6)
 """A chat and one of its turns."""
+
+
+SPARE = "  spare: {script: [{text: The weather is fine.}]}\n"
 
 
 def bill(served: Served) -> float:
@@ -135,5 +138,42 @@ def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]]) -> None:
     assert len(told) == len(counted)
     assert sum(one["cost_usd"] for one in told) == pytest.approx(sum(bill(call) for calls in counted.values() for call in calls), abs=1e-6)
     assert sum(one["cached_tokens"] for one in told) == sum(call.read for calls in counted.values() for call in calls)
-    billed = sum(bill(call) for key in (CUT, RESCUED) for call in answers[key])
-    assert sum(one["cost_usd"] for one in logged if one["estimated"]) == pytest.approx(billed, rel=0.2)
+    guessed = sorted(one["estimated_cost_usd"] for one in logged if one["estimated"])
+    untold = sorted(bill(call) for key in (CUT, RESCUED) for call in answers[key] if not call.told)
+    assert guessed == [pytest.approx(one, rel=0.2) for one in untold]
+
+
+@pytest.mark.parametrize("fault", ["hold", "break", "late"])
+@pytest.mark.parametrize("kind", MODELS)
+async def test_a_call_that_nobody_counted_is_estimated_by_the_chat_before_it(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: str, fault: Literal["hold", "break", "late"]
+) -> None:
+    """Its client left, it broke off, or another target was quicker (a hedge): within 20 % of the bill, though most of its prompt came from
+    the cache.
+    """
+    caplog.set_level(logging.INFO, "router.access")
+    chat = Chat(CUT[0] if fault == "hold" else "chat-9", whole=False)
+    async with caches() as fake:
+        fake.faults = {(chat.name, 2 * CUT[1] + 2): fault}
+        written(workspace, fake)
+        text = (workspace.root / "routes.yaml").read_text().replace(f"[[{', '.join(MODELS)}]]", f"[{kind}, spare]")
+        more = "\n    hedge: {after: 1s, at_most: 100%}" if fault == "late" else ""
+        workspace.write(
+            "routes.yaml", text.replace("tools: [weather]", f"tools: [weather]{more}").replace("targets:\n", f"targets:\n{SPARE}", 1)
+        )
+        async with serving(workspace.build()) as client:
+            async with asyncio.timeout(120):
+                while (await client.get("/readyz")).status != 200:
+                    await asyncio.sleep(0.05)
+            for turn in range(CUT[1] + 1):
+                await chat.ask(client, turn, fake)
+            async with asyncio.timeout(60):
+                while client.edge.admin.chat.running:
+                    await asyncio.sleep(0.01)
+    (last,) = [
+        one for one in (cast("Any", record).fields for record in caplog.records if record.name == "router.access") if one["estimated"]
+    ]
+    (untold,) = [one for one in fake.served if not one.told]
+    assert untold.kind == kind
+    assert untold.read > 0.9 * untold.prompt
+    assert last["estimated_cost_usd"] == pytest.approx(bill(untold), rel=0.2)

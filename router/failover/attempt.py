@@ -80,8 +80,7 @@ def charged(
         usage = meter.usage
     if usage is not None:
         return replace(attempt, usage=usage)
-    read = ask.tokens
-    guess = Usage(read, tokens_in("".join(said)), candidate.standing.prefixes.cached(ask, read))
+    guess = replace(candidate.standing.prefixes.guess(ask) or Usage(ask.tokens), output_tokens=tokens_in("".join(said)))
     if meter is not None and meter.usage is not None:
         guess = replace(meter.usage, output_tokens=max(guess.output_tokens, meter.usage.output_tokens))
     return replace(attempt, estimate=guess)

@@ -1,52 +1,76 @@
-"""How much of a prompt a provider's cache probably holds: for the estimate of a call that was cut off before its provider counted.
+"""What a target counted last of each chat: by it a call is estimated that nobody counted, because it was left or broke off.
 
-A prompt cache holds the prompt of the chat's last call for some minutes. Without this, a long chat's cut call would be estimated at ten
-times what it costs. Nothing but estimates is made of it.
+Most of a chat's prompt is the one before it, which the target read, and may keep in a prompt cache. So what it counted then is a better guess than
+any of the text alone, and what comes from a cache costs a tenth to a half.
 """
 
+import math
 from collections import OrderedDict
-from collections.abc import Hashable
+from dataclasses import dataclass
 
 from router.chat import Ask
 from router.failover.breaker import Clock
 from router.usage import Usage
 
-LASTS = 300.0
-"""Seconds that a provider keeps a prompt, as a rule."""
-LEAST = 1024
-"""Tokens of the shortest prompt that is cached, as a rule."""
-MAX_CHATS = 10_000
-"""Chats that are remembered."""
+MAX_SESSIONS = 10_000
+"""Chats of which a target's last count is known, some 2 MB; beyond it the one that was asked longest ago goes first."""
+KEPT_S = 300.0
+"""Seconds for which providers keep a prompt, the shortest of them."""
+LEAST_KEPT = 1024
+"""Tokens: shorter prompts are kept by no provider that keeps them unasked."""
+PIECE = 128
+"""Tokens: in such pieces they keep them."""
+CHARACTERS = 4
+"""Of a token, as a rule."""
+AROUND = 10
+"""Tokens around each text, call and result, roughly: the role, the name of a tool, brackets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One count. `at`: when, by the clock of the breakers; `size`: characters of the conversation, as `Ask.size`; `parts`: its texts, calls and
+    results; `kept`: tokens of the prompt that are in a cache since.
+    """
+
+    at: float
+    size: int
+    parts: int
+    usage: Usage
+    kept: int
 
 
 class Prefixes:
-    """What one target was asked last in each chat: tokens of the prompt, and when that ended."""
+    """The last counts of one target, by session."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._caches = False
-        """Whether this target was ever seen to read from a cache."""
-        self._last: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
+        self._last: OrderedDict[str, Counted] = OrderedDict()
+        self._keeps = False
+        """Whether it was seen to read a prompt from its cache."""
 
     def counted(self, ask: Ask, usage: Usage) -> None:
-        """Remember what a call of this chat took."""
-        self._caches = self._caches or usage.cached_tokens > 0
-        if self._caches and usage.input_tokens >= LEAST:
-            key = _chat(ask)
-            self._last[key] = (self._clock(), usage.input_tokens)
-            self._last.move_to_end(key)
-            if len(self._last) > MAX_CHATS:
-                self._last.popitem(last=False)
+        """The target counted a call, to its end."""
+        self._keeps = self._keeps or usage.cached_tokens > 0
+        if not ask.session:
+            return
+        marked = usage.cached_tokens + usage.cache_write_tokens
+        whole = usage.input_tokens // PIECE * PIECE if usage.input_tokens >= LEAST_KEPT else 0
+        kept = marked if usage.cache_write_tokens else whole
+        self._last[ask.session] = Counted(self._clock(), ask.size, _parts(ask), usage, kept)
+        self._last.move_to_end(ask.session)
+        if len(self._last) > MAX_SESSIONS:
+            self._last.popitem(last=False)
 
-    def cached(self, ask: Ask, tokens: int) -> int:
-        """Of so many tokens of a prompt, those that probably came from the cache."""
-        ended, prompt = self._last.get(_chat(ask), (0.0, 0)) if self._last else (0.0, 0)
-        return min(prompt, tokens) if prompt and self._clock() - ended <= LASTS else 0
+    def guess(self, ask: Ask) -> Usage | None:
+        """The input of a call that nobody counted; None where nothing is known of its chat, or another conversation is asked."""
+        last = self._last.get(ask.session)
+        if last is None or ask.size < last.size or self._clock() - last.at > KEPT_S:
+            return None
+        more = math.ceil((ask.size - last.size) / CHARACTERS) + AROUND * max(0, _parts(ask) - last.parts)
+        read = last.usage.input_tokens + more
+        written = read - last.kept if last.usage.cache_write_tokens else 0
+        return Usage(read, cached_tokens=last.kept if self._keeps else 0, cache_write_tokens=written)
 
 
-def _chat(ask: Ask) -> Hashable:
-    """What tells a chat from others: its id, or else its messages up to the first of the user."""
-    if ask.chat:
-        return hash((ask.caller, ask.user, ask.chat))
-    first = next((at for at, message in enumerate(ask.messages) if message.role == "user"), 0)
-    return hash((ask.caller, ask.user, *((message.role, message.text) for message in ask.messages[: first + 1])))
+def _parts(ask: Ask) -> int:
+    return sum(len(message.parts) for message in ask.messages)
