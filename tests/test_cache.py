@@ -104,7 +104,7 @@ async def test_a_hit_is_what_its_dialect_would_have_sent(workspace: Workspace, w
         assert [how(plain), how(hit)] == ["miss", "hit"]
         assert len(fake.requests) == 4
     assert without_ids(hit.body) == without_ids(plain.body)
-    own = {"x-router-cache", "age", "x-request-id", "date", "x-router-attempts", "content-length"}
+    own = {"x-router-cache", "age", "x-request-id", "request-id", "date", "x-router-attempts", "content-length"}
     assert {name: value for name, value in hit.headers.items() if name not in own} == {
         name: value for name, value in plain.headers.items() if name not in own
     }

@@ -21,7 +21,11 @@ REFUSES = Reply(status=404, body=OPENROUTER)
 def shown(*urls: str) -> dict[str, Any]:
     """A question that shows these files, in the form of the AI SDK."""
     parts = [{"type": "file", "url": url, "mediaType": url[5:].partition(";")[0]} for url in urls]
-    return {"messages": [{"role": "user", "parts": [{"type": "text", "text": "What is this?"}, *parts]}], "stream": False}
+    return {
+        "model": "chat-model",
+        "messages": [{"role": "user", "parts": [{"type": "text", "text": "What is this?"}, *parts]}],
+        "stream": False,
+    }
 
 
 @asynccontextmanager
@@ -82,7 +86,7 @@ async def test_target_of_which_nobody_knows_is_asked_after_those_that_read_image
 
 DIALECTS = (
     "/v1/chat/completions",
-    *(f"/api/chat?protocol={name}" for name in ("line", "data-stream", "ui-message-stream", "openai", "text")),
+    *(f"/api/chat?protocol={name}" for name in ("line", "data-stream", "ui-message-stream", "openai", "anthropic", "text")),
 )
 
 
@@ -186,7 +190,7 @@ async def test_image_in_a_tools_result_counts(workspace: Workspace) -> None:
     async with models(HI, SEEN) as (blind, seeing):
         listed = target("blind", blind, "images: false") + target("seeing", seeing, "images: true")
         async with serving(workspace.write("routes.yaml", routes(listed, "targets: [blind, seeing]")).build()) as client:
-            body = {"messages": [{"role": "user", "content": "Look."}, called, result], "stream": False}
+            body = {"model": "chat-model", "messages": [{"role": "user", "content": "Look."}, called, result], "stream": False}
             assert tried((await client.post("/v1/chat/completions", **body)).headers) == ["blind skipped_vision", "seeing ok"]
 
 

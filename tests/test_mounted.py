@@ -24,7 +24,7 @@ from tests.raw import Said, request, said
 from tests.services import free_ports
 
 HI = "a: {script: [{text: Hi}]}"
-ASK = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
+ASK = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
 WAYS = ("a root path", "a mount", "a mount below a root path")
 STARTS = 60.0
 """Seconds in which a server must answer."""

@@ -13,7 +13,7 @@ from tests.conftest import HERE, Workspace, routes, serving
 from tests.raw import Said, said
 
 HI = "a: {script: [{text: Hi}]}"
-BODY = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
+BODY = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
 QUESTIONS = ("POST /api/chat", "POST /api/chat/chat-model", "POST /v1/chat/completions", "POST /api/chat/chat-1/stop")
 READS = ("GET /api/models", "GET /v1/models", "GET /api/chat?chatId=chat-1", "GET /api/chat/chat-1/stream", "GET /no/such/page")
 OPERATORS = ("GET /admin/config", "GET /metrics", "GET /docs", "GET /openapi.json", "POST /admin/reload")

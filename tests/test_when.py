@@ -30,7 +30,7 @@ from tests.provider import Provider, Reply, provider, text
 from tests.services import redis_server
 
 TWO = "cheap: {script: [{text: cheap}]}\nbest: {script: [{text: best}]}"
-HI: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "stream": False}
+HI: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 
 

@@ -24,6 +24,7 @@ HEADERS = {
     "data-stream": {"content-type": "text/plain; charset=utf-8", "x-vercel-ai-data-stream": "v1"},
     "ui-message-stream": {"content-type": "text/event-stream", "x-vercel-ai-ui-message-stream": "v1"},
     "openai": {"content-type": "text/event-stream"},
+    "anthropic": {"content-type": "text/event-stream"},
     "text": {"content-type": "text/plain; charset=utf-8"},
 }
 
@@ -48,13 +49,13 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
     heard = READERS[wire](answer.body)
     calls, heard.calls = heard.calls, []
     results, heard.results = heard.results, []
-    if wire in ("text", "openai"):
+    if wire in ("text", "openai", "anthropic"):
         assert not calls
     else:
         assert [one[1:] for one in calls] == [("get_weather", {"location": "Beijing"})]
         assert results == [(calls[0][0], "Beijing: 25°C", False)]
     usage = None if wire in ("text", "openai") else (1, 4)
-    finish = {"text": None, "openai": "length"}.get(wire, "tool-calls")
+    finish = {"text": None, "openai": "length", "anthropic": "max_tokens"}.get(wire, "tool-calls")
     assert heard == Heard("One moment.", "" if wire == "text" else "Hm.", finish=finish, usage=usage)
 
 
@@ -96,6 +97,7 @@ REFUSED = {
     "data-stream": {"code": "bad_request:api", "cause": "unknown_model"},
     "ui-message-stream": {"code": "bad_request:api", "cause": "unknown_model"},
     "openai": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
+    "anthropic": {"type": "not_found_error", "code": "unknown_model"},
 }
 
 
@@ -115,7 +117,7 @@ async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stre
         assert broken.body == b"The body is not JSON (line 1, column 2)."
         return
     assert answer.headers["content-type"] == "application/json"
-    made = answer.json["error"] if wire == "openai" else answer.json
+    made = answer.json["error"] if wire in ("openai", "anthropic") else answer.json
     assert REFUSED[wire].items() <= made.items()
     assert set(broken.json) == set(answer.json)
 
@@ -289,7 +291,7 @@ async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspac
     await asked
     heard = READERS[wire](bytes(written))
     assert (heard.text, heard.error) == ("Hi", None)
-    assert heard.finish == (None if wire == "text" else "stop")
+    assert heard.finish == {"text": None, "anthropic": "end_turn"}.get(wire, "stop")
 
 
 async def test_an_answer_without_a_word_is_an_empty_text(workspace: Workspace) -> None:
@@ -321,6 +323,7 @@ async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -
         "data-stream": lambda made: made["content"],
         "ui-message-stream": lambda made: made["parts"][1]["text"],
         "openai": lambda made: made["choices"][0]["message"]["content"],
+        "anthropic": lambda made: made["content"][0]["text"],
     }
     assert said[wire](answer.json) == "Hi"
     assert answer.headers["content-type"] == "application/json"
@@ -332,7 +335,8 @@ async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> N
     workspace.write("routes.yaml", routes("a: {script: [{text: Half}, {pause: 1s}, {text: Whole}]}", more="server: {keep_alive: 50ms}\n"))
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
-    sign = {"data-stream": b"\n\n", "ui-message-stream": b"\n\n: keep-alive\n\n", "openai": b"\n\n: keep-alive\n\n"}.get(wire)
+    comment, ping = b"\n\n: keep-alive\n\n", b'event: ping\ndata: {"type":"ping"}\n\n'
+    sign = {"data-stream": b"\n\n", "ui-message-stream": comment, "openai": comment, "anthropic": ping}.get(wire)
     assert sign is None or sign in answer.body
     assert bool(WIRES[wire].keep_alive) is bool(sign)
     assert READERS[wire](answer.body).text == "HalfWhole"

@@ -201,11 +201,14 @@ def _provider(declared: TargetConfig) -> str:
 
 
 def _names(model: str) -> tuple[str, ...]:
-    """A model's names in the table. A deployment of Azure's is a model of OpenAI's; Bedrock's may name the API that is asked."""
+    """A model's names in the table. A deployment of Azure's is a model of OpenAI's; Bedrock's may name the API that is asked; LiteLLM has
+    two words for Cohere.
+    """
     provider, _, name = model.partition("/")
     if provider == "bedrock":
         return (f"bedrock/{name.removeprefix('converse/').removeprefix('invoke/')}",)
-    return (model, f"openai/{name}") if provider == "azure" else (model,)
+    other = {"azure": "openai", "cohere": "cohere_chat"}.get(provider)
+    return (model, f"{other}/{name}") if other else (model,)
 
 
 def _listed(made: Facts, entry: Entry) -> Facts:

@@ -15,7 +15,7 @@ from tests.raw import Said, parsed, request, said
 from tests.services import free_ports, nginx
 
 HI = "a: {script: [{text: Hi}]}"
-ASK = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
+ASK = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
 CHAT = ("POST /api/chat", "POST /api/chat/chat-model", "POST /v1/chat/completions")
 READS = ("GET /api/models", "GET /v1/models", "GET /api/chat/c1/stream")
 OPERATORS = ("GET /admin/config", "GET /admin/targets", "GET /admin/requests", "GET /metrics", "GET /docs", "GET /openapi.json")

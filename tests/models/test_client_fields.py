@@ -105,6 +105,7 @@ async def test_each_field_of_a_client_is_sent_or_named(workspace: Workspace, fla
     takes = taken(flagship)
     async with fakes(strict(flagship)) as models:
         target = flagship.target(models.address)
+        target = target.removesuffix("}") + ", facts: {images: true}}"  # whether one that reads no images is asked is another matter
         routes = f"targets:\n  first: {target}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
         async with serving(workspace.write("routes.yaml", routes).build()) as client:
             omitted, answer, asked = await ask(client, models, **HINTS)

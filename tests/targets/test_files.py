@@ -66,7 +66,11 @@ def test_server_of_ones_own_is_handed_none(model: str, api_base: str | None) -> 
 
 def asked(*parts: dict[str, Any]) -> dict[str, Any]:
     """A question with these parts, in the form of the OpenAI API."""
-    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, *parts]}], "stream": False}
+    return {
+        "model": "chat-model",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, *parts]}],
+        "stream": False,
+    }
 
 
 def image(url: str) -> dict[str, Any]:

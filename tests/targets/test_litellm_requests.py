@@ -244,6 +244,7 @@ ROWS: Sequence[Row] = (
             },
         },
         GOOGLE,
+        declared={"via": "litellm"},
     ),
     Row(
         "bedrock/anthropic.claude-sonnet-5",
