@@ -139,13 +139,16 @@ async def test_error_is_an_exception_of_the_clients_own(workspace: Workspace) ->
             with pytest.raises(anthropic.APIStatusError, match="broke off") as broken:
                 await heard(stream.text_stream, said)
         unnamed = await client.post("/v1/messages", max_tokens=1, messages=HELLO)
+        endless = await client.post("/v1/messages", model="gpt-4", messages=HELLO)
     assert kind(unknown.value) == "not_found_error"
     assert unknown.value.request_id
     assert kind(bad.value) == "invalid_request_error"
     assert down.value.status_code == 502
     assert "".join(said) == "Half"
     assert kind(broken.value) == "api_error"
-    assert (unnamed.status, unnamed.json["error"]["type"]) == (400, "invalid_request_error")
+    for refused, field in ((unnamed, "model: "), (endless, "max_tokens: ")):
+        assert (refused.status, refused.json["error"]["type"]) == (400, "invalid_request_error")
+        assert refused.json["error"]["message"].startswith(field)
 
 
 async def test_key_in_x_api_key_is_the_callers(workspace: Workspace) -> None:
@@ -159,7 +162,7 @@ async def test_key_in_x_api_key_is_the_callers(workspace: Workspace) -> None:
         answers: list[tuple[int, Any]] = []
         own = {**version, "x-api-key": key}
         for headers in (own, bearer, {**bearer, **own}, {**bearer, **own, "x-api-key": "x"}, {"x-api-key": key}):
-            body = {"model": "gpt-4", "messages": HELLO}
+            body = {"model": "gpt-4", "max_tokens": 9, "messages": HELLO}
             async with client.session.post(f"{client.base}/v1/messages", json=body, headers=headers) as one:
                 answers.append((one.status, await one.json()))
     assert [status for status, _ in answers] == [200, 200, 200, 401, 401]

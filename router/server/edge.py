@@ -136,7 +136,7 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         await chat.ask(request, send)
 
     async def count(request: Request, send: Send) -> None:
-        request.surface = "messages"
+        request.surface = "count_tokens"
         await chat.count(request, send)
 
     async def ask_route(request: Request, send: Send) -> None:

@@ -173,7 +173,7 @@ SCHEMAS: dict[str, Any] = {
     },
     "MessagesRequest": {
         **_object(
-            "model messages",
+            "model messages max_tokens",
             model={"type": "string", "description": "A route's id or alias."},
             messages={
                 "type": "array",
@@ -181,7 +181,7 @@ SCHEMAS: dict[str, Any] = {
                 "items": _object("role content", role={"enum": ["user", "assistant", "system"]}, content=BLOCKS),
             },
             system=BLOCKS,
-            max_tokens={"type": ["integer", "null"], "minimum": 1},
+            max_tokens={"type": "integer", "minimum": 1, "description": "Not needed to count tokens."},
             temperature=PARAMS["temperature"],
             top_p=PARAMS["top_p"],
             stop_sequences=_list(TEXT),

@@ -22,8 +22,8 @@ OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that say something to us."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
-Surface = Literal["chat", "completions", "messages"]
-"""Which API is asked: ours, below /api/chat, OpenAI's chat completions, or Anthropic's messages."""
+Surface = Literal["chat", "completions", "messages", "count_tokens"]
+"""Which API is asked: ours, below /api/chat, OpenAI's chat completions, or Anthropic's messages and its count of their tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     extra = mapping(fields.get("params", {}))
     if extra is None:
         raise BadAsk("params: an object is needed.")
-    if surface == "messages":
+    if surface == "messages" and fields.get("max_tokens") is None:
+        raise BadAsk("max_tokens: the most tokens the answer may have are needed.")
+    if surface in ("messages", "count_tokens"):
         tools, choice = anthropic_api.brought(fields)
         said, params = anthropic_api.messages(fields, bounds.messages), parameters(anthropic_api.sampling(fields))
     else:

@@ -65,7 +65,7 @@ class _Frames:
     def encode(self, event: Event) -> bytes:
         match event:
             case Text(text):
-                opening = "" if self._open == "text" else self._opened("text", {"type": "text", "text": ""})
+                opening = "" if self._open == "text" else self._opened("text", {"type": "text", "text": "", "citations": None})
                 return utf8(f"{opening}{self._delta('text_delta', 'text', text)}")
             case Thought(text):
                 opening = (
@@ -146,18 +146,28 @@ def _message(heading: Heading, model: str, content: list[Json], stop_reason: str
         "content": content,
         "stop_reason": stop_reason,
         "stop_sequence": None,
+        "stop_details": None,
+        "container": None,
         "usage": usage,
     }
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """The usage object. `input_tokens` leaves out what was read from a prompt cache or written to it. Zeros where no provider counted."""
+    """The usage object. `input_tokens` leaves out what was read from a prompt cache or written to it. Zeros where no provider counted; null
+    for what the API's own schema requires and nobody here knows.
+    """
     usage = usage or Usage()
+    lasting = usage.cache_write_1h_tokens
     return {
         "input_tokens": max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens),
         "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
+        "cache_creation": {"ephemeral_5m_input_tokens": usage.cache_write_tokens - lasting, "ephemeral_1h_input_tokens": lasting},
         "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
+        "server_tool_use": None,
+        "service_tier": None,
+        "inference_geo": None,
     }
 
 
@@ -175,7 +185,7 @@ def whole(answer: Answered) -> bytes:
 
 
 def _block(kind: type[Text | Thought], text: str) -> Json:
-    return {"type": "text", "text": text} if kind is Text else {"type": "thinking", "thinking": text, "signature": ""}
+    return {"type": "text", "text": text, "citations": None} if kind is Text else {"type": "thinking", "thinking": text, "signature": ""}
 
 
 def error(why: Refusal) -> dict[str, Json]:
@@ -190,7 +200,7 @@ def refusal(why: Refusal) -> bytes:
 
 
 def _call(call: ToolCall) -> dict[str, Json]:
-    return {"type": "tool_use", "id": call.call_id, "name": call.name}
+    return {"type": "tool_use", "id": call.call_id, "name": call.name, "caller": {"type": "direct"}}
 
 
 def _arguments(call: ToolCall) -> str:

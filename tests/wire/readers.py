@@ -341,7 +341,7 @@ class _Messages:
                 assert self.block is None
                 self.block = (value["content_block"]["type"], value["index"])
                 if self.block[0] == "tool_use":
-                    _keys(value["content_block"], "type id name input")
+                    _keys(value["content_block"], "type id name input caller")
                     assert value["content_block"]["input"] == {}
                     self.heard.calls.append((value["content_block"]["id"], value["content_block"]["name"], ""))
             case "content_block_delta":
