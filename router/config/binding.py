@@ -14,11 +14,11 @@ from router.errors import Complaint, Misfit, Place
 from router.signature import Anything, Choice, Either, Listing, Record, Scalar, Shape, Spelled, Table
 
 LITERAL_SECRET = re.compile(
-    r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|[\w-]+-(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*""",
+    r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*""",
 )
 """A key written out in a file, in an address or as a default too: the line is quoted without it. A time or a number is none."""
 SECRET_BELOW = re.compile(
-    r"""(?i)(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|[\w-]+-(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*:\s*[|>]?[-+]?\s*(?:#.*)?$"""
+    r"""(?i)(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*:\s*[|>]?[-+]?\s*(?:#.*)?$"""
 )
 """A line whose key stands on the next one: that one is not quoted at all."""
 
