@@ -18,6 +18,7 @@ from tests.models.fakes import Asked, Fakes, Flagship, fakes
 from tests.models.flagships import FLAGSHIPS, GPT_4O, THROUGH_LITELLM
 
 ROUTES = """
+defaults: {{timeout: {{connect: 60s, first_token: 60s, idle: 60s}}}}
 targets:
   first: {first}
   cut: {cut}
