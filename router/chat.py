@@ -90,7 +90,7 @@ def crowded(data: bytes, most: int) -> bool:
 
 
 def _text(part: "Part") -> str:
-    """What a model reads of a part; nothing of a file."""
+    """Return the text that a model reads of a part; of a file, no text."""
     match part:
         case str():
             return part

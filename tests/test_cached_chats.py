@@ -145,7 +145,7 @@ def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("fault", ["hold", "break", "late"])
 @pytest.mark.parametrize("kind", MODELS)
-async def test_a_call_that_nobody_counted_is_estimated_by_the_chat_before_it(
+async def test_uncounted_call_is_estimated_by_the_chat_before_it(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: str, fault: Literal["hold", "break", "late"]
 ) -> None:
     """Its client left, it broke off, or another target was quicker (a hedge): within 20 % of the bill, though most of its prompt came from

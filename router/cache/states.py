@@ -43,7 +43,7 @@ States = Mapping[str, Sequence[ReasoningState]]
 
 @dataclass(slots=True)
 class _Held:
-    """What is kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
+    """The states kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
 
     entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
     """Name → until when, and the value; the oldest first."""
@@ -146,7 +146,7 @@ class Unreadable(Exception):
 
 
 def read(data: bytes) -> States:
-    """What `written` wrote. Unreadable where this is something else, or more than it ever writes."""
+    """Read the bytes that `written` made. Unreadable where they are something else, or more than it ever makes."""
     if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
         raise Unreadable
     try:
@@ -161,7 +161,7 @@ def read(data: bytes) -> States:
 
 
 def _read(data: bytes) -> States:
-    """The same; nothing where it is unreadable, and a line in the log."""
+    """Read the same bytes; return no states where they are unreadable, and log that."""
     try:
         return read(data)
     except Unreadable:

@@ -12,7 +12,7 @@ from router.errors import NotAllowed
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. Made before a body is read; what is kept for one caller, or for one of its end users, is kept under its `owner`.
+    """A caller: who asks. It is made before a body is read; what is kept for one caller, or for one of its end users, is kept under its `owner`.
 
     kind: anonymous where nobody has to say who asks
     name: of the key, or the token's `sub`; empty where nobody said
@@ -40,7 +40,7 @@ class Caller:
 
     @property
     def user_in_body(self) -> bool:
-        """Whether the end user is named in the body, so that nobody knows it before."""
+        """Return whether the end user is named in the body, so that nobody knows it before."""
         return self.users is not None and self.users.field is not None
 
     def may_ask(self, route: str) -> bool:

@@ -44,7 +44,7 @@ class Jwks:
         self._tried: float | None = None
 
     def over(self, fetch: Fetch) -> "Jwks":
-        """The same keys, fetched in another way from now on."""
+        """Return the same keys, fetched in another way from now on."""
         made = Jwks(self.url, fetch, self._clock)
         made._listed, made._got = self._listed, self._got
         return made

@@ -13,7 +13,7 @@ from router.errors import BadAsk
 MAX_USER = 255
 """Characters of a user's id; OpenID Connect has as many for a `sub`."""
 PLACEHOLDER = ("{{", "}}")
-"""How a front end's placeholder begins and ends: one that was not filled in would make all users one."""
+"""Beginning and end of a front end's placeholder: one that was not filled in would make all users one."""
 
 
 def well_formed(user: str) -> bool:

@@ -12,7 +12,8 @@ from typing import cast, get_args
 
 from router.chat import AUTO, Call, Choice, Effort, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
 from router.errors import BadAsk, TooLarge
-from router.server.fields import MAX_TOOLS, TOOL_NAME, Fields, listing, mapping
+from router.server.client_tools import refuse_unserved, tool_name, tools
+from router.server.fields import Fields, listing, mapping
 from router.server.messages import MAX_PARTS, file, text
 
 EFFORTS: frozenset[str] = frozenset(get_args(Effort))
@@ -215,25 +216,16 @@ MEANT: dict[str, tuple[Json, ...]] = {"container": (), "mcp_servers": ([],), "co
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
     """The tools that the client brings and runs, and its choice."""
-    for name, harmless in MEANT.items():
-        if (value := fields.get(name)) is not None and value not in harmless:
-            raise BadAsk(f"{name}: this is not served here.")
-    listed = listing(fields.get("tools") or [])
-    if listed is None or len(listed) > MAX_TOOLS:
-        raise BadAsk(f"tools: a list of at most {MAX_TOOLS} tools is needed.")
-    tools = tuple(_tool(one, f"tools[{index}]") for index, one in enumerate(listed))
-    if len({tool.name for tool in tools}) != len(tools):
-        raise BadAsk("tools: two of them have the same name.")
-    return tools, _choice(fields.get("tool_choice"), {tool.name for tool in tools})
+    refuse_unserved(fields, MEANT)
+    own = tools(fields.get("tools"), _tool)
+    return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
 
 
 def _tool(value: Json, path: str) -> ToolSpec:
     fields = mapping(value) or {}
     if fields.get("type") not in (None, "custom"):
         raise BadAsk(f"{path}.type: tools that a provider runs are not served here; custom ones are.")
-    name = text(fields.get("name"), f"{path}.name")
-    if not TOOL_NAME.fullmatch(name):
-        raise BadAsk(f"{path}.name: letters, digits, _ and -, 64 at most.")
+    name = tool_name(fields.get("name"), f"{path}.name")
     if (schema := mapping(fields.get("input_schema"))) is None:
         raise BadAsk(f"{path}.input_schema: a JSON schema is needed.")
     return ToolSpec(name, text(fields.get("description") or "", f"{path}.description"), schema)

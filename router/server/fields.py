@@ -1,15 +1,10 @@
 """The values of a body, as far as they are of a kind."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from router.chat import Json
 
 Fields = Mapping[str, Json]
-TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""The name of a tool that a client brings."""
-MAX_TOOLS = 128
-"""Tools that a client brings with one question."""
 
 
 def mapping(value: Json) -> Fields | None:

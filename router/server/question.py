@@ -11,8 +11,9 @@ from typing import Literal, cast
 from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.server import anthropic_api
-from router.server.fields import MAX_TOOLS, TOOL_NAME, listing, mapping
+from router.server import anthropic_api, client_tools
+from router.server.client_tools import refuse_unserved, tool_name
+from router.server.fields import listing, mapping
 from router.server.messages import conversation, messages, text
 from router.signature import arguments, record_of
 
@@ -166,19 +167,10 @@ one provider alone (a target's `body`). They are left out and shown → the valu
 
 
 def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """The tools that a client of OpenAI's API brings, and its choice. BadAsk where it asks for what is not served here: an
-    answer that ignores it would look right.
-    """
-    for name, harmless in MEANT.items():
-        if (value := fields.get(name)) is not None and value not in harmless:
-            raise BadAsk(f"{name}: this is not served here.")
-    listed = listing(fields.get("tools") or [])
-    if listed is None or len(listed) > MAX_TOOLS:
-        raise BadAsk(f"tools: a list of at most {MAX_TOOLS} tools is needed.")
-    tools = tuple(_tool(one, f"tools[{index}]") for index, one in enumerate(listed))
-    if len({tool.name for tool in tools}) != len(tools):
-        raise BadAsk("tools: two of them have the same name.")
-    return tools, _choice(fields.get("tool_choice"), {tool.name for tool in tools})
+    """The tools that a client of OpenAI's API brings, and its choice. BadAsk where it asks for what is not served here."""
+    refuse_unserved(fields, MEANT)
+    own = client_tools.tools(fields.get("tools"), _tool)
+    return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
 
 
 def _tool(value: Json, path: str) -> ToolSpec:
@@ -186,9 +178,7 @@ def _tool(value: Json, path: str) -> ToolSpec:
     function = mapping(fields.get("function"))
     if fields.get("type") != "function" or function is None:
         raise BadAsk(f"{path}: a function is needed; tools of other kinds are not served here.")
-    name = text(function.get("name"), f"{path}.function.name")
-    if not TOOL_NAME.fullmatch(name):
-        raise BadAsk(f"{path}.function.name: letters, digits, _ and -, 64 at most.")
+    name = tool_name(function.get("name"), f"{path}.function.name")
     schema = mapping(function.get("parameters") or {"type": "object", "properties": {}})
     if schema is None:
         raise BadAsk(f"{path}.function.parameters: a JSON schema is needed.")

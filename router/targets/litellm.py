@@ -406,7 +406,44 @@ def _mended(transport: Any, httpx: Any) -> None:
     """Responses as LiteLLM reads them right. It follows redirects, and takes the conversation along: one that names no address leads
     nowhere, an error as any other. After a 422 it asks once more. Its own limits are minutes.
     """
+    _lead(transport)
+    events, whole = _bodies(httpx)
     inner = transport.handle_async_request
+
+    async def handle_async_request(self: Any, request: Any) -> Any:
+        passage, proxy = passage_to(request.url.host)
+        if (limit := CONNECT.get()) is not None:
+            # Its limit for connecting is that of a socket's; that for all there is to a connection it calls one of its pool.
+            request.extensions["timeout"] = {"connect": limit} if proxy is None else {"connect": limit, "pool": limit}
+        retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
+        if retold is not None:
+            request.headers["accept-encoding"] = "identity"
+        try:
+            response = await inner(self, request)
+        except httpx.HTTPError as error:
+            if passage is not None and proxy is not None:
+                note(passage, blamed(error, proxy), httpx)
+            raise
+        if passage is not None and (failed := passed_on(request, response, proxy)):
+            await response.aclose()
+            note(passage, failed, httpx)
+        if 300 <= response.status_code < 400:
+            response.headers.pop("location", None)
+        elif response.status_code == 422:
+            response.status_code = 400
+        if retold is not None and response.status_code == 200:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind == "text/event-stream":
+                _tell_again(response, events, retold())
+            elif kind == "application/json" and STREAMED.search(request.content):
+                _tell_again(response, whole, retold())
+        return response
+
+    transport.handle_async_request = handle_async_request
+
+
+def _lead(transport: Any) -> None:
+    """Have it go the way of the target that asks: what it asks for a proxy, and for certificates, it has no other word for."""
 
     async def proxy_of_context(self: Any, request: Any) -> str | None:  # noqa: ARG001 - a method
         _, proxy = passage_to(request.url.host)
@@ -416,9 +453,12 @@ def _mended(transport: Any, httpx: Any) -> None:
         passage = PASSAGE.get()
         return passage.tls if passage is not None else self.__dict__.get("_ssl_verify")
 
-    # What it asks for a proxy, and for certificates, before each request: it has no other word for that of one target.
     transport._get_proxy_settings = proxy_of_context  # noqa: SLF001
     transport._ssl_verify = property(trusted, lambda self, given: self.__dict__.update(_ssl_verify=given))  # noqa: SLF001
+
+
+def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
+    """The bodies of a response that is told again: a stream of events, and a whole answer."""
 
     class Body(httpx.AsyncByteStream):
         """A stream of events, told again; its end is not waited for."""
@@ -467,48 +507,21 @@ def _mended(transport: Any, httpx: Any) -> None:
                         raise httpx.ReadError("too large")
             yield self._retold.whole(bytes(body))
 
-    async def handle_async_request(self: Any, request: Any) -> Any:
-        passage, proxy = passage_to(request.url.host)
-        if (limit := CONNECT.get()) is not None:
-            # Its limit for connecting is that of a socket's; that for all there is to a connection it calls one of its pool.
-            request.extensions["timeout"] = {"connect": limit} if proxy is None else {"connect": limit, "pool": limit}
-        retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
-        if retold is not None:
-            request.headers["accept-encoding"] = "identity"
-        try:
-            response = await inner(self, request)
-        except httpx.HTTPError as error:
-            if passage is not None and proxy is not None:
-                note(passage, blamed(error, proxy), httpx)
-            raise
-        if passage is not None and (failed := passed_on(request, response, proxy)):
-            await response.aclose()
-            note(passage, failed, httpx)
-        if 300 <= response.status_code < 400:
-            response.headers.pop("location", None)
-        elif response.status_code == 422:
-            response.status_code = 400
-        if retold is not None and response.status_code == 200:
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind == "text/event-stream":
-                told_again(response, Body, retold())
-            elif kind == "application/json" and STREAMED.search(request.content):
-                told_again(response, Whole, retold())
-        return response
+    return Body, Whole
 
-    def told_again(response: Any, body: type[Body], teller: Retold) -> None:
-        try:
-            packed = unpacker(response.headers.get("content-encoding", ""), MOST_UNPACKED)
-        except Unreadable:
-            return
-        for name in ("content-encoding", "content-length"):
-            response.headers.pop(name, None)
-        response.headers["content-type"] = "text/event-stream"
-        response.stream = body(response.stream, teller, packed)
-        if (told := TOLD.get()) is not None:
-            told.append(teller)
 
-    transport.handle_async_request = handle_async_request
+def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
+    """Give a response the body that tells it again. One whose packing is not known is left as it is."""
+    try:
+        packed = unpacker(response.headers.get("content-encoding", ""), MOST_UNPACKED)
+    except Unreadable:
+        return
+    for name in ("content-encoding", "content-length"):
+        response.headers.pop(name, None)
+    response.headers["content-type"] = "text/event-stream"
+    response.stream = body(response.stream, teller, packed)
+    if (told := TOLD.get()) is not None:
+        told.append(teller)
 
 
 async def library() -> Library:

@@ -146,7 +146,7 @@ ACCOUNT: Mapping[str, Any] = {
 }
 
 
-async def test_fields_for_the_operator_to_set_are_named_and_sent_to_nobody(workspace: Workspace) -> None:
+async def test_operators_fields_are_named_and_sent_to_nobody(workspace: Workspace) -> None:
     """In the header of each answer; what asks for nothing is not named."""
     async with fakes(GPT_4O) as models:
         routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"

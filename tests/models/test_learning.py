@@ -124,7 +124,9 @@ FOR_GOOD: dict[str, Rule] = {
 
 
 @pytest.mark.parametrize("name", FOR_GOOD)
-async def test_what_a_user_would_miss_is_never_left_out(workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str) -> None:
+async def test_parameter_that_a_user_would_miss_is_never_left_out(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
     """The question goes to the next target, and nothing is learned."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with fakes(model(FOR_GOOD[name])) as models:

@@ -78,7 +78,7 @@ async def test_one_that_is_not_there_costs_nothing(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize("how", ["killed", "paused"])
-async def test_who_waits_when_it_goes_is_let_go(how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_call_is_let_go_when_redis_goes(how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred that ask at once wait for one limit together, those after them for nothing; then it is back by itself."""
     caplog.set_level(logging.INFO, "router.redis")
     async with linked() as (server, redis):

@@ -145,7 +145,7 @@ def test_target_is_passed_over_where_a_parameter_would_be_missed() -> None:
     check_answerable("a", none, replace(plain, tools=(tool,)), Params(parallel_tool_calls=True))
 
 
-def test_what_stands_beside_the_words_is_named_where_it_is_not_sent() -> None:
+def test_detail_beside_the_words_is_named_where_it_is_not_sent() -> None:
     """A speaker's name that OpenAI would refuse is not sent, either."""
     message = Message("user", (File("image/png", "data:image/png;base64,AAAA", detail="low"),), "Ada")
     strict = ToolSpec("t", "", {"type": "object", "properties": {}}, strict=True)

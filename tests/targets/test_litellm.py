@@ -96,7 +96,7 @@ async def test_tools_of_a_model_that_takes_them_through_the_responses_api_alone(
     assert (sent["reasoning"], sent["store"]) == ({"effort": effort or "medium"}, False)
 
 
-async def test_what_litellm_drops_is_named() -> None:
+async def test_parameter_that_litellm_drops_is_named() -> None:
     """It knows no penalties of Mistral's."""
     params = Params(presence_penalty=0.5, frequency_penalty=0.5, top_k=3, verbosity="low")
     async with provider(Reply(text("Hi"))) as fake:
