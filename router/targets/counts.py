@@ -17,6 +17,13 @@ from typing import Protocol
 import msgspec
 
 Number = int | float | None
+MOST_TOKENS = 1_000_000_000
+"""More than any model reads or writes at once: whoever counts them counts something else."""
+
+
+def tokens(count: float | None) -> int:
+    """A provider's count; none where it is no number of tokens (infinite, below nothing, not there)."""
+    return int(count) if count is not None and 0 <= count <= MOST_TOKENS else 0
 
 
 class Counter(Protocol):
@@ -76,16 +83,16 @@ class Counted(msgspec.Struct):
     reasoning_tokens: Number = None
 
     @property
-    def output(self) -> float:
+    def output(self) -> int:
         """All that was written, its reasoning included."""
-        asked, answered, thought = self.prompt_tokens or 0, self.completion_tokens or 0, self.reasoning
-        return answered + (thought if self.total_tokens == asked + answered + thought else 0)
+        asked, answered, thought = tokens(self.prompt_tokens), tokens(self.completion_tokens), self.reasoning
+        return answered + (thought if tokens(self.total_tokens) == asked + answered + thought else 0)
 
     @property
-    def reasoning(self) -> float:
+    def reasoning(self) -> int:
         """Those of reasoning."""
         details = self.completion_tokens_details
-        return (details.reasoning_tokens if details else None) or self.reasoning_tokens or 0
+        return tokens(details.reasoning_tokens if details else None) or tokens(self.reasoning_tokens)
 
     def tell(self, counter: Counter) -> None:
         """Tell what was counted."""

@@ -16,9 +16,10 @@ import msgspec
 from router.chat import Json
 from router.errors import TargetDown
 from router.targets import http
+from router.targets.counts import tokens
 from router.targets.gemini_contents import SIGNATURE
 from router.targets.inband import Failed, error_in
-from router.targets.speech import MAX_ARGUMENTS, MAX_DEPTH, Speech, tokens
+from router.targets.speech import MAX_ARGUMENTS, MAX_DEPTH, Speech
 
 UNSPECIFIED = "_UNSPECIFIED"
 """How the name of a reason ends that says nothing."""

@@ -17,6 +17,7 @@ import msgspec
 from router.chat import ESCAPED, Json, JsonObject, ReasoningState, crowded, deeper, finite, mended, no_constant, whole
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput
+from router.targets.counts import tokens
 from router.usage import Meter, Usage
 
 REASONS: dict[str, Reason] = {
@@ -65,13 +66,6 @@ MAX_ARGUMENTS = 1024 * 1024
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
 """A model's name."""
-MOST_TOKENS = 1_000_000_000
-"""More than any model reads or writes at once: whoever counts them counts something else."""
-
-
-def tokens(count: float | None) -> int:
-    """A provider's count; none where it is no number of tokens (infinite, below nothing, not there)."""
-    return int(count) if count is not None and 0 <= count <= MOST_TOKENS else 0
 
 
 class Joined:

@@ -76,6 +76,10 @@ CHAT: dict[str, tuple[dict[str, Any], Usage]] = {
         {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": -5}, "cached_tokens": 1e300},
         Usage(7, 3),
     ),
+    "more than a float holds": (
+        {"prompt_tokens": 10**400, "completion_tokens": 0.5, "total_tokens": 10**400, "reasoning_tokens": 10**400},
+        Usage(),
+    ),
 }
 
 
