@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -20,8 +21,10 @@ from router.generation import Generation, build
 from router.server import Door, application
 from router.server.edge import Edge
 
-# How long an example takes says how busy the machine is.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says how busy the machine is. The suite says the same of one commit each time; new examples are for `make fuzz`.
+settings.register_profile(
+    "suite", deadline=None, derandomize="POINTSMAN_EXAMPLES" not in os.environ, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent

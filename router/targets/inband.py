@@ -52,7 +52,7 @@ def _found(data: bytes) -> object:
         spoken = not data.lstrip().startswith(b"{") and SPOKEN.search(data[:1000])
         return data.decode("utf-8", "replace") if spoken else None
     if isinstance(held, str):
-        return held if SPOKEN.search(held[:1000].encode()) else None
+        return held if SPOKEN.search(held[:1000].encode("utf-8", "surrogatepass")) else None
     if isinstance(held, list):
         errors = (_said(cast("Mapping[str, object]", one)) for one in cast("list[object]", held) if isinstance(one, dict))
         return next((error for error in errors if error is not None), None)

@@ -36,6 +36,8 @@ SHAPES: dict[str, tuple[bytes, type[TargetError], str]] = {
     "a type (Anthropic)": (frame({"type": "error", "message": "boom"}), TargetDown, "status_500"),
     "several": (frame({"errors": [{"message": "boom", "code": 7}]}), TargetDown, "status_500"),
     "a text as JSON": (frame("Internal server error"), TargetDown, "status_500"),
+    "a text with half a surrogate pair": (b'data: "Internal server error \\ud800"\n\n', TargetDown, "status_500"),
+    "an object with half a surrogate pair": (b'data: {"error": "boom \\udc00"}\n\n', TargetDown, "status_500"),
     "a text": (b"data: upstream connect error or disconnect\n\n", TargetDown, "status_500"),
     "a text in brackets": (b"data: [ERROR] out of memory\n\n", TargetDown, "status_500"),
 }
