@@ -50,7 +50,8 @@ RUN groupadd --gid 65532 router \
 # The path is the one the environment was made at: its scripts name it. Owned by root: the router cannot change itself.
 COPY --from=build /opt/router /opt/router
 
-# The default configuration, which a mount replaces.
+# The default configuration, which a mount replaces. Not drills.yaml: it would stand beside a routes.yaml that is mounted alone, and name
+# targets that this one does not have.
 WORKDIR /etc/router
 COPY routes.yaml ./
 COPY pipelines pipelines

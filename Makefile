@@ -95,8 +95,9 @@ fuzz: .venv-dev/.done   ## every reader of others' bytes, then schemathesis over
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
 	.venv-dev/bin/python -m bench.profile $(BENCH)
 
-schema: .venv-dev/.done ## routes.schema.json, from the declaration
+schema: .venv-dev/.done ## routes.schema.json and drills.schema.json, from the declaration
 	.venv-dev/bin/router schema > routes.schema.json
+	.venv-dev/bin/router schema drills > drills.schema.json
 
 .venv/.done: LIST = requirements/run.txt
 .venv-dev/.done: LIST = requirements/dev.txt

@@ -41,7 +41,8 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Spelled:
     """A text with a grammar of its own. `read` returns the value or raises Misfit; `write` makes the one text of a
-    value that can be spelled in several ways, where it can. `kind`: the type it stands on.
+    value that can be spelled in several ways, where it can. `kind`: the type it stands on. `numbers`: least and most of the whole numbers
+    that are such a text: YAML takes one without quotes for a number, and so do editors.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Spelled:
     example: str
     write: Callable[[Any], str] | None = None
     kind: object = str
+    numbers: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,8 @@ def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[s
             return {"type": kind, **(bounds.schema() if bounds else {})}
         case Choice(values):
             return {"type": "string", "enum": list(values)}
+        case Spelled(_, _, pattern, example, numbers=(least, most)):
+            return {"type": ["string", "integer"], "pattern": pattern, "minimum": least, "maximum": most, "examples": [example]}
         case Spelled(_, _, pattern, example):
             return {"type": "string", "pattern": pattern, "examples": [example]}
         case Listing(item):

@@ -226,6 +226,37 @@ def test_a_lone_file_is_read_with_what_stands_beside_the_other(
     assert capsys.readouterr().out == "chat-model: first target a → b\n"
 
 
+DRILLS = "drills:\n  - {name: one, ask: {model: gpt-4}, expect: {served_by: a}}\n"
+
+
+def test_drills_that_move_into_their_own_file_are_no_change(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A lone older copy that has them inline is not read with the drills.yaml of the other side: each of them would stand there twice."""
+    old = tmp_path_factory.mktemp("old") / "routes.yaml"
+    old.write_text(routes(HI, "targets: [a, b]", DRILLS), encoding="utf-8")
+    workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS)
+    assert main(["diff", str(old), str(workspace.root)]) == 0
+    assert capsys.readouterr().out == "no change in meaning (at most comments or layout)\n"
+
+
+def test_edit_of_the_drill_file_is_told(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two folders each has its own; a lone routes file without drills is read with those of the other side, and with its own if it has them."""
+    workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS)
+    other = Workspace(tmp_path_factory.mktemp("other")).write("routes.yaml", routes(HI, "targets: [a, b]"))
+    assert main(["diff", str(other.root), str(workspace.root)]) == 0
+    assert capsys.readouterr().out == "no change: every file is the same\n"
+    other.write("drills.yaml", DRILLS.replace("served_by: a", "served_by: b"))
+    assert main(["diff", str(other.root), str(workspace.root)]) == 0
+    assert capsys.readouterr().out == "drill one: expect.served_by b → a\n"
+    other.write("pipelines/chat.yaml", (workspace.root / "pipelines/chat.yaml").read_text(encoding="utf-8"))
+    (other.root / "drills.yaml").unlink()
+    assert main(["diff", str(other.root), str(workspace.root)]) == 0
+    assert capsys.readouterr().out == "drill one is new\n"
+
+
 def test_it_needs_no_key_and_runs_no_code(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """A variable that is not set is no mistake here; a tool file that would end the process is read, not run."""
     target = "a: {model: openai/x, api_key: '${NOBODY_SET_THIS}', api_base: '${NOR_THIS}', context_window: '${NOR_THAT}'}"

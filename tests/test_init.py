@@ -22,6 +22,8 @@ async def test_a_fresh_workspace_is_checked_and_answers_offline(tmp_path: Path, 
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == sorted(NAMES)
     assert await asyncio.to_thread(main, ["check", "--routes", str(folder / "routes.yaml")]) == 0
     assert "all is well. 1 route," in capsys.readouterr().out
+    assert await asyncio.to_thread(main, ["drill", "--routes", str(folder / "routes.yaml")]) == 0
+    assert "1 drill, none failed." in capsys.readouterr().out
     generation = Workspace(folder).build()
     assert not generation.skipped
     async with serving(generation) as client:
@@ -59,8 +61,10 @@ async def test_a_provider_answers_once_its_variable_is_set(name: str, tmp_path: 
     generation = Workspace(tmp_path).build(**{provider.variable: "http://127.0.0.1:1"})
     assert [target.model for target in generation.routes["chat-model"].targets] == [provider.model, "script/demo"]
     await generation.close()
+    assert await asyncio.to_thread(main, ["drill", "--routes", str(tmp_path / "routes.yaml")]) == 0
     assert f"\n{provider.variable}=\n" in (tmp_path / ".env.example").read_text(encoding="utf-8")
-    said = (tmp_path / "routes.yaml").read_text(encoding="utf-8")
+    said = (tmp_path / "routes.yaml").read_text(encoding="utf-8") + (tmp_path / "drills.yaml").read_text(encoding="utf-8")
+    assert f"{{{provider.target}: 401}}" in said
     assert ("OPENAI_API_KEY" in said) == (name == "openai")
 
 
@@ -88,6 +92,19 @@ def test_nothing_is_written_where_one_of_its_files_is(name: str, tmp_path: Path,
     assert main(["init", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"error: {theirs} is there already; nothing was written [unwritten]\n"
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [theirs]
+
+
+def test_workspace_is_written_here_unless_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it says to do next then goes nowhere else."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["init"]) == 0
+    check, serve = (line.strip() for line in capsys.readouterr().out.splitlines()[-2:])
+    assert check.endswith("router check")
+    assert serve.endswith("router serve")
+    assert "cd " not in check + serve
+    assert (tmp_path / "routes.yaml").is_file()
 
 
 def test_other_files_of_the_folder_are_left_alone(tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ async def following(workspace: Workspace) -> AsyncGenerator[tuple[Live, Reload]]
     await live.close()
 
 
+def complaints_of(reload: Reload) -> str:
+    """What the newest edit is refused for; empty where it is served."""
+    return str(reload.failed.error) if reload.failed is not None else ""
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until it is so."""
     async with asyncio.timeout(60):
@@ -342,6 +347,40 @@ def hints_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hints_alone")
+async def test_drill_file_is_followed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps."""
+    monkeypatch.setattr("router.reload.EVERY", 600.0)
+    drill = "drills:\n  - {name: NAME, ask: {model: gpt-4}, expect: {served_by: a}}\n"
+    file = workspace.write("routes.yaml", says("one")).root / "drills.yaml"
+    async with following(workspace) as (live, reload):
+
+        def names() -> list[str]:
+            return [str(one.name) for one in live.generation.declaration.routes.drills]
+
+        await until(lambda: reload._watched is not None)
+        for write in (in_place, renamed):
+            write(file, drill.replace("NAME", "first"))
+            await until(lambda: names() == ["first"])
+            write(file, drill.replace("NAME", "second"))
+            await until(lambda: names() == ["second"])
+            file.unlink()
+            await until(lambda: names() == [])
+        assert reload.failed is None
+        in_place(file, drill.replace("gpt-4", "gpt-5"))
+        await until(lambda: reload.failed is not None)
+        assert "drills.yaml:2:31: no route is named `gpt-5`" in complaints_of(reload)
+
+
+async def test_drill_file_that_fails_keeps_an_edit_from_going_live(workspace: Workspace) -> None:
+    """`server.reload: {drills: true}` holds for the drills of either file."""
+    drill = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {fails: timeout}}\n"
+    workspace.write("routes.yaml", says("one") + "server: {reload: {when: on, drills: true}}\n")
+    async with following(workspace) as (_, reload):
+        workspace.write("drills.yaml", drill)
+        await until(lambda: reload.failed is not None)
+        assert "drills.yaml:2:12: the drill `it` fails: " in complaints_of(reload)
+
+
 async def test_what_stands_elsewhere_is_watched(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A secret file that a link leads to, as Kubernetes mounts it; a folder that is a link; and what is linked anew goes on being watched."""
     mounted, shared = tmp_path_factory.mktemp("mounted"), tmp_path_factory.mktemp("shared")

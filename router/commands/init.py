@@ -1,6 +1,7 @@
-"""Write a fresh workspace: a routes.yaml that answers offline, a pipeline, a tool. Where one of its files is there already, nothing is.
+"""Write a fresh workspace: a routes.yaml that answers offline, a pipeline, a tool, a drill. It writes nothing where a file of it exists.
 
 examples:
+  router init                               in this folder
   router init gateway                       with a line for a provider, to be filled in
   router init gateway --provider anthropic  with that provider's: once its key is set, it answers
 
@@ -11,6 +12,7 @@ exit codes:
 """
 
 import argparse
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from router.commands.files import refuse, write
 
 NAMES = {
     "routes.yaml": "routes.yaml",
+    "drills.yaml": "drills.yaml",
     "pipelines/chat.yaml": "pipelines/chat.yaml",
     "pipelines/chat.j2": "pipelines/chat.j2",
     "tools/clock.py": "tools/clock.py",
@@ -63,7 +66,7 @@ PROVIDERS = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where to; it is made if it is not there")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="where to; made where missing; default: here")
     parser.add_argument("--provider", choices=list(PROVIDERS), help="whose model answers once its variable is set")
 
 
@@ -76,10 +79,10 @@ def run(given: argparse.Namespace) -> int:
     if given.provider:
         texts = {path: _provided(text, PROVIDERS[given.provider]) for path, text in texts.items()}
     write(texts)
-    there = shlex.quote(str(folder))
+    there = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     # A router in an environment that is not active is no command yet.
     router = "router" if which("router") else f"{shlex.quote(sys.executable)} -m router"
-    print(f"Written to {folder}: {', '.join(NAMES)}. Next:\n\n  cd {there} && {router} check\n  cd {there} && {router} serve")
+    print(f"Written to {folder}: {', '.join(NAMES)}. Next:\n\n  {there}{router} check\n  {there}{router} serve")
     return 0
 
 
@@ -87,5 +90,7 @@ def _provided(text: str, provider: Provider) -> str:
     """A template with a provider that answers, in place of the line that shows how one is written."""
     usual = PROVIDERS["openai"]
     text = text.replace(f"  # {usual.line}", f"  {provider.line}")
+    text = re.sub(r"^  # (?=- name:|  \w+:)", "  ", text, flags=re.MULTILINE)  # the drill that shows what becomes of its failure
+    text = text.replace("{gpt: 401}", f"{{{provider.target}: 401}}").replace("gpt status_401", f"{provider.target} status_401")
     text = text.replace("targets: [demo]      " + " " * len(provider.target), f"targets: [{provider.target}, demo]    ")
     return text.replace(f"{usual.variable}=", f"{provider.variable}=")

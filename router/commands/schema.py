@@ -1,7 +1,8 @@
-"""Print the JSON schema of routes.yaml, for editors to complete and check it with.
+"""Print the JSON schema of routes.yaml or drills.yaml, for editors to complete and check it with.
 
 examples:
   router schema > routes.schema.json
+  router schema drills > drills.schema.json
 
 exit codes:
   0 it was printed
@@ -11,14 +12,20 @@ exit codes:
 import argparse
 import json
 
-from router.config.schema import routes_schema
+from router.config.schema import drills_schema, routes_schema
+
+SCHEMAS = {"routes": routes_schema, "drills": drills_schema}
+"""File without its ending → what makes its schema."""
 
 
-def options(_: argparse.ArgumentParser) -> None:
-    """What it takes: nothing of its own."""
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument(
+        "file", nargs="?", choices=SCHEMAS, default="routes", help="of routes.yaml, which is the default, or of drills.yaml"
+    )
 
 
-def run(_: argparse.Namespace) -> int:
+def run(given: argparse.Namespace) -> int:
     """Print it."""
-    print(json.dumps(routes_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(SCHEMAS[given.file](), indent=2, ensure_ascii=False))
     return 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from router.config import as_written, read
-from router.config.snapshot import MAX_BYTES, Snapshot
+from router.config.snapshot import DRILLS, MAX_BYTES, Snapshot
 from router.description import Description, describe
 from router.errors import Complaint, ConfigError, Place
 
@@ -14,14 +14,13 @@ STDIN = "-"
 
 
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
-    """Two configurations, and whether every text of them is the same. One of which there is only its routes file is read with the
-    pipelines and tools of the other. ConfigError with the places of both.
+    """Return two configurations, and whether every text of them is the same. A routes file with no pipelines and no tools beside it is read
+    with those of the other side, and with its drills.yaml. ConfigError with the places of both.
     """
     found = [_snapshot(old), _snapshot(new)]
     for one, other in ((0, 1), (1, 0)):
-        if len(found[one].texts) == 1 and len(found[other].texts) > 1:
-            beside = {name: text for name, text in found[other].texts.items() if name != found[other].routes}
-            found[one] = replace(found[one], texts={**found[one].texts, **beside})
+        if _is_alone(found[one]):
+            found[one] = _with_files_of(found[other], found[one])
     before, after = (_described(snapshot, side) for snapshot, side in zip(found, (old, new), strict=True))
     return before, after, _texts(found[0]) == _texts(found[1])
 
@@ -29,6 +28,19 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
 def file(path: str) -> Description:
     """One configuration."""
     return _described(_snapshot(path), path)
+
+
+def _is_alone(snapshot: Snapshot) -> bool:
+    """Whether no pipeline and no tool set stands beside a routes file."""
+    return not snapshot.texts.keys() - {snapshot.routes, DRILLS}
+
+
+def _with_files_of(other: Snapshot, alone: Snapshot) -> Snapshot:
+    """The lone snapshot with the files that stand beside the other one. Its own drills, in either file, take the place of the other's."""
+    beside = {name: text for name, text in other.texts.items() if name not in (other.routes, alone.routes)}
+    if DRILLS in alone.texts or as_written(alone).tree.get("drills") is not None:
+        beside.pop(DRILLS, None)
+    return replace(alone, texts={**alone.texts, **beside})
 
 
 def _texts(snapshot: Snapshot) -> Mapping[str, str]:

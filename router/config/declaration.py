@@ -15,6 +15,7 @@ from router.config import document
 from router.config.binding import Complaints, bind_fields, did_you_mean, file_meant, step_meant
 from router.config.conditions import ClaimName, RequestHeader, When, Word
 from router.config.document import Node, Table, Unreadable
+from router.config.drill_file import check_names, joined
 from router.config.entries import Known, check_entries
 from router.config.environment import Environment
 from router.config.facts import FactsConfig
@@ -24,7 +25,7 @@ from router.config.network import CaBundle, Egress, NetworkConfig, OwnProxy, egr
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
 from router.config.price import Price
 from router.config.remedies import Advice, Spot, spots
-from router.config.snapshot import Snapshot
+from router.config.snapshot import DRILLS, Snapshot
 from router.config.tool_servers import ToolServer
 from router.config.tool_sets import IsolatedSet
 from router.config.values import (
@@ -701,7 +702,7 @@ class Routes:
     defaults: what routes share
     server: the HTTP edge
     network: how others are reached: a proxy, and certificates of your own
-    drills: faults, and what must come of them
+    drills: faults, and what must come of them; more of them may stand in drills.yaml beside this file
     """
 
     targets: dict[Reference, Target]
@@ -710,6 +711,16 @@ class Routes:
     server: Server = field(default_factory=Server)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     drills: tuple[Drill, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillFile:
+    """drills.yaml: faults, and what must come of them.
+
+    drills: each is played by `router drill`
+    """
+
+    drills: tuple[Drill, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -737,7 +748,9 @@ class Declaration:
     complaints: Complaints
     """None so far; whoever builds adds what only building shows."""
     tree: Table = field(repr=False)
-    """The routes file as it is written, what it inherits not yet put in. Its scalars are resolved: secrets stand in it."""
+    """The routes file as it is written, with the drills of drills.yaml. What it inherits is not yet put in. Its scalars are resolved: secrets
+    stand in it.
+    """
 
 
 def _places() -> Mapping[str, tuple[Spot, ...]]:
@@ -762,7 +775,7 @@ def declare(
     """
     complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
     environment = Environment(variables, snapshot.root, complaints.add)
-    tree = _tree(snapshot.routes, snapshot, environment, complaints)
+    tree = _routes_tree(snapshot, environment, complaints)
     skipped: dict[str, str] = {}
     routes = Routes(targets={}, routes={})
     written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
@@ -783,6 +796,15 @@ def declare(
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
     return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints, written)
+
+
+def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
+    """The tree of the routes file, with the drills of drills.yaml."""
+    tree = _tree(snapshot.routes, snapshot, environment, complaints)
+    if DRILLS not in snapshot.texts or snapshot.routes == DRILLS:
+        return tree
+    beside = _tree(DRILLS, snapshot, environment, complaints)
+    return joined(tree, beside, complaints) if isinstance(tree, Table) and beside is not None else tree
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
@@ -912,6 +934,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
     drills = tree.get("drills") if isinstance(tree, Table) else None
     for drill in drills.items if isinstance(drills, document.Listing) else ():
         _check_drill(drill, known or [], list(taken), complaints)
+    check_names(drills, complaints)
     return used
 
 

@@ -1,8 +1,8 @@
-"""routes.schema.json: what editors complete and check routes.yaml with, made from the declaration."""
+"""routes.schema.json and drills.schema.json: what editors complete and check the two files with, made from the declaration."""
 
 from typing import cast
 
-from router.config.declaration import Defaults, Route, Routes
+from router.config.declaration import Defaults, DrillFile, Route, Routes
 from router.signature import record_of, schema
 
 
@@ -13,9 +13,14 @@ def routes_schema() -> dict[str, object]:
     own = cast("dict[str, dict[str, dict[str, object]]]", definitions[record_of(Route).name])["properties"]
     for item in record_of(Defaults).fields:
         own[item.name].pop("default", None)  # a route that says nothing has what `defaults` says
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "routes.yaml",
-        **root,
-        "$defs": definitions,
-    }
+    return _document("routes.yaml", root, definitions)
+
+
+def drills_schema() -> dict[str, object]:
+    """The JSON schema of drills.yaml."""
+    definitions: dict[str, object] = {}
+    return _document("drills.yaml", schema(record_of(DrillFile), definitions), definitions)
+
+
+def _document(title: str, root: dict[str, object], definitions: dict[str, object]) -> dict[str, object]:
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **root, "$defs": definitions}

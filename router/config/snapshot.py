@@ -11,6 +11,8 @@ from pathlib import Path
 from router.errors import Complaint, ConfigError, Place
 
 FOLDERS = {"pipelines": (".yaml", ".j2"), "tools": (".py",)}
+DRILLS = "drills.yaml"
+"""The file of drills beside a routes file, whatever that one is called. It need not be there."""
 BEGIN = "; `router init DIR` writes a workspace that answers at once, and --routes FILE names a file elsewhere"
 """What to do where there is no routes file."""
 MAX_FILES = 2_000
@@ -19,13 +21,13 @@ MAX_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """routes.yaml and what stands beside it in pipelines/ and tools/, as texts."""
+    """The routes file, the drills.yaml beside it where there is one, and the files of pipelines/ and tools/, as texts."""
 
     root: Path
     routes: str
     """The name of the routes file."""
     texts: Mapping[str, str] = field(repr=False)
-    """Path relative to the root, with `/`, → text. The routes file comes first."""
+    """Path relative to the root, with `/`, → text. The routes file comes first, then drills.yaml."""
 
     def digest(self, secrets: Mapping[str, str]) -> str:
         """A name for exactly this text (and these secret files): 12 hexadecimal digits."""
@@ -43,7 +45,7 @@ def read(routes: Path) -> Snapshot:
     root = routes.parent
     complaints: list[Complaint] = []
     texts: dict[str, str] = {}
-    for path in [routes, *_beside(root, complaints)]:
+    for path in [routes, *_drill_file(routes), *_beside(root, complaints)]:
         name = path.relative_to(root).as_posix()
         if not _resolved(path).is_relative_to(_resolved(root)) and not _same_mount(path, root):
             complaints.append(Complaint(Place(name, 1, 1), "this link leads out of the configuration's folder"))
@@ -89,6 +91,12 @@ def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Ite
     for parent, folders, names in os.walk(folder, onerror=unread):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         yield parent, sorted(names)
+
+
+def _drill_file(routes: Path) -> list[Path]:
+    """The drills.yaml beside a routes file. A dangling link counts as one: to read it is an error."""
+    file = routes.parent / DRILLS
+    return [file] if file != routes and os.path.lexists(file) else []
 
 
 def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:

@@ -319,7 +319,7 @@ WebAddress = Annotated[str, Spelled("web address", web_address, r"^(https?://|\$
 Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
 Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("network", _network, r"^[0-9a-fA-F.:/]+$", "10.0.0.0/8", str)]
-Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503")]
+Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503", numbers=(400, 599))]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-5.6")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
 RedisAddress = Annotated[Secret, Spelled("Redis address", _redis_address, "", "${REDIS_URL}")]

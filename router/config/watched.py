@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.config.snapshot import FOLDERS, walked
+from router.config.snapshot import DRILLS, FOLDERS, walked
 
 MOST_LINKS = 40
 """Links on the way to one file, as the kernel counts."""
@@ -37,10 +37,10 @@ class Watched:
 
 
 def watched(routes: Path, others: Iterable[Path]) -> Watched:
-    """What decides what stands in the routes file, in pipelines/ and tools/ beside it, and in these other files."""
+    """What decides what stands in the routes file, in drills.yaml, pipelines/ and tools/ beside it, and in these other files."""
     root = routes.absolute().parent
     whole: set[str] = set()
-    files = [routes.absolute(), *others, *(root / folder for folder in FOLDERS)]
+    files = [routes.absolute(), root / DRILLS, *others, *(root / folder for folder in FOLDERS)]
     for folder in FOLDERS:
         for parent, names in walked(root / folder):
             whole.add(os.path.realpath(parent))

@@ -17,7 +17,16 @@ def test_links_and_what_is_missing_are_watched_where_they_would_be_turned_or_mad
     elsewhere.mkdir()
     found = watched(root / "routes.yaml", [elsewhere / "keys/a"])
     assert found.paths == {str(path) for path in (root, root / "..1", root / "..1/pipelines", root / "..1/pipelines/deep", elsewhere)}
-    for name in ("routes.yaml", "pipelines", "tools", "..data", "..1/routes.yaml", "..1/pipelines/chat.yaml", "..1/pipelines/deep/x.j2"):
+    for name in (
+        "routes.yaml",
+        "drills.yaml",
+        "pipelines",
+        "tools",
+        "..data",
+        "..1/routes.yaml",
+        "..1/pipelines/chat.yaml",
+        "..1/pipelines/deep/x.j2",
+    ):
         assert found.counts(None, str(root / name))
     assert found.counts(None, str(elsewhere / "keys"))
     for name in ("log.txt", "..1/log.txt", "..2"):

@@ -13,13 +13,15 @@ import yaml
 from router import __version__
 from router.commands import parser
 from router.config import declare, read
+from router.drill import drilled
 from tests.deploy.linters import CALLER, CHART, DEPLOY, SECRETS, documents, helm, kustomized, misfits, one, rendered, secrets_in
 from tests.process import process
 
 OLDEST, NEWEST = "1.30.0", "1.37.0"
+DRILLS = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {served_by: demo}}\n"
 ALL_OF_IT: dict[str, Any] = {
     "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": [{"name": "registry"}]},
-    "config": {"tools": {"clock.py": "def now() -> str:\n    return ''\n"}},
+    "config": {"drills": DRILLS, "tools": {"clock.py": "def now() -> str:\n    return ''\n"}},
     "secrets": {"existingSecret": "router-secrets"},
     "env": [{"name": "TZ", "value": "UTC"}],
     "autoscaling": {"enabled": True},
@@ -184,6 +186,19 @@ def test_each_file_of_the_configuration_is_in_the_config_map_and_each_key_is_mou
     assert all(data[key] == (DEPLOY / "config" / path).read_text() for key, path in items.items())
 
 
+def test_drills_of_the_config_map_are_mounted_and_hold(tmp_path: Path) -> None:
+    """Of kustomize those of deploy/config; of Helm what the value `config.drills` says, and no file where it says nothing."""
+    found: dict[str, list[str]] = {}
+    for way, make in WAYS.items():
+        laid_out(make(), tmp_path / way, {"routes.yaml": secrets_in(tmp_path / "secrets")})
+        declared = declare(read(tmp_path / way / "routes.yaml"), {}, "0.0.0.0")  # noqa: S104
+        assert declared.complaints.in_order() == ()
+        results = drilled(declared)
+        assert [one for one in results if one.faults] == []
+        found[way] = [str(one.place.file) for one in results if one.place]
+    assert found == {"kustomize": ["drills.yaml"] * 2, "helm": [], "helm, all of it": ["drills.yaml"]}
+
+
 def test_helm_and_kustomize_send_the_same_pod() -> None:
     """But for names, and for what the chart leaves to its values."""
     chart = rendered(secrets={"existingSecret": "router-secrets"}, autoscaling={"enabled": True})
@@ -250,6 +265,7 @@ def test_each_value_is_in_the_schema_and_explained() -> None:
             assert value.keys() == inner.keys(), name
     for name in (
         "routes",
+        "drills",
         "pipelines",
         "tools",
         "keys",

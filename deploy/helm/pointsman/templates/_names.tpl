@@ -26,6 +26,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- toYaml .Values.config.keys }}
 {{- else }}
 routes.yaml: routes.yaml
+{{- if .Values.config.drills }}
+drills.yaml: drills.yaml
+{{- end }}
 {{- range $folder := list "pipelines" "tools" }}
 {{- range $name, $_ := index $.Values.config $folder }}
 {{ $folder }}.{{ $name }}: {{ $folder }}/{{ $name }}

@@ -1,0 +1,67 @@
+"""drills.yaml: drills in a file of their own, beside the routes file. Its drills follow those of the routes file."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from router.config import document
+from router.config.binding import Complaints
+from router.config.document import Node, Table
+from router.config.snapshot import DRILLS
+from router.errors import Place
+
+FORM = f"{DRILLS} is `drills:` and a list under it, e.g. `- {{name: a title, ask: {{model: a route}}, expect: {{served_by: a target}}}}`"
+
+
+def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
+    """Return the tree of the routes file with the drills of drills.yaml after its own. Each drill keeps its place in its file.
+
+    Complaints are added where drills.yaml has another form.
+    """
+    drills = _listed(beside, complaints)
+    own = routes.get("drills")
+    if drills is None:
+        return routes
+    if own is None:
+        key = document.Scalar(drills.place, "drills", plain=True, source="drills")
+        return replace(routes, pairs=(*routes.pairs, (key, drills)))
+    if not isinstance(own, document.Listing):
+        return routes  # a mistake, which is complained about where it stands
+    both = replace(own, items=(*own.items, *drills.items))
+    return replace(routes, pairs=tuple((key, both if key.text == "drills" else node) for key, node in routes.pairs))
+
+
+def check_names(drills: Node | None, complaints: Complaints) -> None:
+    """Complain of a drill in drills.yaml whose name another drill has: `router drill NAME` would run both.
+
+    Within the routes file it is a warning, because such files were valid before there was a drills.yaml.
+    """
+    first: dict[str, Place] = {}
+    for name in _names(drills):
+        known = first.setdefault(name.text, name.place)
+        if known != name.place:
+            say = complaints.add if name.place.file == DRILLS else complaints.warn
+            say(name.place, f"line {known.line} of {known.file} has a drill of this name: give one of them another name")
+
+
+def _listed(beside: Node, complaints: Complaints) -> document.Listing | None:
+    """Return the list of drills in drills.yaml; None where it has another form."""
+    if not isinstance(beside, Table):
+        complaints.add(beside.place, FORM)
+        return None
+    drills = beside.get("drills")
+    for key, _ in beside.pairs:
+        if key.text != "drills":
+            word = re.split("[:=：]", key.text, maxsplit=1)[0]  # what stands behind it may be a secret
+            complaints.add(key.place, f"unknown key `{word}` in {DRILLS}, which has `drills` alone: write the others in the routes file")
+    if not isinstance(drills, document.Listing):
+        complaints.add(beside.place if drills is None else drills.place, FORM)
+        return None
+    return drills
+
+
+def _names(drills: Node | None) -> Iterator[document.Scalar]:
+    for drill in drills.items if isinstance(drills, document.Listing) else ():
+        name = drill.get("name") if isinstance(drill, Table) else None
+        if isinstance(name, document.Scalar):
+            yield name

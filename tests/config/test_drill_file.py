@@ -1,0 +1,147 @@
+"""drills.yaml: drills in a file of their own, beside the routes file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from router.commands import main
+from router.config import as_written, load, read
+from router.config.schema import drills_schema
+from router.drill import drilled
+from router.errors import ConfigError
+from router.generation import build
+from tests.conftest import ROOT, Workspace, routes
+
+TWO = "a: {script: [{text: a}]}\nb: {script: [{text: b}]}"
+INLINE = "drills:\n  - {name: inline, ask: {model: gpt-4}, expect: {served_by: a}}\n"
+BESIDE = "drills:\n  - name: beside\n    given: {a: 503}\n    ask: {model: gpt-4}\n    expect: {served_by: b}\n"
+
+
+def written(workspace: Workspace, beside: str | None, inline: str = "") -> Path:
+    """Write the two files; return the routes file."""
+    if beside is not None:
+        workspace.write("drills.yaml", beside)
+    return workspace.write("routes.yaml", routes(TWO, "targets: [a, b]", inline)).root / "routes.yaml"
+
+
+def mistakes(workspace: Workspace, beside: str, inline: str = "") -> list[str]:
+    """Return each complaint about the two files, as it is printed."""
+    with pytest.raises(ConfigError) as refused:
+        build(load(written(workspace, beside, inline)))
+    return [str(complaint) for complaint in refused.value.complaints]
+
+
+def test_drills_of_both_files_are_run_in_order(workspace: Workspace) -> None:
+    """Those of the routes file come first."""
+    results = drilled(load(written(workspace, BESIDE, INLINE)))
+    assert [(one.name, one.faults) for one in results] == [("inline", ()), ("beside", ())]
+    assert [(one.place.file, one.place.line) for one in results if one.place] == [("routes.yaml", 10), ("drills.yaml", 2)]
+
+
+def test_drill_file_beside_a_routes_file_of_any_name_is_read(workspace: Workspace) -> None:
+    """The same file tests an edit that is checked under another name before it takes the place of routes.yaml."""
+    written(workspace, BESIDE).rename(workspace.root / "new.yaml")
+    assert [str(drill.name) for drill in load(workspace.root / "new.yaml").routes.drills] == ["beside"]
+
+
+def test_missing_drill_file_is_no_mistake(workspace: Workspace) -> None:
+    """The inline drills are all there are, and the generation has the name that it had before there was a drills.yaml."""
+    file = written(workspace, None, INLINE)
+    assert [str(drill.name) for drill in load(file).routes.drills] == ["inline"]
+    assert list(read(file).texts) == ["routes.yaml", "pipelines/chat.yaml", "tools/weather.py"]
+
+
+def test_routes_file_named_drills_yaml_is_read_once(workspace: Workspace) -> None:
+    """It is the routes file then."""
+    written(workspace, None, INLINE).rename(workspace.root / "drills.yaml")
+    assert [str(drill.name) for drill in load(workspace.root / "drills.yaml").routes.drills] == ["inline"]
+
+
+@pytest.mark.parametrize(
+    ("beside", "complaint"),
+    [
+        ("", "drills.yaml:1:1: the file is empty"),
+        ("- {name: x}\n", "drills.yaml:1:1: drills.yaml is `drills:` and a list under it, e.g. "),
+        ("drills:\n", "drills.yaml:1:8: drills.yaml is `drills:` and a list under it, e.g. "),
+        ("drills: {a: b}\n", "drills.yaml:1:9: drills.yaml is `drills:` and a list under it, e.g. "),
+        ("drill: []\n", "drills.yaml:1:1: drills.yaml is `drills:` and a list under it, e.g. "),
+        (
+            f"{BESIDE}targets: {{}}\n",
+            "drills.yaml:6:1: unknown key `targets` in drills.yaml, which has `drills` alone: write the others in",
+        ),
+        ("drills: [\n", "drills.yaml:2:1: this is not YAML: "),
+        (BESIDE.replace("gpt-4", "gpt-5"), "drills.yaml:4:18: no route is named `gpt-5`; did you mean `gpt-4`?"),
+        (BESIDE.replace("{a: ", "{c: "), "drills.yaml:3:13: no target is named `c`; there is `a`, `b`"),
+        (BESIDE.replace("503", "${NOBODY_SET_THIS}"), "drills.yaml:3:1"),
+        (BESIDE.replace("served_by", "servedby"), "drills.yaml:5:14: unknown key `servedby` in `expect`; did you mean `served_by`?"),
+    ],
+)
+def test_mistake_in_the_drill_file_is_told_at_its_place(workspace: Workspace, beside: str, complaint: str) -> None:
+    """With file, line and column."""
+    assert any(one.startswith(complaint) for one in mistakes(workspace, beside)), mistakes(workspace, beside)
+
+
+def test_mistake_in_the_drill_file_shows_its_line_with_a_caret(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `router check` prints it; a mistake in the routes file comes first, in the same run."""
+    file = written(workspace, BESIDE.replace("{a: ", "{c: "))
+    file.write_text(file.read_text(encoding="utf-8").replace("[a, b]", "[a, bb]"), encoding="utf-8")
+    assert main(["check", "--routes", str(file)]) == 1
+    first, second = capsys.readouterr().err.split("drills.yaml:3:13: ")
+    assert first.startswith("routes.yaml:8:18: no target is named `bb`")
+    line, caret = second.splitlines()[1:3]
+    assert line.endswith("given: {c: 503}")
+    assert caret.index("^") == line.index("c: 503")
+
+
+@pytest.mark.parametrize(
+    ("beside", "inline", "complaint"),
+    [
+        (BESIDE.replace("beside", "inline"), INLINE, "drills.yaml:2:11: line 10 of routes.yaml has a drill of this name: "),
+        (BESIDE + BESIDE.removeprefix("drills:\n"), "", "drills.yaml:6:11: line 2 of drills.yaml has a drill of this name: "),
+    ],
+)
+def test_name_that_stands_twice_is_a_mistake(workspace: Workspace, beside: str, inline: str, complaint: str) -> None:
+    """`router drill NAME` could not tell the two apart, and a diff would lose one of them."""
+    (one,) = mistakes(workspace, beside, inline)
+    assert one.startswith(complaint)
+
+
+def test_name_that_stands_twice_in_the_routes_file_is_a_warning(workspace: Workspace) -> None:
+    """Such a file was valid before, and is served on."""
+    declaration = load(written(workspace, None, INLINE + INLINE.removeprefix("drills:\n")))
+    assert declaration.complaints.in_order() == ()
+    assert [str(one).partition(": ")[0] for one in declaration.complaints.warnings] == ["routes.yaml:11:12"]
+
+
+def test_link_that_leads_out_is_refused_for_the_drill_file_too(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As for each file of a configuration; a link that leads nowhere is an error and no missing file."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "drills.yaml"
+    (workspace.root / "drills.yaml").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match=r"drills\.yaml:1:1: this link leads out"):
+        load(written(workspace, None))
+    (workspace.root / "drills.yaml").unlink()
+    (workspace.root / "drills.yaml").symlink_to("nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"drills\.yaml:1:1: the file cannot be read"):
+        load(written(workspace, None))
+
+
+def test_description_has_the_drills_of_both_files(workspace: Workspace) -> None:
+    """What is compared and shown of a configuration does not depend on the file in which a drill stands."""
+    moved = written(workspace, INLINE)
+    assert [str(drill.name) for drill in as_written(read(moved)).routes.drills] == ["inline"]
+
+
+def test_schema_takes_the_shipped_drills_and_refuses_a_slip(capsys: pytest.CaptureFixture[str]) -> None:
+    """drills.schema.json is what `router schema drills` prints, and editors check drills.yaml with it."""
+    assert main(["schema", "drills"]) == 0
+    assert capsys.readouterr().out == (ROOT / "drills.schema.json").read_text(encoding="utf-8")
+    assert json.loads((ROOT / "drills.schema.json").read_text(encoding="utf-8")) == drills_schema()
+    shipped = yaml.safe_load((ROOT / "drills.yaml").read_text(encoding="utf-8"))
+    valid: Any = jsonschema.Draft202012Validator(drills_schema())
+    assert valid.is_valid(shipped)
+    assert not valid.is_valid({**shipped, "targets": {}})
+    assert not valid.is_valid({"drills": [{**shipped["drills"][0], "given": {"gpt": 200}}]})
