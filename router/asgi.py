@@ -24,7 +24,8 @@ def create_app(routes: str | PathLike[str] | None = None) -> Edge:
 
     An application that mounts it enters `started()` in its own lifespan: a mounted application has none.
     """
-    path, host = routes_from_environment() if routes is None else Path(routes), host_from_environment()
+    path = routes_from_environment() if routes is None else Path(routes)
+    host = host_from_environment(path)
     generation = build(load(path, host))
     warn_undeclared(generation)
     return application(generation, path, host)

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import Snapshot, Watched, declared, keep_live, read, reloads, secrets, watched
+from router.config import EnvFile, Snapshot, Watched, declared, keep_live, read, reloads, secrets, watched
 from router.config.declaration import Declaration, Reloading
 from router.drill import drilled
 from router.errors import Complaint, ConfigError, Place
@@ -170,6 +170,7 @@ class Reload:
         """Those that could not."""
 
     async def __aenter__(self) -> Self:
+        _log_env_file(self._live.generation.declaration.env_file)
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked)
@@ -212,7 +213,7 @@ class Reload:
     @property
     def _follows(self) -> bool:
         """Whether an edit goes live by itself; an edit may change that too."""
-        return reloads(self._live.generation.server)
+        return reloads(self._live.generation.declaration)
 
     async def _follow(self) -> None:
         while True:
@@ -271,12 +272,15 @@ class Reload:
             return
         self.failed = None
         if generation is not None:
+            before = self._live.generation.declaration.env_file
             self.swaps += 1
             self._listeners.swapped()
             self._live.swap(generation)
             generation.start()
             self._hint.set()  # from now on they are looked at as this one says
             log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
+            if (now := generation.declaration.env_file) != before:
+                _log_env_file(now)
             await in_thread(partial(keep_live, generation.declaration), THREAD)
 
     async def _built(self, content: Content) -> Generation | None:
@@ -355,6 +359,14 @@ def _made(content: Content, now: Generation, host: str) -> Built:
     except ConfigError as error:
         return Built(declaration, error=error)
     return Built(declaration, generation)
+
+
+def _log_env_file(env_file: EnvFile) -> None:
+    """Log which variables come from `.env`, by their names alone, and what is wrong with that file."""
+    if env_file.names:
+        log.info("variables come from .env", extra={"fields": {"names": list(env_file.names)}})
+    if env_file.warnings:
+        log.warning(".env is not as it should be", extra={"fields": {"warnings": [str(one) for one in env_file.warnings]}})
 
 
 def _seen(looking: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -369,6 +370,43 @@ async def test_drill_file_is_followed(workspace: Workspace, monkeypatch: pytest.
         in_place(file, drill.replace("gpt-4", "gpt-5"))
         await until(lambda: reload.failed is not None)
         assert "drills.yaml:2:31: no route is named `gpt-5`" in complaints_of(reload)
+
+
+async def test_env_file_is_followed_and_its_names_are_logged(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`.env` comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps. No value is logged."""
+    caplog.set_level(logging.INFO, "router.reload")
+    monkeypatch.setattr("router.reload.EVERY", 600.0)
+    target = "a: {script: [{text: hi}]}\nb: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: true}"
+    workspace.write("routes.yaml", routes(target, "targets: [b, a]"))
+    file = workspace.root / ".env"
+    file.touch()
+    file.chmod(0o644)
+
+    def logged(event: str, field: str) -> list[Any]:
+        return [record.fields[field] for record in caplog.records if record.message == event]  # type: ignore[attr-defined]
+
+    async with following(workspace) as (live, reload):
+
+        def key() -> str:
+            found = live.generation.declaration.routes.targets["b"].api_key  # type: ignore[index]
+            return found.value if found is not None and "b" not in live.generation.skipped else ""
+
+        await until(lambda: reload._watched is not None and reload._watched.counts(None, os.path.realpath(file)))
+        assert key() == ""
+        for write in (in_place, renamed):
+            write(file, "A_KEY_OF_THE_TESTS=sk-do-not-show-1\n")
+            await until(lambda: key() == "sk-do-not-show-1")
+            write(file, "A_KEY_OF_THE_TESTS=sk-do-not-show-2\nMORE=x\n")
+            await until(lambda: key() == "sk-do-not-show-2")
+            file.unlink()
+            await until(lambda: key() == "")
+        assert reload.failed is None
+    once = [["A_KEY_OF_THE_TESTS"], ["A_KEY_OF_THE_TESTS", "MORE"]]
+    assert logged("variables come from .env", "names") == once * 2
+    assert "chmod 600 .env" in str(logged(".env is not as it should be", "warnings")[0])
+    assert "do-not-show" not in str([(record.message, getattr(record, "fields", {})) for record in caplog.records])
 
 
 async def test_drill_file_that_fails_keeps_an_edit_from_going_live(workspace: Workspace) -> None:

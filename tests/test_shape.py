@@ -45,6 +45,8 @@ FLOORS = {
 HOMES = {
     "cachetools": {"cache"},
     "yaml": {"config"},
+    "dotenv": {"config"},
+    "shtab": {"commands"},
     "jinja2": {"steps"},
     "tenacity": {"failover"},
     "litellm": {"targets"},

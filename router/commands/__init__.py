@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from router import __version__
-from router.commands import chat, check, diff, drill, imports, init, keys, schema, serve, show, trial
+from router.commands import chat, check, completion, diff, drill, imports, init, keys, schema, serve, show, trial
+from router.commands.paths import is_file
+from router.config import routes_from_environment
 from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
@@ -45,8 +47,9 @@ COMMANDS: dict[str, Command] = {
     "init": init,
     "import": imports,
     "try": trial,
+    "completion": completion,
 }
-ROUTELESS = {"schema", "diff", "keys", "init", "import"}
+ROUTELESS = {"schema", "diff", "keys", "init", "import", "completion"}
 """Those that read no routes file of their own."""
 
 EXAMPLES = """examples:
@@ -61,6 +64,7 @@ EXAMPLES = """examples:
   router init gateway                 a fresh workspace, to begin with
   router import litellm config.yaml   a routes.yaml from LiteLLM's configuration
   router try gpt-new                  rehearse a swap: what a target's model takes, before users ask it
+  router completion bash              complete commands and options in the shell
   router try                          serve ./routes.yaml for a first look, to the bearer of a key that is printed
 
 exit codes: 0 all is well, 1 the configuration is wrong or it could not be done, 2 the command line is wrong, 130 interrupted.
@@ -97,12 +101,14 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
     root.add_argument("--version", action="version", version=f"pointsman {__version__}")
+    root.set_defaults(root=root)  # `completion` prints what a shell has to know of it
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for name, command in COMMANDS.items():
         words, _, more = (command.__doc__ or "").strip().partition("\n\n")
         raw = argparse.RawDescriptionHelpFormatter
         made = commands.add_parser(name, help=re.split(r"[.:]\s", f"{words} ")[0], description=words, epilog=more, formatter_class=raw)
         if name not in ROUTELESS:
-            made.add_argument("--routes", type=Path, default=Path("routes.yaml"), metavar="FILE", help="default: ./routes.yaml")
+            help_ = "default: the variable ROUTER_ROUTES, else ./routes.yaml"
+            is_file(made.add_argument("--routes", type=Path, default=routes_from_environment(), metavar="FILE", help=help_))
         command.options(made)
     return root

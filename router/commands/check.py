@@ -50,12 +50,15 @@ def run(given: argparse.Namespace) -> int:
             "omitted": omissions(generation),
             "stand_ins": stand_ins(generation),
             "warnings": [warning.as_json() for warning in warned(generation)],
+            "env_file": list(generation.declaration.env_file.names),
             "missing": [lack.as_json() for lack in missing(generation)],
             "routes": len(generation.routes),
             "generation": generation.digest,
         }
         print(_json(found))
         return 0
+    if names := generation.declaration.env_file.names:
+        print(f"from .env: {', '.join(names)}")
     for name, why in generation.skipped.items():
         print(f"skipped: target {name}: {why}")
     for name, why in unpriced(generation).items():
@@ -79,7 +82,7 @@ def run(given: argparse.Namespace) -> int:
 def _checked(given: argparse.Namespace) -> Generation:
     """The generation, closed again: it has shown that it can be made, and that its drills hold."""
     declaration = without_environment(given.routes) if given.without_env else load(given.routes)
-    if production():
+    if production(declaration):
         require_auth(declaration)
     generation = build(declaration)
     generation.discard()

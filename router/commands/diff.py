@@ -22,17 +22,18 @@ import json
 import sys
 
 from router.commands import running, sides
+from router.commands.paths import is_file
 from router.commands.running import Running
+from router.config import routes_from_environment
 from router.description import changes, sentences
 
 CHANGED = 3
-ROUTES = "routes.yaml"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.usage = "router diff [options] A [B]\n       router diff [options] --live URL [B]"
-    parser.add_argument("paths", nargs="*", metavar="A [B]", help="before and after; with --live only what is after")
+    is_file(parser.add_argument("paths", nargs="*", metavar="A [B]", help="before and after; with --live only what is after"))
     running.options(parser, "A is what this server runs")
     parser.add_argument("--exit-code", action="store_true", help="exit with 3 where something changes")
     parser.add_argument("--json", action="store_true", help="print the changes as a JSON object")
@@ -47,11 +48,11 @@ def run(given: argparse.Namespace) -> int:
         return 2
     if given.live:
         served = Running(given).served()
-        before, after, same = served.declared, sides.file((given.paths or [ROUTES])[0]), False
+        before, after, same = served.declared, sides.file((given.paths or [str(routes_from_environment())])[0]), False
         for complaint in served.refused:
             print(f"note: the server does not serve the newest edit: {complaint}", file=sys.stderr)
     else:
-        old, new = [*given.paths, ROUTES][:2]
+        old, new = [*given.paths, str(routes_from_environment())][:2]
         before, after, same = sides.files(old, new)
     found = changes(before, after)
     if given.json:

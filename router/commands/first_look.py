@@ -6,7 +6,7 @@ published, so no request comes from the machine it runs on, whatever the configu
 import argparse
 
 from router.callers.keys import new
-from router.commands import serve
+from router.commands import address, serve
 from router.config.values import Secret
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nobody is answered without the key
@@ -14,11 +14,11 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - nobody is answered without the key
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("--host", default=EVERYWHERE, help=f"default: {EVERYWHERE}, every address: only the key of this run counts")
-    parser.add_argument("--port", type=serve.port, default=8000, help="default: 8000")
+    address.options(parser, f"{EVERYWHERE}, every address: only the key of this run counts")
 
 
 def run(given: argparse.Namespace) -> int:
     """Make the key and serve, in one process."""
+    address.settle(given, EVERYWHERE)
     given.workers, given.reload = 1, None
     return serve.serve(given, Secret(new()))

@@ -18,14 +18,15 @@ import sys
 from pathlib import Path
 
 from router.commands.files import refuse, write
+from router.commands.paths import is_file
 from router.migration import Imported, from_litellm
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument("origin", choices=["litellm"], help="whose configuration it is")
-    parser.add_argument("config", type=Path, help="LiteLLM's config.yaml")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write this file; without it, print to stdout")
+    is_file(parser.add_argument("config", type=Path, help="LiteLLM's config.yaml"))
+    is_file(parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write this file; without it, print to stdout"))
     parser.add_argument("--json", action="store_true", help="as a JSON object, for scripts: what it becomes, and what was not carried over")
     parser.add_argument("--force", action="store_true", help="write it where there is one already")
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from shutil import which
 
 from router.commands.files import refuse, write
+from router.commands.paths import is_folder
 
 NAMES = {
     "routes.yaml": "routes.yaml",
@@ -66,7 +67,7 @@ PROVIDERS = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="where to; made where missing; default: here")
+    is_folder(parser.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="made where missing; default: here"))
     parser.add_argument("--provider", choices=list(PROVIDERS), help="whose model answers once its variable is set")
 
 

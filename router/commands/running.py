@@ -16,7 +16,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from router.chat import JsonObject
-from router.config import admin_key
+from router.commands.paths import is_file
+from router.config import admin_key, routes_from_environment
 from router.config.values import loopback
 from router.description import Description, listing, table, understood
 from router.errors import Misfit, RouterError
@@ -36,9 +37,8 @@ class NoServer(RouterError):
 def options(parser: argparse.ArgumentParser, what: str) -> None:
     """What a command takes that may ask a server. `what`: what it does with --live."""
     parser.add_argument("--live", metavar="URL", help=f"{what}, e.g. http://127.0.0.1:8000")
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="the server's admin key stands in this file; default: the variable ROUTER_ADMIN_KEY"
-    )
+    key_file = "the server's admin key stands in this file; default: the variable ROUTER_ADMIN_KEY"
+    is_file(parser.add_argument("--key-file", type=Path, metavar="FILE", help=key_file))
     parser.add_argument(
         "--insecure", action="store_true", help="ask over http also where that leaves this machine: others can read the key"
     )
@@ -63,7 +63,7 @@ class Running:
         if scheme == "http" and not loopback(host) and not given.insecure:
             raise NoServer("over http others could read the admin key: write an https address, or add --insecure")
         self._base = str(given.live).rstrip("/")
-        self._key = _key(given.key_file)
+        self._key = _key(given)
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.HTTPHandler(),
@@ -135,9 +135,10 @@ def _address(url: str) -> tuple[str, str]:
     return parts.scheme, str(parts.hostname)
 
 
-def _key(file: Path | None) -> str:
+def _key(given: argparse.Namespace) -> str:
+    file: Path | None = given.key_file
     if file is None:
-        return admin_key()
+        return admin_key(getattr(given, "routes", routes_from_environment()))
     try:
         key = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):

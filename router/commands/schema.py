@@ -21,7 +21,7 @@ SCHEMAS = {"routes": routes_schema, "drills": drills_schema}
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument(
-        "file", nargs="?", choices=SCHEMAS, default="routes", help="of routes.yaml, which is the default, or of drills.yaml"
+        "file", nargs="?", choices=tuple(SCHEMAS), default="routes", help="of routes.yaml, which is the default, or of drills.yaml"
     )
 
 

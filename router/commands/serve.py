@@ -13,12 +13,10 @@ exit codes:
 import argparse
 import json
 import os
-import re
 import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +24,8 @@ from typing import TYPE_CHECKING
 from router import __version__
 from router.callers import Callers, Known
 from router.callers.keys import Keys, hashed
+from router.commands import address
+from router.commands.address import LOCAL, number
 from router.commands.words import counted, expired, warned
 from router.config import (
     COUNTERS,
@@ -45,7 +45,6 @@ from router.generation import Generation, build
 if TYPE_CHECKING:
     import uvicorn
 
-LOCAL = "127.0.0.1"
 GUEST = "guest"
 """The name of the caller of a first look; it is in the log."""
 STANDARD = 2
@@ -54,31 +53,16 @@ STANDARD = 2
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("--host", default=LOCAL, help="default: 127.0.0.1, this machine only; for others server.auth must be declared")
-    parser.add_argument("--port", type=port, default=8000, help="default: 8000")
-    parser.add_argument("--workers", type=_number(1, 1024), default=1, help="processes; default: 1")
+    address.options(parser, f"{LOCAL}, this machine only; for others server.auth must be declared")
+    parser.add_argument("--workers", type=number(1, 1024), default=1, help="processes; default: 1")
     parser.add_argument(
         "--reload", action=argparse.BooleanOptionalAction, help="whether edits go live by themselves; default: as server.reload says"
     )
 
 
-def _number(least: int, most: int) -> Callable[[str], int]:
-    """A number of an option, within its bounds."""
-
-    def read(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,6}", text) or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"must be from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-port = _number(0, 65_535)
-"""Reads the port of an option."""
-
-
 def run(given: argparse.Namespace) -> int:
     """Serve until the process is told to end."""
+    address.settle(given, LOCAL)
     return serve(given)
 
 
@@ -177,6 +161,8 @@ def _only(guest: Secret | None) -> Callers | None:
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
     """Say what is served, and what is not and why: to people. Machines read the log and /readyz."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
+    if names := generation.declaration.env_file.names:
+        said.append(f"  from .env: {', '.join(names)}")
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
     said += [f"  {line}" for line in expired(generation.server)]
     said += [f"  warning: {one.place}: {one.message}" for one in warned(generation)]

@@ -101,7 +101,7 @@ def _params(pipeline: JsonObject) -> Iterator[Params]:
 
 def stand_ins(generation: Generation) -> dict[str, str]:
     """Route → what is wrong with its scripts in production: where no model answers, users read their lines. Empty elsewhere."""
-    if not production():
+    if not production(generation.declaration):
         return {}
     return {
         name: f"where {_either(models)} does not answer, users get the lines of the script {_either(route.stand_ins)}: "

@@ -4,25 +4,30 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from router.config.declaration import Declaration, Reloading, Server, declare
-from router.config.environment import secret
+from router.config.declaration import Declaration, Reloading, declare
+from router.config.env_file import EnvFile, read_env_file
+from router.config.environment import ENV_FILE, secret
 from router.config.snapshot import Snapshot, keep, kept, read
 from router.config.values import Secret
 from router.config.watched import Watched, watched
 
 __all__ = [
     "COUNTERS",
+    "ENV_FILE",
     "FOLDER_VARIABLE",
     "HOST_VARIABLE",
+    "PORT_VARIABLES",
     "RELOAD_VARIABLE",
     "ROUTES_VARIABLE",
     "Declaration",
+    "EnvFile",
     "Snapshot",
     "Watched",
     "admin_key",
     "as_written",
     "declare",
     "declared",
+    "env_file_of",
     "folder_from_environment",
     "host_from_environment",
     "keep_live",
@@ -35,14 +40,17 @@ __all__ = [
     "routes_from_environment",
     "run_key",
     "secrets",
+    "variable",
     "watched",
     "without_environment",
 ]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
-"""Names the routes file to the workers of `router serve --workers`."""
+"""Names the routes file to commands that are not told which, and to the workers of `router serve --workers`."""
 HOST_VARIABLE = "ROUTER_HOST"
-"""Tells them the address they serve at."""
+"""Names the address to serve at, to both as well."""
+PORT_VARIABLES = ("ROUTER_PORT", "PORT")
+"""Name the port, the first that is set; the second is what platforms set that run a container."""
 RELOAD_VARIABLE = "ROUTER_RELOAD"
 """Tells them what the command line says of edits: on or off; empty where it says nothing."""
 FOLDER_VARIABLE = "ROUTER_FOLDER"
@@ -61,15 +69,16 @@ def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
 
 
 def declared(snapshot: Snapshot, host: str = "127.0.0.1") -> Declaration:
-    """What was read before, declared with this process's environment."""
-    return declare(snapshot, os.environ, host)
+    """What was read before, declared with this process's environment and with the `.env` beside the routes file as it is now."""
+    return declare(snapshot, os.environ, host, beside=read_env_file(snapshot.root, os.environ))
 
 
 def without_environment(routes: Path) -> Declaration:
     """What is on disk now, whatever variables and secret files it lacks: to be checked where they are not, never to be served. See
     `Complaints.lacking`.
     """
-    return declare(read(routes), os.environ, lacking="noted")
+    snapshot = read(routes)
+    return declare(snapshot, os.environ, lacking="noted", beside=read_env_file(snapshot.root, os.environ))
 
 
 def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
@@ -78,7 +87,7 @@ def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
     """
     folder = folder_from_environment()
     live = kept(folder / LIVE) if folder is not None else None
-    return declare(live or read(routes), os.environ, host)
+    return declared(live or read(routes), host)
 
 
 def keep_live(declaration: Declaration) -> None:
@@ -108,19 +117,29 @@ def as_written(snapshot: Snapshot) -> Declaration:
     return declare(snapshot, None)
 
 
-def admin_key() -> str:
+def admin_key(routes: Path) -> str:
     """The key that operators' commands show to a running server; empty where none is set."""
-    return os.environ.get("ROUTER_ADMIN_KEY", "")
+    return variable("ROUTER_ADMIN_KEY", env_file_of(routes))
 
 
 def routes_from_environment() -> Path:
-    """The routes file this worker serves."""
-    return Path(os.environ.get(ROUTES_VARIABLE, "routes.yaml"))
+    """The routes file that a command reads and a worker serves."""
+    return Path(os.environ.get(ROUTES_VARIABLE) or "routes.yaml")
 
 
-def host_from_environment() -> str:
-    """The address this worker serves at."""
-    return os.environ.get(HOST_VARIABLE, "127.0.0.1")
+def host_from_environment(routes: Path) -> str:
+    """The address at which a worker serves this routes file. An empty one is every address, as for a server that is told so."""
+    return os.environ[HOST_VARIABLE] if HOST_VARIABLE in os.environ else variable(HOST_VARIABLE, env_file_of(routes)) or "127.0.0.1"
+
+
+def env_file_of(routes: Path) -> EnvFile:
+    """The `.env` beside a routes file, as it is now."""
+    return read_env_file(routes.absolute().parent, os.environ)
+
+
+def variable(name: str, env_file: EnvFile) -> str:
+    """A variable of the environment, or else of `.env`; empty where neither has it."""
+    return os.environ.get(name, env_file.variables.get(name, ""))
 
 
 def folder_from_environment() -> Path | None:
@@ -129,16 +148,17 @@ def folder_from_environment() -> Path | None:
     return Path(named) if named else None
 
 
-def reloads(server: Server) -> bool:
+def reloads(declaration: Declaration) -> bool:
     """Whether an edit goes live by itself: as the command line says; else as declared; else unless ROUTER_ENV says that this is production."""
+    server = declaration.routes.server
     declared = server.reload.when if isinstance(server.reload, Reloading) else server.reload
     when = os.environ.get(RELOAD_VARIABLE) or declared
-    return when == "on" or (when == "auto" and not production())
+    return when == "on" or (when == "auto" and not production(declaration))
 
 
-def production() -> bool:
-    """Whether ROUTER_ENV says that this is production."""
-    return os.environ.get("ROUTER_ENV") == "production"
+def production(declaration: Declaration) -> bool:
+    """Whether ROUTER_ENV says that this is production, in the environment or in `.env`."""
+    return variable("ROUTER_ENV", declaration.env_file) == "production"
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:

@@ -130,7 +130,7 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
 def _to_set(unset: str) -> str:
     """What to do about a variable that is not set; whoever wrote `${NAME:?message}` has said that there."""
     hit = re.fullmatch(r"the environment variable (\w+) is not set", unset)
-    return f": set it where the router is started, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
+    return f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
 
 
 def _stand_in(shape: Shape) -> object:

@@ -17,7 +17,8 @@ from router.config.conditions import ClaimName, RequestHeader, When, Word
 from router.config.document import Node, Table, Unreadable
 from router.config.drill_file import check_names, joined
 from router.config.entries import Known, check_entries
-from router.config.environment import Environment
+from router.config.env_file import EnvFile
+from router.config.environment import ENV_FILE, Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
 from router.config.limits import Limit
@@ -744,9 +745,11 @@ class Declaration:
     snapshot: Snapshot
     digest: str
     secrets: Mapping[str, str | None] = field(repr=False)
-    """Secret files it asked for: path → text, None where it could not be read."""
+    """Secret files it asked for, `.env` among them: path → text, None where it could not be read."""
     complaints: Complaints
     """None so far; whoever builds adds what only building shows."""
+    env_file: EnvFile
+    """The `.env` beside the routes file."""
     tree: Table = field(repr=False)
     """The routes file as it is written, with the drills of drills.yaml. What it inherits is not yet put in. Its scalars are resolved: secrets
     stand in it.
@@ -766,15 +769,22 @@ ADVICE = Advice(_places())
 
 
 def declare(
-    snapshot: Snapshot, variables: Mapping[str, str] | None, host: str = "127.0.0.1", *, lacking: Literal["mistakes", "noted"] = "mistakes"
+    snapshot: Snapshot,
+    variables: Mapping[str, str] | None,
+    host: str = "127.0.0.1",
+    *,
+    lacking: Literal["mistakes", "noted"] = "mistakes",
+    beside: EnvFile | None = None,
 ) -> Declaration:
     """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. `host`: the
     address it is to be served at. Without `variables` it is what the files say whatever `${…}` stands for: to be described, not to be
     built. `lacking`: what variables and secret files are that are not there; noted, they stand for any value of the right kind, and the
-    declaration is to be checked, not to be served.
+    declaration is to be checked, not to be served. `beside`: the `.env` in the folder; None where it is not to be looked at.
     """
     complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
-    environment = Environment(variables, snapshot.root, complaints.add)
+    env_file = beside or EnvFile()
+    environment = Environment(variables, snapshot.root, complaints.add, env_file.variables)
+    complaints.warnings.extend(env_file.warnings)
     tree = _routes_tree(snapshot, environment, complaints)
     skipped: dict[str, str] = {}
     routes = Routes(targets={}, routes={})
@@ -795,7 +805,8 @@ def declare(
     _warn_of_paths(tree, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
-    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, environment.files, complaints, written)
+    files = environment.files if beside is None else {ENV_FILE: beside.text, **environment.files}
+    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, files, complaints, env_file, written)
 
 
 def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:

@@ -1,6 +1,6 @@
 """`${VAR}` in a document, resolved: on scalars, after parsing, so that a value cannot inject YAML.
 
-${VAR}            the variable; an error while it is unset
+${VAR}            the variable, of the process or of `.env`; an error while it is unset
 ${VAR:-default}   or the default, while it is unset or empty
 ${VAR:?message}   or an error with this message
 ${file:/path}     what stands in a file, without its last line break
@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from router.config.document import Listing, Node, Scalar, Table
 from router.config.remedies import dollar
@@ -20,6 +21,10 @@ from router.errors import Place
 
 REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<body>[^{}]*)\}|(?P<stray>))")
 BODY = re.compile(r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<mode>:-|:\?)(?P<rest>.*))?")
+ENV_FILE = ".env"
+"""The file of variables beside the routes file: see env_file.py."""
+OWN = ("ROUTER_ENV",)
+"""Variables that decide something where no `${…}` names them."""
 MAX_SECRET = 1024 * 1024
 """Characters of a file that is named by `${file:…}`: a CA bundle of a whole system has 250,000."""
 
@@ -37,16 +42,23 @@ def passed_on() -> dict[str, str]:
 
 
 class Environment:
-    """The variables and secret files of one load. `used` is what it read from files, for the generation's digest; `files` each
-    file that was asked for, with None where it could not be read. Without variables neither is looked at: a reference then stands for
-    any value of the right kind.
+    """The variables and secret files of one load. `beside`: the variables of `.env` that the environment lacks. `used` is what it read from
+    files, for the generation's digest; `files` each file that was asked for, with None where it could not be read. Without variables
+    neither is looked at: a reference then stands for any value of the right kind.
     """
 
-    def __init__(self, variables: Mapping[str, str] | None, root: Path, complain: Callable[[Place, str], None]) -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, str] | None,
+        root: Path,
+        complain: Callable[[Place, str], None],
+        beside: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._variables = variables
+        self._beside = beside
         self._root = root
         self._complain = complain
-        self.used: dict[str, str] = {}
+        self.used: dict[str, str] = {f"{ENV_FILE}:{name}": beside[name] for name in OWN if name in beside}
         self.files: dict[str, str | None] = {}
 
     def resolve(self, node: Node) -> Node:
@@ -86,6 +98,8 @@ class Environment:
     def _variable(self, body: re.Match[str]) -> tuple[str, str]:
         name = body["name"]
         value = (self._variables or {}).get(name)
+        if value is None and (value := self._beside.get(name)):
+            self.used[f"{ENV_FILE}:{name}"] = value
         if body["mode"] == ":-":
             return value or body["rest"], ""
         if value:

@@ -56,7 +56,8 @@ def application(
 def create() -> Edge:
     """The application a worker process runs: it builds its own generation."""
     to_stderr()
-    routes, host = routes_from_environment(), host_from_environment()
+    routes = routes_from_environment()
+    host = host_from_environment(routes)
     made = application(build(load_live(routes, host)), routes, host, run_key=run_key())
     steady()
     return made

@@ -331,6 +331,8 @@ def _imported() -> Library:
     # At import, or later, it would fetch these from the network.
     for packaged in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"):
         os.environ[packaged] = "True"
+    # It would look for a `.env` in its own folder and all above it, and put that into the environment of this process.
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
     # These would have it take another client, or the proxies of the environment: the way out is declared, see passage.py.
     for other in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2", "AIOHTTP_TRUST_ENV"):
         os.environ[other] = "False"

@@ -148,11 +148,11 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     # a variable
     "a variable that is not set": (
         target("{model: openai/x, api_key: '${NOPE}'}"),
-        "routes.yaml:2:33: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
+        "routes.yaml:2:33: the environment variable NOPE is not set: set it where the router is started or in .env, or give it a default, ${NOPE:-…}",
     ),
     "a variable that is empty": (
         target("{model: openai/x, api_key: '${EMPTY}'}"),
-        "routes.yaml:2:33: the environment variable EMPTY is not set: set it where the router is started, or give it a default, ${EMPTY:-…}",
+        "routes.yaml:2:33: the environment variable EMPTY is not set: set it where the router is started or in .env, or give it a default, ${EMPTY:-…}",
     ),
     "a variable with a message": (
         target("{model: openai/x, api_key: '${NOPE:?ask the operators}'}"),
@@ -208,11 +208,11 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
     ),
     "a variable that is not set, in a target's name": (
         route("{pipeline: chat, targets: ['x${NOPE}']}"),
-        "routes.yaml:4:33: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
+        "routes.yaml:4:33: the environment variable NOPE is not set: set it where the router is started or in .env, or give it a default, ${NOPE:-…}",
     ),
     "a variable that is not set, in a pipeline's name": (
         route("{pipeline: 'x${NOPE}', targets: [a]}"),
-        "routes.yaml:4:17: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
+        "routes.yaml:4:17: the environment variable NOPE is not set: set it where the router is started or in .env, or give it a default, ${NOPE:-…}",
     ),
     "a variable in a file whose name is none": (
         target('{model: openai/x, api_key: "${file:a\\0b}"}'),
@@ -595,7 +595,7 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a pipeline with a variable that is not set": (
         {"pipelines/chat.yaml": "steps:\n  - history: {keep: '${NOPE}'}\n"},
-        "pipelines/chat.yaml:2:21: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
+        "pipelines/chat.yaml:2:21: the environment variable NOPE is not set: set it where the router is started or in .env, or give it a default, ${NOPE:-…}",
     ),
     "a template that is missing": (
         {"pipelines/chat.yaml": "steps:\n  - prompt: caht.j2\n", "pipelines/chat.j2": "Hi"},

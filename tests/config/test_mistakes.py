@@ -266,7 +266,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a variable that is not set": (
         target("{model: openai/x, api_key: '${NOPE}'}"),
-        "routes.yaml:2:33: the environment variable NOPE is not set: set it where the router is started, or give it a default, ${NOPE:-…}",
+        "routes.yaml:2:33: the environment variable NOPE is not set: set it where the router is started or in .env, or give it a default, ${NOPE:-…}",
     ),
     # from Docker Compose
     "a version": (

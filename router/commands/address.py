@@ -1,0 +1,57 @@
+"""The address that a server listens at: as the command line says, else as the environment or `.env` does."""
+
+import argparse
+import re
+from collections.abc import Callable
+
+from router.config import HOST_VARIABLE, PORT_VARIABLES, env_file_of, variable
+from router.errors import RouterError
+
+LOCAL = "127.0.0.1"
+PORT = 8000
+
+
+class WrongVariable(RouterError):
+    """A variable that takes the place of an option has a value that the option would not take."""
+
+    code = "wrong_variable"
+
+
+def number(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of a whole number within these bounds, for an option."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,6}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+port = number(0, 65_535)
+"""Reads the port of an option."""
+
+
+def options(parser: argparse.ArgumentParser, default: str) -> None:
+    """What a command takes that serves. `default`: the address without an option and a variable, and what is to be said of it."""
+    parser.add_argument("--host", help=f"default: {HOST_VARIABLE}, else {default}")
+    parser.add_argument("--port", type=port, help=f"default: {', '.join(PORT_VARIABLES)}, else {PORT}")
+
+
+def settle(given: argparse.Namespace, host: str) -> None:
+    """Fill in what the command line leaves open. An address of a variable counts as one of an option does: where others than this machine
+    reach it, `server.auth` must be declared. `host`: the address where no variable names one. WrongVariable for a port that is none.
+    """
+    env_file = env_file_of(given.routes)
+    if given.host is None:
+        given.host = variable(HOST_VARIABLE, env_file) or host
+    if given.port is None:
+        said = ((name, variable(name, env_file)) for name in PORT_VARIABLES)
+        given.port = next((_port(name, text) for name, text in said if text), PORT)
+
+
+def _port(name: str, text: str) -> int:
+    try:
+        return port(text)
+    except argparse.ArgumentTypeError as wrong:
+        raise WrongVariable(f"the variable {name} is no port: it {wrong}") from None

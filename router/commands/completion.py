@@ -1,0 +1,28 @@
+"""Print a script that completes commands, options and file names in a shell.
+
+examples:
+  router completion bash > ~/.local/share/bash-completion/completions/router
+  router completion zsh > "${fpath[1]}/_router"
+  router completion fish > ~/.config/fish/completions/router.fish
+
+exit codes:
+  0 it was printed
+  2 the command line is wrong
+"""
+
+import argparse
+
+SHELLS = ("bash", "zsh", "fish", "tcsh")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("shell", choices=SHELLS, help="whose script it is")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print it."""
+    import shtab  # noqa: PLC0415 - no other command needs it
+
+    print(shtab.complete(given.root, shell=given.shell))
+    return 0

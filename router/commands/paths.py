@@ -1,0 +1,22 @@
+"""Options and arguments that are files or folders: a shell completes their names."""
+
+import argparse
+from typing import Any
+
+FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "fish": "(__fish_complete_path (commandline -ct))", "tcsh": "f"}
+FOLDER = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "fish": "(__fish_complete_directories)", "tcsh": "d"}
+"""As shtab's own FILE and DIRECTORY, which are not imported here: to read the command line takes no package."""
+
+
+def is_file(action: argparse.Action) -> None:
+    """Have a shell complete file names for this option or argument."""
+    _complete(action, FILE)
+
+
+def is_folder(action: argparse.Action) -> None:
+    """Have a shell complete the names of folders for it."""
+    _complete(action, FOLDER)
+
+
+def _complete(action: Any, by: dict[str, str]) -> None:
+    action.complete = by

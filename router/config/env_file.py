@@ -1,0 +1,68 @@
+"""`.env` beside the routes file: variables that the environment of the process lacks. Read with python-dotenv."""
+
+import io
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv.main import resolve_variables
+from dotenv.parser import Binding, parse_stream
+
+from router.config.environment import ENV_FILE, secret
+from router.errors import Complaint, Place
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFile:
+    """What `.env` holds.
+
+    variables: name → value, of those that have one here and that the environment of the process does not have, not even empty
+    text: the whole file; None where there is none, or where it cannot be read
+    warnings: why it cannot be read, lines that are no variable, and who else can read it
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    text: str | None = field(default=None, repr=False)
+    warnings: tuple[Complaint, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its variables, sorted."""
+        return tuple(sorted(self.variables))
+
+
+def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
+    """Return what `.env` in this folder adds to an environment. A missing file adds nothing.
+
+    A value may name variables, as `${HOST}`: of the environment first, then of the lines above it.
+    """
+    path = root / ENV_FILE
+    if not os.path.lexists(path):
+        return EnvFile()
+    text, why = secret(path)
+    if text is None:
+        return EnvFile(warnings=(_warning(1, f"the variables of this file are not known: it {why}"),))
+    bindings = list(parse_stream(io.StringIO(text.removeprefix("\ufeff"))))
+    resolved = resolve_variables(((one.key, one.value) for one in bindings if one.key and not one.error), override=False)
+    variables = {name: value for name, value in resolved.items() if value and name not in environment}
+    return EnvFile(variables, text, (*_wrong_lines(bindings), *_exposed(path)))
+
+
+def _wrong_lines(bindings: list[Binding]) -> tuple[Complaint, ...]:
+    """A warning for each line that is no variable. The line is not quoted: a key may stand in it."""
+    return tuple(_warning(one.original.line, "this line is left out: write NAME=value") for one in bindings if one.error)
+
+
+def _exposed(path: Path) -> tuple[Complaint, ...]:
+    """A warning where every user of the machine can read the keys."""
+    try:
+        everybody = bool(path.stat().st_mode & stat.S_IROTH) and os.name == "posix"
+    except OSError:  # it has gone meanwhile
+        return ()
+    return (_warning(1, "every user of this machine can read this file: write `chmod 600 .env`"),) if everybody else ()
+
+
+def _warning(line: int, message: str) -> Complaint:
+    return Complaint(Place(ENV_FILE, line, 1), message)

@@ -1,0 +1,98 @@
+"""The address that a server listens at: an option, else a variable of the environment or of `.env`, else the default."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from router.commands import main, parser
+from router.commands.address import LOCAL, WrongVariable, settle
+from tests.conftest import ROOT, Workspace, routes
+from tests.services import free_ports
+
+NONE: dict[str, str] = {}
+HI = "a: {script: [{text: hi}]}"
+
+
+@pytest.fixture(autouse=True)
+def _without_variables(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    for name in ("ROUTER_ROUTES", "ROUTER_HOST", "ROUTER_PORT", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def settled(folder: Path, *options: str) -> tuple[str, int]:
+    """Return the address at which `router serve` with these options would listen."""
+    given = parser().parse_args(["serve", "--routes", str(folder / "routes.yaml"), *options])
+    settle(given, LOCAL)
+    return given.host, given.port
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "address"),
+    [
+        ("", (NONE, ""), ("127.0.0.1", 8000)),
+        ("", ({"PORT": "81"}, ""), ("127.0.0.1", 81)),
+        ("", ({"PORT": "81", "ROUTER_PORT": "82"}, ""), ("127.0.0.1", 82)),
+        ("--port 83", ({"PORT": "81", "ROUTER_PORT": "82"}, ""), ("127.0.0.1", 83)),
+        ("--port 0", ({"PORT": "81"}, ""), ("127.0.0.1", 0)),
+        ("", ({"PORT": "", "ROUTER_PORT": "", "ROUTER_HOST": ""}, ""), ("127.0.0.1", 8000)),
+        ("", ({"ROUTER_HOST": "127.0.0.2"}, ""), ("127.0.0.2", 8000)),
+        ("--host 127.0.0.3", ({"ROUTER_HOST": "127.0.0.2"}, ""), ("127.0.0.3", 8000)),
+        ("", (NONE, "ROUTER_HOST=::1\nPORT=84\n"), ("::1", 84)),
+        ("", ({"ROUTER_HOST": "127.0.0.2", "PORT": "81"}, "ROUTER_HOST=::1\nPORT=84\n"), ("127.0.0.2", 81)),
+        ("", ({"PORT": "81"}, "ROUTER_PORT=85\n"), ("127.0.0.1", 85)),
+    ],
+)
+def test_option_goes_before_router_variable_before_port_before_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, variables: tuple[dict[str, str], str], address: tuple[str, int]
+) -> None:
+    """`.env` fills in what the environment does not have. `variables`: of the environment, and the text of `.env`."""
+    environment, env_file = variables
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / ".env").write_text(env_file, encoding="utf-8")
+    assert settled(tmp_path, *options.split()) == address
+
+
+@pytest.mark.parametrize("wrong", ["http", "70000", "-1", "8000 ", "tcp://10.0.0.1:8000"])
+def test_variable_that_is_no_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    """Its value is not repeated; a port that an option names is not looked for in a variable."""
+    monkeypatch.setenv("PORT", wrong)
+    with pytest.raises(WrongVariable, match="the variable PORT is no port: it must be from 0 to 65535") as error:
+        settled(tmp_path)
+    assert wrong not in str(error.value.public).replace("0 to 65535", "")
+    assert settled(tmp_path, "--port", "80") == ("127.0.0.1", 80)
+
+
+@pytest.mark.parametrize("where", ["the environment", ".env"])
+def test_address_of_a_variable_meets_the_guard_of_an_option(workspace: Workspace, where: str) -> None:
+    """A server that does not say who may ask is not served to others than this machine, whoever names the address."""
+    workspace.write("routes.yaml", routes(HI))
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PORT": str(free_ports(1)[0])}
+    if where == ".env":
+        workspace.write(".env", "ROUTER_HOST=0.0.0.0\n")
+    else:
+        environment["ROUTER_HOST"] = "0.0.0.0"  # noqa: S104 - it is refused
+    command = [sys.executable, "-m", "router", "serve"]
+    done = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "whoever reaches 0.0.0.0 could ask, and you would pay" in done.stderr
+
+
+def test_routes_file_of_the_variable_is_read_by_each_command(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless the command line names one; `router diff` takes it for what is after."""
+    file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setenv("ROUTER_ROUTES", str(file))
+    for command in (["check"], ["show"], ["drill"], ["diff", str(file)]):
+        assert main(command) == 0
+    said = capsys.readouterr().out
+    assert f"{file}: all is well. 1 route" in said
+    assert "no change: every file is the same" in said
+    assert main(["check", "--routes", "routes.yaml"]) == 1
+    monkeypatch.setenv("ROUTER_ROUTES", "")
+    assert main(["check"]) == 1
+    assert "routes.yaml:1:1: the file cannot be read" in capsys.readouterr().err

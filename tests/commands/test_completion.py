@@ -1,0 +1,51 @@
+"""`router completion`: scripts that a shell completes the command line with."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import shtab
+
+from router.commands import COMMANDS, main, paths
+from router.commands.completion import SHELLS
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_script_of_a_shell_names_each_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And options of commands; where the shell is installed, it takes the script."""
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert not [name for name in COMMANDS if name not in script]
+    assert "without-env" in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, timeout=60, check=True)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        (["router", "che"], ["check"]),
+        (["router", "serve", "--p"], ["--port"]),
+        (["router", "schema", "dr"], ["drills"]),
+        (["router", "check", "--routes", "ro"], ["routes.yaml"]),
+        (["router", "import", "litellm", "ro"], ["routes.yaml"]),
+    ],
+)
+def test_bash_completes_what_is_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], completed: list[str]) -> None:
+    """Commands, options, words and names of files."""
+    (tmp_path / "routes.yaml").touch()
+    (tmp_path / "notes.txt").touch()
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    asked = f'COMP_WORDS=({" ".join(typed)}); COMP_CWORD={len(typed) - 1}; _shtab_router; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    done = subprocess.run(["bash", "-c", f"{script}\n{asked}"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert [one for one in done.stdout.splitlines() if one.startswith(typed[-1])] == completed
+
+
+def test_words_for_files_are_those_of_the_library() -> None:
+    """They are written out in paths.py, so that no command waits for an import."""
+    for ours, theirs in ((paths.FILE, shtab.FILE), (paths.FOLDER, shtab.DIRECTORY)):
+        assert ours == {shell: theirs[shell] for shell in ours}
+        assert set(ours) == set(SHELLS)
