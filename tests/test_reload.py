@@ -776,6 +776,21 @@ async def test_an_edit_goes_live_in_every_worker(workspace: Workspace, how: str)
         await becomes(router, 3, {load(file).digest}, failed=False)
 
 
+async def test_edit_of_drills_and_env_file_goes_live_in_every_worker(workspace: Workspace) -> None:
+    """All workers end on the generation that these files make, and each logs which variables it took from `.env`."""
+    drill = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {served_by: a}}\n"
+    file = workspace.write("routes.yaml", says('"${A_WORD_OF_THE_TESTS:-none}"')).root / "routes.yaml"
+    async with process(workspace.root, "--workers", "2") as router:
+        await becomes(router, 2, {load(file).digest}, failed=False)
+        in_place(workspace.root / "drills.yaml", drill)
+        await becomes(router, 2, {load(file).digest}, failed=False)
+        in_place(workspace.root / ".env", "A_WORD_OF_THE_TESTS=secret-word\n")
+        await becomes(router, 2, {load(file).digest}, failed=False)
+        assert b"secret-word" in (await router.ask("Hi", "gpt-4", stream=False))[2]
+        await until(lambda: router.said.count('"names": ["A_WORD_OF_THE_TESTS"]') == 2)
+        assert "secret-word" not in router.said
+
+
 async def test_what_lacked_something_is_tried_again_when_somebody_asks(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from router.config.declaration import Declaration, Reloading, declare
 from router.config.env_file import EnvFile, read_env_file
-from router.config.environment import ENV_FILE, secret
+from router.config.environment import secret
 from router.config.snapshot import Snapshot, keep, kept, read
 from router.config.values import Secret
 from router.config.watched import Watched, watched
 
 __all__ = [
     "COUNTERS",
-    "ENV_FILE",
     "FOLDER_VARIABLE",
     "HOST_VARIABLE",
     "PORT_VARIABLES",
