@@ -67,12 +67,12 @@ class _Reader:
                 self._note(hit["names"], [hit["text"] or "", *text])
 
     def _numpy(self) -> None:
-        """Read the entries of a section: a line `name : type`, and its text, which stands deeper. Another section ends it."""
+        """Read the entries of a section: a line `name : type`, and its text, which stands deeper. Anything else ends it."""
         while self._at < len(self.lines):
             line = self.lines[self._at]
             ends = self._at + 1 < len(self.lines) and DASHES.match(self.lines[self._at + 1])
             hit = NUMPY_ENTRY.match(line.strip())
-            if line.strip() and (ends or hit is None):
+            if line.strip() and (ends or hit is None or not self._knows(hit["names"])):
                 return
             self._at += 1
             if hit:
@@ -88,6 +88,9 @@ class _Reader:
                 return
             self._at += 1
             yield line
+
+    def _knows(self, names: str) -> bool:
+        return any(name.strip(" *") in self.names for name in names.split(","))
 
     def _note(self, names: str, text: list[str]) -> None:
         for name in re.split(r"\s*,\s*", names):
