@@ -142,7 +142,8 @@ def model_of(signature: str) -> type[BaseModel]:
 
 def split(signature: str) -> list[str]:
     """The parameters of a signature."""
-    found, depth, start = [], 0, 0
+    found: list[str] = []
+    depth = start = 0
     for at, letter in enumerate(signature):
         depth += (letter in "[(") - (letter in "])")
         if letter == "," and depth == 0:
