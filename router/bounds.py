@@ -3,7 +3,9 @@
 They are checked where a value is read, and stand in the JSON schema.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,11 @@ class Bounds:
         """Return them as keywords of a JSON schema."""
         named = {"minimum": self.least, "maximum": self.most, "exclusiveMinimum": self.above}
         return {name: value for name, value in named.items() if value is not None}
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], dict[str, Any]]) -> dict[str, Any]:
+        """Return what pydantic reads of a number within them, as a parameter of a tool."""
+        named = {"ge": self.least, "le": self.most, "gt": self.above}
+        return {**handler(source), **{name: value for name, value in named.items() if value is not None}}
 
     def __str__(self) -> str:
         """Return them as the end of a sentence: `from 1 to 10`, `at least 1`, `above 0, and 9 at most`."""

@@ -66,7 +66,7 @@ HOMES = {
     "opentelemetry": {"server"},
     "prometheus_client": {"server"},
     "requests": {"server"},
-    "pydantic": {"server"},
+    "pydantic": {"server", "toolbox"},
     "starlette": {"server"},
     "uvicorn": {"server", "commands"},
 }

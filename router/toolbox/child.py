@@ -5,6 +5,7 @@ It is started by router/toolbox/isolated.py and talks to it over one socket, in 
     → {"name", "text", "path"}                  the file
     ← {"tools": [[name, description, schema]]}  or {"misfit", "line", "column"} where it makes none
     → {"tool", "arguments", "seconds"}          a call
+    ← {"progress"}                              what an async generator yields, each time
     ← {"result", "is_error"}                    or {"failed", "at"}: the type of what it raised, and where
 
 Nothing else is inherited: no variable that is not named, no open file. It ends when the socket does.
@@ -22,8 +23,7 @@ from typing import Any
 
 from router.chat import Json
 from router.errors import Misfit, ToolError
-from router.signature import arguments
-from router.toolbox.functions import Tool, as_result, load, raised_at
+from router.toolbox.functions import Report, Tool, as_result, called, load, raised_at
 
 HEADER = struct.Struct(">I")
 MAX_FRAME = 16 * 1024 * 1024
@@ -91,17 +91,18 @@ def main(number: int) -> None:
             while True:
                 asked = received(line, MAX_FRAME)
                 signal.setitimer(signal.ITIMER_REAL, asked["seconds"] + GRACE)
-                said = _ran(tools[asked["tool"]], asked["arguments"], runner)
+                said = _ran(tools[asked["tool"]], asked["arguments"], runner, lambda value: line.sendall(frame({"progress": value})))
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 line.sendall(frame(said))
         except (Ended, ConnectionError):
             return
 
 
-def _ran(tool: Tool, given: Json, runner: asyncio.Runner) -> Frame:
+def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
     """What comes of a call."""
     try:
-        value, is_error = as_result(_given(tool.function, arguments(tool.record, given), runner), is_error=False)
+        values = tool.parameters.read(json.dumps(given, ensure_ascii=False))
+        value, is_error = as_result(_given(tool.function, values, runner, report), is_error=False)
     except Misfit as misfit:
         value, is_error = f"Invalid arguments: {misfit.message}", True
     except ToolError as error:
@@ -111,5 +112,7 @@ def _ran(tool: Tool, given: Json, runner: asyncio.Runner) -> Frame:
     return {"result": value, "is_error": is_error}
 
 
-def _given(function: Callable[..., Any], values: dict[str, object], runner: asyncio.Runner) -> object:
-    return runner.run(function(**values)) if inspect.iscoroutinefunction(function) else function(**values)
+def _given(function: Callable[..., Any], values: dict[str, object], runner: asyncio.Runner, report: Report) -> object:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return runner.run(called(function, values, report))
+    return function(**values)

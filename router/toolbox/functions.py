@@ -1,25 +1,33 @@
 """tools/*.py → what a model may call: a file is a tool set, each public function in it a tool.
 
 A tool's schema is its signature, its description its docstring. `async def` runs on the loop, `def` in a thread of
-its own (a daemon: one that hangs holds up neither the answer nor the end of the process).
+its own (a daemon: one that hangs holds up neither the answer nor the end of the process). An async generator reports its progress.
 """
 
+import dataclasses
 import inspect
 import json
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
+from uuid import UUID
 
-from router.chat import Json, JsonObject, ToolSpec, whole
+from pydantic import BaseModel, TypeAdapter
+
+from router.chat import Json, ToolSpec, whole
 from router.errors import Misfit, Place, ToolError
-from router.signature import Record, record_of, schema
 from router.threads import in_thread
+from router.toolbox.docstring import documentation
+from router.toolbox.parameters import Parameters, Unfit, parameters_of, place_of
 
 MAX_RESULT = 256 * 1024
 """Characters of one result, as JSON. A longer text is cut and says so; anything else becomes an error."""
@@ -33,7 +41,7 @@ class Tool:
     """A function a model may call."""
 
     spec: ToolSpec
-    record: Record
+    parameters: Parameters
     function: Callable[..., object]
 
 
@@ -59,7 +67,7 @@ def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
     with ExitStack() as undo:
         undo.callback(sys.modules.pop, module.__name__, None)
         _run(text, module, path, place)
-        made = tuple(_tool(function, place.file) for function in _public(module))
+        made = tuple(_tool(function, text, place.file) for function in _public(module))
         if not made:
             raise Misfit("this file has no public function: a tool set is one or more", place=place)
         undo.pop_all()
@@ -93,24 +101,40 @@ def _public(module: ModuleType) -> Iterable[Callable[..., object]]:
             yield value
 
 
-def _tool(function: Callable[..., object], file: str) -> Tool:
-    place = Place(file, function.__code__.co_firstlineno, 1)
+def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
+    name = function.__name__
+    place = Place(file, inspect.unwrap(function).__code__.co_firstlineno, 1)
+    declared = inspect.signature(function).parameters
+    description, descriptions = documentation(function, declared)
     try:
-        record = record_of(function)
-    except (TypeError, NameError, AttributeError, SyntaxError) as error:  # an annotation may be any text
-        raise Misfit(f"a tool's parameters must have types that JSON has: {error}", place=place) from None
-    except RecursionError:
-        raise Misfit("a tool's parameters must have types that JSON has: one contains itself", place=place) from None
-    if any(one.kind is not one.POSITIONAL_OR_KEYWORD for one in inspect.signature(function).parameters.values()):
-        raise Misfit(f"`{record.name}` has `/` or `*` among its parameters: a tool is called with all of them by name", place=place)
-    if not record.doc:
-        raise Misfit(f"`{record.name}` needs a docstring: it is what the model knows of it", place=place)
-    shape = cast("JsonObject", schema(record))
-    return Tool(ToolSpec(record.name, record.doc, shape), record, function)
+        parameters = parameters_of(function, descriptions)
+    except Unfit as error:
+        where = place_of(text, function, error.parameter, file)
+        raise Misfit(f"a tool's parameters must have types that JSON has: {error}", place=where) from None
+    if odd := next((one for one in declared.values() if one.kind is not one.POSITIONAL_OR_KEYWORD), None):
+        where = place_of(text, function, odd.name, file)
+        raise Misfit(f"`{name}` has `/` or `*` among its parameters: a tool is called with all of them by name", place=where)
+    if not description:
+        raise Misfit(f"`{name}` needs a docstring: it is what the model knows of it", place=place)
+    if inspect.isgeneratorfunction(function):
+        raise Misfit(f"`{name}` yields without `async`: a tool that reports progress is an `async def`", place=place)
+    return Tool(ToolSpec(name, description, parameters.schema), parameters, function)
 
 
-async def called(function: Callable[..., object], values: dict[str, object]) -> object:
-    """What a tool gives. Raises what it raises."""
+Report = Callable[[Json], None]
+"""Takes what a tool gives before its result."""
+
+
+async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
+    """Return what the tool gives; raise what it raises. Of an async generator that is the last value; each is reported when it is yielded."""
+    if inspect.isasyncgenfunction(function):
+        given: object = None
+        async with aclosing(function(**values)) as yielded:
+            async for given in yielded:
+                shown, is_error = as_result(given, is_error=False)
+                if not is_error:  # the last one says so as the result
+                    report(shown)
+        return given
     if inspect.iscoroutinefunction(function):
         return await function(**values)
     return await _in_thread(function, values)
@@ -125,7 +149,7 @@ async def _in_thread(function: Callable[..., object], values: dict[str, object])
 def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
     """What a function gave, as a model is told it: (the result, whether it is an error)."""
     try:
-        text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain))
     except (TypeError, ValueError, RecursionError):
         return f"{FAILED[:-1]}: its result is not JSON.", True
     if len(text) <= MAX_RESULT:
@@ -133,6 +157,18 @@ def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
     if isinstance(value, str):
         return whole(value[:MAX_RESULT]) + " … (cut: the result was longer)", is_error
     return f"{FAILED[:-1]}: its result is too large.", True
+
+
+VALUES = BaseModel, date, time, timedelta, Decimal, Enum, UUID
+"""What a tool may return beside JSON, and dataclasses."""
+ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def _plain(value: object) -> object:
+    """Return a value that JSON does not have as pydantic writes it. TypeError where a tool may not return it."""
+    if isinstance(value, VALUES) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        return ANYTHING.dump_python(value, mode="json")
+    raise TypeError(type(value).__name__)
 
 
 def raised_at(error: BaseException) -> str:

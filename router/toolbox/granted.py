@@ -9,8 +9,7 @@ from functools import partial
 
 from router.chat import Json, JsonObject, ToolSpec
 from router.errors import Misfit, ToolError
-from router.signature import arguments
-from router.toolbox.functions import FAILED, Tool, as_result, called, raised_at
+from router.toolbox.functions import FAILED, Report, Tool, as_result, called, raised_at
 from router.toolbox.isolated import IsolatedTool
 from router.toolbox.mcp import McpServer
 
@@ -70,12 +69,14 @@ class Toolbox:
                 found.setdefault(name, spec)
         return tuple(found.values())
 
-    async def run(self, name: str, given: JsonObject) -> tuple[Json, bool]:
-        """What a call gives: (the result, whether it is an error). Raises only when it is cancelled."""
-        work = self._work(name, given)
-        if isinstance(work, str):
-            return work, True
+    async def run(self, name: str, given: JsonObject, report: Report = lambda _: None) -> tuple[Json, bool]:
+        """Return what a call gives: (the result, whether it is an error). What a tool yields before its end is reported. Raises only when it is
+        cancelled.
+        """
         try:
+            work = self._work(name, given, report)
+            if isinstance(work, str):
+                return work, True
             async with asyncio.timeout(self._limit):
                 return await _result(work)
         except ToolError as error:
@@ -86,25 +87,27 @@ class Toolbox:
             log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": raised_at(error)}})
             return FAILED, True
 
-    def _work(self, name: str, given: JsonObject) -> "Work | str":
+    def _work(self, name: str, given: JsonObject, report: Report) -> "Work | str":
         """What is to be done for a call; or why nothing is."""
         tool = self._tools.get(name)
         grant = None if tool else next((one for one in self._grants if name in one.of(one.server.known)), None)
         if tool is None and grant is None:
             return f"There is no tool of this name. There is: {', '.join(spec.name for spec in self.specs)}."
-        if len(json.dumps(given, ensure_ascii=False)) > MAX_ARGUMENTS:
+        try:
+            text = json.dumps(given, ensure_ascii=False)
+        except RecursionError:
+            return "Invalid arguments: they are nested too deeply."
+        if len(text) > MAX_ARGUMENTS:
             return "Invalid arguments: they are too long."
         if grant is not None:
             return partial(grant.server.call, name, given)
         if isinstance(tool, IsolatedTool):
-            return partial(tool.processes.call, name, given, self._limit)
+            return partial(tool.processes.call, name, given, self._limit, report)
         assert tool is not None
         try:
-            return partial(_given, tool, arguments(tool.record, dict(given)))
+            return partial(_given, tool, tool.parameters.read(text), report)
         except Misfit as misfit:
             return f"Invalid arguments: {misfit.message}"
-        except RecursionError:
-            return "Invalid arguments: they are nested too deeply."
 
 
 Work = Callable[[], Awaitable[tuple[object, bool]]]
@@ -115,5 +118,5 @@ async def _result(work: Work) -> tuple[Json, bool]:
     return as_result(value, is_error=is_error)
 
 
-async def _given(tool: Tool, values: dict[str, object]) -> tuple[object, bool]:
-    return await called(tool.function, values), False
+async def _given(tool: Tool, values: dict[str, object], report: Report) -> tuple[object, bool]:
+    return await called(tool.function, values, report), False

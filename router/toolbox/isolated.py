@@ -25,7 +25,7 @@ from router.config.environment import passed_on
 from router.errors import Misfit, Place
 from router.threads import in_thread
 from router.toolbox.child import HEADER, Ended, Frame, frame, received, understood
-from router.toolbox.functions import FAILED, MAX_RESULT
+from router.toolbox.functions import FAILED, MAX_RESULT, Report
 
 log = logging.getLogger("router.tools")
 
@@ -68,13 +68,13 @@ class ToolProcesses:
         self._idle = [first]
         self.tools = tuple(IsolatedTool(spec, self) for spec in first.specs)
 
-    async def call(self, name: str, given: JsonObject, seconds: float) -> tuple[Json, bool]:
-        """What a call gives: (the result, whether it is an error). Its process is killed where the call is cancelled."""
+    async def call(self, name: str, given: JsonObject, seconds: float, report: Report) -> tuple[Json, bool]:
+        """Return what a call gives: (the result, whether it is an error). Its process is killed where the call is cancelled."""
         async with self._places:
             try:
                 process = self._idle.pop() if self._idle else await self._started()
                 try:
-                    said = await process.ask({"tool": name, "arguments": given, "seconds": seconds})
+                    said = await process.ask({"tool": name, "arguments": given, "seconds": seconds}, report)
                 except BaseException:
                     process.kill()
                     raise
@@ -162,10 +162,15 @@ class _Process:
             case _:
                 raise Misfit("the process of this file says something else than its tools", place=place)
 
-    async def ask(self, question: Frame) -> Frame:
-        """What it says to a call. Ended or OSError where it ended."""
+    async def ask(self, question: Frame, report: Report) -> Frame:
+        """Return what it says to a call, and report what it says before. Ended or OSError where it ended."""
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self._line, frame(question))
+        while "progress" in (said := await self._frame()):
+            report(said["progress"])
+        return said
+
+    async def _frame(self) -> Frame:
         (size,) = HEADER.unpack(await self._exactly(HEADER.size))
         if size > MAX_FRAME:
             raise Ended

@@ -515,18 +515,6 @@ def test_a_mistake_in_routes(workspace: Workspace, mistake: str) -> None:
 
 DEEP = "{{ " + "[" * 300 + "]" * 300 + " }}"
 BLOCKS = "{% for m in messages %}" * 25 + "{% endfor %}" * 25
-RECURSIVE = """from dataclasses import dataclass
-
-
-@dataclass
-class Node:
-    inner: "list[Node]"
-
-
-def get(node: Node) -> str:
-    '''Get.'''
-    return ""
-"""
 BESIDE: dict[str, tuple[dict[str, str], str]] = {
     "a pipeline with an unknown step": (
         {"pipelines/chat.yaml": "steps:\n  - histry: {keep: 3}\n"},
@@ -679,31 +667,31 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a tool file whose tool lacks an annotation": (
         {"tools/weather.py": 'import math\n\ndef get(city):\n    """Get."""\n'},
-        "tools/weather.py:3:1: a tool's parameters must have types that JSON has: parameter city of get has no type annotation",
+        "tools/weather.py:3:9: a tool's parameters must have types that JSON has: parameter city of get has no type annotation",
     ),
     "a tool file whose tool has a type that JSON lacks": (
         {"tools/weather.py": 'def get(city: bytes) -> str:\n    """Get."""\n'},
-        "tools/weather.py:1:1: a tool's parameters must have types that JSON has: <class 'bytes'> is not a type that JSON has",
+        "tools/weather.py:1:9: a tool's parameters must have types that JSON has: <class 'bytes'> is not a type that JSON has",
     ),
     "a tool file whose tool has an annotation that is none": (
         {"tools/weather.py": 'def get(city: "a city") -> str:\n    """Get."""\n'},
-        "tools/weather.py:1:1: a tool's parameters must have types that JSON has: Forward reference must be an expression -- got 'a city'",
+        "tools/weather.py:1:9: a tool's parameters must have types that JSON has: Forward reference must be an expression -- got 'a city'",
     ),
-    "a tool file whose tool has a type that contains itself": (
-        {"tools/weather.py": RECURSIVE},
-        "tools/weather.py:9:1: a tool's parameters must have types that JSON has: one contains itself",
+    "a tool file whose tool is a generator": (
+        {"tools/weather.py": 'def get(city: str) -> object:\n    """Get."""\n    yield city\n'},
+        "tools/weather.py:1:1: `get` yields without `async`: a tool that reports progress is an `async def`",
     ),
     "a tool file whose tool has a parameter by position only": (
         {"tools/weather.py": 'def get(city: str, /) -> str:\n    """Get."""\n'},
-        "tools/weather.py:1:1: `get` has `/` or `*` among its parameters: a tool is called with all of them by name",
+        "tools/weather.py:1:9: `get` has `/` or `*` among its parameters: a tool is called with all of them by name",
     ),
     "a tool file whose tool has a parameter by keyword only": (
         {"tools/weather.py": 'def get(city: str, *, days: int = 1) -> str:\n    """Get."""\n'},
-        "tools/weather.py:1:1: `get` has `/` or `*` among its parameters: a tool is called with all of them by name",
+        "tools/weather.py:1:23: `get` has `/` or `*` among its parameters: a tool is called with all of them by name",
     ),
     "a tool file whose tool takes anything": (
         {"tools/weather.py": 'def get(*city: str) -> str:\n    """Get."""\n'},
-        "tools/weather.py:1:1: a tool's parameters must have types that JSON has: get takes *city: name each parameter",
+        "tools/weather.py:1:10: a tool's parameters must have types that JSON has: get takes *city: name each parameter",
     ),
     "a tool file whose tool lacks a docstring": (
         {"tools/weather.py": "\n\ndef get(city: str) -> str:\n    return city\n"},

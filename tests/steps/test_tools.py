@@ -355,9 +355,9 @@ def test_a_tools_schema_is_its_signature() -> None:
         "type": "object",
         "properties": {
             "text": {"type": "string", "description": "what to look for"},
-            "most": {"type": "integer", "description": "how many at the most"},
-            "order": {"type": "string", "enum": ["new", "old"]},
-            "tags": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]},
+            "most": {"type": "integer", "description": "how many at the most", "default": 5},
+            "order": {"type": "string", "enum": ["new", "old"], "default": "new"},
+            "tags": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}], "default": None},
         },
         "additionalProperties": False,
         "required": ["text"],

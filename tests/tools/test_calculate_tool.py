@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -32,7 +33,8 @@ def test_the_file_grants_one_tool() -> None:
     """Whatever else the file holds is not the model's to call, and the parameter is told of."""
     tools = load("calculate", FILE.read_text(encoding="utf-8"), FILE, "test").tools
     assert [tool.spec.name for tool in tools] == ["calculate"]
-    assert tools[0].record.fields[0].doc.startswith("e.g. (3 + 4)")
+    shown: Any = tools[0].spec.parameters["properties"]
+    assert shown["expression"]["description"].startswith("e.g. (3 + 4)")
 
 
 VALUES = {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 from zoneinfo import available_timezones
 
 import pytest
@@ -38,8 +39,9 @@ def told(clock: ModuleType) -> Callable[[str], str]:
 def test_the_file_grants_one_tool() -> None:
     """Whatever else the file holds is not the model's to call, and the parameter is told of."""
     tools = load("clock", FILE.read_text(encoding="utf-8"), FILE, "test").tools
-    assert [(tool.spec.name, tool.record.doc) for tool in tools] == [("get_time", "Current date and time in a city or time zone.")]
-    assert tools[0].record.fields[0].doc
+    assert [(tool.spec.name, tool.spec.description) for tool in tools] == [("get_time", "Current date and time in a city or time zone.")]
+    shown = cast("dict[str, dict[str, str]]", tools[0].spec.parameters["properties"])
+    assert shown["place"]["description"]
 
 
 PLACES = {

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -74,8 +74,9 @@ async def service(places: object = None, current: object = None) -> AsyncGenerat
 def test_the_file_grants_one_tool() -> None:
     """Whatever else the file holds is not the model's to call, and the parameter is told of."""
     tools = load("weather", FILE.read_text(encoding="utf-8"), FILE, "test").tools
-    assert [(tool.spec.name, tool.record.doc) for tool in tools] == [("get_weather", "Current weather for a city.")]
-    assert tools[0].record.fields[0].doc == "the city's name, e.g. 北京"
+    assert [(tool.spec.name, tool.spec.description) for tool in tools] == [("get_weather", "Current weather for a city.")]
+    shown = cast("dict[str, dict[str, str]]", tools[0].spec.parameters["properties"])
+    assert shown["location"]["description"] == "the city's name, e.g. 北京"
 
 
 async def test_the_weather_in_one_sentence(weather: ModuleType) -> None:

@@ -1,0 +1,102 @@
+"""A docstring as a model is shown it: a description of the tool, and one of each parameter.
+
+Read are the styles of Google (`Args:`), NumPy (`Parameters` over a line of dashes) and reST (`:param name:`), and lines of the form `name: text`.
+What is said of parameters is taken out of the description; all else stays, such as what is returned.
+"""
+
+import inspect
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+GOOGLE = re.compile(r"(?:Args|Arguments|Parameters|Params):\s*$")
+GOOGLE_ENTRY = re.compile(r"\*{0,2}(?P<names>\w+)\s*(?:\(.*?\))?\s*:(?:\s+(?P<text>.*)|$)")
+NUMPY = re.compile(r"(?:Other )?Parameters\s*$")
+NUMPY_ENTRY = re.compile(r"(?P<names>\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?::.*)?$")
+DASHES = re.compile(r"-{3,}\s*$")
+REST_ENTRY = re.compile(r":(?:param|parameter|arg|argument)\s+(?:[^:]*\s)?\*{0,2}(?P<names>\w+)\s*:\s*(?P<text>.*)")
+REST_TYPE = re.compile(r":type\s+\w+\s*:")
+PLAIN_ENTRY = re.compile(r"\s*(?P<names>\w+):\s+(?P<text>.+)")
+
+
+def documentation(function: object, names: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Return the description of a function, and that of each of its parameters that has one. `names`: its parameters."""
+    reader = _Reader((inspect.getdoc(function) or "").splitlines(), frozenset(names))
+    reader.read()
+    description = re.sub(r"\n{3,}", "\n\n", "\n".join(reader.rest)).strip()
+    return description, {name: " ".join(text.split()) for name, text in reader.found.items() if text.strip()}
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads one docstring, line by line."""
+
+    lines: list[str]
+    names: frozenset[str]
+    rest: list[str] = field(default_factory=list[str])
+    """Lines of the description."""
+    found: dict[str, str] = field(default_factory=dict[str, str])
+    _at: int = 0
+
+    def read(self) -> None:
+        while self._at < len(self.lines):
+            line = self.lines[self._at]
+            below = self.lines[self._at + 1] if self._at + 1 < len(self.lines) else ""
+            self._at += 1
+            if NUMPY.match(line) and DASHES.match(below):
+                self._at += 1
+                self._numpy()
+            elif GOOGLE.match(line.strip()) and _indent(below) > _indent(line):
+                self._google(_indent(line), _indent(below))
+            elif hit := REST_ENTRY.match(line.strip()):
+                self._note(hit["names"], [hit["text"], *self._deeper(_indent(line))])
+            elif REST_TYPE.match(line.strip()):
+                list(self._deeper(_indent(line)))
+            elif (hit := PLAIN_ENTRY.match(line)) and hit["names"] in self.names:
+                self._note(hit["names"], [hit["text"]])
+            else:
+                self.rest.append(line)
+
+    def _google(self, header: int, entry: int) -> None:
+        """Read the entries of a section: they stand deeper than its header, and what goes on with one deeper than that."""
+        while self._at < len(self.lines) and (not self.lines[self._at].strip() or _indent(self.lines[self._at]) > header):
+            hit = GOOGLE_ENTRY.match(self.lines[self._at].strip())
+            self._at += 1
+            text = list(self._deeper(entry))
+            if hit:
+                self._note(hit["names"], [hit["text"] or "", *text])
+
+    def _numpy(self) -> None:
+        """Read the entries of a section: a line `name : type`, and its text, which stands deeper. Anything else ends it."""
+        while self._at < len(self.lines):
+            line = self.lines[self._at]
+            ends = self._at + 1 < len(self.lines) and DASHES.match(self.lines[self._at + 1])
+            hit = NUMPY_ENTRY.match(line.strip())
+            if line.strip() and (ends or hit is None or not self._knows(hit["names"])):
+                return
+            self._at += 1
+            if hit:
+                self._note(hit["names"], list(self._deeper(_indent(line))))
+
+    def _deeper(self, indent: int) -> Iterator[str]:
+        """Take the lines that stand deeper, and blank lines between them."""
+        while self._at < len(self.lines):
+            line = self.lines[self._at]
+            if line.strip() and _indent(line) <= indent:
+                return
+            if not line.strip() and not any(_indent(one) > indent for one in self.lines[self._at + 1 : self._at + 2]):
+                return
+            self._at += 1
+            yield line
+
+    def _knows(self, names: str) -> bool:
+        return any(name.strip(" *") in self.names for name in names.split(","))
+
+    def _note(self, names: str, text: list[str]) -> None:
+        for name in re.split(r"\s*,\s*", names):
+            if name.lstrip("*") in self.names:
+                self.found[name.lstrip("*")] = "\n".join(text)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())

@@ -1,0 +1,159 @@
+"""The parameters of a tool, by pydantic: their JSON schema, and the check of the arguments that a model writes.
+
+Compiled once, when a file is loaded. The check is strict, as pydantic is with JSON: a text is no number, a number no text, `1` not `true`; a date
+is a text that spells one.
+"""
+
+import ast
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal, NoReturn, cast, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from router.chat import JsonObject, whole
+from router.errors import Misfit, Place
+from router.toolbox.misfits import explained
+
+CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""Of the parameters, and of the dataclasses and TypedDicts among them. A pydantic model says itself what it does with keys that it does not know."""
+
+
+class Unfit(TypeError):
+    """A parameter whose type no JSON schema describes. `parameter`: its name."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters of one function. `schema`: as a model is shown them."""
+
+    schema: JsonObject
+    _model: type[BaseModel]
+    _names: tuple[tuple[str, str], ...]
+    """Each parameter, and the field of the model that reads it."""
+
+    def read(self, text: str) -> dict[str, object]:
+        """Return the keyword arguments that a JSON object spells. Misfit says where it does not fit, and what is expected."""
+        try:
+            made = self._model.model_validate_json(_utf8(text), strict=True)
+        except ValidationError as error:
+            raise Misfit(explained(error.errors(include_url=False, include_input=False), json.loads(text))) from None
+        return {name: getattr(made, field) for name, field in self._names}
+
+
+def parameters_of(function: Callable[..., object], descriptions: Mapping[str, str]) -> Parameters:
+    """Compile the parameters of a function. Unfit where one has a type that no JSON schema describes."""
+    signature = inspect.signature(function)
+    # A field of a parameter's own name could be one that BaseModel has (`schema`, `copy`): the name is its alias.
+    names = tuple((name, f"p{count}") for count, name in enumerate(signature.parameters))
+    fields = {field: _field(function, signature.parameters[name], descriptions.get(name, "")) for name, field in names}
+    try:
+        return Parameters(*_compiled(function.__name__, fields), names)
+    except REFUSALS:
+        for name, field in names:
+            try:
+                _compiled(function.__name__, {field: fields[field]})
+            except REFUSALS as error:
+                raise _unfit(name, fields[field][0], error) from None
+        raise
+
+
+def place_of(text: str, function: Callable[..., object], parameter: str, file: str) -> Place:
+    """Return where a parameter of a function stands in the text of its file; the function, where that is not known."""
+    line = inspect.unwrap(function).__code__.co_firstlineno
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and line in (node.lineno, *(one.lineno for one in node.decorator_list)):
+            every = node.args
+            for found in filter(None, (*every.posonlyargs, *every.args, every.vararg, *every.kwonlyargs, every.kwarg)):
+                if found.arg == parameter:
+                    before = text.splitlines()[found.lineno - 1].encode()[: found.col_offset]
+                    return Place(file, found.lineno, len(before.decode(errors="replace")) + 1)
+    return Place(file, line, 1)
+
+
+def _field(function: Callable[..., object], parameter: inspect.Parameter, description: str) -> tuple[object, object]:
+    """Return a parameter as a field of a model: its annotation and its default."""
+    name = parameter.name
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        raise Unfit(name, f"{function.__name__} takes *{name}: name each parameter")
+    if parameter.annotation is parameter.empty:
+        raise Unfit(name, f"parameter {name} of {function.__name__} has no type annotation")
+    alone = SimpleNamespace(__annotations__={name: parameter.annotation})
+    try:
+        hint: Any = get_type_hints(alone, inspect.unwrap(function).__globals__, include_extras=True)[name]
+    except (TypeError, NameError, AttributeError, SyntaxError) as error:  # an annotation may be any text
+        raise Unfit(name, str(error)) from None
+    required = parameter.default is parameter.empty
+    try:
+        said = FieldInfo.from_annotation(hint) if required else FieldInfo.from_annotated_attribute(hint, parameter.default)
+    except (TypeError, AttributeError, PydanticUserError):
+        raise _unfit(name, hint) from None
+    own: dict[str, Any] = {} if said.alias else {"alias": name}
+    if description and not said.description:
+        own["description"] = description
+    return (Annotated[hint, Field(**own)] if own else hint), ... if required else parameter.default
+
+
+def _compiled(name: str, fields: Mapping[str, tuple[object, object]]) -> tuple[JsonObject, type[BaseModel]]:
+    """Return the schema of some fields, and the model that reads them."""
+    model = create_model(name, __config__=CONFIG, **cast("dict[str, Any]", dict(fields)))
+    return model.model_json_schema(schema_generator=_Schema), model
+
+
+def _unfit(name: str, hint: Any, error: Exception | None = None) -> Unfit:
+    shown = hint.__origin__ if getattr(hint, "__metadata__", None) else hint
+    why = error.message if isinstance(error, PydanticUserError) and error.code in ADVICE else ""
+    return Unfit(name, f"{shown!r} is not a type that JSON has" + (f" ({why})" if why else ""))
+
+
+REFUSALS = (PydanticUserError, TypeError, AttributeError, NameError, RecursionError)
+"""What pydantic raises for a type that it has no schema for."""
+ADVICE = frozenset({"typed-dict-version", "class-not-fully-defined", "undefined-annotation"})
+"""Errors of pydantic whose sentence says what to write instead."""
+
+
+class _Schema(GenerateJsonSchema):
+    """Pydantic's schema, without the titles that it makes of names, which cost tokens and say nothing; and none where it would be one of texts that
+    no model can write.
+    """
+
+    ignored_warning_kinds = frozenset({"non-serializable-default"})  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride]
+
+    def generate(self, schema: Any, mode: Literal["validation", "serialization"] = "validation") -> JsonSchemaValue:
+        made = super().generate(schema, mode)
+        made.pop("title", None)
+        for name, one in made.get("$defs", {}).items():
+            if one.get("title") == name:
+                del one["title"]
+        return made
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's own signature
+        return False
+
+    def emit_warning(self, kind: str, detail: str) -> None:
+        if kind == "skipped-choice":  # one of several types that has no schema: the others would stand there alone
+            raise TypeError(detail)
+
+    def _refused(self, schema: object) -> NoReturn:
+        raise TypeError(schema)
+
+    bytes_schema = complex_schema = is_subclass_schema = _refused
+    generator_schema = _refused  # its items would be checked only when the function takes them
+
+
+def _utf8(text: str) -> bytes:
+    """Return the bytes; half a surrogate pair becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return whole(text).encode()
