@@ -64,6 +64,8 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     pipelines = describe(generation.declaration).pipelines
     for name, route in generation.routes.items():
+        if route.declared.kind != "chat":
+            continue
         pipeline = str(route.declared.pipeline)
         for target in (one for one in route.targets if one.lane != "script"):
             own = generation.declaration.routes.targets[target.name].params  # type: ignore[index]

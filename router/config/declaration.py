@@ -19,6 +19,7 @@ from router.config.entries import Known, check_entries
 from router.config.environment import Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
+from router.config.kinds import check_kinds
 from router.config.limits import Limit
 from router.config.network import CaBundle, Egress, NetworkConfig, OwnProxy, egress_of, has_literal_password, is_this_machine
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
@@ -310,7 +311,8 @@ class Defaults:
 class Route:
     """A model id of the front end: what is asked, and who answers.
 
-    pipeline: what is asked: pipelines/<name>.yaml
+    kind: what it answers: chat, or embeddings, which has no pipeline and is asked at /v1/embeddings
+    pipeline: what is asked: pipelines/<name>.yaml; each chat route has one
     targets: who answers, in order: the first that starts to speak; a list in the list is a pool; {use, when} is asked where its condition holds
     aliases: other ids for the same route
     tools: the tool sets the model may use: tools/<name>.py, here or in processes of their own, or an MCP server; none unless named
@@ -329,7 +331,8 @@ class Route:
     max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
     """
 
-    pipeline: Reference
+    kind: Literal["chat", "embeddings"] = "chat"
+    pipeline: Reference | None = None
     targets: tuple[Reference | TargetEntry | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
     tools: tuple[Reference | IsolatedSet | ToolServer, ...] = ()
@@ -348,6 +351,8 @@ class Route:
     max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None
 
     def __post_init__(self) -> None:
+        if self.kind == "chat" and self.pipeline is None:
+            raise Misfit("the route lacks `pipeline`")
         if not self.targets:
             raise Misfit("a route needs at least one target", "targets")
         if not all(self.targets):
@@ -775,6 +780,7 @@ def declare(
     _check_callers(tree, routes, complaints)
     _check_limits(tree, complaints)
     _check_users(tree, routes, complaints)
+    check_kinds(written, complaints)
     check_entries(tree, _callers_known(tree, routes), complaints)
     _check_proxies(tree, complaints)
     _check_exposure(tree, snapshot.routes, host, complaints)

@@ -119,7 +119,7 @@ def _listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
             "reasoning": route.declared.reasoning,
         }
         for name, route in generation.routes.items()
-        if caller.may_ask(name)
+        if route.declared.kind == "chat" and caller.may_ask(name)  # a front end lists models to chat with
     ]
 
 

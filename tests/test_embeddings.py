@@ -1,0 +1,362 @@
+"""Embeddings over HTTP: the official client, batches, failover, limits, prices, and what is refused."""
+
+import base64
+import json
+import math
+import struct
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, BadRequestError, RateLimitError
+
+from router.callers.keys import hashed, new
+from router.commands import main
+from router.errors import ConfigError
+from router.targets.embeddings import BATCH
+from tests.conftest import Client, Workspace, serving
+from tests.provider import Provider, Reply, error, running
+
+KEY = new()
+
+
+class OpenAIEmbeddings(Provider):
+    """A provider that keeps OpenAI's rules for `POST /v1/embeddings`. Each vector begins with the length of its text."""
+
+    def __init__(self, *script: Reply, most: int = 2048, size: int = 4, counts: bool = True) -> None:
+        super().__init__(script)
+        self.most = most
+        self.size = size
+        self.counts = counts
+
+    def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
+        """The next of the script, and after it the vectors, the last first."""
+        if self.script:
+            return self.script.pop(0)
+        if headers[":path"] != "/v1/embeddings" or headers.get("authorization") != "Bearer sk-test":
+            return error(404)
+        if set(body) - {"model", "input", "dimensions", "encoding_format", "user"} or body.get("encoding_format", "float") != "float":
+            return error(400, "unknown field")
+        given = body["input"]
+        inputs: list[Any] = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+        if not 0 < len(inputs) <= self.most or not all(inputs):
+            return error(400, "'$.input' is invalid.")
+        size = body.get("dimensions", self.size)
+        if size > 8:
+            return error(400, "Invalid value for 'dimensions': 8 at most.")
+        data = [
+            {"object": "embedding", "index": index, "embedding": [float(len(one)), 0.1, *[0.0] * (size - 2)]}
+            for index, one in enumerate(inputs)
+        ]
+        made: dict[str, Any] = {"object": "list", "data": data[::-1], "model": "real"}
+        if self.counts:
+            made["usage"] = {"prompt_tokens": 3 * len(inputs), "total_tokens": 3 * len(inputs)}
+        return Reply(body=json.dumps(made).encode())
+
+
+def declared(targets: str, route: str, more: str = "") -> str:
+    """A routes.yaml with a chat route and one of kind embeddings."""
+    indented = "\n".join(f"  {line}" for line in targets.strip().splitlines())
+    return (
+        f"targets:\n  demo: {{script: demo}}\n{indented}\nroutes:\n  chat-model: {{pipeline: chat, targets: [demo]}}\n"
+        f"  embed:\n    kind: embeddings\n    aliases: [text-embedding-3-small]\n    {route}\n{more}"
+    )
+
+
+def target(base: str, name: str = "a", more: str = "") -> str:
+    """A target that a fake provider answers."""
+    return f"{name}: {{model: openai/text-embedding-3-small, api_base: '{base}', api_key: sk-test{more}}}\n"
+
+
+@asynccontextmanager
+async def embedding(workspace: Workspace, text: str) -> AsyncGenerator[tuple[Client, AsyncOpenAI], None]:
+    """A running router, and OpenAI's client for it."""
+    workspace.write("routes.yaml", text)
+    async with (
+        serving(workspace.build()) as client,
+        AsyncOpenAI(base_url=f"{client.base}/v1", api_key=KEY, max_retries=0) as openai,
+    ):
+        yield client, openai
+
+
+def cosine(left: Sequence[float], right: Sequence[float]) -> float:
+    """How similar two vectors are."""
+    return sum(one * other for one, other in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize("encoding", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
+async def test_openai_client_reads_vectors_in_the_order_of_its_inputs(workspace: Workspace, encoding: dict[str, Any]) -> None:
+    """By default the official client asks for base64, and decodes it; the provider is asked for floats, and its order is not trusted."""
+    async with (
+        running(OpenAIEmbeddings()) as upstream,
+        embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (_, openai),
+    ):
+        made = await openai.embeddings.create(model="text-embedding-3-small", input=["abc", "a", "ab"], dimensions=3, **encoding)
+        vectors = [one.embedding for one in made.data]
+        if encoding.get("encoding_format") == "base64":
+            raw: Any = vectors
+            vectors = [list(struct.unpack("<3f", base64.b64decode(one))) for one in raw]
+        assert [one[0] for one in vectors] == [3.0, 1.0, 2.0]
+        assert all(math.isclose(one[1], 0.1, rel_tol=1e-6) for one in vectors)
+        assert [one.index for one in made.data] == [0, 1, 2]
+        assert (made.model, made.usage.prompt_tokens, made.usage.total_tokens) == ("text-embedding-3-small", 9, 9)
+        assert upstream.requests == [{"model": "text-embedding-3-small", "input": ["abc", "a", "ab"], "dimensions": 3}]
+
+
+async def test_floats_are_passed_on_as_the_provider_wrote_them(workspace: Workspace) -> None:
+    """0.1 stays 0.1, which float32 could not say."""
+    async with (
+        running(OpenAIEmbeddings()) as upstream,
+        embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (client, _),
+    ):
+        made = await client.post("/v1/embeddings", model="embed", input="abc")
+        assert made.json["data"] == [{"object": "embedding", "index": 0, "embedding": [3.0, 0.1, 0.0, 0.0]}]
+        assert made.headers["x-router-target"] == "a"
+
+
+async def test_large_batch_is_split_in_order_and_its_usage_is_summed(workspace: Workspace) -> None:
+    """The provider bounds a batch; the client sees one answer."""
+    async with (
+        running(OpenAIEmbeddings(most=BATCH)) as upstream,
+        embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (_, openai),
+    ):
+        texts = ["a" * (1 + number % 50) for number in range(2 * BATCH + 10)]
+        made = await openai.embeddings.create(model="embed", input=texts)
+        assert [one.embedding[0] for one in made.data] == [float(len(one)) for one in texts]
+        assert made.usage.prompt_tokens == 3 * len(texts)
+        assert [len(one["input"]) for one in upstream.requests] == [BATCH, BATCH, 10]
+
+
+async def test_token_lists_reach_targets_that_take_them(workspace: Workspace) -> None:
+    """OpenAI's do; one list of tokens is one input."""
+    async with (
+        running(OpenAIEmbeddings()) as upstream,
+        embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (_, openai),
+    ):
+        made = await openai.embeddings.create(model="embed", input=[1, 2, 3])
+        assert len(made.data) == 1
+        made = await openai.embeddings.create(model="embed", input=[[1, 2, 3], [4]])
+        assert [one.embedding[0] for one in made.data] == [3.0, 1.0]
+
+
+async def test_token_lists_are_refused_by_name_where_no_target_takes_them(workspace: Workspace) -> None:
+    """Mistral's API knows texts alone."""
+    async with running(OpenAIEmbeddings()) as upstream:
+        mistral = f"a: {{model: mistral/mistral-embed, api_base: '{upstream.base}', api_key: sk-test}}"
+        async with embedding(workspace, declared(mistral, "targets: [a]")) as (_, openai):
+            with pytest.raises(BadRequestError, match="lists of tokens"):
+                await openai.embeddings.create(model="embed", input=[1, 2, 3])
+    assert not upstream.requests
+
+
+async def test_second_target_answers_where_the_first_fails(workspace: Workspace) -> None:
+    """A status, a vector too few, and a number that is none: each is a failure of the target, and tried again elsewhere."""
+    broken = [Reply(body=b'{"data": []}'), Reply(body=b'{"data": [{"embedding": [1e999]}]}'), error(500), error(401)]
+    for reply in broken:
+        async with running(OpenAIEmbeddings(reply, error(500))) as first, running(OpenAIEmbeddings()) as second:
+            text = declared(target(first.base) + target(second.base, "b"), "targets: [a, b]\n    retry: {attempts: 1}")
+            async with embedding(workspace, text) as (client, _):
+                made = await client.post("/v1/embeddings", model="embed", input="abc")
+                assert (made.status, made.headers["x-router-target"]) == (200, "b")
+                assert len(first.requests) == 1
+                assert made.headers["x-router-attempts"].startswith('"a";outcome=')
+
+
+async def test_target_is_asked_again_before_the_next(workspace: Workspace) -> None:
+    """`retry` is that of a chat route."""
+    async with running(OpenAIEmbeddings(error(503))) as upstream:
+        text = declared(target(upstream.base), "targets: [a]\n    retry: {attempts: 2, backoff: 1ms..2ms}")
+        async with embedding(workspace, text) as (client, _):
+            made = await client.post("/v1/embeddings", model="embed", input="abc")
+            assert made.status == 200
+            assert len(upstream.requests) == 2
+
+
+async def test_silent_target_gives_way_to_the_next(workspace: Workspace) -> None:
+    """`first_token` bounds each call."""
+    held = Reply(hold=True, body=b"", headers={"content-length": "9"})
+    async with running(OpenAIEmbeddings(held)) as first, running(OpenAIEmbeddings()) as second:
+        text = declared(target(first.base) + target(second.base, "b"), "targets: [a, b]\n    timeout: {first_token: 50ms}")
+        async with embedding(workspace, text) as (client, _):
+            made = await client.post("/v1/embeddings", model="embed", input="abc")
+            assert 'a";outcome=timeout_first_token' in made.headers["x-router-attempts"]
+
+
+async def test_breaker_leaves_a_failing_target_alone(workspace: Workspace) -> None:
+    """After so many failures it is not asked."""
+    async with running(OpenAIEmbeddings(error(500), error(500))) as first, running(OpenAIEmbeddings()) as second:
+        route = "targets: [a, b]\n    retry: {attempts: 1}\n    breaker: {failures: 2, open: 1h}"
+        async with embedding(workspace, declared(target(first.base) + target(second.base, "b"), route)) as (client, _):
+            answers = [await client.post("/v1/embeddings", model="embed", input="abc") for _ in range(4)]
+            assert [one.status for one in answers] == [200] * 4
+            assert len(first.requests) == 2
+
+
+async def test_refused_dimensions_are_a_400_that_names_them(workspace: Workspace) -> None:
+    """Nothing of the provider's words reaches the client."""
+    async with (
+        running(OpenAIEmbeddings()) as upstream,
+        embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (_, openai),
+    ):
+        with pytest.raises(BadRequestError, match="dimensions: the models here do not support") as caught:
+            await openai.embeddings.create(model="embed", input="a", dimensions=9)
+        assert "8 at most" not in str(caught.value)
+
+
+async def test_limits_count_requests_tokens_and_money(workspace: Workspace) -> None:
+    """What a call took counts against the next."""
+    price = ", price: {input: 1000000, output: 1}"
+    for limit in ("requests: 1/hour", "tokens: 3/hour", "spend: $3/hour"):
+        async with running(OpenAIEmbeddings()) as upstream:
+            text = declared(target(upstream.base, more=price), f"targets: [a]\n    limit: {{per: route, {limit}}}")
+            async with embedding(workspace, text) as (_, openai):
+                await openai.embeddings.create(model="embed", input="a")
+                with pytest.raises(RateLimitError):
+                    await openai.embeddings.create(model="embed", input="a")
+
+
+@pytest.mark.parametrize("counts", [True, False])
+async def test_record_holds_route_target_tokens_and_cost(workspace: Workspace, *, counts: bool) -> None:
+    """The log line and the metrics are made of it; what no provider counted is estimated and said to be."""
+    async with running(OpenAIEmbeddings(counts=counts)) as upstream:
+        text = declared(target(upstream.base, more=", price: {input: 1000000, output: 1}"), "targets: [a]")
+        async with embedding(workspace, text) as (client, _):
+            made = await client.post("/v1/embeddings", model="text-embedding-3-small", input="Hello there")
+            said: dict[str, Any] = dict(client.edge.admin.ring.latest(1)[0])
+            assert (said["route"], said["target"], said["outcome"], said["status"]) == ("embed", "a", "embedded", 200)
+            assert said["input_tokens"] == made.json["usage"]["prompt_tokens"] > 0
+            assert said["output_tokens"] == 0
+            assert said["estimated"] is not counts
+            assert said["cost_usd"] == said["input_tokens"]
+            assert made.headers["x-router-cost"] == str(said["input_tokens"])
+            metrics = (await client.get("/metrics")).body.decode()
+            assert 'router_requests_total{outcome="embedded",route="embed"} 1.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"input": "a"}, "model:"),
+        ({"model": "embed"}, "input:"),
+        ({"model": "embed", "input": ""}, "input:"),
+        ({"model": "embed", "input": []}, "input:"),
+        ({"model": "embed", "input": ["a", ""]}, "input[1]:"),
+        ({"model": "embed", "input": ["a", {"text": "b"}]}, "input[1]:"),
+        ({"model": "embed", "input": "a", "encoding_format": "int8"}, "encoding_format:"),
+        ({"model": "embed", "input": "a", "dimensions": 0}, "dimensions:"),
+        ({"model": "chat-model", "input": "a"}, "makes no embeddings"),
+    ],
+)
+async def test_bad_request_is_told_what_is_wrong(workspace: Workspace, body: dict[str, Any], says: str) -> None:
+    """A 400 in OpenAI's form."""
+    async with embedding(workspace, declared("", "targets: [demo]")) as (client, _):
+        made = await client.post("/v1/embeddings", **body)
+        assert made.status == 400
+        assert says in made.json["error"]["message"]
+
+
+async def test_too_many_inputs_are_refused(workspace: Workspace) -> None:
+    """OpenAI takes 2,048."""
+    async with embedding(workspace, declared("", "targets: [demo]")) as (client, _):
+        assert (await client.post("/v1/embeddings", model="embed", input=["a"] * 2049)).status == 413
+        assert (await client.post("/v1/embeddings", model="embed", input=["a"] * 2048)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/v1/messages"])
+async def test_chat_at_an_embeddings_route_is_a_400_that_says_where_to_ask(workspace: Workspace, path: str) -> None:
+    """And the chat front end's list of models does not hold it, while OpenAI's does."""
+    async with embedding(workspace, declared("", "targets: [demo]")) as (client, openai):
+        made = await client.post(path, model="embed", messages=[{"role": "user", "content": "Hi"}], max_tokens=9)
+        assert made.status == 400
+        assert b"POST /v1/embeddings" in made.body
+        assert [one["id"] for one in (await client.get("/api/models")).json["models"]] == ["chat-model"]
+        assert {one.id async for one in openai.models.list()} == {"chat-model", "embed"}
+
+
+async def test_stranger_is_refused_before_the_body_is_read(workspace: Workspace) -> None:
+    """As at the other addresses; a key for other routes is a 403."""
+    auth = f"server: {{auth: {{keys: {{alice: {{hash: {hashed(KEY)}, routes: [chat-model]}}}}}}}}\n"
+    async with embedding(workspace, declared("", "targets: [demo]", auth)) as (client, openai):
+        assert (await client.post("/v1/embeddings", model="embed", input="a")).status == 401
+        with pytest.raises(Exception, match="may not") as caught:
+            await openai.embeddings.create(model="embed", input="a")
+        assert getattr(caught.value, "status_code", None) == 403
+        assert (await client.get("/v1/embeddings")).status == 401
+
+
+async def test_demo_makes_vectors_by_which_a_search_works(workspace: Workspace) -> None:
+    """Deterministic, of length 1, as long as asked for, and closer where words are shared."""
+    async with embedding(workspace, declared("", "targets: [demo]")) as (_, openai):
+        texts = [
+            "the weather in Berlin today",
+            "What is the weather in Berlin?",
+            "a recipe for lentil soup",
+            "北京今天的天气",
+            "今天北京天气",
+            "?",
+        ]
+        made = [one.embedding for one in (await openai.embeddings.create(model="embed", input=texts)).data]
+        again = [one.embedding for one in (await openai.embeddings.create(model="embed", input=texts)).data]
+        assert made == again
+        assert all(math.isclose(cosine(one, one), 1, rel_tol=1e-5) for one in made)
+        assert cosine(made[0], made[1]) > 0.5 > cosine(made[0], made[2])
+        assert cosine(made[3], made[4]) > 0.5 > cosine(made[3], made[0])
+        short = await openai.embeddings.create(model="embed", input="Hi", dimensions=12)
+        assert len(short.data[0].embedding) == 12
+
+
+async def test_demo_does_not_stand_in_for_a_model_that_fails(workspace: Workspace) -> None:
+    """Its vectors among a model's would spoil an index."""
+    async with running(OpenAIEmbeddings(*[error(500)] * 4)) as upstream:
+        text = declared(target(upstream.base), "targets: [a, demo]\n    retry: {attempts: 1}")
+        async with embedding(workspace, text) as (client, _):
+            made = await client.post("/v1/embeddings", model="embed", input="abc")
+            assert (made.status, made.json["error"]["code"]) == (502, "no_answer")
+
+
+@pytest.mark.parametrize(
+    ("targets", "route", "says"),
+    [
+        ("", "pipeline: chat\n    targets: [demo]", "has no use for `pipeline`"),
+        ("", "cache: {ttl: 1h}\n    targets: [demo]", "has no use for `cache`: embeddings are not kept"),
+        ("", "targets: [{use: demo, when: {caller: x}}]", "take no `when`"),
+        ("a: {script: [{text: Hi}]}", "targets: [a]", "`script: demo` does"),
+        ("a: {model: anthropic/claude-sonnet-5, api_key: k}", "targets: [a]", "anthropic/ is not asked for embeddings"),
+        ("a: {model: openai/x, api_key: k, via: litellm}", "targets: [a]", "leave `via` out"),
+    ],
+)
+def test_embeddings_route_refuses_what_it_cannot_use(workspace: Workspace, targets: str, route: str, says: str) -> None:
+    """At load, with a place and a remedy."""
+    workspace.write("routes.yaml", declared(targets, route))
+    with pytest.raises(ConfigError) as caught:
+        workspace.build()
+    assert any(says in one.message and one.place.line > 1 for one in caught.value.complaints), str(caught.value)
+
+
+def test_inherited_defaults_are_no_mistake_of_an_embeddings_route(workspace: Workspace) -> None:
+    """`defaults` is for chat routes too."""
+    workspace.write("routes.yaml", declared("", "targets: [demo]", "defaults: {rescue: fail, prompt_cache: 'off', timeout: {total: 1m}}\n"))
+    workspace.build()
+
+
+def test_chat_route_without_a_pipeline_is_refused(workspace: Workspace) -> None:
+    """Its kind is chat where nothing is said."""
+    workspace.write("routes.yaml", "targets: {demo: {script: demo}}\nroutes: {chat-model: {targets: [demo]}}\n")
+    with pytest.raises(ConfigError, match="lacks `pipeline`"):
+        workspace.build()
+
+
+def test_different_models_in_one_route_are_warned_of(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """An index that holds the vectors of both finds nothing; the same model elsewhere is well."""
+    targets = (
+        "a: {model: openai/text-embedding-3-small, api_key: k}\n"
+        "b: {model: azure/ours, api_base: 'https://x.example', api_key: k, base_model: azure/text-embedding-3-small}\n"
+        "c: {model: mistral/mistral-embed, api_key: k}"
+    )
+    for route, warned in (("targets: [a, b]", False), ("targets: [a, c]", True)):
+        workspace.write("routes.yaml", declared(targets, route))
+        assert main(["check", "--routes", str(workspace.root / "routes.yaml")]) == 0
+        assert ("different models" in capsys.readouterr().out) is warned
+    assert main(["show", "embed", "--routes", str(workspace.root / "routes.yaml")]) == 0
+    assert "embeddings" in capsys.readouterr().out
