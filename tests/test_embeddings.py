@@ -207,7 +207,7 @@ async def test_refused_dimensions_are_a_400_that_names_them(workspace: Workspace
 async def test_limits_count_requests_tokens_and_money(workspace: Workspace) -> None:
     """What a call took counts against the next."""
     price = ", price: {input: 1000000, output: 1}"
-    for limit in ("requests: 1/hour", "tokens: 3/hour", "spend: $3/hour"):
+    for limit in ("requests: 1/hour", "tokens: 3/hour", "spend: 3USD/hour"):
         async with running(OpenAIEmbeddings()) as upstream:
             text = declared(target(upstream.base, more=price), f"targets: [a]\n    limit: {{per: route, {limit}}}")
             async with embedding(workspace, text) as (_, openai):

@@ -58,7 +58,8 @@ def _page(record: JsonObject) -> Iterator[str]:
     """A route, over some lines."""
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))
     yield f"{record['route']}" + (f"  (also {aliases})" if aliases else "") + f"   generation {record['generation']}"
-    yield f"  {'pipeline':<10} {record['pipeline']}"
+    if record["pipeline"] is not None:
+        yield f"  {'pipeline':<10} {record['pipeline']}"
     for count, step in enumerate(listing(record["steps"])):
         word, said = str(table(step).get("step")), _step(table(step))
         yield f"  {'' if count else 'steps':<10} {count + 1}. {word}: {said}"
@@ -139,7 +140,7 @@ def _line(record: JsonObject) -> tuple[str, ...]:
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))
     granted = [table(table(step).get("options")).get("tools") for step in listing(record["steps"]) if table(step).get("step") == "tools"]
     tools = ", ".join(str(tool) for some in granted for tool in listing(some))
-    return str(record["route"]), aliases, str(record["pipeline"]), chain, *([f"tools {tools}"] if tools else [])
+    return str(record["route"]), aliases, str(record["pipeline"] or "(embeddings)"), chain, *([f"tools {tools}"] if tools else [])
 
 
 def _json(value: object) -> str:

@@ -19,7 +19,7 @@ from router.config.entries import Known, check_entries
 from router.config.environment import Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
-from router.config.kinds import check_kinds
+from router.config.kinds import check_kinds, without_pipelines
 from router.config.limits import Limit
 from router.config.network import CaBundle, Egress, NetworkConfig, OwnProxy, egress_of, has_literal_password, is_this_machine
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
@@ -332,7 +332,7 @@ class Route:
     """
 
     kind: Literal["chat", "embeddings"] = "chat"
-    pipeline: Reference | None = None
+    pipeline: Reference
     targets: tuple[Reference | TargetEntry | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
     tools: tuple[Reference | IsolatedSet | ToolServer, ...] = ()
@@ -351,8 +351,6 @@ class Route:
     max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind == "chat" and self.pipeline is None:
-            raise Misfit("the route lacks `pipeline`")
         if not self.targets:
             raise Misfit("a route needs at least one target", "targets")
         if not all(self.targets):
@@ -836,6 +834,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
 
 def with_defaults(tree: Table) -> Table:
     """Each route with what it does not say taken from `defaults`."""
+    tree = without_pipelines(tree)
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
         return tree
@@ -910,7 +909,8 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
             taken.setdefault(alias.text, alias.place)
         for word, places in used.items():
             for name in _words(route, word):
-                places.setdefault(name.text, name)
+                if name.place != route.place:  # else it is a stand-in for a pipeline that the route's kind does not have
+                    places.setdefault(name.text, name)
         words = _words(route, "tools")
         for name in words[1:]:
             if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):

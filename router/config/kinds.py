@@ -1,5 +1,7 @@
 """Kinds of routes: which keys of a route each of them has a use for."""
 
+from dataclasses import replace
+
 from router.config.binding import Complaints
 from router.config.document import Listing, Node, Scalar, Table
 
@@ -16,14 +18,15 @@ CHAT_ONLY = {
     "max_output": "a model that makes embeddings writes no tokens",
 }
 """Keys of a route that an embeddings route has no use for → why."""
+NO_PIPELINE = "none"
+"""Stands where a route of such a kind would name its pipeline; no file is looked for."""
 
 
 def check_kinds(tree: Node | None, complaints: Complaints) -> None:
     """Complain of keys that a route's kind has no use for. `tree`: as it is written; what a route inherits is no mistake."""
     routes = tree.get("routes") if isinstance(tree, Table) else None
     for name, route in routes.pairs if isinstance(routes, Table) else ():
-        kind = route.get("kind") if isinstance(route, Table) else None
-        if not isinstance(route, Table) or not isinstance(kind, Scalar) or kind.text != "embeddings":
+        if not isinstance(route, Table) or not _makes_embeddings(route):
             continue
         for key, _ in route.pairs:
             if (why := CHAT_ONLY.get(key.text)) is not None:
@@ -31,6 +34,28 @@ def check_kinds(tree: Node | None, complaints: Complaints) -> None:
         targets = route.get("targets")
         for when in _conditions(targets):
             complaints.add(when.place, f"`{name.text}` is of kind embeddings, and its targets take no `when`: conditions are for chats")
+
+
+def without_pipelines(tree: Table) -> Table:
+    """The same with a stand-in for the pipeline of each route that has none by its kind, so that only a chat route lacks it."""
+    routes = tree.get("routes")
+    if not isinstance(routes, Table):
+        return tree
+    pairs = tuple((name, _stood_in(route) if _makes_embeddings(route) else route) for name, route in routes.pairs)
+    made = replace(routes, pairs=pairs)
+    return replace(tree, pairs=tuple((key, made if key.text == "routes" else value) for key, value in tree.pairs))
+
+
+def _stood_in(route: Node) -> Node:
+    if not isinstance(route, Table) or route.get("pipeline") is not None:
+        return route
+    key = Scalar(route.place, "pipeline", plain=True, source="pipeline")
+    return replace(route, pairs=(*route.pairs, (key, Scalar(route.place, NO_PIPELINE, plain=True, source=NO_PIPELINE))))
+
+
+def _makes_embeddings(route: Node) -> bool:
+    kind = route.get("kind") if isinstance(route, Table) else None
+    return isinstance(kind, Scalar) and kind.text == "embeddings"
 
 
 def _conditions(node: Node | None) -> list[Node]:
