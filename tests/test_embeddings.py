@@ -38,8 +38,8 @@ class OpenAIEmbeddings(Provider):
             return error(404)
         if set(body) - {"model", "input", "dimensions", "encoding_format", "user"} or body.get("encoding_format", "float") != "float":
             return error(400, "unknown field")
-        given = body["input"]
-        inputs: list[Any] = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+        given: Any = body["input"]
+        inputs: list[Any] = [given] if isinstance(given, str) or isinstance(given[0], int) else given
         if not 0 < len(inputs) <= self.most or not all(inputs):
             return error(400, "'$.input' is invalid.")
         size = body.get("dimensions", self.size)

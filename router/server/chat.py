@@ -330,6 +330,7 @@ class Chat:
         async with self._asker(self._asking) as held:
             generation = held.enter_context(self._live.pinned())
             entry = self._entry(request, generation)
+            entry.operation = "embeddings"
             reply = Reply(send, entry, WIRES["openai"])
             try:
                 async with _telling(reply):

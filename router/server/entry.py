@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import get_args
+from typing import Literal, get_args
 
 from router.config.price import Price
 from router.errors import LET_GO, Attempt
@@ -58,6 +58,8 @@ class Entry:
     user: str = ""
     """The end user for whom the caller asked; empty where none is named. Never a label of a metric."""
     route: str = ""
+    operation: Literal["chat", "embeddings"] = "chat"
+    """What is asked for, by the words of OpenTelemetry's `gen_ai.operation.name`."""
     stream: bool | None = None
     """None where the body was refused before that was known."""
     status: int = 0
