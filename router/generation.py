@@ -33,7 +33,7 @@ from router.config.tool_servers import ToolServer
 from router.config.tool_sets import IsolatedSet
 from router.config.values import Name
 from router.embed import Embedder, Split
-from router.errors import ConfigError, Misfit, Place, UnknownModel
+from router.errors import BadAsk, ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Events, Step
 from router.failover import (
     NOBODY,
@@ -60,6 +60,11 @@ from router.targets import Connections, Learned, Post, Target, open_target, spli
 from router.toolbox import Grant, IsolatedTool, McpServer, Source, Tool, Toolbox, ToolProcesses, ToolSet, load
 
 T = TypeVar("T")
+OTHER_KIND = {
+    "chat": "model: this model answers chats and makes no embeddings. Ask it at POST /v1/chat/completions.",
+    "embeddings": "model: this model makes embeddings and answers no chats. Ask it at POST /v1/embeddings.",
+}
+"""Kind of a route → the refusal of a request of another kind."""
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
 """Keys of `server` → the package that they need, which comes with the extra of the same name."""
@@ -208,12 +213,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides, who runs its tools' files."""
+    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides, who runs its tools' files,
+    who makes a target's calls for embeddings.
+    """
 
     open: Callable[[str, Declared, float, Connections, Learned], Target] = open_target
     clock: Clock = time.monotonic
     chance: Callable[[], random.Random] = random.Random
     load: Callable[[str, str, Path, str], ToolSet] = load
+    split: Callable[[str, Declared, float, Connections], Split] = split_of
 
 
 def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
@@ -353,7 +361,7 @@ class _Builder:
         for target in targets:
             declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
             try:
-                splits[target.name] = split_of(target.name, declared, route.timeout.connect, self.kept.connections)
+                splits[target.name] = self._ground.split(target.name, declared, route.timeout.connect, self.kept.connections)
             except Misfit as misfit:
                 used = next(one for one in route.names if one == target.name)
                 place = (
@@ -368,7 +376,8 @@ class _Builder:
         embed = embedding(pools, splits, Policy(route.timeout, route.retry), self._ground.chance())
         models = {target.name: target.model for target in targets}
         toolbox = Toolbox((), route.timeout.tool, [])
-        return Compiled(str(name), route, _no_chat, targets, toolbox, models, self._quota(name, route), (), {}, embed=embed)
+        stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
+        return Compiled(str(name), route, _no_chat, targets, toolbox, models, self._quota(name, route), (), stand_ins, embed=embed)
 
     def _warn_of_models(self, name: str, route: Route, targets: Sequence[Target]) -> None:
         """Warn of targets of different models: an index that holds the vectors of both finds nothing."""
@@ -428,7 +437,12 @@ class _Builder:
         declared = self._declaration.routes.targets
         pools = [[_made(one) for one in pool if named(one) in present] for pool in route.pools]
         asked = [
-            (one, replace(declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None, prompt_cache="auto"))
+            (
+                one,
+                replace(
+                    declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None, prompt_cache="auto", batch_size=None
+                ),
+            )
             for one in route.names
             if one in present
         ]
@@ -611,8 +625,8 @@ class _Builder:
 
 
 def _no_chat(_: Ask) -> Events:
-    """The answer to a chat of a route of another kind: the server has refused it before."""
-    raise AssertionError
+    """The answer to a chat of a route of another kind. BadAsk."""
+    raise BadAsk(OTHER_KIND["embeddings"])
 
 
 def _made(one: Name | Member) -> tuple[object, ...]:

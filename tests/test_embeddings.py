@@ -9,13 +9,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, BadRequestError, RateLimitError
+from openai import APIStatusError, AsyncOpenAI, BadRequestError, InternalServerError, NotFoundError, RateLimitError
 
 from router.callers.keys import hashed, new
 from router.commands import main
+from router.config import declare, load, read
+from router.drill import drilled
 from router.errors import ConfigError
-from router.targets.embeddings import BATCH
-from tests.conftest import Client, Workspace, serving
+from router.generation import build
+from router.targets.embeddings import BATCH, batches
+from tests.conftest import ROOT, Client, Workspace, serving
 from tests.provider import Provider, Reply, error, running
 
 KEY = new()
@@ -34,7 +37,8 @@ class OpenAIEmbeddings(Provider):
         """The next of the script, and after it the vectors, the last first."""
         if self.script:
             return self.script.pop(0)
-        if headers[":path"] != "/v1/embeddings" or headers.get("authorization") != "Bearer sk-test":
+        path, key = headers[":path"].partition("?")[0], headers.get("authorization") or headers.get("api-key")
+        if not path.endswith("/embeddings") or key not in ("Bearer sk-test", "sk-test"):
             return error(404)
         if set(body) - {"model", "input", "dimensions", "encoding_format", "user"} or body.get("encoding_format", "float") != "float":
             return error(400, "unknown field")
@@ -126,6 +130,83 @@ async def test_large_batch_is_split_in_order_and_its_usage_is_summed(workspace: 
         assert [one.embedding[0] for one in made.data] == [float(len(one)) for one in texts]
         assert made.usage.prompt_tokens == 3 * len(texts)
         assert [len(one["input"]) for one in upstream.requests] == [BATCH, BATCH, 10]
+
+
+SPLIT = {
+    "openai": (512, 512, 276),
+    "azure": (512, 512, 276),
+    "mistral": (512, 512, 276),
+    "cohere": (*[96] * 13, 52),
+    "gemini": (*[100] * 13,),
+    "nvidia_nim": (*[50] * 26,),
+    "dashscope": (*[10] * 130,),
+}
+"""Provider → how many of 1,300 short texts each of its calls has."""
+
+
+@pytest.mark.parametrize("prefix", SPLIT)
+async def test_batch_is_split_as_the_provider_takes_it(workspace: Workspace, prefix: str) -> None:
+    """The client sees one answer, in the order of its inputs, whoever made it and in however many calls."""
+    async with running(OpenAIEmbeddings(most=SPLIT[prefix][0])) as upstream:
+        one = f"a: {{model: {prefix}/m, api_base: '{upstream.base}', api_key: sk-test}}\n"
+        async with embedding(workspace, declared(one, "targets: [a]")) as (client, _):
+            texts = ["a" * (1 + number % 9) for number in range(1300)]
+            made = await client.post("/v1/embeddings", model="embed", input=texts)
+            assert [item["embedding"][0] for item in made.json["data"]] == [float(len(text)) for text in texts]
+            assert made.json["usage"]["prompt_tokens"] == 3 * 1300
+            assert [len(request["input"]) for request in upstream.requests] == list(SPLIT[prefix])
+
+
+async def test_operator_says_how_many_inputs_a_server_takes(workspace: Workspace) -> None:
+    """`batch_size` is for servers of one's own, whose limit no name gives away."""
+    async with (
+        running(OpenAIEmbeddings(most=32)) as upstream,
+        embedding(workspace, declared(target(upstream.base, more=", batch_size: 32"), "targets: [a]")) as (client, _),
+    ):
+        assert (await client.post("/v1/embeddings", model="embed", input=["a"] * 70)).status == 200
+        assert [len(one["input"]) for one in upstream.requests] == [32, 32, 6]
+
+
+@pytest.mark.parametrize("text", ["word " * 400, "字" * 700, "🙂" * 500])
+def test_no_call_has_more_tokens_than_the_provider_takes(text: str) -> None:
+    """Counted in bytes, of which no token has less than one. What is too long by itself is a call by itself."""
+    inputs = [text] * 40 + ["x" * 20_000, "end"]
+    made = list(batches(inputs, 512, 16_384))
+    assert [one for call in made for one in call] == inputs
+    assert all(len(call) == 1 or sum(len(one.encode()) + 2 for one in call if isinstance(one, str)) <= 16_384 for call in made)
+    assert len(made) < len(inputs) / 3
+
+
+async def test_target_that_fails_midway_gives_way_to_one_that_makes_all(workspace: Workspace) -> None:
+    """Vectors of two targets are never in one answer; what the first made is paid for."""
+    first = OpenAIEmbeddings(most=BATCH)
+    async with running(first) as upstream, running(OpenAIEmbeddings(size=5)) as second:
+        text = declared(
+            target(upstream.base, more=", price: {input: 1000000, output: 1}") + target(second.base, "b", ", price: {input: 0, output: 0}"),
+            "targets: [a, b]\n    retry: {attempts: 1}",
+        )
+        replied = first.reply
+        first.reply = lambda headers, body: error(500) if len(first.requests) == 2 else replied(headers, body)  # type: ignore[method-assign]
+        async with embedding(workspace, text) as (client, _):
+            made = await client.post("/v1/embeddings", model="embed", input=["abc"] * (BATCH + 1))
+            assert made.headers["x-router-target"] == "b"
+            assert {len(one["embedding"]) for one in made.json["data"]} == {5}
+            assert made.json["usage"]["prompt_tokens"] == 3 * (BATCH + 1)
+            assert made.headers["x-router-cost"] == str(3 * BATCH)
+
+
+async def test_total_bounds_all_calls_of_an_answer(workspace: Workspace) -> None:
+    """A batch that takes too long in all is an error, and its last call is let go."""
+    first = OpenAIEmbeddings()
+    replied = first.reply
+    held = Reply(hold=True, body=b"", headers={"content-length": "9"})
+    first.reply = lambda headers, body: held if len(first.requests) > 1 else replied(headers, body)  # type: ignore[method-assign]
+    async with running(first) as upstream:
+        text = declared(target(upstream.base, more=", batch_size: 1"), "targets: [a]\n    timeout: {total: 1s, first_token: 1h}")
+        async with embedding(workspace, text) as (client, _):
+            made = await client.post("/v1/embeddings", model="embed", input=["a", "b"])
+            assert (made.status, made.json["error"]["code"]) == (504, "timeout")
+            await first.until(lambda: not first.open)
 
 
 async def test_token_lists_reach_targets_that_take_them(workspace: Workspace) -> None:
@@ -271,7 +352,7 @@ async def test_chat_at_an_embeddings_route_is_a_400_that_says_where_to_ask(works
         assert made.status == 400
         assert b"POST /v1/embeddings" in made.body
         assert [one["id"] for one in (await client.get("/api/models")).json["models"]] == ["chat-model"]
-        assert {one.id async for one in openai.models.list()} == {"chat-model", "embed"}
+        assert {one.id: one.to_dict()["kind"] async for one in openai.models.list()} == {"chat-model": "chat", "embed": "embeddings"}
 
 
 async def test_stranger_is_refused_before_the_body_is_read(workspace: Workspace) -> None:
@@ -313,6 +394,130 @@ async def test_demo_does_not_stand_in_for_a_model_that_fails(workspace: Workspac
         async with embedding(workspace, text) as (client, _):
             made = await client.post("/v1/embeddings", model="embed", input="abc")
             assert (made.status, made.json["error"]["code"]) == (502, "no_answer")
+
+
+async def test_shipped_demo_answers_and_says_that_it_did() -> None:
+    """Without a key: in the answer's `model`, a header, the log and the metrics. With one, the same id asks the provider."""
+    shipped = read(ROOT / "routes.yaml")
+    async with (
+        serving(build(declare(shipped, {}))) as client,
+        AsyncOpenAI(base_url=f"{client.base}/v1", api_key=KEY, max_retries=0) as openai,
+    ):
+        made = await openai.embeddings.create(model="text-embedding-3-small", input=["a", "b"], dimensions=8)
+        assert (made.model, [len(one.embedding) for one in made.data]) == ("script/demo", [8, 8])
+        logged: dict[str, Any] = dict(client.edge.admin.ring.latest(1)[0])
+        assert (logged["target"], logged["route"], logged.get("cost_usd")) == ("demo", "embedding-model", None)
+        metrics = (await client.get("/metrics")).body.decode()
+        assert 'router_script_answers_total{route="embedding-model",target="demo"} 1.0' in metrics
+    keyed = build(declare(shipped, {"OPENAI_API_KEY": "sk-x"}))
+    assert [one.name for one in keyed.routes["embedding-model"].targets] == ["embedder"]
+    keyed.discard()
+
+
+def test_route_is_shown_as_one_that_makes_embeddings(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not as a chat: the wire, how batches are split, and why the demo is not asked."""
+    workspace.write("routes.yaml", declared(target("http://x.example/v1", more=", batch_size: 32"), "targets: [a, demo]"))
+    assert main(["show", "embed", "--routes", str(workspace.root / "routes.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert "  kind       embeddings, asked at POST /v1/embeddings\n" in shown
+    assert "the first that makes all of the vectors answers" in shown
+    assert "openai/text-embedding-3-small, asked at `/embeddings` on the OpenAI wire" in shown
+    assert "larger batches are split: at most 32 inputs in one call" in shown
+    assert "demo: skipped: a demo makes embeddings only while every model before it is skipped, and a is not" in shown
+    assert "pipeline" not in shown
+    assert main(["show", "--routes", str(workspace.root / "routes.yaml")]) == 0
+    assert "(embeddings)  a → demo (skipped)" in capsys.readouterr().out
+
+
+def test_production_is_warned_of_vectors_of_the_demo(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key that went missing would fill an index with them."""
+    monkeypatch.setenv("ROUTER_ENV", "production")
+    absent = 'a: {model: openai/text-embedding-3-small, api_key: "${NOBODY_SET_THIS}", optional: true}'
+    workspace.write("routes.yaml", declared(absent, "targets: [a, demo]", "server: {auth: none}\n"))
+    assert main(["check", "--routes", str(workspace.root / "routes.yaml")]) == 0
+    assert "where a is skipped, clients get the vectors of the script demo" in capsys.readouterr().out
+
+
+DRILLED = {
+    "503": "tried: [a status_503, a status_503, b ok]",
+    "cut": "tried: [a cut, a cut, b ok]",
+    "empty": "tried: [a malformed, a malformed, b ok]",
+    "silent": "tried: [a timeout_first_token, b ok], within: 10s..11s",
+    "stall": "tried: [a timeout_first_token, b ok]",
+    "down": "served_by: b",
+    "filtered": "fails: content_filter, tried: [a content_filter]",
+    "ok after 3s": "tried: [a ok], within: 3s..3.1s",
+}
+"""What a target does → what comes of it."""
+
+
+@pytest.mark.parametrize("fault", DRILLED)
+def test_drill_plays_an_embeddings_route(workspace: Workspace, fault: str) -> None:
+    """The failover that serves, with targets that are played, and a clock that jumps. What does not come so is found."""
+    targets = target("http://x.example/v1") + target("http://y.example/v1", "b")
+    drill = f"drills:\n  - {{name: one, given: {{a: {fault}}}, ask: {{model: text-embedding-3-small}}, expect: {{{DRILLED[fault]}}}}}\n"
+    wrong = "  - {name: two, given: {a: 503}, ask: {model: embed}, expect: {served_by: a}}\n"
+    workspace.write("routes.yaml", declared(targets, "targets: [a, b]", drill + wrong))
+    results = drilled(load(workspace.root / "routes.yaml"))
+    assert [bool(one.faults) for one in results] == [False, True], results
+
+
+@pytest.mark.parametrize(
+    ("ask", "expect", "says"),
+    [
+        ("image: true", "served_by: demo", "no `image`: embeddings are made of texts"),
+        ("tokens: 9", "served_by: demo", "no `tokens`"),
+        ("text: Hi", "events: [Start, Text, Finish]", "no `events`: its answer comes whole"),
+        ("text: Hi", "finish: stop", "no `finish`"),
+    ],
+)
+def test_drill_of_an_embeddings_route_refuses_what_only_a_chat_has(workspace: Workspace, ask: str, expect: str, says: str) -> None:
+    """At load, with a place; a chat's drill still takes it."""
+    text = "drills: [{{name: one, ask: {{model: {}, {}}}, expect: {{{}}}}}]\n"
+    workspace.write("routes.yaml", declared("", "targets: [demo]", text.format("embed", ask, expect)))
+    with pytest.raises(ConfigError) as caught:
+        workspace.build()
+    assert any(says in one.message and one.place.line > 1 for one in caught.value.complaints), str(caught.value)
+    workspace.write("routes.yaml", declared("", "targets: [demo]", text.format("chat-model", ask, expect))).build()
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [(["chat", "embed", "Hi"], "POST /v1/embeddings"), (["try", "a", "--yes"], "a rehearsal asks the questions of a chat")],
+)
+def test_command_for_chats_says_that_a_route_makes_embeddings(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], command: list[str], says: str
+) -> None:
+    """Exit code 1, and no provider is asked."""
+    workspace.write("routes.yaml", declared(target("http://x.example/v1"), "targets: [a]"))
+    assert main([*command, "--routes", str(workspace.root / "routes.yaml")]) == 1
+    assert says in capsys.readouterr().err
+
+
+async def test_error_has_the_form_of_openais(workspace: Workspace) -> None:
+    """Type, code and sentence, by which its client makes exceptions; nothing of a provider's words."""
+    async with (
+        running(OpenAIEmbeddings(error(400, "secret words"), error(429, "secret words"))) as upstream,
+        embedding(workspace, declared(target(upstream.base), "targets: [a]\n    retry: {attempts: 1}")) as (_, openai),
+    ):
+        with pytest.raises(NotFoundError) as unknown:
+            await openai.embeddings.create(model="nobody", input="a")
+        with pytest.raises(BadRequestError) as bad:
+            await openai.embeddings.create(model="embed", input="")
+        with pytest.raises(InternalServerError) as failed:
+            await openai.embeddings.create(model="embed", input="a")
+        with pytest.raises(APIStatusError) as busy:
+            await openai.embeddings.create(model="embed", input="a")
+        errors = [one.value for one in (unknown, bad, failed, busy)]
+        assert [(one.status_code, one.type, one.code) for one in errors] == [
+            (404, "invalid_request_error", "model_not_found"),
+            (400, "invalid_request_error", "bad_request"),
+            (502, "server_error", "no_answer"),
+            (503, "server_error", "overloaded"),
+        ]
+        assert all("secret" not in str(one) for one in errors)
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,9 @@ class ScriptLine:
             raise Misfit("there is nothing to say in an empty text", deeds[0])
 
 
-MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers", "proxy", "ca")
+MODEL_KEYS = (
+    "api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers", "proxy", "ca", "batch_size",
+)  # fmt: skip
 """Keys of a target that a script has no use for."""
 
 
@@ -241,6 +243,7 @@ class Target:
     proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`: a file of them, ${file:corporate-ca.pem}
     prompt_cache: whether the provider is asked to keep the beginning of a prompt for the next one: auto where it is known to take that, on, off
+    batch_size: inputs of one call for embeddings, at most; unless given, as many as the provider is known to take
     """
 
     model: ModelName | None = None
@@ -261,6 +264,7 @@ class Target:
     proxy: OwnProxy | None = None
     ca: CaBundle | None = None
     prompt_cache: Literal["auto", "on", "off"] = "auto"
+    batch_size: Annotated[int, Bounds(1, 2048)] | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):

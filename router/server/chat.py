@@ -21,7 +21,7 @@ from router.chat import Ask, CacheControl, Circumstances, Json
 from router.embed import Embed
 from router.errors import BadAsk, Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
-from router.generation import Compiled, Generation
+from router.generation import OTHER_KIND, Compiled, Generation
 from router.quotas import Admission, Quota
 from router.reload import Live
 from router.server import anthropic_api, body, embeddings, protocol, question
@@ -434,13 +434,6 @@ class Chat:
                     await reply.empty(204)
             finally:
                 entry.close()
-
-
-OTHER_KIND = {
-    "chat": "model: this model answers chats and makes no embeddings. Ask it at POST /v1/chat/completions.",
-    "embeddings": "model: this model makes embeddings and answers no chats. Ask it at POST /v1/embeddings.",
-}
-"""Kind of a route → the refusal of a request of another kind."""
 
 
 class _Admissions:

@@ -93,19 +93,21 @@ async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller)
     entry.target, entry.steps, entry.outcome = made.target, 1, "embedded"
     entry.tally()
     size = sum(map(len, made.vectors))
+    scripted = any(target.lane == "script" for target in route.targets if target.name == made.target)
+    model = route.models[made.target] if scripted else wanted.embed.model
 
     def write() -> bytes:
-        return written(made, wanted)
+        return written(made, wanted.encoding, model)
 
     await reply.whole(200, write() if size <= ON_LOOP else await in_thread(write, "embeddings"), cost_header(entry))
 
 
-def written(made: Embeddings, wanted: Wanted) -> bytes:
-    """The answer as JSON. Vector by vector: one pass over all of them would hold the interpreter's lock for seconds."""
-    encode = _base64 if wanted.encoding == "base64" else _floats
+def written(made: Embeddings, encoding: Encoding, model: str) -> bytes:
+    """The answer as JSON. `model`: what made it, as the client knows it; a script says that it is one. Vector by vector: one pass over all of them would hold the interpreter's lock for seconds."""
+    encode = _base64 if encoding == "base64" else _floats
     data = ",".join(f'{{"object":"embedding","index":{index},"embedding":{encode(vector)}}}' for index, vector in enumerate(made.vectors))
     tokens = made.usage.input_tokens
-    rest = json.dumps({"model": wanted.embed.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+    rest = json.dumps({"model": model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
     return f'{{"object":"list","data":[{data}],{rest[1:]}'.encode()
 
 

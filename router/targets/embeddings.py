@@ -40,11 +40,15 @@ SERVING = (
 TOKENS = frozenset({"openai", "azure", "hosted_vllm"})
 """Those that take lists of tokens."""
 BATCH = 512
-"""Inputs of one call: 512 vectors of 4,096 numbers are 46 MB of JSON."""
-BATCHES = {"cohere": 96, "cohere_chat": 96, "dashscope": 10, "gemini": 100}
-"""Providers that take fewer. Source: their API references, of November 2026."""
-MAX_TEXT = 250_000
-"""Characters (or tokens) of the inputs of one call: OpenAI takes 300,000 tokens. A longer input is a call by itself."""
+"""Inputs of one call: 512 vectors of 4,096 numbers are 46 MB of JSON. OpenAI and Azure take 2,048, Voyage 1,000, Mistral 512."""
+BATCHES = {"cohere": 96, "cohere_chat": 96, "dashscope": 10, "gemini": 100, "nvidia_nim": 50}
+"""Providers that take fewer. Source: their API references and errors, as of November 2026; nvidia_nim: what NVIDIA's own client sends."""
+BATCH_TOKENS = 300_000
+"""Tokens of all inputs of one call, as OpenAI takes them."""
+BATCHES_TOKENS = {"mistral": 16_384}
+"""Providers that take fewer."""
+TOKENS_BESIDE = 2
+"""Tokens that a model puts around each input."""
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of one call's answer."""
 ON_LOOP = 64 * 1024
@@ -77,6 +81,11 @@ NUMBERS = msgspec.json.Decoder(list[float])
 TEXT = msgspec.json.Decoder(str)
 
 
+def batch_of(model: str, declared: int | None) -> int:
+    """Return how many inputs one call has at most. `model`: provider/model; `declared`: the target's own `batch_size`."""
+    return declared or BATCHES.get(model.partition("/")[0], BATCH)
+
+
 def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
     """A target's calls for embeddings. `connect`: seconds a connection may take. Misfit where the target makes none."""
     if declared.script is not None:
@@ -99,9 +108,8 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
     options = options_of(declared, "chat")
     endpoint = connections.over(declared.egress).endpoint(url, options.beside(headers), connect)
     lane = _Lane(name, model, endpoint, connections, options, tokens=prefix in TOKENS)
-    return lambda embed: [
-        Part(partial(lane.ask, embed, inputs), partial(tokens_of, inputs)) for inputs in _batches(embed.inputs, BATCHES.get(prefix, BATCH))
-    ]
+    most, tokens = batch_of(str(declared.model), declared.batch_size), BATCHES_TOKENS.get(prefix, BATCH_TOKENS)
+    return lambda embed: [Part(partial(lane.ask, embed, some), partial(tokens_of, some)) for some in batches(embed.inputs, most, tokens)]
 
 
 def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
@@ -113,16 +121,20 @@ def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
     return endpoint_of(base, PATH, within=within), {"authorization": f"Bearer {declared.api_key.value}"}
 
 
-def _batches(inputs: Sequence[str | tuple[int, ...]], most: int) -> Iterator[tuple[str | tuple[int, ...], ...]]:
-    """The inputs in the same order, in calls of as many as a provider takes at one time."""
+def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> Iterator[tuple[str | tuple[int, ...], ...]]:
+    """Split the inputs into calls, in order: `most` inputs each, and no more `tokens`. A longer input is a call by itself.
+
+    A text is taken to have as many tokens as bytes in UTF-8: no tokenizer makes more of it.
+    """
     batch: list[str | tuple[int, ...]] = []
     size = 0
     for one in inputs:
-        if batch and (len(batch) == most or size + len(one) > MAX_TEXT):
+        more = TOKENS_BESIDE + (len(one.encode("utf-8", "replace")) if isinstance(one, str) else len(one))
+        if batch and (len(batch) == most or size + more > tokens):
             yield tuple(batch)
             batch, size = [], 0
         batch.append(one)
-        size += len(one)
+        size += more
     if batch:
         yield tuple(batch)
 
