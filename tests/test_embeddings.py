@@ -1,5 +1,6 @@
 """Embeddings over HTTP: the official client, batches, failover, limits, prices, and what is refused."""
 
+import asyncio
 import base64
 import json
 import math
@@ -199,14 +200,27 @@ async def test_total_bounds_all_calls_of_an_answer(workspace: Workspace) -> None
     """A batch that takes too long in all is an error, and its last call is let go."""
     first = OpenAIEmbeddings()
     replied = first.reply
-    held = Reply(hold=True, body=b"", headers={"content-length": "9"})
-    first.reply = lambda headers, body: held if len(first.requests) > 1 else replied(headers, body)  # type: ignore[method-assign]
+    first.reply = lambda headers, body: Reply(hold=True) if len(first.requests) > 1 else replied(headers, body)  # type: ignore[method-assign]
     async with running(first) as upstream:
         text = declared(target(upstream.base, more=", batch_size: 1"), "targets: [a]\n    timeout: {total: 1s, first_token: 1h}")
         async with embedding(workspace, text) as (client, _):
             made = await client.post("/v1/embeddings", model="embed", input=["a", "b"])
             assert (made.status, made.json["error"]["code"]) == (504, "timeout")
-            await first.until(lambda: not first.open)
+            await first.until(lambda: first.closed == len(first.requests) - 1)
+
+
+async def test_client_that_leaves_ends_the_call(workspace: Workspace) -> None:
+    """Nothing is made for nobody; what the provider may charge for it is estimated."""
+    async with running(OpenAIEmbeddings(Reply(hold=True))) as upstream:
+        async with embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (client, _):
+            asking = asyncio.create_task(client.post("/v1/embeddings", model="embed", input="Hello there"))
+            await upstream.until(lambda: upstream.open)
+            asking.cancel()
+            await upstream.until(lambda: upstream.closed)
+        said: dict[str, Any] = dict(client.edge.admin.ring.latest(1)[0])
+        assert (said["outcome"], said["status"], said["estimated"]) == ("client_left", 499, True)
+        assert said["input_tokens"] > 0
+        assert [(one["target"], one["outcome"]) for one in said["attempts"]] == [("a", "client_left")]
 
 
 async def test_token_lists_reach_targets_that_take_them(workspace: Workspace) -> None:

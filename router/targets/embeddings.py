@@ -229,9 +229,12 @@ async def _demonstrated(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
 
 
 def _demo(inputs: Sequence[str | tuple[int, ...]], size: int) -> Sequence[Vector]:
-    return [
-        demo_vector(WORD.findall(one.lower()) or [one] if isinstance(one, str) else [f"#{token}" for token in one], size) for one in inputs
-    ]
+    return [demo_vector(words_of(one) if isinstance(one, str) else [f"#{token}" for token in one], size) for one in inputs]
+
+
+def words_of(text: str) -> Sequence[str]:
+    """Return the words by which the demo knows a text; the text itself where it has none."""
+    return WORD.findall(text.lower()) or [text]
 
 
 def demo_vector(words: Sequence[str], size: int) -> Vector:
