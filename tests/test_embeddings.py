@@ -178,6 +178,16 @@ def test_no_call_has_more_tokens_than_the_provider_takes(text: str) -> None:
     assert len(made) < len(inputs) / 3
 
 
+async def test_mistral_is_sent_no_more_tokens_than_it_takes(workspace: Workspace) -> None:
+    """It refuses more than 16,384 in one call ("Too many tokens in batch"), where OpenAI takes 300,000."""
+    for prefix, sizes in (("mistral", [8, 8, 4]), ("openai", [20])):
+        async with running(OpenAIEmbeddings()) as upstream:
+            one = f"a: {{model: {prefix}/m, api_base: '{upstream.base}', api_key: sk-test}}\n"
+            async with embedding(workspace, declared(one, "targets: [a]")) as (client, _):
+                assert (await client.post("/v1/embeddings", model="embed", input=["word " * 400] * 20)).status == 200
+                assert [len(request["input"]) for request in upstream.requests] == sizes
+
+
 async def test_target_that_fails_midway_gives_way_to_one_that_makes_all(workspace: Workspace) -> None:
     """Vectors of two targets are never in one answer; what the first made is paid for."""
     first = OpenAIEmbeddings(most=BATCH)
