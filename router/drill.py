@@ -12,16 +12,19 @@ known. Targets that are optional and lack a variable are played like the others.
 
 import asyncio
 import random
-from collections.abc import Callable, Generator, Mapping, Sequence
+from array import array
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import chain
 from typing import cast
 
 from router.chat import Ask, CacheControl, File, Message
 from router.config.declaration import Declaration, Drill
 from router.config.declaration import Target as TargetConfig
 from router.config.values import Fault
+from router.embed import Embed, Embedder, Part, Split, Vector
 from router.errors import Attempt, Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
 from router.generation import Compiled, Ground, Kept, build
@@ -132,7 +135,7 @@ class Stage:
     def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
         """The one route of this declaration, its targets played."""
         clock = asyncio.get_running_loop().time
-        ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load)
+        ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load, _splitter(given))
         generation = build(declaration, Kept(self._connections), ground)
         try:
             yield next(iter(generation.routes.values()))
@@ -148,7 +151,7 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
     route = replace(all_of_it.routes[name], affinity="off")
     server = replace(all_of_it.server, redis=None)  # what replicas share is theirs
     routes = replace(all_of_it, server=server, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
-    pipelines = {route.pipeline: declaration.pipelines[route.pipeline]}
+    pipelines = {name: declaration.pipelines[name] for name in (str(route.pipeline),) if route.kind == "chat"}
     tools = {one: declaration.tools[one] for one in route.tool_sets}
     digest = f"{declaration.digest}_drilled"
     return replace(declaration, digest=digest, routes=routes, pipelines=pipelines, tools=tools, skipped={})
@@ -181,18 +184,55 @@ def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:
     return (faults,) if isinstance(faults, Fault) else faults
 
 
-def _played(name: str, model: str, faults: Sequence[Fault]) -> Answer:
-    left = [fault for fault in faults for _ in range(fault.times or 1)]
+def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections], Split]:
+    """Makes a target's calls for embeddings: one for each question, played."""
 
-    async def played(ask: Ask) -> Events:
-        fault = left.pop(0) if len(left) > 1 else left[0]
+    def split(name: str, _declared: TargetConfig, _connect: float, _connections: Connections) -> Split:
+        call = _embedded(name, given.get(name) or (Fault("ok"),))
+        return lambda embed: [Part(partial(call, embed), lambda: 1)]
+
+    return split
+
+
+class _Faults:
+    """What a target does, try by try."""
+
+    def __init__(self, name: str, faults: Sequence[Fault]) -> None:
+        self._name = name
+        self._left = [fault for fault in faults for _ in range(fault.times or 1)]
+
+    async def next(self) -> Fault:
+        """Return what the next try does, once it begins to. TargetError where it does not begin."""
+        fault = self._left.pop(0) if len(self._left) > 1 else self._left[0]
         await asyncio.sleep(fault.after)
         if fault.status is not None:
-            raise refusal(name, fault.status, headers={} if fault.retry is None else {"retry-after": str(fault.retry)})
+            raise refusal(self._name, fault.status, headers={} if fault.retry is None else {"retry-after": str(fault.retry)})
         if fault.what in PLAYED:
-            raise PLAYED[fault.what](name)
+            raise PLAYED[fault.what](self._name)
         if fault.what == "silent":
             await asyncio.sleep(FOREVER)
+        return fault
+
+
+def _embedded(name: str, given: Sequence[Fault]) -> Callable[[Embed], Awaitable[tuple[Sequence[Vector], Usage | None]]]:
+    faults = _Faults(name, given)
+
+    async def embedded(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
+        fault = await faults.next()
+        if fault.what == "stall":
+            await asyncio.sleep(fault.lasts or FOREVER)
+        if fault.what in ("cut", "empty"):
+            raise TargetDown(name, "cut" if fault.what == "cut" else "malformed")
+        return [array("d", [1.0]) for _ in embed.inputs], Usage(1)
+
+    return embedded
+
+
+def _played(name: str, model: str, given: Sequence[Fault]) -> Answer:
+    faults = _Faults(name, given)
+
+    async def played(ask: Ask) -> Events:
+        fault = await faults.next()
         yield Start(name, model)
         words = [] if fault.what == "empty" else _rest(ask).split(" ")
         for number, word in enumerate(words):
@@ -214,8 +254,29 @@ def _rest(ask: Ask) -> str:
     return WORDS.removeprefix(said).lstrip() if said and WORDS.startswith(said) else WORDS
 
 
+async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill) -> _Came:
+    """Ask once for the embedding of the text."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    total = route.declared.timeout.total
+    embed = Embed(model=route.name, inputs=(drill.ask.text,), until=began + total)
+    came = _Came([])
+    try:
+        async with asyncio.timeout(total):
+            await embedder(embed)
+    except TimeoutError:
+        came.error = TimedOut.code
+    except RouterError as error:
+        came.error = error.code
+    came.tried = tuple(chain.from_iterable(embed.tried))
+    came.seconds = clock() - began
+    return came
+
+
 async def _ask(route: Compiled, drill: Drill) -> _Came:
     """Ask once."""
+    if route.embed is not None:
+        return await _ask_for_embeddings(route.embed, route, drill)
     clock = asyncio.get_running_loop().time
     began = clock()
     total = route.declared.timeout.total

@@ -20,6 +20,7 @@ from typing import TypeVar, cast
 
 from router.cache import LocalStore, Memory, Shared
 from router.callers import ANYBODY, Callers, Jwks, Sources, callers
+from router.chat import Ask
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, file_meant, step_meant
 from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
@@ -31,18 +32,39 @@ from router.config.price import Price
 from router.config.tool_servers import ToolServer
 from router.config.tool_sets import IsolatedSet
 from router.config.values import Name
-from router.errors import ConfigError, Misfit, Place, UnknownModel
-from router.events import Answer, Step
-from router.failover import NOBODY, Candidate, Clock, Hint, Listener, Load, Policy, Pool, Refusals, Standing, Switches, failover, standing
+from router.embed import Embedder, Split
+from router.errors import BadAsk, ConfigError, Misfit, Place, UnknownModel
+from router.events import Answer, Events, Step
+from router.failover import (
+    NOBODY,
+    Candidate,
+    Clock,
+    Hint,
+    Listener,
+    Load,
+    Policy,
+    Pool,
+    Refusals,
+    Standing,
+    Switches,
+    embedding,
+    failover,
+    standing,
+)
 from router.quotas import Local, Quota, RedisCounts, Store
 from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.steps.prompt import unsteady
-from router.targets import Connections, Learned, Post, Target, open_target
+from router.targets import Connections, Learned, Post, Target, open_target, split_of
 from router.toolbox import Grant, IsolatedTool, McpServer, Source, Tool, Toolbox, ToolProcesses, ToolSet, load
 
 T = TypeVar("T")
+OTHER_KIND = {
+    "chat": "model: this model answers chats and makes no embeddings. Ask it at POST /v1/chat/completions.",
+    "embeddings": "model: this model makes embeddings and answers no chats. Ask it at POST /v1/embeddings.",
+}
+"""Kind of a route → the refusal of a request of another kind."""
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
 """Keys of `server` → the package that they need, which comes with the extra of the same name."""
@@ -67,6 +89,8 @@ class Compiled:
     """Its scripts that are asked only after a model, also one that is skipped: an answer of theirs is one that no model gave."""
     headers: frozenset[str] = frozenset()
     """The headers that its conditions name, in small letters."""
+    embed: Embedder | None = None
+    """Its answer to a question for embeddings; None where it is of another kind."""
 
 
 @dataclass(slots=True)
@@ -138,6 +162,11 @@ class Generation:
             raise UnknownModel
         return found
 
+    @property
+    def usual(self) -> str:
+        """The route that answers a chat which names none: the first of those that answer chats."""
+        return next((name for name, route in self.routes.items() if route.declared.kind == "chat"), next(iter(self.routes)))
+
     def start(self) -> None:
         """Warm up the targets that are slow at first, in the background; the others serve meanwhile. Look for Redis, too."""
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
@@ -184,12 +213,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides, who runs its tools' files."""
+    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides, who runs its tools' files,
+    who makes a target's calls for embeddings.
+    """
 
     open: Callable[[str, Declared, float, Connections, Learned], Target] = open_target
     clock: Clock = time.monotonic
     chance: Callable[[], random.Random] = random.Random
     load: Callable[[str, str, Path, str], ToolSet] = load
+    split: Callable[[str, Declared, float, Connections], Split] = split_of
 
 
 def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
@@ -282,8 +314,10 @@ class _Builder:
             lacks = "; ".join(dict.fromkeys(skipped[name] for name in route.names))
             place = route.names[0].place or Place(self._declaration.snapshot.routes, 1, 1)
             self._complaints.add(place, f"`{name}` has no target left, all are optional: {lacks}")
+        if route.kind == "embeddings":
+            return self._embeddings(name, route, targets) if targets else None
         toolbox = Toolbox(self._granted(name, route), route.timeout.tool, self._servers(route))
-        pipeline = self._pipelines.get(route.pipeline)
+        pipeline = self._pipelines.get(str(route.pipeline))
         if not targets or pipeline is None:
             return None
         posts = self._posts(route)
@@ -307,12 +341,55 @@ class _Builder:
             inner.append(FROM_ROUTE["ceiling"](tokens=route.max_output))
         for step in reversed(inner):
             answer = step(answer)
-        words = tuple(str(line.name) for line in self._declaration.pipelines[route.pipeline])
+        words = tuple(str(line.name) for line in self._declaration.pipelines[str(route.pipeline)])
         models = {target.name: target.model for target in targets}
-        quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
+        quota = self._quota(name, route)
         stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
         headers = frozenset(str(header) for one in route.conditions if one for header in one.header or ())
         return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins, headers)
+
+    def _quota(self, name: str, route: Route) -> Quota | None:
+        return None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
+
+    def _embeddings(self, name: str, route: Route, opened: Sequence[Target]) -> Compiled | None:
+        """A route of kind embeddings. Its scripts are asked only where every model before them is skipped: their vectors are of no use
+        among a model's.
+        """
+        posts = self._posts(route)
+        targets = tuple(target for target in opened if target.lane != "script" or not posts[target.name].asked)
+        splits: dict[str, Split] = {}
+        for target in targets:
+            declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
+            try:
+                splits[target.name] = self._ground.split(target.name, declared, route.timeout.connect, self.kept.connections)
+            except Misfit as misfit:
+                used = next(one for one in route.names if one == target.name)
+                place = (
+                    misfit.place or getattr(declared.model, "place", None) or used.place or Place(self._declaration.snapshot.routes, 1, 1)
+                )
+                self._complaints.add(place, f"`{name}` is of kind embeddings: {misfit.message}")
+                return None
+        self._warn_of_models(name, route, targets)
+        candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
+        firsts = accumulate((len(pool) for pool in route.pools), initial=0)
+        pools = [made for first, pool in zip(firsts, route.pools, strict=False) if (made := _pool(first, pool, candidates, route))]
+        embed = embedding(pools, splits, Policy(route.timeout, route.retry), self._ground.chance())
+        models = {target.name: target.model for target in targets}
+        toolbox = Toolbox((), route.timeout.tool, [])
+        stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
+        return Compiled(str(name), route, _no_chat, targets, toolbox, models, self._quota(name, route), (), stand_ins, embed=embed)
+
+    def _warn_of_models(self, name: str, route: Route, targets: Sequence[Target]) -> None:
+        """Warn of targets of different models: an index that holds the vectors of both finds nothing."""
+        declared = self._declaration.routes.targets
+        models = {(declared[target.name].base_model or target.model).rpartition("/")[2] for target in targets}  # type: ignore[index]
+        if len(models) > 1:
+            place = route.names[0].place or Place(self._declaration.snapshot.routes, 1, 1)
+            self._complaints.warn(
+                place,
+                f"the targets of `{name}` are of different models ({', '.join(sorted(models))}), and the vectors of one model mean nothing "
+                "to another: let all targets serve one model, and write `base_model` where a deployment has another name",
+            )
 
     def _check_images(self, route: Route, opened: Mapping[Name, Target | None]) -> None:
         """Complain of a target that is asked only about images, and is known to read none."""
@@ -360,7 +437,12 @@ class _Builder:
         declared = self._declaration.routes.targets
         pools = [[_made(one) for one in pool if named(one) in present] for pool in route.pools]
         asked = [
-            (one, replace(declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None, prompt_cache="auto"))
+            (
+                one,
+                replace(
+                    declared[one], api_key=None, headers=None, optional=False, proxy=None, ca=None, prompt_cache="auto", batch_size=None
+                ),
+            )
             for one in route.names
             if one in present
         ]
@@ -540,6 +622,11 @@ class _Builder:
             values, fits = {own: value}, value is not UNFIT
         step = built(line.options, record, values, self._complaints) if fits else UNFIT
         return None if step is UNFIT else cast("Step", step)
+
+
+def _no_chat(_: Ask) -> Events:
+    """The answer to a chat of a route of another kind. BadAsk."""
+    raise BadAsk(OTHER_KIND["embeddings"])
 
 
 def _made(one: Name | Member) -> tuple[object, ...]:

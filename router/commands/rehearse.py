@@ -66,9 +66,10 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _declared(declaration: Declaration, name: str) -> TargetConfig:
-    """The target. ConfigError where there is none, it is skipped, or it is a script."""
+    """The target. ConfigError where there is none, it is skipped, or it answers no chats."""
     known = {str(one): target for one, target in declaration.routes.targets.items()}
     skipped = {str(one): why for one, why in declaration.skipped.items()}
+    kinds = {route.kind for route in declaration.routes.routes.values() if name in map(str, route.names)}
     why = ""
     if name not in known:
         why = f"there is no target `{name}`{did_you_mean(name, known)}"
@@ -76,6 +77,8 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
         why = f"the target `{name}` is skipped: {skipped[name]}"
     elif known[name].model is None:
         why = f"the target `{name}` is a script: it has no provider to ask"
+    elif kinds == {"embeddings"}:
+        why = f"the target `{name}` makes embeddings, and a rehearsal asks the questions of a chat"
     if why:
         raise ConfigError((Complaint(Place(declaration.snapshot.routes, 1, 1), why),))
     return known[name]

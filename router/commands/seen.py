@@ -12,9 +12,9 @@ from router.config.declaration import Target
 from router.config.values import Name, Secret
 from router.description import Description, conditions, describe, listing, pools, shown, table, tool_sets
 from router.generation import Compiled, build
-from router.targets import facts_of, lane_of
+from router.targets import batch_of, facts_of, lane_of
 
-APART = frozenset({"pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
+APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
 """Keys of a route that are shown in words of their own; every other that is set has a line."""
 USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto"}
 """Keys that have a line only where they say something else."""
@@ -97,6 +97,7 @@ def record(name: str, seen: Seen) -> dict[str, Json]:
         "route": name,
         "aliases": route.get("aliases"),
         "generation": seen.digest,
+        "kind": route.get("kind") or "chat",
         "pipeline": route.get("pipeline"),
         "steps": list(_steps(route, seen.tools[name], seen.description)),
         "settings": {key: shown(value) for key, value in route.items() if key not in APART and value not in (None, USUAL.get(key))},
@@ -126,10 +127,12 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
         asked: list[tuple[str, str]] = []
         for (name, weight), where in zip(pool, said, strict=True):
             target, fares = seen.description.targets.get(name, {}), seen.fares.get(name, {})
-            why_not = _why_not(name, fares, seen)
+            why_not = _why_not(name, fares, seen) or _demo(target, before, route)
             if not why_not:
                 asked.append((name, where))
             lane, why_lane = seen.lanes.get(name, ("", "unknown"))
+            if route.get("kind") == "embeddings" and target.get("model") is not None:
+                lane, why_lane = "openai", "asked at `/embeddings` on the OpenAI wire"
             yield {
                 "target": name,
                 "place": place,
@@ -141,10 +144,17 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
                 "lane": lane,
                 "why_lane": why_lane,
                 "context_window": target.get("context_window"),
-                "facts": list(seen.facts.get(name, ())),
+                "facts": list(seen.facts.get(name, ())) if route.get("kind") == "chat" else list(_batches(target)),
                 **{key: fares.get(key) for key in FARES if fares},
             }
         before += asked
+
+
+def _batches(target: JsonObject) -> Iterator[str]:
+    """How many inputs a target is sent in one call for embeddings, in words; nothing of a script."""
+    model, most = target.get("model"), target.get("batch_size")
+    if isinstance(model, str) and "$" not in model.partition("/")[0]:
+        yield f"larger batches are split: at most {batch_of(model, most if isinstance(most, int) else None)} inputs in one call"
 
 
 def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
@@ -159,6 +169,13 @@ def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
         wait = fares.get("retry_in")
         return f"its breaker is open, for {wait:.0f} s more" if isinstance(wait, int | float) else "its breaker is open"
     return ""
+
+
+def _demo(target: JsonObject, before: Sequence[tuple[str, str]], route: JsonObject) -> str:
+    """Why the demo makes no embeddings: a target before it does. `before`: those that are not skipped."""
+    if route.get("kind") != "embeddings" or target.get("model") is not None or not before:
+        return ""
+    return f"a demo makes embeddings only while every model before it is skipped, and {before[0][0]} is not"
 
 
 def _why(name: str, where: str, before: Sequence[tuple[str, str]], fares: JsonObject, route: JsonObject) -> str:

@@ -54,17 +54,27 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
+FIRST = {
+    "chat": "the first that starts to speak answers",
+    "embeddings": "the first that makes all of the vectors answers",
+}
+"""Kind of a route → which of its targets answers."""
+
+
 def _page(record: JsonObject) -> Iterator[str]:
     """A route, over some lines."""
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))
     yield f"{record['route']}" + (f"  (also {aliases})" if aliases else "") + f"   generation {record['generation']}"
-    yield f"  {'pipeline':<10} {record['pipeline']}"
+    if record["kind"] == "chat":
+        yield f"  {'pipeline':<10} {record['pipeline']}"
+    else:
+        yield f"  {'kind':<10} {record['kind']}, asked at POST /v1/embeddings"
     for count, step in enumerate(listing(record["steps"])):
         word, said = str(table(step).get("step")), _step(table(step))
         yield f"  {'' if count else 'steps':<10} {count + 1}. {word}: {said}"
     for key, value in table(record["settings"]).items():
         yield f"  {key:<10} {worded(value, key)}"
-    yield "  targets, in order: the first that starts to speak answers"
+    yield f"  targets, in order: {FIRST[str(record['kind'])]}"
     places = [table(one) for one in listing(record["targets"])]
     told: set[Json] = set()
     for target in places:
@@ -139,7 +149,8 @@ def _line(record: JsonObject) -> tuple[str, ...]:
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))
     granted = [table(table(step).get("options")).get("tools") for step in listing(record["steps"]) if table(step).get("step") == "tools"]
     tools = ", ".join(str(tool) for some in granted for tool in listing(some))
-    return str(record["route"]), aliases, str(record["pipeline"]), chain, *([f"tools {tools}"] if tools else [])
+    asks = str(record["pipeline"]) if record["kind"] == "chat" else f"({record['kind']})"
+    return str(record["route"]), aliases, asks, chain, *([f"tools {tools}"] if tools else [])
 
 
 def _json(value: object) -> str:

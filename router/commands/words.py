@@ -13,6 +13,9 @@ from router.errors import Complaint
 from router.generation import Generation
 from router.targets import NEEDS, fit
 
+WITHOUT = {"chat": "does not answer, users get the lines", "embeddings": "is skipped, clients get the vectors"}
+"""Kind of a route → what becomes of a question for which a script stands in."""
+
 
 def counted(generation: Generation) -> str:
     """How many routes it has."""
@@ -64,6 +67,8 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     pipelines = describe(generation.declaration).pipelines
     for name, route in generation.routes.items():
+        if route.declared.kind != "chat":
+            continue
         pipeline = str(route.declared.pipeline)
         for target in (one for one in route.targets if one.lane != "script"):
             own = generation.declaration.routes.targets[target.name].params  # type: ignore[index]
@@ -104,7 +109,7 @@ def stand_ins(generation: Generation) -> dict[str, str]:
     if not production(generation.declaration):
         return {}
     return {
-        name: f"where {_either(models)} does not answer, users get the lines of the script {_either(route.stand_ins)}: "
+        name: f"where {_either(models)} {WITHOUT[route.declared.kind]} of the script {_either(route.stand_ins)}: "
         "take it out of the route's targets, and they get an error"
         for name, route in generation.routes.items()
         if (models := dict.fromkeys(model for post in route.stand_ins.values() for model in post.models))

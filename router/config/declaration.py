@@ -21,6 +21,7 @@ from router.config.env_file import EnvFile
 from router.config.environment import ENV_FILE, Environment
 from router.config.facts import FactsConfig
 from router.config.keys import ApiKey, KeyLines
+from router.config.kinds import check_kinds, without_pipelines
 from router.config.limits import Limit
 from router.config.network import CaBundle, Egress, NetworkConfig, OwnProxy, egress_of, has_literal_password, is_this_machine
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
@@ -216,7 +217,9 @@ class ScriptLine:
             raise Misfit("there is nothing to say in an empty text", deeds[0])
 
 
-MODEL_KEYS = ("api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers", "proxy", "ca")
+MODEL_KEYS = (
+    "api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers", "proxy", "ca", "batch_size",
+)  # fmt: skip
 """Keys of a target that a script has no use for."""
 
 
@@ -242,6 +245,7 @@ class Target:
     proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`: a file of them, ${file:corporate-ca.pem}
     prompt_cache: whether the provider is asked to keep the beginning of a prompt for the next one: auto where it is known to take that, on, off
+    batch_size: inputs of one call for embeddings, at most; unless given, as many as the provider is known to take
     """
 
     model: ModelName | None = None
@@ -262,6 +266,7 @@ class Target:
     proxy: OwnProxy | None = None
     ca: CaBundle | None = None
     prompt_cache: Literal["auto", "on", "off"] = "auto"
+    batch_size: Annotated[int, Bounds(1, 2048)] | None = None
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.script is None):
@@ -312,7 +317,8 @@ class Defaults:
 class Route:
     """A model id of the front end: what is asked, and who answers.
 
-    pipeline: what is asked: pipelines/<name>.yaml
+    kind: what it answers: chat, or embeddings, which has no pipeline and is asked at /v1/embeddings
+    pipeline: what is asked: pipelines/<name>.yaml; each chat route has one
     targets: who answers, in order: the first that starts to speak; a list in the list is a pool; {use, when} is asked where its condition holds
     aliases: other ids for the same route
     tools: the tool sets the model may use: tools/<name>.py, here or in processes of their own, or an MCP server; none unless named
@@ -331,6 +337,7 @@ class Route:
     max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
     """
 
+    kind: Literal["chat", "embeddings"] = "chat"
     pipeline: Reference
     targets: tuple[Reference | TargetEntry | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
@@ -798,6 +805,7 @@ def declare(
     _check_callers(tree, routes, complaints)
     _check_limits(tree, complaints)
     _check_users(tree, routes, complaints)
+    check_kinds(written, complaints)
     check_entries(tree, _callers_known(tree, routes), complaints)
     _check_proxies(tree, complaints)
     _check_exposure(tree, snapshot.routes, host, complaints)
@@ -863,6 +871,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
 
 def with_defaults(tree: Table) -> Table:
     """Each route with what it does not say taken from `defaults`."""
+    tree = without_pipelines(tree)
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
         return tree
@@ -937,7 +946,8 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
             taken.setdefault(alias.text, alias.place)
         for word, places in used.items():
             for name in _words(route, word):
-                places.setdefault(name.text, name)
+                if name.place != route.place:  # else it is a stand-in for a pipeline that the route's kind does not have
+                    places.setdefault(name.text, name)
         words = _words(route, "tools")
         for name in words[1:]:
             if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):

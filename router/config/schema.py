@@ -1,6 +1,6 @@
 """routes.schema.json and drills.schema.json: what editors complete and check the two files with, made from the declaration."""
 
-from typing import cast
+from typing import Any, cast
 
 from router.config.declaration import Defaults, DrillFile, Route, Routes
 from router.signature import record_of, schema
@@ -10,7 +10,10 @@ def routes_schema() -> dict[str, object]:
     """The JSON schema of routes.yaml. A text that holds `${…}` may stand for any scalar: it is known only when it is loaded."""
     definitions: dict[str, object] = {}
     root = schema(record_of(Routes), definitions)
-    own = cast("dict[str, dict[str, dict[str, object]]]", definitions[record_of(Route).name])["properties"]
+    route = cast("dict[str, Any]", definitions[record_of(Route).name])
+    own = cast("dict[str, dict[str, object]]", route["properties"])
+    route["required"].remove("pipeline")
+    route |= {"if": {"properties": {"kind": {"const": "embeddings"}}, "required": ["kind"]}, "then": {}, "else": {"required": ["pipeline"]}}
     for item in record_of(Defaults).fields:
         own[item.name].pop("default", None)  # a route that says nothing has what `defaults` says
     return _document("routes.yaml", root, definitions)

@@ -10,6 +10,7 @@ from router.chat import Json, JsonObject
 from router.config import document
 from router.config.declaration import Declaration, Defaults, Drill, Route, Server, StepLine, Target, with_defaults
 from router.config.document import Node
+from router.config.kinds import CHAT_ONLY
 from router.config.network import NetworkConfig
 from router.description.canonical import canonical, digest, listing, table
 from router.description.conditions import condition
@@ -178,6 +179,8 @@ def _pairs(tree: document.Table, name: str) -> Iterator[tuple[str, Node]]:
 def _route(node: Node) -> dict[str, Json]:
     said = dict(table(canonical(node, _record(Route))))
     said["targets"] = [_pool(one) for one in listing(said["targets"])]
+    if said.get("kind") != "chat":
+        said |= dict.fromkeys(CHAT_ONLY)
     if not any(len(pool) > 1 and pool[0][1] is None for pool in pools(said)):
         said["balance"] = None  # there is no pool that it could balance
     return said

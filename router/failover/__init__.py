@@ -12,6 +12,7 @@ from router.failover.candidate import Candidate, Pool, Position, Standing, Switc
 from router.failover.chain import Policy, failover
 from router.failover.load import Load
 from router.failover.refusals import Listener, Reason, Refusal, Refusals, Turn
+from router.failover.whole import embedding
 
 __all__ = [
     "NOBODY",
@@ -30,6 +31,7 @@ __all__ = [
     "Standing",
     "Switches",
     "Turn",
+    "embedding",
     "failover",
     "standing",
 ]

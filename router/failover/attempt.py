@@ -129,7 +129,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
 
     admission = breaker.admit() if not candidate.off else None
     if admission is None:
-        raise _left_alone(candidate, ended, note)
+        raise left_alone(candidate, ended, note)
     standing.load.busy += 1
     events: AsyncGenerator[Event, None] | None = None
     opened: Opened | None = None
@@ -171,18 +171,23 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
 
 
 def _told(candidate: Candidate, admission: Admission, began: float, error: TargetError, ask: Ask) -> None:
-    """Report to the breaker, to the refusals and to what is known of its files what an error says of the target."""
-    standing = candidate.standing
-    breaker = standing.breaker
+    """Report what an error says of the target, and of the files that it reads."""
     if isinstance(error, FileRefused) and error.sort in ask.shows:
         candidate.refused(error.sort)
+    report(candidate, admission, began, error, ask.owner)
+
+
+def report(candidate: Candidate, admission: Admission, began: float, error: TargetError, owner: str) -> None:
+    """Report to the breaker and to the refusals what an error says of the target. `owner`: for whom it was asked."""
+    standing = candidate.standing
+    breaker = standing.breaker
     if isinstance(error, TargetRefused):
         standing.refusals.refused(began, error)
     if isinstance(error, TargetDenied):
         if error.certain:
             breaker.denied(admission)
         else:
-            breaker.doubted(admission, ask.owner)
+            breaker.doubted(admission, owner)
     elif isinstance(error, TargetSilent):
         breaker.fell_silent(admission)
     elif isinstance(error, TargetDown):
@@ -198,7 +203,7 @@ def _empty(target: str, event: Event | None) -> TargetDown:
     return error
 
 
-def _left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attempt], note: Note) -> TargetDown:
+def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attempt], note: Note) -> TargetDown:
     """Why it may not be asked now; noted. Only one that said itself for how long is worth waiting for."""
     breaker, switched = candidate.standing.breaker, candidate.off
     wait = None if switched else breaker.wait()

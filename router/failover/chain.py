@@ -39,6 +39,7 @@ from router.errors import (
 )
 from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall
 from router.failover.attempt import Opened, attempt, following
+from router.failover.breaker import Clock
 from router.failover.candidate import SKIPPED, Candidate, Pool
 from router.failover.hedge import Hedge, race
 from router.failover.rescue import Diverged, Heard, prefilled, wished
@@ -175,6 +176,24 @@ UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
 
 ROUNDED = 1e-6
 """Seconds by which a time that was added and subtracted again may differ from itself."""
+
+
+async def pause(seconds: float, clock: Clock) -> None:
+    """Wait until the clock of the breakers says that the time is over. A timer may fire a millisecond early, and a breaker that
+    opens just then would refuse the question that waited for it.
+    """
+    until = math.nextafter(clock() + seconds, math.inf)  # the sum may be rounded to below the breaker's time
+    while (left := until - clock()) > 0:  # noqa: ASYNC110 - nothing but the clock says when
+        await asyncio.sleep(left)
+
+
+def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.Random) -> float:
+    """Seconds before the same target is asked again: as it said itself, else by the backoff, after so many tries."""
+    told = error.retry_after if isinstance(error, TargetDown) else None
+    if told is not None:
+        return told
+    backoff = retry.backoff
+    return max(backoff.least, chance.uniform(0, min(backoff.most, backoff.least * 2**tries)))
 
 
 class Chain:
@@ -359,12 +378,7 @@ class Chain:
         return await AsyncRetrying(retry=allowed, wait=self._wait, sleep=self._sleep, reraise=True)(again)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait until the clock of the breakers says that the time is over. A timer may fire a millisecond early, and a breaker that
-        opens just then would refuse the question that waited for it.
-        """
-        until = math.nextafter(self._clock() + seconds, math.inf)  # the sum may be rounded to below the breaker's time
-        while (left := until - self._clock()) > 0:  # noqa: ASYNC110 - nothing but the clock says when
-            await asyncio.sleep(left)
+        await pause(seconds, self._clock)
 
     async def _ask_once(self, candidate: Candidate, ask: Ask, watch: Watch) -> Opened:
         return await attempt(candidate, ask, watch, self.timeout.first_token, self.note)
@@ -384,12 +398,8 @@ class Chain:
         return self._retry.attempts > 1 and told <= min(longest, self._ask.until - self._clock())
 
     def _wait(self, state: RetryCallState) -> float:
-        backoff = self._retry.backoff
         error = state.outcome.exception() if state.outcome else None
-        told = error.retry_after if isinstance(error, TargetDown) else None
-        if told is not None:
-            return told
-        return max(backoff.least, self._chance.uniform(0, min(backoff.most, backoff.least * 2**state.attempt_number)))
+        return delay(self._retry, error, state.attempt_number, self._chance)
 
     def _unfit(self, candidate: Candidate) -> str:
         """The outcome of a script that stands in for models which all refused to read a file, or cannot: its answer would look as if one

@@ -95,6 +95,12 @@ class Models:
         return None
 
 
+def _not_a_chat(mode: str) -> str:
+    if mode == "embedding":
+        return "only chats are carried over, and this is for embeddings: write its target, and a route of `kind: embeddings`"
+    return f"only chats are answered here, and this is for {mode}"
+
+
 def _filled(model: str, hit: re.Match[str]) -> str:
     if "*" not in model:
         return model
@@ -131,7 +137,7 @@ def models(source: Source) -> Models:
             continue
         team = deployment.info.get("team_id")
         if deployment.mode not in ("", "chat", "completion", "responses"):
-            made.others.append((deployment, f"only chats are answered here, and this is for {deployment.mode}"))
+            made.others.append((deployment, _not_a_chat(deployment.mode)))
             continue
         if team is not None and team.value:
             made.others.append((deployment, f"it is there for one team alone, and {verdicts.NO_TEAMS}"))

@@ -18,12 +18,13 @@ from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller, from_body, from_headers
 from router.chat import Ask, CacheControl, Circumstances, Json
-from router.errors import Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
+from router.embed import Embed
+from router.errors import BadAsk, Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
-from router.generation import Compiled, Generation
+from router.generation import OTHER_KIND, Compiled, Generation
 from router.quotas import Admission, Quota
 from router.reload import Live
-from router.server import anthropic_api, body, protocol, question
+from router.server import anthropic_api, body, embeddings, protocol, question
 from router.server.address import Address, client_address, counted
 from router.server.body import ClientLeft
 from router.server.cache_control import cache_control
@@ -321,8 +322,37 @@ class Chat:
         data = await body.read(request.receive, request.length, server.request)
         fields = await of(data, lambda: body.parsed(data, server.request))
         reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
-        usual = next(iter(generation.routes))
+        usual = generation.usual
         return await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
+
+    async def embed(self, request: Request, send: Send) -> None:
+        """Answer one question for embeddings, as clients of the OpenAI API ask it."""
+        async with self._asker(self._asking) as held:
+            generation = held.enter_context(self._live.pinned())
+            entry = self._entry(request, generation)
+            entry.operation = "embeddings"
+            reply = Reply(send, entry, WIRES["openai"])
+            try:
+                async with _telling(reply):
+                    self._welcome(generation.server.max_streams)
+                    caller = await _known(request, generation, entry, self._gate)
+                    if request.method != "POST":
+                        raise WrongMethod
+                    admissions = await held.enter_async_context(_Admissions(request, generation, caller, entry, "embeddings"))
+                    reply.limits = await admissions.of_caller()
+                    data = await body.read(request.receive, request.length, generation.server.request)
+                    fields = await self._reading.of(data, lambda: body.parsed(data, generation.server.request))
+                    wanted = embeddings.asked(fields)
+                    reply.limits = await admissions.of_body(wanted.embed)
+                    entry.stream, entry.requested = False, wanted.embed.model
+                    async with Presence(request.receive):
+                        await embeddings.deliver(reply, generation.route(wanted.embed.model), wanted, admissions.caller)
+            except ClientLeft:
+                entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
+            except asyncio.CancelledError:
+                await _stop(reply, None)
+            finally:
+                self._ends(entry)
 
     async def count(self, request: Request, send: Send) -> None:
         """Estimate the input tokens of a question of Anthropic's API, which is not asked. What the route adds to it is not counted."""
@@ -412,8 +442,10 @@ class _Admissions:
     charged for what the request used when its entry is closed, which may be later.
     """
 
-    def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry) -> None:
+    def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry, kind: str = "chat") -> None:
         self._request = request
+        self._kind = kind
+        """The kind of route that answers such a request."""
         self._generation = generation
         self.caller = caller
         """Who asks; with the end user, once that is known."""
@@ -452,11 +484,13 @@ class _Admissions:
         route = generation.route(model)
         self._entry.takes(route.name, route.toolbox, route.models, generation.prices, stand_ins=route.stand_ins)
         caller.asks(route.name)
+        if route.declared.kind != self._kind:
+            raise BadAsk(OTHER_KIND[route.declared.kind])
         if route.quota is not None:
             await self._count(route.quota)
         return self._headers()
 
-    async def of_body(self, ask: Ask) -> Headers:
+    async def of_body(self, ask: Ask | Embed) -> Headers:
         """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names. BadAsk
         where it must name a user and does not. Return what the tightest limit leaves, as headers.
         """

@@ -157,6 +157,7 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
     return [
         AnswerRoute("/api/chat", ask, None, openapi.ASK),
         AnswerRoute(f"{OPENAI}chat/completions", completions, None, openapi.COMPLETIONS),
+        AnswerRoute(f"{OPENAI}embeddings", chat.embed, None, openapi.EMBEDDINGS),
         AnswerRoute(MESSAGES, anthropic, None, openapi.MESSAGES),
         AnswerRoute(f"{MESSAGES}/count_tokens", count, None, openapi.COUNT_TOKENS),
         AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], openapi.RESUME),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import get_args
+from typing import Literal, get_args
 
 from router.config.price import Price
 from router.errors import LET_GO, Attempt
@@ -25,7 +25,7 @@ LATE = 10.0
 """Seconds after its end in which the count of an answer's tokens may come in; until then the request is not logged."""
 DIGITS = 12
 """Of a dollar, after the point: the cheapest token costs a billionth."""
-REASONS = frozenset({*get_args(Reason), "resumed", "counted", "stop_asked", "nothing_to_resume", "stopped"})
+REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "nothing_to_resume", "stopped"})
 """Outcomes that are no failure."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
 """The outcome of a request → that of a try which was let go with it; `abandoned` for all others."""
@@ -58,6 +58,8 @@ class Entry:
     user: str = ""
     """The end user for whom the caller asked; empty where none is named. Never a label of a metric."""
     route: str = ""
+    operation: Literal["chat", "embeddings"] = "chat"
+    """What is asked for, by the words of OpenTelemetry's `gen_ai.operation.name`."""
     stream: bool | None = None
     """None where the body was refused before that was known."""
     status: int = 0

@@ -3,6 +3,8 @@
 from typing import Any
 
 from router.chat import Params
+from router.embed import MAX_DIMENSIONS
+from router.server.embeddings import MAX_INPUTS
 from router.server.messages import STATES, UNSAID
 from router.signature import record_of, schema
 from router.wire import WIRES
@@ -210,6 +212,31 @@ SCHEMAS: dict[str, Any] = {
         error=_object("type message", type=TEXT, message=TEXT, code=TEXT),
         request_id=TEXT,
     ),
+    "EmbeddingsRequest": _object(
+        "model input",
+        model={"type": "string", "description": "The id or alias of a route of kind embeddings."},
+        input={
+            "anyOf": [TEXT, _list(TEXT), _list({"type": "integer"}), _list(_list({"type": "integer"}))],
+            "description": f"A text, or up to {MAX_INPUTS} of them; or lists of tokens, where the target takes them.",
+        },
+        encoding_format={"enum": ["float", "base64", None], "default": "float", "description": "base64 is of float32, little-endian."},
+        dimensions={"type": ["integer", "null"], "minimum": 1, "maximum": MAX_DIMENSIONS},
+        user={"type": ["string", "null"]},
+    ),
+    "EmbeddingsAnswer": _object(
+        "object data model usage",
+        object={"const": "list"},
+        data=_list(
+            _object(
+                "object index embedding",
+                object={"const": "embedding"},
+                index={"type": "integer"},
+                embedding={"anyOf": [_list({"type": "number"}), TEXT]},
+            )
+        ),
+        model=TEXT,
+        usage=_object("prompt_tokens total_tokens", prompt_tokens={"type": "integer"}, total_tokens={"type": "integer"}),
+    ),
     "SurfaceError": {
         "type": "object",
         "required": ["code", "message", "cause"],
@@ -351,6 +378,22 @@ RESUME: dict[str, Any] = _found("get", "stream_of_chat", "Find the answer of a c
 STOP: dict[str, Any] = _found("post", "stop_chat", "Stop the answer of a chat.", CHAT)
 COMPLETIONS: dict[str, Any] = _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", [])
 MESSAGES: dict[str, Any] = _operation("messages", "Ask as clients of Anthropic's Messages API do.", [], "MessagesRequest")
+EMBEDDINGS: dict[str, Any] = {
+    "post": {
+        **COMPLETIONS["post"],
+        "tags": ["embeddings"],
+        "operationId": "embeddings",
+        "summary": "Make embeddings, as the OpenAI API does.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _schema("EmbeddingsRequest")}}},
+        "responses": {
+            **COMPLETIONS["post"]["responses"],
+            "200": {
+                "description": "A vector for each input, in the same order, all of one model.",
+                "content": {"application/json": {"schema": _schema("EmbeddingsAnswer")}},
+            },
+        },
+    }
+}
 COUNT_TOKENS: dict[str, Any] = {
     "post": {
         **MESSAGES["post"],

@@ -68,9 +68,13 @@ def _models(admin: Admin, router: APIRouter) -> APIRouter:
     )
     async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The same ids, as clients of the OpenAI API list them. `created` is when this process began."""
-        names, caller = live.generation.routes, _caller(request)
+        routes, caller = live.generation.routes, _caller(request)
         shape = {"object": "model", "created": began, "owned_by": "router"}
-        page = await admin.page(lambda: {"object": "list", "data": [{"id": one, **shape} for one in names if caller.may_ask(one)]})
+
+        def listed() -> list[dict[str, object]]:
+            return [{"id": name, "kind": one.declared.kind, **shape} for name, one in routes.items() if caller.may_ask(name)]
+
+        page = await admin.page(lambda: {"object": "list", "data": listed()})
         page.headers["x-request-id"] = Asked(request.scope, request.receive).id  # OpenAI's clients look for it
         return page
 
@@ -119,7 +123,7 @@ def _listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
             "reasoning": route.declared.reasoning,
         }
         for name, route in generation.routes.items()
-        if caller.may_ask(name)
+        if route.declared.kind == "chat" and caller.may_ask(name)  # a front end lists models to chat with
     ]
 
 

@@ -134,6 +134,11 @@ class Reply:
         await self.whole(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)
 
 
+def cost_header(entry: Entry) -> Headers:
+    """What the answer cost, as a header; none where no price is known."""
+    return [] if entry.cost is None else [(b"x-router-cost", f"{entry.cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
+
+
 class Sink(Protocol):
     """What an answer is delivered to."""
 
@@ -276,9 +281,7 @@ class Collected:
         if isinstance(made.end, Failure):
             await self._reply.fail(made.end)
         else:
-            cost = self._reply.entry.cost
-            more = [] if cost is None else [(b"x-router-cost", f"{cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
-            await self._reply.whole(200, self._reply.wire.whole(made), more)
+            await self._reply.whole(200, self._reply.wire.whole(made), cost_header(self._reply.entry))
 
     def hush(self) -> None:
         """There are no signs of life before the end."""

@@ -101,13 +101,13 @@ class Exports:
     def show(self, entry: Entry) -> None:
         """The spans and the measures of one request."""
         request = self.tracer.start_span(
-            f"chat {entry.route}".strip(),
+            f"{entry.operation} {entry.route}".strip(),
             context=self.parent(entry.traceparent) if entry.traceparent else None,
             kind=self.kinds.SERVER,
             start_time=_ns(entry, entry.began),
             attributes=_known(
                 {
-                    "gen_ai.operation.name": "chat",
+                    "gen_ai.operation.name": entry.operation,
                     "gen_ai.request.model": entry.route,
                     "gen_ai.response.finish_reasons": [entry.outcome] if entry.status == 200 else None,
                     **_usage(entry.usage),
@@ -151,7 +151,7 @@ class Exports:
         whose = _whose(entry, attempt.target)
         error = {"error.type": attempt.outcome} if attempt.outcome != "ok" else {}
         self._span(
-            f"chat {whose['gen_ai.request.model']}",
+            f"{entry.operation} {whose['gen_ai.request.model']}",
             below,
             self.kinds.CLIENT,
             (_ns(entry, attempt.began), _ns(entry, min(attempt.began + attempt.seconds, entry.ended))),  # its seconds are rounded
@@ -203,7 +203,11 @@ def _ns(entry: Entry, moment: float) -> int:
 def _whose(entry: Entry, target: str) -> dict[str, Any]:
     model = entry.models.get(target, target)
     prefix, _, name = model.partition("/")
-    return {"gen_ai.operation.name": "chat", "gen_ai.provider.name": PROVIDERS.get(prefix, prefix), "gen_ai.request.model": name or model}
+    return {
+        "gen_ai.operation.name": entry.operation,
+        "gen_ai.provider.name": PROVIDERS.get(prefix, prefix),
+        "gen_ai.request.model": name or model,
+    }
 
 
 def exports(declared: Otel) -> Exports:

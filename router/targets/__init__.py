@@ -16,6 +16,7 @@ from router.targets import anthropic, files, gemini, litellm, openai, script
 from router.targets.connections import Connections
 from router.targets.conversation import user_ends
 from router.targets.demo import Post
+from router.targets.embeddings import batch_of, split_of
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
@@ -30,12 +31,14 @@ __all__ = [
     "Learned",
     "Post",
     "Target",
+    "batch_of",
     "close_lanes",
     "facts_of",
     "fit",
     "lane_of",
     "open_target",
     "refusal",
+    "split_of",
 ]
 
 

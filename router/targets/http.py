@@ -174,6 +174,32 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
             raise _refused(name, response, told)
 
 
+async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:
+    """The body of an answer that is no stream, `most` bytes of it. TargetError where the status is no success, or the connection fails;
+    a Refusal's words are with it where the provider said some.
+    """
+    try:
+        response = await connections.answered(endpoint, body)
+        with ExitStack() as undo:
+            undo.callback(response.release)
+            if response.status == 200:
+                whole = await _whole(name, response, b"", most)
+                undo.pop_all()
+                response.settle()
+                return whole
+            passed_on = endpoint.proxy is not None and not endpoint.tunnel
+            if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
+                raise failed
+            told = await _explained(response)
+            raise _refused(name, response, told) from Said(told)
+    except (OSError, Cut) as error:
+        raise translated(name, error) from None
+
+
+class Said(Exception):
+    """What a provider said with an error: the cause of the TargetError, for the lane alone."""
+
+
 async def _late(response: Connection, reader: Reader, speech: Speech) -> None:
     """Read on for the count of an answer that has ended without it."""
     frames, size, more = sse.Events(), 0, True
@@ -266,12 +292,12 @@ async def _begun(response: Connection) -> bytes:
     return begun
 
 
-async def _whole(name: str, response: Connection, begun: bytes) -> bytes:
+async def _whole(name: str, response: Connection, begun: bytes, most: int = MAX_WHOLE) -> bytes:
     pieces = [begun]
     size = len(begun)
     while piece := await response.read():
         size += len(piece)
-        if size > MAX_WHOLE:
+        if size > most:
             raise TargetDown(name, "malformed")
         pieces.append(piece)
     return b"".join(pieces)

@@ -103,11 +103,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
     provider = PROVIDERS[prefix]
-    url = _azure(declared, model) if prefix == "azure" else _address(declared, provider, prefix)
-    if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
-        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable(prefix)}}}`", "model")
-    bearer = "Bearer " if provider.header == "authorization" else ""
-    headers = {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
+    url, headers = reached(declared, COMPLETIONS)
     facts, learned = facts_of(declared), learned or Learned()
     options = options_of(declared, *APIS[facts.responses])
     headers = options.beside(headers)
@@ -155,11 +151,24 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     return spoken
 
 
-def _address(declared: TargetConfig, provider: Provider, prefix: str) -> str:
+def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
+    """Return the address of one of the provider's endpoints, by its path, and the headers that name us there. Misfit where its address
+    or key is missing.
+    """
+    prefix, _, model = str(declared.model).partition("/")
+    provider = PROVIDERS[prefix]
+    url = _azure(declared, model.removeprefix("responses/"), path) if prefix == "azure" else _address(declared, provider, prefix, path)
+    if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
+        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable(prefix)}}}`", "model")
+    bearer = "Bearer " if provider.header == "authorization" else ""
+    return url, {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
+
+
+def _address(declared: TargetConfig, provider: Provider, prefix: str, path: str) -> str:
     base = str(declared.api_base or provider.base)
     if not base:
         raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
-    return endpoint_of(base, COMPLETIONS, within=provider.path)
+    return endpoint_of(base, path, within=provider.path)
 
 
 def _responding(url: str, declared: TargetConfig) -> str:
@@ -177,18 +186,18 @@ AZURE_VERSION = "2024-10-21"
 """The newest of Azure's dated versions that is no preview; its surface that comes after them, `/openai/v1`, needs none."""
 
 
-def _azure(declared: TargetConfig, model: str) -> str:
+def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     """Where a deployment of Azure's answers: its own path, or that of the newer surface, which looks into the body."""
     base = str(declared.api_base or "")
     if not base:
         raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
     version = declared.api_version
     path = urlsplit(base).path.rstrip("/")
-    if path.endswith(("/openai/v1", f"/openai/v1{COMPLETIONS}")):
-        return endpoint_of(base, COMPLETIONS, query=f"api-version={version}" if version else "")
+    if path.endswith(("/openai/v1", f"/openai/v1{endpoint}")):
+        return endpoint_of(base, endpoint, query=f"api-version={version}" if version else "")
     deployment = "" if "/openai/deployments/" in path else f"/openai/deployments/{quote(model, safe='')}"
     within = deployment.removeprefix("/openai") if path.endswith("/openai") else deployment
-    return endpoint_of(base, COMPLETIONS, within=within, query=f"api-version={version or AZURE_VERSION}")
+    return endpoint_of(base, endpoint, within=within, query=f"api-version={version or AZURE_VERSION}")
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:

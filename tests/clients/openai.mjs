@@ -100,6 +100,14 @@ const DEEDS = {
   async models({ client, saw }) {
     for await (const { id, object } of client.models.list()) saw.events.push(`${object} ${id}`);
   },
+
+  /** Without an encoding_format the library asks for base64, and makes numbers of it. */
+  async embed({ client, asked, deed, saw }) {
+    const { texts: input, dimensions, encoding_format } = deed;
+    const { data, usage } = await client.embeddings.create({ model: asked.model, input, dimensions, encoding_format });
+    saw.vectors = data.map(({ embedding }) => Array.from(embedding));
+    saw.usage = { input: usage.prompt_tokens, output: 0, total: usage.total_tokens };
+  },
 };
 
 function content({ text, files }) {

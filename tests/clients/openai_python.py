@@ -95,12 +95,21 @@ def _models(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict
     saw["events"] += [f"{model.object} {model.id}" for model in client.models.list()]
 
 
+def _embed(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
+    """Without an `encoding_format` the package asks for base64, and makes numbers of it."""
+    wanted = {name: deed[name] for name in ("dimensions", "encoding_format") if name in deed}
+    made = client.embeddings.create(model=asked["model"], input=deed["texts"], **wanted)
+    saw["vectors"] = [list(one.embedding) for one in made.data]
+    saw["usage"] = {"input": made.usage.prompt_tokens, "output": 0, "total": made.usage.total_tokens}
+
+
 DEEDS: dict[str, Callable[[Any, dict[str, Any], dict[str, Any], dict[str, Any], Saw], None]] = {
     "send": _send,
     "stream": _stream,
     "complete": _complete,
     "run-tools": _run_tools,
     "models": _models,
+    "embed": _embed,
 }
 
 

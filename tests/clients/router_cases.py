@@ -182,6 +182,8 @@ def routes(provider: str, server: str) -> str:
         for name in (*SCRIPTS, *MODELS, *ALTERNATING)
     ]
     defaults = "defaults: {retry: {attempts: 1}, breaker: {failures: 1000}, rescue: fail, timeout: {idle: 60s}}"
+    targets.append("  vectors: {script: demo}")
+    made.append("  embed: {kind: embeddings, targets: [vectors]}")
     return "\n".join(["targets:", *targets, defaults, f"server: {{keep_alive: 100ms{server}}}", "routes:", *made, ""])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from router.targets.embeddings import demo_vector, words_of
 from tests.clients.cases import CASES, DOT, HI, NAMED, NO_ORDER, Case, differences, played
 from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers
 from tests.clients.replay import PATIENCE, Replay
@@ -143,6 +144,27 @@ def test_a_stranger_is_told_to_say_who_that_is(client: Client, deed: str, worker
     error = workers.saw(client, keyed_router.base, {"model": "text", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
     assert (error["kind"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")
     assert error["request"]
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("encoding", [{}, {"encoding_format": "float"}], ids=["default", "float"])
+def test_openai_client_reads_embeddings(client: Client, encoding: dict[str, str], workers: Workers, router: Running) -> None:
+    """As numbers, in the order of the texts, of the length that was asked for: by default it asks for base64 and decodes it."""
+    texts = ["the weather in Berlin", "Bücher: 书, 📚", "soup"]
+    saw = workers.saw(client, router.base, {"model": "embed", "deeds": [{"do": "embed", "texts": texts, "dimensions": 48, **encoding}]})
+    assert saw["error"] is None
+    assert saw["vectors"] == [pytest.approx(demo_vector(words_of(text), 48), abs=1e-6) for text in texts]
+    assert saw["usage"]["total"] == saw["usage"]["input"] > 0
+
+
+@pytest.mark.parametrize("client", OPENAI, ids=str)
+@pytest.mark.parametrize("deed", ["send", "embed"])
+def test_openai_client_is_told_of_a_model_of_another_kind(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """A BadRequestError that says where to ask."""
+    model, where = ("embed", "/v1/embeddings") if deed == "send" else ("text", "/v1/chat/completions")
+    error = workers.saw(client, router.base, {"model": model, "deeds": [{"do": deed, "text": "Hi", "texts": ["Hi"]}]})["error"]
+    assert (error["kind"], error["status"]) == ("BadRequestError", 400)
+    assert where in error["message"]
 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)

@@ -549,7 +549,7 @@ TOLD = {
     ): "# not carried over: organization: use a key of that organization, or write `headers:",
     deployments("a model: openai/a, frobnicate: 1"): "# not carried over: frobnicate: no equal here",
     deployments("'openai/*' model: 'openai/*'"): "# not carried over: openai/*: a route has a name, not a pattern",
-    deployments("a model: text-embedding-3-small"): "only chats are answered here, and this is for embedding",
+    deployments("a model: text-embedding-3-small"): "only chats are carried over, and this is for embeddings: write its target",
     deployments("a model: openai/a", more="model_groups: {x: y}"): "# not carried over: model_groups: no equal here",
     "model_list: [{model_name: a, litellm_params: {model: openai/a}, model_info: {team_id: t}}]": "it is there for one team alone",
     "model_list: [{model_name: a, litellm_params: {model: openai/a}, model_info: {mode: image_generation}}]": "this is for image_generation",

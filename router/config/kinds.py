@@ -1,0 +1,100 @@
+"""Kinds of routes: which keys of a route each of them has a use for."""
+
+from collections.abc import Container, Iterator
+from dataclasses import replace
+
+from router.config.binding import Complaints
+from router.config.document import Listing, Node, Scalar, Table
+
+CHAT_ONLY = {
+    "pipeline": "embeddings are made of the inputs as they come",
+    "tools": "a model that makes embeddings calls none",
+    "max_steps": "a model that makes embeddings calls no tools",
+    "reasoning": "a model that makes embeddings does not think",
+    "hedge": "no second target is asked for embeddings while the first is late",
+    "cache": "embeddings are not kept: keep them where you search them",
+    "rescue": "embeddings come whole, and another target makes all of them anew",
+    "affinity": "there is no chat that could stay with a target",
+    "prompt_cache": "there is no prompt",
+    "max_output": "a model that makes embeddings writes no tokens",
+}
+"""Keys of a route that an embeddings route has no use for → why."""
+DRILL_OF_CHATS = {
+    "ask": {"image": "embeddings are made of texts", "tokens": "there is no conversation"},
+    "expect": {"events": "its answer comes whole", "finish": "its answer comes whole"},
+}
+"""Keys of a drill that a drill of an embeddings route has no use for → why."""
+NO_PIPELINE = "none"
+"""Stands where a route of such a kind would name its pipeline; no file is looked for."""
+
+
+def check_kinds(tree: Node | None, complaints: Complaints) -> None:
+    """Complain of keys that a route's kind has no use for. `tree`: as it is written; what a route inherits is no mistake."""
+    routes = tree.get("routes") if isinstance(tree, Table) else None
+    for name, route in _embedders(routes):
+        for key, _ in route.pairs:
+            if (why := CHAT_ONLY.get(key.text)) is not None:
+                complaints.add(key.place, f"`{name}` is of kind embeddings, and has no use for `{key.text}`: {why}. Leave it out")
+        for when in _conditions(route.get("targets")):
+            complaints.add(when.place, f"`{name}` is of kind embeddings, and its targets take no `when`: conditions are for chats")
+
+    named = {one for name, route in _embedders(routes) for one in (name, *_aliases(route))}
+    drills = tree.get("drills") if isinstance(tree, Table) else None
+    for drill in drills.items if isinstance(drills, Listing) else ():
+        _check_drill(drill, named, complaints)
+
+
+def _check_drill(drill: Node, embedders: Container[str], complaints: Complaints) -> None:
+    """Complain of what a drill of an embeddings route asks or expects that only a chat has."""
+    ask = drill.get("ask") if isinstance(drill, Table) else None
+    model = ask.get("model") if isinstance(ask, Table) else None
+    if not isinstance(drill, Table) or not isinstance(model, Scalar) or model.text not in embedders:
+        return
+    for part, useless in DRILL_OF_CHATS.items():
+        said = drill.get(part)
+        for key, _ in said.pairs if isinstance(said, Table) else ():
+            if (why := useless.get(key.text)) is not None:
+                complaints.add(key.place, f"`{model.text}` is of kind embeddings, and its drills have no `{key.text}`: {why}. Leave it out")
+
+
+def without_pipelines(tree: Table) -> Table:
+    """The same with a stand-in for the pipeline of each route that has none by its kind, so that only a chat route lacks it."""
+    routes = tree.get("routes")
+    if not isinstance(routes, Table):
+        return tree
+    pairs = tuple((name, _stood_in(route) if _makes_embeddings(route) else route) for name, route in routes.pairs)
+    made = replace(routes, pairs=pairs)
+    return replace(tree, pairs=tuple((key, made if key.text == "routes" else value) for key, value in tree.pairs))
+
+
+def _stood_in(route: Node) -> Node:
+    if not isinstance(route, Table) or route.get("pipeline") is not None:
+        return route
+    key = Scalar(route.place, "pipeline", plain=True, source="pipeline")
+    return replace(route, pairs=(*route.pairs, (key, Scalar(route.place, NO_PIPELINE, plain=True, source=NO_PIPELINE))))
+
+
+def _embedders(routes: Node | None) -> Iterator[tuple[str, Table]]:
+    """The embeddings routes, by name."""
+    for name, route in routes.pairs if isinstance(routes, Table) else ():
+        if isinstance(route, Table) and _makes_embeddings(route):
+            yield name.text, route
+
+
+def _aliases(route: Table) -> Iterator[str]:
+    listed = route.get("aliases")
+    return (one.text for one in (listed.items if isinstance(listed, Listing) else ()) if isinstance(one, Scalar))
+
+
+def _makes_embeddings(route: Node) -> bool:
+    kind = route.get("kind") if isinstance(route, Table) else None
+    return isinstance(kind, Scalar) and kind.text == "embeddings"
+
+
+def _conditions(node: Node | None) -> list[Node]:
+    if isinstance(node, Listing):
+        return [found for item in node.items for found in _conditions(item)]
+    if isinstance(node, Table):
+        own = node.get("when")
+        return [*([own] if own is not None else []), *_conditions(node.get("use"))]
+    return []

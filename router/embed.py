@@ -1,0 +1,84 @@
+"""The question for embeddings, and its answer. Frozen values, as those of a chat are.
+
+Embed(inputs) → Embeddings(vectors), one for each input, in the same order, all of one model
+"""
+
+import math
+from array import array
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from router.chat import Json, JsonObject, owner
+from router.errors import Attempt
+from router.usage import Usage, tokens_in
+
+R = TypeVar("R")
+
+Vector: TypeAlias = "array[float]"
+"""One embedding: doubles, so that a provider's numbers are passed on as it wrote them."""
+MAX_DIMENSIONS = 16_384
+"""Numbers of one embedding; the longest of any provider known in November 2026 has 8,192."""
+MAX_NUMBER = 3.4e38
+"""The largest number that float32 can hold, rounded down: base64 carries float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    """One question for embeddings.
+
+    model: the route
+    inputs: texts, or lists of tokens of the model's own
+    dimensions: how many numbers each embedding is to have; None leaves that to the model
+    fields: the body's other fields
+    caller, user: who asks, as of an `Ask`
+    until: when nobody waits for the answer any more, by `time.monotonic`
+    tried: as of an `Ask`: the tries, where the request's record finds them
+    """
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    fields: JsonObject = field(default_factory=dict[str, Json])
+    caller: str = ""
+    user: str = ""
+    until: float = math.inf
+    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False)
+
+    @property
+    def owner(self) -> str:
+        """The name under which the question is counted."""
+        return owner(self.caller, self.user)
+
+
+def tokens_of(inputs: Sequence[str | tuple[int, ...]]) -> int:
+    """Tokens of these inputs; those of texts are estimated."""
+    texts = [one for one in inputs if isinstance(one, str)]
+    return sum(len(one) for one in inputs if not isinstance(one, str)) + (tokens_in("\n".join(texts)) if texts else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[R]):
+    """One call to a provider, of the calls that a question takes.
+
+    call: makes it: the result, and the tokens that the provider counted, None where it did not. TargetError where there is no result
+    tokens: estimates its input
+    """
+
+    call: Callable[[], Awaitable[tuple[R, Usage | None]]]
+    tokens: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The answer. `target`: whose model made all of it; `usage`: its tokens, counted or estimated."""
+
+    vectors: tuple[Vector, ...]
+    target: str
+    usage: Usage
+
+
+Split = Callable[[Embed], Sequence[Part[Sequence[Vector]]]]
+"""A target's calls for a question; their results stand in the order of the inputs."""
+Embedder = Callable[[Embed], Awaitable[Embeddings]]
+"""What answers: all targets of a route as one. An Unanswered where none does."""

@@ -1,0 +1,200 @@
+"""Several targets asked for one whole result: for what is answered without a stream, such as embeddings.
+
+    embedding(pools, splits, policy, chance) -> Embedder
+
+The candidates, breakers, retries and limits of time are those of a chat. Nothing is rescued: a result is made by one target from its
+first part to its last, or another target makes all of it.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, count
+from typing import Generic, TypeVar
+
+from router.embed import Embed, Embedder, Embeddings, Part, Split
+from router.errors import (
+    LET_GO,
+    Attempt,
+    Busy,
+    ContentFiltered,
+    ContextTooLong,
+    Filtered,
+    Overlong,
+    ParameterMissed,
+    TargetDown,
+    TargetError,
+    TargetSilent,
+    TimedOut,
+    Unanswered,
+    UnsupportedParameter,
+)
+from router.failover.attempt import TAKEN_UP, left_alone, report
+from router.failover.candidate import Candidate, Pool
+from router.failover.chain import BUSY, PASSED_OVER, ROUNDED, UNHEARD, Policy, delay, pause
+from router.usage import Usage
+
+R = TypeVar("R")
+OVERLONG = "An input is too long for the model. Please send shorter texts."
+
+
+@dataclass(slots=True)
+class Progress(Generic[R]):
+    """One try, as far as it has come. `part`: what is being asked; None before the first part and after each."""
+
+    results: list[R]
+    used: Usage | None = None
+    estimate: Usage | None = None
+    part: Part[R] | None = None
+
+    def came(self, part: Part[R], result: R, counted: Usage | None) -> None:
+        """A part has its result."""
+        self.results.append(result)
+        self.part = None
+        if counted is None:
+            self._guess(part)
+        else:
+            self.used = counted + self.used if self.used else counted
+
+    def lost(self) -> None:
+        """The provider was at work on a part whose result is lost: it is taken to charge for it."""
+        if self.part is not None:
+            self._guess(self.part)
+
+    def _guess(self, part: Part[R]) -> None:
+        guess = Usage(part.tokens())
+        self.estimate = guess + self.estimate if self.estimate else guess
+
+
+def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Policy, chance: random.Random) -> Embedder:
+    """All targets as one. `splits`: target → its calls for a question."""
+
+    async def embedder(embed: Embed) -> Embeddings:
+        attempts: list[Attempt] = []
+        embed.tried.append(attempts)
+        order = [candidate for pool in pools for candidate in pool.order(chance)]
+        errand = Errand(order, policy, chance, embed, attempts)
+        target, made = await errand.run({name: partial(split, embed) for name, split in splits.items()})
+        last = attempts[-1]
+        counted = [one for one in (last.usage, last.estimate) if one is not None]
+        return Embeddings(tuple(chain.from_iterable(made)), target, sum(counted, Usage()))
+
+    return embedder
+
+
+class Errand:
+    """One question's way through the candidates. `attempts`: where the tries are noted."""
+
+    def __init__(self, order: Sequence[Candidate], policy: Policy, chance: random.Random, question: Embed, attempts: list[Attempt]) -> None:
+        self._waiting = deque(sorted(order, key=lambda one: (one.left_alone, one.standing.pace.slow or one.standing.breaker.hint.warned)))
+        self._policy = policy
+        self._chance = chance
+        self._owner = question.owner
+        self._until = question.until
+        self._attempts = attempts
+        self._failed: list[TargetError] = []
+
+    async def run(self, parts: Mapping[str, partial[Sequence[Part[R]]]]) -> tuple[str, list[R]]:
+        """The target that answered, and its results. An Unanswered where none does."""
+        while self._waiting:
+            candidate = self._waiting.popleft()
+            try:
+                return candidate.name, await self._asked(candidate, parts[candidate.name])
+            except TargetError as error:
+                self._failed.append(error)
+                if isinstance(error, ContentFiltered):
+                    break
+        raise self._verdict()
+
+    async def _asked(self, candidate: Candidate, parts: partial[Sequence[Part[R]]]) -> list[R]:
+        """One candidate, asked again while that may help."""
+        for tries in count(1):
+            try:
+                return await self._once(candidate, parts)
+            except TargetDown as error:
+                if tries >= self._policy.retry.attempts or not self._worth_it(candidate, error):
+                    raise
+                if error.outcome not in PASSED_OVER and not candidate.standing.retries.spend():
+                    raise
+                await pause(delay(self._policy.retry, error, tries, self._chance), candidate.standing.clock)
+        raise AssertionError  # it counts without end
+
+    async def _once(self, candidate: Candidate, parts: partial[Sequence[Part[R]]]) -> list[R]:
+        """One try: every part in turn, each within the time that a route gives to a first token."""
+        standing = candidate.standing
+        breaker, clock = standing.breaker, standing.clock
+        began = clock()
+        progress = Progress[R]([])
+
+        def ended(outcome: str, wait: float | None = None) -> Attempt:
+            told = None if wait is None else round(wait, 3)
+            made = Attempt(candidate.name, outcome, round(clock() - began, 3), wait=told, began=began)
+            return replace(made, usage=progress.used, estimate=progress.estimate)
+
+        admission = breaker.admit() if not candidate.off else None
+        if admission is None:
+            raise left_alone(candidate, ended, self._attempts.append)
+        standing.load.busy += 1
+        try:
+            for part in parts():
+                progress.part = part
+                try:
+                    async with asyncio.timeout(min(self._policy.timeout.first_token, admission.patience)):
+                        result, counted = await part.call()
+                except TimeoutError:
+                    raise TargetSilent(candidate.name, "timeout_first_token") from None
+                if not progress.results:
+                    breaker.began(admission)
+                    standing.load.started(clock() - began)
+                    standing.pace.started(clock() - began)
+                progress.came(part, result, counted)
+        except TargetError as error:
+            if isinstance(error, TargetSilent) or error.outcome in TAKEN_UP:
+                progress.lost()
+            self._attempts.append(ended(error.outcome, error.retry_after))
+            report(candidate, admission, began, error, self._owner)
+            raise
+        except asyncio.CancelledError:
+            progress.lost()
+            self._attempts.append(ended(LET_GO))
+            raise
+        else:
+            made = ended("ok")
+            self._attempts.append(replace(made, first=made.seconds))
+            breaker.succeeded(admission)
+            standing.retries.earn()
+            return progress.results
+        finally:
+            standing.load.busy -= 1
+            breaker.rest(admission)
+
+    def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
+        """Whether the same target may be asked again: as for a chat."""
+        told = error.retry_after or 0
+        if isinstance(error, TargetSilent) or candidate.off or candidate.standing.breaker.wait() > told + ROUNDED:
+            return False
+        longest = self._policy.retry.backoff.most
+        if any(not one.left_alone for one in self._waiting):
+            if error.outcome in UNHEARD:
+                return False
+        else:
+            longest = max(longest, self._policy.timeout.first_token)
+        return told <= min(longest, self._until - candidate.standing.clock())
+
+    def _verdict(self) -> Unanswered:
+        attempts, failed = tuple(self._attempts), self._failed
+        if any(isinstance(error, ContentFiltered) for error in failed):
+            return Filtered(attempts=attempts)
+        if failed and isinstance(failed[-1], ContextTooLong):
+            return Overlong(OVERLONG, attempts=attempts)
+        if failed and isinstance(missed := failed[-1], ParameterMissed) and all(isinstance(error, ParameterMissed) for error in failed):
+            return UnsupportedParameter(missed.parameter, attempts=attempts)
+        if failed and all(error.outcome in BUSY for error in failed):
+            waits = [error.retry_after for error in failed if error.retry_after is not None]
+            return Busy(attempts=attempts, retry_after=min(waits, default=None))
+        if failed and all(isinstance(error, TargetSilent) for error in failed):
+            return TimedOut(attempts=attempts)
+        return Unanswered(attempts=attempts)

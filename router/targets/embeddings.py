@@ -1,0 +1,251 @@
+"""Embeddings: a target's calls for them, on OpenAI's wire (`POST /embeddings`), and the demo's own.
+
+Floats are asked for, whatever the client wants: not every server knows `encoding_format`, and base64 is made here.
+"""
+
+import base64
+import binascii
+import hashlib
+import math
+import re
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from router.chat import Json
+from router.config.declaration import Target as TargetConfig
+from router.embed import MAX_DIMENSIONS, MAX_NUMBER, Embed, Part, Split, Vector, tokens_of
+from router.errors import Misfit, ParameterMissed, TargetDown, TargetRefused
+from router.targets import http, openai
+from router.targets.address import endpoint_of
+from router.targets.connections import Connections, Endpoint
+from router.targets.inband import error_in
+from router.targets.options import Options, options_of
+from router.threads import Turns
+from router.usage import Usage
+
+PATH = "/embeddings"
+GEMINI = "https://generativelanguage.googleapis.com"
+SERVING = (
+    "azure", "cohere", "cohere_chat", "dashscope", "deepinfra", "fireworks_ai", "hosted_vllm", "llamafile", "lm_studio", "mistral",
+    "nebius", "novita", "nvidia_nim", "ollama_chat", "openai", "openrouter", "sambanova", "scaleway", "together_ai", "vercel_ai_gateway",
+    "volcengine",
+)  # fmt: skip
+"""Providers that answer `POST /embeddings` as OpenAI does."""
+TOKENS = frozenset({"openai", "azure", "hosted_vllm"})
+"""Those that take lists of tokens."""
+BATCH = 512
+"""Inputs of one call: 512 vectors of 4,096 numbers are 46 MB of JSON. OpenAI and Azure take 2,048, Voyage 1,000, Mistral 512."""
+BATCHES = {"cohere": 96, "cohere_chat": 96, "dashscope": 10, "gemini": 100, "nvidia_nim": 50}
+"""Providers that take fewer. Source: their API references and errors, as of November 2026; nvidia_nim: what NVIDIA's own client sends."""
+BATCH_TOKENS = 300_000
+"""Tokens of all inputs of one call, as OpenAI takes them."""
+BATCHES_TOKENS = {"mistral": 16_384}
+"""Providers that take fewer."""
+TOKENS_BESIDE = 2
+"""Tokens that a model puts around each input."""
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of one call's answer."""
+ON_LOOP = 64 * 1024
+"""Bytes of the largest answer that is read on the loop."""
+
+
+class Item(msgspec.Struct):
+    """One embedding: numbers, or base64 of float32."""
+
+    embedding: msgspec.Raw
+    index: int | None = None
+
+
+class Counted(msgspec.Struct):
+    """The tokens of one call."""
+
+    prompt_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class Answer(msgspec.Struct):
+    """The answer of one call."""
+
+    data: list[Item]
+    usage: Counted | None = None
+
+
+DECODE = msgspec.json.Decoder(Answer)
+NUMBERS = msgspec.json.Decoder(list[float])
+TEXT = msgspec.json.Decoder(str)
+
+
+def batch_of(model: str, declared: int | None) -> int:
+    """Return how many inputs one call has at most. `model`: provider/model; `declared`: the target's own `batch_size`."""
+    return declared or BATCHES.get(model.partition("/")[0], BATCH)
+
+
+def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
+    """A target's calls for embeddings. `connect`: seconds a connection may take. Misfit where the target makes none."""
+    if declared.script is not None:
+        if declared.script != "demo":
+            raise Misfit("a script of lines makes no embeddings: `script: demo` does")
+        return lambda embed: [Part(partial(_demonstrated, embed), lambda: tokens_of(embed.inputs))]
+    prefix, _, model = str(declared.model).partition("/")
+    if declared.via is not None:
+        raise Misfit("LiteLLM is not asked for embeddings: leave `via` out", "via")
+    if prefix == "gemini":
+        url, headers = _google(declared)
+    elif prefix in SERVING:
+        url, headers = openai.reached(declared, PATH)
+    else:
+        raise Misfit(
+            f"{prefix}/ is not asked for embeddings. A server that speaks OpenAI's API is: write `model: openai/…` and its `api_base`; "
+            f"Ollama is `ollama_chat/…`. Providers that are: {', '.join(sorted((*SERVING, 'gemini')))}",
+            "model",
+        )
+    options = options_of(declared, "chat")
+    endpoint = connections.over(declared.egress).endpoint(url, options.beside(headers), connect)
+    lane = _Lane(name, model, endpoint, connections, options, tokens=prefix in TOKENS)
+    most, tokens = batch_of(str(declared.model), declared.batch_size), BATCHES_TOKENS.get(prefix, BATCH_TOKENS)
+    return lambda embed: [Part(partial(lane.ask, embed, some), partial(tokens_of, some)) for some in batches(embed.inputs, most, tokens)]
+
+
+def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
+    """Google's OpenAI-compatible address. Source: ai.google.dev/gemini-api/docs/openai."""
+    base = str(declared.api_base or GEMINI).rstrip("/").removesuffix("/openai")
+    within = "/openai" if urlsplit(base).path.endswith(("/v1beta", "/v1")) else "/v1beta/openai"
+    if declared.api_key is None:
+        raise Misfit("gemini/ needs a key: write `api_key: ${GEMINI_API_KEY}`", "model")
+    return endpoint_of(base, PATH, within=within), {"authorization": f"Bearer {declared.api_key.value}"}
+
+
+def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> Iterator[tuple[str | tuple[int, ...], ...]]:
+    """Split the inputs into calls, in order: `most` inputs each, and no more `tokens`. A longer input is a call by itself.
+
+    A text is taken to have as many tokens as bytes in UTF-8: no tokenizer makes more of it.
+    """
+    batch: list[str | tuple[int, ...]] = []
+    size = 0
+    for one in inputs:
+        more = TOKENS_BESIDE + (len(one.encode("utf-8", "replace")) if isinstance(one, str) else len(one))
+        if batch and (len(batch) == most or size + more > tokens):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(one)
+        size += more
+    if batch:
+        yield tuple(batch)
+
+
+class _Lane:
+    """One provider's endpoint."""
+
+    def __init__(self, name: str, model: str, endpoint: Endpoint, connections: Connections, options: Options, *, tokens: bool) -> None:
+        self._name = name
+        self._model = model
+        self._endpoint = endpoint
+        self._connections = connections
+        self._options = options
+        self._tokens = tokens
+        self._turns = Turns()
+
+    async def ask(self, embed: Embed, inputs: Sequence[str | tuple[int, ...]]) -> tuple[Sequence[Vector], Usage | None]:
+        """Ask for some inputs. TargetError where the provider does not answer, or with something else than a vector for each."""
+        if not self._tokens and not all(isinstance(one, str) for one in inputs):
+            raise ParameterMissed(self._name, "input (lists of tokens)")
+        body: dict[str, Json] = {"model": self._model, "input": [one if isinstance(one, str) else list(one) for one in inputs]}
+        if embed.dimensions is not None:
+            body["dimensions"] = embed.dimensions
+        sent = msgspec.json.encode(self._options.onto(body, "chat"))
+        try:
+            data = await http.whole_answer(self._name, self._connections, self._endpoint, sent, MAX_ANSWER)
+        except TargetRefused as error:
+            if embed.dimensions is not None and error.outcome in ("status_400", "status_422") and _of_dimensions(error):
+                raise ParameterMissed(self._name, "dimensions") from None
+            raise
+        read = partial(self._read, data, len(inputs), embed.dimensions)
+        return read() if len(data) <= ON_LOOP else await self._turns.take(read, "embeddings")
+
+    def _read(self, data: bytes, count: int, dimensions: int | None) -> tuple[Sequence[Vector], Usage | None]:
+        try:
+            answer = DECODE.decode(data)
+            vectors = [_vector(one.embedding) for one in _in_order(answer.data, count)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
+            raise error_in(self._name, data[: http.MAX_BODY]) or TargetDown(self._name, "malformed") from None
+        lengths = {len(one) for one in vectors}
+        if len(lengths) != 1 or not 0 < max(lengths) <= MAX_DIMENSIONS:
+            raise TargetDown(self._name, "malformed")
+        if dimensions is not None and lengths != {dimensions}:
+            raise ParameterMissed(self._name, "dimensions")  # it passed over what it does not know
+        tokens = answer.usage and (answer.usage.prompt_tokens or answer.usage.total_tokens)
+        return vectors, Usage(tokens) if tokens and tokens > 0 else None
+
+
+def _of_dimensions(error: TargetRefused) -> bool:
+    """Whether a refusal speaks of `dimensions` (vLLM: of matryoshka representation)."""
+    return isinstance(error.__cause__, http.Said) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
+
+
+def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """The items in the order of the inputs. ValueError where they are not one for each."""
+    placed = {at if one.index is None else one.index: one for at, one in enumerate(items)}
+    if len(items) != count or set(placed) != set(range(count)):
+        raise ValueError(count)
+    return [placed[at] for at in range(count)]
+
+
+def _vector(raw: msgspec.Raw) -> Vector:
+    """One embedding. ValueError where a number is not finite, or none of float32's."""
+    data: Any = bytes(raw)
+    if data.lstrip().startswith(b'"'):
+        made = array("f")
+        try:
+            made.frombytes(base64.b64decode(TEXT.decode(data), validate=True))
+        except binascii.Error as error:
+            raise ValueError from error
+        if sys.byteorder == "big":
+            made.byteswap()
+        vector = array("d", made)
+    else:
+        vector = array("d", NUMBERS.decode(data))
+    if not all(abs(one) <= MAX_NUMBER for one in vector):  # NaN is not, either
+        raise ValueError
+    return vector
+
+
+DEMO_DIMENSIONS = 256
+WORD = re.compile(r"[^\W_\u3040-\u9fff]+|[\u3040-\u9fff]")
+PLACES = 4
+"""Numbers of a vector that one word changes."""
+
+
+async def _demonstrated(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
+    """The demo's vectors. They are made of hashes of the words: texts with words in common are similar, and nothing is understood."""
+    size = embed.dimensions or DEMO_DIMENSIONS
+    made: Callable[[], Sequence[Vector]] = partial(_demo, embed.inputs, size)
+    return await Turns().take(made, "embeddings"), Usage(tokens_of(embed.inputs))
+
+
+def _demo(inputs: Sequence[str | tuple[int, ...]], size: int) -> Sequence[Vector]:
+    return [demo_vector(words_of(one) if isinstance(one, str) else [f"#{token}" for token in one], size) for one in inputs]
+
+
+def words_of(text: str) -> Sequence[str]:
+    """Return the words by which the demo knows a text; the text itself where it has none."""
+    return WORD.findall(text.lower()) or [text]
+
+
+def demo_vector(words: Sequence[str], size: int) -> Vector:
+    """The sum of what the words' hashes say, of length 1. The same words make the same vector, wherever and whenever."""
+    vector = array("d", bytes(8 * size))
+    for word in words:
+        digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=4 * PLACES).digest()
+        for at in range(0, len(digest), 4):
+            drawn = int.from_bytes(digest[at : at + 4], "big")
+            vector[(drawn >> 1) % size] += 1.0 if drawn & 1 else -1.0
+    length = math.sqrt(math.fsum(one * one for one in vector))
+    if not length:  # the words cancel each other out
+        vector[0] = length = 1.0
+    return array("d", (one / length for one in vector))
