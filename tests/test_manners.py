@@ -34,3 +34,40 @@ async def test_an_error_allows_a_retry_when_it_names_a_wait_or_is_the_clients(wo
     assert refused.status == 429
     assert "retry-after" in refused.headers
     assert "x-should-retry" not in refused.headers
+
+
+LISTS = """
+  title: {aliases: [small], pipeline: chat, targets: [a], listed: false}
+  known: {pipeline: chat, targets: [b]}
+"""
+OF_ANTHROPIC = {"anthropic-version": "2023-06-01"}
+TARGETS = "a: {script: [{text: Hi}]}\nb: {model: openai/gpt-4o, api_key: sk-test, price: {input: 2, output: 8}}"
+
+
+async def test_models_are_listed_with_aliases_unless_the_route_is_hidden(workspace: Workspace) -> None:
+    """A hidden route is in no list; it answers, and is described where it is asked for by name."""
+    async with serving(workspace.write("routes.yaml", routes(TARGETS, more=LISTS)).build()) as client:
+        openais, ours = (await client.get("/v1/models")).json, (await client.get("/api/models")).json
+        hidden, alias = await client.get("/v1/models/small"), await client.get("/v1/models/gpt-4")
+        answered = await client.post("/api/chat/title", messages=ASKED, stream=False)
+    assert [one["id"] for one in openais["data"]] == ["chat-model", "gpt-4", "known"]
+    assert [(one["id"], one["aliases"]) for one in ours["models"]] == [("chat-model", ["gpt-4"]), ("known", [])]
+    for one in (openais["data"][2], ours["models"][1]):
+        assert (one["context_window"], one["input_modalities"][:2], one["tools"]) == (128_000, ["text", "image"], [])
+        assert (one["name"], one["price"]["input"], one["price"]["output"]) == ("openai/gpt-4o", 2, 8)
+    assert (hidden.status, hidden.json["id"], alias.json["id"], answered.status) == (200, "small", "gpt-4", 200)
+    assert "x-request-id" in alias.headers
+
+
+async def test_an_unknown_model_is_refused_in_the_form_of_the_client(workspace: Workspace) -> None:
+    """OpenAI's, or Anthropic's where the header says so; an id may hold slashes."""
+    async with serving(workspace.write("routes.yaml", routes(TARGETS, more=LISTS)).build()) as client:
+        openais = await client.get("/v1/models/some/other")
+        anthropics = await client.get("/v1/models/some/other", OF_ANTHROPIC)
+        listed = (await client.get("/v1/models", OF_ANTHROPIC)).json
+        one = (await client.get("/v1/models/known", OF_ANTHROPIC)).json
+    assert (openais.status, openais.json["error"]["code"]) == (404, "model_not_found")
+    assert (anthropics.status, anthropics.json["type"], anthropics.json["error"]["type"]) == (404, "error", "not_found_error")
+    assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, "chat-model", "known")
+    assert one == listed["data"][-1]
+    assert set(one) == {"type", "id", "display_name", "created_at"}

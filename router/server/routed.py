@@ -21,6 +21,7 @@ from router.server.protocol import OPENAI
 from router.server.reply import Reply
 from router.server.root import path_below
 
+MODELS = f"{OPENAI}models"
 Enter = Callable[[Scope], Awaitable[None]]
 """Lets a request in. RouterError where it may not."""
 Answer = Callable[[Request, Send], Awaitable[None]]
@@ -59,7 +60,8 @@ class Refusals:
         """Send an error."""
         generation = self._live.generation
         request = Request(scope, receive)
-        wire = protocol.chosen(None, request.path, generation.server.protocol, {})
+        named = "anthropic" if of_anthropic(scope) else None
+        wire = protocol.chosen(named, request.path, generation.server.protocol, {})
         await Reply(send, Entry(request.id, generation.digest), wire).refuse(error)
 
     def guarded(self, enter: Enter) -> type[APIRoute]:
@@ -72,10 +74,9 @@ class Refusals:
                     await enter(scope)
                     if self.methods and scope["method"] not in self.methods:
                         _unknown_to_openai(scope)
+                    await super().handle(scope, receive, send)
                 except RouterError as error:
                     await refuse(error, scope, receive, send)
-                else:
-                    await super().handle(scope, receive, send)
 
         return Guarded
 
@@ -92,6 +93,12 @@ class Refusals:
                 raise HTTPException(404)
 
         return app
+
+
+def of_anthropic(scope: Scope) -> bool:
+    """Whether a client of Anthropic asks at an address that OpenAI's clients use, too: /v1/models and what is below it."""
+    path = path_below(scope)
+    return (path == MODELS or path.startswith(f"{MODELS}/")) and any(name == b"anthropic-version" for name, _ in scope["headers"])
 
 
 def _unknown_to_openai(scope: Scope) -> None:
