@@ -71,3 +71,50 @@ async def test_an_unknown_model_is_refused_in_the_form_of_the_client(workspace: 
     assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, "chat-model", "known")
     assert one == listed["data"][-1]
     assert set(one) == {"type", "id", "display_name", "created_at"}
+
+
+async def test_an_unknown_address_is_refused_in_the_form_of_its_neighbours(workspace: Workspace) -> None:
+    """OpenAI's below /v1, Anthropic's below /v1/messages or for a client of its API, elsewhere one that all our front ends read."""
+    async with serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client:
+        openais = [await client.get(path) for path in ("/v1", "/v1/", "/v1/files", "/v1/messagesx")]
+        openais += [await client.post("/v1/models"), await client.post("/v1/responses")]
+        anthropics = [
+            await client.get("/v1/messages/batches"),
+            await client.get("/v1/messages/"),
+            await client.get("/v1/files", OF_ANTHROPIC),
+        ]
+        others = [await client.get(path) for path in ("/", "/no-such", "/api", "/api/chats")]
+    for answer in openais:
+        assert (answer.status, answer.json["error"]["code"], answer.json["error"]["type"]) == (
+            404,
+            "unknown_address",
+            "invalid_request_error",
+        )
+    for answer in anthropics:
+        assert (answer.status, answer.json["type"], answer.json["error"]["type"]) == (404, "error", "not_found_error")
+    for answer in others:
+        assert (answer.status, answer.json["code"], answer.json["error"]) == (404, "unknown_address", answer.json["message"])
+    for answer in (*openais, *anthropics, *others):
+        assert answer.headers["x-request-id"]
+
+
+async def test_an_unknown_address_is_refused_in_the_declared_dialect(workspace: Workspace) -> None:
+    """Where every client of this server is one of the AI SDK's, its error is theirs."""
+    declared = routes(TARGETS, more="server: {protocol: ui-message-stream}\n")
+    async with serving(workspace.write("routes.yaml", declared).build()) as client:
+        answer = await client.get("/api/chats")
+    assert (answer.status, answer.json["code"], answer.json["cause"]) == (404, "bad_request:api", "unknown_address")
+
+
+async def test_the_refusal_of_an_unknown_address_lists_those_that_are_served(workspace: Workspace) -> None:
+    """All that callers may ask, of the documentation's own table; below /v1 its addresses alone; operators' never."""
+    async with serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client:
+        documented = (await client.get("/openapi.json")).json["paths"]
+        elsewhere, below = (await client.get("/no-such")).json["error"], (await client.get("/v1/no-such")).json["error"]["message"]
+    served = {
+        f"{method.upper()} {path}" for path, methods in documented.items() for method in methods if path.startswith(("/api/", "/v1/"))
+    }
+    listed = set(elsewhere.partition("Served are: ")[2].removesuffix(".").split(", "))
+    assert listed == served
+    assert {"POST /api/chat", "POST /v1/messages", "GET /v1/models/{model}"} <= listed
+    assert set(below.partition("Served are: ")[2].removesuffix(".").split(", ")) == {one for one in served if " /v1/" in one}
