@@ -187,7 +187,10 @@ class UnknownAddress(Refused):
 
     code = "unknown_address"
     status = 404
-    sentence = "Nothing is served at this address in this way. POST /v1/chat/completions and GET /v1/models are."
+    sentence = "Nothing is served at this address in this way."
+
+    def __init__(self, served: str = "") -> None:
+        super().__init__(f"{self.sentence} Served are: {served}." if served else None)
 
 
 class WrongMethod(Refused):

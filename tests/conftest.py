@@ -127,9 +127,9 @@ class Client:
         """Ask one thing."""
         return await self.post(messages=[{"role": "user", "content": text}], model=model, **more)
 
-    async def get(self, path: str) -> "Answered":
+    async def get(self, path: str, headers: dict[str, str] | None = None) -> "Answered":
         """GET a page."""
-        async with self.session.get(self.base + path) as response:
+        async with self.session.get(self.base + path, headers=headers) as response:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
 

@@ -135,9 +135,9 @@ async def test_the_models(workspace: Workspace) -> None:
         listed = [model async for model in sdk.models.list()]
         raw = (await client.get("/v1/models")).json
         assert (await client.get("/v1/chat/completions")).status == 405
-    assert [model.id for model in listed] == ["chat-model", "broken", "asks"]
+    assert [model.id for model in listed] == ["chat-model", "gpt-4", "broken", "asks"]
     assert raw["object"] == "list"
-    assert set(raw["data"][0]) == {"id", "object", "created", "owned_by"}
+    assert set(raw["data"][0]) >= {"id", "object", "created", "owned_by"}
     assert raw["data"][0]["created"] > 1_700_000_000
 
 
@@ -147,7 +147,6 @@ async def test_what_is_not_served_of_openais_api_is_not_found(workspace: Workspa
         with pytest.raises(openai.NotFoundError) as embeddings:
             await sdk.embeddings.create(model="gpt-4", input="Hello")
         answers = [
-            await client.get("/v1/models/gpt-4"),
             await client.post("/v1/models"),
             await client.get("/v1/"),
             await client.post("/v1/chat/completions/", **BODY),

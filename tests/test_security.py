@@ -202,6 +202,7 @@ OURS = {
     "x-content-type-options",
     "x-accel-buffering",
     "retry-after",
+    "x-should-retry",
 }
 
 

@@ -1,15 +1,19 @@
 """The shipped routes.yaml: models of today, all of whose facts are known, and ids that front ends send."""
 
+import shutil
+from typing import Any
+
 import pytest
 
 from router.commands.words import omissions
 from router.config import declare, read
 from router.generation import Generation, build
-from tests.conftest import ROOT, Workspace, routes
+from tests.conftest import ROOT, Workspace, routes, serving
+from tests.provider import Reply, provider, text
 
 KEYS = dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"), "sk-x") | {"OLLAMA_URL": "http://127.0.0.1:11434"}
 SENT = (
-    *("chat-model", "chat-model-reasoning", "title-model", "artifact-model", "claude", "local"),
+    *("chat-model", "chat-model-reasoning", "title-model", "artifact-model", "claude", "local", "plain"),
     *("gpt-4", "gpt-4-turbo-preview", "gpt-3.5-turbo", "gpt-4o", "claude-3-opus-20240229"),
 )
 """What front ends send: their own ids, those of the addresses, and those to which a `modelMapping` maps them, whatever model answers."""
@@ -62,3 +66,25 @@ def test_parameter_that_would_be_missed_is_announced(workspace: Workspace) -> No
             "deepseek-chat takes no logit_bias, which is its own; questions to chat-model pass it over",
         ]
     }
+
+
+TOOL = {"type": "function", "function": {"name": "mine", "parameters": {"type": "object", "properties": {}}}}
+
+
+async def test_the_plain_route_adds_nothing_to_the_question(workspace: Workspace) -> None:
+    """The model is sent the client's messages and tools, and nothing else; a client of the OpenAI API reaches it by its id."""
+    shutil.copytree(ROOT / "pipelines", workspace.root / "pipelines", dirs_exist_ok=True)
+    shutil.copytree(ROOT / "tools", workspace.root / "tools", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shipped, asked = (ROOT / "routes.yaml").read_text(encoding="utf-8"), [{"role": "user", "content": "Hello"}]
+    sent: dict[str, dict[str, Any]] = {}
+    async with provider(*(Reply(frames=text("Hi")),) * 2) as provided:
+        workspace.write("routes.yaml", shipped.replace("  gpt:\n", f"  gpt:\n    api_base: {provided.base}\n", 1))
+        async with serving(workspace.build(OPENAI_API_KEY="sk-x")) as client:
+            for model in ("plain", "chat-model"):
+                answer = await client.post("/v1/chat/completions", model=model, messages=asked, tools=[TOOL], stream=False)
+                assert answer.status == 200, answer.body
+                sent[model] = provided.requests[-1]
+    assert sent["plain"]["messages"] == asked
+    assert [tool["function"]["name"] for tool in sent["plain"]["tools"]] == ["mine"]
+    assert len(sent["chat-model"]["messages"]) > 1
+    assert len(sent["chat-model"]["tools"]) > 1

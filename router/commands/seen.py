@@ -16,7 +16,7 @@ from router.targets import batch_of, facts_of, lane_of
 
 APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
 """Keys of a route that are shown in words of their own; every other that is set has a line."""
-USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto"}
+USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True}
 """Keys that have a line only where they say something else."""
 
 

@@ -335,6 +335,7 @@ class Route:
     prompt_cache: over the defaults' own
     limit: how much may be used; unless given, as much as anybody wants
     max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
+    listed: whether lists of models show the route; a hidden route answers all the same
     """
 
     kind: Literal["chat", "embeddings"] = "chat"
@@ -355,6 +356,7 @@ class Route:
     prompt_cache: Literal["auto", "off"] = "auto"
     limit: Limit | None = None
     max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None
+    listed: bool = True
 
     def __post_init__(self) -> None:
         if not self.targets:

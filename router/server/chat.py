@@ -558,7 +558,7 @@ async def _known(request: Request, generation: Generation, entry: Entry, gate: G
 def _dialect(request: Request, generation: Generation, reply: Reply) -> str | None:
     """The dialect that the request names, if it does. An error is written in it, or in what else is known before the body is read."""
     named = request.protocol()
-    reply.wire = protocol.chosen(named, request.path, generation.server.protocol, {})
+    reply.wire = protocol.chosen(named, request.path, generation.server.protocol)
     return named
 
 

@@ -25,6 +25,7 @@ EXPOSED = (
     "ratelimit",
     "ratelimit-policy",
     "retry-after",
+    "x-should-retry",
 )
 """Headers that a web page may read, beside those that it always may."""
 REMINDED = 60.0

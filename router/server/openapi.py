@@ -264,6 +264,7 @@ SCHEMAS: dict[str, Any] = {
         "properties": {
             "type": {"const": "error"},
             "error": {"type": "string"},
+            "message": {"type": "string", "description": "The same sentence, where nothing says which dialect the client reads."},
             "code": {"type": "string"},
             "requestId": {"type": "string"},
         },

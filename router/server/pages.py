@@ -10,15 +10,14 @@ from fastapi.responses import PlainTextResponse
 
 from router import __version__
 from router.callers import Caller
-from router.generation import Generation
 from router.server import admin as operators
-from router.server import openapi
+from router.server import catalogue, openapi
 from router.server.admin import Admin
 from router.server.chat import Request as Asked
 from router.server.docs import docs
 from router.server.gate import Gate
 from router.server.metrics import CONTENT_TYPE
-from router.server.routed import AnswerRoute, Refusals
+from router.server.routed import AnswerRoute, Refusals, of_anthropic
 
 
 def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
@@ -59,26 +58,43 @@ def _models(admin: Admin, router: APIRouter) -> APIRouter:
         openapi_extra={"security": openapi.BORNE},
     )
     async def models(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The model ids that the caller may ask, and their aliases."""
+        """The model ids that the caller may ask, their aliases, and what their first target's model can do."""
         generation, caller = live.generation, _caller(request)
-        return await admin.page(lambda: {"models": _listed(generation, caller)})
+        return await admin.page(lambda: {"models": catalogue.listed(generation, caller)})
 
     @router.get(
         "/v1/models", response_model=dict[str, Any], tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE}
     )
     async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The same ids, as clients of the OpenAI API list them. `created` is when this process began."""
-        routes, caller = live.generation.routes, _caller(request)
-        shape = {"object": "model", "created": began, "owned_by": "router"}
+        """The same ids and their aliases, as clients of the OpenAI API list them; in Anthropic's form where the header
+        `anthropic-version` is there. `created` is when this process began.
+        """
+        generation, caller = live.generation, _caller(request)
+        of = catalogue.anthropic_list if of_anthropic(request.scope) else catalogue.openai_list
+        return _identified(request, await admin.page(lambda: of(generation, caller, began)))
 
-        def listed() -> list[dict[str, object]]:
-            return [{"id": name, "kind": one.declared.kind, **shape} for name, one in routes.items() if caller.may_ask(name)]
-
-        page = await admin.page(lambda: {"object": "list", "data": listed()})
-        page.headers["x-request-id"] = Asked(request.scope, request.receive).id  # OpenAI's clients look for it
-        return page
+    @router.get(
+        "/v1/models/{model:path}",
+        response_model=dict[str, Any],
+        tags=["models"],
+        responses={**openapi.UNKNOWN, 404: {"description": "There is no such model, or the caller may not ask it"}},
+        openapi_extra={"security": openapi.BORNE},
+    )
+    async def model_as_openai_describes_it(request: Request, model: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """One id or alias, in the form of the list; one that is not listed, too."""
+        generation, caller = live.generation, _caller(request)
+        of = catalogue.anthropic_model if of_anthropic(request.scope) else catalogue.openai_model
+        found = of(generation, caller, model, began)
+        return _identified(request, await admin.page(lambda: found))
 
     return router
+
+
+def _identified(request: Request, page: Response) -> Response:
+    """The same page with the request's id, which clients of OpenAI and Anthropic look for."""
+    made = Asked(request.scope, request.receive).id
+    page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
+    return page
 
 
 def _health(admin: Admin) -> APIRouter:
@@ -108,23 +124,6 @@ def _metrics(admin: Admin, router: APIRouter) -> APIRouter:
         return Response(await admin.turns.take(lambda: admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
 
     return router
-
-
-def _listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
-    """The routes that a caller may ask."""
-    aliases: dict[str, list[str]] = {name: [] for name in generation.routes}
-    for alias, name in generation.aliases.items():
-        aliases[name].append(alias)
-    return [
-        {
-            "id": name,
-            "aliases": aliases[name],
-            "tools": [spec.name for spec in route.toolbox.specs],
-            "reasoning": route.declared.reasoning,
-        }
-        for name, route in generation.routes.items()
-        if route.declared.kind == "chat" and caller.may_ask(name)  # a front end lists models to chat with
-    ]
 
 
 def _caller(request: Request) -> Caller:

@@ -1,19 +1,33 @@
 """Which dialect an answer is written in: what the client asked for, the address, routes.yaml, or the body, in this order."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from router.chat import Json
 from router.errors import BadAsk
 from router.server.fields import listing, mapping
 from router.server.messages import conversation
-from router.wire import WIRES, Wire
+from router.wire import WIRES, Refusal, Wire, compact
 
 OPENAI = "/v1/"
 """Addresses below this are OpenAI's: who asks there speaks its dialect, whatever the chat front end speaks."""
 MESSAGES = f"{OPENAI}messages"
 """The address of Anthropic's Messages API, and what is below it."""
 OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
+OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_attachments)"\s*:')
+"""A key of the AI SDK's bodies in JSON that is not read to its end. Inside a text a quotation mark follows a backslash."""
+
+
+def _refusal(why: Refusal) -> bytes:
+    """An error as `line` has it, with its sentence as `message` too, where clients of the AI SDK look."""
+    own: dict[str, Json] = {"type": "error", "error": why.sentence, "message": why.sentence, "code": why.code}
+    return compact({**own, "requestId": why.request_id}).encode()
+
+
+UNDECIDED = replace(WIRES["line"], refusal=_refusal)
+"""The dialect of a refusal while nothing says which one the client reads."""
 
 
 def requested(query: bytes, header: bytes) -> str | None:
@@ -27,15 +41,27 @@ def requested(query: bytes, header: bytes) -> str | None:
     return given or None
 
 
-def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Json]) -> Wire:
-    """The dialect of an answer. `declared`: `server.protocol`; `fields`: the body's, empty while it is not read."""
+def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Json] | None = None) -> Wire:
+    """The dialect of an answer. `declared`: `server.protocol`; `fields`: the body's, None while it is not read."""
     if named is not None:
         return WIRES[named]
     if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
         return WIRES["anthropic"]
-    if path.startswith(OPENAI):
+    if below_openai(path):
         return WIRES["openai"]
-    return WIRES[spoken(fields) if declared == "auto" else declared]
+    if declared != "auto":
+        return WIRES[declared]
+    return UNDECIDED if fields is None else WIRES[spoken(fields)]
+
+
+def below_openai(path: str) -> bool:
+    """Whether an address is one of OpenAI's, or would be."""
+    return f"{path}/".startswith(OPENAI)
+
+
+def guessed(beginning: bytes) -> Wire:
+    """The dialect of a refusal by the beginning of a body that is not read to its end, or is not JSON."""
+    return WIRES["ui-message-stream"] if OF_AI_SDK.search(beginning) else UNDECIDED
 
 
 def spoken(fields: Mapping[str, Json]) -> str:

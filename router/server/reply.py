@@ -52,6 +52,12 @@ STATUS = {
 """Failure code → status, where an answer that failed is not streamed; 500 for all others."""
 
 
+NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped"})
+"""Codes of errors that a client's SDK is not to retry: retries and fallbacks are spent, or the client stopped the answer by itself.
+An error with Retry-After is left out: the SDK may wait as long and try again.
+"""
+
+
 class Reply:
     """The HTTP response of one request."""
 
@@ -111,7 +117,11 @@ class Reply:
         self.entry.attempts = error.attempts or self.entry.attempts
         self.entry.tally()
         wait = getattr(error, "retry_after", None)
-        more: Headers = [(b"retry-after", str(max(1, math.ceil(wait))).encode())] if isinstance(wait, int | float) else []
+        more: Headers = []
+        if isinstance(wait, int | float):
+            more.append((b"retry-after", str(max(1, math.ceil(wait))).encode()))
+        elif error.code in NO_RETRY:
+            more.append((b"x-should-retry", b"false"))
         if error.status == 405:
             more.append((b"allow", b"POST"))
         if isinstance(error, TooMany):
@@ -128,7 +138,8 @@ class Reply:
         sentence = f"{failure.public} (request {self.entry.request_id})"
         status = STATUS.get(failure.code, 500)
         self.entry.reason = failure.public if status < 500 else ""
-        await self._refuse(status, failure.code, sentence, ())
+        more: Headers = [(b"x-should-retry", b"false")] if failure.code in NO_RETRY else []
+        await self._refuse(status, failure.code, sentence, more)
 
     async def _refuse(self, status: int, code: str, sentence: str, more: Iterable[tuple[bytes, bytes]]) -> None:
         await self.whole(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)

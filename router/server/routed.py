@@ -4,12 +4,11 @@ A guard belongs to a route and not to an address, so it holds below a root path,
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.errors import RouterError, UnknownAddress
@@ -17,10 +16,12 @@ from router.reload import Live
 from router.server import protocol
 from router.server.chat import Request
 from router.server.entry import Entry
-from router.server.protocol import OPENAI
+from router.server.protocol import below_openai
 from router.server.reply import Reply
 from router.server.root import path_below
 
+FOR_CALLERS = ("/api/", "/v1/")
+"""What the addresses that callers may be told of begin with: the others are operators'."""
 Enter = Callable[[Scope], Awaitable[None]]
 """Lets a request in. RouterError where it may not."""
 Answer = Callable[[Request, Send], Awaitable[None]]
@@ -59,7 +60,8 @@ class Refusals:
         """Send an error."""
         generation = self._live.generation
         request = Request(scope, receive)
-        wire = protocol.chosen(None, request.path, generation.server.protocol, {})
+        named = "anthropic" if of_anthropic(scope) else None
+        wire = protocol.chosen(named, request.path, generation.server.protocol)
         await Reply(send, Entry(request.id, generation.digest), wire).refuse(error)
 
     def guarded(self, enter: Enter) -> type[APIRoute]:
@@ -70,12 +72,11 @@ class Refusals:
             async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
                 try:
                     await enter(scope)
-                    if self.methods and scope["method"] not in self.methods:
-                        _unknown_to_openai(scope)
+                    if self.methods and scope["method"] not in self.methods and below_openai(path_below(scope)):
+                        raise _unknown(scope)
+                    await super().handle(scope, receive, send)
                 except RouterError as error:
                     await refuse(error, scope, receive, send)
-                else:
-                    await super().handle(scope, receive, send)
 
         return Guarded
 
@@ -85,16 +86,31 @@ class Refusals:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             try:
                 await enter(scope)
-                _unknown_to_openai(scope)
+                raise _unknown(scope)
             except RouterError as error:
                 await self.send(error, scope, receive, send)
-            else:
-                raise HTTPException(404)
 
         return app
 
 
-def _unknown_to_openai(scope: Scope) -> None:
-    """UnknownAddress below /v1/: OpenAI's clients read an error in their own form."""
-    if path_below(scope).startswith(OPENAI):
-        raise UnknownAddress
+def of_anthropic(scope: Scope) -> bool:
+    """Whether a client of Anthropic asks at an address of OpenAI's: at one that both have (/v1/models), or that is not served."""
+    return below_openai(path_below(scope)) and any(name == b"anthropic-version" for name, _ in scope["headers"])
+
+
+def _unknown(scope: Scope) -> UnknownAddress:
+    """The error of an address that is not served, or not with this method: it names those that are, below /v1/ those below it alone."""
+    below = ("/v1/",) if below_openai(path_below(scope)) else FOR_CALLERS
+    return UnknownAddress(", ".join(address for address in _served(scope["app"].routes) if address.partition(" ")[2].startswith(below)))
+
+
+def _served(routes: Sequence[BaseRoute]) -> Iterator[str]:
+    """Each address with its method, as the documentation has it: `POST /api/chat`."""
+    for route in routes:
+        match route:
+            case AnswerRoute():
+                yield from (f"{method.upper()} {route.path_format}" for method in route.described)
+            case APIRoute():
+                yield from (f"{method} {route.path_format}" for method in sorted(route.methods or ()))
+            case _:
+                pass

@@ -1,0 +1,92 @@
+"""The lists of models: each route that a caller may ask, in our form, OpenAI's and Anthropic's.
+
+What a model can do is said of the first target of its route: the one that answers while nothing fails.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from router.callers import Caller
+from router.errors import UnknownModel
+from router.generation import Compiled, Generation
+
+
+def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
+    """Return the routes that a caller may ask and that are listed, in the form of /api/models."""
+    return [
+        {
+            "id": name,
+            "aliases": [str(alias) for alias in route.declared.aliases],
+            "tools": [spec.name for spec in route.toolbox.specs],
+            "reasoning": route.declared.reasoning,
+            **_first(route),
+        }
+        for name, route in _routes(generation, caller)
+        if route.declared.kind == "chat"  # a front end lists models to chat with
+    ]
+
+
+def openai_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
+    """Return OpenAI's list: each id and each alias. `created`: seconds since 1970."""
+    return {"object": "list", "data": [_openai(one, route, created) for one, route in _ids(generation, caller)]}
+
+
+def openai_model(generation: Generation, caller: Caller, model: str, created: int) -> dict[str, object]:
+    """Return one model in OpenAI's form. UnknownModel where there is none, or the caller may not ask it."""
+    return _openai(model, _route(generation, caller, model), created)
+
+
+def anthropic_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
+    """Return Anthropic's list, on one page: models to chat with, since that API has no others."""
+    data = [_anthropic(one, created) for one, route in _ids(generation, caller) if route.declared.kind == "chat"]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+    return {"data": data, "has_more": False, **ends}
+
+
+def anthropic_model(generation: Generation, caller: Caller, model: str, created: int) -> dict[str, object]:
+    """Return one model in Anthropic's form. UnknownModel where there is none, or the caller may not ask it."""
+    if _route(generation, caller, model).declared.kind != "chat":
+        raise UnknownModel
+    return _anthropic(model, created)
+
+
+def _routes(generation: Generation, caller: Caller) -> Iterator[tuple[str, Compiled]]:
+    return ((name, route) for name, route in generation.routes.items() if route.declared.listed and caller.may_ask(name))
+
+
+def _ids(generation: Generation, caller: Caller) -> Iterator[tuple[str, Compiled]]:
+    """Every listed id, each followed by its aliases."""
+    for name, route in _routes(generation, caller):
+        yield name, route
+        yield from ((str(alias), route) for alias in route.declared.aliases)
+
+
+def _route(generation: Generation, caller: Caller, model: str) -> Compiled:
+    route = generation.route(model)
+    if not caller.may_ask(route.name):
+        raise UnknownModel  # as the list does, this says nothing of routes that are others'
+    return route
+
+
+def _openai(model: str, route: Compiled, created: int) -> dict[str, object]:
+    own = {"id": model, "kind": route.declared.kind, "object": "model", "created": created, "owned_by": "router"}
+    return {**own, "tools": [spec.name for spec in route.toolbox.specs], **_first(route)}
+
+
+def _anthropic(model: str, created: int) -> dict[str, object]:
+    return {"type": "model", "id": model, "display_name": model, "created_at": datetime.fromtimestamp(created, UTC).isoformat()}
+
+
+def _first(route: Compiled) -> dict[str, object]:
+    """Return what the first target's model can do. Facts that are not known are null. Prices: US dollars for a million tokens."""
+    facts = route.targets[0].facts
+    price = None if facts.price is None else {name: value for name, value in asdict(facts.price).items() if value is not None}
+    known = {"text": True, "image": facts.images, "document": facts.documents}
+    return {
+        "name": route.models.get(route.targets[0].name, route.name),
+        "context_window": facts.window,
+        "max_output_tokens": facts.max_output,
+        "input_modalities": [name for name, reads in known.items() if reads],
+        "price": price,
+    }
