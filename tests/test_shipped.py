@@ -68,7 +68,7 @@ def test_parameter_that_would_be_missed_is_announced(workspace: Workspace) -> No
     }
 
 
-TOOL = {"type": "function", "function": {"name": "mine", "parameters": {"type": "object", "properties": {}}}}
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "mine", "parameters": {"type": "object", "properties": {}}}}
 
 
 async def test_the_plain_route_adds_nothing_to_the_question(workspace: Workspace) -> None:
