@@ -13,6 +13,8 @@ OPENAI = "/v1/"
 """Addresses below this are OpenAI's: who asks there speaks its dialect, whatever the chat front end speaks."""
 MESSAGES = f"{OPENAI}messages"
 """The address of Anthropic's Messages API, and what is below it."""
+RESPONSES = f"{OPENAI}responses"
+"""The address of OpenAI's Responses API."""
 OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
 
 
@@ -33,6 +35,8 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
         return WIRES[named]
     if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
         return WIRES["anthropic"]
+    if path == RESPONSES or path.startswith(f"{RESPONSES}/"):
+        return WIRES["responses"]
     if path.startswith(OPENAI):
         return WIRES["openai"]
     return WIRES[spoken(fields) if declared == "auto" else declared]

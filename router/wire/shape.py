@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from router.chat import Json
+from router.chat import Json, JsonObject
 from router.chat import whole as repaired
 from router.events import Event, Failure, Finish, Text, Thought, ToolCall, ToolResult
 
@@ -27,6 +27,8 @@ class Heading:
     """Whether the client asked for the usage at the end of its stream. Only the `openai` dialect looks at it."""
     min_client: str = "5.0"
     """The oldest AI SDK that must be able to read it. Only the `ui-message-stream` dialect looks at it."""
+    asked: JsonObject = field(default_factory=dict[str, Json])
+    """What the answer repeats of its request, by field. Only the `responses` dialect looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
