@@ -9,8 +9,9 @@ import openai
 import pytest
 
 from router.chat import Call, File, Message, ReasoningState, Result
+from router.config.declaration import RequestBounds
 from router.errors import BadAsk
-from router.server import responses_api
+from router.server import question, responses_api
 from tests.conftest import Workspace, direct_target, routes, serving
 from tests.provider import Reply, provider, text
 from tests.wire.readers import READERS
@@ -63,11 +64,11 @@ async def test_response_comes_whole_or_streamed(workspace: Workspace) -> None:
         thought, said = one.output
         assert (thought.type, thought.summary[0].text, said.type, one.output_text) == ("reasoning", "Hm", "message", "Hello")
         assert (one.status, one.model, one.object, one.error, one.store) == ("completed", "script/lines", "response", None, False)
-        assert (one.usage.input_tokens, one.usage.output_tokens, one.usage.total_tokens) == (1, 2, 3)
+        assert (one.usage.input_tokens, one.usage.output_tokens, one.usage.total_tokens) == (3, 2, 5)
         assert (one.instructions, one.metadata, one.temperature) == ("Be brief.", {"a": "b"}, 0.5)
         assert one.id.startswith("resp_")
     heard = READERS["responses"](raw.body)
-    assert (heard.text, heard.thoughts, heard.finish, heard.usage) == ("Hello", "Hm", "completed", (1, 2))
+    assert (heard.text, heard.thoughts, heard.finish, heard.usage) == ("Hello", "Hm", "completed", (3, 2))
     assert raw.headers["x-router-model"] == "gpt-4"
 
 
@@ -220,10 +221,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_request_that_cannot_be_served_is_refused_with_its_place(name: str) -> None:
     """The sentence says which field, item or part."""
     given, sentence = WRONG[name]
-    fields: dict[str, Any] = given if name in ("nothing",) else {"input": "Hello", **given}
+    fields: dict[str, Any] = given if name == "nothing" else {"input": "Hello", **given}
     with pytest.raises(BadAsk) as refused:
-        tools, _ = responses_api.brought(fields)
-        responses_api.messages(fields, 10)
-        responses_api.sampling(fields)
-        responses_api.repeated(fields, tools)
+        question.asked({"model": "gpt-4", **fields}, None, "responses", "", RequestBounds())
     assert refused.value.public == sentence

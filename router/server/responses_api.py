@@ -13,10 +13,9 @@ from typing import cast, get_args
 
 from router.chat import AUTO, Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
 from router.errors import BadAsk, TooLarge
-from router.server import messages as chat
 from router.server import reasoning
 from router.server.fields import MAX_TOOLS, TOOL_NAME, Fields, listing, mapping
-from router.server.messages import MAX_PARTS, file, text
+from router.server.messages import MAX_PARTS, called, file, text
 
 MEANT: dict[str, tuple[Json, ...]] = {
     "background": (False,),
@@ -110,8 +109,8 @@ class _Turn:
         parts = list(_content(item.get("content"), f"{path}.content"))
         match item.get("role"):
             case "assistant":
-                called = any(isinstance(part, Call) for part in self._spoken)
-                if self._results or (not called and any(isinstance(part, str) for part in self._spoken)):
+                asks = any(isinstance(part, Call) for part in self._spoken)
+                if self._results or (not asks and any(isinstance(part, str) for part in self._spoken)):
                     yield from self.over()
                 self._spoken += [part for part in parts if isinstance(part, str)]
             case "user":
@@ -127,7 +126,7 @@ class _Turn:
 
     def _call(self, item: Fields, key: str, path: str) -> str:
         call_id, name = text(item.get(key), f"{path}.{key}"), text(item.get("name"), f"{path}.name")
-        self._spoken.append(Call(call_id, name, chat.called(text(item.get("arguments"), f"{path}.arguments"))))
+        self._spoken.append(Call(call_id, name, called(text(item.get("arguments"), f"{path}.arguments"))))
         self._names[call_id] = name
         return call_id
 
@@ -238,8 +237,9 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 def _options(fields: Fields, name: str) -> Fields:
     value = fields.get(name)
-    found = {} if value is None else mapping(value)
-    if found is None:
+    if value is None:
+        return {}
+    if (found := mapping(value)) is None:
         raise BadAsk(f"{name}: an object is needed.")
     return found
 
