@@ -12,8 +12,8 @@ from router.chat import Call, File, Message, ReasoningState, Result
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk
 from router.server import question, responses_api
-from tests.conftest import Workspace, direct_target, routes, serving
-from tests.provider import Reply, provider, text
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.provider import Reply, calls, provider, text
 from tests.wire.readers import READERS
 
 WEATHER: dict[str, Any] = {
@@ -41,11 +41,13 @@ server: {protocol: line}
 async def asked_by_openai(workspace: Workspace, targets: str = TARGETS, more: str = MORE) -> AsyncGenerator[Any, None]:
     """A running router, and OpenAI's client for it. `server.protocol` is another dialect, which is nothing to this address."""
     workspace.write("routes.yaml", routes(targets, "targets: [a]\n    reasoning: show", more=more))
-    async with (
-        serving(workspace.build()) as client,
-        openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0) as sdk,
-    ):
+    async with serving(workspace.build()) as client, sdk_of(client) as sdk:
         yield client, sdk
+
+
+def sdk_of(client: Client) -> Any:
+    """OpenAI's client for a running router."""
+    return openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0)
 
 
 async def added_up(sdk: Any, **asking: Any) -> Any:
@@ -80,6 +82,21 @@ async def test_call_that_nobody_runs_here_is_the_clients(workspace: Workspace) -
         said, call = one.output
         assert (said.content[0].text, call.type, call.name, call.status) == ("Let me look.", "function_call", "get_weather", "completed")
         assert json.loads(call.arguments) == {"location": "Rome"}
+
+
+async def test_call_that_runs_here_is_an_item_with_its_output(workspace: Workspace) -> None:
+    """It is an mcp_call, which no client runs: with its name, its arguments, and its output or error; the text goes on after it."""
+    tools = "targets: [a]\n    tools: [weather]\n    max_steps: 3"
+    rome = ("c1", "get_weather", '{"location":"Rome"}')
+    async with provider(Reply(calls(rome)), Reply(text("It is 25°C.")), Reply(calls(rome)), Reply(text("It is 25°C."))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), tools))
+        async with serving(workspace.build()) as client, sdk_of(client) as sdk:
+            both = (await sdk.responses.create(model="gpt-4", input="Rome?"), await added_up(sdk, model="gpt-4", input="Rome?"))
+    for one in both:
+        call, said = one.output
+        assert (call.type, call.server_label, call.name, call.status) == ("mcp_call", "router", "get_weather", "completed")
+        assert (json.loads(call.arguments), call.output, call.error) == ({"location": "Rome"}, "Rome: 25°C", None)
+        assert (one.status, said.content[0].text) == ("completed", "It is 25°C.")
 
 
 async def test_round_with_a_tool_of_the_clients_reaches_the_provider(workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ from router.chat import AUTO, Ask, Choice, Json, JsonObject, Params, ToolSpec, w
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
 from router.server import anthropic_api, client_tools, responses_api
-from router.server.client_tools import refuse_unserved, tool_name
+from router.server.client_tools import refuse_unserved
 from router.server.fields import listing, mapping
 from router.server.messages import conversation, messages, text
 from router.signature import arguments, record_of
@@ -181,7 +181,7 @@ def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
     """The tools that a client of OpenAI's API brings, and its choice. BadAsk where it asks for what is not served here."""
     refuse_unserved(fields, MEANT)
     own = client_tools.tools(fields.get("tools"), _tool)
-    return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
+    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
 
 
 def _tool(value: Json, path: str) -> ToolSpec:
@@ -189,23 +189,4 @@ def _tool(value: Json, path: str) -> ToolSpec:
     function = mapping(fields.get("function"))
     if fields.get("type") != "function" or function is None:
         raise BadAsk(f"{path}: a function is needed; tools of other kinds are not served here.")
-    name = tool_name(function.get("name"), f"{path}.function.name")
-    schema = mapping(function.get("parameters") or {"type": "object", "properties": {}})
-    if schema is None:
-        raise BadAsk(f"{path}.function.parameters: a JSON schema is needed.")
-    strict = function.get("strict")
-    if not isinstance(strict, bool | None):
-        raise BadAsk(f"{path}.function.strict: true or false is needed.")
-    return ToolSpec(name, text(function.get("description") or "", f"{path}.function.description"), schema, strict is True)
-
-
-def _choice(value: Json, names: set[str]) -> Choice:
-    if value is None:
-        return AUTO
-    if value in ("auto", "none", "required"):
-        return Choice(value)
-    match value:
-        case {"type": "function", "function": {"name": str(name)}} if name in names:
-            return Choice("named", name)
-        case _:
-            raise BadAsk("tool_choice: auto, none, required, or a function among the tools is needed.")
+    return client_tools.function(function, f"{path}.function")

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast, get_args
 
-from router.chat import AUTO, Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
+from router.chat import Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
 from router.errors import BadAsk, TooLarge
-from router.server import reasoning
-from router.server.fields import MAX_TOOLS, TOOL_NAME, Fields, listing, mapping
+from router.server import client_tools, reasoning
+from router.server.client_tools import refuse_unserved
+from router.server.fields import Fields, listing, mapping
 from router.server.messages import MAX_PARTS, called, file, text
 
 MEANT: dict[str, tuple[Json, ...]] = {
@@ -246,46 +247,18 @@ def _options(fields: Fields, name: str) -> Fields:
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
     """The tools that the client brings and runs, and its choice."""
-    for name, harmless in MEANT.items():
-        if (value := fields.get(name)) is not None and value not in harmless:
-            raise BadAsk(f"{name}: this is not served here.")
+    refuse_unserved(fields, MEANT)
     if "message.output_text.logprobs" in (listing(fields.get("include")) or ()):
         raise BadAsk("include: message.output_text.logprobs is not served here.")
-    listed = listing(fields.get("tools") or [])
-    if listed is None or len(listed) > MAX_TOOLS:
-        raise BadAsk(f"tools: a list of at most {MAX_TOOLS} tools is needed.")
-    tools = tuple(_tool(one, f"tools[{index}]") for index, one in enumerate(listed))
-    if len({tool.name for tool in tools}) != len(tools):
-        raise BadAsk("tools: two of them have the same name.")
-    return tools, _choice(fields.get("tool_choice"), {tool.name for tool in tools})
+    own = client_tools.tools(fields.get("tools"), _tool)
+    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: given)
 
 
 def _tool(value: Json, path: str) -> ToolSpec:
     fields = mapping(value) or {}
     if fields.get("type") != "function":
         raise BadAsk(f"{path}.type: tools that a provider runs are not served here; functions are.")
-    name = text(fields.get("name"), f"{path}.name")
-    if not TOOL_NAME.fullmatch(name):
-        raise BadAsk(f"{path}.name: letters, digits, _ and -, 64 at most.")
-    schema = mapping(fields.get("parameters") or {"type": "object", "properties": {}})
-    if schema is None:
-        raise BadAsk(f"{path}.parameters: a JSON schema is needed.")
-    strict = fields.get("strict")
-    if not isinstance(strict, bool | None):
-        raise BadAsk(f"{path}.strict: true or false is needed.")
-    return ToolSpec(name, text(fields.get("description") or "", f"{path}.description"), schema, strict is True)
-
-
-def _choice(value: Json, names: set[str]) -> Choice:
-    if value is None:
-        return AUTO
-    if value in ("auto", "none", "required"):
-        return Choice(value)
-    match value:
-        case {"type": "function", "name": str(name)} if name in names:
-            return Choice("named", name)
-        case _:
-            raise BadAsk("tool_choice: auto, none, required, or a function among the tools is needed.")
+    return client_tools.function(fields, path)
 
 
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
