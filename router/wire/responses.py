@@ -18,7 +18,6 @@ where OpenAI's reference has them and where its servers write them, and then `re
 Source: OpenAI's reference of the Responses API and of its streaming events; the specification of Open Responses.
 """
 
-import time
 from json.encoder import encode_basestring
 from typing import assert_never
 
@@ -218,7 +217,7 @@ class _Frames:
             made.append(self._message())
         made.append(self._closed(status))
         made += map(self._called, calls)
-        ended: JsonObject = {"incomplete_details": {"reason": why}} if why else {"completed_at": _now(self._heading)}
+        ended: JsonObject = {"incomplete_details": {"reason": why}} if why else {"completed_at": self._heading.ending.noted()}
         self.response = {**self._response(status), **ended, "usage": counted(usage)}
         made.append(self._frame(f"response.{status}", {"response": self.response}))
         return "".join(made)
@@ -247,10 +246,6 @@ class _Frames:
             **USUAL,
             **heading.asked,
         }
-
-
-def _now(heading: Heading) -> int:
-    return max(heading.created, int(time.time()))
 
 
 def _said(text: str) -> JsonObject:
