@@ -86,7 +86,7 @@ async def test_target_of_which_nobody_knows_is_asked_after_those_that_read_image
 
 DIALECTS = (
     "/v1/chat/completions",
-    *(f"/api/chat?protocol={name}" for name in ("line", "data-stream", "ui-message-stream", "openai", "anthropic", "text")),
+    *(f"/api/chat?protocol={name}" for name in ("line", "data-stream", "ui-message-stream", "openai", "anthropic", "responses", "text")),
 )
 
 

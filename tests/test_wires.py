@@ -25,6 +25,7 @@ HEADERS = {
     "ui-message-stream": {"content-type": "text/event-stream", "x-vercel-ai-ui-message-stream": "v1"},
     "openai": {"content-type": "text/event-stream"},
     "anthropic": {"content-type": "text/event-stream"},
+    "responses": {"content-type": "text/event-stream"},
     "text": {"content-type": "text/plain; charset=utf-8"},
 }
 
@@ -51,11 +52,14 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
     results, heard.results = heard.results, []
     if wire in ("text", "openai", "anthropic"):
         assert not calls
+    elif wire == "responses":  # the item of a call that ran here has its result
+        assert not calls
+        assert [one[1:] for one in results] == [("Beijing: 25°C", False)]
     else:
         assert [one[1:] for one in calls] == [("get_weather", {"location": "Beijing"})]
         assert results == [(calls[0][0], "Beijing: 25°C", False)]
     usage = None if wire in ("text", "openai") else (1, 4)
-    finish = {"text": None, "openai": "length", "anthropic": "max_tokens"}.get(wire, "tool-calls")
+    finish = {"text": None, "openai": "length", "anthropic": "max_tokens", "responses": "max_output_tokens"}.get(wire, "tool-calls")
     assert heard == Heard("One moment.", "" if wire == "text" else "Hm.", finish=finish, usage=usage)
 
 
@@ -98,6 +102,7 @@ REFUSED = {
     "ui-message-stream": {"code": "bad_request:api", "cause": "unknown_model"},
     "openai": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
     "anthropic": {"type": "not_found_error", "code": "unknown_model"},
+    "responses": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
 }
 
 
@@ -117,7 +122,7 @@ async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stre
         assert broken.body == b"The body is not JSON (line 1, column 2)."
         return
     assert answer.headers["content-type"] == "application/json"
-    made = answer.json["error"] if wire in ("openai", "anthropic") else answer.json
+    made = answer.json["error"] if wire in ("openai", "anthropic", "responses") else answer.json
     assert REFUSED[wire].items() <= made.items()
     assert set(broken.json) == set(answer.json)
 
@@ -291,7 +296,7 @@ async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspac
     await asked
     heard = READERS[wire](bytes(written))
     assert (heard.text, heard.error) == ("Hi", None)
-    assert heard.finish == {"text": None, "anthropic": "end_turn"}.get(wire, "stop")
+    assert heard.finish == {"text": None, "anthropic": "end_turn", "responses": "completed"}.get(wire, "stop")
 
 
 async def test_an_answer_without_a_word_is_an_empty_text(workspace: Workspace) -> None:
@@ -324,6 +329,7 @@ async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -
         "ui-message-stream": lambda made: made["parts"][1]["text"],
         "openai": lambda made: made["choices"][0]["message"]["content"],
         "anthropic": lambda made: made["content"][0]["text"],
+        "responses": lambda made: made["output"][0]["content"][0]["text"],
     }
     assert said[wire](answer.json) == "Hi"
     assert answer.headers["content-type"] == "application/json"
@@ -336,7 +342,7 @@ async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> N
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
     comment, ping = b"\n\n: keep-alive\n\n", b'event: ping\ndata: {"type":"ping"}\n\n'
-    sign = {"data-stream": b"\n\n", "ui-message-stream": comment, "openai": comment, "anthropic": ping}.get(wire)
+    sign = {"data-stream": b"\n\n", "ui-message-stream": comment, "openai": comment, "responses": comment, "anthropic": ping}.get(wire)
     assert sign is None or sign in answer.body
     assert bool(WIRES[wire].keep_alive) is bool(sign)
     assert READERS[wire](answer.body).text == "HalfWhole"

@@ -284,6 +284,7 @@ class Chat:
                         created=int(time.time()),
                         wants_usage=wanted.wants_usage,
                         min_client=server.ui.min_client,
+                        asked=wanted.repeated,
                     )
                     total = route.declared.timeout.total
                     ask = replace(

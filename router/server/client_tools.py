@@ -1,11 +1,11 @@
 """The tools that a client brings with a question and runs itself, whichever API it speaks."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from router.chat import Json, ToolSpec
+from router.chat import AUTO, Choice, Json, ToolSpec
 from router.errors import BadAsk
-from router.server.fields import Fields, listing
+from router.server.fields import Fields, listing, mapping
 from router.server.messages import text
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -39,3 +39,28 @@ def tool_name(value: Json, path: str) -> str:
     if not TOOL_NAME.fullmatch(name):
         raise BadAsk(f"{path}: letters, digits, _ and -, 64 at most.")
     return name
+
+
+def function(fields: Fields, path: str) -> ToolSpec:
+    """A function, as OpenAI's APIs describe it: {name, description, parameters, strict}."""
+    name = tool_name(fields.get("name"), f"{path}.name")
+    schema = mapping(fields.get("parameters") or {"type": "object", "properties": {}})
+    if schema is None:
+        raise BadAsk(f"{path}.parameters: a JSON schema is needed.")
+    strict = fields.get("strict")
+    if not isinstance(strict, bool | None):
+        raise BadAsk(f"{path}.strict: true or false is needed.")
+    return ToolSpec(name, text(fields.get("description") or "", f"{path}.description"), schema, strict is True)
+
+
+def choice(value: Json, own: Sequence[ToolSpec], named: Callable[[Fields], Fields]) -> Choice:
+    """A choice among the tools, as OpenAI's APIs write it. `named`: a choice of one function → the object that names it."""
+    if value is None:
+        return AUTO
+    if value in ("auto", "none", "required"):
+        return Choice(value)
+    fields = mapping(value) or {}
+    name = named(fields).get("name")
+    if fields.get("type") != "function" or not isinstance(name, str) or name not in {tool.name for tool in own}:
+        raise BadAsk("tool_choice: auto, none, required, or a function among the tools is needed.")
+    return Choice("named", name)

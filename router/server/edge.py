@@ -23,7 +23,7 @@ from router.server.handover import handing_over
 from router.server.head import as_get
 from router.server.local import bad_host
 from router.server.pages import pages
-from router.server.protocol import MESSAGES, OPENAI
+from router.server.protocol import MESSAGES, OPENAI, RESPONSES
 from router.server.reply import PRIVATE, Headers
 from router.server.routed import AnswerRoute, Refusals
 from router.server.shutdown import Shutdown
@@ -135,6 +135,10 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         request.surface = "messages"
         await chat.ask(request, send)
 
+    async def responses(request: Request, send: Send) -> None:
+        request.surface = "responses"
+        await chat.ask(request, send)
+
     async def count(request: Request, send: Send) -> None:
         request.surface = "count_tokens"
         await chat.count(request, send)
@@ -160,6 +164,7 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         AnswerRoute(f"{OPENAI}embeddings", chat.embed, None, openapi.EMBEDDINGS),
         AnswerRoute(MESSAGES, anthropic, None, openapi.MESSAGES),
         AnswerRoute(f"{MESSAGES}/count_tokens", count, None, openapi.COUNT_TOKENS),
+        AnswerRoute(RESPONSES, responses, None, openapi.RESPONSES),
         AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], openapi.RESUME),
         AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], openapi.STOP),
         AnswerRoute("/api/chat/{route:path}", ask_route, None, openapi.ASK_ROUTE),

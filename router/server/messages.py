@@ -381,7 +381,14 @@ def _call(value: Json, path: str) -> Iterator[Part]:
     function = mapping(fields.get("function"))
     if function is None:
         raise BadAsk(f"{path}.function: an object is needed.")
-    written = text(function.get("arguments"), f"{path}.function.arguments")
+    given = called(text(function.get("arguments"), f"{path}.function.arguments"))
+    call = Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), given)
+    yield from reasoning.of_call(fields, path, call)
+    yield call
+
+
+def called(written: str) -> JsonObject:
+    """The arguments of a call, as OpenAI's APIs write them: a JSON text."""
     try:
         crowd = crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES)
         given: object = None if crowd else json.loads(written or "{}", parse_float=finite, parse_constant=no_constant)
@@ -393,6 +400,4 @@ def _call(value: Json, path: str) -> Iterator[Part]:
         given = {RAW: written}
     if ESCAPED.search(written):
         given = mended(cast("Json", given))
-    call = Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), cast("JsonObject", given))
-    yield from reasoning.of_call(fields, path, call)
-    yield call
+    return cast("JsonObject", given)

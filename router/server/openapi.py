@@ -237,6 +237,34 @@ SCHEMAS: dict[str, Any] = {
         model=TEXT,
         usage=_object("prompt_tokens total_tokens", prompt_tokens={"type": "integer"}, total_tokens={"type": "integer"}),
     ),
+    "ResponsesRequest": {
+        **_object(
+            "model input",
+            model={"type": "string", "description": "A route's id or alias."},
+            input={"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": OBJECT}], "description": "A text, or a list of items."},
+            instructions={"type": ["string", "null"]},
+            max_output_tokens={"type": ["integer", "null"], "minimum": 1},
+            temperature=PARAMS["temperature"],
+            top_p=PARAMS["top_p"],
+            stream={"type": ["boolean", "null"], "default": False},
+            reasoning=_object("", effort=TEXT, summary={"enum": ["auto", "concise", "detailed"]}),
+            text=_object("", verbosity=TEXT),
+            tools=_list(_object("type name", type={"const": "function"}, name=NAME, description=TEXT, parameters=OBJECT)),
+            tool_choice={"anyOf": [{"enum": ["auto", "none", "required"]}, _object("type name", type={"const": "function"}, name=NAME)]},
+            metadata=OBJECT,
+        ),
+        "description": "A question of OpenAI's Responses API.",
+    },
+    "ResponsesAnswer": _object(
+        "id object created_at status model output usage",
+        id=TEXT,
+        object={"const": "response"},
+        created_at={"type": "integer"},
+        status={"enum": ["completed", "incomplete"]},
+        model=TEXT,
+        output=_list(OBJECT),
+        usage=_object("input_tokens output_tokens total_tokens", total_tokens={"type": "integer"}),
+    ),
     "SurfaceError": {
         "type": "object",
         "required": ["code", "message", "cause"],
@@ -313,8 +341,12 @@ REFUSED: dict[str, Any] = {
 """An error before the first event: in the shape of the dialect that was chosen."""
 
 
+ANSWERS = {"MessagesRequest": ("MessagesAnswer",), "ResponsesRequest": ("ResponsesAnswer",)}
+"""Request → its answers, where those are not the ones of /api/chat."""
+
+
 def _operation(name: str, summary: str, parameters: list[dict[str, Any]], asked: str = "ChatRequest") -> dict[str, Any]:
-    answers = ("MessagesAnswer",) if asked == "MessagesRequest" else ("ChatAnswer", "DataMessage", "UIMessage", "Completion")
+    answers = ANSWERS.get(asked, ("ChatAnswer", "DataMessage", "UIMessage", "Completion"))
     return {
         "post": {
             "tags": ["chat"],
@@ -395,6 +427,7 @@ EMBEDDINGS: dict[str, Any] = {
         },
     }
 }
+RESPONSES: dict[str, Any] = _operation("responses", "Ask as clients of OpenAI's Responses API do.", [], "ResponsesRequest")
 COUNT_TOKENS: dict[str, Any] = {
     "post": {
         **MESSAGES["post"],

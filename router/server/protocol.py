@@ -15,6 +15,8 @@ OPENAI = "/v1/"
 """Addresses below this are OpenAI's: who asks there speaks its dialect, whatever the chat front end speaks."""
 MESSAGES = f"{OPENAI}messages"
 """The address of Anthropic's Messages API, and what is below it."""
+RESPONSES = f"{OPENAI}responses"
+"""The address of OpenAI's Responses API."""
 OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
 OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_attachments)"\s*:')
 """A key of the AI SDK's bodies in JSON that is not read to its end. Inside a text a quotation mark follows a backslash."""
@@ -47,6 +49,8 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
         return WIRES[named]
     if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
         return WIRES["anthropic"]
+    if path == RESPONSES or path.startswith(f"{RESPONSES}/"):
+        return WIRES["responses"]
     if below_openai(path):
         return WIRES["openai"]
     if declared != "auto":

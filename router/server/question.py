@@ -5,14 +5,14 @@ Fields we do not know are kept for the templates (`ask.<field>`) and never forwa
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
+from router.chat import AUTO, Ask, Choice, Json, JsonObject, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.server import anthropic_api, client_tools
-from router.server.client_tools import refuse_unserved, tool_name
+from router.server import anthropic_api, client_tools, responses_api
+from router.server.client_tools import refuse_unserved
 from router.server.fields import listing, mapping
 from router.server.messages import conversation, messages, text
 from router.signature import arguments, record_of
@@ -23,8 +23,10 @@ OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that say something to us."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
-Surface = Literal["chat", "completions", "messages", "count_tokens"]
-"""Which API is asked: ours, below /api/chat, OpenAI's chat completions, or Anthropic's messages and its count of their tokens."""
+Surface = Literal["chat", "completions", "messages", "count_tokens", "responses"]
+"""Which API is asked: ours, below /api/chat, OpenAI's chat completions, Anthropic's messages and its count of their tokens, or OpenAI's
+responses.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Asked:
     continues: str | None = None
     """The id of the assistant's message that the answer goes on with; None where it is a new one."""
     wants_usage: bool = False
+    repeated: JsonObject = field(default_factory=dict[str, Json])
+    """What the answer repeats of its request."""
 
 
 def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual: str, bounds: RequestBounds) -> Asked:
@@ -57,14 +61,18 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     if surface in ("messages", "count_tokens"):
         tools, choice = anthropic_api.brought(fields)
         said, params = anthropic_api.messages(fields, bounds.messages), parameters(anthropic_api.sampling(fields))
+    elif surface == "responses":
+        tools, choice = responses_api.brought(fields)
+        said, params = responses_api.messages(fields, bounds.messages), parameters(responses_api.sampling(fields))
     else:
         tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
         said, params = messages(conversation(fields), bounds.messages), sampling(fields)
+    own = OWN | responses_api.READ if surface == "responses" else OWN
     ask = Ask(
         model=_model(fields, model, usual if surface == "chat" else None),
         messages=said,
         params=params,
-        fields={name: value for name, value in fields.items() if name not in OWN},
+        fields={name: value for name, value in fields.items() if name not in own},
         extra=extra,
         tools=tools,
         choice=choice,
@@ -72,6 +80,9 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     if surface == "completions":
         unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
         ask = replace(ask, unsent=unsent)
+    if surface == "responses":
+        ask = replace(ask, unsent=responses_api.unsent(fields))
+        return Asked(ask, stream, repeated=responses_api.repeated(fields, tools))
     if surface != "chat":
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
     listed, chat_id = conversation(fields), _chat_id(fields)
@@ -170,7 +181,7 @@ def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
     """The tools that a client of OpenAI's API brings, and its choice. BadAsk where it asks for what is not served here."""
     refuse_unserved(fields, MEANT)
     own = client_tools.tools(fields.get("tools"), _tool)
-    return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
+    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
 
 
 def _tool(value: Json, path: str) -> ToolSpec:
@@ -178,23 +189,4 @@ def _tool(value: Json, path: str) -> ToolSpec:
     function = mapping(fields.get("function"))
     if fields.get("type") != "function" or function is None:
         raise BadAsk(f"{path}: a function is needed; tools of other kinds are not served here.")
-    name = tool_name(function.get("name"), f"{path}.function.name")
-    schema = mapping(function.get("parameters") or {"type": "object", "properties": {}})
-    if schema is None:
-        raise BadAsk(f"{path}.function.parameters: a JSON schema is needed.")
-    strict = function.get("strict")
-    if not isinstance(strict, bool | None):
-        raise BadAsk(f"{path}.function.strict: true or false is needed.")
-    return ToolSpec(name, text(function.get("description") or "", f"{path}.function.description"), schema, strict is True)
-
-
-def _choice(value: Json, names: set[str]) -> Choice:
-    if value is None:
-        return AUTO
-    if value in ("auto", "none", "required"):
-        return Choice(value)
-    match value:
-        case {"type": "function", "function": {"name": str(name)}} if name in names:
-            return Choice("named", name)
-        case _:
-            raise BadAsk("tool_choice: auto, none, required, or a function among the tools is needed.")
+    return client_tools.function(function, f"{path}.function")

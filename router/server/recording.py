@@ -135,7 +135,9 @@ class Recording:
     def put(self, event: Event) -> None:
         """Take an event."""
         self._events.append(event)
-        self.finished = isinstance(event, Finish | Failure)
+        if isinstance(event, Finish | Failure):
+            self.finished = True
+            self.heading.ending.noted()
         taken = weight(event)
         self.size += taken
         self._untold += taken

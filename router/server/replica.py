@@ -7,7 +7,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import asdict, replace
+from dataclasses import replace
+from typing import cast
 
 from router import relay
 from router.chat import JsonObject
@@ -21,6 +22,8 @@ from router.shared import Away, Batch, Found, Logs
 from router.wire import WIRES, Heading
 
 VERSION = 1
+SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
+"""What other replicas are told of a heading."""
 
 
 class _Published:
@@ -137,7 +140,8 @@ def _name(key: Key) -> str:
 
 
 def _head(recording: Recording) -> bytes:
-    told: JsonObject = asdict(recording.heading)
+    heading = recording.heading
+    told: JsonObject = {name: getattr(heading, name) for name in SHARED}
     return packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, told])
 
 
@@ -160,6 +164,7 @@ def _recorded(found: Found, resume: Resume) -> Recording:
                 "created": int(created),
                 "wants_usage": bool(wants_usage),
                 "min_client": str(min_client),
+                **more,
             },
         ] if version == VERSION and wire in WIRES:
             heading = Heading(
@@ -169,6 +174,7 @@ def _recorded(found: Found, resume: Resume) -> Recording:
                 created=created,
                 wants_usage=wants_usage,
                 min_client=min_client,
+                asked=cast("JsonObject", asked) if isinstance(asked := cast("object", more.get("asked")), dict) else {},
             )
         case _:
             raise Unreadable

@@ -1,10 +1,11 @@
 """How events are written to a client: one file per dialect, one row each."""
 
-from router.wire import anthropic, data_stream, line, openai, text, ui_message_stream
+from router.wire import anthropic, data_stream, line, openai, responses, text, ui_message_stream
 from router.wire.shape import Answered, Heading, Refusal, Wire, answered, compact
 
 __all__ = ["WIRES", "Answered", "Heading", "Refusal", "Wire", "answered", "compact"]
 
 WIRES: dict[str, Wire] = {
-    wire.name: wire for wire in (line.WIRE, data_stream.WIRE, ui_message_stream.WIRE, openai.WIRE, anthropic.WIRE, text.WIRE)
+    wire.name: wire
+    for wire in (line.WIRE, data_stream.WIRE, ui_message_stream.WIRE, openai.WIRE, anthropic.WIRE, responses.WIRE, text.WIRE)
 }

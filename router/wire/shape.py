@@ -1,15 +1,32 @@
 """What a dialect is: the seam between events and a client's bytes."""
 
 import json
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from router.chat import Json
+from router.chat import Json, JsonObject
 from router.chat import whole as repaired
 from router.events import Event, Failure, Finish, Text, Thought, ToolCall, ToolResult
 
 Encode = Callable[[Event], bytes]
+
+
+@dataclass(slots=True)
+class Ending:
+    """How an answer ended, where its events do not say it: every encoder of the answer is to say the same."""
+
+    at: int | None = None
+    """When, in whole seconds since 1970; None before its end."""
+    stopped: bool = False
+    """Whether its client stopped it."""
+
+    def noted(self) -> int:
+        """Return when the answer ended: now, unless it is known already."""
+        if self.at is None:
+            self.at = int(time.time())
+        return self.at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +44,11 @@ class Heading:
     """Whether the client asked for the usage at the end of its stream. Only the `openai` dialect looks at it."""
     min_client: str = "5.0"
     """The oldest AI SDK that must be able to read it. Only the `ui-message-stream` dialect looks at it."""
+    asked: JsonObject = field(default_factory=dict[str, Json])
+    """What the answer repeats of its request, by field. Only the `responses` dialect looks at it."""
+    after: int = -1
+    """The number of the last event that the client has already. Only the `responses` dialect looks at it."""
+    ending: Ending = field(default_factory=Ending, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

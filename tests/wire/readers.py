@@ -399,6 +399,90 @@ def anthropic(body: bytes) -> Heard:
     return reader.heard
 
 
+class _Responses:
+    """The Responses API, as its SDKs add it up: numbered events, one item open at a time, what is done is what was added up."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self.kinds: list[str] = []
+        self.output: list[Any] = []
+        self.item: dict[str, Any] | None = None
+        self.pieces = ""
+
+    def see(self, kind: str, value: dict[str, Any]) -> None:
+        """One event."""
+        assert value.pop("sequence_number") == len(self.kinds)
+        assert self.kinds[:2] == ["response.created", "response.in_progress"][: len(self.kinds)]
+        self.kinds.append(kind)
+        if kind == "error":
+            assert value["error"]["message"] == value["message"]
+            self.heard.error = value["message"]
+        elif "response" in value:
+            self.response(value["response"])
+        elif kind.startswith("response.output_item."):
+            assert value["output_index"] == len(self.output)
+            self.turned(kind, value["item"])
+        else:
+            assert self.item is not None
+            assert (value["item_id"], value["output_index"]) == (self.item["id"], len(self.output))
+            self.pieces += value.get("delta", "")
+            if kind.endswith(("text.done", "function_call_arguments.done")):
+                assert self.pieces == value.get("text", value.get("arguments"))
+
+    def turned(self, kind: str, item: dict[str, Any]) -> None:
+        """An item begins or ends."""
+        if kind.endswith("added"):
+            assert self.item is None
+            self.item, self.pieces = item, ""
+            return
+        assert self.item is not None
+        assert (item["id"], item["type"]) == (self.item["id"], self.item["type"])
+        self.item = None
+        self.output.append(item)
+        match item["type"]:
+            case "message":
+                assert item["content"][0]["text"] == self.pieces
+                self.heard.text += self.pieces
+            case "reasoning":
+                assert item["summary"][0]["text"] == self.pieces
+                self.heard.thoughts += self.pieces
+            case "function_call":
+                assert item["arguments"] == self.pieces
+                self.heard.calls.append((item["call_id"], item["name"], item["arguments"]))
+            case _:
+                call_id, failed = item["id"].removeprefix("mcp_"), item["status"] == "failed"
+                assert item["type"] == "mcp_call"
+                self.heard.results.append((call_id, item["error" if failed else "output"], failed))
+
+    def response(self, response: dict[str, Any]) -> None:
+        """The whole, as it is by now."""
+        assert self.item is None
+        assert response["output"] == self.output
+        if response["status"] in ("completed", "incomplete"):
+            why = response["incomplete_details"]
+            used = response["usage"]
+            self.heard.finish = why["reason"] if why else "completed"
+            self.heard.usage = (used["input_tokens"], used["output_tokens"])
+
+
+def responses(body: bytes) -> Heard:
+    """The Responses API: each frame has its name, and says it again in its data."""
+    written = body.decode("utf-8", "strict")
+    assert written.endswith("\n\n")
+    reader = _Responses()
+    for frame in written[:-2].split("\n\n"):
+        if frame.startswith(": "):
+            continue
+        named, data = frame.split("\n")
+        value: dict[str, Any] = json.loads(data.removeprefix("data: "))
+        kind = value.pop("type")
+        assert named == f"event: {kind}"
+        reader.see(kind, value)
+    assert reader.kinds[-1] in ("response.completed", "response.incomplete", "response.failed")
+    assert (reader.kinds[-1] == "response.failed") is (reader.heard.error is not None)
+    return reader.heard
+
+
 def text(body: bytes) -> Heard:
     """Text."""
     return Heard(text=body.decode("utf-8", "strict"))
@@ -410,5 +494,6 @@ READERS: dict[str, Callable[[bytes], Heard]] = {
     "ui-message-stream": ui_message_stream,
     "openai": openai,
     "anthropic": anthropic,
+    "responses": responses,
     "text": text,
 }

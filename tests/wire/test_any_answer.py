@@ -117,7 +117,27 @@ def expected(wire: str, events: list[Event]) -> Heard:
             ]
             heard.finish = CALLED[wire] if heard.calls else ENDED[wire].get(str(heard.finish), ENDED[wire]["stop"])
         heard.usage = None if wire == "openai" or heard.error else heard.usage or (0, 0)
+    if wire == "responses":
+        heard = _response(heard, events)
     return Heard(text=heard.text) if wire == "text" else heard
+
+
+def _response(heard: Heard, events: list[Event]) -> Heard:
+    """Calls that ran here stand with their results, the client's own come at the end, and a failure has none."""
+    done = {call_id for call_id, _, _ in heard.results}
+    results = [(call_id, value if isinstance(value, str) else compact(value), failed) for call_id, value, failed in heard.results]
+    if heard.error:
+        return Heard(text=heard.text, thoughts=heard.thoughts, results=results, error=heard.error)
+    calls = [
+        (one.call_id, one.name, compact(one.arguments) if one.malformed is None else one.malformed)
+        for one in events
+        if isinstance(one, ToolCall) and one.call_id not in done
+    ]
+    why = {"length": "max_output_tokens", "content-filter": "content_filter"}
+    if not calls:
+        why["tool-calls"] = "max_output_tokens"
+    finish = why.get(str(heard.finish), "completed")
+    return Heard(heard.text, heard.thoughts, calls, results, finish, heard.usage or (0, 0))
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -136,7 +156,14 @@ def test_a_strict_client_hears_what_was_said(wire: str, events: list[Event]) -> 
 @given(answers())
 def test_each_write_is_whole(events: list[Event]) -> None:
     """What one event gives ends where a line or a frame does: a client of AI SDK 4 reads nothing else."""
-    for wire, end in (("line", b"\n"), ("data-stream", b"\n"), ("ui-message-stream", b"\n\n"), ("openai", b"\n\n"), ("anthropic", b"\n\n")):
+    for wire, end in (
+        ("line", b"\n"),
+        ("data-stream", b"\n"),
+        ("ui-message-stream", b"\n\n"),
+        ("openai", b"\n\n"),
+        ("anthropic", b"\n\n"),
+        ("responses", b"\n\n"),
+    ):
         encode = WIRES[wire].encoder(HEADING)
         assert all(not data or data.endswith(end) for data in map(encode, events))
 

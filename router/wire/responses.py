@@ -1,0 +1,301 @@
+"""OpenAI's Responses API: server-sent events, each with its name and its number.
+
+    event: response.created
+    data: {"type":"response.created","response":{"id":"resp_…","status":"in_progress","output":[],…},"sequence_number":0}
+
+    event: response.output_text.delta
+    data: {"type":"response.output_text.delta","item_id":"msg_…","output_index":0,"content_index":0,"delta":"Hello",…}
+
+    event: response.completed
+    data: {"type":"response.completed","response":{"id":"resp_…","status":"completed",…},"sequence_number":9}
+
+The output is a row of items, one open at a time: reasoning (the thoughts are its summary), messages, calls. A client runs each
+`function_call` that it is shown, whatever its status: openai-agents looks for a tool of its own by that name and fails where there is
+none, @ai-sdk/openai ends the step for it. So a tool that ran here is an `mcp_call`, with its output, which both take for one that the
+server ran. Whose a call is, is known when its result comes, or at the end. An error within the stream is an `error` event, with its fields
+where OpenAI's reference has them and where its servers write them, and then `response.failed`.
+
+Source: OpenAI's reference of the Responses API and of its streaming events; the specification of Open Responses.
+"""
+
+from json.encoder import encode_basestring
+from typing import assert_never
+
+from router.chat import Json, JsonObject, ReasoningState
+from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.openai import CODES, refusal
+from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
+
+SERVER = "router"
+"""The `server_label` of a call of a tool that ran here."""
+INCOMPLETE: dict[Reason, str] = {"length": "max_output_tokens", "content-filter": "content_filter", "tool-calls": "max_output_tokens"}
+"""Reason → why the response is incomplete. `tool-calls` without a call for the client is the route's max_steps: cut off by a limit."""
+USUAL: JsonObject = {
+    "instructions": None,
+    "previous_response_id": None,
+    "tools": [],
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "text": {"format": {"type": "text"}},
+    "reasoning": {"effort": None, "summary": None},
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "top_logprobs": 0,
+    "truncation": "disabled",
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "store": False,
+    "background": False,
+    "service_tier": "default",
+    "metadata": {},
+    "safety_identifier": None,
+    "prompt_cache_key": None,
+}
+"""What a response says of its request, where that said nothing."""
+
+
+def encoder(heading: Heading) -> Encode:
+    """Events as frames."""
+    return _Frames(heading).encode
+
+
+class _Frames:
+    """One answer's frames: what its output is so far, which item is open, and which calls have no result yet."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        self._model = ""
+        self._number = 0
+        self._begun = False
+        self._open = ""
+        """The type of the item that is open; empty where none is."""
+        self._item = ""
+        """Its id."""
+        self._pieces: list[str] = []
+        self._output: list[Json] = []
+        self._calls: dict[str, ToolCall] = {}
+        self.response: JsonObject = {}
+        """The whole, once it has ended."""
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Text(text):
+                opening = "" if self._open == "message" else self._message()
+                return utf8(f"{opening}{self._delta('response.output_text.delta', 'content_index', text)}")
+            case Thought(text):
+                opening = "" if self._open == "reasoning" else self._reasoning()
+                return utf8(f"{opening}{self._delta('response.reasoning_summary_text.delta', 'summary_index', text)}")
+            case ToolInput():
+                return utf8(self._started())  # as the call may be run here: the headers go out, and a tool that runs for long has its pings
+            case ToolCall():
+                self._calls[event.call_id] = event
+                return utf8(self._started())
+            case ToolResult():
+                return utf8(self._ran(event))
+            case Start(model=model):
+                self._model = self._model or model
+                return b""
+            case ReasoningState():
+                return b""
+            case Finish(reason, usage):
+                return utf8(self._finished(reason, usage))
+            case Failure(code, public):
+                return utf8(self._failed(code, f"{public} (request {self._heading.request_id})"))
+            case _:
+                assert_never(event)
+
+    def _frame(self, name: str, data: JsonObject) -> str:
+        made = compact({"type": name, **data, "sequence_number": self._number})
+        self._number += 1
+        return f"event: {name}\ndata: {made}\n\n"
+
+    def _delta(self, name: str, index: str, text: str) -> str:
+        """A piece of the open item, the frame that an answer has most of."""
+        self._pieces.append(text)
+        logprobs = '"logprobs":[],' if index == "content_index" else ""
+        made = (
+            f'event: {name}\ndata: {{"type":"{name}","item_id":"{self._item}","output_index":{len(self._output)},"{index}":0,'
+            f'"delta":{encode_basestring(text)},{logprobs}"sequence_number":{self._number}}}\n\n'
+        )
+        self._number += 1
+        return made
+
+    def _started(self) -> str:
+        if self._begun:
+            return ""
+        self._begun = True
+        response = self._response("in_progress")
+        return self._frame("response.created", {"response": response}) + self._frame("response.in_progress", {"response": response})
+
+    def _added(self, kind: str, prefix: str, item: JsonObject) -> str:
+        """An item begins, after the one before it has ended."""
+        before = self._started() + self._closed()
+        self._open, self._item = kind, f"{prefix}_{self._heading.message_id}_{len(self._output)}"
+        self._pieces.clear()
+        return before + self._of_output("response.output_item.added", {"id": self._item, "type": kind, **item})
+
+    def _done(self, item: JsonObject) -> str:
+        """The open item ends, and is this."""
+        made: JsonObject = {"id": self._item, "type": self._open, **item}
+        said = self._of_output("response.output_item.done", made)
+        self._output.append(made)
+        self._open = ""
+        return said
+
+    def _of_output(self, name: str, item: JsonObject) -> str:
+        return self._frame(name, {"output_index": len(self._output), "item": item})
+
+    def _of_item(self, name: str, data: JsonObject) -> str:
+        return self._frame(name, {"item_id": self._item, "output_index": len(self._output), **data})
+
+    def _message(self) -> str:
+        added = self._added("message", "msg", {"status": "in_progress", "role": "assistant", "content": []})
+        return added + self._of_item("response.content_part.added", {"content_index": 0, "part": _said("")})
+
+    def _reasoning(self) -> str:
+        added = self._added("reasoning", "rs", {"summary": []})
+        return added + self._of_item("response.reasoning_summary_part.added", {"summary_index": 0, "part": _thought("")})
+
+    def _closed(self, status: str = "completed") -> str:
+        """The end of the open item, where one is."""
+        text = "".join(self._pieces)
+        match self._open:
+            case "message":
+                return (
+                    self._of_item("response.output_text.done", {"content_index": 0, "text": text, "logprobs": []})
+                    + self._of_item("response.content_part.done", {"content_index": 0, "part": _said(text)})
+                    + self._done({"status": status, "role": "assistant", "content": [_said(text)]})
+                )
+            case "reasoning":
+                return (
+                    self._of_item("response.reasoning_summary_text.done", {"summary_index": 0, "text": text})
+                    + self._of_item("response.reasoning_summary_part.done", {"summary_index": 0, "part": _thought(text)})
+                    + self._done({"summary": [_thought(text)]})
+                )
+            case _:
+                return ""
+
+    def _ran(self, result: ToolResult) -> str:
+        """A call that was run here, whole."""
+        call = self._calls.pop(result.call_id, None)
+        if call is None:
+            return ""
+        output = result.result if isinstance(result.result, str) else compact(result.result)
+        whole = {**_ran(call, _arguments(call)), ("error" if result.is_error else "output"): output}
+        added = self._started() + self._closed()
+        self._open, self._item = "mcp_call", f"mcp_{call.call_id}"
+        return (
+            added
+            + self._of_output(
+                "response.output_item.added", {"id": self._item, "type": "mcp_call", "status": "in_progress", **_ran(call, "")}
+            )
+            + self._of_item("response.mcp_call.in_progress", {})
+            + self._of_item("response.mcp_call_arguments.done", {"arguments": _arguments(call)})
+            + self._of_item("response.mcp_call.failed" if result.is_error else "response.mcp_call.completed", {})
+            + self._done({"status": "failed" if result.is_error else "completed", **whole})
+        )
+
+    def _called(self, call: ToolCall) -> str:
+        """A call that is the client's, whole."""
+        named: JsonObject = {"call_id": call.call_id, "name": call.name}
+        arguments = _arguments(call)
+        return (
+            self._added("function_call", "fc", {"status": "in_progress", **named, "arguments": ""})
+            + self._of_item("response.function_call_arguments.delta", {"delta": arguments})
+            + self._of_item("response.function_call_arguments.done", {"name": call.name, "arguments": arguments})
+            + self._done({"status": "completed", **named, "arguments": arguments})
+        )
+
+    def _finished(self, reason: Reason, usage: Usage | None) -> str:
+        calls = tuple(self._calls.values())
+        why = None if calls and reason == "tool-calls" else INCOMPLETE.get(reason)
+        status = "completed" if why is None else "incomplete"
+        made = [self._started()]
+        if not (self._output or self._open or calls):
+            made.append(self._message())
+        made.append(self._closed(status))
+        made += map(self._called, calls)
+        ended: JsonObject = {"incomplete_details": {"reason": why}} if why else {"completed_at": self._heading.ending.noted()}
+        self.response = {**self._response(status), **ended, "usage": counted(usage)}
+        made.append(self._frame(f"response.{status}", {"response": self.response}))
+        return "".join(made)
+
+    def _failed(self, code: str, sentence: str) -> str:
+        code, parameter = CODES.get(code, (code, None))
+        error: JsonObject = {"code": code, "message": sentence, "param": parameter}
+        made = self._started() + self._closed("incomplete")
+        made += self._frame("error", {**error, "error": {"type": "server_error", **error}})
+        self.response = {**self._response("failed"), "error": {"code": code, "message": sentence}}
+        return made + self._frame("response.failed", {"response": self.response})
+
+    def _response(self, status: str) -> dict[str, Json]:
+        heading = self._heading
+        return {
+            "id": f"resp_{heading.message_id}",
+            "object": "response",
+            "created_at": heading.created,
+            "completed_at": None,
+            "status": status,
+            "incomplete_details": None,
+            "error": None,
+            "model": self._model or heading.model,
+            "output": [*self._output],
+            "usage": None,
+            **USUAL,
+            **heading.asked,
+        }
+
+
+def _said(text: str) -> JsonObject:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _thought(text: str) -> JsonObject:
+    return {"type": "summary_text", "text": text}
+
+
+def _ran(call: ToolCall, arguments: str) -> JsonObject:
+    return {
+        "server_label": SERVER,
+        "name": call.name,
+        "arguments": arguments,
+        "output": None,
+        "error": None,
+        "approval_request_id": None,
+    }
+
+
+def _arguments(call: ToolCall) -> str:
+    return compact(call.arguments) if call.malformed is None else call.malformed
+
+
+def counted(usage: Usage | None) -> JsonObject:
+    """The usage object. Zeros where no provider counted: a client of this dialect reads it without looking whether it is there."""
+    usage = usage or Usage()
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def whole(answer: Answered) -> bytes:
+    """The answer as a response."""
+    frames = _Frames(answer.heading)
+    for event in answer.events:
+        frames.encode(event)
+    return utf8(compact(frames.response))
+
+
+WIRE = Wire(
+    name="responses",
+    content_type="text/event-stream",
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    keep_alive=b": keep-alive\n\n",
+)
