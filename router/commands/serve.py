@@ -181,7 +181,7 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
     said += [f"  {line}" for line in expired(generation.server)]
     said += [f"  warning: {one.place}: {one.message}" for one in warned(generation)]
     if guest is None:
-        said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
+        said.append(f"  http://{given.host}:{given.port}/  (questions: /api/chat, documentation: /docs)")
     else:
         said += [
             "  Only requests with the key of this run are answered:",

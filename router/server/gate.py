@@ -93,6 +93,11 @@ class Gate:
         """Let a caller in, and note who it is in the request's state."""
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
+    async def enter_reader(self, scope: Scope) -> None:
+        """Let a reader of the page at `/` in: it holds no secret. NotAllowed for strangers, where it is not declared who may ask."""
+        if self._stranger(scope, self._live.generation):
+            raise NotAllowed(STRANGERS)
+
     async def enter_operator(self, scope: Scope) -> None:
         """Let an operator in. Unauthorized or NotAllowed for everybody else: logged, counted, and after a while."""
         generation = self._live.generation

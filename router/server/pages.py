@@ -1,4 +1,4 @@
-"""The pages beside the chat addresses: which models there are, health, and the OpenAPI documentation of all of it."""
+"""The pages beside the chat addresses: the playground, which models there are, health, and the OpenAPI documentation of all of it."""
 
 import time
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from router.server.docs import docs
 from router.server.gate import Gate
 from router.server.metrics import CONTENT_TYPE
 from router.server.routed import AnswerRoute, Refusals
+from router.server.webpage import webpage
 
 
 def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
@@ -41,6 +42,7 @@ def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
         _metrics(admin, APIRouter(route_class=of_operators)),
         operators.pages(admin, of_operators),
         docs(of_operators),
+        webpage(refusals.guarded(gate.enter_reader)),
         _documented(app, answers, APIRouter(route_class=of_operators)),
     ):
         app.router.routes += router.routes  # not included: their guards are the routes' own
