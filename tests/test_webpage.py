@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from router.callers.keys import hashed, new
 from router.server.webpage import FOLDER, Site
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.raw import request, said
@@ -115,7 +116,7 @@ async def test_page_is_for_this_machine_while_no_auth_is_declared(workspace: Wor
 
 async def test_page_opens_without_a_key_where_auth_is_declared(workspace: Workspace) -> None:
     """The page shows nothing by itself: its requests need the caller's key, as everybody's do."""
-    keys = KEYS % f"sha256:{hashlib.sha256(b'a-key').hexdigest()}"
+    keys = KEYS % hashed(new())
     async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
         page = await said(client.base, request("GET /", x_forwarded_for="203.0.113.7", host="router.example"))
         assert page.status == 200

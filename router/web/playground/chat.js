@@ -47,6 +47,8 @@ let chat = newId();
 let leave = new AbortController();
 /** Whether the reader has stopped the answer that comes in. */
 let stopping = false;
+/** Whether the page is being left. The browser ends its requests then: what that looks like is not kept. */
+let gone = false;
 
 /** An id that nobody guesses: whoever has it may find the answer again. Also where there is no crypto.randomUUID (plain HTTP). */
 function newId() {
@@ -56,7 +58,13 @@ function newId() {
 /** Load the routes, and what this tab had before it was loaded anew. */
 export async function start() {
   restore();
-  globalThis.addEventListener("pagehide", save);
+  globalThis.addEventListener("pagehide", () => {
+    save();
+    gone = true;
+  });
+  globalThis.addEventListener("pageshow", () => {
+    gone = false; // it may come back as it was
+  });
   await loadRoutes();
   if (live.value) await resume(live.value);
 }
@@ -278,6 +286,7 @@ function painter(paint) {
 
 /** Keep the conversation for this tab, so that it survives being loaded anew. */
 function save() {
+  if (gone) return;
   const kept = JSON.stringify({ chat, route: route.value, dialect: dialect.value, panel: panel.value, messages: messages.value, live: live.value });
   try {
     if (kept.length < MAX_SAVED) sessionStorage.setItem(SAVED, kept);

@@ -83,7 +83,7 @@ function KeyForm() {
     void loadRoutes();
   };
   return html`<form class="key" onSubmit=${taken}>
-    ${keyWanted.value && html`<p role="alert">${words.keyWanted}</p>`}
+    ${keyWanted.value && html`<p role="alert">${key.value ? problem.value : words.keyWanted}</p>`}
     <label for="key">${words.key}</label>
     <div class="row"><input id="key" ref=${field} type="password" autocomplete="off" spellcheck=${false} defaultValue=${key.value} aria-describedby="key-hint" />
       <button type="submit" class="primary">${words.save}</button></div>

@@ -1,0 +1,283 @@
+"""The page at `/` in a real browser: what its reader does, and what the page then shows. Skipped where Chromium is not installed."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from router.callers.keys import hashed, new
+from tests.browser import Tab, browser
+from tests.conftest import ROOT, Client, Workspace, direct_target, routes, serving
+from tests.provider import Reply, provider, text
+
+DEMO = "down: {model: openai/x, api_key: sk-test, api_base: 'http://127.0.0.1:9/v1'}\na: {script: demo}"
+ROUTE = "targets: [down, a]\n    tools: [weather, calculate]\n    reasoning: show"
+ENTER = 13
+ESCAPE = 27
+ANSWERED = "document.querySelectorAll('.answer:not(.growing)').length === {}"
+KEYS = "server: {auth: {keys: {alice: {hash: '%s'}}}}\n"
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+HOSTILE = (
+    "<script>window.hit=1</script>",
+    "<img src=x onerror='window.hit=1'>",
+    "<svg onload=window.hit=1>",
+    "<iframe srcdoc='<script>parent.hit=1</script>'></iframe>",
+    "<a href='javascript:window.hit=1'>a</a>",
+    "[a](javascript:window.hit=1)",
+    "[a](JaVaScRiPt:window.hit=1)",
+    "[a](data:text/html,<script>window.hit=1</script>)",
+    "[a](vbscript:x)",
+    "![a](javascript:window.hit=1)",
+    "![a](https://elsewhere.example/leak.png)",
+    "![a](x \"' onerror='window.hit=1\")",
+    "<details open ontoggle=window.hit=1>",
+    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=x onerror=window.hit=1&gt;'>",
+    "<form action=javascript:window.hit=1><input type=submit>",
+    "<style>@import 'https://elsewhere.example/x.css'</style>",
+    "<link rel=stylesheet href=https://elsewhere.example/x.css>",
+    "<base href=https://elsewhere.example/>",
+    "<meta http-equiv=refresh content='0;url=https://elsewhere.example/'>",
+    "`<img src=x onerror=window.hit=1>`",
+    "```html\n<img src=x onerror=window.hit=1>\n```",
+    "| <img src=x onerror=window.hit=1> |\n|---|\n| <script>window.hit=1</script> |",
+    '<https://elsewhere.example/"onmouseover="window.hit=1>',
+    "[a]: javascript:window.hit=1\n\n[a]",
+    "<div id=question></div><input name=body>",
+    "<template><script>window.hit=1</script></template>",
+    "&lt;script&gt;window.hit=1&lt;/script&gt;",
+    "<b onclick=window.hit=1>b</b>",
+)
+"""What a model may say. None of it may run, load anything or change the page."""
+
+
+@asynccontextmanager
+async def opened(client: Client, *languages: str) -> AsyncGenerator[Tab, None]:
+    """The page in a browser. At the end it has written nothing to the console and asked no other server."""
+    async with browser(*languages) as tab:
+        await tab.shape(1440, 900)
+        await tab.open(f"{client.base}/")
+        await tab.until("document.querySelector('#question')")
+        yield tab
+        assert tab.complaints == []
+        assert [address for address in tab.asked if not address.startswith((client.base, "data:", "blob:"))] == []
+
+
+async def ask(tab: Tab, question: str) -> None:
+    """Type a question and send it with Enter."""
+    await tab.until("document.querySelector('#route option') && !document.querySelector('#stop')")
+    await tab.run("document.querySelector('#question').focus()")
+    await tab.type(question)
+    await tab.press("Enter", ENTER)
+
+
+def demo(workspace: Workspace, more: str = "") -> Workspace:
+    """A workspace whose route has a target that is down before a script that uses tools."""
+    for name in ("weather", "calculate"):
+        workspace.write(f"tools/{name}.py", (ROOT / "tools" / f"{name}.py").read_text(encoding="utf-8"))
+    return workspace.write("routes.yaml", routes(DEMO, ROUTE, more))
+
+
+async def test_question_is_answered_with_thoughts_a_tool_and_its_timeline(workspace: Workspace) -> None:
+    """The targets that were tried stand in the panel, with what became of each."""
+    async with serving(demo(workspace).build()) as client, opened(client) as tab:
+        await ask(tab, "What is 12 * 7?")
+        await tab.until(ANSWERED.format(1))
+        await tab.sees("84")
+        assert await tab.run("document.querySelector('.thoughts summary').textContent") == "Thoughts"
+        assert await tab.run("document.querySelector('.tool code').textContent") == "calculate"
+        assert await tab.run("document.querySelector('.tool .state').textContent") == "done"
+        await tab.click("#panel")
+        await tab.until("document.querySelectorAll('.attempts li').length === 2")
+        assert await tab.run("[...document.querySelectorAll('.attempts .name')].map(one => one.textContent)") == ["down", "a"]
+        await tab.click("#tab-bytes")
+        await tab.sees('"type":"start-step"')
+        await tab.click("#tab-copyAs")
+        await tab.sees("curl -N")
+
+
+@pytest.mark.parametrize("dialect", ["ui-message-stream", "data-stream", "line", "openai", "text"])
+async def test_answer_is_read_in_every_dialect(workspace: Workspace, dialect: str) -> None:
+    """The bytes are those of the dialect that was chosen, and the text is the same."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: One two three.}]}"))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await tab.click("#panel")
+        await tab.click("#tab-bytes")
+        await tab.run(
+            f"(() => {{const one = document.querySelector('#tab-panel select'); one.value = '{dialect}';"
+            "one.dispatchEvent(new Event('change', {bubbles: true}))})()"
+        )
+        await ask(tab, "Count")
+        await tab.until(ANSWERED.format(1))
+        assert await tab.run("document.querySelector('.answer .markdown').innerText") == "One two three."
+        assert await tab.run("document.querySelector('.answer .error')") is None
+        await tab.click("#tab-timeline")
+        await tab.sees(dialect)
+
+
+async def test_nothing_that_a_model_says_runs_or_loads(workspace: Workspace) -> None:
+    """HTML is shown as text, addresses that run are left out, images of other hosts become links, the console stays silent."""
+    said = "\n\n".join(HOSTILE)
+    lines = [{"thought": said}, {"text": said}]
+    workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    reasoning: show"))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await ask(tab, "<img src=x onerror=window.hit=1>")
+        await tab.until(ANSWERED.format(1))
+        await tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        assert await tab.run("window.hit") is None
+        assert (
+            await tab.run(
+                "document.querySelector('.conversation').querySelectorAll('script,img,iframe,form,style,link,base,meta,input,svg:not(.icon)').length"
+            )
+            == 0
+        )
+        links = await tab.run("[...document.querySelectorAll('.markdown a[href]')].map(one => [one.protocol, one.rel, one.target])")
+        assert links
+        assert all(one == ["https:", "noopener noreferrer nofollow", "_blank"] for one in links)
+        handlers = "[...document.querySelectorAll('.markdown *')].flatMap(one => one.getAttributeNames()).filter(one => one.startsWith('on') || one === 'style')"
+        assert await tab.run(handlers) == []
+
+
+async def test_stopped_answer_keeps_what_was_said(workspace: Workspace) -> None:
+    """Escape stops it, at the server too; the next question is asked as before."""
+    lines = [{"text": "The first half. "}, {"pause": "10m"}, {"text": "The second."}]
+    workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    timeout: {idle: 20m, total: 30m}"))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await ask(tab, "Hi")
+        await tab.sees("The first half.")
+        await tab.press("Escape", ESCAPE)
+        await tab.until(ANSWERED.format(1))
+        await tab.sees("Stopped.")
+        await tab.until("document.querySelector('#send')")
+
+
+async def test_question_in_other_words_replaces_what_followed(workspace: Workspace) -> None:
+    """The provider is asked with the conversation up to there; asking again asks the same once more."""
+    async with provider(Reply(text("First")), Reply(text("Second")), Reply(text("Third"))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base)))
+        async with serving(workspace.build()) as client, opened(client) as tab:
+            await ask(tab, "Old words")
+            await tab.sees("First")
+            await tab.click(".question [aria-label=Edit]")
+            await tab.until("document.activeElement.value === 'Old words'")
+            await tab.run("document.activeElement.select()")
+            await tab.type("New words")
+            await tab.click(".editing .primary")
+            await tab.sees("Second")
+            await tab.click(".answer [aria-label='Ask again']")
+            await tab.sees("Third")
+            assert await tab.run("document.querySelectorAll('article').length") == 2
+    asked = [[one["content"] for one in request["messages"]] for request in fake.requests]
+    assert asked == [["Old words"], ["New words"], ["New words"]]
+
+
+async def test_image_that_is_pasted_reaches_the_provider(workspace: Workspace) -> None:
+    """As a data: address, beside the question."""
+    async with provider(Reply(text("A dot"))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base)))
+        async with serving(workspace.build()) as client, opened(client) as tab:
+            await tab.run(
+                "(() => { const bytes = Uint8Array.from(atob('" + PNG + "'), one => one.charCodeAt(0));"
+                "const data = new DataTransfer(); data.items.add(new File([bytes], 'dot.png', {type: 'image/png'}));"
+                "document.querySelector('#question').dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true})); })()"
+            )
+            await tab.until("document.querySelector('.attached img')")
+            await ask(tab, "What is this?")
+            await tab.sees("A dot")
+            assert await tab.run("document.querySelector('.question img').alt") == "dot.png"
+    sent = json.dumps(fake.requests[0]["messages"])
+    assert PNG in sent
+    assert "What is this?" in sent
+
+
+async def test_answer_is_found_again_after_the_page_is_loaded_anew(workspace: Workspace) -> None:
+    """The conversation stays in the tab, and the answer goes on from its start."""
+    lines = [{"text": "The first half. "}, {"pause": "1s"}, {"text": "The second half."}]
+    more = "server: {resume: {grace: 5m}}\n"
+    workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", more=more))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await ask(tab, "Hi there")
+        await tab.sees("The first half.")
+        await tab.open(f"{client.base}/")
+        await tab.sees("Hi there")
+        await tab.sees("The first half. The second half.")
+        await tab.until(ANSWERED.format(1))
+        assert await tab.run("document.querySelector('.answer .error')") is None
+
+
+async def test_error_is_shown_in_words_and_asking_again_works(workspace: Workspace) -> None:
+    """The server's sentence, not a number."""
+    workspace.write("routes.yaml", routes("a: {script: [{fail: denied}]}"))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await ask(tab, "Hi")
+        await tab.until(ANSWERED.format(1))
+        shown = await tab.run("document.querySelector('.answer .error').textContent")
+        assert len(shown) > 20
+        assert not shown.startswith("HTTP")
+        tab.complaints.clear()  # the browser itself notes a status of 502 on the console
+
+
+async def test_key_is_asked_for_and_stays_in_the_tab(workspace: Workspace) -> None:
+    """Without it nothing is shown; it goes into sessionStorage, and nowhere else."""
+    key = new()
+    keys = KEYS % hashed(key)
+    workspace.write("routes.yaml", routes("a: {script: [{text: For Alice}]}", more=keys))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await tab.sees("Enter your API key")
+        assert await tab.run("document.querySelectorAll('#route option').length") == 0
+        await tab.until("document.activeElement.id === 'key'")
+        await tab.type(f"{key}x")
+        await tab.press("Enter", ENTER)
+        await tab.sees("This is no key of this server.")
+        await tab.run("document.querySelector('#key').select()")
+        await tab.type(key)
+        await tab.press("Enter", ENTER)
+        await ask(tab, "Hi")
+        await tab.sees("For Alice")
+        assert await tab.run("[JSON.stringify(localStorage), document.cookie, location.href.includes('key')]") == ["{}", "", False]
+        assert await tab.run("sessionStorage.getItem('pointsman.key')") == key
+        await tab.click("#panel")
+        await tab.click("#tab-copyAs")
+        assert key not in await tab.run("document.body.innerText")
+        tab.complaints.clear()  # the browser itself notes the 401 on the console
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+async def test_page_fits_each_screen_in_each_language(workspace: Workspace, tmp_path: Path, width: int, language: str, dark: bool) -> None:
+    """Nothing is wider than the screen, every control has a name, and the words are those of the browser's language."""
+    async with serving(demo(workspace).build()) as client, opened(client, language) as tab:
+        await tab.shape(width, 740, dark=dark)
+        await tab.until("document.querySelector('#route option')")
+        assert await tab.run("document.documentElement.lang") == language[:2]
+        await tab.click(".examples button:last-child")
+        await tab.until(ANSWERED.format(1))
+        await tab.picture(tmp_path / "chat.png")
+        for place in ("", "#panel", "#tab-bytes", "#tab-copyAs"):
+            if place:
+                await tab.click(place)
+            assert await tab.run("document.documentElement.scrollWidth") <= width
+            unnamed = "[...document.querySelectorAll('button,a,select,textarea,input:not([hidden])')].filter(one => !(one.ariaLabel || one.innerText.trim() || one.labels?.length)).map(one => one.outerHTML)"
+            assert await tab.run(unnamed) == []
+
+
+async def test_page_is_worked_by_keyboard_alone(workspace: Workspace) -> None:
+    """Tab goes from the field to the buttons; arrows go through the panel's tabs; Escape closes it and gives the focus back."""
+    async with serving(demo(workspace).build()) as client, opened(client) as tab:
+        await ask(tab, "What is 12 * 7?")
+        await tab.until(ANSWERED.format(1))
+        await tab.run("document.querySelector('#panel').focus()")
+        await tab.press("Enter", ENTER)
+        await tab.until("document.querySelector('#details')")
+        await tab.run("document.querySelector('#tab-timeline').focus()")
+        await tab.press("ArrowRight", 39)
+        await tab.until("document.activeElement.id === 'tab-bytes' && document.activeElement.ariaSelected === 'true'")
+        await tab.press("Escape", ESCAPE)
+        await tab.until("!document.querySelector('#details') && document.activeElement.id === 'panel'")
+        seen = set[str]()
+        for _ in range(20):
+            await tab.press("Tab", 9)
+            seen.add(await tab.run("document.activeElement.ariaLabel ?? document.activeElement.id"))
+        assert {"Message", "Ask again", "Edit", "Copy"} <= seen
