@@ -262,3 +262,15 @@ async def test_application_that_was_not_started_says_so(workspace: Workspace, ca
     told = [record for record in caplog.records if record.getMessage() == "not started"]
     assert len(told) == 1
     assert "started()" in told[0].__dict__["fields"]["remedy"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_page_and_its_files_are_served_below_a_prefix(workspace: Workspace, way: str) -> None:
+    """Its addresses are relative, so they need not know the prefix."""
+    file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
+    async with below(way, file) as served:
+        page = await served.ask("GET /")
+        assert page.status == 200
+        for address in re.findall(r'(?:src|href)="([^"]*)"', page.rest.decode()):
+            assert (await served.ask(f"GET /{address}")).status == 200
+        assert (await served.ask("GET /", host="evil.example")).status == 403
