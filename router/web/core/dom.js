@@ -1,12 +1,12 @@
 /** The libraries of the page in one place: JSX without a build step, signals, hooks. */
 
 import { createElement, render } from "../vendor/preact.js";
-import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "../vendor/hooks.js";
 import { batch, computed, effect, signal } from "../vendor/signals.js";
 import htm from "../vendor/htm.js";
 
 export const html = htm.bind(createElement);
-export { batch, computed, effect, render, signal, useEffect, useRef, useState };
+export { batch, computed, effect, render, signal, useEffect, useLayoutEffect, useRef, useState };
 
 /** Paths of the icons, drawn with a stroke on a grid of 24. */
 const ICONS = {

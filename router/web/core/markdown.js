@@ -1,8 +1,7 @@
 /** Markdown of a model as safe DOM. What a model writes is never HTML: tags are shown as the text that they are. */
 
-import { html, useEffect, useRef } from "./dom.js";
+import { copied, html, useLayoutEffect, useRef } from "./dom.js";
 import { words } from "./words.js";
-import { copied } from "./dom.js";
 import { Marked } from "../vendor/marked.js";
 import { DOMPurify } from "./purify.js";
 
@@ -49,7 +48,8 @@ export function Markdown({ text }) {
 /** @param {{token: import("../vendor/marked.js").Token}} props */
 function Block({ token }) {
   const place = useRef(/** @type {HTMLElement | null} */ (null));
-  useEffect(() => place.current?.replaceChildren(rendered(token)), [token.raw]);
+  // Before the browser paints: no frame shows an empty block.
+  useLayoutEffect(() => place.current?.replaceChildren(rendered(token)), [token.raw]);
   return html`<div ref=${place}></div>`;
 }
 

@@ -110,8 +110,7 @@ function Conversation() {
   return html`<section class="conversation" ref=${place} onScroll=${scrolled} tabindex="0" aria-label=${words.playground}>
     <div class="column">
       ${!all.length && !growing ? html`<${Greeting} />` : null}
-      ${all.map((message) => html`<${Message} key=${message.id} message=${message} />`)}
-      ${growing && html`<${Message} key=${growing.id} message=${growing} growing=${true} />`}
+      ${(growing ? [...all, growing] : all).map((message) => html`<${Message} key=${message.id} message=${message} growing=${message === growing} />`)}
     </div>
   </section>`;
 }
