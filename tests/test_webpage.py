@@ -114,6 +114,19 @@ async def test_page_is_for_this_machine_while_no_auth_is_declared(workspace: Wor
             assert (await said(client.base, request(f"GET {path}", host="rebound.example"))).status == 403
 
 
+async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
+    """Its addresses answer as those where nothing is: 404, and 401 for who bears no key where one is needed."""
+    key = new()
+    paths = ("/", f"/web/{Site().digest}/main.js")
+    async with serving(workspace.write("routes.yaml", routes(HI, more="server: {page: off}\n")).build()) as client:
+        assert [(await client.get(path)).status for path in (*paths, "/nothing")] == [404, 404, 404]
+    keys = "server: {page: off, auth: {keys: {alice: {hash: '%s'}}}}\n" % hashed(key)
+    async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
+        for path in (*paths, "/nothing"):
+            assert (await said(client.base, request(f"GET {path}"))).status == 401
+            assert (await said(client.base, request(f"GET {path}", authorization=f"Bearer {key}"))).status == 404
+
+
 async def test_page_opens_without_a_key_where_auth_is_declared(workspace: Workspace) -> None:
     """The page shows nothing by itself: its requests need the caller's key, as everybody's do."""
     keys = KEYS % hashed(new())

@@ -94,8 +94,12 @@ class Gate:
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_reader(self, scope: Scope) -> None:
-        """Let a reader of the page at `/` in: it holds no secret. NotAllowed for strangers, where it is not declared who may ask."""
-        if self._stranger(scope, self._live.generation):
+        """Let a reader of the page at `/` in: it holds no secret. NotAllowed for strangers, where it is not declared who may ask. Where the
+        page is off, those alone who may enter an address where nothing is.
+        """
+        if self._live.generation.server.page == "off":
+            await self.enter_caller(scope)
+        elif self._stranger(scope, self._live.generation):
             raise NotAllowed(STRANGERS)
 
     async def enter_operator(self, scope: Scope) -> None:

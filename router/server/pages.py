@@ -42,7 +42,7 @@ def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
         _metrics(admin, APIRouter(route_class=of_operators)),
         operators.pages(admin, of_operators),
         docs(of_operators),
-        webpage(refusals.guarded(gate.enter_reader)),
+        webpage(refusals.guarded(gate.enter_reader), admin.live),
         _documented(app, answers, APIRouter(route_class=of_operators)),
     ):
         app.router.routes += router.routes  # not included: their guards are the routes' own

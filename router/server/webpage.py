@@ -13,6 +13,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from router.reload import Live
+
 FOLDER = Path(__file__).parent.parent / "web"
 INDEX = "index.html"
 KINDS = {
@@ -67,22 +69,32 @@ class Site:
         self.files = {name: File(data, KINDS[Path(name).suffix]) for name, data in found.items()}
 
 
-def webpage(route: type[APIRoute]) -> APIRouter:
-    """Return the page and its files, as routes of this class. Addresses in them are relative: the page works behind any prefix."""
+def webpage(route: type[APIRoute], live: Live) -> APIRouter:
+    """Return the page and its files, as routes of this class; 404 where the generation that serves has `server.page: off`. Addresses in them
+    are relative: the page works behind any prefix.
+    """
     site, router = Site(), APIRouter(include_in_schema=False, route_class=route)
 
     @router.get("/")
     def page(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        _check_shown(live)
         return _sent(site.index, request, EACH_TIME)
 
     @router.get("/web/{digest}/{name:path}")
     def file(request: Request, digest: str, name: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         """A file. During an update a replica may be asked for the files of another version: it sends its own, which nobody keeps."""
+        _check_shown(live)
         if name not in site.files:
             raise HTTPException(404)
         return _sent(site.files[name], request, FOREVER if digest == site.digest else EACH_TIME)
 
     return router
+
+
+def _check_shown(live: Live) -> None:
+    """Raise 404 where the page is off."""
+    if live.generation.server.page == "off":
+        raise HTTPException(404)
 
 
 def _sent(file: File, request: Request, cached: str) -> Response:
