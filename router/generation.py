@@ -67,6 +67,8 @@ class Compiled:
     """Its scripts that are asked only after a model, also one that is skipped: an answer of theirs is one that no model gave."""
     headers: frozenset[str] = frozenset()
     """The headers that its conditions name, in small letters."""
+    scripted: bool = False
+    """Whether all targets that it declares are scripts, those that are skipped among them."""
 
 
 @dataclass(slots=True)
@@ -312,7 +314,9 @@ class _Builder:
         quota = None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
         stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
         headers = frozenset(str(header) for one in route.conditions if one for header in one.header or ())
-        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins, headers)
+        declared = self._declaration.routes.targets
+        scripted = all(declared[one].script is not None for one in route.names)
+        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins, headers, scripted)
 
     def _check_images(self, route: Route, opened: Mapping[Name, Target | None]) -> None:
         """Complain of a target that is asked only about images, and is known to read none."""

@@ -388,7 +388,7 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    tools: [weather]"))
     async with serving(workspace.build()) as client:
         listed = (await client.get("/api/models")).json
-        assert listed == {"models": [{"id": "chat-model", "aliases": ["gpt-4"], "tools": ["get_weather"], "reasoning": "hide"}]}
+        assert listed == {"models": [{"id": "chat-model", "aliases": ["gpt-4"], "tools": ["get_weather"], "reasoning": "hide", "scripted": True}]}
         assert (await client.get("/healthz")).status == 200
         assert (await client.get("/readyz")).json["ready"] is True
         document = (await client.get("/openapi.json")).json

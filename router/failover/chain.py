@@ -40,6 +40,7 @@ from router.errors import (
 from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall
 from router.failover.attempt import Opened, attempt, following
 from router.failover.candidate import SKIPPED, Candidate, Pool
+from router.failover.fault import broken
 from router.failover.hedge import Hedge, race
 from router.failover.rescue import Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
@@ -192,7 +193,10 @@ class Chain:
             late = standing.pace.slow or standing.breaker.hint.warned
             return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
 
-        self._everybody = everybody = sorted(order, key=place)
+        everybody = sorted(order, key=place)
+        if ask.fault is not None:
+            everybody = broken(everybody, ask.fault, shows)
+        self._everybody = everybody
         self._waiting = deque(everybody)
         self._order = [one for one in everybody if not one.lacks(shows)] if shows else everybody
         """Those that may be asked this."""

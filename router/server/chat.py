@@ -11,14 +11,14 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from types import TracebackType
-from typing import Self
+from typing import Self, cast, get_args
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller, from_body, from_headers
-from router.chat import Ask, CacheControl, Circumstances, Json
-from router.errors import Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
+from router.chat import Ask, CacheControl, Circumstances, InducedFault, Json
+from router.errors import BadAsk, Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
 from router.generation import Compiled, Generation
 from router.quotas import Admission, Quota
@@ -38,6 +38,9 @@ from router.server.root import path_below
 from router.shared import Away
 from router.wire import WIRES, Heading, compact
 
+FAULTS: tuple[str, ...] = get_args(InducedFault)
+UNSHARED = CacheControl(max_age=0.0, store=False)
+"""What a request whose provider is broken lets a cache do: nobody else is to get its answer."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 log = logging.getLogger("router.server")
@@ -103,6 +106,14 @@ class Request:
     def cache(self, fields: Mapping[str, Json]) -> CacheControl:
         """What it lets a cache do. `fields`: its body's."""
         return cache_control(self._cache_control, fields)
+
+    @property
+    def fault(self) -> InducedFault | None:
+        """How it wants its provider broken; None where it does not. BadAsk where there is no such fault."""
+        given = self._headers.get(b"x-router-fault", b"").decode("latin-1").strip()
+        if given and given not in FAULTS:
+            raise BadAsk(f"X-Router-Fault: one of {', '.join(FAULTS)} is needed.")
+        return cast("InducedFault", given) if given else None
 
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""
@@ -273,6 +284,7 @@ class Chat:
                     reply.limits = await admissions.of_body(wanted.ask)
                     caller = admissions.caller
                     route = generation.route(wanted.ask.model)
+                    fault = await self._fault(request, route, entry)
                     entry.stream = wanted.stream
                     entry.requested = wanted.ask.model
                     server = generation.server
@@ -291,7 +303,8 @@ class Chat:
                         caller=caller.id,
                         user=caller.user,
                         circumstances=admissions.circumstances(route),
-                        cache=request.cache(wanted.ask.fields),
+                        cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
+                        fault=fault,
                         until=time.monotonic() + total,
                         tried=entry.tried,
                     )
@@ -323,6 +336,15 @@ class Chat:
         reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
         usual = next(iter(generation.routes))
         return await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
+
+    async def _fault(self, request: Request, route: Compiled, entry: Entry) -> InducedFault | None:
+        """How the request's provider is to be broken, where it may be: no stranger breaks a real one."""
+        fault = request.fault
+        if fault is not None:
+            if not route.scripted:
+                await self._gate.enter_fault(request.scope)
+            entry.fault = fault
+        return fault
 
     async def count(self, request: Request, send: Send) -> None:
         """Estimate the input tokens of a question of Anthropic's API, which is not asked. What the route adds to it is not counted."""

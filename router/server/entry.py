@@ -79,6 +79,8 @@ class Entry:
     """What they cost, as far as that is known."""
     stand_ins: Container[str] = ()
     """Scripts that the route asks only after a model."""
+    fault: str = ""
+    """How the request had its provider broken; empty where it did not."""
     traceparent: str = ""
     """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
@@ -277,6 +279,7 @@ class Entry:
             "reason": self.reason or None,
             "target": self.target,
             "cache": self.cache or None,
+            "fault": self.fault or None,
             "steps": self.steps,
             "tools": [{"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error} for run in self.tools],
             "attempts": [self._tried(attempt) for attempt in self.attempts],

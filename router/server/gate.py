@@ -44,6 +44,11 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
 """Why an operator is refused → how. The reasons are those of the metric and of the log."""
+FAULT_KEY = b"x-router-admin-key"
+"""The header that bears the admin key beside a caller's own credentials."""
+FAULT = (
+    "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
+)
 READING = ("GET", "HEAD")
 log = logging.getLogger("router.server")
 
@@ -107,12 +112,34 @@ class Gate:
         generation = self._live.generation
         if not (reason := self._why_not(scope, generation)):
             return
+        await self._note_refused(scope, generation, reason)
+        kind, sentence = REFUSALS[reason]
+        raise kind(sentence)
+
+    async def _note_refused(self, scope: Scope, generation: Generation, reason: str) -> None:
+        """Log and count who was refused as an operator, and have it wait."""
         peer = self._peer(scope, generation)
         log.warning("admin refused", extra={"fields": {"reason": reason, "peer": peer, "method": scope["method"]}})
         self._count(reason)
         await self._slowdown.refused(peer)
-        kind, sentence = REFUSALS[reason]
-        raise kind(sentence)
+
+    async def enter_fault(self, scope: Scope) -> None:
+        """Let through a request that breaks a provider: with the admin key in `X-Router-Admin-Key`, beside the caller's own. Unauthorized or
+        NotAllowed for everybody else: logged, counted, and after a while.
+        """
+        generation = self._live.generation
+        given = [b"Bearer " + value for name, value in scope["headers"] if name == FAULT_KEY]
+        key = generation.server.admin.key or self._run_key
+        if from_another_site(scope):
+            reason, error = "another_site", NotAllowed(REFUSALS["another_site"][1])
+        elif _bears(given, key):
+            return
+        elif not given:
+            raise NotAllowed(FAULT)  # no attempt at a key
+        else:
+            reason, error = "wrong_key", Unauthorized(FAULT)
+        await self._note_refused(scope, generation, reason)
+        raise error
 
     def _why_not(self, scope: Scope, generation: Generation) -> str:
         """Why whoever asks is no operator, as REFUSALS has it; empty for an operator."""

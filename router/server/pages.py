@@ -119,6 +119,7 @@ def _listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
             "aliases": aliases[name],
             "tools": [spec.name for spec in route.toolbox.specs],
             "reasoning": route.declared.reasoning,
+            "scripted": route.scripted,
         }
         for name, route in generation.routes.items()
         if caller.may_ask(name)
