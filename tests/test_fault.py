@@ -18,7 +18,7 @@ FAULTS = {"cut": "cut", "stall": "timeout_idle", "429": "status_429", "garbage":
 ADDRESSES = ("/api/chat", "/api/chat/chat-model", "/v1/chat/completions", "/v1/messages")
 
 
-async def ask(client: Client, path: str = "/api/chat", body: bytes = ASK, **headers: str) -> Said:
+async def ask(client: Client, path: str = "/api/chat", body: bytes = ASK, /, **headers: str) -> Said:
     """Ask, with these headers."""
     return await said(client.base, request(f"POST {path}", body, **headers))
 
@@ -51,13 +51,15 @@ async def test_answer_after_a_tool_is_rescued_in_the_demo(workspace: Workspace, 
     workspace.write("tools/calculate.py", (ROOT / "tools" / "calculate.py").read_text(encoding="utf-8"))
     demo = "a: {script: demo}\nb: {script: demo}"
     workspace.write("routes.yaml", routes(demo, f"{ROUTE}\n    tools: [calculate]\n    reasoning: show"))
-    async with serving(workspace.build()) as client:
-        async with client.session.post(
+    async with (
+        serving(workspace.build()) as client,
+        client.session.post(
             f"{client.base}/api/chat",
             json={"messages": [{"role": "user", "content": "What is 12 * 7?"}]},
             headers={"x-router-fault": fault},
-        ) as response:
-            lines = (await response.read()).decode().splitlines()
+        ) as response,
+    ):
+        lines = (await response.read()).decode().splitlines()
     values = [(line[0], json.loads(line[2:])) for line in lines]
     assert "".join(value["textDelta"] for code, value in values if code == "0") == "Here is what I found:\n\n- 84\n"
     assert [code for code, _ in values].count("a") == 1
@@ -133,11 +135,10 @@ async def test_unknown_fault_is_refused(workspace: Workspace) -> None:
 async def test_wrong_key_for_a_fault_is_logged_and_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """As every attempt at an operator's page is. A request without a key is no attempt at one."""
     with caplog.at_level(logging.WARNING, "router.server"):
-        async with provider() as fake:
-            async with serving(workspace.write("routes.yaml", routes(direct_target(fake.base))).build()) as client:
-                await ask(client, x_router_fault="cut")
-                assert "admin refused" not in caplog.messages
-                await ask(client, x_router_fault="cut", **admin("y" * 28))
-                metrics = (await client.get("/metrics")).body.decode()
+        async with provider() as fake, serving(workspace.write("routes.yaml", routes(direct_target(fake.base))).build()) as client:
+            await ask(client, x_router_fault="cut")
+            assert "admin refused" not in caplog.messages
+            await ask(client, x_router_fault="cut", **admin("y" * 28))
+            metrics = (await client.get("/metrics")).body.decode()
     assert "admin refused" in caplog.messages
     assert 'router_admin_refusals_total{reason="wrong_key"} 1.0' in metrics

@@ -388,7 +388,18 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    tools: [weather]"))
     async with serving(workspace.build()) as client:
         listed = (await client.get("/api/models")).json
-        assert listed == {"models": [{"id": "chat-model", "aliases": ["gpt-4"], "tools": ["get_weather"], "reasoning": "hide", "scripted": True}]}
+        assert listed == {
+            "models": [
+                {
+                    "id": "chat-model",
+                    "aliases": ["gpt-4"],
+                    "tools": ["get_weather"],
+                    "reasoning": "hide",
+                    "scripted": True,
+                    "targets": ["a"],
+                }
+            ]
+        }
         assert (await client.get("/healthz")).status == 200
         assert (await client.get("/readyz")).json["ready"] is True
         document = (await client.get("/openapi.json")).json
@@ -396,7 +407,9 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
         chat |= {"/v1/messages", "/v1/messages/count_tokens"}
         operators = {"/metrics", "/admin/config", "/admin/reload", "/admin/targets", "/admin/targets/{name}", "/admin/requests"}
         operators |= {"/admin/requests/{request_id}", "/admin/spend"}
-        assert {*chat, *operators, "/api/models", "/v1/models", "/healthz", "/readyz"} == set(document["paths"])
+        assert {*chat, *operators, "/api/models", "/api/requests/{request_id}", "/v1/models", "/healthz", "/readyz"} == set(
+            document["paths"]
+        )
         assert (await client.get("/docs")).status == 200
         assert (await client.get("/no-such")).status == 404
         assert (await client.get("/api/chat")).status == 405

@@ -120,7 +120,7 @@ async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
     paths = ("/", f"/web/{Site().digest}/main.js")
     async with serving(workspace.write("routes.yaml", routes(HI, more="server: {page: off}\n")).build()) as client:
         assert [(await client.get(path)).status for path in (*paths, "/nothing")] == [404, 404, 404]
-    keys = "server: {page: off, auth: {keys: {alice: {hash: '%s'}}}}\n" % hashed(key)
+    keys = (KEYS % hashed(key)).replace("{auth", "{page: off, auth")
     async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
         for path in (*paths, "/nothing"):
             assert (await said(client.base, request(f"GET {path}"))).status == 401

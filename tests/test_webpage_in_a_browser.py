@@ -1,6 +1,7 @@
 """The page at `/` in a real browser: what its reader does, and what the page then shows. Skipped where Chromium is not installed."""
 
 import json
+import shlex
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from router.callers.keys import hashed, new
+from router.config import declare, read
+from router.generation import build
 from tests.browser import Tab, browser
 from tests.conftest import ROOT, Client, Workspace, direct_target, routes, serving
 from tests.provider import Reply, provider, text
@@ -72,6 +75,13 @@ async def ask(tab: Tab, question: str) -> None:
     await tab.press("Enter", ENTER)
 
 
+async def choose(tab: Tab, selector: str, value: str) -> None:
+    """Choose an entry of a list, once it is there."""
+    found = f"document.querySelector({json.dumps(selector)})"
+    await tab.until(f"{found} && [...{found}.options].some(one => one.value === {json.dumps(value)})")
+    await tab.run(f"(() => {{ {found}.value = {json.dumps(value)}; {found}.dispatchEvent(new Event('change', {{bubbles: true}})); }})()")
+
+
 def demo(workspace: Workspace, more: str = "") -> Workspace:
     """A workspace whose route has a target that is down before a script that uses tools."""
     for name in ("weather", "calculate"):
@@ -89,8 +99,9 @@ async def test_question_is_answered_with_thoughts_a_tool_and_its_timeline(worksp
         assert await tab.run("document.querySelector('.tool code').textContent") == "calculate"
         assert await tab.run("document.querySelector('.tool .state').textContent") == "done"
         await tab.click("#panel")
-        await tab.until("document.querySelectorAll('.attempts li').length === 2")
-        assert await tab.run("[...document.querySelectorAll('.attempts .name')].map(one => one.textContent)") == ["down", "a"]
+        await tab.until("document.querySelector('.waterfall')")
+        tried = await tab.run("[...document.querySelectorAll('.waterfall .name')].map(one => one.textContent)")
+        assert tried == ["down", "a", "calculate", "down", "a"]
         await tab.click("#tab-bytes")
         await tab.sees('"type":"start-step"')
         await tab.click("#tab-copyAs")
@@ -104,10 +115,7 @@ async def test_answer_is_read_in_every_dialect(workspace: Workspace, dialect: st
     async with serving(workspace.build()) as client, opened(client) as tab:
         await tab.click("#panel")
         await tab.click("#tab-bytes")
-        await tab.run(
-            f"(() => {{const one = document.querySelector('#tab-panel select'); one.value = '{dialect}';"
-            "one.dispatchEvent(new Event('change', {bubbles: true}))})()"
-        )
+        await choose(tab, "#tab-panel select", dialect)
         await ask(tab, "Count")
         await tab.until(ANSWERED.format(1))
         assert await tab.run("document.querySelector('.answer .markdown').innerText") == "One two three."
@@ -281,3 +289,91 @@ async def test_page_is_worked_by_keyboard_alone(workspace: Workspace) -> None:
             await tab.press("Tab", 9)
             seen.add(await tab.run("document.activeElement.ariaLabel ?? document.activeElement.id"))
         assert {"Message", "Ask again", "Edit", "Copy"} <= seen
+
+
+async def test_newcomer_sees_a_rescue_with_one_click_and_no_key() -> None:
+    """In the shipped configuration. Tools run, the first target breaks off, the second goes on; the text has a mark there, the panel says
+    what happened when, and a copy of the text has no word of that.
+    """
+    async with serving(build(declare(read(ROOT / "routes.yaml"), {}))) as client, opened(client) as tab:
+        await tab.click("#rescue")
+        await tab.until(ANSWERED.format(1))
+        await tab.until("document.querySelector('.answer .seam') && document.querySelector('.waterfall')")
+        assert await tab.run("document.querySelector('.seam').ariaLabel") == "demo broke off here; understudy went on"
+        rows = "[...document.querySelectorAll('.waterfall li')].map(one => [...one.querySelectorAll('.name,code')].map(each => each.textContent).join(' ').trim())"
+        shown = await tab.run(rows)
+        assert {"get_weather", "calculate", "demo cut", "understudy ok"} <= set(shown)
+        assert shown.index("demo cut") < shown.index("understudy ok")
+        text = await tab.run("[...document.querySelectorAll('.answer .markdown')].map(one => one.textContent).join('')")
+        assert text.count("Here is what I found:") == 1
+        assert text.count("84") == 1
+        assert await tab.run("document.querySelector('#fault').value") == ""
+        await tab.sees("Broken on purpose")
+
+
+@pytest.mark.parametrize("fault", ["cut", "stall", "429", "garbage"])
+async def test_switch_breaks_the_provider_of_the_next_question(workspace: Workspace, fault: str) -> None:
+    """It is there for a route of scripts, and stays as it was put."""
+    lines = json.dumps([{"text": "One two three four five six seven."}])
+    workspace.write("routes.yaml", routes(f"a: {{script: {lines}}}\nb: {{script: {lines}}}", "targets: [a, b]\n    timeout: {idle: 2s}"))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await choose(tab, "#fault", fault)
+        await ask(tab, "Count")
+        await tab.until(ANSWERED.format(1))
+        assert await tab.run("document.querySelector('.answer .markdown').textContent.trim()") == "One two three four five six seven."
+        await tab.click("#panel")
+        await tab.until("document.querySelectorAll('.waterfall .bad').length && document.querySelectorAll('.waterfall .good').length === 1")
+        assert await tab.run("document.querySelectorAll('.answer .seam').length") == (0 if fault == "429" else 1)
+
+
+async def test_real_provider_has_no_switch_without_the_admin_key(workspace: Workspace) -> None:
+    """Who has no admin key is not shown what would be refused."""
+    async with provider(Reply(text("Hi"))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base)))
+        async with serving(workspace.build()) as client, opened(client) as tab:
+            await ask(tab, "Hi")
+            await tab.until(ANSWERED.format(1))
+            assert await tab.run("document.querySelector('#fault')") is None
+            assert await tab.run("document.querySelector('#rescue')") is None
+
+
+async def test_mark_of_a_rescue_changes_nothing_of_the_markdown(workspace: Workspace) -> None:
+    """Also inside of emphasis, code and the address of a link: it stands after the last word, and no address has it."""
+    said = "**Bold words here** and `code of some length` and [a link](https://elsewhere.example/abcdefghijklmnop) end."
+    at = {"bold": 8, "code": 30, "address": 80}
+    for place, cut in at.items():
+        first = json.dumps([{"text": said[:cut]}, {"fail": "down"}])
+        second = json.dumps([{"text": said}])
+        workspace.write("routes.yaml", routes(f"a: {{script: {first}}}\nb: {{script: {second}}}", "targets: [a, b]"))
+        async with serving(workspace.build()) as client, opened(client) as tab:
+            await ask(tab, place)
+            await tab.until(ANSWERED.format(1))
+            await tab.until("document.querySelector('.seam') || document.querySelector('.answer .usage')")
+            await tab.click("#panel")
+            await tab.until("document.querySelector('.waterfall')")
+            assert (
+                await tab.run("document.querySelector('.markdown').textContent")
+                == "Bold words here and code of some length and a link end."
+            ), place
+            assert await tab.run("document.querySelector('.markdown a').href") == "https://elsewhere.example/abcdefghijklmnop"
+            assert await tab.run("document.querySelectorAll('.markdown strong, .markdown code').length") == 2
+
+
+async def test_question_is_copied_as_code_of_every_client(workspace: Workspace) -> None:
+    """Each of them names this server, the route and the question."""
+    async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, opened(client) as tab:
+        await ask(tab, 'It\'s "quoted" \\ and 中文')
+        await tab.until(ANSWERED.format(1))
+        await tab.click("#panel")
+        await tab.click("#tab-copyAs")
+        await tab.until("document.querySelector('.code')")
+        names = await tab.run("[...document.querySelectorAll('.code h3')].map(one => one.textContent)")
+        codes = await tab.run("[...document.querySelectorAll('.code pre')].map(one => one.textContent)")
+    assert names == ["curl", "useChat", "OpenAI (Python)", "OpenAI (Node)", "OpenAI Responses (Python)", "Anthropic (Python)"]
+    assert all(client.base in code and "chat-model" in code for code in codes)
+    for name, code in zip(names, codes, strict=True):
+        if "Python" in name:
+            compile(code, name, "exec")
+            assert 'It\'s \\"quoted\\" \\\\ and 中文' in code
+    sent = json.loads(shlex.split(codes[0].replace("\\\n", ""))[-1])
+    assert sent == {"model": "chat-model", "messages": [{"role": "user", "content": 'It\'s "quoted" \\ and 中文'}]}

@@ -139,15 +139,15 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
                 if (seen := heard.see(event)) is not None:
                     yield seen
             event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
-        chain.broke(opened, "cut")
+        chain.broke(opened, "cut", heard)
         for call in _released(calls, heard):
             yield call
     except TargetError as error:
-        chain.broke(opened, error.outcome, error.used)
+        chain.broke(opened, error.outcome, heard, error.used)
         for call in _released(calls, heard):
             yield call
     except Diverged:
-        chain.note(opened.ended("diverged"))
+        chain.note(replace(opened.ended("diverged"), said=len(heard.text)))
     finally:
         await chain.let_go(opened)
 
@@ -235,9 +235,9 @@ class Chain:
         opened.candidate.standing.breaker.succeeded(opened.admission)
         opened.candidate.standing.retries.earn()
 
-    def broke(self, opened: Opened, outcome: str, used: Usage | None = None) -> None:
-        """A stream that had begun broke off. `used`: tokens it had cost, where its provider said."""
-        self.note(opened.ended(outcome, used if opened.start.meter is None else None))
+    def broke(self, opened: Opened, outcome: str, heard: Heard, used: Usage | None = None) -> None:
+        """A stream that had begun broke off. `heard`: what clients have of it; `used`: tokens it had cost, where its provider said."""
+        self.note(replace(opened.ended(outcome, used if opened.start.meter is None else None), said=len(heard.text)))
         opened.candidate.standing.breaker.failed(opened.admission)
         if used is not None:
             self._used = self.total(used)

@@ -43,7 +43,7 @@ def application(
     ring, metrics, traces, bill = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill()
     # The ring comes last: it lets go of what it does not show.
     gate = Gate(live, metrics.admin_refused, run_key, only)
-    chat = Chat(live, gate, (line, metrics.count, traces.observe, bill.enter, ring.keep))
+    chat = Chat(live, gate, (line, metrics.count, traces.observe, bill.enter, ring.keep), ring.begin)
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None

@@ -75,12 +75,12 @@ class Admin:
         match question:
             case {"ask": "report"}:
                 return cast("Told", self.report())
-            case {"ask": "request", "id": str(request_id)}:
-                return {"request": self.ring.find(request_id)[:MAX_SAME_ID]}
+            case {"ask": "request", "id": str(request_id), "owner": None | str() as owner, "running": bool(running)}:
+                return {"request": self.ring.find(request_id, owner, running=running)[:MAX_SAME_ID]}
             case {"ask": "spend"}:
                 return cast("Told", self.bill.totals())
-            case {"ask": "requests", "last": int(last)}:
-                return {"requests": self.ring.latest(last)}
+            case {"ask": "requests", "last": int(last), "running": bool(running)}:
+                return {"requests": self.ring.latest(last, running=running)}
             case {"ask": "place", "target": str(name), "state": state}:
                 place(self.live.generation, name, state)
                 return {}
@@ -121,20 +121,22 @@ class Admin:
     async def _others_refresh(self) -> dict[int, Told | None]:
         return await self.siblings.ask_each({"ask": "reload"}, REBUILT) if self.siblings is not None else {}
 
-    async def request(self, request_id: str) -> dict[str, object] | None:
-        """How one request went, whichever worker answered it. Of several that bear the same id, the first; `later` has the others."""
-        found = self.ring.find(request_id)
-        for one in await self._ask({"ask": "request", "id": request_id}):
+    async def request(self, request_id: str, owner: str | None = None, *, running: bool = False) -> dict[str, object] | None:
+        """How one request went, whichever worker answered it. Of several that bear the same id, the first; `later` has the others. `owner`:
+        among those of this caller and user alone; `running`: also among those that are not over.
+        """
+        found = self.ring.find(request_id, owner, running=running)
+        for one in await self._ask({"ask": "request", "id": request_id, "owner": owner, "running": running}):
             found += one.get("request", [])
         first, *later = sorted(found, key=lambda one: cast("float", one["at"]))[:MAX_SAME_ID] or [None]
         return first and {**first, **({"later": later} if later else {})}
 
-    async def requests(self, last: int) -> list[dict[str, Any]]:
-        """The newest requests of all workers, newest first."""
-        found: list[dict[str, Any]] = list(self.ring.latest(last))
-        for one in await self._ask({"ask": "requests", "last": last}):
+    async def requests(self, last: int, *, running: bool = False) -> list[dict[str, Any]]:
+        """The newest requests of all workers, newest first; `running`: those that are not over before all others."""
+        found: list[dict[str, Any]] = list(self.ring.latest(last, running=running))
+        for one in await self._ask({"ask": "requests", "last": last, "running": running}):
             found += one.get("requests", [])
-        return sorted(found, key=lambda entry: entry["at"], reverse=True)[:last]
+        return sorted(found, key=lambda entry: (entry["running"], entry["at"]), reverse=True)[:last]
 
     async def spend(self) -> list[Totals]:
         """What the answers of each worker have cost, this one first."""
@@ -225,15 +227,17 @@ def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
         return await admin.page(lambda: summed(reports))
 
     @router.get("/requests", response_model=dict[str, Any])
-    async def requests(last: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The requests that were over last, newest first. A worker remembers 1,000."""
-        found = await admin.requests(last)
+    async def requests(  # pyright: ignore[reportUnusedFunction]
+        *, last: Annotated[int, Query(ge=1, le=1000)] = 50, running: Annotated[bool, Query()] = False
+    ) -> Response:
+        """The requests that were over last, newest first. A worker remembers 1,000. `running`: with those that are not over, before all others."""
+        found = await admin.requests(last, running=running)
         return await admin.page(lambda: {"requests": found})
 
     @router.get("/requests/{request_id}", responses={404: {"description": "Not remembered"}})
-    async def request(request_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """How one request went: what was tried, and why it failed or was skipped."""
-        found = await admin.request(request_id)
+    async def request(request_id: str, *, running: Annotated[bool, Query()] = False) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """How one request went: what was tried, and why it failed or was skipped. `running`: also of one that is not over."""
+        found = await admin.request(request_id, running=running)
         if found is None:
             raise HTTPException(404, "no such request is remembered: each worker keeps its last 1,000")
         return dict(found)

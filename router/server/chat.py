@@ -123,9 +123,11 @@ class Request:
 class Chat:
     """What is asked below /api/chat, and at OpenAI's address."""
 
-    def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Observer | None = None) -> None:
         self._live = live
         self._gate = gate
+        self._began = Guarded(began) if began else None
+        """Is shown each request when it comes."""
         self._observers = tuple(Guarded(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
@@ -249,7 +251,10 @@ class Chat:
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
         self._warn_of_proxy(request, generation)
-        return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
+        entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
+        if self._began is not None:
+            self._began(entry)
+        return entry
 
     def _record(
         self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
@@ -484,7 +489,7 @@ class _Admissions:
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
-            self._entry.user = self.caller.user
+            self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
             for quota in self._later:
                 await self._count(quota)
         return await self.of_route(ask.model) if self._request.model is None else self._headers()
@@ -539,7 +544,7 @@ async def _known(request: Request, generation: Generation, entry: Entry, gate: G
         raise
     entry.caller = caller.name
     caller = from_headers(caller, request.scope["headers"])
-    entry.user = caller.user
+    entry.user, entry.owner = caller.user, caller.owner
     return caller
 
 

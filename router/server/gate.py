@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from starlette.types import Scope
 
-from router.callers import Caller, Callers
+from router.callers import Caller, Callers, from_headers
 from router.config.declaration import LEAST_ADMIN_KEY
 from router.config.values import Secret
 from router.errors import NotAllowed, RouterError, Unauthorized
@@ -46,9 +46,7 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
 """Why an operator is refused → how. The reasons are those of the metric and of the log."""
 FAULT_KEY = b"x-router-admin-key"
 """The header that bears the admin key beside a caller's own credentials."""
-FAULT = (
-    "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
-)
+FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
 READING = ("GET", "HEAD")
 log = logging.getLogger("router.server")
 
@@ -97,6 +95,11 @@ class Gate:
     async def enter_caller(self, scope: Scope) -> None:
         """Let a caller in, and note who it is in the request's state."""
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
+
+    async def enter_user(self, scope: Scope) -> None:
+        """The same, with the end user for whom its headers say that it asks. BadAsk where they must name one and do not."""
+        caller = from_headers(await self.caller(scope, self._live.generation), scope["headers"])
+        scope.setdefault("state", {})["caller"] = caller
 
     async def enter_reader(self, scope: Scope) -> None:
         """Let a reader of the page at `/` in: it holds no secret. NotAllowed for strangers, where it is not declared who may ask. Where the

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 
@@ -38,6 +38,7 @@ def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
     app.router.routes += answers
     for router in (
         _models(admin, APIRouter(route_class=of_callers)),
+        _own(admin, APIRouter(route_class=refusals.guarded(gate.enter_user))),
         _health(admin),
         _metrics(admin, APIRouter(route_class=of_operators)),
         operators.pages(admin, of_operators),
@@ -75,6 +76,28 @@ def _models(admin: Admin, router: APIRouter) -> APIRouter:
         page = await admin.page(lambda: {"object": "list", "data": [{"id": one, **shape} for one in names if caller.may_ask(one)]})
         page.headers["x-request-id"] = Asked(request.scope, request.receive).id  # OpenAI's clients look for it
         return page
+
+    return router
+
+
+def _own(admin: Admin, router: APIRouter) -> APIRouter:
+    """What a caller may know of its own requests."""
+
+    @router.get(
+        "/api/requests/{request_id}",
+        response_model=dict[str, Any],
+        tags=["chat"],
+        responses={**openapi.UNKNOWN, 404: {"description": "Not remembered, not over, or another's"}},
+        openapi_extra={"security": openapi.BORNE},
+    )
+    async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """How a request of the caller's own went: what was tried and when, which tools ran, where another target went on, what it cost. No
+        words of the conversation.
+        """
+        found = await admin.request(request_id, _caller(request).owner)
+        if found is None:
+            raise HTTPException(404, "no such request of yours is remembered: each worker keeps its last 1,000")
+        return await admin.page(lambda: found)
 
     return router
 
@@ -120,6 +143,7 @@ def _listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
             "tools": [spec.name for spec in route.toolbox.specs],
             "reasoning": route.declared.reasoning,
             "scripted": route.scripted,
+            "targets": [target.name for target in route.targets],
         }
         for name, route in generation.routes.items()
         if caller.may_ask(name)

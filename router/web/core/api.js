@@ -10,6 +10,9 @@ export const key = signal(sessionStorage.getItem(KEY) ?? "");
 /** Whether the server has refused the key, or its lack. */
 export const keyWanted = signal(false);
 
+/** The operator's key; empty where none was typed in. It stays in the memory of this page, and goes when it is left. */
+export const adminKey = signal("");
+
 /** @param {string} value */
 export function keepKey(value) {
   key.value = value.trim();
@@ -21,13 +24,39 @@ export function keepKey(value) {
 /** An error whose message may be shown. */
 export class Problem extends Error {}
 
+/** An answer of 404: what is asked for is not there, or not yet. */
+export class Missing extends Problem {}
+
+/** An answer of 401 or 403 to an operator's request. */
+export class Refused extends Problem {}
+
 /**
- * Ask an address of this server, relative to the page. Problem where it cannot be reached or answers with an error.
+ * Ask an address of this server as a caller. The address is relative to the page. Problem where it cannot be reached or answers with an
+ * error.
  * @param {string} path
  * @param {RequestInit & {headers?: Record<string, string>}} [options]
  */
-export async function ask(path, options = {}) {
-  const headers = { ...options.headers, ...(key.value ? { Authorization: `Bearer ${key.value}` } : {}) };
+export function ask(path, options = {}) {
+  return request(path, options, key.value);
+}
+
+/**
+ * Ask an operator's address. Refused where the admin key is wanted, or is another.
+ * @param {string} path
+ * @param {unknown} [body] what is sent; with it the request is a POST
+ */
+export async function operate(path, body) {
+  const post = body === undefined ? {} : { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  return await request(path, post, adminKey.value);
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit & {headers?: Record<string, string>}} options
+ * @param {string} credential
+ */
+async function request(path, options, credential) {
+  const headers = { ...options.headers, ...(credential ? { Authorization: `Bearer ${credential}` } : {}) };
   let response;
   try {
     response = await fetch(new URL(path, document.baseURI), { ...options, headers, credentials: "same-origin", cache: "no-store", redirect: "error" });
@@ -36,8 +65,10 @@ export async function ask(path, options = {}) {
     throw new Problem(words.offline);
   }
   if (!response.ok) {
-    if (response.status === 401) keyWanted.value = true;
-    throw new Problem(sentence(await response.text(), response.status));
+    const operators = path.startsWith("admin/");
+    if (response.status === 401 && !operators) keyWanted.value = true;
+    const kind = response.status === 404 ? Missing : operators && (response.status === 401 || response.status === 403) ? Refused : Problem;
+    throw new kind(sentence(await response.text(), response.status));
   }
   return response;
 }
@@ -51,6 +82,7 @@ function sentence(body, status) {
   try {
     const { error, message, detail } = JSON.parse(body);
     const found = error?.message ?? error ?? message ?? detail;
+    if (Array.isArray(found)) return found.map((/** @type {any} */ one) => `${one.file}:${one.line}:${one.column}: ${one.message}`).join("\n");
     if (typeof found === "string") return found;
   } catch {
     if (body && body.length < 500 && !body.startsWith("<")) return body;

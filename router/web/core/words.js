@@ -73,6 +73,16 @@ const english = {
   wrongKind: "Only images and PDF documents can be added.",
   tools: "Tools",
   drop: "Drop images here",
+  cost: "Cost",
+  estimated: "estimated",
+  fault: "Broken on purpose",
+  breakProvider: "Break the provider",
+  no: "no",
+  faults: { cut: "cut off", stall: "stall", 429: "429, too many requests", garbage: "garbage" },
+  showRescue: "Show me a rescue",
+  rescueQuestion: "What is the weather in Beijing, and what is 12 * 7?",
+  joinedHere: (/** @type {string} */ to, /** @type {string} */ from) => `${from} broke off here; ${to} went on`,
+  joined: (/** @type {string} */ to, /** @type {string} */ from, /** @type {number} */ after) => `${from} broke off after ${after} characters; ${to} went on. The text has a mark there.`,
 };
 
 /** @type {typeof english} */
@@ -149,6 +159,16 @@ const chinese = {
   wrongKind: "只能添加图片和 PDF 文档。",
   tools: "工具",
   drop: "将图片拖放到此处",
+  cost: "费用",
+  estimated: "估算",
+  fault: "故意制造的故障",
+  breakProvider: "让提供商出故障",
+  no: "否",
+  faults: { cut: "中断", stall: "停滞", 429: "429，请求过多", garbage: "乱码" },
+  showRescue: "演示一次接管",
+  rescueQuestion: "北京今天天气怎么样？12 * 7 等于多少？",
+  joinedHere: (to, from) => `${from} 在此中断，由 ${to} 继续`,
+  joined: (to, from, after) => `${from} 在 ${after} 个字符后中断，由 ${to} 继续；正文中有标记。`,
 };
 
 /** `zh` or `en`, by the first of the browser's languages that is one of them. */

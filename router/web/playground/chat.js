@@ -1,7 +1,7 @@
 /** The conversation: its state, and everything that changes it. */
 
 import { batch, signal } from "../core/dom.js";
-import { ask, Problem } from "../core/api.js";
+import { adminKey, ask, Missing, Problem } from "../core/api.js";
 import { DIALECTS, draft, reader, uiMessage } from "../core/dialects.js";
 import { words } from "../core/words.js";
 import { headed, read, since, traced } from "./trace.js";
@@ -10,9 +10,19 @@ import { headed, read, since, traced } from "./trace.js";
  * @typedef {import("../core/dialects.js").Part} Part
  * @typedef {import("../core/dialects.js").Usage} Usage
  * @typedef {import("./trace.js").Trace} Trace
- * @typedef {{id: string, role: "user" | "assistant", parts: Part[], route?: string, note?: string, error?: string, usage?: Usage}} Message
- * @typedef {{id: string, aliases?: string[], tools?: string[], reasoning?: string, [more: string]: unknown}} Route
+ * @typedef {import("../core/record.js").RequestRecord} RequestRecord
+ * @typedef {import("../core/record.js").Seam} Seam
+ * @typedef {{
+ *   id: string, role: "user" | "assistant", parts: Part[], route?: string, note?: string, error?: string, usage?: Usage, seams?: Seam[],
+ *   cost?: number | null,
+ * }} Message
+ * @typedef {{id: string, aliases?: string[], tools?: string[], reasoning?: string, scripted?: boolean, targets?: string[]}} Route
  */
+
+/** Ways in which the provider of one request is broken on purpose. */
+export const FAULTS = /** @type {const} */ (["cut", "stall", "429", "garbage"]);
+/** Waits before the record of an answer is asked for, in milliseconds: the server writes it when the last byte has left, or later. */
+const RECORD_WAITS_MS = [0, 150, 400, 1000, 3000, 9000];
 
 const SAVED = "pointsman.chat";
 const MAX_SAVED = 2_000_000;
@@ -35,6 +45,8 @@ export const live = signal(/** @type {Message | null} */ (null));
 export const problem = signal("");
 /** For screen readers: what just happened. */
 export const announced = signal("");
+/** How the provider of the next question is broken; empty where it is not. */
+export const fault = signal("");
 export const dialect = signal(/** @type {string} */ (DIALECTS[0]));
 export const panel = signal(false);
 /** The answer whose details are shown, and a number that grows with each of its pieces. */
@@ -155,13 +167,66 @@ export function body() {
   return { id: chat, trigger: "submit-message", model: route.value, messages: messages.value.map(uiMessage).filter((one) => one.parts.length) };
 }
 
+/** Whether the provider of a question to the chosen route may be broken: scripts by everybody, others with the admin key. */
+export function breakable() {
+  return adminKey.value !== "" || routes.value.some((one) => one.id === route.value && one.scripted);
+}
+
+/** @returns {{[name: string]: string}} */
+function broken() {
+  if (!fault.value || !breakable()) return {};
+  return { "X-Router-Fault": fault.value, ...(adminKey.value ? { "X-Router-Admin-Key": adminKey.value } : {}) };
+}
+
+/**
+ * Ask the route of scripts something, and break its first target: what follows needs no key.
+ * @param {string} name
+ * @param {string} question
+ */
+export function showRescue(name, question) {
+  batch(() => {
+    route.value = name;
+    fault.value = "cut";
+    panel.value = true;
+  });
+  void send([{ type: "text", text: question }]).finally(() => {
+    fault.value = "";
+  });
+}
+
+/**
+ * Load what the server remembers of an answer that is over, and show in the text where another target went on.
+ * @param {string} id the message's
+ * @param {Trace} trace
+ */
+async function loadRecord(id, trace) {
+  const request = trace.headers["x-request-id"];
+  if (!request) return;
+  for (const wait of RECORD_WAITS_MS) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    try {
+      /** @type {RequestRecord} */
+      const record = await (await ask(`api/requests/${encodeURIComponent(request)}`)).json();
+      trace.record = record;
+      batch(() => {
+        messages.value = messages.value.map((one) => (one.id === id ? { ...one, seams: record.seams, cost: record.cost_usd } : one));
+        ticks.value += 1;
+      });
+      save();
+      return;
+    } catch (error) {
+      if (!(error instanceof Missing)) return; // another key, or no server: the page does without
+    }
+  }
+}
+
 async function answer() {
   const spoken = dialect.value;
   await follow({ id: newId(), role: "assistant", parts: [], route: route.value }, spoken, (signal) =>
     ask("api/chat", {
       method: "POST",
       signal,
-      headers: { "Content-Type": "application/json", "X-Stream-Protocol": spoken },
+      headers: { "Content-Type": "application/json", "X-Stream-Protocol": spoken, ...broken() },
       body: JSON.stringify(body()),
     }),
   );
@@ -239,6 +304,7 @@ async function follow(message, spoken, request) {
     announced.value = error ?? note ?? words.finished;
   });
   save();
+  if (!error || trace.head !== undefined) void loadRecord(message.id, trace);
 }
 
 /**

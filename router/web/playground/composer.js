@@ -2,7 +2,7 @@
 
 import { html, Icon, IconButton, signal, useEffect, useRef } from "../core/dom.js";
 import { words } from "../core/words.js";
-import { live, route, send, stop } from "./chat.js";
+import { breakable, fault, FAULTS, live, route, send, stop } from "./chat.js";
 
 /** @typedef {import("../core/dialects.js").FilePart} FilePart */
 
@@ -115,6 +115,10 @@ export function Composer() {
       <${IconButton} icon="close" class="small" label=${`${words.remove}: ${file.filename}`}
         onClick=${() => { files.value = files.value.filter((one) => one !== file); }} />
     </li>`)}</ul>`}
+    ${breakable() && html`<label class="choice fault"><span>${words.breakProvider}</span>
+      <select id="fault" value=${fault.value} onChange=${(/** @type {any} */ event) => { fault.value = event.currentTarget.value; }}>
+        <option value="">${words.no}</option>${FAULTS.map((one) => html`<option value=${one}>${words.faults[one]}</option>`)}
+      </select></label>`}
     <div class="field">
       <input type="file" hidden multiple accept=${KINDS.join(",")} ref=${chooser}
         onChange=${() => { void attach([...(chooser.current?.files ?? [])]); if (chooser.current) chooser.current.value = ""; }} />

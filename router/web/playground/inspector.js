@@ -2,6 +2,7 @@
 
 import { html, IconButton, signal } from "../core/dom.js";
 import { DIALECTS } from "../core/dialects.js";
+import { money, time as seconds, Waterfall } from "../core/record.js";
 import { words } from "../core/words.js";
 import { dialect, panel, shown, ticks } from "./chat.js";
 import { copies } from "./copies.js";
@@ -50,34 +51,45 @@ export function Inspector() {
 }
 
 /** @param {number | undefined} ms */
-const time = (ms) => (ms === undefined ? "–" : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`);
+const time = (ms) => (ms === undefined ? "–" : seconds(ms / 1000));
 
 function Timeline() {
   void ticks.value;
   const trace = shown.value;
   if (!trace) return html`<p class="empty">${words.noAnswerYet}</p>`;
-  const { headers } = trace;
-  const target = headers["x-router-target"];
-  // The headers leave with the first word: the target that speaks has no outcome by then.
-  const tried = [...trace.attempts];
-  if (target && tried.at(-1)?.outcome !== "ok") tried.push({ name: target, outcome: "", seconds: undefined, wait: undefined });
+  const { headers, record } = trace;
   const facts = [
-    [words.target, target],
+    [words.target, record?.target ?? headers["x-router-target"]],
+    [words.fault, headers["x-router-fault"]],
     [words.cache, headers["x-router-cache"]],
+    [words.tokens, record?.input_tokens === null || !record ? "" : words.tokensInOut(record.input_tokens, record.output_tokens ?? 0)],
+    [words.cost, record && record.cost_usd !== null ? `${money(record.cost_usd)}${record.estimated ? ` (${words.estimated})` : ""}` : ""],
     [words.requestId, headers["x-request-id"]],
     [words.generation, headers["x-router-generation"]],
     [words.dialect, trace.dialect],
     [words.total, words.chunks(trace.count, trace.bytes)],
   ].filter(([, value]) => value);
   return html`<div>
-    ${tried.length > 0 && html`<h3>${words.targets}</h3><ol class="attempts">${tried.map((one) => html`<li class=${one.outcome === "ok" || one.outcome === "" ? "good" : "bad"}>
-      <span class="name">${one.name}</span><code>${one.outcome || words.answers}</code>
-      <span class="seconds">${one.seconds === undefined ? "" : time(one.seconds * 1000)}${one.wait ? ` · ${words.waits(one.wait)}` : ""}</span>
-    </li>`)}</ol>`}
+    ${record ? html`<h3>${words.targets}</h3><${Waterfall} record=${record} />` : html`<${Tried} trace=${trace} />`}
     <h3>${words.timeline}</h3>
     <${Bars} trace=${trace} />
     <dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
   </div>`;
+}
+
+/**
+ * The targets as the headers name them, while the answer comes in: the one that speaks has no outcome by then.
+ * @param {{trace: Trace}} props
+ */
+function Tried({ trace }) {
+  const target = trace.headers["x-router-target"];
+  const tried = [...trace.attempts];
+  if (target && tried.at(-1)?.outcome !== "ok") tried.push({ name: target, outcome: "", seconds: undefined, wait: undefined });
+  if (!tried.length) return null;
+  return html`<h3>${words.targets}</h3><ol class="attempts">${tried.map((one) => html`<li class=${one.outcome === "ok" || one.outcome === "" ? "good" : "bad"}>
+    <span class="name">${one.name}</span><code>${one.outcome || words.answers}</code>
+    <span class="seconds">${one.seconds === undefined ? "" : time(one.seconds * 1000)}${one.wait ? ` · ${words.waits(one.wait)}` : ""}</span>
+  </li>`)}</ol>`;
 }
 
 /** @param {{trace: Trace}} props */

@@ -4,6 +4,7 @@ import { copied, html, Icon, IconButton, signal, useState } from "../core/dom.js
 import { Markdown } from "../core/markdown.js";
 import { words } from "../core/words.js";
 import { again, inspect, inspectable, live, textOf } from "./chat.js";
+import { money } from "../core/record.js";
 import { Attached } from "./composer.js";
 
 /**
@@ -59,10 +60,11 @@ function Answer({ message, growing }) {
   const { parts, error, note } = message;
   const visible = parts.filter((part) => part.type !== "step");
   const last = visible.at(-1);
+  const marks = marksOf(message);
   return html`<article class=${growing ? "answer growing" : "answer"} aria-label=${message.route ?? ""} aria-busy=${growing ? "true" : "false"}>
     <header class="by">${message.route}</header>
     ${visible.map((part, index) => {
-      if (part.type === "text") return html`<${Markdown} key=${index} text=${part.text} />`;
+      if (part.type === "text") return html`<${Markdown} key=${index} text=${part.text} marks=${marks.get(part)} />`;
       if (part.type === "reasoning") return html`<${Thoughts} key=${index} text=${part.text} growing=${growing && part === last} />`;
       if (part.type === "tool") return html`<${Tool} key=${part.id} part=${part} growing=${growing} />`;
       return null;
@@ -74,9 +76,29 @@ function Answer({ message, growing }) {
       <${IconButton} icon="retry" class="small" label=${words.retry} disabled=${live.value !== null} onClick=${() => again(message)} />
       ${textOf(message) && html`<${CopyButton} text=${() => textOf(message)} />`}
       ${inspectable(message) && html`<${IconButton} icon="panel" class="small" label=${words.details} onClick=${() => inspect(message)} />`}
-      ${message.usage && html`<span class="usage">${words.tokensInOut(message.usage.input, message.usage.output)}</span>`}
+      ${message.usage && html`<span class="usage">${words.tokensInOut(message.usage.input, message.usage.output)}${message.cost ? ` · ${money(message.cost)}` : ""}</span>`}
     </div>`}
   </article>`;
+}
+
+/**
+ * Where in each part of the text another target went on. The server counts code points over the whole answer.
+ * @param {Msg} message
+ * @returns {Map<object, import("../core/markdown.js").Mark[]>}
+ */
+function marksOf({ parts, seams = [] }) {
+  const found = new Map();
+  if (!seams.length) return found;
+  let before = 0;
+  for (const part of parts) {
+    if (part.type !== "text") continue;
+    const characters = [...part.text];
+    const here = seams.filter((one) => one.after_characters > before && one.after_characters <= before + characters.length);
+    const start = before;
+    found.set(part, here.map((one) => ({ at: characters.slice(0, one.after_characters - start).join("").length, name: one.to, label: words.joinedHere(one.to, one.from) })));
+    before += characters.length;
+  }
+  return found;
 }
 
 /** @param {{text: string, growing?: boolean}} props */

@@ -5,8 +5,9 @@
  * @typedef {{at: number, text: string}} Piece `at` in milliseconds since the request was sent
  * @typedef {{
  *   dialect: string, began: number, head?: number, text?: number, end?: number,
- *   headers: Record<string, string>, attempts: Attempt[], pieces: Piece[], count: number, bytes: number,
- * }} Trace times in milliseconds since `began`
+ *   headers: {[name: string]: string}, attempts: Attempt[], pieces: Piece[], count: number, bytes: number,
+ *   record?: import("../core/record.js").RequestRecord,
+ * }} Trace times in milliseconds since `began`; `record`: what the server remembers, once the answer is over
  */
 
 /** Pieces of one answer that are kept: the last ones. */

@@ -3,7 +3,7 @@
 import { html, IconButton, signal, useEffect, useRef } from "../core/dom.js";
 import { keepKey, key, keyWanted } from "../core/api.js";
 import { words } from "../core/words.js";
-import { announced, live, loadRoutes, messages, panel, problem, route, routes, startAnew, stop } from "./chat.js";
+import { announced, live, loadRoutes, messages, panel, problem, route, routes, showRescue, startAnew, stop } from "./chat.js";
 import { attach, Composer, propose } from "./composer.js";
 import { Inspector } from "./inspector.js";
 import { Message } from "./message.js";
@@ -117,11 +117,14 @@ function Conversation() {
 
 function Greeting() {
   const chosen = routes.value.find((one) => one.id === route.value);
+  // Scripts alone, and a second one that goes on where the first is broken.
+  const demo = routes.value.find((one) => one.scripted && (one.targets?.length ?? 0) > 1);
   return html`<div class="greeting">
     <h2>${words.greeting}</h2>
     <p>${words.greetingHint}</p>
     ${chosen && html`<${Facts} chosen=${chosen} />`}
-    <div class="examples">${chosen && words.examples.map((one) => html`<button type="button" onClick=${() => propose(one)}>${one}</button>`)}</div>
+    <div class="examples">${chosen && words.examples.map((one) => html`<button type="button" onClick=${() => propose(one)}>${one}</button>`)}
+      ${demo && html`<button type="button" id="rescue" onClick=${() => showRescue(demo.id, words.rescueQuestion)}>${words.showRescue}</button>`}</div>
   </div>`;
 }
 
