@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor
+.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -51,6 +51,9 @@ check: .venv-dev/.done  ## lint, format, types, configuration
 
 vendor: web/node_modules/.done  ## router/web/vendor, from the versions of web/package.json (npm install there first, for new ones)
 	$(PYTHON) web/vendor.py
+
+picture: .venv-dev/.done  ## docs/page.png, of the page in Chromium
+	.venv-dev/bin/python -m web.picture
 
 web/node_modules/.done: web/package.json web/package-lock.json
 	cd web && npm ci --no-progress --loglevel=error >/dev/null

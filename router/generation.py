@@ -315,7 +315,7 @@ class _Builder:
         stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
         headers = frozenset(str(header) for one in route.conditions if one for header in one.header or ())
         declared = self._declaration.routes.targets
-        scripted = all(declared[one].script is not None for one in route.names)
+        scripted = all(known.script is not None for one in route.names if (known := declared.get(one)))  # type: ignore[call-overload]
         return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins, headers, scripted)
 
     def _check_images(self, route: Route, opened: Mapping[Name, Target | None]) -> None:

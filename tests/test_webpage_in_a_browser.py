@@ -352,7 +352,7 @@ async def test_mark_of_a_rescue_changes_nothing_of_the_markdown(workspace: Works
             await tab.click("#panel")
             await tab.until("document.querySelector('.waterfall')")
             assert (
-                await tab.run("document.querySelector('.markdown').textContent")
+                await tab.run("document.querySelector('.markdown').textContent.trim()")
                 == "Bold words here and code of some length and a link end."
             ), place
             assert await tab.run("document.querySelector('.markdown a').href") == "https://elsewhere.example/abcdefghijklmnop"
