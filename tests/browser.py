@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
+from tests.conftest import ROOT
 from tests.services import PATIENCE, program
 
 FLAGS = (
@@ -29,6 +31,7 @@ FLAGS = (
 )
 LOUD = {"error", "warning", "assert"}
 """Kinds of console messages that a page must not write."""
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
@@ -131,6 +134,20 @@ class Tab:
         await self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
+
+    async def faults(self) -> list[str]:
+        """What axe-core calls serious or critical of the page as it is: rule, element, and why. Skipped where it is not installed."""
+        if not AXE.exists():
+            pytest.skip("axe-core is not installed here: `make web/node_modules/.done` installs it, with npm")
+        if not await self.run("typeof window.axe === 'object'"):
+            await self.run(f"{AXE.read_text(encoding='utf-8')};0")
+        found = await self.run("axe.run(document, {resultTypes: ['violations']}).then(one => one.violations)")
+        return [
+            f"{one['id']}: {node['html'][:200]}: {node['failureSummary']}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
 
     async def picture(self, path: Path) -> None:
         """Write a picture of what is seen."""

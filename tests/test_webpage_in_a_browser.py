@@ -13,6 +13,7 @@ from router.config import declare, read
 from router.generation import build
 from tests.browser import Tab, browser
 from tests.conftest import ROOT, Client, Workspace, direct_target, routes, serving
+from tests.hostile import HOSTILE
 from tests.provider import Reply, provider, text
 
 DEMO = "down: {model: openai/x, api_key: sk-test, api_base: 'http://127.0.0.1:9/v1'}\na: {script: demo}"
@@ -22,37 +23,6 @@ ESCAPE = 27
 ANSWERED = "document.querySelectorAll('.answer:not(.growing)').length === {}"
 KEYS = "server: {auth: {keys: {alice: {hash: '%s'}}}}\n"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-HOSTILE = (
-    "<script>window.hit=1</script>",
-    "<img src=x onerror='window.hit=1'>",
-    "<svg onload=window.hit=1>",
-    "<iframe srcdoc='<script>parent.hit=1</script>'></iframe>",
-    "<a href='javascript:window.hit=1'>a</a>",
-    "[a](javascript:window.hit=1)",
-    "[a](JaVaScRiPt:window.hit=1)",
-    "[a](data:text/html,<script>window.hit=1</script>)",
-    "[a](vbscript:x)",
-    "![a](javascript:window.hit=1)",
-    "![a](https://elsewhere.example/leak.png)",
-    "![a](x \"' onerror='window.hit=1\")",
-    "<details open ontoggle=window.hit=1>",
-    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=x onerror=window.hit=1&gt;'>",
-    "<form action=javascript:window.hit=1><input type=submit>",
-    "<style>@import 'https://elsewhere.example/x.css'</style>",
-    "<link rel=stylesheet href=https://elsewhere.example/x.css>",
-    "<base href=https://elsewhere.example/>",
-    "<meta http-equiv=refresh content='0;url=https://elsewhere.example/'>",
-    "`<img src=x onerror=window.hit=1>`",
-    "```html\n<img src=x onerror=window.hit=1>\n```",
-    "| <img src=x onerror=window.hit=1> |\n|---|\n| <script>window.hit=1</script> |",
-    '<https://elsewhere.example/"onmouseover="window.hit=1>',
-    "[a]: javascript:window.hit=1\n\n[a]",
-    "<div id=question></div><input name=body>",
-    "<template><script>window.hit=1</script></template>",
-    "&lt;script&gt;window.hit=1&lt;/script&gt;",
-    "<b onclick=window.hit=1>b</b>",
-)
-"""What a model may say. None of it may run, load anything or change the page."""
 
 
 @asynccontextmanager
@@ -124,27 +94,92 @@ async def test_answer_is_read_in_every_dialect(workspace: Workspace, dialect: st
         await tab.sees(dialect)
 
 
+UNHARMED = """[
+    window.hit ?? null,
+    document.querySelectorAll('body script,body img:not([src^="data:"]),iframe,object,embed,body style,body link,base,body meta,math,video,audio,template,svg:not(.icon,.mark,.graph,.waterfall svg,.bars svg,.pieces)').length,
+    [...document.querySelectorAll('body *')].flatMap(one => one.getAttributeNames()).filter(one => one.startsWith('on')),
+    [...document.querySelectorAll('.markdown *')].filter(one => one.hasAttribute('style') || one.hasAttribute('id')).length,
+    [...document.querySelectorAll('a[href]')].filter(one => !/^https?:$/.test(one.protocol)).map(one => one.href),
+    [...document.querySelectorAll('.markdown a[href]')].filter(one => one.rel !== 'noopener noreferrer nofollow' || one.target !== '_blank').length,
+]"""
+"""Whether anything ran or could run: all that must be nothing."""
+
+
+async def unharmed(tab: Tab, place: str) -> None:
+    """Nothing ran, and nothing stands in the page that could."""
+    await tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    assert await tab.run(UNHARMED) == [None, 0, [], 0, [], 0], place
+
+
 async def test_nothing_that_a_model_says_runs_or_loads(workspace: Workspace) -> None:
     """HTML is shown as text, addresses that run are left out, images of other hosts become links, the console stays silent."""
     said = "\n\n".join(HOSTILE)
     lines = [{"thought": said}, {"text": said}]
-    workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    reasoning: show"))
+    workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines).replace('$', '$$')}}}", "targets: [a]\n    reasoning: show"))
     async with serving(workspace.build()) as client, opened(client) as tab:
         await ask(tab, "<img src=x onerror=window.hit=1>")
         await tab.until(ANSWERED.format(1))
-        await tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-        assert await tab.run("window.hit") is None
-        assert (
-            await tab.run(
-                "document.querySelector('.conversation').querySelectorAll('script,img,iframe,form,style,link,base,meta,input,svg:not(.icon)').length"
-            )
-            == 0
-        )
-        links = await tab.run("[...document.querySelectorAll('.markdown a[href]')].map(one => [one.protocol, one.rel, one.target])")
-        assert links
-        assert all(one == ["https:", "noopener noreferrer nofollow", "_blank"] for one in links)
-        handlers = "[...document.querySelectorAll('.markdown *')].flatMap(one => one.getAttributeNames()).filter(one => one.startsWith('on') || one === 'style')"
-        assert await tab.run(handlers) == []
+        await unharmed(tab, "answer")
+        assert await tab.run("document.querySelectorAll('.markdown a[href]').length") > 0
+
+
+PRETENDED = """(() => {
+  const said = SAID, real = window.fetch;
+  const json = (value, status = 200) => new Response(JSON.stringify(value), {status, headers: {'content-type': 'application/json', 'x-request-id': 'r1'}});
+  const attempt = (name) => ({target: name, outcome: name, seconds: 1, began_seconds: 0, first_token_seconds: 0.5, retry_after_seconds: 1});
+  const record = {request_id: said[0], at: 1, running: false, route: said[1], status: 200, outcome: said[2], reason: said[3], target: said[4],
+    cache: said[5], fault: said[6], steps: 1, tools: said.map((one) => ({tool: one, seconds: 1, is_error: true, began_seconds: 0})),
+    attempts: said.map(attempt), rescues: 1, seams: said.map((one, at) => ({after_characters: at * 9 + 1, from: one, to: one})),
+    input_tokens: 1, output_tokens: 1, cost_usd: 1, estimated: true, first_token_seconds: 1, seconds: 2, caller: said[7], generation: said[8]};
+  const chunks = said.flatMap((one, at) => [
+    {type: 'start-step'}, {type: 'text-start', id: 't' + at}, {type: 'text-delta', id: 't' + at, delta: one}, {type: 'reasoning-delta', id: 'r' + at, delta: one},
+    {type: 'tool-input-start', toolCallId: one + at, toolName: one}, {type: 'tool-input-delta', toolCallId: one + at, inputTextDelta: one},
+    {type: 'tool-input-available', toolCallId: one + at, toolName: one, input: {[one]: one}},
+    at % 2 ? {type: 'tool-output-available', toolCallId: one + at, output: {[one]: one}} : {type: 'tool-output-error', toolCallId: one + at, errorText: one},
+  ]);
+  const stream = chunks.concat({type: 'error', errorText: said.join(' ')}, {type: 'finish', messageMetadata: {finishReason: said[0], usage: {inputTokens: 1, outputTokens: 1}}});
+  window.pretended = {record, json, said};
+  window.fetch = async (address, options) => {
+    const path = new URL(address).pathname;
+    if (path === '/api/models') return json({models: said.map((one) => ({id: one, aliases: [one], tools: [one], reasoning: 'show', scripted: true, targets: [one, one]}))});
+    if (path === '/api/chat') return window.refuses ? json({error: said.join(' ')}, 400) : new Response(stream.map((one) => `data: ${JSON.stringify(one)}\\n\\n`).join('') + 'data: [DONE]\\n\\n', {headers: {'x-request-id': 'r1'}});
+    if (path.startsWith('/api/requests/')) return json(record);
+    return await real(address, options);
+  };
+})()"""
+"""Answers in place of the server, so that each place of the page has each string, also where a server would let none through."""
+
+
+@asynccontextmanager
+async def pretended(client: Client, script: str = PRETENDED) -> AsyncGenerator[Tab, None]:
+    """The page with a server that says hostile things. At the end it wrote nothing to the console and asked no other server."""
+    async with browser() as tab:
+        await tab.shape(1440, 900)
+        await tab.send("Page.addScriptToEvaluateOnNewDocument", source=script.replace("SAID", json.dumps(HOSTILE)))
+        await tab.open(f"{client.base}/")
+        yield tab
+        assert tab.complaints == []
+        assert [address for address in tab.asked if not address.startswith((client.base, "data:", "blob:"))] == []
+
+
+async def test_nothing_that_a_server_says_runs_or_loads_anywhere(workspace: Workspace) -> None:
+    """Route ids, tool names, their input and output, error sentences, names of providers in the timeline, and the code to copy."""
+    async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, pretended(client) as tab:
+        await unharmed(tab, "greeting")
+        await ask(tab, HOSTILE[0])
+        await tab.until(ANSWERED.format(1))
+        await tab.until("document.querySelector('.answer .seam')")
+        assert await tab.run("document.querySelectorAll('.answer .tool').length") == len(HOSTILE)
+        await unharmed(tab, "answer")
+        await tab.click("#panel")
+        for place in ("timeline", "bytes", "copyAs"):
+            await tab.click(f"#tab-{place}")
+            await tab.until(f"document.querySelector('#tab-{place}').ariaSelected === 'true'")
+            await unharmed(tab, place)
+        await tab.run("window.refuses = true")
+        await ask(tab, HOSTILE[3])
+        await tab.until(ANSWERED.format(2))
+        await unharmed(tab, "error")
 
 
 async def test_stopped_answer_keeps_what_was_said(workspace: Workspace) -> None:
@@ -269,6 +304,7 @@ async def test_page_fits_each_screen_in_each_language(workspace: Workspace, tmp_
             assert await tab.run("document.documentElement.scrollWidth") <= width
             unnamed = "[...document.querySelectorAll('button,a,select,textarea,input:not([hidden])')].filter(one => !(one.ariaLabel || one.innerText.trim() || one.labels?.length)).map(one => one.outerHTML)"
             assert await tab.run(unnamed) == []
+            assert await tab.faults() == []
 
 
 async def test_page_is_worked_by_keyboard_alone(workspace: Workspace) -> None:
