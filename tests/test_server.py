@@ -406,7 +406,7 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
         chat = {"/api/chat", "/api/chat/{route}", "/v1/chat/completions", "/api/chat/{chat}/stream", "/api/chat/{chat}/stop"}
         chat |= {"/v1/messages", "/v1/messages/count_tokens"}
         operators = {"/metrics", "/admin/config", "/admin/reload", "/admin/targets", "/admin/targets/{name}", "/admin/requests"}
-        operators |= {"/admin/requests/{request_id}", "/admin/spend"}
+        operators |= {"/admin/requests/{request_id}", "/admin/spend", "/admin/hour", "/admin/edit", "/admin/return", "/admin/drills"}
         assert {*chat, *operators, "/api/models", "/api/requests/{request_id}", "/v1/models", "/healthz", "/readyz"} == set(
             document["paths"]
         )

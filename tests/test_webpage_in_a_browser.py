@@ -12,7 +12,7 @@ from router.callers.keys import hashed, new
 from router.config import declare, read
 from router.generation import build
 from tests.browser import Tab, browser
-from tests.conftest import ROOT, Client, Workspace, direct_target, routes, serving
+from tests.conftest import KEYED, OPERATOR, ROOT, Client, Workspace, direct_target, routes, serving
 from tests.hostile import HOSTILE
 from tests.provider import Reply, provider, text
 
@@ -143,7 +143,14 @@ PRETENDED = """(() => {
     const path = new URL(address).pathname;
     if (path === '/api/models') return json({models: said.map((one) => ({id: one, aliases: [one], tools: [one], reasoning: 'show', scripted: true, targets: [one, one]}))});
     if (path === '/api/chat') return window.refuses ? json({error: said.join(' ')}, 400) : new Response(stream.map((one) => `data: ${JSON.stringify(one)}\\n\\n`).join('') + 'data: [DONE]\\n\\n', {headers: {'x-request-id': 'r1'}});
-    if (path.startsWith('/api/requests/')) return json(record);
+    if (path.startsWith('/api/requests/') || path.startsWith('/admin/requests/')) return json(record);
+    if (path === '/admin/requests') return json({requests: said.map((one, at) => ({...record, request_id: one + at, route: one, target: one, outcome: one, caller: one}))});
+    if (path === '/admin/targets' || path.startsWith('/admin/targets/')) return json({targets: said.map((one) => ({name: one, state: 'auto', breaker: 'open', retry_in: 1, busy: 1, learned: [one], refusing: {reason: one}}))});
+    if (path === '/admin/hour') return json({slot_seconds: 30, slots: [{at: 1, open: 1, answers: 1, failures: 1, rescues: 1, input_tokens: 1, output_tokens: 1, cost_usd: 1, cache_asked: 1, cache_hits: 1}], targets: Object.fromEntries(said.map((one) => [one, {tries: 1, failure_rate: 1, first_token_p50: 1, first_token_p95: 1, cost_usd: 1}]))});
+    if (path === '/admin/edit') return json({digest: said[0], live: said[1], previous: said[2], changes: said, complaints: said.map((one) => ({text: one}))});
+    if (path === '/admin/drills') return json({drills: said.map((one) => ({name: one, faults: [one], tried: [one], seconds: 1}))});
+    if (path === '/admin/reload') return json({detail: said.map((one) => ({file: one, line: 1, column: 1, message: one}))}, 422);
+    if (path === '/admin/config') return json({live: {digest: said[0], skipped: {[said[1]]: said[2]}, declared: {routes: Object.fromEntries(said.map((one) => [one, {targets: [[one, {use: one, when: one}], ['no ' + one]], tools: [one], aliases: [one]}]))}}});
     return await real(address, options);
   };
 })()"""
@@ -413,3 +420,188 @@ async def test_question_is_copied_as_code_of_every_client(workspace: Workspace) 
             assert 'It\'s \\"quoted\\" \\\\ and 中文' in code
     sent = json.loads(shlex.split(codes[0].replace("\\\n", ""))[-1])
     assert sent == {"model": "chat-model", "messages": [{"role": "user", "content": 'It\'s "quoted" \\ and 中文'}]}
+
+
+async def open_cockpit(tab: Tab, client: Client) -> None:
+    """Go to the cockpit by its link, and wait until it shows the server."""
+    await tab.click(".views a[href='#cockpit']")
+    await tab.until("document.querySelector('.cockpit')")
+    assert await tab.run("document.title") in ("Pointsman · Cockpit", "Pointsman · 控制台"), client.base
+
+
+async def unlock(tab: Tab, key: str) -> None:
+    """Enter the admin key."""
+    await tab.until("document.querySelector('#admin-key')")
+    await tab.run("(() => { const field = document.querySelector('#admin-key'); field.focus(); field.select(); })()")
+    await tab.type(key)
+    await tab.press("Enter", ENTER)
+
+
+async def press(tab: Tab, label: str) -> None:
+    """Click the button of this name, once it is there."""
+    found = (
+        f"[...document.querySelectorAll('button')].find(one => (one.ariaLabel ?? one.textContent) === {json.dumps(label)} && !one.disabled)"
+    )
+    await tab.until(found)
+    await tab.run(f"{found}.click()")
+
+
+async def test_nothing_that_a_server_says_runs_in_the_cockpit(workspace: Workspace) -> None:
+    """Names of routes, targets, callers and outcomes, learned facts, sentences of an edit, complaints, drills, and a refused reload."""
+    async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, pretended(client) as tab:
+        await open_cockpit(tab, client)
+        await tab.until("document.querySelector('.pending pre')")
+        await tab.until("document.querySelectorAll('.requests tbody tr').length")
+        await unharmed(tab, "cockpit")
+        await tab.click(".requests tbody .link")
+        await unlock(tab, OPERATOR)
+        await tab.click("#drills")
+        await tab.until("document.querySelector('.drills')")
+        await tab.until("!document.querySelector('#reload').disabled")
+        await tab.click("#reload")
+        await tab.until("document.querySelector('.done')?.textContent.includes(':1:1:')")
+        await unharmed(tab, "control")
+
+
+async def test_cockpit_shows_routes_targets_the_hour_and_requests(workspace: Workspace) -> None:
+    """A request opens into its waterfall; the filters leave what they name. Nothing that was said is shown."""
+    async with serving(demo(workspace).build()) as client, opened(client) as tab:
+        await ask(tab, "What is 12 * 7?")
+        await tab.until(ANSWERED.format(1))
+        await open_cockpit(tab, client)
+        await tab.until("document.querySelectorAll('.requests tbody tr').length === 1")
+        names = await tab.run("[...document.querySelectorAll('.way .card strong')].map(one => one.textContent)")
+        assert names == ["down", "a"]
+        assert await tab.run("document.querySelectorAll('.graph').length") == 7
+        await tab.until("document.querySelector('.card dd') && [...document.querySelectorAll('.card')][0].textContent.includes('100 %')")
+        await tab.click(".requests tbody .link")
+        await tab.until("document.querySelector('.wide .waterfall')")
+        rows = await tab.run("[...document.querySelectorAll('.wide .waterfall .name')].map(one => one.textContent)")
+        assert rows == ["down", "a", "calculate", "down", "a"]
+        assert "12 * 7" not in await tab.run("document.body.innerText")
+        await choose(tab, "#kind", "failed")
+        await tab.sees("No request is like that.")
+        await choose(tab, "#kind", "all")
+        await tab.run("document.querySelector('#sought').focus()")
+        await tab.type("calculat")
+        await tab.sees("No request is like that.")
+
+
+async def test_request_that_runs_is_shown_in_the_cockpit(workspace: Workspace) -> None:
+    """Until it is over."""
+    lines = [{"text": "First. "}, {"pause": "10m"}]
+    workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    timeout: {idle: 20m, total: 30m}"))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await open_cockpit(tab, client)
+        async with client.session.post(f"{client.base}/api/chat", json={"messages": [{"role": "user", "content": "Hi"}]}) as response:
+            assert response.status == 200
+            await tab.until("document.querySelector('.requests .running')")
+        await tab.until("!document.querySelector('.requests .running') && document.querySelector('.requests tbody tr')")
+        await tab.sees("client_left")
+
+
+async def test_operator_drains_a_target_and_restores_it(workspace: Workspace) -> None:
+    """With the admin key, which stays in the memory of the page."""
+    targets = "a: {script: [{text: From a}]}\nb: {script: [{text: From b}]}"
+    async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client, opened(client) as tab:
+        await open_cockpit(tab, client)
+        await tab.until("document.querySelectorAll('.card').length === 2")
+        assert await tab.run("document.querySelectorAll('.card button').length") == 0
+        await unlock(tab, OPERATOR)
+        await press(tab, "Drain: a")
+        await tab.until("document.querySelector('.card.off .badge')?.textContent === 'drained'")
+        assert (await client.ask()).headers["x-router-target"] == "b"
+        await press(tab, "Restore: a")
+        await tab.until("!document.querySelector('.card.off')")
+        assert (await client.ask()).headers["x-router-target"] == "a"
+        kept = "[JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie + location.href]"
+        assert OPERATOR not in (await tab.run(kept))[0]
+
+
+async def test_operator_reads_an_edit_serves_it_and_goes_back(workspace: Workspace) -> None:
+    """What it means in sentences; a mistake with its caret; and the configuration before it."""
+    targets, off = "a: {script: [{text: A}]}\nb: {script: [{text: B}]}", "server: {reload: off}\n"
+    drill = "drills: [{name: the second one helps, given: {a: cut}, ask: {model: chat-model}, expect: {tried: [a cut, b ok]}}]\n"
+    file = workspace.write("routes.yaml", routes(targets, "targets: [a, b]", off + drill)).root / "routes.yaml"
+    async with serving(workspace.build(), follows=file) as client, opened(client) as tab:
+        await open_cockpit(tab, client)
+        await tab.sees("The files hold what serves.")
+        await unlock(tab, OPERATOR)
+        workspace.write("routes.yaml", routes(targets, "targets: [c]", off))
+        await press(tab, "look again")
+        await tab.sees("no target is named `c`")
+        assert (await tab.run("document.querySelector('.pending pre').textContent")).endswith("^")
+        workspace.write("routes.yaml", routes(targets, "targets: [b, a]", off))
+        await press(tab, "look again")
+        await tab.sees("chat-model: first target a → b")
+        await press(tab, "Reload the files")
+        await tab.sees("serves.")
+        assert (await client.ask()).headers["x-router-target"] == "b"
+        await press(tab, "Return to the previous configuration")
+        await tab.sees("chat-model: first target a → b")
+        assert (await client.ask()).headers["x-router-target"] == "a"
+        await press(tab, "Run the drills")
+        await tab.sees("1 drills, none failed.")
+        await tab.sees("the second one helps")
+
+
+async def test_cockpit_shows_nothing_without_the_admin_key(workspace: Workspace) -> None:
+    """Where one is declared. A wrong one is refused in words."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=f"server: {{{KEYED}}}\n"))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await open_cockpit(tab, client)
+        await tab.until("document.querySelector('#admin-key')")
+        assert await tab.run("document.querySelectorAll('.way, .graph, .requests').length") == 0
+        await unlock(tab, "x" * 28)
+        await tab.sees("This page takes the admin key")
+        assert await tab.run("document.querySelectorAll('.way, .graph, .requests').length") == 0
+        await unlock(tab, OPERATOR)
+        await tab.until("document.querySelector('.way')")
+        tab.complaints.clear()  # the browser itself notes each 401 on the console
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+async def test_cockpit_fits_each_screen_in_each_language(
+    workspace: Workspace, tmp_path: Path, width: int, language: str, dark: bool
+) -> None:
+    """Nothing is wider than the screen, and axe finds nothing serious, also with a waterfall and the result of drills."""
+    drill = "drills: [{name: it fails, ask: {model: chat-model}, expect: {served_by: down}}]\n"
+    async with serving(demo(workspace, drill).build()) as client, opened(client, language) as tab:
+        await client.ask("What is 12 * 7?")
+        await tab.shape(width, 740, dark=dark)
+        await open_cockpit(tab, client)
+        await unlock(tab, OPERATOR)
+        await tab.click(".requests tbody .link")
+        await tab.until("document.querySelector('.wide .waterfall')")
+        await tab.click("#drills")
+        await tab.until("document.querySelector('.drills .bad')")
+        assert await tab.run("document.documentElement.scrollWidth") <= width
+        assert await tab.faults() == []
+        await tab.picture(tmp_path / "cockpit.png")
+
+
+async def test_cockpit_is_worked_by_keyboard_alone(workspace: Workspace) -> None:
+    """From the playground to a drained target, with Tab and Enter."""
+    targets = "a: {script: [{text: From a}]}\nb: {script: [{text: From b}]}"
+    async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client, opened(client) as tab:
+        await focus(tab, "document.activeElement.textContent === 'Cockpit'")
+        await tab.press("Enter", ENTER)
+        await tab.until("document.querySelectorAll('.card').length === 2")
+        await focus(tab, "document.activeElement.id === 'admin-key'")
+        await tab.type(OPERATOR)
+        await tab.press("Enter", ENTER)
+        await tab.until("document.querySelector('.card button')")
+        await focus(tab, "document.activeElement.ariaLabel === 'Drain: a'")
+        await tab.press("Enter", ENTER)
+        await tab.until("document.querySelector('.card.off')")
+
+
+async def focus(tab: Tab, wanted: str) -> None:
+    """Press Tab until the element that is wanted has the focus; an AssertionError where it cannot be reached so."""
+    for _ in range(60):
+        if await tab.run(wanted):
+            return
+        await tab.press("Tab", 9)
+    raise AssertionError(f"never: {wanted}")

@@ -123,11 +123,11 @@ class Request:
 class Chat:
     """What is asked below /api/chat, and at OpenAI's address."""
 
-    def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Observer | None = None) -> None:
+    def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
         self._gate = gate
-        self._began = Guarded(began) if began else None
-        """Is shown each request when it comes."""
+        self._began = tuple(Guarded(observer) for observer in began)
+        """Are shown each request when it comes."""
         self._observers = tuple(Guarded(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
@@ -252,8 +252,8 @@ class Chat:
     def _entry(self, request: Request, generation: Generation) -> Entry:
         self._warn_of_proxy(request, generation)
         entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
-        if self._began is not None:
-            self._began(entry)
+        for began in self._began:
+            began(entry)
         return entry
 
     def _record(

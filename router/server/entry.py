@@ -234,6 +234,10 @@ class Entry:
         """The same of what is estimated."""
         return _total(self._price(one, one.estimate) for one in self.attempts)
 
+    def cost_of(self, attempt: Attempt) -> float | None:
+        """The same of one try."""
+        return self._price(attempt, attempt.usage or attempt.estimate)
+
     def _price(self, attempt: Attempt, usage: Usage | None) -> float | None:
         price = self.prices.get(attempt.target)
         return None if price is None or usage is None else price.of(usage)

@@ -114,6 +114,8 @@ class Gate:
         """Let an operator in. Unauthorized or NotAllowed for everybody else: logged, counted, and after a while."""
         generation = self._live.generation
         if not (reason := self._why_not(scope, generation)):
+            key = "declared" if generation.server.admin.key is not None else "of this run"
+            scope.setdefault("state", {})["operator"] = {"peer": self._peer(scope, generation), "key": key}
             return
         await self._note_refused(scope, generation, reason)
         kind, sentence = REFUSALS[reason]

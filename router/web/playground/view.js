@@ -1,7 +1,8 @@
 /** The playground: a route is chosen, questions are asked, and the panel beside them shows how the answers came about. */
 
-import { html, IconButton, signal, useEffect, useRef } from "../core/dom.js";
+import { html, Icon, IconButton, signal, useEffect, useRef } from "../core/dom.js";
 import { keepKey, key, keyWanted } from "../core/api.js";
+import { Bar } from "../core/frame.js";
 import { words } from "../core/words.js";
 import { announced, live, loadRoutes, messages, panel, problem, route, routes, showRescue, startAnew, stop } from "./chat.js";
 import { attach, Composer, propose } from "./composer.js";
@@ -24,7 +25,7 @@ export function Playground() {
   }, []);
   const asksKey = keyWanted.value || keyShown.value;
   return html`<div class=${panel.value ? "page with-panel" : "page"} onDragOver=${over} onDragLeave=${left} onDrop=${dropped}>
-    <${Bar} />
+    <${Controls} />
     <main>
       ${asksKey && html`<${KeyForm} />`}
       ${problem.value && !keyWanted.value && html`<p class="error banner" role="alert">${problem.value}</p>`}
@@ -56,20 +57,19 @@ function dropped(event) {
   void attach([...(event.dataTransfer?.files ?? [])]);
 }
 
-function Bar() {
-  return html`<header class="bar">
-    <h1><svg class="mark" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" /><path d="M6 16h8c6 0 5-7 12-7M14 16c6 0 5 7 12 7" /></svg><span>Pointsman</span></h1>
+function Controls() {
+  return html`<${Bar}>
     <label class="choice route"><span>${words.route}</span>
       <select id="route" value=${route.value} disabled=${!routes.value.length} onChange=${(/** @type {any} */ event) => { route.value = event.currentTarget.value; }}>
         ${routes.value.map((one) => html`<option value=${one.id}>${one.id}</option>`)}
       </select></label>
-    <nav>
+    <div class="tools">
       <${IconButton} icon="plus" label=${words.newChat} onClick=${startAnew} />
       <${IconButton} icon="key" label=${words.key} pressed=${keyShown.value} onClick=${() => { keyShown.value = !keyShown.value; }} />
-      <a class="icon-button" href="docs" title=${words.documentation} aria-label=${words.documentation}><svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d="M5 4h9a4 4 0 0 1 4 4v12H9a4 4 0 0 1-4-4zM5 16a3 3 0 0 1 3-3h10" /></svg></a>
+      <a class="icon-button" href="docs" title=${words.documentation} aria-label=${words.documentation}><${Icon} name="book" /></a>
       <${IconButton} icon="panel" id="panel" label=${words.details} pressed=${panel.value} onClick=${() => { panel.value = !panel.value; }} />
-    </nav>
-  </header>`;
+    </div>
+  </${Bar}>`;
 }
 
 function KeyForm() {
