@@ -147,7 +147,7 @@ PRETENDED = """(() => {
     if (path === '/admin/requests') return json({requests: said.map((one, at) => ({...record, request_id: one + at, route: one, target: one, outcome: one, caller: one}))});
     if (path === '/admin/targets' || path.startsWith('/admin/targets/')) return json({targets: said.map((one) => ({name: one, state: 'auto', breaker: 'open', retry_in: 1, busy: 1, learned: [one], refusing: {reason: one}}))});
     if (path === '/admin/hour') return json({slot_seconds: 30, slots: [{at: 1, open: 1, answers: 1, failures: 1, rescues: 1, input_tokens: 1, output_tokens: 1, cost_usd: 1, cache_asked: 1, cache_hits: 1}], targets: Object.fromEntries(said.map((one) => [one, {tries: 1, failure_rate: 1, first_token_p50: 1, first_token_p95: 1, cost_usd: 1}]))});
-    if (path === '/admin/edit') return json({digest: said[0], live: said[1], previous: said[2], changes: said, complaints: said.map((one) => ({text: one}))});
+    if (path === '/admin/edit') return json({files: true, digest: said[0], live: said[1], previous: said[2], changes: said, complaints: said.map((one) => ({text: one}))});
     if (path === '/admin/drills') return json({drills: said.map((one) => ({name: one, faults: [one], tried: [one], seconds: 1}))});
     if (path === '/admin/reload') return json({detail: said.map((one) => ({file: one, line: 1, column: 1, message: one}))}, 422);
     if (path === '/admin/config') return json({live: {digest: said[0], skipped: {[said[1]]: said[2]}, declared: {routes: Object.fromEntries(said.map((one) => [one, {targets: [[one, {use: one, when: one}], ['no ' + one]], tools: [one], aliases: [one]}]))}}});
@@ -567,7 +567,7 @@ async def test_cockpit_fits_each_screen_in_each_language(
     workspace: Workspace, tmp_path: Path, width: int, language: str, dark: bool
 ) -> None:
     """Nothing is wider than the screen, and axe finds nothing serious, also with a waterfall and the result of drills."""
-    drill = "drills: [{name: it fails, ask: {model: chat-model}, expect: {served_by: down}}]\n"
+    drill = "drills: [{name: it fails, ask: {model: chat-model}, expect: {served_by: a}}]\n"
     async with serving(demo(workspace, drill).build()) as client, opened(client, language) as tab:
         await client.ask("What is 12 * 7?")
         await tab.shape(width, 740, dark=dark)

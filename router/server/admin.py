@@ -32,7 +32,7 @@ from router.drill import drilled
 from router.errors import ConfigError
 from router.failover import Position
 from router.generation import Generation
-from router.reload import Live, Reload
+from router.reload import Live, Pending, Reload
 from router.server import report
 from router.server.bill import Bill, Totals, summed
 from router.server.chat import Chat
@@ -300,18 +300,19 @@ def _edits(admin: Admin, router: APIRouter) -> None:
         workers = {str(one["pid"]): one["generation"] for one in reports}
         return {"generation": admin.live.generation.digest, "workers": workers, "silent": silent}
 
-    @router.get("/edit", response_model=dict[str, Any], responses={409: {"description": "Nothing to read"}})
+    @router.get("/edit", response_model=dict[str, Any])
     async def edit() -> Response:  # pyright: ignore[reportUnusedFunction]
         """What the files hold now beside what serves: `changes` that going live would mean, in sentences, or `complaints`, each with its line and
-        a caret. `previous`: what served before the newest edit, and can be returned to.
+        a caret. `files`: whether this server was started from files; `previous`: what served before the newest edit, and can be returned to.
         """
-        if admin.reload is None:
-            raise HTTPException(409, "this server was not started from files")
-        pending, before = await admin.reload.pending(), admin.reload.previous
+        reload, live = admin.reload, admin.live.generation.digest
+        pending = await reload.pending() if reload is not None else Pending(None)
+        before = reload.previous if reload is not None else None
         return await admin.page(
             lambda: {
+                "files": reload is not None,
                 "digest": pending.digest,
-                "live": admin.live.generation.digest,
+                "live": live,
                 "previous": before and before.digest,
                 "changes": pending.changes,
                 "complaints": [{**one.as_json(), "text": str(one)} for one in pending.complaints],

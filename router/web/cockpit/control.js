@@ -28,7 +28,7 @@ export function Control() {
     ${done.value && html`<p class="done">${done.value}</p>`}
     <${Pending} />
     ${adminKey.value && html`<div class="buttons">
-      <button type="button" class="primary" id="reload" disabled=${busy} onClick=${reload}>${words.reload}</button>
+      <button type="button" class="primary" id="reload" disabled=${busy || !edit.value?.files} onClick=${reload}>${words.reload}</button>
       <button type="button" class="plain" id="return" disabled=${busy || !edit.value?.previous} onClick=${goBack}>${words.goBack}</button>
       <button type="button" class="plain" id="drills" disabled=${busy} onClick=${drill}>${acting.value === "drills" ? words.drilling : words.runDrills}</button>
     </div>`}
@@ -40,7 +40,7 @@ export function Control() {
 
 function Pending() {
   const known = edit.value;
-  if (!known) return null;
+  if (!known?.files) return null;
   return html`<div class="pending"><h3>${words.pendingEdit} <button type="button" class="link" onClick=${lookAtEdit}>${words.lookAgain}</button></h3>
     ${known.complaints.length > 0 && html`<p class="error">${words.cannotServe}</p>${known.complaints.map((one) => html`<pre tabindex="0">${one.text}</pre>`)}`}
     ${known.changes.length > 0 && html`<ul>${known.changes.map((one) => html`<li>${one}</li>`)}</ul>`}

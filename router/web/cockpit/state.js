@@ -13,7 +13,7 @@ import { words } from "../core/words.js";
  * @typedef {string | {use?: string, when?: unknown, weight?: number}} Entry
  * @typedef {{targets: Entry[][], tools: unknown[], aliases: string[]}} Route
  * @typedef {{digest: string, skipped: {[name: string]: string}, declared: {routes: {[name: string]: Route}}}} Live
- * @typedef {{digest: string | null, live: string, previous: string | null, changes: string[], complaints: {text: string}[]}} Edit
+ * @typedef {{files: boolean, digest: string | null, live: string, previous: string | null, changes: string[], complaints: {text: string}[]}} Edit
  * @typedef {{name: string, faults: string[], tried: string[], seconds: number}} Drilled
  */
 
