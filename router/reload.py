@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import Snapshot, Watched, declared, keep_live, read, reloads, secrets, watched
+from router.config import Snapshot, Watched, declared, keep_live, load_live, read, reloads, secrets, watched
 from router.config.declaration import Declaration, Reloading
 from router.description import changes, describe, sentences
 from router.drill import drilled
@@ -304,10 +304,14 @@ class Reload:
         are, and go live with the next edit or when somebody asks for it. ConfigError where it cannot be served any more.
         """
         async with self._one:
-            before = self.previous
+            now, before = self._live.generation, self.previous
+            if now.digest == digest:
+                return True
             if before is None or before.digest != digest:
-                return self._live.generation.digest == digest
-            now = self._live.generation
+                # This worker took another's place since the edit: the one that went back first has left it what serves.
+                before = await in_thread(lambda: load_live(self._routes, self._host), THREAD)
+                if before.digest != digest:
+                    return False
             generation = await in_thread(lambda: build(declared(before.snapshot, self._host), now.kept), THREAD)
             self._returned = True
             await self._swap(generation)

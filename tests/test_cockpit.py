@@ -1,5 +1,6 @@
 """What the cockpit asks: the last hour, the pending edit, the way back, drills. And that each action has its author in the log."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 
 from router.server.entry import Entry
 from router.server.hour import SLOT_SECONDS, SLOTS, Hour, bucket, percentile, summed
-from tests.conftest import AS_OPERATOR, Client, Workspace, routes, serving
+from tests.conftest import AS_OPERATOR, KEYED, Client, Workspace, routes, serving
+from tests.process import process
+from tests.services import PATIENCE
 
 HI = "a: {script: [{text: Hello}]}\nb: {script: [{text: Hello}]}"
 
@@ -158,3 +161,29 @@ async def test_each_action_needs_the_key_and_is_logged_with_its_author(
         assert status == 200
     acts = [record.fields for record in caplog.records if record.message == "operator acts"]  # type: ignore[attr-defined]
     assert (acts[-1]["peer"], acts[-1]["key"]) == ("127.0.0.1", "of this run")
+
+
+async def test_hour_records_and_the_way_back_are_those_of_all_workers(workspace: Workspace) -> None:
+    """Whichever of them is asked: a sum of all, a record of any, and all of them go back."""
+    workspace.write("routes.yaml", routes(HI, "targets: [a, b]", f"server: {{reload: off, {KEYED}}}\n"))
+    async with process(workspace.root, "--workers", "2") as router:
+        async with asyncio.timeout(PATIENCE):
+            while len((await router.get("/admin/config", **AS_OPERATOR))[1]["workers"]) < 2:
+                await asyncio.sleep(0.05)
+        answers = await asyncio.gather(*(router.ask() for _ in range(12)))
+        first = {headers["x-router-generation"] for _, headers, _ in answers}
+        async with asyncio.timeout(PATIENCE):  # a request is counted once its last byte has left
+            while (found := (await router.get("/admin/hour", **AS_OPERATOR))[1])["targets"].get("a", {}).get("tries") != 12:
+                await asyncio.sleep(0.05)
+        assert sum(slot["answers"] for slot in found["slots"]) == 12
+        for _, headers, _ in answers:
+            status, record = await router.get(f"/api/requests/{headers['x-request-id']}")
+            assert (status, record["target"]) == (200, "a")
+        workspace.write("routes.yaml", routes(HI, "targets: [b, a]", f"server: {{reload: off, {KEYED}}}\n"))
+        assert (await router.post("/admin/reload", **AS_OPERATOR))[0] == 200
+        _, returned = await router.post("/admin/return", **AS_OPERATOR)
+        assert set(returned["workers"].values()) == first
+        assert (len(returned["workers"]), returned["silent"]) == (2, [])
+        answers = await asyncio.gather(*(router.ask() for _ in range(12)))
+        assert {headers["x-router-generation"] for _, headers, _ in answers} == first
+        assert await router.ended() == 0
