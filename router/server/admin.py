@@ -102,7 +102,7 @@ class Admin:
             case {"ask": "positions"}:
                 return dict(self.live.generation.kept.switches.positions)
             case {"ask": "hour"}:
-                return self.hour.report()
+                return await self.turns.take(self.hour.report, "page")
             case {"ask": "return", "to": str(digest)} if self.reload is not None:
                 return cast("Told", self.report()) if await self._goes_back(self.reload, digest) else {}
             case {"ask": "reload"} if self.reload is not None:
@@ -177,9 +177,10 @@ class Admin:
         others = await self._ask({"ask": "spend"})
         return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
-    async def last_hour(self) -> dict[str, Any]:
-        """The last hour of all workers."""
-        return summed_hour([self.hour.report(), *(one for one in await self._ask({"ask": "hour"}) if one)], time.time())
+    async def hours(self) -> list[dict[str, Any]]:
+        """The last hour of each worker, this one's first."""
+        others = await self._ask({"ask": "hour"})
+        return [await self.turns.take(self.hour.report, "page"), *(one for one in others if one)]
 
     async def page(self, content: Callable[[], object]) -> Response:
         """A page of JSON. Its content is made and written beside the loop: with 3,000 targets that takes a second."""
@@ -235,8 +236,8 @@ def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
     @router.get("/hour", response_model=dict[str, Any])
     async def hour() -> Response:  # pyright: ignore[reportUnusedFunction]
         """The last hour, over all workers, in slots of half a minute, the newest last; and how each target fared in it."""
-        found = await admin.last_hour()
-        return await admin.page(lambda: found)
+        reports, now = await admin.hours(), time.time()
+        return await admin.page(lambda: summed_hour(reports, now))
 
     @router.get("/targets", response_model=dict[str, Any])
     async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]

@@ -35,6 +35,16 @@ class Tries:
     cost_usd: float = 0.0
     first: Counter[int] = field(default_factory=Counter[int])
 
+    def add(self, other: "Tries") -> None:
+        """Add the counts of another."""
+        self.count, self.failures, self.cost_usd = self.count + other.count, self.failures + other.failures, self.cost_usd + other.cost_usd
+        self.first.update(dict(other.first))
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON, whose keys are texts."""
+        first = {str(key): count for key, count in self.first.items()}
+        return {"count": self.count, "failures": self.failures, "cost_usd": self.cost_usd, "first": first}
+
 
 @dataclass(slots=True)
 class Slot:
@@ -110,28 +120,16 @@ class Hour:
                     tries.first[bucket(attempt.first)] += 1
 
     def report(self) -> dict[str, Any]:
-        """The hour as JSON, for another worker or `summed`."""
-        self._now()
+        """The hour as JSON, for another worker or `summed`. May be called beside the loop: what is read is copied at once before."""
+        oldest = int(self._clock() // SLOT_SECONDS) - SLOTS
+        slots = [one for one in list(self._slots) if one.number > oldest]
+        targets: dict[str, Tries] = {}
+        for slot in slots:
+            for name, tries in list(slot.targets.items()):
+                targets.setdefault(name, Tries()).add(tries)
         return {
-            "slots": [{"number": one.number, **{name: getattr(one, name) for name in SUMS}} for one in self._slots],
-            "targets": {name: self._target(name) for name in {name for one in self._slots for name in one.targets}},
-        }
-
-    def _target(self, name: str) -> dict[str, Any]:
-        whole = Tries()
-        for one in (slot.targets[name] for slot in self._slots if name in slot.targets):
-            whole.count, whole.failures, whole.cost_usd = (
-                whole.count + one.count,
-                whole.failures + one.failures,
-                whole.cost_usd + one.cost_usd,
-            )
-            whole.first.update(one.first)
-        # JSON has texts as keys.
-        return {
-            "count": whole.count,
-            "failures": whole.failures,
-            "cost_usd": whole.cost_usd,
-            "first": {str(key): n for key, n in whole.first.items()},
+            "slots": [{"number": one.number, **{name: getattr(one, name) for name in SUMS}} for one in slots],
+            "targets": {name: tries.as_json() for name, tries in targets.items()},
         }
 
     def _now(self) -> Slot:
