@@ -605,3 +605,27 @@ async def focus(tab: Tab, wanted: str) -> None:
             return
         await tab.press("Tab", 9)
     raise AssertionError(f"never: {wanted}")
+
+
+async def test_cockpit_keeps_nothing_of_what_it_showed(workspace: Workspace) -> None:
+    """After as many looks as half an hour has, with a request between any two of the first, it has as many elements as before and no more memory."""
+    async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, opened(client) as tab:
+        await open_cockpit(tab, client)
+        await tab.until("document.querySelector('.way')")
+        for _ in range(100):  # from now on the list of requests is full
+            await client.ask(stream=False)
+        module = await tab.run("new URL('cockpit/state.js', document.querySelector('script').src).href")
+        look = f"import({json.dumps(module)}).then(async ({{look}}) => {{ for (let at = 0; at < TIMES; at++) await look(); }})"
+
+        async def weighed(times: int) -> tuple[int, int]:
+            for _ in range(times // 50):
+                await client.ask(stream=False)
+                await tab.run(look.replace("TIMES", "50"))
+            await tab.send("HeapProfiler.collectGarbage")
+            heap = await tab.send("Runtime.getHeapUsage")
+            return (await tab.send("Memory.getDOMCounters"))["nodes"], heap["usedSize"]
+
+        nodes, heap = await weighed(100)
+        more_nodes, more_heap = await weighed(600)
+    assert more_nodes <= nodes * 1.1
+    assert more_heap <= heap + 2_000_000
