@@ -80,7 +80,7 @@ async def running(app: Any, root: str = "") -> AsyncGenerator[str, None]:
 
 def operations(edge: Edge) -> list[str]:
     """Every operators' address of the application's own table, and each method that it takes."""
-    found = [one for one in edge.routes if isinstance(one, Route) and one.path.startswith(("/admin", "/metrics", "/docs", "/openapi.json"))]
+    found = [one for one in edge.routes if isinstance(one, Route) and one.path.startswith(("/admin", "/metrics", "/openapi.json"))]
     made = [
         f"{method} {one.path.replace('{name:path}', 'a').replace('{request_id}', 'r1')}" for one in found for method in one.methods or ()
     ]

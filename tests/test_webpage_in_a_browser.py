@@ -629,3 +629,19 @@ async def test_cockpit_keeps_nothing_of_what_it_showed(workspace: Workspace) -> 
         more_nodes, more_heap = await weighed(600)
     assert more_nodes <= nodes * 1.1
     assert more_heap <= heap + 2_000_000
+
+
+async def test_docs_are_opened_with_the_admin_key(workspace: Workspace) -> None:
+    """Where one is declared: a wrong key is told, the right one opens the schema, and is kept nowhere."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=f"server: {{{KEYED}}}\n"))
+    async with serving(workspace.build()) as client, browser() as tab:
+        await tab.open(f"{client.base}/docs")
+        for key, expected in ((f"{OPERATOR}x", "This is not the admin key."), (OPERATOR, "/api/chat/{route}")):
+            await tab.until("document.activeElement.type === 'password' && !document.activeElement.value")
+            await tab.type(key)
+            await tab.press("Enter", ENTER)
+            await tab.sees(expected)
+        assert OPERATOR not in await tab.run(
+            "JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie + location.href"
+        )
+        assert {one for one in tab.asked if not one.startswith((client.base, "data:", "blob:"))} == set()

@@ -110,6 +110,16 @@ class Gate:
         elif self._stranger(scope, self._live.generation):
             raise NotAllowed(STRANGERS)
 
+    async def enter_shell(self, scope: Scope) -> None:
+        """Let a reader of `/docs` and its files in: they hold no data, and ask for the admin key before they show the schema. NotAllowed for
+        pages of other sites, and for strangers where it is not declared who may ask.
+        """
+        generation = self._live.generation
+        reason = "another_site" if from_another_site(scope) else "stranger" if self._stranger(scope, generation) else ""
+        if reason:
+            await self._note_refused(scope, generation, reason)
+            raise NotAllowed(REFUSALS[reason][1])
+
     async def enter_operator(self, scope: Scope) -> None:
         """Let an operator in. Unauthorized or NotAllowed for everybody else: logged, counted, and after a while."""
         generation = self._live.generation

@@ -42,7 +42,7 @@ def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
         _health(admin),
         _metrics(admin, APIRouter(route_class=of_operators)),
         operators.pages(admin, of_operators),
-        docs(of_operators),
+        docs(refusals.guarded(gate.enter_shell)),
         webpage(refusals.guarded(gate.enter_reader), admin.live),
         _documented(app, answers, APIRouter(route_class=of_operators)),
     ):
