@@ -459,7 +459,7 @@ async def test_nothing_that_a_server_says_runs_in_the_cockpit(workspace: Workspa
         await tab.until("document.querySelector('.drills')")
         await tab.until("!document.querySelector('#reload').disabled")
         await tab.click("#reload")
-        await tab.until("document.querySelector('.done')?.textContent.includes(':1:1:')")
+        await tab.until("document.querySelector('.came')?.textContent.includes(':1:1:')")
         await unharmed(tab, "control")
 
 

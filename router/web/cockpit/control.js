@@ -25,7 +25,7 @@ export function Control() {
   const busy = acting.value !== "";
   return html`<section aria-labelledby="control"><h2 id="control">${words.control}</h2>
     ${!adminKey.value && html`<p class="hint">${words.controlHint}</p><${Unlock} />`}
-    ${done.value && html`<p class="done">${done.value}</p>`}
+    ${done.value && html`<p class="came">${done.value}</p>`}
     <${Pending} />
     ${adminKey.value && html`<div class="buttons">
       <button type="button" class="primary" id="reload" disabled=${busy || !edit.value?.files} onClick=${reload}>${words.reload}</button>

@@ -58,12 +58,13 @@ function Timeline() {
   const trace = shown.value;
   if (!trace) return html`<p class="empty">${words.noAnswerYet}</p>`;
   const { headers, record } = trace;
+  const guessed = record?.estimated ? ` (${words.partlyEstimated})` : "";
   const facts = [
     [words.target, record?.target ?? headers["x-router-target"]],
     [words.fault, headers["x-router-fault"]],
     [words.cache, headers["x-router-cache"]],
-    [words.tokens, record?.input_tokens === null || !record ? "" : words.tokensInOut(record.input_tokens, record.output_tokens ?? 0)],
-    [words.cost, record && record.cost_usd !== null ? `${money(record.cost_usd)}${record.estimated ? ` (${words.estimated})` : ""}` : ""],
+    [words.tokens, record?.input_tokens === null || !record ? "" : words.tokensInOut(record.input_tokens, record.output_tokens ?? 0) + guessed],
+    [words.cost, record && record.cost_usd !== null ? money(record.cost_usd) + guessed : ""],
     [words.requestId, headers["x-request-id"]],
     [words.generation, headers["x-router-generation"]],
     [words.dialect, trace.dialect],
