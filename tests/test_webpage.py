@@ -12,6 +12,7 @@ import pytest
 from router.callers.keys import hashed, new
 from router.server.webpage import FOLDER, Site
 from tests.conftest import ROOT, Workspace, routes, serving
+from tests.process import process
 from tests.raw import request, said
 from tests.services import run
 
@@ -186,3 +187,11 @@ async def test_scripts_have_the_types_that_they_say() -> None:
     if not compiler.exists() or (node := shutil.which("node")) is None:
         pytest.skip("the TypeScript compiler is not installed here: `make web/node_modules/.done` installs it, with npm")
     await run(node, str(compiler), "--project", str(ROOT / "web"))
+
+
+@pytest.mark.parametrize(("page", "printed"), [("on", "/  (questions: /api/chat"), ("off", "/api/chat  (documentation")])
+async def test_serve_prints_an_address_that_a_browser_can_open(workspace: Workspace, page: str, printed: str) -> None:
+    """That of the page; where there is none, that of questions."""
+    workspace.write("routes.yaml", routes(HI, more=f"server: {{page: {page}}}\n"))
+    async with process(workspace.root) as router:
+        assert f"{router.base}{printed}" in router.said
