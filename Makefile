@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile schema lock pins clean clients clients-if-npm linters-if-any
+.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -18,7 +18,7 @@ install: .venv/.done    ## .venv with .venv/bin/router
 
 # Half of what the tests do is to wait for something: three at a time keep two cores busy. JOBS=0 runs them one after the other.
 JOBS ?= 3
-test: .venv-dev/.done services clients-if-npm linters-if-any  ## the whole suite
+test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any  ## the whole suite
 	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile
 
 CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done
@@ -28,7 +28,10 @@ clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs n
 clients-if-npm: .venv-dev/.done
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients || echo "the public clients could not be installed"; fi
 
-services:               ## Redis, nginx, squid and promtool for the tests, from Debian's packages, where that may be done
+page-types-if-npm:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web/node_modules/.done || echo "the compiler of the page's types could not be installed"; fi
+
+services:               ## Redis, nginx, squid, promtool and Chromium for the tests, from Debian's packages, where that may be done
 	@sh tests/services.sh
 
 # What reads deploy/ as its users would: Helm, the schemas of Kubernetes and of Compose, hadolint. Without them those tests are skipped.
@@ -43,6 +46,18 @@ check: .venv-dev/.done  ## lint, format, types, configuration
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/pyright
 	.venv-dev/bin/router check
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory web/node_modules/.done; then node web/node_modules/typescript/bin/tsc --project web; \
+	  else echo "the types of the page were not checked: its compiler could not be installed"; fi
+
+vendor: web/node_modules/.done  ## router/web/vendor, from the versions of web/package.json (npm install there first, for new ones)
+	$(PYTHON) web/vendor.py
+
+picture: .venv-dev/.done  ## docs/page.png, of the page in Chromium
+	.venv-dev/bin/python -m web.picture
+
+web/node_modules/.done: web/package.json web/package-lock.json
+	cd web && npm ci --no-progress --loglevel=error >/dev/null
+	touch $@
 
 audit: tests/deploy/.venv/.done  ## known vulnerabilities of what is served; asks the package index, and fails where it cannot
 	$(<D)/bin/pip-audit --strict --requirement requirements/run.txt --require-hashes --disable-pip --progress-spinner off
@@ -161,4 +176,4 @@ pins:                   ## newest digests of the base images
 	done
 
 clean:
-	rm -rf .venv .venv-dev bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv
+	rm -rf .venv .venv-dev bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv web/node_modules

@@ -365,6 +365,9 @@ class Circumstances:
 
 NOWHERE = Circumstances()
 
+InducedFault = Literal["cut", "stall", "429", "garbage"]
+"""How the provider of one request is broken, to see what follows; see failover/fault.py."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
@@ -399,6 +402,8 @@ class Ask:
     """What the route's conditions look at. No template sees it."""
     held: frozenset[int] | None = None
     """The places of the entries of the route's targets whose condition holds, from 0; None where the route has no conditions."""
+    fault: InducedFault | None = None
+    """How the target that is asked first fails; None where it is left to itself. No template sees it."""
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False, repr=False)
     """What was tried for it so far, for each model call: for whoever ends the answer, and is told by no event of what ran just then."""
 

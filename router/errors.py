@@ -46,6 +46,7 @@ class Attempt:
     model: what its provider calls the model that answered, for the traces of this process alone; empty where it did not say
     usage: tokens, as the provider counted them for the whole answer; None where it did not
     estimate: tokens that the provider is taken to charge for and did not count, or not to the end; None where there are none
+    said: characters of the model call's text that clients had when this one broke off, in this process; 0 of all others
     meter: where the count comes in of an answer that has ended without it, in this process; None of all others
     """
 
@@ -59,6 +60,7 @@ class Attempt:
     model: str = field(default="", compare=False)
     usage: Usage | None = None
     estimate: Usage | None = None
+    said: int = field(default=0, compare=False)
     meter: Meter | None = field(default=None, compare=False, repr=False)
 
     @property

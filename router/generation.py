@@ -91,6 +91,8 @@ class Compiled:
     """The headers that its conditions name, in small letters."""
     embed: Embedder | None = None
     """Its answer to a question for embeddings; None where it is of another kind."""
+    scripted: bool = False
+    """Whether all targets that it declares are scripts, those that are skipped among them."""
 
 
 @dataclass(slots=True)
@@ -346,7 +348,9 @@ class _Builder:
         quota = self._quota(name, route)
         stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
         headers = frozenset(str(header) for one in route.conditions if one for header in one.header or ())
-        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins, headers)
+        declared = self._declaration.routes.targets
+        scripted = all(known.script is not None for one in route.names if (known := declared.get(one)))  # type: ignore[call-overload]
+        return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins, headers, scripted=scripted)
 
     def _quota(self, name: str, route: Route) -> Quota | None:
         return None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)

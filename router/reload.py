@@ -21,8 +21,9 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import EnvFile, Snapshot, Watched, declared, keep_live, read, reloads, secrets, watched
+from router.config import EnvFile, Snapshot, Watched, declared, keep_live, load_live, read, reloads, secrets, watched
 from router.config.declaration import Declaration, Reloading
+from router.description import changes, describe, sentences
 from router.drill import drilled
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
@@ -128,6 +129,17 @@ class Failed:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The configuration on disk beside the one that serves. `changes`: what it means that it goes live, a sentence each; `complaints`: why it
+    cannot, in reading order.
+    """
+
+    digest: str | None
+    changes: tuple[str, ...] = ()
+    complaints: tuple[Complaint, ...] = ()
+
+
 def _nobody() -> None:
     """Nobody is told."""
 
@@ -168,6 +180,10 @@ class Reload:
         """Edits that went live."""
         self.failures = 0
         """Those that could not."""
+        self.previous: Declaration | None = None
+        """What served before the newest swap."""
+        self._returned = False
+        """Whether what serves is not what the files held last, because an operator went back."""
 
     async def __aenter__(self) -> Self:
         _log_env_file(self._live.generation.declaration.env_file)
@@ -234,7 +250,7 @@ class Reload:
 
     def _asked(self) -> None:
         """Somebody asks for it: what could not be served is tried once more, for what it lacked may be there by now."""
-        if self.failed is not None:
+        if self.failed is not None or self._returned:
             self._tried = None
         self._wanted = True
         self._hint.set()
@@ -243,7 +259,7 @@ class Reload:
         """Serve what is on disk now, if it is another than what was tried last, or could not be served then. It goes on where its asker
         leaves: half of it would be an edit that is lost.
         """
-        if self.failed is not None:
+        if self.failed is not None or self._returned:
             self._tried = None
         looking = asyncio.create_task(self._looked())
         looking.add_done_callback(_seen)
@@ -270,18 +286,45 @@ class Reload:
             complaints = [str(complaint) for complaint in error.complaints]
             log.warning("not reloaded", extra={"fields": {"generation": self._live.generation.digest, "complaints": complaints}})
             return
-        self.failed = None
+        self.failed, self._returned = None, False
         if generation is not None:
-            before = self._live.generation.declaration.env_file
-            self.swaps += 1
-            self._listeners.swapped()
-            self._live.swap(generation)
-            generation.start()
-            self._hint.set()  # from now on they are looked at as this one says
-            log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
-            if (now := generation.declaration.env_file) != before:
-                _log_env_file(now)
-            await in_thread(partial(keep_live, generation.declaration), THREAD)
+            await self._swap(generation)
+
+    async def _swap(self, generation: Generation) -> None:
+        self.previous = self._live.generation.declaration
+        before = self.previous.env_file
+        self.swaps += 1
+        self._listeners.swapped()
+        self._live.swap(generation)
+        generation.start()
+        self._hint.set()  # from now on they are looked at as this one says
+        log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
+        if (now := generation.declaration.env_file) != before:
+            _log_env_file(now)
+        await in_thread(partial(keep_live, generation.declaration), THREAD)
+
+    async def go_back(self, digest: str) -> bool:
+        """Serve again what served before the newest swap, if that is the configuration of this digest: whether it does. The files stay as they
+        are, and go live with the next edit or when somebody asks for it. ConfigError where it cannot be served any more.
+        """
+        async with self._one:
+            now, before = self._live.generation, self.previous
+            if now.digest == digest:
+                return True
+            if before is None or before.digest != digest:
+                # This worker took another's place since the edit: the one that went back first has left it what serves.
+                before = await in_thread(lambda: load_live(self._routes, self._host), THREAD)
+                if before.digest != digest:
+                    return False
+            generation = await in_thread(lambda: build(declared(before.snapshot, self._host), now.kept), THREAD)
+            self._returned = True
+            await self._swap(generation)
+            return True
+
+    async def pending(self) -> Pending:
+        """What is on disk now, and is not served: read and declared, neither built nor served."""
+        now = self._live.generation
+        return await in_thread(lambda: _pending(self._routes, now, self._host), THREAD)
 
     async def _built(self, content: Content) -> Generation | None:
         """Return the generation of this content, built beside the loop; None where it is the one that serves. ConfigError where it cannot
@@ -367,6 +410,18 @@ def _log_env_file(env_file: EnvFile) -> None:
         log.info("variables come from .env", extra={"fields": {"names": list(env_file.names)}})
     if env_file.warnings:
         log.warning(".env is not as it should be", extra={"fields": {"warnings": [str(one) for one in env_file.warnings]}})
+
+
+def _pending(routes: Path, now: Generation, host: str) -> Pending:
+    """Compare what is on disk with what serves."""
+    try:
+        snapshot = read(routes)
+        after = declared(snapshot, host)
+    except ConfigError as error:
+        return Pending(None, (), error.complaints)
+    found = after.complaints.in_order()
+    said = () if after.digest == now.digest else tuple(sentences(changes(describe(now.declaration), describe(after))))
+    return Pending(after.digest, said, tuple(found))
 
 
 def _seen(looking: asyncio.Task[None]) -> None:

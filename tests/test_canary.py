@@ -16,7 +16,19 @@ from tests.provider import Reply, chunk, error, frame, provider
 
 CANARY = "canary-7f3a"
 ECHO = f"Incorrect API key provided: sk-{CANARY}. Authorization: Bearer sk-{CANARY}"
-PAGES = ["/admin/config", "/admin/targets", "/admin/requests", "/metrics", "/docs", "/openapi.json", "/api/models", "/v1/models", "/readyz"]
+PAGES = [
+    "/admin/config",
+    "/admin/targets",
+    "/admin/requests",
+    "/admin/hour",
+    "/admin/edit",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/api/models",
+    "/v1/models",
+    "/readyz",
+]
 
 ECHOES = {
     "denied": error(401, ECHO),

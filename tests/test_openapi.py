@@ -71,7 +71,9 @@ def operations(base: str, **headers: str) -> list[Any]:
 
 def test_every_answer_is_as_documented(tmp_path: Path) -> None:
     """No status, no content type and no body that is not; and never a 500."""
-    with served(tmp_path, routes("a: {script: [{text: Hello}]}", "targets: [a]\n    cache: {ttl: 1h}")) as base:
+    # Two targets: where the first is broken on purpose (X-Router-Fault), the second answers.
+    targets = "a: {script: [{text: Hello}]}\nb: {script: [{text: Hello}]}"
+    with served(tmp_path, routes(targets, "targets: [a, b]\n    cache: {ttl: 1h}\n    timeout: {idle: 2s}")) as base:
         asked = operations(base)
         for operation in asked:
 

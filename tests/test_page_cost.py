@@ -17,7 +17,18 @@ import router
 from router.threads import Turns
 from tests.conftest import Workspace, serving
 
-PAGES = ("/metrics", "/admin/targets", "/admin/config", "/admin/requests", "/api/models", "/v1/models", "/readyz", "/healthz")
+PAGES = (
+    "/metrics",
+    "/admin/targets",
+    "/admin/config",
+    "/admin/requests",
+    "/admin/hour",
+    "/admin/edit",
+    "/api/models",
+    "/v1/models",
+    "/readyz",
+    "/healthz",
+)
 OURS = (str(Path(router.__file__).parent), str(Path(prometheus_client.__file__).parent))
 
 

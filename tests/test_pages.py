@@ -29,7 +29,7 @@ async def test_docs_load_nothing_from_elsewhere(workspace: Workspace) -> None:
             assert part.headers["x-content-type-options"] == "nosniff"
             assert len(part.body) > 50
         start = (await client.get("/docs/start.js")).body.decode()
-        assert 'url: "openapi.json"' in start
+        assert 'fetch("openapi.json"' in start
         assert "http" not in start
         assert (await client.get("/docs/oauth2-redirect")).status == 404
         assert (await client.get("/docs/../../etc/passwd")).status == 404
@@ -50,6 +50,16 @@ async def test_policy_of_docs_is_strict(workspace: Workspace) -> None:
         "frame-ancestors": "'none'",
     }
     assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/start.js", "/docs/swagger-ui.css"])
+async def test_docs_open_without_the_key_and_hold_nothing(workspace: Workspace, path: str) -> None:
+    """A browser cannot send a key for a page: the page asks for it, and the schema is what is guarded."""
+    async with serving(workspace.write("routes.yaml", routes(HI, more=KEY)).build()) as client:
+        assert (await said(client.base, request(f"GET {path}"))).status == 200
+        assert (await said(client.base, request("GET /openapi.json"))).status == 401
+        assert (await said(client.base, request(f"GET {path}", host="rebound.example"))).status == 403
+        assert (await said(client.base, request(f"GET {path}", x_forwarded_for="203.0.113.7"))).status == 403
 
 
 @pytest.mark.parametrize("path", OTHERS)

@@ -388,15 +388,22 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    tools: [weather]"))
     async with serving(workspace.build()) as client:
         first, *_ = (await client.get("/api/models")).json["models"]
-        assert {"id": "chat-model", "aliases": ["gpt-4"], "tools": ["get_weather"], "reasoning": "hide"}.items() <= first.items()
+        assert {
+            "id": "chat-model",
+            "aliases": ["gpt-4"],
+            "tools": ["get_weather"],
+            "reasoning": "hide",
+            "scripted": True,
+            "targets": ["a"],
+        }.items() <= first.items()
         assert (await client.get("/healthz")).status == 200
         assert (await client.get("/readyz")).json["ready"] is True
         document = (await client.get("/openapi.json")).json
         chat = {"/api/chat", "/api/chat/{route}", "/v1/chat/completions", "/api/chat/{chat}/stream", "/api/chat/{chat}/stop"}
         chat |= {"/v1/embeddings", "/v1/messages", "/v1/messages/count_tokens"}
         operators = {"/metrics", "/admin/config", "/admin/reload", "/admin/targets", "/admin/targets/{name}", "/admin/requests"}
-        operators |= {"/admin/requests/{request_id}", "/admin/spend"}
-        models = {"/api/models", "/v1/models", "/v1/models/{model}"}
+        operators |= {"/admin/requests/{request_id}", "/admin/spend", "/admin/hour", "/admin/edit", "/admin/return", "/admin/drills"}
+        models = {"/api/requests/{request_id}", "/api/models", "/v1/models", "/v1/models/{model}"}
         assert {*chat, *operators, *models, "/healthz", "/readyz"} == set(document["paths"])
         assert (await client.get("/docs")).status == 200
         assert (await client.get("/no-such")).status == 404

@@ -167,7 +167,8 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
     said += [f"  {line}" for line in expired(generation.server)]
     said += [f"  warning: {one.place}: {one.message}" for one in warned(generation)]
     if guest is None:
-        said.append(f"  http://{given.host}:{given.port}/api/chat  (documentation: /docs)")
+        base, page = f"http://{given.host}:{given.port}", generation.server.page == "on"
+        said.append(f"  {base}/  (questions: /api/chat, documentation: /docs)" if page else f"  {base}/api/chat  (documentation: /docs)")
     else:
         said += [
             "  Only requests with the key of this run are answered:",

@@ -605,6 +605,7 @@ class Server:
     max_streams: answers that are made at one time, over all callers, in each worker; who comes then is told to come again
     proxies: who may say for whom it asks (X-Forwarded-For): addresses and networks
     auth: who may ask; none is everybody, and must be said where others than this machine can reach it
+    page: whether the page at / is served; off answers there as at any address where nothing is
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -621,6 +622,7 @@ class Server:
     max_streams: Annotated[int, Bounds(1, 1_000_000)] | None = None
     proxies: tuple[Network, ...] = ()
     auth: Literal["none"] | Auth | None = None
+    page: Literal["on", "off"] = "on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

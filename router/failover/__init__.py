@@ -9,13 +9,14 @@ folder and nowhere else.
 
 from router.failover.breaker import NOBODY, Breaker, Clock, Hint
 from router.failover.candidate import Candidate, Pool, Position, Standing, Switches, standing
-from router.failover.chain import Policy, failover
+from router.failover.chain import PASSED_OVER, Policy, failover
 from router.failover.load import Load
 from router.failover.refusals import Listener, Reason, Refusal, Refusals, Turn
 from router.failover.whole import embedding
 
 __all__ = [
     "NOBODY",
+    "PASSED_OVER",
     "Breaker",
     "Candidate",
     "Clock",

@@ -41,6 +41,7 @@ from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, Too
 from router.failover.attempt import Opened, attempt, following
 from router.failover.breaker import Clock
 from router.failover.candidate import SKIPPED, Candidate, Pool
+from router.failover.fault import broken
 from router.failover.hedge import Hedge, race
 from router.failover.rescue import Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
@@ -139,15 +140,15 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
                 if (seen := heard.see(event)) is not None:
                     yield seen
             event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
-        chain.broke(opened, "cut")
+        chain.broke(opened, "cut", heard)
         for call in _released(calls, heard):
             yield call
     except TargetError as error:
-        chain.broke(opened, error.outcome, error.used)
+        chain.broke(opened, error.outcome, heard, error.used)
         for call in _released(calls, heard):
             yield call
     except Diverged:
-        chain.note(opened.ended("diverged"))
+        chain.note(replace(opened.ended("diverged"), said=len(heard.text)))
     finally:
         await chain.let_go(opened)
 
@@ -211,7 +212,10 @@ class Chain:
             late = standing.pace.slow or standing.breaker.hint.warned
             return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
 
-        self._everybody = everybody = sorted(order, key=place)
+        everybody = sorted(order, key=place)
+        if ask.fault is not None:
+            everybody = broken(everybody, ask.fault, shows)
+        self._everybody = everybody
         self._waiting = deque(everybody)
         self._order = [one for one in everybody if not one.lacks(shows)] if shows else everybody
         """Those that may be asked this."""
@@ -250,9 +254,9 @@ class Chain:
         opened.candidate.standing.breaker.succeeded(opened.admission)
         opened.candidate.standing.retries.earn()
 
-    def broke(self, opened: Opened, outcome: str, used: Usage | None = None) -> None:
-        """A stream that had begun broke off. `used`: tokens it had cost, where its provider said."""
-        self.note(opened.ended(outcome, used if opened.start.meter is None else None))
+    def broke(self, opened: Opened, outcome: str, heard: Heard, used: Usage | None = None) -> None:
+        """A stream that had begun broke off. `heard`: what clients have of it; `used`: tokens it had cost, where its provider said."""
+        self.note(replace(opened.ended(outcome, used if opened.start.meter is None else None), said=len(heard.text)))
         opened.candidate.standing.breaker.failed(opened.admission)
         if used is not None:
             self._used = self.total(used)

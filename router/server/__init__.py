@@ -15,6 +15,7 @@ from router.server.chat import Chat
 from router.server.door import Door
 from router.server.edge import Edge
 from router.server.gate import Gate
+from router.server.hour import Hour
 from router.server.log import line, to_stderr, turned
 from router.server.metrics import Metrics
 from router.server.ring import Ring
@@ -40,14 +41,14 @@ def application(
     """
     live = Live(generation)
     folder = folder_from_environment()
-    ring, metrics, traces, bill = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill()
+    ring, metrics, traces, bill, hour = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill(), Hour()
     # The ring comes last: it lets go of what it does not show.
     gate = Gate(live, metrics.admin_refused, run_key, only)
-    chat = Chat(live, gate, (line, metrics.count, traces.observe, bill.enter, ring.keep))
+    chat = Chat(live, gate, (line, metrics.count, traces.observe, bill.enter, hour.count, ring.keep), (ring.begin, hour.begin))
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
-    admin = Admin(live, reload, chat, ring, metrics, traces, bill, watchdog=Watchdog(stalled=metrics.stalled))
+    admin = Admin(live, reload, chat, ring, metrics, traces, bill, hour, watchdog=Watchdog(stalled=metrics.stalled))
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, gate)

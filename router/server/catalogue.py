@@ -20,6 +20,8 @@ def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
             "aliases": [str(alias) for alias in route.declared.aliases],
             "tools": [spec.name for spec in route.toolbox.specs],
             "reasoning": route.declared.reasoning,
+            "scripted": route.scripted,
+            "targets": [target.name for target in route.targets],
             **_first(route),
         }
         for name, route in _routes(generation, caller)

@@ -11,13 +11,13 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from types import TracebackType
-from typing import Self
+from typing import Self, cast, get_args
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
 from router.callers import Caller, from_body, from_headers
-from router.chat import Ask, CacheControl, Circumstances, Json
+from router.chat import Ask, CacheControl, Circumstances, InducedFault, Json
 from router.embed import Embed
 from router.errors import BadAsk, Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
 from router.events import Failure
@@ -39,6 +39,9 @@ from router.server.root import path_below
 from router.shared import Away
 from router.wire import WIRES, Heading, compact
 
+FAULTS: tuple[str, ...] = get_args(InducedFault)
+UNSHARED = CacheControl(max_age=0.0, store=False)
+"""What a request whose provider is broken lets a cache do: nobody else is to get its answer."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 log = logging.getLogger("router.server")
@@ -105,6 +108,14 @@ class Request:
         """What it lets a cache do. `fields`: its body's."""
         return cache_control(self._cache_control, fields)
 
+    @property
+    def fault(self) -> InducedFault | None:
+        """How it wants its provider broken; None where it does not. BadAsk where there is no such fault."""
+        given = self._headers.get(b"x-router-fault", b"").decode("latin-1").strip()
+        if given and given not in FAULTS:
+            raise BadAsk(f"X-Router-Fault: one of {', '.join(FAULTS)} is needed.")
+        return cast("InducedFault", given) if given else None
+
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""
         return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
@@ -113,9 +124,11 @@ class Request:
 class Chat:
     """What is asked below /api/chat, and at OpenAI's address."""
 
-    def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
         self._gate = gate
+        self._began = tuple(Guarded(observer) for observer in began)
+        """Are shown each request when it comes."""
         self._observers = tuple(Guarded(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
@@ -239,7 +252,10 @@ class Chat:
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
         self._warn_of_proxy(request, generation)
-        return Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
+        entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
+        for began in self._began:
+            began(entry)
+        return entry
 
     def _record(
         self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
@@ -274,6 +290,7 @@ class Chat:
                     reply.limits = await admissions.of_body(wanted.ask)
                     caller = admissions.caller
                     route = generation.route(wanted.ask.model)
+                    fault = await self._fault(request, route, entry)
                     entry.stream = wanted.stream
                     entry.requested = wanted.ask.model
                     server = generation.server
@@ -293,7 +310,8 @@ class Chat:
                         caller=caller.id,
                         user=caller.user,
                         circumstances=admissions.circumstances(route),
-                        cache=request.cache(wanted.ask.fields),
+                        cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
+                        fault=fault,
                         until=time.monotonic() + total,
                         tried=entry.tried,
                     )
@@ -354,6 +372,15 @@ class Chat:
                 await _stop(reply, None)
             finally:
                 self._ends(entry)
+
+    async def _fault(self, request: Request, route: Compiled, entry: Entry) -> InducedFault | None:
+        """How the request's provider is to be broken, where it may be: no stranger breaks a real one."""
+        fault = request.fault
+        if fault is not None:
+            if not route.scripted:
+                await self._gate.enter_fault(request.scope)
+            entry.fault = fault
+        return fault
 
     async def count(self, request: Request, send: Send) -> None:
         """Estimate the input tokens of a question of Anthropic's API, which is not asked. What the route adds to it is not counted."""
@@ -497,7 +524,7 @@ class _Admissions:
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
-            self._entry.user = self.caller.user
+            self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
             for quota in self._later:
                 await self._count(quota)
         return await self.of_route(ask.model) if self._request.model is None else self._headers()
@@ -552,7 +579,7 @@ async def _known(request: Request, generation: Generation, entry: Entry, gate: G
         raise
     entry.caller = caller.name
     caller = from_headers(caller, request.scope["headers"])
-    entry.user = caller.user
+    entry.user, entry.owner = caller.user, caller.owner
     return caller
 
 

@@ -21,6 +21,7 @@ EXPOSED = (
     "x-router-attempts",
     "x-router-cache",
     "x-router-cost",
+    "x-router-fault",
     "age",
     "ratelimit",
     "ratelimit-policy",

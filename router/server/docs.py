@@ -27,19 +27,45 @@ PAGE = """<!doctype html>
 <body><div id="page"></div></body>
 </html>
 """
-START = """SwaggerUIBundle({
-  url: "openapi.json",
-  dom_id: "#page",
-  validatorUrl: null,
-  queryConfigEnabled: false,
-});
+START = """const place = document.getElementById("page");
+
+function show(spec) {
+  SwaggerUIBundle({ spec, dom_id: "#page", validatorUrl: null, queryConfigEnabled: false });
+}
+
+function wish(sentence) {
+  const form = document.createElement("form");
+  const label = document.createElement("label");
+  const field = Object.assign(document.createElement("input"), { type: "password", autocomplete: "off" });
+  const button = Object.assign(document.createElement("button"), { textContent: "Open" });
+  label.append(sentence + " ", field);
+  form.append(label, " ", button);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    load(field.value.trim());
+  });
+  place.replaceChildren(form);
+  field.focus();
+}
+
+async function load(key) {
+  const headers = key ? { Authorization: "Bearer " + key } : {};
+  const response = await fetch("openapi.json", { headers, credentials: "same-origin", cache: "no-store" });
+  if (response.ok) show(await response.json());
+  else wish(key ? "This is not the admin key. Admin key:" : "Admin key:");
+}
+
+load("");
 """
+"""The key stays in the memory of the page, which asks `openapi.json` alone with it."""
 FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 """Files of Swagger UI → their content type."""
 
 
 def docs(route: type[APIRoute]) -> APIRouter:
-    """Return the page and its files, as routes of this class. Addresses in it are relative: it works behind any prefix."""
+    """Return the page and its files, as routes of this class: they hold nothing of this server. The schema that they show is guarded by itself.
+    Addresses in it are relative: it works behind any prefix.
+    """
     router = APIRouter(prefix="/docs", include_in_schema=False, route_class=route)
     folder = _assets()
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Literal, get_args
 
 from router.config.price import Price
@@ -44,6 +45,19 @@ class Run:
     is_error: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """A place in the text where another target went on. `after`: characters of the whole answer's text before it."""
+
+    after: int
+    broken: str
+    joined: str
+
+    def as_json(self) -> dict[str, object]:
+        """The same for the log and the pages."""
+        return {"after_characters": self.after, "from": self.broken, "to": self.joined}
+
+
 @dataclass(slots=True)
 class Entry:
     """One request, as far as it has come."""
@@ -55,6 +69,8 @@ class Entry:
     """When it came: seconds since 1970."""
     caller: str = ""
     """The name of who asked; empty where nobody said."""
+    owner: str = ""
+    """The caller and its end user, under one name: see `Caller.owner`. They alone may ask for this record without the admin key."""
     user: str = ""
     """The end user for whom the caller asked; empty where none is named. Never a label of a metric."""
     route: str = ""
@@ -81,6 +97,8 @@ class Entry:
     """What they cost, as far as that is known."""
     stand_ins: Container[str] = ()
     """Scripts that the route asks only after a model."""
+    fault: str = ""
+    """How the request had its provider broken; empty where it did not."""
     traceparent: str = ""
     """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
@@ -90,6 +108,10 @@ class Entry:
     """Those of its `Ask`, which has them sooner, and also where no event tells of them."""
     said: int = 0
     """Characters of this model call."""
+    texts: list[int] = field(default_factory=list[int])
+    """Characters of text of each model call."""
+    seams: tuple[Seam, ...] = ()
+    """Where other targets went on; known once the request is over."""
     requested: str = ""
     """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
@@ -129,6 +151,8 @@ class Entry:
         """Note what matters of an event."""
         match event:
             case Text(text) | Thought(text):
+                if self.texts and isinstance(event, Text):
+                    self.texts[-1] += len(text)
                 if self._waited is not None:
                     self._paused(self._waited)
                 self.said += len(text)
@@ -148,6 +172,7 @@ class Entry:
                 self.attempts = attempts
                 self._waited = None
                 self.said = 0
+                self.texts.append(0)
             case ToolCall(call_id, name) if self.cache not in FREE:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
@@ -211,6 +236,10 @@ class Entry:
         """The same of what is estimated."""
         return _total(self._price(one, one.estimate) for one in self.attempts)
 
+    def cost_of(self, attempt: Attempt) -> float | None:
+        """The same of one try."""
+        return self._price(attempt, attempt.usage or attempt.estimate)
+
     def _price(self, attempt: Attempt, usage: Usage | None) -> float | None:
         price = self.prices.get(attempt.target)
         return None if price is None or usage is None else price.of(usage)
@@ -238,6 +267,7 @@ class Entry:
         """Its outcome is known: so is how those tries ended which were let go with it. Of an answer that it shared and did not hear to its
         end, another is told what was tried, unless it was the last.
         """
+        self.seams = tuple(_seams(self.tried, self.texts))
         why = CUT_SHORT.get(self.outcome, "abandoned")
         tried = tuple(replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call)
         if tried or (self.cache and self.outcome in CUT_SHORT):
@@ -279,10 +309,12 @@ class Entry:
             "reason": self.reason or None,
             "target": self.target,
             "cache": self.cache or None,
+            "fault": self.fault or None,
             "steps": self.steps,
             "tools": [{"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error} for run in self.tools],
-            "attempts": [self._tried(attempt) for attempt in self.attempts],
+            "attempts": self.tried_so_far,
             "rescues": self.rescues,
+            "seams": [one.as_json() for one in self.seams],
             "input_tokens": used.input_tokens if used else None,
             "output_tokens": used.output_tokens if used else None,
             "cached_tokens": used.cached_tokens if used else None,
@@ -292,8 +324,23 @@ class Entry:
             "estimated": self.estimate is not None,
             "estimated_cost_usd": dollars(self.estimated_cost),
             "first_token_seconds": rounded(self.first - self.began) if self.first else None,
-            "seconds": rounded(self.ended - self.began),
+            "seconds": rounded((self.ended or time.monotonic()) - self.began),
         }
+
+    @property
+    def running(self) -> bool:
+        """Whether it is not over yet."""
+        return not self.ended
+
+    @property
+    def known(self) -> tuple[Attempt, ...]:
+        """Its attempts: all of them once it is over, till then those that have ended."""
+        return tuple(one for call in self.tried for one in call) if self.running and self.tried else self.attempts
+
+    @property
+    def tried_so_far(self) -> list[dict[str, object]]:
+        """These, as they are logged."""
+        return [self._tried(attempt) for attempt in self.known]
 
     def _tried(self, attempt: Attempt) -> dict[str, object]:
         """A try, as it is logged, with what it used and cost."""
@@ -305,6 +352,15 @@ class Entry:
             if attempt.usage is None:
                 made["estimated"] = True
         return made
+
+
+def _seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> Iterable[Seam]:
+    """Where in the answer's text another target went on. `tried`: the attempts of each model call; `texts`: characters of each."""
+    for call, attempts in enumerate(tried):
+        spoke = [one for one in attempts if one.first is not None]
+        for broken, joined in pairwise(spoke):
+            if broken.said:
+                yield Seam(sum(texts[:call]) + broken.said, broken.target, joined.target)
 
 
 def _sum(usages: Iterable[Usage | None]) -> Usage | None:

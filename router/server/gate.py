@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from starlette.types import Scope
 
-from router.callers import Caller, Callers
+from router.callers import Caller, Callers, from_headers
 from router.config.declaration import LEAST_ADMIN_KEY
 from router.config.values import Secret
 from router.errors import NotAllowed, RouterError, Unauthorized
@@ -44,6 +44,9 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
 """Why an operator is refused → how. The reasons are those of the metric and of the log."""
+FAULT_KEY = b"x-router-admin-key"
+"""The header that bears the admin key beside a caller's own credentials."""
+FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
 READING = ("GET", "HEAD")
 log = logging.getLogger("router.server")
 
@@ -93,17 +96,65 @@ class Gate:
         """Let a caller in, and note who it is in the request's state."""
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
+    async def enter_user(self, scope: Scope) -> None:
+        """The same, with the end user for whom its headers say that it asks. BadAsk where they must name one and do not."""
+        caller = from_headers(await self.caller(scope, self._live.generation), scope["headers"])
+        scope.setdefault("state", {})["caller"] = caller
+
+    async def enter_reader(self, scope: Scope) -> None:
+        """Let a reader of the page at `/` in: it holds no secret. NotAllowed for strangers, where it is not declared who may ask. Where the
+        page is off, those alone who may enter an address where nothing is.
+        """
+        if self._live.generation.server.page == "off":
+            await self.enter_caller(scope)
+        elif self._stranger(scope, self._live.generation):
+            raise NotAllowed(STRANGERS)
+
+    async def enter_shell(self, scope: Scope) -> None:
+        """Let a reader of `/docs` and its files in: they hold no data, and ask for the admin key before they show the schema. NotAllowed for
+        pages of other sites, and for strangers where it is not declared who may ask.
+        """
+        generation = self._live.generation
+        reason = "another_site" if from_another_site(scope) else "stranger" if self._stranger(scope, generation) else ""
+        if reason:
+            await self._note_refused(scope, generation, reason)
+            raise NotAllowed(REFUSALS[reason][1])
+
     async def enter_operator(self, scope: Scope) -> None:
         """Let an operator in. Unauthorized or NotAllowed for everybody else: logged, counted, and after a while."""
         generation = self._live.generation
         if not (reason := self._why_not(scope, generation)):
+            key = "declared" if generation.server.admin.key is not None else "of this run"
+            scope.setdefault("state", {})["operator"] = {"peer": self._peer(scope, generation), "key": key}
             return
+        await self._note_refused(scope, generation, reason)
+        kind, sentence = REFUSALS[reason]
+        raise kind(sentence)
+
+    async def _note_refused(self, scope: Scope, generation: Generation, reason: str) -> None:
+        """Log and count who was refused as an operator, and have it wait."""
         peer = self._peer(scope, generation)
         log.warning("admin refused", extra={"fields": {"reason": reason, "peer": peer, "method": scope["method"]}})
         self._count(reason)
         await self._slowdown.refused(peer)
-        kind, sentence = REFUSALS[reason]
-        raise kind(sentence)
+
+    async def enter_fault(self, scope: Scope) -> None:
+        """Let through a request that breaks a provider: with the admin key in `X-Router-Admin-Key`, beside the caller's own. Unauthorized or
+        NotAllowed for everybody else: logged, counted, and after a while.
+        """
+        generation = self._live.generation
+        given = [b"Bearer " + value for name, value in scope["headers"] if name == FAULT_KEY]
+        key = generation.server.admin.key or self._run_key
+        if from_another_site(scope):
+            reason, error = "another_site", NotAllowed(REFUSALS["another_site"][1])
+        elif _bears(given, key):
+            return
+        elif not given:
+            raise NotAllowed(FAULT)  # no attempt at a key
+        else:
+            reason, error = "wrong_key", Unauthorized(FAULT)
+        await self._note_refused(scope, generation, reason)
+        raise error
 
     def _why_not(self, scope: Scope, generation: Generation) -> str:
         """Why whoever asks is no operator, as REFUSALS has it; empty for an operator."""

@@ -1,8 +1,8 @@
 """The chat endpoints, as OpenAPI says it."""
 
-from typing import Any
+from typing import Any, get_args
 
-from router.chat import Params
+from router.chat import InducedFault, Params
 from router.embed import MAX_DIMENSIONS
 from router.server.embeddings import MAX_INPUTS
 from router.server.messages import STATES, UNSAID
@@ -390,6 +390,20 @@ ROUTE = {"name": "route", "in": "path", "required": True, "schema": {"type": "st
 PROTOCOL = {"name": "protocol", "in": "query", "schema": DIALECTS, "description": "The dialect of the answer."}
 STREAM_PROTOCOL = {"name": "X-Stream-Protocol", "in": "header", "schema": DIALECTS, "description": "The same, as a header."}
 
+FAULT: dict[str, Any] = {
+    "name": "X-Router-Fault",
+    "in": "header",
+    "schema": {"type": "string", "enum": [*get_args(InducedFault)]},
+    "description": "Break the provider of this request: on a route of scripts alone, or with `X-Router-Admin-Key`.",
+}
+FAULT_KEY: dict[str, Any] = {
+    "name": "X-Router-Admin-Key",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "The admin key, beside the caller's own: for `X-Router-Fault` alone.",
+}
+FAULTED = [FAULT, FAULT_KEY]
+
 CHAT: dict[str, Any] = {
     "name": "chat",
     "in": "path",
@@ -401,21 +415,24 @@ CHAT: dict[str, Any] = {
 CHAT_ID: dict[str, Any] = {**CHAT, "name": "chatId", "in": "query"}
 
 ASK: dict[str, Any] = {
-    **_operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL]),
+    **_operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL, *FAULTED]),
     **_found(
         "get", "stream_of_chat_id", "Find the answer of a chat again, as AI SDK 4 does: an empty answer where there is none.", CHAT_ID
     ),
 }
-ASK_ROUTE: dict[str, Any] = _operation("chat_with_route", "Ask the model that the path names.", [ROUTE, PROTOCOL, STREAM_PROTOCOL])
+ASK_ROUTE: dict[str, Any] = _operation(
+    "chat_with_route", "Ask the model that the path names.", [ROUTE, PROTOCOL, STREAM_PROTOCOL, *FAULTED]
+)
 RESUME: dict[str, Any] = _found("get", "stream_of_chat", "Find the answer of a chat again.", CHAT)
 STOP: dict[str, Any] = _found("post", "stop_chat", "Stop the answer of a chat.", CHAT)
-COMPLETIONS: dict[str, Any] = _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", [])
-MESSAGES: dict[str, Any] = _operation("messages", "Ask as clients of Anthropic's Messages API do.", [], "MessagesRequest")
+COMPLETIONS: dict[str, Any] = _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", FAULTED)
+MESSAGES: dict[str, Any] = _operation("messages", "Ask as clients of Anthropic's Messages API do.", FAULTED, "MessagesRequest")
 EMBEDDINGS: dict[str, Any] = {
     "post": {
         **COMPLETIONS["post"],
         "tags": ["embeddings"],
         "operationId": "embeddings",
+        "parameters": [],
         "summary": "Make embeddings, as the OpenAI API does.",
         "requestBody": {"required": True, "content": {"application/json": {"schema": _schema("EmbeddingsRequest")}}},
         "responses": {
@@ -427,10 +444,11 @@ EMBEDDINGS: dict[str, Any] = {
         },
     }
 }
-RESPONSES: dict[str, Any] = _operation("responses", "Ask as clients of OpenAI's Responses API do.", [], "ResponsesRequest")
+RESPONSES: dict[str, Any] = _operation("responses", "Ask as clients of OpenAI's Responses API do.", FAULTED, "ResponsesRequest")
 COUNT_TOKENS: dict[str, Any] = {
     "post": {
         **MESSAGES["post"],
+        "parameters": [],
         "operationId": "count_tokens",
         "summary": "Estimate the input tokens of such a question, without asking it.",
         "responses": {

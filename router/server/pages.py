@@ -1,10 +1,10 @@
-"""The pages beside the chat addresses: which models there are, health, and the OpenAPI documentation of all of it."""
+"""The pages beside the chat addresses: the playground, which models there are, health, and the OpenAPI documentation of all of it."""
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 
@@ -18,6 +18,7 @@ from router.server.docs import docs
 from router.server.gate import Gate
 from router.server.metrics import CONTENT_TYPE
 from router.server.routed import AnswerRoute, Refusals, of_anthropic
+from router.server.webpage import webpage
 
 
 def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
@@ -36,10 +37,12 @@ def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
     app.router.routes += answers
     for router in (
         _models(admin, APIRouter(route_class=of_callers)),
+        _own(admin, APIRouter(route_class=refusals.guarded(gate.enter_user))),
         _health(admin),
         _metrics(admin, APIRouter(route_class=of_operators)),
         operators.pages(admin, of_operators),
-        docs(of_operators),
+        docs(refusals.guarded(gate.enter_shell)),
+        webpage(refusals.guarded(gate.enter_reader), admin.live),
         _documented(app, answers, APIRouter(route_class=of_operators)),
     ):
         app.router.routes += router.routes  # not included: their guards are the routes' own
@@ -95,6 +98,28 @@ def _identified(request: Request, page: Response) -> Response:
     made = Asked(request.scope, request.receive).id
     page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
     return page
+
+
+def _own(admin: Admin, router: APIRouter) -> APIRouter:
+    """What a caller may know of its own requests."""
+
+    @router.get(
+        "/api/requests/{request_id}",
+        response_model=dict[str, Any],
+        tags=["chat"],
+        responses={**openapi.UNKNOWN, 404: {"description": "Not remembered, not over, or another's"}},
+        openapi_extra={"security": openapi.BORNE},
+    )
+    async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """How a request of the caller's own went: what was tried and when, which tools ran, where another target went on, what it cost. No
+        words of the conversation.
+        """
+        found = await admin.request(request_id, _caller(request).owner)
+        if found is None:
+            raise HTTPException(404, "no such request of yours is remembered: each worker keeps its last 1,000")
+        return await admin.page(lambda: found)
+
+    return router
 
 
 def _health(admin: Admin) -> APIRouter:

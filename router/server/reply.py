@@ -91,6 +91,8 @@ class Reply:
             headers.append((b"x-router-attempts", header(tries)))
         if self.entry.cache:
             headers.append((b"x-router-cache", self.entry.cache.encode()))
+        if self.entry.fault:
+            headers.append((b"x-router-fault", self.entry.fault.encode()))
         if self.entry.age is not None:
             headers.append((b"age", b"%d" % self.entry.age))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -105,7 +105,8 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     """The target as declared. `connect`: seconds a connection may take; `learned`: what it taught before. Misfit where no lane serves it."""
     if declared.script is not None:
         label = declared.script if isinstance(declared.script, str) else "lines"
-        facts, at = Facts(window=declared.context_window or UNBOUNDED), partial(script.answer, name, declared.script)
+        facts = Facts(window=declared.context_window or UNBOUNDED, prefill=declared.script == "demo")
+        at = partial(script.answer, name, declared.script)
         return Target(name, "script", f"script/{label}", at(), facts, at=at)
     if declared.model is None:
         raise Misfit("a target has either `model` or `script`")

@@ -1,0 +1,107 @@
+"""The page at `/`: a playground in a browser, made of the files in router/web.
+
+The page holds no secret and no data. Its scripts ask the same addresses as every other client, with the key that the reader types in.
+"""
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from router.reload import Live
+
+FOLDER = Path(__file__).parent.parent / "web"
+INDEX = "index.html"
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""Suffix of a file → its content type. Files with other suffixes (licences, the manifest) are not served."""
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types dompurify"
+)
+"""Images of a question are `data:` addresses. Only DOMPurify's output may become HTML; nothing inline runs, and nothing is evaluated."""
+HEADERS = {"content-security-policy": POLICY, "referrer-policy": "no-referrer", "vary": "Accept-Encoding"}
+FOREVER, EACH_TIME = "public, max-age=31536000, immutable", "no-cache"
+"""A file at the address with the right digest never changes. The page itself is asked for anew, and mostly answered with 304."""
+PLACE = "{{files}}"
+"""Stands in the page for the folder of its files."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the page, as it is sent."""
+
+    body: bytes
+    kind: str
+
+    @cached_property
+    def tag(self) -> str:
+        """The entity tag: a hash of the bytes."""
+        return f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The bytes, gzipped; the same in every process."""
+        return gzip.compress(self.body, mtime=0)
+
+
+class Site:
+    """All files of the page, read once. `digest`: a hash of all of them, which is the folder in their addresses."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        paths = sorted(path for path in folder.rglob("*") if path.suffix in KINDS and path.is_file())
+        found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        hashed = hashlib.sha256()
+        for name, data in found.items():
+            hashed.update(f"{name}\0{len(data)}\0".encode() + data)
+        self.digest = hashed.hexdigest()[:16]
+        index = found.pop(INDEX).replace(PLACE.encode(), f"web/{self.digest}".encode())
+        self.index = File(index, KINDS[".html"])
+        self.files = {name: File(data, KINDS[Path(name).suffix]) for name, data in found.items()}
+
+
+def webpage(route: type[APIRoute], live: Live) -> APIRouter:
+    """Return the page and its files, as routes of this class; 404 where the generation that serves has `server.page: off`. Addresses in them
+    are relative: the page works behind any prefix.
+    """
+    site, router = Site(), APIRouter(include_in_schema=False, route_class=route)
+
+    @router.get("/")
+    def page(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        _check_shown(live)
+        return _sent(site.index, request, EACH_TIME)
+
+    @router.get("/web/{digest}/{name:path}")
+    def file(request: Request, digest: str, name: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """A file. During an update a replica may be asked for the files of another version: it sends its own, which nobody keeps."""
+        _check_shown(live)
+        if name not in site.files:
+            raise HTTPException(404)
+        return _sent(site.files[name], request, FOREVER if digest == site.digest else EACH_TIME)
+
+    return router
+
+
+def _check_shown(live: Live) -> None:
+    """Raise 404 where the page is off."""
+    if live.generation.server.page == "off":
+        raise HTTPException(404)
+
+
+def _sent(file: File, request: Request, cached: str) -> Response:
+    """The file, or 304 where the browser has it; gzipped for whoever takes that."""
+    headers = {**HEADERS, "etag": file.tag, "cache-control": cached}
+    if file.tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(file.packed, media_type=file.kind, headers={**headers, "content-encoding": "gzip"})
+    return Response(file.body, media_type=file.kind, headers=headers)

@@ -1,0 +1,191 @@
+/** Readers of the five dialects: the text of a stream → the parts of a message. docs/wire.md describes each. */
+
+/**
+ * @typedef {{type: "text", text: string}} TextPart
+ * @typedef {{type: "reasoning", text: string}} ThoughtPart
+ * @typedef {{type: "file", mediaType: string, url: string, filename: string}} FilePart
+ * @typedef {{type: "step"}} StepPart
+ * @typedef {{type: "tool", id: string, name: string, written: string, input?: unknown, output?: unknown, error?: string}} ToolPart
+ * @typedef {TextPart | ThoughtPart | FilePart | StepPart | ToolPart} Part
+ * @typedef {{input: number, output: number}} Usage
+ * @typedef {{parts: Part[], ended: boolean, reason?: string, usage?: Usage, error?: string}} Draft an answer, as far as it was read
+ */
+
+export const DIALECTS = /** @type {const} */ (["ui-message-stream", "data-stream", "line", "openai", "text"]);
+
+/** @returns {Draft} */
+export const draft = () => ({ parts: [], ended: false });
+
+/**
+ * Return a function that takes the next piece of a stream in this dialect and writes what it says into the draft.
+ * @param {string} dialect
+ * @param {Draft} into
+ * @returns {(piece: string) => void}
+ */
+export function reader(dialect, into) {
+  if (dialect === "text") return (piece) => said(into, "text", piece);
+  const take = dialect === "ui-message-stream" ? uiChunk : dialect === "openai" ? openaiChunk : undefined;
+  let rest = "";
+  return (piece) => {
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      if (!take) coded(line, into);
+      else if (line.startsWith("data: ")) {
+        if (line === "data: [DONE]") into.ended = true;
+        else take(JSON.parse(line.slice(6)), into);
+      }
+    }
+  };
+}
+
+/**
+ * @param {Draft} into
+ * @param {"text" | "reasoning"} type
+ * @param {string} text
+ */
+function said(into, type, text) {
+  const last = into.parts.at(-1);
+  if (last?.type === type) last.text += text;
+  else if (text) into.parts.push({ type, text });
+}
+
+/**
+ * The card of a call, made where there is none yet.
+ * @param {Draft} into
+ * @param {string} id
+ * @param {string} [name]
+ * @returns {ToolPart}
+ */
+function tool(into, id, name) {
+  for (const part of into.parts) {
+    if (part.type === "tool" && part.id === id) {
+      part.name ||= name ?? "";
+      return part;
+    }
+  }
+  /** @type {ToolPart} */
+  const made = { type: "tool", id, name: name ?? "", written: "" };
+  into.parts.push(made);
+  return made;
+}
+
+/**
+ * @param {any} usage
+ * @returns {Usage | undefined}
+ */
+function counted(usage) {
+  const input = usage?.inputTokens ?? usage?.promptTokens ?? usage?.prompt_tokens;
+  const output = usage?.outputTokens ?? usage?.completionTokens ?? usage?.completion_tokens;
+  return Number.isFinite(input) && Number.isFinite(output) ? { input, output } : undefined;
+}
+
+/**
+ * @param {any} chunk
+ * @param {Draft} into
+ */
+function uiChunk(chunk, into) {
+  switch (chunk.type) {
+    case "text-delta":
+      return said(into, "text", chunk.delta);
+    case "reasoning-delta":
+      return said(into, "reasoning", chunk.delta);
+    case "start-step":
+      return void into.parts.push({ type: "step" });
+    case "tool-input-start":
+      return void tool(into, chunk.toolCallId, chunk.toolName);
+    case "tool-input-delta":
+      tool(into, chunk.toolCallId).written += chunk.inputTextDelta;
+      return;
+    case "tool-input-available":
+      tool(into, chunk.toolCallId, chunk.toolName).input = chunk.input;
+      return;
+    case "tool-output-available":
+      tool(into, chunk.toolCallId).output = chunk.output;
+      return;
+    case "tool-output-error":
+      tool(into, chunk.toolCallId).error = chunk.errorText;
+      return;
+    case "error":
+      into.error = chunk.errorText;
+      return;
+    case "finish":
+      into.reason = chunk.messageMetadata?.finishReason;
+      into.usage = counted(chunk.messageMetadata?.usage);
+  }
+}
+
+/**
+ * A line of `line` or `data-stream`: a character, a colon, one JSON value.
+ * @param {string} line
+ * @param {Draft} into
+ */
+function coded(line, into) {
+  if (!line) return;
+  const value = JSON.parse(line.slice(2));
+  const call = value?.toolCallId;
+  switch (line[0]) {
+    case "0":
+      return said(into, "text", value.textDelta ?? value);
+    case "g":
+      return said(into, "reasoning", value.textDelta ?? value);
+    case "f":
+      return void into.parts.push({ type: "step" });
+    case "b":
+      return void tool(into, call, value.toolName);
+    case "c":
+      tool(into, call).written += value.argsTextDelta;
+      return;
+    case "9":
+      tool(into, call, value.toolName).input = value.args;
+      return;
+    case "a": {
+      const card = tool(into, call);
+      if (value.isError) card.error = typeof value.result === "string" ? value.result : JSON.stringify(value.result);
+      else card.output = value.result;
+      return;
+    }
+    case "3":
+      into.error = value.error ?? value;
+      return;
+    case "d":
+      into.reason = value.finishReason;
+      into.usage = counted(value.usage);
+      into.ended = true;
+  }
+}
+
+/**
+ * @param {any} chunk
+ * @param {Draft} into
+ */
+function openaiChunk(chunk, into) {
+  if (chunk.error) into.error = chunk.error.message;
+  if (chunk.usage) into.usage = counted(chunk.usage);
+  const choice = chunk.choices?.[0];
+  if (!choice) return;
+  if (choice.finish_reason) into.reason = choice.finish_reason.replaceAll("_", "-");
+  if (choice.delta.reasoning_content) said(into, "reasoning", choice.delta.reasoning_content);
+  if (choice.delta.content) said(into, "text", choice.delta.content);
+}
+
+/**
+ * A message as AI SDK 5 and later send it.
+ * @param {{id: string, role: string, parts: Part[]}} message
+ */
+export function uiMessage({ id, role, parts }) {
+  return { id, role, parts: parts.flatMap((part) => sent(part)) };
+}
+
+/**
+ * @param {Part} part
+ * @returns {object[]}
+ */
+function sent(part) {
+  if (part.type === "step") return [{ type: "step-start" }];
+  if (part.type === "reasoning") return [];
+  if (part.type !== "tool") return [part];
+  const call = { type: `tool-${part.name}`, toolCallId: part.id, input: part.input ?? {} };
+  if (part.error !== undefined) return [{ ...call, state: "output-error", errorText: part.error }];
+  return part.output === undefined ? [] : [{ ...call, state: "output-available", output: part.output }];
+}

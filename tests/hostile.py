@@ -1,0 +1,75 @@
+"""Strings that a page must show and never run: what a model, a tool, a provider, or a file of routes may say.
+
+Each would set `window.hit`, load something of another host, change the page, or break out of the place where it is shown.
+"""
+
+ELSEWHERE = "https://elsewhere.example"
+
+HOSTILE = (
+    # elements and handlers
+    "<script>window.hit=1</script>",
+    "<SCRIPT SRC=//elsewhere.example/x.js></SCRIPT>",
+    "<scr<script>ipt>window.hit=1</scr</script>ipt>",
+    "<img src=x onerror='window.hit=1'>",
+    "<img src=x onerror=window.hit=1//",
+    "<img/src/onerror=window.hit=1>",
+    "<svg onload=window.hit=1>",
+    "<svg><animate onbegin=window.hit=1 attributeName=x dur=1s>",
+    "<svg><script>window.hit=1</script></svg>",
+    "<svg><use href='data:image/svg+xml,<svg id=x onload=window.hit=1>#x'></svg>",
+    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=x onerror=window.hit=1&gt;'>",
+    "<math href='javascript:window.hit=1'>x</math>",
+    "<iframe srcdoc='<script>parent.hit=1</script>'></iframe>",
+    "<iframe src=javascript:parent.hit=1></iframe>",
+    "<object data=javascript:window.hit=1></object>",
+    "<embed src=javascript:window.hit=1>",
+    "<body onload=window.hit=1>",
+    "<details open ontoggle=window.hit=1>",
+    "<video><source onerror=window.hit=1></video>",
+    "<audio src=x onerror=window.hit=1>",
+    "<input autofocus onfocus=window.hit=1>",
+    "<select autofocus onfocus=window.hit=1>",
+    "<marquee onstart=window.hit=1>x</marquee>",
+    "<b onclick=window.hit=1>b</b>",
+    "<a href='javascript:window.hit=1'>a</a>",
+    "<form action=javascript:window.hit=1><input type=submit>",
+    "<button formaction=javascript:window.hit=1>x</button>",
+    "<isindex type=image src=1 onerror=window.hit=1>",
+    "<template><script>window.hit=1</script></template>",
+    "<noscript><p title='</noscript><img src=x onerror=window.hit=1>'>",
+    # what loads or redirects
+    f"<style>@import '{ELSEWHERE}/x.css'</style>",
+    f"<link rel=stylesheet href={ELSEWHERE}/x.css>",
+    f"<base href={ELSEWHERE}/>",
+    f"<meta http-equiv=refresh content='0;url={ELSEWHERE}/'>",
+    f"<table background={ELSEWHERE}/x.png><td>x</td></table>",
+    f"<div style='background:url({ELSEWHERE}/x.png)'>x</div>",
+    f"<img srcset='{ELSEWHERE}/x.png 1x'>",
+    # what clobbers
+    "<div id=question></div><input name=body>",
+    "<form id=route name=documentElement><input name=attributes></form>",
+    "<a id=app href=x></a><a id=app name=root href=y></a>",
+    # Markdown
+    "[a](javascript:window.hit=1)",
+    "[a](JaVaScRiPt:window.hit=1)",
+    "[a](java\tscript:window.hit=1)",
+    "[a](&#106;avascript:window.hit=1)",
+    "[a](data:text/html,<script>window.hit=1</script>)",
+    "[a](vbscript:x)",
+    "[a](blob:x 'title')",
+    f"[a]({ELSEWHERE} \"' onmouseover='window.hit=1\")",
+    "[a]: javascript:window.hit=1\n\n[a]",
+    "![a](javascript:window.hit=1)",
+    f"![a]({ELSEWHERE}/leak.png)",
+    "![a](x \"' onerror='window.hit=1\")",
+    f'<{ELSEWHERE}/"onmouseover="window.hit=1>',
+    "`<img src=x onerror=window.hit=1>`",
+    "```html\n<img src=x onerror=window.hit=1>\n```",
+    "| <img src=x onerror=window.hit=1> |\n|---|\n| <script>window.hit=1</script> |",
+    # entities, controls, templates, prototypes
+    "&lt;script&gt;window.hit=1&lt;/script&gt;",
+    "</script><script>window.hit=1</script>",
+    "${window.hit=1}{{constructor.constructor('window.hit=1')()}}",
+    "__proto__",
+    "\u202egnp.exe\u0000\u2028\u2029\ue0a0\ue0a3<img src=x onerror=window.hit=1>",
+)
