@@ -3,7 +3,8 @@
     RouterError                  .code (stable, public)  .status (HTTP)  .public (a safe sentence)
     ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
     ├─ Refused                   the caller's doing, before the stream
-    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  ├─ UnknownAddress 404  ├─ WrongMethod 405
+    │   ├─ BadAsk 400  ├─ TooLarge 413  ├─ UnknownModel 404  ├─ UnknownAddress 404  ├─ UnknownResponse 404
+    │   ├─ WrongMethod 405
     │   └─ Unauthorized 401  ├─ NotAllowed 403  └─ TooMany 429
     ├─ TargetError               one target did not answer; names it, never what it said
     │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
@@ -18,6 +19,7 @@
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ UnsupportedParameter 400
     │   ├─ UnreadFile 400  ├─ NoTarget 400  ├─ Busy 503  └─ TimedOut 504
     ├─ Unverifiable 503          nobody can tell just now who asks
+    ├─ Undeleted 503             other replicas may still find what is to be deleted
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
     ├─ Stopped 409               whoever asked stopped it, before its first word
@@ -193,6 +195,17 @@ class UnknownAddress(Refused):
 
     def __init__(self, served: str = "") -> None:
         super().__init__(f"{self.sentence} Served are: {served}." if served else None)
+
+
+class UnknownResponse(Refused):
+    """No response, or no item of one, is kept under this id for this caller."""
+
+    code = "response_not_found"
+    status = 404
+    sentence = (
+        "There is no such response here: it was not stored, is no longer kept (server.resume.keep), or is somebody else's. "
+        "Send the items themselves instead of previous_response_id or item_reference (with the AI SDK: store: false)."
+    )
 
 
 class WrongMethod(Refused):
@@ -424,6 +437,14 @@ class TimedOut(Unanswered):
     code = "timeout"
     status = 504
     sentence = "The answer took too long. Please try again."
+
+
+class Undeleted(RouterError):
+    """Other replicas may still have it: the way to them is down."""
+
+    code = "not_deleted"
+    status = 503
+    sentence = "The response could not be deleted everywhere. Please try again."
 
 
 class Crowded(RouterError):

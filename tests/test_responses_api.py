@@ -65,7 +65,7 @@ async def test_response_comes_whole_or_streamed(workspace: Workspace) -> None:
     for one in both:
         thought, said = one.output
         assert (thought.type, thought.summary[0].text, said.type, one.output_text) == ("reasoning", "Hm", "message", "Hello")
-        assert (one.status, one.model, one.object, one.error, one.store) == ("completed", "script/lines", "response", None, False)
+        assert (one.status, one.model, one.object, one.error, one.store) == ("completed", "script/lines", "response", None, True)
         assert (one.usage.input_tokens, one.usage.output_tokens, one.usage.total_tokens) == (3, 2, 5)
         assert (one.instructions, one.metadata, one.temperature) == ("Be brief.", {"a": "b"}, 0.5)
         assert one.id.startswith("resp_")
@@ -131,7 +131,7 @@ async def test_error_is_an_exception_of_the_clients_own(workspace: Workspace) ->
     async with asked_by_openai(workspace) as (_, sdk):
         with pytest.raises(openai.NotFoundError) as unknown:
             await sdk.responses.create(model="no-such", input="Hello")
-        with pytest.raises(openai.BadRequestError, match="previous_response_id"):
+        with pytest.raises(openai.NotFoundError, match="previous_response_id"):
             await sdk.responses.create(model="gpt-4", input="Hello", previous_response_id="resp_1")
         with pytest.raises(openai.InternalServerError):
             await sdk.responses.create(model="down", input="Hello")
@@ -210,13 +210,10 @@ def test_items_are_put_together_into_messages(name: str) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "input: a text or a list with at least one item is needed."),
-    "reference": (
-        {"input": [{"type": "item_reference", "id": "x"}]},
-        "input[0]: item_reference is not served here; send the item itself (with the AI SDK: `store: false`).",
-    ),
+    "store": ({"store": "yes"}, "store: true or false is needed."),
     "kind": (
         {"input": [{"type": "computer_call"}]},
-        "input[0].type: one of message, function_call, function_call_output, mcp_call, reasoning is needed.",
+        "input[0].type: one of message, function_call, function_call_output, mcp_call, reasoning, item_reference is needed.",
     ),
     "kept file": (
         {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},

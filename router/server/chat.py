@@ -7,7 +7,7 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncGenerator, Collection, Coroutine, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from types import TracebackType
@@ -19,12 +19,23 @@ from starlette.types import Receive, Scope, Send
 from router.callers import Caller, from_body, from_headers
 from router.chat import Ask, CacheControl, Circumstances, InducedFault, Json
 from router.embed import Embed
-from router.errors import BadAsk, Crowded, RouterError, Stopping, TooMany, Unauthorized, WrongMethod
+from router.errors import (
+    BadAsk,
+    Crowded,
+    RouterError,
+    Stopping,
+    TooMany,
+    Unauthorized,
+    Undeleted,
+    UnknownAddress,
+    UnknownResponse,
+    WrongMethod,
+)
 from router.events import Failure
 from router.generation import OTHER_KIND, Compiled, Generation
 from router.quotas import Admission, Quota
 from router.reload import Live
-from router.server import anthropic_api, body, embeddings, protocol, question
+from router.server import anthropic_api, body, embeddings, protocol, question, responses_api
 from router.server.address import Address, client_address, counted
 from router.server.body import ClientLeft
 from router.server.cache_control import cache_control
@@ -37,7 +48,8 @@ from router.server.replica import Replicas
 from router.server.reply import Collected, Headers, Presence, Reply, Streamed, conclude, deliver
 from router.server.root import path_below
 from router.shared import Away
-from router.wire import WIRES, Heading, compact
+from router.wire import WIRES, Heading, compact, responses
+from router.wire.responses import response_id
 
 FAULTS: tuple[str, ...] = get_args(InducedFault)
 UNSHARED = CacheControl(max_age=0.0, store=False)
@@ -286,7 +298,7 @@ class Chat:
                     reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
-                    wanted = await self._read(request, generation, reply, named)
+                    wanted = await self._read(request, generation, reply, named, caller)
                     reply.limits = await admissions.of_body(wanted.ask)
                     caller = admissions.caller
                     route = generation.route(wanted.ask.model)
@@ -317,10 +329,10 @@ class Chat:
                     )
                     sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                     async with Presence(request.receive):
-                        if wanted.stream and wanted.chat_id is not None:
-                            recording = Recording(entry, heading, reply.wire, server.resume)
+                        if (kept_as := _kept_as(wanted, heading)) is not None:
+                            recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
                             delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                            self._record((caller.owner, wanted.chat_id), recording, delivery, total, generation)
+                            self._record((caller.owner, kept_as), recording, delivery, total, generation)
                             await recording.follow(sink)
                         else:
                             await deliver(route.answer, ask, total, entry, sink)
@@ -335,13 +347,17 @@ class Chat:
                 else:
                     self._goes_on(recording, entry, held.pop_all())
 
-    async def _read(self, request: Request, generation: Generation, reply: Reply, named: str | None) -> Asked:
+    async def _read(self, request: Request, generation: Generation, reply: Reply, named: str | None, caller: Caller) -> Asked:
         """What the body asks for; from here on an error is written in the dialect that it gives away."""
         server, of = generation.server, self._reading.of
         data = await body.read(request.receive, request.length, server.request)
         fields = await of(data, lambda: body.parsed(data, server.request))
         reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
         usual = generation.usual
+        if request.surface == "responses" and (names := responses_api.referred(fields)):
+            kept = {name: self._kept(from_body(caller, fields).owner, name) for name in names}
+            more = b"".join(one.asked for one in kept.values())
+            fields = await of(data + more, lambda: responses_api.continued(fields, kept))
         return await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
 
     async def embed(self, request: Request, send: Send) -> None:
@@ -382,6 +398,79 @@ class Chat:
             entry.fault = fault
         return fault
 
+    def _kept(self, owner: str, name: str) -> responses_api.Kept:
+        """A response from which a question goes on. UnknownResponse where this replica has it not."""
+        found = self._recordings.find((owner, name))
+        if found is None or found.asked is None or not found.finished:
+            raise UnknownResponse
+        return responses_api.Kept(found.asked, found.heading, found.since(0)[1])
+
+    async def response(self, request: Request, send: Send, name: str, *, cancel: bool = False) -> None:
+        """Retrieve, follow, cancel or delete a response that is kept."""
+        with self._among(self._viewing), self._live.pinned() as generation:
+            entry = self._entry(request, generation)
+            reply = Reply(send, entry, WIRES["responses"])
+            sink: Streamed | None = None
+            try:
+                async with _telling(reply):
+                    if request.method not in (("POST",) if cancel else ("GET", "DELETE")):
+                        raise UnknownAddress
+                    if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
+                        raise Crowded
+                    key: Key = ((await _known(request, generation, entry, self._gate)).owner, name)
+                    recording = await self._found(key, generation)
+                    if recording is None or not name.startswith("resp_"):
+                        raise UnknownResponse
+                    entry.route = recording.entry.route
+                    if cancel:
+                        entry.outcome = "stop_asked"
+                        await self._cancel(key, recording, generation)
+                    elif request.method == "DELETE":
+                        await self._delete(key, generation)
+                        entry.outcome = "deleted"
+                        await reply.whole(200, compact({"id": name, "object": "response", "deleted": True}).encode())
+                        return
+                    elif (after := _after(request)) is not None:
+                        entry.stream, entry.outcome = True, "resumed"
+                        sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
+                        async with Presence(request.receive):
+                            await recording.follow(sink)
+                        return
+                    else:
+                        entry.outcome = "resumed"
+                    await reply.whole(200, responses.standing(recording.heading, recording.since(0)[1]))
+            except ClientLeft:
+                entry.status = entry.status or CLIENT_LEFT
+            except asyncio.CancelledError:
+                await _stop(reply, sink)
+            finally:
+                entry.close()
+
+    async def _found(self, key: Key, generation: Generation) -> Recording | None:
+        """The recording of this name, here or at another replica, if all of it is there."""
+        found = self._recordings.find(key)
+        if replica := self._replicas.on(generation.kept.logs):
+            found = await replica.find(key, found, generation.server.resume)
+        return found if found is not None and found.findable else None
+
+    async def _cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
+        """Stop an answer, and wait until it has ended."""
+        replica = self._replicas.on(generation.kept.logs)
+        if replica is None or not await replica.stop(key, self._recordings.find(key)):
+            self._recordings.stop(key)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await recording.ended()
+
+    async def _delete(self, key: Key, generation: Generation) -> None:
+        """Forget an answer, here and at the other replicas."""
+        self._recordings.delete(key)
+        if replica := self._replicas.on(generation.kept.logs):
+            try:
+                await replica.delete(key, generation.server.resume.keep + LAST_WORDS)
+            except Away:
+                raise Undeleted from None
+
     async def count(self, request: Request, send: Send) -> None:
         """Estimate the input tokens of a question of Anthropic's API, which is not asked. What the route adds to it is not counted."""
         with self._live.pinned() as generation:
@@ -394,7 +483,7 @@ class Chat:
                         raise WrongMethod
                     async with _Admissions(request, generation, caller, entry) as admissions:
                         reply.limits = await admissions.of_caller()
-                        wanted = await self._read(request, generation, reply, "anthropic")
+                        wanted = await self._read(request, generation, reply, "anthropic", caller)
                         reply.limits = await admissions.of_route(wanted.ask.model)
                         tokens = anthropic_api.estimate(wanted.ask.messages, wanted.ask.tools)
                         entry.outcome = "counted"
@@ -462,6 +551,28 @@ class Chat:
                     await reply.empty(204)
             finally:
                 entry.close()
+
+
+def _kept_as(wanted: Asked, heading: Heading) -> str | None:
+    """The name by which an answer is found again: its chat's, or a response's own; None where it is not kept."""
+    if wanted.conversation is not None:
+        return response_id(heading)
+    return wanted.chat_id if wanted.stream else None
+
+
+def _after(request: Request) -> int | None:
+    """The number of the last event that a client has which follows a response, -1 for none; None where it does not follow it."""
+    query = parse_qs(request.query.decode("latin-1"))
+    stream, after = query.get("stream", ["false"])[0], query.get("starting_after", [""])[0]
+    if stream not in ("true", "false"):
+        raise BadAsk("stream: true or false is needed.")
+    if after and not (after.isascii() and after.isdigit() and len(after) < 10):
+        raise BadAsk("starting_after: the number of an event is needed.")
+    if stream == "false":
+        if after:
+            raise BadAsk("starting_after: this needs stream=true.")
+        return None
+    return int(after) if after else -1
 
 
 class _Admissions:

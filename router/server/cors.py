@@ -76,7 +76,7 @@ class DeclaredOrigins(CORSMiddleware):
             app,
             allow_origins=declared.origins,
             allow_credentials=True,
-            allow_methods=["GET", "HEAD", "POST"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=["*"],
             allow_private_network=True,
             expose_headers=EXPOSED,

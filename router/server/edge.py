@@ -139,6 +139,12 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         request.surface = "responses"
         await chat.ask(request, send)
 
+    async def response(request: Request, send: Send) -> None:
+        await chat.response(request, send, request.scope["path_params"]["response"])
+
+    async def cancel(request: Request, send: Send) -> None:
+        await chat.response(request, send, request.scope["path_params"]["response"], cancel=True)
+
     async def count(request: Request, send: Send) -> None:
         request.surface = "count_tokens"
         await chat.count(request, send)
@@ -165,6 +171,8 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         AnswerRoute(MESSAGES, anthropic, None, openapi.MESSAGES),
         AnswerRoute(f"{MESSAGES}/count_tokens", count, None, openapi.COUNT_TOKENS),
         AnswerRoute(RESPONSES, responses, None, openapi.RESPONSES),
+        AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, None, openapi.CANCEL_RESPONSE),
+        AnswerRoute(f"{RESPONSES}/{{response}}", response, None, openapi.RESPONSE),
         AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], openapi.RESUME),
         AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], openapi.STOP),
         AnswerRoute("/api/chat/{route:path}", ask_route, None, openapi.ASK_ROUTE),

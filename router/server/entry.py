@@ -26,7 +26,7 @@ LATE = 10.0
 """Seconds after its end in which the count of an answer's tokens may come in; until then the request is not logged."""
 DIGITS = 12
 """Of a dollar, after the point: the cheapest token costs a billionth."""
-REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "nothing_to_resume", "stopped"})
+REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "deleted", "nothing_to_resume", "stopped"})
 """Outcomes that are no failure."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
 """The outcome of a request → that of a try which was let go with it; `abandoned` for all others."""

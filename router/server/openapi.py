@@ -252,6 +252,8 @@ SCHEMAS: dict[str, Any] = {
             tools=_list(_object("type name", type={"const": "function"}, name=NAME, description=TEXT, parameters=OBJECT)),
             tool_choice={"anyOf": [{"enum": ["auto", "none", "required"]}, _object("type name", type={"const": "function"}, name=NAME)]},
             metadata=OBJECT,
+            store={"type": ["boolean", "null"], "default": True},
+            previous_response_id={"type": ["string", "null"], "description": "The response from which it goes on."},
         ),
         "description": "A question of OpenAI's Responses API.",
     },
@@ -264,6 +266,15 @@ SCHEMAS: dict[str, Any] = {
         model=TEXT,
         output=_list(OBJECT),
         usage=_object("input_tokens output_tokens total_tokens", total_tokens={"type": "integer"}),
+    ),
+    "KeptResponse": _object(
+        "id object created_at status model output",
+        id=TEXT,
+        object={"const": "response"},
+        created_at={"type": "integer"},
+        status={"enum": ["in_progress", "completed", "incomplete", "failed", "cancelled"]},
+        model=TEXT,
+        output=_list(OBJECT),
     ),
     "SurfaceError": {
         "type": "object",
@@ -445,6 +456,42 @@ EMBEDDINGS: dict[str, Any] = {
     }
 }
 RESPONSES: dict[str, Any] = _operation("responses", "Ask as clients of OpenAI's Responses API do.", FAULTED, "ResponsesRequest")
+
+
+def _kept(name: str, summary: str, answer: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
+    """An operation on a response that is kept."""
+    refused = {
+        str(status): {"description": words, "content": REFUSED} for status, words in ERRORS.items() if status in (400, 401, 502, 503)
+    }
+    return {
+        "tags": ["chat"],
+        "security": BORNE,
+        "operationId": name,
+        "summary": summary,
+        "parameters": [KEPT, *parameters],
+        "responses": {
+            "200": {"description": "The response", "content": answer},
+            "404": {"description": "No such response is kept for this caller", "content": REFUSED},
+            **refused,
+        },
+    }
+
+
+KEPT: dict[str, Any] = {"name": "response", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/]+$"}}
+STREAMED: dict[str, Any] = {"name": "stream", "in": "query", "schema": {"enum": ["true", "false"]}, "description": "Follow its events."}
+AFTER: dict[str, Any] = {
+    "name": "starting_after",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    "description": "With `stream=true`: leave out the events up to this number.",
+}
+KEPT_ANSWER: dict[str, Any] = {"application/json": {"schema": _schema("KeptResponse")}}
+DELETED = _object("id object deleted", id=TEXT, object={"const": "response"}, deleted={"const": True})
+RESPONSE: dict[str, Any] = {
+    "get": _kept("response", "Retrieve or follow a response.", {**KEPT_ANSWER, "text/event-stream": {}}, STREAMED, AFTER),
+    "delete": _kept("delete_response", "Stop and forget a response.", {"application/json": {"schema": DELETED}}),
+}
+CANCEL_RESPONSE: dict[str, Any] = {"post": _kept("cancel_response", "Stop a response that is being made.", KEPT_ANSWER)}
 COUNT_TOKENS: dict[str, Any] = {
     "post": {
         **MESSAGES["post"],

@@ -42,6 +42,8 @@ class Asked:
     wants_usage: bool = False
     repeated: JsonObject = field(default_factory=dict[str, Json])
     """What the answer repeats of its request."""
+    conversation: bytes | None = None
+    """What the answer is kept with, so that another question can go on from it; None where it is not kept."""
 
 
 def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual: str, bounds: RequestBounds) -> Asked:
@@ -82,7 +84,8 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         ask = replace(ask, unsent=unsent)
     if surface == "responses":
         ask = replace(ask, unsent=responses_api.unsent(fields))
-        return Asked(ask, stream, repeated=responses_api.repeated(fields, tools))
+        kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
+        return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
     if surface != "chat":
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
     listed, chat_id = conversation(fields), _chat_id(fields)

@@ -41,7 +41,7 @@ def _nobody() -> None:
 class Recording:
     """One answer, as far as it has come: a sink for what delivers it, and what its viewers follow."""
 
-    def __init__(self, entry: Entry, heading: Heading, wire: Wire, declared: Resume) -> None:
+    def __init__(self, entry: Entry, heading: Heading, wire: Wire, declared: Resume, asked: bytes | None = None) -> None:
         self.entry = entry
         self.heading = heading
         self.wire = wire
@@ -54,6 +54,8 @@ class Recording:
         self.refused = ""
         """The code of what went wrong before its first event."""
         self.size = 0
+        self.asked = asked
+        """What it answers, as JSON, for what goes on from it; None where nobody goes on from it, or another replica has it."""
         self.log = ""
         """Its id among all replicas' recordings, where there are any."""
         self.news: Callable[[], None] = _nobody
@@ -121,6 +123,11 @@ class Recording:
     def findable(self) -> bool:
         """Whether it may be read from its start, and to its end."""
         return self.whole and (self.begun or not self.over)
+
+    @property
+    def held(self) -> int:
+        """Bytes that it takes, roughly."""
+        return self.size + len(self.asked or b"")
 
     @property
     def full(self) -> bool:
@@ -209,6 +216,8 @@ class Recording:
 
     def stop(self) -> None:
         """End it: whoever asked wants no more of it."""
+        if not self.finished:
+            self.heading.ending.stopped = True
         self._end(Finish("other"))
 
     def fail(self) -> None:
@@ -287,7 +296,7 @@ class Recordings:
             self._running.discard(recording)
             if self._kept.get(key) is not recording:
                 return
-            self._bytes += recording.size
+            self._bytes += recording.held
             self._bound()
             loop = asyncio.get_running_loop()
             recording.expiry = loop.call_later(keep if recording.whole else 0, self._forget, key, recording)
@@ -308,7 +317,7 @@ class Recordings:
     def _drop(self, key: Key) -> None:
         gone = self._kept.pop(key, None)
         if gone is not None and gone.over:
-            self._bytes -= gone.size
+            self._bytes -= gone.held
             if gone.expiry is not None:
                 gone.expiry.cancel()  # it would hold on to it
 
@@ -321,6 +330,14 @@ class Recordings:
         """End the answer of a chat, if this caller asked for it and it still runs."""
         if (found := self._kept.get(key)) is not None:
             found.stop()
+
+    def delete(self, key: Key) -> bool:
+        """Forget a recording, and end it if it still runs. Whether there was one."""
+        found = self.find(key)
+        if found is not None:
+            found.stop()
+            self._drop(key)
+        return found is not None
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:

@@ -18,7 +18,7 @@ from router.errors import RouterError, Stopped
 from router.events import Failure, Finish
 from router.server.entry import Entry
 from router.server.recording import Key, Recording
-from router.shared import Away, Batch, Found, Logs
+from router.shared import Away, Batch, Deleted, Found, Logs
 from router.wire import WIRES, Heading
 
 VERSION = 1
@@ -81,6 +81,8 @@ class Replica:
         """The recording of a chat, whoever gave the last answer; `own` is what there is here. Where Redis is away, that."""
         try:
             found = await self.logs.find(_name(key))
+        except Deleted:
+            return None
         except Away:
             return own
         if found is None or (own is not None and own.log == found.id):
@@ -106,9 +108,19 @@ class Replica:
             if found is None or (own is not None and own.log == found.id):
                 return False
             await self.logs.stop(found)
-        except Away:
+        except (Away, Deleted):
             return False
         return True
+
+    async def delete(self, key: Key, keep: float) -> None:
+        """Have it found by no replica any more, and end it. Away where that is not sure."""
+        try:
+            found = await self.logs.find(_name(key))
+        except Deleted:
+            return
+        if found is not None:
+            await self.logs.stop(found)
+        await self.logs.delete(_name(key), found, keep)
 
     async def _echo(self, found: Found, echo: Recording) -> None:
         """Deliver what another replica records."""

@@ -7,21 +7,24 @@ next. What cannot be served is refused with its place: an answer without it woul
 Responses API.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast, get_args
 
 from router.chat import Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
-from router.errors import BadAsk, TooLarge
+from router.errors import BadAsk, TooLarge, UnknownResponse
+from router.events import Event
 from router.server import client_tools, reasoning
 from router.server.client_tools import refuse_unserved
 from router.server.fields import Fields, listing, mapping
 from router.server.messages import MAX_PARTS, called, file, text
+from router.wire import Heading, compact
+from router.wire.responses import output, response_of
 
 MEANT: dict[str, tuple[Json, ...]] = {
     "background": (False,),
     "conversation": (),
-    "previous_response_id": (),
     "prompt": (),
     "max_tool_calls": (),
     "top_logprobs": (0,),
@@ -34,10 +37,80 @@ UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention")
 READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", "text", "max_output_tokens"})
 """Fields whose content is in the question, and stands in no other place of it."""
 SAMPLED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "service_tier", "parallel_tool_calls")
-REPEATED = ("instructions", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", *SAMPLED)
+REPEATED = ("instructions", "previous_response_id", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", *SAMPLED)
 """Fields that the response repeats as they are."""
 SUMMARIES = (None, "auto", "concise", "detailed")
 DETAILS: tuple[Detail, ...] = get_args(Detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A response that is kept: the items that it answers, as JSON, and what it says."""
+
+    asked: bytes
+    heading: Heading
+    events: Sequence[Event]
+
+
+def stored(fields: Fields) -> bool:
+    """Whether the response is to be kept."""
+    store = fields.get("store")
+    if not isinstance(store, bool | None):
+        raise BadAsk("store: true or false is needed.")
+    return store is not False
+
+
+def referred(fields: Fields) -> frozenset[str]:
+    """The ids of the responses from which a question goes on. UnknownResponse where an item is referred to that none of ours can have."""
+    found = set[str]()
+    if (before := fields.get("previous_response_id")) is not None:
+        found.add(text(before, "previous_response_id"))
+    for item in _references(fields):
+        if (named := response_of(item)) is None:
+            raise UnknownResponse
+        found.add(named)
+    return frozenset(found)
+
+
+def _references(fields: Fields) -> Iterator[str]:
+    for index, one in enumerate(listing(fields.get("input")) or ()):
+        item = mapping(one) or {}
+        if item.get("type") == "item_reference":
+            yield text(item.get("id"), f"input[{index}].id")
+
+
+def continued(fields: Fields, kept: Mapping[str, Kept]) -> Fields:
+    """The fields with the whole conversation in `input`: that of the previous response stands before it, and an item in the place of the
+    first reference to it. UnknownResponse where a response has no such item.
+    """
+    if not kept:
+        return fields
+    outputs = {name: output(one.heading, one.events) for name, one in kept.items()}
+    items = {str(found["id"]): one for made in outputs.values() for one in made if (found := mapping(one)) is not None}
+    given = fields.get("input")
+    made: list[Json] = [{"role": "user", "content": given}] if isinstance(given, str) else []
+    seen = set[str]()
+    if isinstance(before := fields.get("previous_response_id"), str):
+        said = outputs[before]
+        made = [*json.loads(kept[before].asked), *said, *made]
+        seen = {str((mapping(one) or {}).get("id")) for one in said}
+    for one in listing(given) or ():
+        item = mapping(one) or {}
+        if item.get("type") != "item_reference":
+            made.append(one)
+        elif (named := str(item.get("id"))) not in items:
+            raise UnknownResponse
+        elif named not in seen:
+            seen.add(named)
+            made.append(items[named])
+    return {**fields, "input": made}
+
+
+def conversation(fields: Fields) -> bytes:
+    """The items of a question, as JSON: what a response to it is kept with."""
+    given = fields.get("input")
+    items: Json = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    return compact(items).encode()
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
@@ -88,10 +161,8 @@ class _Turn:
             case "reasoning":
                 yield from self._before_call()
                 self._spoken += _reasoned(item)
-            case "item_reference":
-                raise BadAsk(f"{path}: item_reference is not served here; send the item itself (with the AI SDK: `store: false`).")
             case _:
-                known = "message, function_call, function_call_output, mcp_call, reasoning"
+                known = "message, function_call, function_call_output, mcp_call, reasoning, item_reference"
                 raise BadAsk(f"{path}.type: one of {known} is needed.")
 
     def over(self) -> Iterator[Message]:
@@ -262,10 +333,11 @@ def _tool(value: Json, path: str) -> ToolSpec:
 
 
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
-    """What the response repeats of its request. What is refused or not kept says so: it is left as the wire has it."""
+    """What the response repeats of its request. What is refused is left as the wire has it."""
     made: dict[str, Json] = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
     if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:
         raise BadAsk("metadata: an object is needed.")
+    made["store"] = stored(fields)
     made["tools"] = [_shown(tool) for tool in tools]
     if (choice := fields.get("tool_choice")) is not None:
         made["tool_choice"] = choice

@@ -1,13 +1,14 @@
 """What replicas share through a Redis, where one is declared. While it is away each is on its own."""
 
 from router.shared.hints import Hints
-from router.shared.logs import Batch, Ending, Found, Logs, Source, Written, new_id
+from router.shared.logs import Batch, Deleted, Ending, Found, Logs, Source, Written, new_id
 from router.shared.redis import Away, Mismatch, Redis, Unsent
 from router.shared.store import RedisStore
 
 __all__ = [
     "Away",
     "Batch",
+    "Deleted",
     "Ending",
     "Found",
     "Hints",

@@ -68,6 +68,14 @@ return 1
 """This is what was last begun, unless something was begun later: ids are in the order of time."""
 
 
+DELETED = "~"
+"""Stands where the id of a log does, and after all of them: what was written under this name is to be found no more."""
+
+
+class Deleted(Exception):
+    """Whoever asked for what was written under this name has deleted it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Events `first` to `after`, counted from 0, as bytes."""
@@ -428,12 +436,13 @@ class Logs:
     # Finding and reading.
 
     async def find(self, name: str) -> Found | None:
-        """What was last begun under this name, by whichever replica. Away where that cannot be known."""
+        """What was last begun under this name, by whichever replica. Away where that cannot be known, Deleted where it was deleted."""
         self._start()
         number = await self._redis.ask("GET", key(name, "now"))
         if not isinstance(number, bytes):
             return None
-        found = number.decode("ascii", "replace")
+        if (found := number.decode("ascii", "replace")) == DELETED:
+            raise Deleted
         entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await self._redis.ask("XRANGE", key(name, found), "0-1", "0-1"))
         fields = entries[0][1] if entries else {}
         if b"h" not in fields or b"r" not in fields:
@@ -482,6 +491,13 @@ class Logs:
     async def stop(self, found: Found) -> None:
         """Ask whoever writes it to stop."""
         await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
+
+    async def delete(self, name: str, found: Found | None, keep: float) -> None:
+        """Have nothing found under this name, for so many seconds, and let go of what was. Away where that is not sure."""
+        commands: list[Command] = [("SET", key(name, "now"), DELETED, "PX", milliseconds(keep))]
+        if found is not None:
+            commands.append(("PEXPIRE", key(name, found.id), milliseconds(GONE)))
+        await self._redis.ask_all(commands)
 
     async def _turn(self) -> None:
         """Have the one read begin anew, with other streams."""

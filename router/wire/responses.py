@@ -18,6 +18,8 @@ where OpenAI's reference has them and where its servers write them, and then `re
 Source: OpenAI's reference of the Responses API and of its streaming events; the specification of Open Responses.
 """
 
+import re
+from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
 from typing import assert_never
 
@@ -28,6 +30,7 @@ from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
 
 SERVER = "router"
 """The `server_label` of a call of a tool that ran here."""
+ITEM = re.compile(r"(?:msg|rs|fc|mcp)_([0-9a-f]{32})_\d{1,6}")
 INCOMPLETE: dict[Reason, str] = {"length": "max_output_tokens", "content-filter": "content_filter", "tool-calls": "max_output_tokens"}
 """Reason → why the response is incomplete. `tool-calls` without a call for the client is the route's max_steps: cut off by a limit."""
 USUAL: JsonObject = {
@@ -79,6 +82,16 @@ class _Frames:
         self.response: JsonObject = {}
         """The whole, once it has ended."""
 
+    @property
+    def standing(self) -> JsonObject:
+        """The response as it is by now, with the items that have ended."""
+        return self.response or self._response("in_progress")
+
+    @property
+    def output(self) -> Sequence[Json]:
+        """Its items that have ended."""
+        return self._output
+
     def encode(self, event: Event) -> bytes:
         match event:
             case Text(text):
@@ -107,20 +120,23 @@ class _Frames:
                 assert_never(event)
 
     def _frame(self, name: str, data: JsonObject) -> str:
-        made = compact({"type": name, **data, "sequence_number": self._number})
         self._number += 1
+        if self._number - 1 <= self._heading.after:
+            return ""
+        made = compact({"type": name, **data, "sequence_number": self._number - 1})
         return f"event: {name}\ndata: {made}\n\n"
 
     def _delta(self, name: str, index: str, text: str) -> str:
         """A piece of the open item, the frame that an answer has most of."""
         self._pieces.append(text)
-        logprobs = '"logprobs":[],' if index == "content_index" else ""
-        made = (
-            f'event: {name}\ndata: {{"type":"{name}","item_id":"{self._item}","output_index":{len(self._output)},"{index}":0,'
-            f'"delta":{encode_basestring(text)},{logprobs}"sequence_number":{self._number}}}\n\n'
-        )
         self._number += 1
-        return made
+        if self._number - 1 <= self._heading.after:
+            return ""
+        logprobs = '"logprobs":[],' if index == "content_index" else ""
+        return (
+            f'event: {name}\ndata: {{"type":"{name}","item_id":"{self._item}","output_index":{len(self._output)},"{index}":0,'
+            f'"delta":{encode_basestring(text)},{logprobs}"sequence_number":{self._number - 1}}}\n\n'
+        )
 
     def _started(self) -> str:
         if self._begun:
@@ -132,9 +148,13 @@ class _Frames:
     def _added(self, kind: str, prefix: str, item: JsonObject) -> str:
         """An item begins, after the one before it has ended."""
         before = self._started() + self._closed()
-        self._open, self._item = kind, f"{prefix}_{self._heading.message_id}_{len(self._output)}"
+        self._open, self._item = kind, self._id(prefix)
         self._pieces.clear()
         return before + self._of_output("response.output_item.added", {"id": self._item, "type": kind, **item})
+
+    def _id(self, prefix: str) -> str:
+        """The id of the item that begins: the response is named in it, where an `item_reference` to it is looked up."""
+        return f"{prefix}_{self._heading.message_id.replace('-', '')}_{len(self._output)}"
 
     def _done(self, item: JsonObject) -> str:
         """The open item ends, and is this."""
@@ -185,7 +205,7 @@ class _Frames:
         output = result.result if isinstance(result.result, str) else compact(result.result)
         whole = {**_ran(call, _arguments(call)), ("error" if result.is_error else "output"): output}
         added = self._started() + self._closed()
-        self._open, self._item = "mcp_call", f"mcp_{call.call_id}"
+        self._open, self._item = "mcp_call", self._id("mcp")
         return (
             added
             + self._of_output(
@@ -210,6 +230,8 @@ class _Frames:
 
     def _finished(self, reason: Reason, usage: Usage | None) -> str:
         calls = tuple(self._calls.values())
+        if self._heading.ending.stopped:
+            return self._stopped(usage)
         why = None if calls and reason == "tool-calls" else INCOMPLETE.get(reason)
         status = "completed" if why is None else "incomplete"
         made = [self._started()]
@@ -222,6 +244,12 @@ class _Frames:
         made.append(self._frame(f"response.{status}", {"response": self.response}))
         return "".join(made)
 
+    def _stopped(self, usage: Usage | None) -> str:
+        """The client stopped it: there is no event of that name, so `response.incomplete` bears it. Calls that nobody ran are left out."""
+        made = self._started() + self._closed("incomplete")
+        self.response = {**self._response("cancelled"), "usage": counted(usage)}
+        return made + self._frame("response.incomplete", {"response": self.response})
+
     def _failed(self, code: str, sentence: str) -> str:
         code, parameter = CODES.get(code, (code, None))
         error: JsonObject = {"code": code, "message": sentence, "param": parameter}
@@ -233,7 +261,7 @@ class _Frames:
     def _response(self, status: str) -> dict[str, Json]:
         heading = self._heading
         return {
-            "id": f"resp_{heading.message_id}",
+            "id": response_id(heading),
             "object": "response",
             "created_at": heading.created,
             "completed_at": None,
@@ -283,12 +311,37 @@ def counted(usage: Usage | None) -> JsonObject:
     }
 
 
+def response_id(heading: Heading) -> str:
+    """The id of a response: that of its message, without the dashes."""
+    return f"resp_{heading.message_id.replace('-', '')}"
+
+
+def response_of(item: str) -> str | None:
+    """The id of the response that an item belongs to, by the item's id; None where no item of ours has such an id."""
+    found = ITEM.fullmatch(item)
+    return f"resp_{found[1]}" if found else None
+
+
+def output(heading: Heading, events: Iterable[Event]) -> Sequence[Json]:
+    """The items of a response that has come so far."""
+    return _seen(heading, events).output
+
+
+def standing(heading: Heading, events: Iterable[Event]) -> bytes:
+    """The response as it is by now."""
+    return utf8(compact(_seen(heading, events).standing))
+
+
+def _seen(heading: Heading, events: Iterable[Event]) -> _Frames:
+    frames = _Frames(heading)
+    for event in events:
+        frames.encode(event)
+    return frames
+
+
 def whole(answer: Answered) -> bytes:
     """The answer as a response."""
-    frames = _Frames(answer.heading)
-    for event in answer.events:
-        frames.encode(event)
-    return utf8(compact(frames.response))
+    return standing(answer.heading, answer.events)
 
 
 WIRE = Wire(

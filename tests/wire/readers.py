@@ -450,9 +450,9 @@ class _Responses:
                 assert item["arguments"] == self.pieces
                 self.heard.calls.append((item["call_id"], item["name"], item["arguments"]))
             case _:
-                call_id, failed = item["id"].removeprefix("mcp_"), item["status"] == "failed"
+                failed = item["status"] == "failed"
                 assert item["type"] == "mcp_call"
-                self.heard.results.append((call_id, item["error" if failed else "output"], failed))
+                self.heard.results.append((item["name"], item["error" if failed else "output"], failed))
 
     def response(self, response: dict[str, Any]) -> None:
         """The whole, as it is by now."""

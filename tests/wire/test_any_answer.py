@@ -125,7 +125,8 @@ def expected(wire: str, events: list[Event]) -> Heard:
 def _response(heard: Heard, events: list[Event]) -> Heard:
     """Calls that ran here stand with their results, the client's own come at the end, and a failure has none."""
     done = {call_id for call_id, _, _ in heard.results}
-    results = [(call_id, value if isinstance(value, str) else compact(value), failed) for call_id, value, failed in heard.results]
+    names = {one.call_id: one.name for one in events if isinstance(one, ToolCall)}
+    results = [(names[call_id], value if isinstance(value, str) else compact(value), failed) for call_id, value, failed in heard.results]
     if heard.error:
         return Heard(text=heard.text, thoughts=heard.thoughts, results=results, error=heard.error)
     calls = [
