@@ -16,7 +16,8 @@
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ UnsupportedParameter 400
-    │   ├─ UnreadFile 400  ├─ NoTarget 400  ├─ Busy 503  └─ TimedOut 504
+    │   ├─ UnreadFile 400  ├─ NoTarget 400  ├─ Busy 503  ├─ TimedOut 504
+    │   └─ InvalidOutput 502  └─ OutputCutOff 400
     ├─ Unverifiable 503          nobody can tell just now who asks
     ├─ Crowded 503               as many answers run as may
     ├─ Stopping 503              the server ends before the answer does
@@ -43,6 +44,7 @@ class Attempt:
     wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
     began: when it was asked, by the clock of time.monotonic
     omitted: parameters of the question that this target was not sent, because its model does not take them
+    output: how it was asked for the form of the answer, as `Start.output`; for the log of this process alone
     model: what its provider calls the model that answered, for the traces of this process alone; empty where it did not say
     usage: tokens, as the provider counted them for the whole answer; None where it did not
     estimate: tokens that the provider is taken to charge for and did not count, or not to the end; None where there are none
@@ -57,6 +59,7 @@ class Attempt:
     wait: float | None = None
     began: float = 0.0
     omitted: tuple[str, ...] = ()
+    output: str = field(default="", compare=False)
     model: str = field(default="", compare=False)
     usage: Usage | None = None
     estimate: Usage | None = None
@@ -424,6 +427,21 @@ class TimedOut(Unanswered):
     code = "timeout"
     status = 504
     sentence = "The answer took too long. Please try again."
+
+
+class InvalidOutput(Unanswered):
+    """The answer is not of the form that the question wants, and was not after the model was told what is wrong with it."""
+
+    code = "invalid_output"
+    sentence = "The model's answer is not the JSON that was asked for, also after it was asked to correct it. Please try again."
+
+
+class OutputCutOff(Unanswered):
+    """The answer reached its limit of tokens before the JSON that the question wants was whole."""
+
+    code = "output_cut_off"
+    status = 400
+    sentence = "The answer reached its limit of tokens before its JSON was whole. Please allow more tokens (max_tokens)."
 
 
 class Crowded(RouterError):

@@ -15,11 +15,12 @@ from router.server import anthropic_api, client_tools, responses_api
 from router.server.client_tools import refuse_unserved
 from router.server.fields import listing, mapping
 from router.server.messages import conversation, messages, text
+from router.server.output import response_format, text_format
 from router.signature import arguments, record_of
 
 PARAMS = record_of(Params)
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
-OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
+OWN = frozenset({"messages", "model", "stream", "params", "response_format", *SAMPLING})
 """Fields that say something to us."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
@@ -61,12 +62,15 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     if surface in ("messages", "count_tokens"):
         tools, choice = anthropic_api.brought(fields)
         said, params = anthropic_api.messages(fields, bounds.messages), parameters(anthropic_api.sampling(fields))
+        output = anthropic_api.output(fields)
     elif surface == "responses":
         tools, choice = responses_api.brought(fields)
         said, params = responses_api.messages(fields, bounds.messages), parameters(responses_api.sampling(fields))
+        output = text_format((mapping(fields.get("text")) or {}).get("format"), "text.format")
     else:
         tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
         said, params = messages(conversation(fields), bounds.messages), sampling(fields)
+        output = response_format(fields.get("response_format"))
     own = OWN | responses_api.READ if surface == "responses" else OWN
     ask = Ask(
         model=_model(fields, model, usual if surface == "chat" else None),
@@ -76,6 +80,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         extra=extra,
         tools=tools,
         choice=choice,
+        output=output,
     )
     if surface == "completions":
         unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
@@ -154,7 +159,6 @@ def _predicted(value: object) -> str:
 
 MEANT: dict[str, tuple[Json, ...]] = {
     "n": (1,),
-    "response_format": ({"type": "text"},),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "modalities": (["text"],),
