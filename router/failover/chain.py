@@ -327,7 +327,7 @@ class Chain:
     async def _correct(self, opened: Opened, form: Form, watch: Watch) -> Opened | None:
         """The answer of the same target once it is told what is wrong with its last one."""
         assert form.wrong is not None
-        name, fields = opened.candidate.name, {"output": opened.start.output, "rules": form.wrong.rules}
+        name, fields = opened.candidate.name, {"output": opened.start.output, "rules": list(form.wrong.rules)}
         log.warning("an answer is not of the form that was asked for", extra={"fields": {"target": name, **fields, "sent": form.sent}})
         self.attempts[-1] = replace(self.attempts[-1], outcome=(form.error or InvalidOutput).code)
         self._used = self.total(self.attempts[-1].usage)

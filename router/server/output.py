@@ -15,6 +15,7 @@ from router.output import admitted
 from router.server.fields import Fields, mapping
 from router.server.messages import text
 
+UNNAMED = OutputFormat().name
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -54,7 +55,8 @@ def _described(fields: Fields, path: str) -> OutputFormat:
         raise BadAsk(f"{path}.schema: a JSON schema is needed, an object.")
     if not isinstance(fields.get("strict"), bool | None):
         raise BadAsk(f"{path}.strict: true or false is needed.")
-    return OutputFormat(mapping(schema), name or OutputFormat.name, "" if described is None else text(described, f"{path}.description"))
+    called = "" if described is None else text(described, f"{path}.description")
+    return OutputFormat(mapping(schema), name or UNNAMED, called)
 
 
 async def admit(output: OutputFormat | None) -> None:

@@ -86,7 +86,7 @@ def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
     """The schema as a provider takes it, an object at its root; None where it cannot be said whole."""
     try:
         return _Narrowing(schema, subset).whole()
-    except Unsayable:
+    except (Unsayable, RecursionError):
         return None
 
 
