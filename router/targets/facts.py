@@ -131,8 +131,12 @@ class Facts:
         """How it is asked for JSON of a schema, in words."""
         if self.schemas:
             return "keeps to a JSON schema by itself"
-        instead = {True: "JSON mode", None: "JSON mode, if it has one,", False: "an instruction"}[self.json_mode]
-        return f"is emulated where a JSON schema is asked for: {instead} stands in, answers are held back and checked"
+        return f"is emulated where a JSON schema is asked for: {self.stand_in} stands in, answers are held back and checked"
+
+    @property
+    def stand_in(self) -> str:
+        """What stands in for a JSON schema that its provider does not keep to."""
+        return {True: "JSON mode", None: "JSON mode, if it has one,", False: "an instruction"}[self.json_mode]
 
 
 SERVED = ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from", "schemas", "json_mode")
@@ -308,7 +312,8 @@ CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 
 def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
     """Claude. Up to 4.5 it thinks with a budget of tokens, from 4.6 on adaptively and by effort; from 4.1 on it takes either
-    temperature or top_p, from Opus 4.7 on neither. It refuses temperature and top_p while it thinks with a budget.
+    temperature or top_p, from Opus 4.7 on neither. It refuses temperature and top_p while it thinks with a budget. It keeps to schemas
+    from 4.1 on, and has no JSON mode; what the table calls a response schema LiteLLM makes up with a tool.
 
     Source: Anthropic's guides to migration, to adaptive thinking and to effort.
     """
@@ -322,7 +327,7 @@ def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Fa
         takes=CLAUDE_TAKES - ({"top_k"} if made.refuses >= SAMPLING else frozenset[str]()),
         tiers=frozenset({"auto", "standard_only"}),
         carries=frozenset(),
-        schemas=_flag(entry.supports_native_structured_output),
+        schemas=_flag(entry.supports_native_structured_output) if family.version >= (4, 1) else False,
         json_mode=False,
         warmest=1.0,
         one_of_sampling=family.version >= (4, 1) or made.source == "unknown",

@@ -80,6 +80,15 @@ def subset_of(provider: str) -> Subset:
     return SUBSETS.get(provider, GUIDED)
 
 
+def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
+    """Whether a schema is emulated for a model (provider/model) of these facts: True where its provider keeps to none, None where it keeps
+    to others than this.
+    """
+    if not facts.schemas:
+        return True
+    return False if narrowed(schema, subset_of(model.partition("/")[0])) is not None else None
+
+
 def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, beside_tools: bool = True) -> Asked:
     """The question as a model of these facts is asked it. One without a form is as it was.
 
