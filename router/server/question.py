@@ -20,7 +20,7 @@ from router.signature import arguments, record_of
 
 PARAMS = record_of(Params)
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
-OWN = frozenset({"messages", "model", "stream", "params", "response_format", *SAMPLING})
+OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that say something to us."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
@@ -70,7 +70,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     else:
         tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
         said, params = messages(conversation(fields), bounds.messages), sampling(fields)
-        output = response_format(fields.get("response_format"))
+        output = response_format(_form(fields, surface))
     own = OWN | responses_api.READ if surface == "responses" else OWN
     ask = Ask(
         model=_model(fields, model, usual if surface == "chat" else None),
@@ -92,6 +92,12 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
     listed, chat_id = conversation(fields), _chat_id(fields)
     return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
+
+
+def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
+    """The form that is asked for. Below /api/chat a text of that name is for the template, as any field is that we do not know."""
+    given = fields.get("response_format")
+    return given if surface == "completions" or isinstance(given, Mapping) else None
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
