@@ -196,6 +196,25 @@ async def test_guaranteed_answer_is_streamed_before_it_is_whole(workspace: Works
     assert b"36}" in rest
 
 
+async def test_signs_of_life_go_on_while_an_answer_is_held(workspace: Workspace) -> None:
+    """A client, and a proxy on the way, see that the answer is being made; no word of it comes before it is whole."""
+    gate = asyncio.Event()
+    frames = (chunk({"content": '{"name": "A'}), chunk({"content": 'da", "age": 36}'}), chunk({}, "stop"), usage(), DONE)
+    model = Provider([Reply(frames, gate=gate)])
+    body = {"model": "chat-model", "messages": [{"role": "user", "content": "Who?"}], "response_format": PERSON_FORMAT, "stream": True}
+    async with (
+        asked(workspace, model, "json_mode", more="server: {keep_alive: 1s}") as client,
+        client.session.post(f"{client.base}/v1/chat/completions", json=body) as response,
+    ):
+        read = b""
+        while read.count(b": keep-alive") < 2:
+            read += await response.content.readany()
+        gate.set()
+        rest = await response.content.read()
+    assert b"name" not in read
+    assert b"Ada" in rest
+
+
 async def test_unguaranteed_answer_is_held_until_it_is_valid(workspace: Workspace) -> None:
     """Of an answer that has to be corrected the client reads the corrected one alone, in one piece; the usage is of both."""
     model = Provider([Reply(text('{"name": ', '"Ada"}')), Reply(text("```json\n", ADA, "\n```"))])
@@ -459,3 +478,21 @@ async def test_script_that_says_no_json_is_an_error(workspace: Workspace) -> Non
         answer = await completed(client, PERSON_FORMAT)
     assert written(answer) == ("", "invalid_output")
 
+
+async def test_demo_answers_any_schema_offline(workspace: Workspace) -> None:
+    """A chatbot's artifacts (an object with `code`, or `csv`) come without a key; of generated schemas nearly all are answered."""
+    workspace.write("routes.yaml", routes("a: {script: demo}"))
+    outcomes: list[str] = []
+    async with serving(workspace.build()) as client:
+        for seed in range(40):
+            schema = schema_of(random.Random(seed))
+            said, code = written(await completed(client, {"type": "json_schema", "json_schema": {"schema": schema}}))
+            outcomes.append(code)
+            if not code:
+                jsonschema.validate(json.loads(said), schema)
+        artifact = {"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"], "additionalProperties": False}
+        code, _ = written(await completed(client, {"type": "json_schema", "json_schema": {"schema": artifact}}, stream=True))
+        anything, _ = written(await completed(client, {"type": "json_object"}))
+    assert outcomes.count("") >= 38
+    assert "def main" in json.loads(code)["code"]
+    assert isinstance(json.loads(anything), dict)

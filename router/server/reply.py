@@ -230,6 +230,10 @@ class Streamed:
     async def flush(self) -> None:
         """Write what was taken so far: always whole lines or frames."""
         if not self._collected:
+            if self._pulse and self.begun and not self._reply.begun:
+                # The answer is being made, and its text is held back: signs of life need the headers before them.
+                await self._begin()
+                self._pulse.wait()
             return
         if self._pulse:
             self._pulse.rest()
