@@ -496,3 +496,16 @@ async def test_demo_answers_any_schema_offline(workspace: Workspace) -> None:
     assert outcomes.count("") >= 38
     assert "def main" in json.loads(code)["code"]
     assert isinstance(json.loads(anything), dict)
+
+
+async def test_responses_api_gets_its_form(workspace: Workspace) -> None:
+    """`text.format` is the same wish, and is repeated in the response; one that is none is refused with its place."""
+    form = {"type": "json_schema", "name": "person", "schema": PERSON, "strict": True}
+    model = Provider([Reply(text(ADA))])
+    async with asked(workspace, model) as client:
+        made = await client.post("/v1/responses", model="chat-model", input="Who?", text={"format": form})
+        wrong = await client.post("/v1/responses", model="chat-model", input="Who?", text={"format": {"type": "yaml"}})
+    assert made.json["output"][-1]["content"][0]["text"] == ADA
+    assert made.json["text"]["format"] == form
+    assert model.requests[0]["response_format"]["json_schema"]["schema"] == PERSON
+    assert (wrong.status, wrong.json["error"]["message"]) == (400, "text.format.type: one of text, json_object, json_schema is needed.")
