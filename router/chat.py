@@ -324,6 +324,20 @@ AUTO = Choice()
 
 
 @dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """The form that an answer's text must have: JSON alone.
+
+    schema: the JSON schema that it must keep to, checked by `router.output`; None where any JSON object will do
+    name: the name of the schema, as OpenAI's API takes one: letters, digits, _ and -, 64 at most
+    description: the purpose of the schema, for the model
+    """
+
+    schema: JsonObject | None = None
+    name: str = "answer"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheControl:
     """What the caller lets a cache do (RFC 9111, of a request).
 
@@ -395,6 +409,8 @@ class Ask:
     """A digest that all questions of one chat of one caller share, see `steps/session.py`; empty where a route did not make it."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
+    output: OutputFormat | None = None
+    """The form that the answer's text must have; None where it may have any."""
     unsent: tuple[str, ...] = ()
     """Fields of the body that concern the operator's account at a provider: no target is sent them."""
     cache: CacheControl = ANY_AGE
@@ -419,10 +435,11 @@ class Ask:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the conversation and the tools, without files: estimated."""
+        """Tokens of the conversation, the tools and the schema of the answer, without files: estimated."""
         texts = (_text(part) for message in self.messages for part in message.parts)
         tools = (f"{spec.name} {spec.description} {json.dumps(spec.parameters, default=dict)}" for spec in self.tools)
-        return sum(map(tokens_in, (*texts, *tools)))
+        schema = self.output and self.output.schema
+        return sum(map(tokens_in, (*texts, *tools, *((json.dumps(schema, default=dict),) if schema else ()))))
 
     @property
     def shows(self) -> frozenset[FileSort]:

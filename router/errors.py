@@ -17,7 +17,8 @@
     │       └─ ContentFiltered   told to the client, nobody else is asked
     ├─ Unanswered 502            no target of the route answered
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ UnsupportedParameter 400
-    │   ├─ UnreadFile 400  ├─ NoTarget 400  ├─ Busy 503  └─ TimedOut 504
+    │   ├─ UnreadFile 400  ├─ NoTarget 400  ├─ Busy 503  ├─ TimedOut 504
+    │   └─ InvalidOutput 502  └─ OutputCutOff 400
     ├─ Unverifiable 503          nobody can tell just now who asks
     ├─ Undeleted 503             other replicas may still find what is to be deleted
     ├─ Crowded 503               as many answers run as may
@@ -45,6 +46,7 @@ class Attempt:
     wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
     began: when it was asked, by the clock of time.monotonic
     omitted: parameters of the question that this target was not sent, because its model does not take them
+    output: how it was asked for the form of the answer, as `Start.output`; for the log of this process alone
     model: what its provider calls the model that answered, for the traces of this process alone; empty where it did not say
     usage: tokens, as the provider counted them for the whole answer; None where it did not
     estimate: tokens that the provider is taken to charge for and did not count, or not to the end; None where there are none
@@ -59,6 +61,7 @@ class Attempt:
     wait: float | None = None
     began: float = 0.0
     omitted: tuple[str, ...] = ()
+    output: str = field(default="", compare=False)
     model: str = field(default="", compare=False)
     usage: Usage | None = None
     estimate: Usage | None = None
@@ -445,6 +448,21 @@ class Undeleted(RouterError):
     code = "not_deleted"
     status = 503
     sentence = "The response could not be deleted everywhere. Please try again."
+
+
+class InvalidOutput(Unanswered):
+    """The answer is not of the form that the question wants, and was not after the model was told what is wrong with it."""
+
+    code = "invalid_output"
+    sentence = "The model's answer is not the JSON that was asked for, also after it was asked to correct it. Please try again."
+
+
+class OutputCutOff(Unanswered):
+    """The answer reached its limit of tokens before the JSON that the question wants was whole."""
+
+    code = "output_cut_off"
+    status = 400
+    sentence = "The answer reached its limit of tokens before its JSON was whole. Please allow more tokens (max_tokens)."
 
 
 class Crowded(RouterError):

@@ -15,6 +15,14 @@ from router.errors import Attempt
 from router.usage import Meter, Usage
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
+OutputWay = Literal["", "native", "json_schema", "json_object", "instruction"]
+"""How a target is asked for the form of an answer that a question wants. Empty where the question wants none, or a script answers.
+
+native: the provider keeps to it by itself: the answer is streamed
+json_schema: the provider is sent the schema, and vouches for nothing; the instruction says it, too
+json_object: the provider keeps to JSON (its JSON mode), the instruction says the schema
+instruction: words alone
+"""
 Cached = Literal["", "hit", "miss", "shared", "bypass"]
 """Where the answer of a route with a cache comes from: it was kept; it is made for this request; it is made for another one as
 well, that began before; it is made for this request, which wanted no other. Empty where the route has no cache.
@@ -27,7 +35,8 @@ FREE: frozenset[Cached] = frozenset({"hit", "shared"})
 class Start:
     """A model call begins: who speaks from here on, and what was tried before.
 
-    `omitted`: parameters of the question that this target was not sent, because its model does not take them.
+    `omitted`: parameters of the question that this target was not sent, because its model does not take them. `output`: how it was asked
+    for the form of the answer: for failover and the log of this process.
 
     `used` is what the model call before this one used; None where there was none, or its provider did not say. `age`: seconds
     since a kept answer was made; None for one that is being made. `meter`: what the provider of this call counts, from here on: for
@@ -41,6 +50,7 @@ class Start:
     cache: Cached = ""
     age: float | None = None
     omitted: tuple[str, ...] = ()
+    output: OutputWay = field(default="", compare=False)
     meter: Meter | None = field(default=None, compare=False, repr=False)
 
 

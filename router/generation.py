@@ -605,6 +605,12 @@ class _Builder:
                 )
 
     def _pipeline(self, lines: Sequence[StepLine]) -> list[Step]:
+        names = [str(line.name) for line in lines]
+        for line in lines if "output" in names else ():
+            if line.name == "edit":
+                self._complaints.add(
+                    cast("Place", line.name.place), "`edit` would change the JSON that `output` promises: leave one of them out"
+                )
         return [step for line in lines if (step := self._step(line)) is not None]
 
     def _step(self, line: StepLine) -> Step | None:

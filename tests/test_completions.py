@@ -72,7 +72,6 @@ async def test_the_usage_is_the_dialects_not_the_addresss(workspace: Workspace) 
 CHANGES: dict[str, tuple[Any, Any]] = {
     # What changes the answer, and what asks for nothing.
     "n": (2, 1),
-    "response_format": ({"type": "json_object"}, {"type": "text"}),
     "logprobs": (True, False),
     "top_logprobs": (3, 0),
     "modalities": (["text", "audio"], ["text"]),

@@ -144,7 +144,9 @@ def shipped(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path)
     for name, content in SECRETS.items():
         workspace.write(name, content)
-    return workspace
+    schema = re.search(r"^## output\n.*?```json\n(.*?)```", page("docs/pipelines.md"), re.DOTALL | re.MULTILINE)
+    assert schema
+    return workspace.write("pipelines/person.json", schema[1])
 
 
 @pytest.mark.parametrize("block", shown("yaml"), ids=str)
@@ -451,7 +453,7 @@ def test_every_step_has_its_heading() -> None:
     for word, function in STEPS.items():
         section = re.search(rf"^## {word}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
         assert section, word
-        if word not in ("prompt", "params"):
+        if word not in ("prompt", "params", "output"):
             assert not [item.name for item in record_of(function).fields if f"| `{item.name}` |" not in section[1]]
 
 

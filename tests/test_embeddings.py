@@ -376,7 +376,8 @@ async def test_chat_at_an_embeddings_route_is_a_400_that_says_where_to_ask(works
         assert made.status == 400
         assert b"POST /v1/embeddings" in made.body
         assert [one["id"] for one in (await client.get("/api/models")).json["models"]] == ["chat-model"]
-        assert {one.id: one.to_dict()["kind"] async for one in openai.models.list()} == {"chat-model": "chat", "embed": "embeddings"}
+        kinds = {one.id: one.to_dict()["kind"] async for one in openai.models.list()}
+        assert kinds == {"chat-model": "chat", "gpt-4": "chat", "embed": "embeddings", "text-embedding-3-small": "embeddings"}
 
 
 async def test_stranger_is_refused_before_the_body_is_read(workspace: Workspace) -> None:

@@ -25,6 +25,7 @@ BUILD: dict[str, Callable[[], Step]] = {
     "history": lambda: STEPS["history"](keep=3),
     "params": lambda: STEPS["params"](Params(temperature=0)),
     "edit": lambda: STEPS["edit"](strip="quotes", max_chars=100),
+    "output": lambda: STEPS["output"](Name("t.json"), templates={"t.json": "{}"}),
     "ceiling": lambda: FROM_ROUTE["ceiling"](tokens=1000),
     "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
     "reasoning": FROM_ROUTE["reasoning"],

@@ -226,7 +226,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"tools": [{"type": "web_search"}]},
         "tools[0].type: tools that a provider runs are not served here; functions are.",
     ),
-    "format": ({"text": {"format": {"type": "json_object"}}}, "text.format: text alone is served here."),
     "metadata": ({"metadata": "x"}, "metadata: an object is needed."),
 }
 

@@ -25,6 +25,8 @@ def key(ask: Ask, made_by: str, owner: str) -> str:
         "tools": [[tool.name, tool.description, tool.parameters, *(("strict",) if tool.strict else ())] for tool in ask.tools],
         "choice": [ask.choice.kind, ask.choice.name],
     }
+    if ask.output is not None:
+        made = {**made, "output": [ask.output.schema, ask.output.name, ask.output.description]}
     if ask.held is not None:
         made = {**made, "held": sorted(ask.held)}  # who answers depends on it
     return hashlib.sha256(_dumps(made).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """What several commands say in the same words."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from router.config.declaration import Auth, Server
 from router.description import describe, listing, table
 from router.errors import Complaint
 from router.generation import Generation
-from router.targets import NEEDS, fit
+from router.targets import NEEDS, emulated, fit
 
 WITHOUT = {"chat": "does not answer, users get the lines", "embeddings": "is skipped, clients get the vectors"}
 """Kind of a route → what becomes of a question for which a script stands in."""
@@ -88,9 +89,27 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
             ]
             if route.toolbox and not target.facts.tools:
                 lines.append(f"{model} takes no tools; questions to {name} pass it over")
+            for schema in _schemas(pipelines[pipeline], generation):
+                match emulated(target.facts, target.model, schema):
+                    case True:
+                        stand_in = f"{target.facts.stand_in} stands in for the {pipeline} pipeline's output"
+                        lines.append(f"{model} keeps to no JSON schema by itself: {stand_in}, answers are held back and checked")
+                    case None:
+                        lines.append(
+                            f"{model} does not take all of the {pipeline} pipeline's JSON schema: answers are held back and checked"
+                        )
+                    case _:
+                        pass
             known = found.setdefault(target.name, [])
             known += [line for line in lines if line not in known]
     return {target: lines for target, lines in found.items() if lines}
+
+
+def _schemas(pipeline: JsonObject, generation: Generation) -> Iterator[JsonObject]:
+    """The JSON schema that a pipeline promises, where it promises one."""
+    for step in map(table, listing(pipeline.get("steps"))):
+        if step.get("step") == "output":
+            yield json.loads(generation.declaration.snapshot.texts[f"pipelines/{step['options']}"])
 
 
 def _params(pipeline: JsonObject) -> Iterator[Params]:

@@ -30,7 +30,8 @@ class FactsConfig:
     prefill: whether it goes on from the assistant's last words
     images: whether it reads images
     documents: whether it reads PDF documents
-    schemas: whether it keeps to a JSON schema
+    schemas: whether its provider keeps its answers to a JSON schema: they are streamed; otherwise they are held back and checked
+    json_mode: whether its provider keeps its answers to JSON, without a schema
     max_output: tokens that it writes at most
     """
 
@@ -47,4 +48,5 @@ class FactsConfig:
     images: bool | None = None
     documents: bool | None = None
     schemas: bool | None = None
+    json_mode: bool | None = None
     max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from router.errors import Complaint, ConfigError, Place
 
-FOLDERS = {"pipelines": (".yaml", ".j2"), "tools": (".py",)}
+FOLDERS = {"pipelines": (".yaml", ".j2", ".json"), "tools": (".py",)}
 DRILLS = "drills.yaml"
 """The file of drills beside a routes file, whatever that one is called. It need not be there."""
 BEGIN = "; `router init DIR` writes a workspace that answers at once, and --routes FILE names a file elsewhere"

@@ -233,7 +233,7 @@ def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObje
         options = _options(line)
         steps.append({"step": str(line.name), "options": options})
         if isinstance(options, str) and _takes_templates(line.name):
-            used |= templates_of(options, templates)
+            used |= {options} & set(templates) if str(line.name) == "output" else templates_of(options, templates)
     return {"steps": steps, "texts": {name: digest(templates[name]) for name in sorted(used)}}
 
 

@@ -55,6 +55,7 @@ class Opened:
             first=round(self.took, 3),
             began=self.began,
             omitted=self.start.omitted,
+            output=self.start.output,
             meter=meter if meter is not None and meter.pending else None,
         )
         made = charged(made, self.candidate, self.ask, self.said, meter, usage=usage)

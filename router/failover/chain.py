@@ -24,9 +24,11 @@ from router.errors import (
     FileAddress,
     FileRefused,
     Filtered,
+    InvalidOutput,
     NoTarget,
     Overlong,
     ParameterMissed,
+    RouterError,
     TargetDenied,
     TargetDown,
     TargetError,
@@ -42,6 +44,7 @@ from router.failover.attempt import Opened, attempt, following
 from router.failover.breaker import Clock
 from router.failover.candidate import SKIPPED, Candidate, Pool
 from router.failover.fault import broken
+from router.failover.form import Form
 from router.failover.hedge import Hedge, race
 from router.failover.rescue import Diverged, Heard, prefilled, wished
 from router.failover.watch import Watch
@@ -78,11 +81,14 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
         chain = Chain(order, policy, hedge, ask, chance)
         async with Watch() as watch:
             opened: Opened | None = await chain.open(watch)
+            error: type[RouterError] = Broken
             try:
                 yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
                 heard = Heard()
+                form = None if ask.output is None else Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
                 while opened is not None:
-                    async with aclosing(_relayed(opened, chain, heard, watch)) as events:
+                    told = _relayed(opened, chain, heard, watch)
+                    async with aclosing(told if form is None else form.over(told, opened.start)) as events:
                         async for event in events:
                             yield event
                             if isinstance(event, Finish):
@@ -91,13 +97,22 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
                         # The calls are whole, only the end was lost: they can be run.
                         yield Finish("tool-calls", chain.total(None), tuple(chain.attempts))
                         return
-                    opened = await chain.rescue(opened.candidate, heard, watch)
+                    if form is None:
+                        opened = await chain.rescue(opened.candidate, heard, watch)
+                    else:
+                        opened, error = await chain.formed(opened, form, heard, watch), form.error or Broken
             finally:
                 if opened is not None:
                     await chain.let_go(opened)  # a client may leave before the first event was passed on, or at any other
-            yield Failure(Unanswered.code, "The model's answer broke off. Please try again.", tuple(chain.attempts))
+            yield Failure(error.code, error.sentence, tuple(chain.attempts))
 
     return answer
+
+
+class Broken(Unanswered):
+    """The answer broke off, and nobody can go on with it."""
+
+    sentence = "The model's answer broke off. Please try again."
 
 
 LONG = 2048
@@ -297,6 +312,32 @@ class Chain:
                 heard.continued()
                 return opened
         return None
+
+    async def formed(self, opened: Opened, form: Form, heard: Heard, watch: Watch) -> Opened | None:
+        """The next stream of an answer that must have a form, where the last one broke off or is wrong; None where there is none.
+
+        What is wrong is corrected by the target that said it. What broke off is asked for anew, as long as no word of it was passed on:
+        no target goes on in the middle of another's JSON.
+        """
+        heard.forget()
+        if form.wrong is not None:
+            return await self._correct(opened, form, watch)
+        return None if form.sent else await self.rescue(opened.candidate, heard, watch)
+
+    async def _correct(self, opened: Opened, form: Form, watch: Watch) -> Opened | None:
+        """The answer of the same target once it is told what is wrong with its last one."""
+        assert form.wrong is not None
+        name, fields = opened.candidate.name, {"output": opened.start.output, "rules": list(form.wrong.rules)}
+        log.warning("an answer is not of the form that was asked for", extra={"fields": {"target": name, **fields, "sent": form.sent}})
+        self.attempts[-1] = replace(self.attempts[-1], outcome=(form.error or InvalidOutput).code)
+        self._used = self.total(self.attempts[-1].usage)
+        if form.error is not None:
+            return None
+        try:
+            return await self._ask_once(opened.candidate, form.correction(self._ask), watch)
+        except TargetError:
+            form.error = InvalidOutput
+            return None
 
     def _was_asked(self, candidate: Candidate) -> bool:
         return any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)

@@ -165,6 +165,11 @@ class Heard:
         """From here on another goes on."""
         self._splice = Splice(self.text)
 
+    def forget(self) -> None:
+        """What was said is not passed on: another begins anew."""
+        self._said.clear()
+        self._splice = None
+
     def see(self, event: Event) -> Event | None:
         """The event as the client gets it; None where it is held, or was said before."""
         if isinstance(event, ToolCall):

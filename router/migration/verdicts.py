@@ -47,7 +47,7 @@ PARAMS = {
     "headers": "`extra_headers` stands beside it",
     "extra_body": "a body is a mapping of names",
     "thinking": "write `reasoning_effort` in `params`",
-    "response_format": "write it in `body`",
+    "response_format": "write its schema into pipelines/NAME.json, and `- output: NAME.json` into the pipeline",
     "n": "an answer is one",
     "tags": NO_TAGS,
     "tpm": "there is no limit for one target; `limit` on the route is the nearest",

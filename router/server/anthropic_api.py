@@ -10,11 +10,28 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast, get_args
 
-from router.chat import AUTO, Call, Choice, Effort, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
+from router.chat import (
+    AUTO,
+    Call,
+    Choice,
+    Effort,
+    File,
+    Json,
+    JsonObject,
+    Message,
+    OutputFormat,
+    Part,
+    ReasoningState,
+    Result,
+    ToolSpec,
+    mended,
+    whole,
+)
 from router.errors import BadAsk, TooLarge
 from router.server.client_tools import refuse_unserved, tool_name, tools
 from router.server.fields import Fields, listing, mapping
 from router.server.messages import MAX_PARTS, file, text
+from router.server.output import text_format
 
 EFFORTS: frozenset[str] = frozenset(get_args(Effort))
 BUDGETS: list[tuple[float, Effort]] = [(2_048, "low"), (10_000, "medium"), (24_000, "high"), (math.inf, "xhigh")]
@@ -193,8 +210,6 @@ def sampling(fields: Fields) -> dict[str, Json]:
 def _effort(fields: Fields) -> Effort | None:
     """How long the model may think: an effort stands over a budget, and both over whether it thinks at all."""
     thinking, config = mapping(fields.get("thinking")) or {}, mapping(fields.get("output_config")) or {}
-    if config.get("format") is not None:
-        raise BadAsk("output_config.format: this is not served here.")
     if thinking.get("type") == "disabled":
         return "none"
     if (effort := config.get("effort")) is not None:
@@ -208,6 +223,16 @@ def _effort(fields: Fields) -> Effort | None:
     if not isinstance(budget := thinking.get("budget_tokens"), int):
         raise BadAsk("thinking.budget_tokens: a number of tokens is needed.")
     return next(effort for most, effort in BUDGETS if budget <= most)
+
+
+def output(fields: Fields) -> OutputFormat | None:
+    """The form of the answer: `output_config.format`, or `output_format`, as it was called in the beta."""
+    config = mapping(fields.get("output_config")) or {}
+    name = "output_config.format" if config.get("format") is not None else "output_format"
+    value = config.get("format") if config.get("format") is not None else fields.get("output_format")
+    if value is not None and (mapping(value) or {}).get("type") != "json_schema":
+        raise BadAsk(f"{name}.type: json_schema is needed.")
+    return text_format(value, name)
 
 
 MEANT: dict[str, tuple[Json, ...]] = {"container": (), "mcp_servers": ([],), "context_management": ()}

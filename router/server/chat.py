@@ -42,6 +42,7 @@ from router.server.cache_control import cache_control
 from router.server.entry import Entry, Guarded, Observer
 from router.server.gate import Gate
 from router.server.log import problems
+from router.server.output import admit
 from router.server.question import Asked, Surface
 from router.server.recording import Key, Recording, Recordings
 from router.server.replica import Replicas
@@ -358,7 +359,9 @@ class Chat:
             kept = {name: self._kept(from_body(caller, fields).owner, name) for name in names}
             more = b"".join(one.asked for one in kept.values())
             fields = await of(data + more, lambda: responses_api.continued(fields, kept))
-        return await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
+        wanted = await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
+        await admit(wanted.ask.output)
+        return wanted
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one question for embeddings, as clients of the OpenAI API ask it."""

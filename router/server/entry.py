@@ -116,6 +116,8 @@ class Entry:
     """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
     """Parameters of the question that the target which answers was not sent."""
+    output: str = ""
+    """How the target which answers was asked for the form of the answer, as `Start.output`."""
     opened: float | None = None
     """When the first target began to speak; as `began`."""
     first: float | None = None
@@ -142,10 +144,11 @@ class Entry:
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
-        """The attempts so far; with the one that answers just now, where it was not sent all of the question's parameters."""
-        if not self.omitted or any(one.target == self.target and one.omitted for one in self.attempts):
+        """The attempts so far; with the one that answers just now, where it was not sent all that the question asks for, or in other words."""
+        shown = self.omitted or self.output not in ("", "native")
+        if not shown or any(one.target == self.target and (one.omitted or one.output) for one in self.attempts):
             return self.attempts
-        return (*self.attempts, Attempt(self.target, "answering", 0.0, omitted=self.omitted))
+        return (*self.attempts, Attempt(self.target, "answering", 0.0, omitted=self.omitted, output=self.output))
 
     def see(self, event: Event) -> None:
         """Note what matters of an event."""
@@ -162,8 +165,8 @@ class Entry:
                 if self._waited is not None:
                     self._paused(self._waited)
                 self.said += len(part)
-            case Start(target, _, attempts, _, cache, age, omitted):
-                self.target, self.cache, self.age, self.omitted = target, cache, age, omitted
+            case Start(target, _, attempts, _, cache, age, omitted, output):
+                self.target, self.cache, self.age, self.omitted, self.output = target, cache, age, omitted, output
                 if cache in FREE:
                     return  # nobody was asked for this request
                 if self.opened is None:
@@ -412,19 +415,23 @@ def tried(attempt: Attempt) -> dict[str, object]:
         made["retry_after_seconds"] = attempt.wait
     if attempt.omitted:
         made["omitted"] = list(attempt.omitted)
+    if attempt.output:
+        made["output"] = attempt.output
     return made
 
 
 def header(attempts: Sequence[Attempt]) -> bytes:
     """The tries as a structured field (RFC 9651, a list): `"gpt";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`.
 
-    `omitted="temperature top_p"` lists parameters of the question that the target was not sent.
+    `omitted="temperature top_p"` lists parameters of the question that the target was not sent; `output=json_object` says how the form of
+    the answer was emulated.
     """
     items: list[str] = []
     for one in attempts:
         wait = "" if one.wait is None else f";wait={one.wait:.1f}"
         omitted = f';omitted="{" ".join(one.omitted)}"' if one.omitted else ""
-        items.append(f'"{one.target}";outcome={one.outcome};seconds={one.seconds:.3f}{wait}{omitted}')
+        output = f";output={one.output}" if one.output not in ("", "native") else ""
+        items.append(f'"{one.target}";outcome={one.outcome};seconds={one.seconds:.3f}{wait}{omitted}{output}')
     return ", ".join(items).encode()
 
 

@@ -118,6 +118,10 @@ SCHEMAS: dict[str, Any] = {
                     _object("type function", type={"const": "function"}, function=_object("name", name=NAME)),
                 ]
             },
+            "response_format": {
+                "type": ["object", "null"],
+                "description": "The form of the answer, as in OpenAI's API: `{type: json_object}`, or `{type: json_schema, json_schema: …}`.",
+            },
             "max_completion_tokens": {"type": ["integer", "null"], "description": "The same as `max_tokens`."},
             **PARAMS,
         },
@@ -189,7 +193,7 @@ SCHEMAS: dict[str, Any] = {
             stop_sequences=_list(TEXT),
             stream={"type": ["boolean", "null"], "default": False},
             thinking=_object("type", type={"enum": ["enabled", "adaptive", "disabled"]}, budget_tokens={"type": "integer"}),
-            output_config=_object("", effort=TEXT),
+            output_config={**_object("", effort=TEXT), "description": "`format`, too: `{type: json_schema, schema: …}`."},
             tools=_list(_object("name input_schema", name=NAME, description=TEXT, input_schema=OBJECT, type={"const": "custom"})),
             tool_choice=_object("type", type={"enum": ["auto", "any", "tool", "none"]}, name=NAME),
         ),

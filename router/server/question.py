@@ -15,6 +15,7 @@ from router.server import anthropic_api, client_tools, responses_api
 from router.server.client_tools import refuse_unserved
 from router.server.fields import listing, mapping
 from router.server.messages import conversation, messages, text
+from router.server.output import response_format, text_format
 from router.signature import arguments, record_of
 
 PARAMS = record_of(Params)
@@ -63,12 +64,15 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     if surface in ("messages", "count_tokens"):
         tools, choice = anthropic_api.brought(fields)
         said, params = anthropic_api.messages(fields, bounds.messages), parameters(anthropic_api.sampling(fields))
+        output = anthropic_api.output(fields)
     elif surface == "responses":
         tools, choice = responses_api.brought(fields)
         said, params = responses_api.messages(fields, bounds.messages), parameters(responses_api.sampling(fields))
+        output = text_format((mapping(fields.get("text")) or {}).get("format"), "text.format")
     else:
         tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
         said, params = messages(conversation(fields), bounds.messages), sampling(fields)
+        output = response_format(_form(fields, surface))
     own = OWN | responses_api.READ if surface == "responses" else OWN
     ask = Ask(
         model=_model(fields, model, usual if surface == "chat" else None),
@@ -78,6 +82,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         extra=extra,
         tools=tools,
         choice=choice,
+        output=output,
     )
     if surface == "completions":
         unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
@@ -90,6 +95,12 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         return Asked(ask, stream, wants_usage=_wants_usage(fields))
     listed, chat_id = conversation(fields), _chat_id(fields)
     return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
+
+
+def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
+    """The form that is asked for. Below /api/chat a text of that name is for the template, as any field is that we do not know."""
+    given = fields.get("response_format")
+    return given if surface == "completions" or isinstance(given, Mapping) else None
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
@@ -157,7 +168,6 @@ def _predicted(value: object) -> str:
 
 MEANT: dict[str, tuple[Json, ...]] = {
     "n": (1,),
-    "response_format": ({"type": "text"},),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "modalities": (["text"],),

@@ -43,6 +43,8 @@ STATUS = {
     "unsupported_parameter": 400,
     "unread_file": 400,
     "no_target": 400,
+    "invalid_output": 502,
+    "output_cut_off": 400,
     "timeout": 504,
     "no_answer": 502,
     "overloaded": 503,
@@ -52,7 +54,7 @@ STATUS = {
 """Failure code → status, where an answer that failed is not streamed; 500 for all others."""
 
 
-NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped"})
+NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped", "invalid_output"})
 """Codes of errors that a client's SDK is not to retry: retries and fallbacks are spent, or the client stopped the answer by itself.
 An error with Retry-After is left out: the SDK may wait as long and try again.
 """
@@ -228,6 +230,10 @@ class Streamed:
     async def flush(self) -> None:
         """Write what was taken so far: always whole lines or frames."""
         if not self._collected:
+            if self._pulse and self.begun and not self._reply.begun:
+                # The answer is being made, and its text is held back: signs of life need the headers before them.
+                await self._begin()
+                self._pulse.wait()
             return
         if self._pulse:
             self._pulse.rest()

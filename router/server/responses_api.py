@@ -302,8 +302,6 @@ def sampling(fields: Fields) -> dict[str, Json]:
         given["reasoning_effort"] = effort
     if (verbosity := told.get("verbosity")) is not None:
         given["verbosity"] = verbosity
-    if told.get("format") not in (None, {"type": "text"}):
-        raise BadAsk("text.format: text alone is served here.")
     return given
 
 
@@ -343,7 +341,7 @@ def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
         made["tool_choice"] = choice
     thinking, told = _options(fields, "reasoning"), _options(fields, "text")
     made["reasoning"] = {"effort": thinking.get("effort"), "summary": thinking.get("summary")}
-    made["text"] = {"format": {"type": "text"}, **({"verbosity": told["verbosity"]} if told.get("verbosity") else {})}
+    made["text"] = {"format": told.get("format") or {"type": "text"}, **({"verbosity": told["verbosity"]} if told.get("verbosity") else {})}
     return made
 
 

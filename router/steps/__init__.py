@@ -11,6 +11,7 @@ from router.steps.cache import cache
 from router.steps.ceiling import ceiling
 from router.steps.edit import edit
 from router.steps.history import history
+from router.steps.output import output
 from router.steps.params import params
 from router.steps.prompt import prompt
 from router.steps.reasoning import reasoning
@@ -26,6 +27,7 @@ STEPS: dict[str, Callable[..., Step]] = {
     "history": history,
     "params": params,
     "edit": edit,
+    "output": output,
 }
 
 FROM_ROUTE: dict[str, Callable[..., Step]] = {

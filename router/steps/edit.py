@@ -76,7 +76,7 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
                             pass
                     yield event
 
-        return edited
+        return lambda ask: answer(ask) if ask.output is not None else edited(ask)  # JSON stays as it was checked
 
     return step
 

@@ -18,7 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from router.chat import AUTO, Ask, Call, Message, Part, ReasoningState, Result
-from router.errors import Attempt, Unanswered
+from router.errors import Attempt, InvalidOutput, Unanswered
 from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolResult, Usage
 from router.toolbox import Toolbox
 
@@ -60,7 +60,8 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                         turn.results[result.call_id] = result
                         yield result
                 if count == max_steps or turn.circles():
-                    yield replace(turn.finish(), reason="tool-calls")
+                    end = replace(turn.finish(), reason="tool-calls")
+                    yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED, end.attempts)
                     return
                 ask = replace(ask.with_messages(*ask.messages, *turn.messages()), choice=AUTO)
 
@@ -69,6 +70,7 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
     return step
 
 
+UNDECIDED = "The model only called tools, and never gave the JSON that was asked for."
 CIRCLE = 3
 """Model calls in a row that ask for the same and get the same: the next one would too."""
 

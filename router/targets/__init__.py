@@ -22,6 +22,7 @@ from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
+from router.targets.structured import emulated
 from router.targets.verdict import verdict as refusal
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Target",
     "batch_of",
     "close_lanes",
+    "emulated",
     "facts_of",
     "fit",
     "lane_of",

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from router.chat import AUTO, Ask, Call, File, Json, Message, Params, ReasoningState, Result, issued_by
+from router.chat import AUTO, Ask, Call, File, Json, JsonObject, Message, Params, ReasoningState, Result, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
@@ -31,6 +31,8 @@ from router.targets.prompt_cache import CONTROL, is_long, mark_turns, marked
 from router.targets.providers import CLAUDE
 from router.targets.reasoning import BLOCKS, INTERLEAVED, Blocks, blocks, keeps_thinking
 from router.targets.speech import Speech
+from router.targets.structured import structured
+from router.targets.subset import CLAUDE as CLAUDE_SCHEMAS
 
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -170,10 +172,23 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
 
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask, params)
-            body, omitted = request(ask, params, known, model, issuer)
-            within = (CONTROL,) if known.marks_from else ()
+            form = structured(ask, known, CLAUDE_SCHEMAS)
+            body, omitted = request(form.ask, params, known, model, issuer)
+            if form.schema is not None:
+                config = cast("JsonObject", body.get("output_config", {}))
+                body["output_config"] = {**config, "format": {"type": "json_schema", "schema": form.schema}}
+            within = (*((CONTROL,) if known.marks_from else ()), *form.sent)
             omitted = (*omitted, *uncarried(known, ask), *options.over(params))
-            return Prepared(endpoint, body, lambda speech: Reader(name, speech), omitted, api="messages", options=options, within=within)
+            return Prepared(
+                endpoint,
+                body,
+                lambda speech: Reader(name, speech),
+                omitted,
+                api="messages",
+                options=options,
+                within=within,
+                output=form.way,
+            )
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 

@@ -4,13 +4,15 @@ It asks for a real tool where the route grants one and the question wants it, an
 so: which tools there are, which models come before it, and why none of them answered, in words for the outcomes of their tries.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from router.chat import Ask, Message
+from router.chat import Ask, Json, Message
 from router.config.declaration import ScriptLine
 from router.config.values import Name
+from router.targets.sample import sample
 
 WEATHER = re.compile(r"(?i)\bweather\b|\bforecast\b|天气")
 TIME = re.compile(r"(?i)\btime\b|\bclock\b|几点|时间")
@@ -77,6 +79,8 @@ ALONE = Post()
 
 def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     """What the demo does with this question, where it stands at this post."""
+    if ask.output is not None and not _calls(_question(ask)[:READ], _unused(ask)):
+        return (ScriptLine(text=_json(ask)),)
     if "title" in ask.model:
         return (ScriptLine(text=_title(ask)),)
     if "artifact" in ask.model:
@@ -91,6 +95,25 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     thought = ScriptLine(thought="The user wants to know something. " + ("A tool can tell. " if calls else "I can say that myself. "))
     said = calls or [ScriptLine(text=_hello(question, ask, post))]
     return said if goes_on else [thought, *said]
+
+
+def _unused(ask: Ask) -> set[str]:
+    """The tools that it may call for this question: none once it has called some."""
+    return set() if any(message.results for message in _since_question(ask.messages)) else {spec.name for spec in ask.tools}
+
+
+def _json(ask: Ask) -> str:
+    """JSON of the form that is asked for. Its words are the question's; a property that holds a document gets one, as chat front ends ask
+    for code and sheets.
+    """
+    schema = ask.output.schema if ask.output else None
+    said = " ".join(_question(ask).split())[:READ] or "Demo"
+
+    def text(name: str) -> str:
+        kind = {"code": "code", "csv": "sheet"}.get(name)
+        return said if kind is None else _artifact(ask, kind)
+
+    return json.dumps({"demo": said} if schema is None else sample(schema, text), ensure_ascii=False)
 
 
 def _question(ask: Ask) -> str:
@@ -178,8 +201,8 @@ def _title(ask: Ask) -> str:
     return title[:1].upper() + title[1:80]
 
 
-def _artifact(ask: Ask) -> str:
-    kind = ask.extra.get("kind") or ask.fields.get("kind") or "text"
+def _artifact(ask: Ask, kind: Json = None) -> str:
+    kind = kind or ask.extra.get("kind") or ask.fields.get("kind") or "text"
     topic = " ".join(_question(ask).split())[:120] or "Demo"
     return ARTIFACTS.get(str(kind), ARTIFACTS["text"]).format(topic=topic, literal=repr(topic), cell='"' + topic.replace('"', '""') + '"')
 

@@ -52,6 +52,8 @@ class Facts:
     carries: what it reads of messages and tools beside their words and schemas
     session_key: where it is told which questions belong to one chat: a field of the body, or a header; empty where it is not told
     marks_from: tokens from which on it keeps the beginning of a prompt that is marked (`cache_control`); 0 where it knows no marks
+    schemas: whether its provider keeps its answers to a JSON schema
+    json_mode: whether its provider keeps its answers to JSON, without a schema
     """
 
     model: str = ""
@@ -81,6 +83,7 @@ class Facts:
     images: bool | None = None
     documents: bool | None = None
     schemas: bool | None = None
+    json_mode: bool | None = None
     window: int | None = None
     max_output: int | None = None
     price: Price | None = None
@@ -89,9 +92,9 @@ class Facts:
     def sentences(self) -> tuple[str, ...]:
         """The facts that differ from a model which takes everything, for pages and the command line."""
         refused = sorted(self.refuses) or ["nothing"]
-        same = {name: getattr(self, name) for name in ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from")}
+        same = {name: getattr(self, name) for name in SERVED}
         if self == Facts(**same):
-            return ("not in the table, nor is its family: it is sent everything, and what it refuses is learned",)
+            return ("not in the table, nor is its family: it is sent everything, and what it refuses is learned", self.output)
         while_thinking = sorted(self.refuses_thinking - self.refuses)
         said = [f"refuses {', '.join(refused)}" + (f"; while it thinks also {', '.join(while_thinking)}" if while_thinking else "")]
         said += [f"takes {', '.join(sorted(self.takes))} too"] if self.takes else []
@@ -119,10 +122,25 @@ class Facts:
         said += [f"writes at most {self.max_output:,}"] if self.max_output else []
         said += [f"keeps the beginning of a prompt that is marked, from {self.marks_from:,} tokens on"] if self.marks_from else []
         said += [f"is told which questions belong to one chat: {self.session_key}"] if self.session_key else []
+        said += [self.output]
         said += [f"costs ${self.price.input:g} in and ${self.price.output:g} out for a million tokens"] if self.price else []
         return tuple(said)
 
+    @property
+    def output(self) -> str:
+        """How it is asked for JSON of a schema, in words."""
+        if self.schemas:
+            return "keeps to a JSON schema by itself"
+        return f"is emulated where a JSON schema is asked for: {self.stand_in} stands in, answers are held back and checked"
 
+    @property
+    def stand_in(self) -> str:
+        """What stands in for a JSON schema that its provider does not keep to."""
+        return {True: "JSON mode", None: "JSON mode, if it has one,", False: "an instruction"}[self.json_mode]
+
+
+SERVED = ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from", "schemas", "json_mode")
+"""Facts that are known of a provider, whatever its model."""
 Rule = Callable[[Facts, Family, Entry, TargetConfig], Facts]
 """What the models of one provider share that the table does not say."""
 
@@ -144,6 +162,7 @@ def facts_of(declared: TargetConfig) -> Facts:
     own = provider == "openai" and declared.api_base is not None
     if not own:  # behind `openai/` at another address anything may stand
         made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries)
+        made = replace(made, schemas=made.schemas if served.schemas is None else served.schemas, json_mode=served.json_mode)
     if source == "family":  # a newer model may read what its sibling does not
         made = replace(made, images=made.images or None, documents=made.documents or None)
     made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
@@ -267,7 +286,7 @@ def _openai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
     thinks = theirs and "chat" not in words and (words[0] == "o" or version[:1] >= (5,))
     if not theirs:
         return _open(made, family, entry, declared)
-    made = replace(made, takes=EXTRAS - OPEN - {"verbosity"}, tiers=TIERS, carries=CARRIED)
+    made = replace(made, takes=EXTRAS - OPEN - {"verbosity"}, tiers=TIERS, carries=CARRIED, json_mode=True)
     if not thinks:
         predicts = version >= (4, 1) or words[:2] == ("gpt", "o") or "4o" in str(declared.model)
         return replace(made, thinking="none", takes=made.takes - (frozenset[str]() if predicts else {"prediction"}))
@@ -293,7 +312,8 @@ CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 
 def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
     """Claude. Up to 4.5 it thinks with a budget of tokens, from 4.6 on adaptively and by effort; from 4.1 on it takes either
-    temperature or top_p, from Opus 4.7 on neither. It refuses temperature and top_p while it thinks with a budget.
+    temperature or top_p, from Opus 4.7 on neither. It refuses temperature and top_p while it thinks with a budget. It keeps to schemas
+    from 4.1 on, and has no JSON mode; what the table calls a response schema LiteLLM makes up with a tool.
 
     Source: Anthropic's guides to migration, to adaptive thinking and to effort.
     """
@@ -307,6 +327,8 @@ def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Fa
         takes=CLAUDE_TAKES - ({"top_k"} if made.refuses >= SAMPLING else frozenset[str]()),
         tiers=frozenset({"auto", "standard_only"}),
         carries=frozenset(),
+        schemas=_flag(entry.supports_native_structured_output) if family.version >= (4, 1) else False,
+        json_mode=False,
         warmest=1.0,
         one_of_sampling=family.version >= (4, 1) or made.source == "unknown",
         thinking="adaptive" if adaptive else "budget" if thinks else "none",
@@ -391,8 +413,9 @@ def _google(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
     made = replace(_unruled(made, family, entry, declared), carries=frozenset())
     made = replace(made, takes=frozenset({"top_k"} if _provider(declared) != "openai" else ()))
     if "gemini" not in family.words:
+        made = replace(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
         return replace(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
-    made = replace(made, refuses=made.refuses | PENALTIES)
+    made = replace(made, refuses=made.refuses | PENALTIES, json_mode=True)
     newest = not family.version  # gemini-flash-latest
     if newest or family.version >= (3,):
         thinks = entry.supports_reasoning is True or made.source == "unknown"

@@ -7,9 +7,10 @@ Source: https://ai.google.dev/api/generate-content; https://cloud.google.com/ver
 """
 
 import re
+from typing import cast
 from urllib.parse import quote, urlsplit
 
-from router.chat import AUTO, Ask, Choice, Json, issued_by
+from router.chat import AUTO, Ask, Choice, Json, JsonObject, issued_by
 from router.config.declaration import Target as TargetConfig
 from router.errors import Misfit
 from router.events import Answer, Events, Start
@@ -21,11 +22,13 @@ from router.targets.facts import Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.gemini_contents import contents
 from router.targets.gemini_reader import Reader
-from router.targets.gemini_schema import parameters
+from router.targets.gemini_schema import Converter, parameters
 from router.targets.http import Prepared
 from router.targets.learned import Learned, Pupil
 from router.targets.options import options_of
 from router.targets.providers import rules_of_google
+from router.targets.structured import Asked, structured
+from router.targets.subset import GEMINI as GEMINI_SCHEMAS
 
 BASE = "https://generativelanguage.googleapis.com/v1beta"
 VERTEX = "https://aiplatform.googleapis.com/v1/publishers/google"
@@ -77,7 +80,13 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
         def prepare(known: Facts) -> Prepared:
             check_answerable(name, known, ask, params)
             fits = fit(known, params)
-            body = request(ask, fits, known, issuer, ids=not vertex)
+            form = structured(ask, known, GEMINI_SCHEMAS, beside_tools=known.insists)
+            body = request(form.ask, fits, known, issuer, ids=not vertex)
+            if form.mode or form.schema is not None:
+                body["generationConfig"] = {
+                    **cast("JsonObject", body.get("generationConfig", {})),
+                    **_output(form, newer=known.thinking != "none"),
+                }
             return Prepared(
                 endpoint,
                 body,
@@ -87,6 +96,8 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                 api="gemini",
                 options=options,
                 config="generationConfig",
+                within=form.sent,
+                output=form.way,
             )
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
@@ -148,6 +159,17 @@ def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
     if thinking:
         made["thinkingConfig"] = thinking
     return made
+
+
+def _output(form: Asked, *, newer: bool) -> dict[str, Json]:
+    """JSON of a schema, or any. Models before 2.5 know the schemas of function declarations alone."""
+    made: dict[str, Json] = {"responseMimeType": "application/json"}
+    if form.schema is None:
+        return made
+    said: dict[str, Json] = (
+        {"responseJsonSchema": form.schema} if newer else {"responseSchema": Converter(form.schema).converted(form.schema)}
+    )
+    return made | said
 
 
 def _thinking(fits: Fitted, facts: Facts) -> dict[str, Json]:

@@ -15,7 +15,7 @@ from msgspec.structs import fields
 
 from router.chat import Json, issued_by, separators
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Events, Start
+from router.events import Events, OutputWay, Start
 from router.targets import sse
 from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
 from router.targets.facts import Facts
@@ -76,6 +76,7 @@ class Prepared:
     options: what the target's requests have besides; merged in when the request is sent
     config: the field of the body that holds the parameters, where they do not stand beside the conversation
     within: names deeper in the body that it can do without, where the provider refuses them
+    output: how it is asked for the form of the answer
     """
 
     endpoint: Endpoint
@@ -87,6 +88,7 @@ class Prepared:
     options: Options = NO_OPTIONS
     config: str = ""
     within: tuple[str, ...] = ()
+    output: OutputWay = ""
 
     @property
     def sent(self) -> bytes:
@@ -116,7 +118,7 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
             if omitted := (*prepared.omitted, *(one for one in pupil.learned if one not in prepared.omitted)):
                 start = replace(start, omitted=omitted)
             pupil.answered()
-            yield replace(start, meter=speech.meter)
+            yield replace(start, output=prepared.output, meter=speech.meter)
             reader = prepared.reader(speech)
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)

@@ -100,7 +100,7 @@ class Pupil:
     def answered(self) -> None:
         """The target answers: what was learned on the way is remembered."""
         if self._lessons:
-            self._learned.keep(self._target, self._lessons)
+            self._learned.keep(self._target, [one for one in self._lessons if one.lasting])
             self._lessons.clear()
 
     @property

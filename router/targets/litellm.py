@@ -66,6 +66,7 @@ from router.targets.reasoning import (
 )
 from router.targets.retold import Anthropic, Google, Retold
 from router.targets.speech import BROKEN, REASONS, Bounds, Speech
+from router.targets.structured import structured, subset_of
 from router.targets.unpacking import Unpacker, Unreadable, unpacker
 from router.targets.verdict import verdict
 
@@ -290,6 +291,12 @@ class Library:
         """Whether it hands a question's tools on to this model. Elsewhere it leaves them out, and says nothing."""
         known = self._known(model)
         return known is None or "tools" in known
+
+    def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
+        """The facts of a model as it is asked for a form through this library, which leaves it out for some and says nothing."""
+        if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
+            return facts
+        return replace(facts, schemas=False, json_mode=False)
 
     def _known(self, model: str) -> list[str] | None:
         """The parameters that it sends to this model; None where it does not know."""
@@ -616,6 +623,11 @@ class Form:
     within: tuple[str, ...] = ()
     """Names deeper in the arguments that the call can do without, where the provider refuses them."""
 
+    @property
+    def names(self) -> Collection[str]:
+        """Names of what is sent, by which a refusal may speak of it."""
+        return {*self.arguments, *self.within}
+
 
 def answer(
     name: str, declared: TargetConfig, connect: float, learned: Learned | None = None, connections: Connections | None = None
@@ -651,7 +663,8 @@ def answer(
         while not begun:
             params = ask.params.over(declared.params)
             check_answerable(name, pupil.facts, ask, params)
-            form = _form(fixed, ask, params, pupil.facts, issuer)
+            wanted = structured(ask, lane.formed(pupil.facts, ask, model), subset_of(provider), beside_tools=False)
+            form = _form({**fixed, **deepcopy(wanted.chat)}, wanted.ask, params, pupil.facts, issuer)
             dropped = _dropped(name, lane, form)
             speech = Speech(name, issuer)
             speech.bound(form.bounds)
@@ -662,16 +675,15 @@ def answer(
                     async for event in events:
                         if not begun:
                             begun = True
-                            omitted = (*form.omitted, *dropped, *options.over(params))
-                            omitted += tuple(one for one in pupil.learned if one not in omitted)
+                            omitted = tuple(dict.fromkeys((*form.omitted, *dropped, *options.over(params), *pupil.learned)))
                             pupil.answered()
-                            yield Start(name, model, omitted=omitted, meter=speech.meter)
+                            yield Start(name, model, omitted=omitted, output=wanted.way, meter=speech.meter)
                         yield event
             except lane.errors as error:
                 if passage.failed is not None and not begun:
                     raise hear.told(passage.failed.of(name)) from None
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
-                if begun or not pupil.refused(*_said(error), {*form.arguments, *form.within}.difference(options.names), options.names):
+                if begun or not pupil.refused(*_said(error), {*form.names, *wanted.sent}.difference(options.names), options.names):
                     raise hear.told(_raised(name, provider, error, hear)) from None
             except TargetError as error:
                 raise hear.told(error) from None

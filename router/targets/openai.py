@@ -31,6 +31,7 @@ from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session
 from router.targets.providers import CACHE_KEY, PROVIDERS, Provider, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.speech import Speech
+from router.targets.structured import APART, structured, subset_of
 
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
@@ -112,6 +113,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     start = Start(name, str(declared.model))
     issuer = issued_by(name, str(declared.model))
     rules = rules_of(prefix, model, own=declared.api_base is not None)
+    subset, beside_tools = subset_of(prefix), prefix not in APART
     secret = declared.api_key.value if declared.api_key else ""
 
     def spoken(ask: Ask) -> Events:
@@ -126,25 +128,26 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
             check_answerable(name, known, ask, params)
             omitted = (*fits.omitted, *uncarried(known, ask), *options.over(params))
             chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
+            form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)
             if responses.needed(ask, known, fits):
-                body = responses.request(ask, fits, known, model, issuer)
+                body = responses.request(form.ask, fits, known, model, issuer, form=form.text_format)
                 if chat:
                     body[CACHE_KEY] = chat  # a header is for chat completions alone
                 bounds = responses.bounds(fits, known)
                 reader = partial(responses.Reader, name)
-                return Prepared(responding, body, reader, omitted, bounds, "responses", options)
+                return Prepared(responding, body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
             takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
-            messages = completions.messages(ask, beside(ask, issuer, takes), known.carries)
+            messages = completions.messages(form.ask, beside(form.ask, issuer, takes), known.carries)
             keeps = known.marks_from > 0 and is_long(ask, known.marks_from)
-            body = {**_request(ask, fits, known, provider, model), "messages": mark_messages(messages) if keeps else messages}
+            body = {**_request(ask, fits, known, provider, model), "messages": mark_messages(messages) if keeps else messages, **form.chat}
             asked = endpoint
             if chat and known.session_key == CACHE_KEY:
                 body[CACHE_KEY] = chat
             elif chat and known.session_key not in options.headers:
                 asked = endpoint.bearing(known.session_key, chat)
-            within = (CONTROL,) if keeps else ()
+            within = (*((CONTROL,) if keeps else ()), *form.sent)
             reader = partial(Reader, name, takes=takes)
-            return Prepared(asked, body, reader, omitted, fits.bounds(known), "chat", options, within=within)
+            return Prepared(asked, body, reader, omitted, fits.bounds(known), "chat", options, within=within, output=form.way)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
 

@@ -27,6 +27,8 @@ class Provider:
     carries: what it reads of messages and tools beside their words: see `CARRIED`
     session: where it is told which questions belong to one chat, so that it asks the machine that holds the chat's prompt cache: a field of
         the body (CACHE_KEY), or a header; empty where it finds that machine by itself, or refuses fields that it does not know
+    schemas: whether it keeps the answers of all its models to a JSON schema; None where that is the model's
+    json_mode: whether it keeps them to JSON (`response_format: {type: json_object}`); None where that is not known
     """
 
     base: str
@@ -41,6 +43,8 @@ class Provider:
     tiers: frozenset[str] = frozenset()
     carries: frozenset[str] = frozenset()
     session: str = ""
+    schemas: bool | None = None
+    json_mode: bool | None = None
 
 
 CACHE_KEY = "prompt_cache_key"
@@ -66,46 +70,79 @@ COHERE = "https://api.cohere.ai/compatibility/v1"
 GROQ = frozenset({"auto", "on_demand", "flex", "performance"})
 
 PROVIDERS = {
-    "openai": Provider("https://api.openai.com/v1", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED, session=CACHE_KEY),
-    "azure": Provider("", header="api-key", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED, session=CACHE_KEY),
-    "cerebras": Provider("https://api.cerebras.ai/v1", lacks=PENALTIES, takes=PARALLEL, carries=frozenset({"function.strict"})),
+    "openai": Provider("https://api.openai.com/v1", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED, session=CACHE_KEY, json_mode=True),
+    "azure": Provider("", header="api-key", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED, session=CACHE_KEY, json_mode=True),
+    "cerebras": Provider(
+        "https://api.cerebras.ai/v1", lacks=PENALTIES, takes=PARALLEL, carries=frozenset({"function.strict"}), json_mode=True
+    ),
     "cohere": Provider(COHERE, counts=False),
     "cohere_chat": Provider(COHERE, counts=False, key="COHERE_API_KEY"),
-    "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1", takes=PARALLEL | {"top_k"}),
-    "deepinfra": Provider("https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN, session=CACHE_KEY),
-    "deepseek": Provider("https://api.deepseek.com/v1"),
+    "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1", takes=PARALLEL | {"top_k"}, json_mode=True),
+    "deepinfra": Provider(
+        "https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN, session=CACHE_KEY, json_mode=True
+    ),
+    "deepseek": Provider("https://api.deepseek.com/v1", schemas=False, json_mode=True),
     "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN),
-    "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1", takes=OPEN | BIAS | {"prediction"}, session="x-session-affinity"),
-    "groq": Provider("https://api.groq.com/openai/v1", takes=PARALLEL | TIER, tiers=GROQ, carries=frozenset({"messages.name"})),
-    "hosted_vllm": Provider("", keyless=True, takes=EXTRAS, carries=CARRIED),
+    "fireworks_ai": Provider(
+        "https://api.fireworks.ai/inference/v1",
+        takes=OPEN | BIAS | {"prediction"},
+        session="x-session-affinity",
+        schemas=True,
+        json_mode=True,
+    ),
+    "groq": Provider(
+        "https://api.groq.com/openai/v1", takes=PARALLEL | TIER, tiers=GROQ, carries=frozenset({"messages.name"}), json_mode=True
+    ),
+    "hosted_vllm": Provider("", keyless=True, takes=EXTRAS, carries=CARRIED, schemas=True, json_mode=True),
     "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT, takes=OPEN | BIAS),
-    "llamafile": Provider("http://127.0.0.1:8080/v1", keyless=True, takes=EXTRAS, carries=CARRIED),
-    "lm_studio": Provider("http://127.0.0.1:1234/v1", keyless=True, takes=BIAS | {"top_k"}),
+    "llamafile": Provider("http://127.0.0.1:8080/v1", keyless=True, takes=EXTRAS, carries=CARRIED, schemas=True, json_mode=True),
+    "lm_studio": Provider("http://127.0.0.1:1234/v1", keyless=True, takes=BIAS | {"top_k"}, schemas=True, json_mode=False),
     "mistral": Provider(
         "https://api.mistral.ai/v1",
         counts=False,
         names={"seed": "random_seed"},
         takes=PARALLEL | {"prediction"},
         carries=frozenset({"function.strict", "image_url.detail"}),
+        schemas=True,
+        json_mode=True,
     ),
-    "moonshot": Provider("https://api.moonshot.ai/v1", session=CACHE_KEY),
+    "moonshot": Provider("https://api.moonshot.ai/v1", session=CACHE_KEY, json_mode=True),
     "nebius": Provider("https://api.studio.nebius.ai/v1", lacks=EFFORT, takes=OPEN | BIAS),
     "novita": Provider("https://api.novita.ai/v3/openai", lacks=EFFORT, takes=OPEN | BIAS),
     "nscale": Provider("https://inference.api.nscale.com/v1", counts=False, lacks=EFFORT | {"seed"}),
     "nvidia_nim": Provider("https://integrate.api.nvidia.com/v1", counts=False, lacks=EFFORT),
-    "ollama_chat": Provider("http://127.0.0.1:11434/v1", path="/v1", keyless=True),
+    "ollama_chat": Provider("http://127.0.0.1:11434/v1", path="/v1", keyless=True, schemas=True, json_mode=True),
     "openrouter": Provider("https://openrouter.ai/api/v1", takes=EXTRAS, carries=CARRIED, session="x-session-id"),
-    "perplexity": Provider("https://api.perplexity.ai", counts=False, lacks=frozenset({"seed", "stop"}), takes=frozenset({"top_k"})),
+    "perplexity": Provider(
+        "https://api.perplexity.ai",
+        counts=False,
+        lacks=frozenset({"seed", "stop"}),
+        takes=frozenset({"top_k"}),
+        schemas=True,
+        json_mode=False,
+    ),
     "sambanova": Provider(
-        "https://api.sambanova.ai/v1", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}, takes=PARALLEL | {"top_k"}
+        "https://api.sambanova.ai/v1",
+        lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"},
+        takes=PARALLEL | {"top_k"},
+        json_mode=True,
     ),
     "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),
-    "together_ai": Provider("https://api.together.xyz/v1", takes=OPEN | BIAS),
+    "together_ai": Provider("https://api.together.xyz/v1", takes=OPEN | BIAS, json_mode=True),
     "vercel_ai_gateway": Provider("https://ai-gateway.vercel.sh/v1", lacks=EFFORT, takes=PARALLEL, carries=CARRIED),
     "volcengine": Provider("https://ark.cn-beijing.volces.com/api/v3", lacks=EFFORT),
     "wandb": Provider("https://api.inference.wandb.ai/v1"),
-    "xai": Provider("https://api.x.ai/v1", takes=PARALLEL, carries=frozenset({"image_url.detail"}), session="x-grok-conv-id"),
-    "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}),
+    "xai": Provider(
+        "https://api.x.ai/v1",
+        takes=PARALLEL,
+        carries=frozenset({"image_url.detail"}),
+        session="x-grok-conv-id",
+        schemas=True,
+        json_mode=True,
+    ),
+    "zai": Provider(
+        "https://api.z.ai/api/paas/v4", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}, schemas=False, json_mode=True
+    ),
 }
 
 

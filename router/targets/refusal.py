@@ -15,11 +15,12 @@ from typing import Any, cast
 
 from router.chat import Effort, FileSort
 from router.targets.facts import EFFORTS, PENALTIES, Facts
+from router.targets.subset import OBJECT, SCHEMA
 
 QUOTED = 8 * 1024
 """Characters of a refusal that are looked at."""
 REFUSING = re.compile(
-    r"(?i)unsupported|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|enabled|recognized|recognised)|extra_forbidden"
+    r"(?i)unsupported|unavailable|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|enabled|recognized|recognised)|extra_forbidden"
     r"|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|only \S+(?: \S+){0,4} (?:is|are) (?:allowed|supported)|cannot (?:both )?be"
     r"|can only be|may not be|must be|supported range|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
 )
@@ -42,11 +43,13 @@ class Lesson:
     parameter: the parameter it refused, by the question's name for it
     instead: what it is sent in its place, in one word; empty where it is left out
     applied: the facts of the model → the same with this lesson
+    lasting: whether it holds for later questions, too: a schema may be refused for what stands in it
     """
 
     parameter: str
     instead: str
     applied: Callable[[Facts], Facts]
+    lasting: bool = True
 
     def __str__(self) -> str:
         return f"{self.parameter}:{self.instead}" if self.instead else self.parameter
@@ -66,6 +69,7 @@ NAMES = {
     "reasoning": "reasoning_effort",
     "effort": "reasoning_effort",
     "text": "verbosity",
+    **dict.fromkeys((SCHEMA, OBJECT, "responseMimeType", "responseSchema", "responseJsonSchema"), "response_format"),
 }
 """A parameter as it was sent → the question's name for it."""
 WITHHELD = frozenset(
@@ -89,7 +93,8 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
     if CONTEXT.search(said):
         return None  # this question is too long: the next one may not be
     for name in _named(body, said, sent):
-        if (found := _learned(name, said, facts)) is not None:
+        found = _output(said, sent) if NAMES.get(name, name) in FORMS and _is_of_output(name, said, sent) else _learned(name, said, facts)
+        if found is not None:
             return found
     return None
 
@@ -150,6 +155,8 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
             yield from (known[piece] for piece in _pieces(word) if piece in known)
         if "penalty" in said.lower():  # Gemini: `Penalty is not enabled for models/gemini-…`
             yield from sorted(name for name in sent if NAMES.get(name, name) in PENALTIES)
+        if re.search(r"(?i)json mode|mime type", said) and "responseMimeType" in sent:  # Gemini: `JSON mode is not enabled for …`
+            yield "responseMimeType"
         if "thinking" in said.lower() and "thinkingConfig" in sent:  # Gemini: `Thinking level is not supported for this model`
             yield "thinkingConfig"
 
@@ -162,6 +169,30 @@ def _plain(name: str) -> str:
 def _pieces(word: str) -> list[str]:
     """The parts of a name: thinking.type.enabled, reasoning.effort, tools[0].function."""
     return [_plain(part) for part in re.split(r"[.\[\]]+", word)]
+
+
+FORMS = frozenset({"response_format", "verbosity", "output_config"})
+"""Parameters that hold the form of an answer, among other things. Of OpenAI's `text` that is the verbosity, of Anthropic's
+`output_config` the effort.
+"""
+OF_OUTPUT = re.compile(r"(?i)format|schema|json|grammar|mime")
+OF_ONE_SCHEMA = re.compile(
+    r"(?i)(?<!json_)(?<!json )(?<!response)\bschemas?\b|propert|in context=|keyword|grammar|compil|too complex|tool|function"
+)
+"""What a refusal says that is of this schema, or of this question, and not of the model."""
+
+
+def _is_of_output(name: str, said: str, sent: Collection[str]) -> bool:
+    """Whether a refusal of this parameter is one of the form of the answer."""
+    return bool({SCHEMA, OBJECT}.intersection(sent)) and (name not in ("text", "output_config") or OF_OUTPUT.search(said) is not None)
+
+
+def _output(said: str, sent: Collection[str]) -> Lesson:
+    """The form of an answer is refused: it is asked for in the next way. See structured.py."""
+    lasting = OF_ONE_SCHEMA.search(said) is None
+    if SCHEMA in sent:
+        return Lesson("response_format", OBJECT, lambda known: replace(known, schemas=False), lasting)
+    return Lesson("response_format", "instruction", lambda known: replace(known, json_mode=False), lasting)
 
 
 def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:

@@ -93,12 +93,15 @@ def lacking(facts: Facts) -> Facts:
     return replace(facts, refuses=facts.refuses | LACKS, takes=facts.takes - {"logit_bias"}, carries=facts.carries - {"messages.name"})
 
 
-def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str) -> dict[str, Json]:
-    """The question in the form of this API."""
+def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, form: JsonObject | None = None) -> dict[str, Json]:
+    """The question in the form of this API. `form`: its `text.format`."""
     hints = {name: value for name, value in fitted.hints.items() if name != "verbosity" and (name != "parallel_tool_calls" or ask.tools)}
     made: dict[str, Json] = {"model": model, "stream": True, "store": False, **hints}
-    if "verbosity" in fitted.hints:
-        made["text"] = {"verbosity": fitted.hints["verbosity"]}
+    text: dict[str, Json] = {"verbosity": fitted.hints["verbosity"]} if "verbosity" in fitted.hints else {}
+    if form is not None:
+        text["format"] = form
+    if text:
+        made["text"] = text
     if fitted.max_tokens is not None and facts.limit != "none":
         made["max_output_tokens"] = max(LEAST, fitted.max_tokens)
     if facts.thinking != "none":

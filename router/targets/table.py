@@ -74,6 +74,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     supports_vision: Any = None
     supports_pdf_input: Any = None
     supports_response_schema: Any = None
+    supports_native_structured_output: Any = None
     prompt_cache_min_tokens: Any = None
 
     @property

@@ -1,0 +1,410 @@
+"""The form of an answer's text: JSON that keeps to a schema, found in the text and checked.
+
+    admitted(schema)           the schema of a client or an operator, if it can be checked within bounds; else a Misfit
+    checked(text, output)      what JSON an answer's text holds, and what is wrong with it
+
+A schema is a stranger's program: it is bounded before it is run, and while it runs. No reference leaves the schema, so nothing is
+fetched. Its regular expressions run on an engine with a time limit. The work of one check is counted, so that references which multiply
+end in a refusal. `format` is an annotation, as JSON Schema has it by default (2020-12, Validation, 7.2.1): it is not checked.
+
+Everything that knows the package `jsonschema` lives here. It is imported when the first schema comes: without one nobody pays for it.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from itertools import islice
+from time import perf_counter
+from typing import Any, cast
+from urllib.parse import unquote
+
+from router.chat import Json, JsonObject, OutputFormat, deeper, finite, no_constant
+from router.errors import Misfit
+from router.threads import Turns
+
+MAX_SCHEMA_BYTES = 64 * 1024
+MAX_SCHEMA_VALUES = 2_000
+"""Values of a schema: to look at so many takes 0.2 s, beside the loop."""
+MAX_DEPTH = 64
+"""Levels of nesting in a schema."""
+MAX_ANSWER_DEPTH = 100
+"""Levels of nesting in an answer."""
+MAX_TEXT = 2 * 1024 * 1024
+"""Characters of an answer."""
+MAX_WORK = 200_000
+"""Keywords of the schema that one check applies: half a second of work."""
+MAX_REFERENCES = 200
+"""References that one check follows from within each other."""
+MAX_PATTERN = 1_000
+"""Characters of a regular expression."""
+PATTERN_SECONDS = 0.5
+"""How long all of them may look at texts, in one check."""
+MAX_COMPLAINTS = 8
+MAX_COMPLAINT_CHARS = 300
+MAX_TRIES = 32
+"""Places in a text at which JSON is looked for."""
+ON_LOOP_CHARS = 16 * 1024
+"""Characters of an answer and its schema that are checked on the loop: 2 ms of work as a rule."""
+KEPT_SCHEMAS = 64
+"""Schemas that are kept ready."""
+
+
+class Overworked(Exception):
+    """A check goes beyond its bounds."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What one check has done so far."""
+
+    done: int = 0
+    within: int = 0
+    """References that are followed just now."""
+    left: float = PATTERN_SECONDS
+    """Seconds that its regular expressions have yet."""
+
+    def spend(self) -> None:
+        """One keyword more. Overworked where that is too many."""
+        self.done += 1
+        if self.done > MAX_WORK:
+            raise Overworked
+
+
+WORK: ContextVar[Work] = ContextVar("work")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a text holds.
+
+    text: its JSON, as the model wrote it, without what stands around it
+    wrong: sentences for the model that say what is wrong with it, each with its place; empty where nothing is
+    rules: the keywords of the schema that it breaks, for the log; `json` where there is no JSON, `bounds` where the check was given up
+    """
+
+    text: str
+    wrong: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """One schema, ready to check."""
+
+    _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
+
+    def complaints(self, value: Json) -> list[tuple[str, str]]:
+        """What is wrong with a value: (keyword, sentence). Overworked where that cannot be found out within bounds."""
+        WORK.set(Work())
+        try:
+            found = list(islice(self._errors(value), MAX_COMPLAINTS))
+        except (RecursionError, ArithmeticError):
+            raise Overworked from None
+        return [(str(one.validator), f"{one.json_path}: {one.message}"[:MAX_COMPLAINT_CHARS]) for one in found]
+
+
+_turns = Turns()
+
+
+async def admitted(schema: JsonObject) -> None:
+    """Look at a schema, beside the loop. Misfit says what is wrong with it."""
+    await _turns.take(lambda: compiled(schema), "schema")
+
+
+def compiled(schema: JsonObject) -> Checker:
+    """The schema, ready to check. Misfit where it is none, or is beyond the bounds. The last ones are kept."""
+    if deeper(schema, MAX_DEPTH):
+        raise Misfit(f"a schema is nested {MAX_DEPTH} levels deep at most")
+    written = json.dumps(schema, default=dict)
+    if len(written) > MAX_SCHEMA_BYTES:
+        raise Misfit(f"a schema has {MAX_SCHEMA_BYTES // 1024} KiB at most")
+    return _compiled(written)
+
+
+@lru_cache(maxsize=KEPT_SCHEMAS)
+def _compiled(written: str) -> Checker:
+    schema = cast("dict[str, Json]", json.loads(written))
+    if sum(1 for _ in _values(schema)) > MAX_SCHEMA_VALUES:
+        raise Misfit(f"a schema has {MAX_SCHEMA_VALUES:,} values at most")
+    keywords = {name for inner in _schemas(schema) for name in inner}
+    anchors = [inner.get(name) for inner in _schemas(schema) for name in ("$anchor", "$dynamicAnchor")]
+    for inner in _schemas(schema):
+        if inner is not schema and isinstance(inner.get("$id"), str):
+            raise Misfit("$id: a schema within the schema has none here")
+        _check_references(inner, schema, anchors)
+        _check_patterns(inner)
+    if "patternProperties" in keywords and keywords & {"unevaluatedProperties", "unevaluatedItems"}:
+        raise Misfit("patternProperties beside unevaluatedProperties is not served here")
+    jsonschema = importlib.import_module("jsonschema")
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise Misfit(f"this is no JSON schema: at {error.json_path}, {error.message}"[:MAX_COMPLAINT_CHARS]) from None
+    except RecursionError:
+        raise Misfit("this is no JSON schema: it is nested too deeply") from None
+    # An empty registry: nothing but the schema itself is looked up, let alone fetched.
+    checker = Checker(_bounded(kind)(schema, registry=importlib.import_module("referencing").Registry()).iter_errors)
+    probes: tuple[Json, ...] = ({}, [], "", 0, None)
+    for probe in probes:
+        try:
+            checker.complaints(probe)
+        except Overworked:
+            raise Misfit("the schema refers to itself without end, or multiplies what it refers to") from None
+    return checker
+
+
+DATA = frozenset({"const", "enum", "default", "examples", "example"})
+"""Keywords whose values are data, and no schemas."""
+NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"})
+"""Keywords whose values are schemas by names."""
+
+
+def _schemas(schema: Json) -> Iterator[JsonObject]:
+    """Each schema in a schema, itself first."""
+    todo: list[Json] = [schema]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, Mapping):
+            table = cast("JsonObject", one)
+            yield table
+            for name, value in table.items():
+                if name in NAMED and isinstance(value, Mapping):
+                    todo += list(cast("JsonObject", value).values())
+                elif name not in DATA:
+                    todo.append(value)
+        elif isinstance(one, list):
+            todo += one
+
+
+def _values(value: Json) -> Iterator[None]:
+    """One for each value in a value, itself included."""
+    todo: list[Json] = [value]
+    while todo:
+        one = todo.pop()
+        yield None
+        if isinstance(one, Mapping):
+            todo += list(cast("JsonObject", one).values())
+        elif isinstance(one, list):
+            todo += one
+
+
+def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[Json]) -> None:
+    """Misfit where a schema refers to another document, or to nothing."""
+    for name in ("$ref", "$dynamicRef", "$recursiveRef"):
+        reference = schema.get(name)
+        if not isinstance(reference, str):
+            continue
+        if not reference.startswith("#"):
+            raise Misfit(f"{name}: only what stands in the schema itself (`#/…`) is looked up")
+        if reference[1:] not in anchors and referred(reference, root) is None:
+            raise Misfit(f"{name}: there is no `{reference}` in the schema"[:MAX_COMPLAINT_CHARS])
+
+
+def referred(reference: str, root: JsonObject) -> JsonObject | bool | None:
+    """The schema that `#/…` refers to; None where there is none."""
+    at: Json = root
+    for name in reference.removeprefix("#").split("/")[1:]:
+        key = unquote(name).replace("~1", "/").replace("~0", "~")
+        if isinstance(at, Mapping):
+            at = cast("JsonObject", at).get(key)
+        else:
+            at = cast("list[Json]", at)[int(key)] if isinstance(at, list) and key.isdecimal() and int(key) < len(at) else None
+    return cast("JsonObject", at) if isinstance(at, Mapping | bool) and reference[1:2] in ("", "/") else None
+
+
+def _check_patterns(schema: JsonObject) -> None:
+    """Misfit where one of its regular expressions is none, or too long."""
+    named = schema.get("patternProperties")
+    written = [schema.get("pattern"), *(cast("JsonObject", named) if isinstance(named, Mapping) else ())]
+    for pattern in (one for one in written if isinstance(one, str)):
+        if len(pattern) > MAX_PATTERN:
+            raise Misfit(f"pattern: {MAX_PATTERN:,} characters at most")
+        try:
+            _pattern(pattern)
+        except importlib.import_module("regex").error as error:
+            raise Misfit(f"pattern: `{pattern}` is no regular expression: {error}"[:MAX_COMPLAINT_CHARS]) from None
+
+
+@lru_cache(maxsize=256)
+def _pattern(pattern: str) -> Any:
+    return importlib.import_module("regex").compile(pattern)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether a text holds what an expression describes. Overworked where that takes too long."""
+    work, began = WORK.get(), perf_counter()
+    try:
+        found = _pattern(pattern).search(text, timeout=max(work.left, 1e-3), concurrent=True)
+    except TimeoutError:
+        raise Overworked from None
+    work.left -= perf_counter() - began
+    if work.left <= 0:
+        raise Overworked
+    return found is not None
+
+
+Keyword = Callable[[Any, Any, Any, Any], Any]
+"""A keyword's check, as `jsonschema` has it: (validator, the keyword's value, instance, schema) → errors."""
+
+
+@cache
+def _bounded(kind: Any) -> Any:
+    """One draft's validator, its work counted, and its keywords replaced that run expressions or compare each with each."""
+    jsonschema = importlib.import_module("jsonschema")
+    error = jsonschema.ValidationError
+
+    def pattern(_: Any, value: str, instance: Any, __: Any) -> Iterator[Any]:
+        if isinstance(instance, str) and not _matches(value, instance):
+            yield error(f"{instance!r} does not match {value!r}")
+
+    def by_pattern(validator: Any, value: Mapping[str, Any], instance: Any, _: Any) -> Iterator[Any]:
+        for expression, inner in value.items() if isinstance(instance, dict) else ():
+            for name, held in cast("dict[str, Any]", instance).items():
+                if _matches(expression, name):
+                    yield from validator.descend(held, inner, path=name, schema_path=expression)
+
+    def additional(validator: Any, value: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+        if not isinstance(instance, dict):
+            return
+        known, expressions = schema.get("properties", {}), schema.get("patternProperties", {})
+        for name, held in cast("dict[str, Any]", instance).items():
+            if name in known or any(_matches(one, name) for one in expressions):
+                continue
+            if value is False:
+                yield error(f"the property {name!r} is not allowed here")
+            elif value is not True:
+                yield from validator.descend(held, value, path=name)
+
+    def unique(_: Any, value: Any, instance: Any, __: Any) -> Iterator[Any]:
+        if value is True and isinstance(instance, list):
+            items = cast("list[Json]", instance)
+            if len({_canonical(one) for one in items}) < len(items):
+                yield error("two of its items are the same")
+
+    own: dict[str, Keyword] = {
+        "pattern": pattern,
+        "patternProperties": by_pattern,
+        "additionalProperties": additional,
+        "uniqueItems": unique,
+    }
+    known = cast("dict[str, Keyword]", kind.VALIDATORS)
+    made = {name: _counted(own.get(name, check), follows=name.endswith("Ref") or name == "$ref") for name, check in known.items()}
+    return jsonschema.validators.extend(kind, made)
+
+
+def _counted(check: Keyword, *, follows: bool) -> Keyword:
+    """A keyword's check, counted. `follows`: whether it follows a reference."""
+
+    def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        work = WORK.get()
+        work.spend()
+        if not follows:
+            yield from check(validator, value, instance, schema) or ()
+            return
+        work.within += 1
+        if work.within > MAX_REFERENCES:
+            raise Overworked
+        try:
+            yield from check(validator, value, instance, schema) or ()
+        finally:
+            work.within -= 1
+
+    return counted
+
+
+def _canonical(value: Json) -> str:
+    """A value as a text that no other has: 1 and 1.0 are one."""
+    return json.dumps(_plain(value), sort_keys=True)
+
+
+def _plain(value: Json) -> Json:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case Mapping():
+            return {name: _plain(inner) for name, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case _:
+            return value
+
+
+async def checked(text: str, output: OutputFormat) -> Checked:
+    """What JSON a text holds, and what is wrong with it. What is large is checked beside the loop."""
+    if len(text) > MAX_TEXT:
+        return Checked("", (f"$: it is longer than {MAX_TEXT:,} characters",), ("bounds",))
+    written = "" if output.schema is None else json.dumps(output.schema, default=dict)
+    if len(text) + len(written) <= ON_LOOP_CHARS and '"pattern' not in written:
+        return check(text, output)
+    return await _turns.take(lambda: check(text, output), "output")
+
+
+def check(text: str, output: OutputFormat) -> Checked:
+    """The same, here and now. Of several JSON values in a text the longest that is right counts, and else the longest."""
+    best: Checked | None = None
+    for written, value in sorted(_found(text), key=lambda one: -len(one[0])):
+        complaints = _complaints(value, output)
+        made = Checked(written, tuple(sentence for _, sentence in complaints), tuple(dict.fromkeys(rule for rule, _ in complaints)))
+        if not complaints:
+            return made
+        best = best or made
+    return best or Checked("", ("$: it is no JSON",), ("json",))
+
+
+def begins(text: str, output: OutputFormat) -> bool:
+    """Whether a text, which does not begin with white space, begins as this JSON does."""
+    kind = "object" if output.schema is None else output.schema.get("type")
+    return text.startswith("{") if kind == "object" else text[0] in '{["-0123456789tfn'
+
+
+def _complaints(value: Json, output: OutputFormat) -> Sequence[tuple[str, str]]:
+    if deeper([value], MAX_ANSWER_DEPTH):
+        return [("bounds", "$: it is nested too deeply")]
+    if output.schema is None:
+        return [] if isinstance(value, Mapping) else [("type", "$: it must be a JSON object")]
+    try:
+        return compiled(output.schema).complaints(value)
+    except Overworked:
+        return [("bounds", "$: it is too large to be checked")]
+
+
+def _found(text: str) -> list[tuple[str, Json]]:
+    """The JSON values in a text: all of it; else what stands in code fences; else what stands among other words."""
+    for written in (text.strip(), *_fenced(text)):
+        if (held := _loaded(written)) is not None:
+            return [(written, held[0])]
+    found: list[tuple[str, Json]] = []
+    decoder = json.JSONDecoder(parse_float=finite, parse_constant=no_constant)
+    at = 0
+    for _ in range(MAX_TRIES):
+        at = min((place for sign in "{[" if (place := text.find(sign, at)) >= 0), default=-1)
+        if at < 0:
+            break
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            at += 1
+            continue
+        found.append((text[at:end], value))
+        at = end
+    return found
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """What stands in code fences, the longest first."""
+    pieces = text.split("```")[1:][::2]
+    for piece in sorted(pieces, key=len, reverse=True)[:MAX_TRIES]:
+        head, line, rest = piece.partition("\n")
+        yield (rest if line and head.strip().isalnum() else piece).strip()
+
+
+def _loaded(text: str) -> tuple[Json] | None:
+    """The one value that a text is, in a tuple; None where it is none."""
+    try:
+        return (cast("Json", json.loads(text, parse_float=finite, parse_constant=no_constant)),)
+    except (ValueError, RecursionError):
+        return None

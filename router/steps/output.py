@@ -1,0 +1,51 @@
+"""Promise JSON of a schema: a file beside the pipeline.
+
+- output: recipe.json
+
+Every answer of the pipeline keeps to it, or is an error. It stands over the form that a client asks for.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+from router.chat import Json, JsonObject, OutputFormat
+from router.config.binding import did_you_mean
+from router.config.values import Reference
+from router.errors import Misfit, Place
+from router.events import Answer, Step
+from router.output import compiled
+
+
+def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:
+    """Promise JSON of a schema.
+
+    schema: its file, in pipelines/
+    """
+    form = OutputFormat(_read(schema, templates))
+
+    def step(answer: Answer) -> Answer:
+        return lambda ask: answer(replace(ask, output=form))
+
+    return step
+
+
+def _read(name: str, files: Mapping[str, str]) -> JsonObject:
+    """The schema in a file. Misfit at its own line where it is none."""
+    if name not in files:
+        raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in files if one.endswith('.json')])}")
+    file = f"pipelines/{name}"
+    try:
+        held = cast("Json", json.loads(files[name]))
+    except json.JSONDecodeError as error:
+        raise Misfit(f"this is no JSON: {error.msg}", place=Place(file, error.lineno, error.colno)) from None
+    except (ValueError, RecursionError):
+        raise Misfit("this is no JSON that can be read", place=Place(file, 1, 1)) from None
+    if not isinstance(held, Mapping):
+        raise Misfit("a JSON schema is needed, an object", place=Place(file, 1, 1))
+    try:
+        compiled(held)
+    except Misfit as misfit:
+        raise Misfit(misfit.message, place=Place(file, 1, 1)) from None
+    return held

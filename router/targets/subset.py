@@ -1,0 +1,264 @@
+"""A JSON schema in the words that one provider's constrained decoding takes.
+
+    narrowed(schema, subset)   the schema, or a narrower one: what keeps to it keeps to the client's schema, too. None where the
+                               provider has no words for it
+
+Providers refuse a schema with a keyword that they do not take, or ignore the keyword. So a schema is either said whole, or it is not
+counted on: nothing that binds is ever left out. What binds nothing (titles, defaults, formats, which are annotations) is left out where
+it is not taken. An object that says nothing of further properties gets `additionalProperties: false`, as OpenAI and Anthropic want it.
+
+Source: OpenAI's and Azure's guides to structured outputs, "Supported schemas"; Groq's and Cerebras's of the same name; Anthropic's,
+"JSON Schema limitations"; https://ai.google.dev/gemini-api/docs/structured-output.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from router.chat import Json, JsonObject
+from router.output import referred
+
+SCHEMA = "json_schema"
+OBJECT = "json_object"
+"""The forms of an answer, in OpenAI's words."""
+NUMBERS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
+ITEMS = frozenset({"minItems", "maxItems"})
+MAX_PROPERTIES = 1_000
+MAX_LEVELS = 10
+MAX_CHOICES = 500
+"""What OpenAI takes of each, and some take less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """What one kind of provider takes beside types, properties, items, enums, `anyOf` and references.
+
+    binds: keywords that bind numbers, texts and lists
+    optional: whether a property may be left out of `required`
+    recursive: whether a reference may lead to what it stands in
+    listed: whether `type` may be a list
+    formats: the values of `format` that it takes
+    """
+
+    binds: frozenset[str] = frozenset()
+    optional: bool = True
+    recursive: bool = True
+    listed: bool = True
+    formats: frozenset[str] = frozenset()
+
+
+FORMATS = frozenset({"date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+OPENAI = Subset(NUMBERS | ITEMS | {"pattern"}, optional=False, formats=FORMATS)
+STRICT = Subset(optional=False)
+"""Azure, Groq, Cerebras, and gateways with any of them behind."""
+GUIDED = Subset()
+"""Servers that make a grammar of a schema: vLLM, SGLang, llama.cpp, and those who run them."""
+CLAUDE = Subset(recursive=False, listed=False, formats=FORMATS)
+GEMINI = Subset(ITEMS | {"minimum", "maximum"}, recursive=False, listed=False)
+
+BINDS = frozenset(
+    (
+        *("allOf", "not", "if", "then", "else", "dependentSchemas", "dependentRequired", "dependencies", "$dynamicRef", "$recursiveRef"),
+        *("properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties"),
+        *("unevaluatedProperties", "unevaluatedItems", "items", "prefixItems", "additionalItems", "contains", "minContains", "maxContains"),
+        *("minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", *NUMBERS, "oneOf", "anyOf", "enum", "const", "type"),
+    )
+)
+"""Keywords that bind; all others are annotations."""
+OF_TYPE: dict[str, frozenset[str]] = {
+    "object": frozenset({"properties", "required", "additionalProperties"}),
+    "array": frozenset({"items"}),
+}
+BOUND: dict[str, frozenset[str]] = {
+    "array": ITEMS,
+    "string": frozenset({"pattern"}),
+    "number": NUMBERS,
+    "integer": NUMBERS,
+}
+SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
+
+
+class Unsayable(Exception):
+    """The provider has no words for this schema."""
+
+
+def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
+    """The schema as a provider takes it, an object at its root; None where it cannot be said whole."""
+    try:
+        return _Narrowing(schema, subset).whole()
+    except (Unsayable, RecursionError):
+        return None
+
+
+class _Narrowing:
+    """One schema's way into a subset."""
+
+    def __init__(self, root: JsonObject, subset: Subset) -> None:
+        self._root = root
+        self._subset = subset
+        self._defined: dict[str, Json] = {}
+        self._open: list[str] = []
+        """The references within which it is."""
+        self._properties = 0
+
+    def whole(self) -> dict[str, Json]:
+        made = self._one(self._root, 0)
+        if made.get("type") != "object":
+            raise Unsayable
+        return {**made, "$defs": self._defined} if self._defined else made
+
+    def _one(self, schema: Json, level: int) -> dict[str, Json]:
+        if not isinstance(schema, Mapping) or level > MAX_LEVELS:
+            raise Unsayable
+        known = cast("JsonObject", schema)
+        said = self._annotations(known)
+        bound = BINDS.intersection(known)
+        if isinstance(reference := known.get("$ref"), str):
+            if bound:
+                raise Unsayable
+            return {**said, "$ref": self._referred(reference, level)}
+        if "enum" in bound or "const" in bound:
+            return said | self._values(known, bound)
+        if "anyOf" in bound or "oneOf" in bound:
+            return {**said, "anyOf": self._choices(known, bound, level)}
+        types = _types(known, bound)
+        if len(types) == 1:
+            return said | self._typed(types[0], known, bound, level)
+        if SCALARS.issuperset(types) and not bound - {"type"} and self._subset.listed:
+            return {**said, "type": list(types)}
+        theirs = {one: OF_TYPE.get(one, frozenset()) | BOUND.get(one, frozenset()) for one in types}
+        if bound - {"type"} - frozenset().union(*theirs.values()):
+            raise Unsayable
+        return {**said, "anyOf": [self._typed(one, known, bound & theirs[one], level) for one in types]}
+
+    def _annotations(self, schema: JsonObject) -> dict[str, Json]:
+        said: dict[str, Json] = {name: value for name in ("title", "description") if isinstance(value := schema.get(name), str)}
+        form = schema.get("format")
+        return {**said, "format": form} if form in self._subset.formats and schema.get("type") == "string" else said
+
+    def _referred(self, reference: str, level: int) -> str:
+        """The reference, to a definition of ours; what it leads to is narrowed once."""
+        if reference == "#" and self._subset.recursive:
+            return "#"
+        name = reference.rpartition("/")[2]
+        found = referred(reference, self._root)
+        if reference not in (f"#/$defs/{name}", f"#/definitions/{name}") or not isinstance(found, Mapping):
+            raise Unsayable
+        if reference in self._open and not self._subset.recursive:
+            raise Unsayable
+        if name not in self._defined:
+            self._defined[name] = {}
+            self._open.append(reference)
+            self._defined[name] = self._one(found, level)
+            self._open.pop()
+        return f"#/$defs/{name}"
+
+    def _choices(self, schema: JsonObject, bound: frozenset[str], level: int) -> list[Json]:
+        name = "anyOf" if "anyOf" in bound else "oneOf"
+        listed = schema[name]
+        if bound - {name, "type"} or not isinstance(listed, list) or not listed:
+            raise Unsayable
+        if "type" in bound and not all(isinstance(one, Mapping) and one.get("type") == schema["type"] for one in listed):
+            raise Unsayable
+        if name == "oneOf" and not _disjoint(listed):
+            raise Unsayable
+        return [self._one(one, level) for one in listed]
+
+    def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
+        """A schema of one type."""
+        binds = BOUND.get(kind, frozenset()) & self._subset.binds & bound
+        if bound - {"type"} - OF_TYPE.get(kind, frozenset()) - binds:
+            raise Unsayable
+        made: dict[str, Json] = {"type": kind, **{name: schema[name] for name in sorted(binds)}}
+        if "(?" in str(made.get("pattern", "")):
+            raise Unsayable  # looking around, which no grammar can
+        match kind:
+            case "object":
+                made |= self._object(schema, level)
+            case "array":
+                made["items"] = self._one(schema.get("items"), level + 1)
+            case _ if kind not in SCALARS:
+                raise Unsayable
+            case _:
+                pass
+        return made
+
+    def _object(self, schema: JsonObject, level: int) -> dict[str, Json]:
+        properties, required = schema.get("properties"), schema.get("required", [])
+        if not isinstance(properties, Mapping) or not properties or not isinstance(required, list):
+            raise Unsayable
+        if schema.get("additionalProperties", False) is not False:
+            raise Unsayable
+        known = cast("JsonObject", properties)
+        self._properties += len(known)
+        names = {str(one) for one in required}
+        if self._properties > MAX_PROPERTIES or names - set(known) or (not self._subset.optional and len(names) < len(known)):
+            raise Unsayable
+        return {
+            "properties": {name: self._one(one, level + 1) for name, one in known.items()},
+            "required": [name for name in known if name in names],
+            "additionalProperties": False,
+        }
+
+    def _values(self, schema: JsonObject, bound: frozenset[str]) -> dict[str, Json]:
+        """A choice of values. A type beside them is theirs, or says less."""
+        listed = schema["enum"] if "enum" in bound else [schema["const"]]
+        if bound - {"enum", "const", "type"} or {"enum", "const"} <= bound or not isinstance(listed, list):
+            raise Unsayable
+        values: list[Json] = listed
+        kinds = list(dict.fromkeys(map(_kind, values)))
+        if not values or len(values) > MAX_CHOICES or not set(kinds) <= SCALARS or (len(kinds) > 1 and not self._subset.listed):
+            raise Unsayable
+        if "type" in bound:
+            types = _types(schema, bound)
+            if not set(kinds) <= {*types, *(("integer",) if "number" in types else ())}:
+                raise Unsayable
+        return {"type": kinds[0] if len(kinds) == 1 else list(kinds), "enum": values}
+
+
+def _kind(value: Json) -> str:
+    match value:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case None:
+            return "null"
+        case _:
+            return "other"
+
+
+def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
+    """The types that a schema names; where it names none, the one that its keywords are about."""
+    named = schema.get("type")
+    found = [named] if isinstance(named, str) else named
+    if isinstance(found, list) and found and all(isinstance(one, str) for one in cast("list[Json]", found)):
+        return cast("list[str]", found)
+    if "properties" in bound:
+        return ["object"]
+    raise Unsayable
+
+
+def _disjoint(choices: Sequence[Json]) -> bool:
+    """Whether no value is of two of these schemas: each is an object with another value in the same property."""
+    tables = [cast("JsonObject", one) for one in choices if isinstance(one, Mapping)]
+    if len(tables) < len(choices):
+        return False
+    names = [set(cast("list[str]", one.get("required") or ())) for one in tables]
+    for name in sorted(set[str].intersection(*names)):
+        marks = [_mark(one, name) for one in tables]
+        if None not in marks and len(set(marks)) == len(marks):
+            return True
+    return False
+
+
+def _mark(schema: JsonObject, name: str) -> str | None:
+    """The one text that a property may have; None where it may have others."""
+    properties = schema.get("properties")
+    inner = cast("JsonObject", properties).get(name) if isinstance(properties, Mapping) else None
+    value = cast("JsonObject", inner).get("const") if isinstance(inner, Mapping) else None
+    return value if isinstance(value, str) else None

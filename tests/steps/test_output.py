@@ -1,0 +1,116 @@
+"""The step `output`: a schema beside the pipeline."""
+
+import json
+from typing import Any
+
+import pytest
+
+from router.commands import main
+from router.config import declare, read
+from router.description import changes, describe, sentences
+from router.errors import ConfigError
+from router.generation import Generation
+from tests.conftest import Workspace, routes, serving
+
+PERSON: dict[str, Any] = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"], "additionalProperties": False}
+ADA = '{"name": "Ada"}'
+TARGETS = f"a: {{script: [{{text: '{ADA}'}}]}}"
+
+
+def built(workspace: Workspace, schema: str | None, steps: str = "  - output: person.json\n", targets: str = TARGETS) -> Generation:
+    """The generation of a pipeline with this schema beside it."""
+    workspace.write("pipelines/chat.yaml", f"steps:\n{steps}").write("routes.yaml", routes(targets))
+    if schema is not None:
+        workspace.write("pipelines/person.json", schema)
+    return workspace.build()
+
+
+async def test_every_answer_of_the_pipeline_keeps_to_its_schema(workspace: Workspace) -> None:
+    """In every dialect, and over the form that a client asks for."""
+    async with serving(built(workspace, json.dumps(PERSON))) as client:
+        line = await client.ask()
+        whole = await client.post(
+            "/v1/chat/completions",
+            model="chat-model",
+            messages=[{"role": "user", "content": "Hi"}],
+            response_format={"type": "json_schema", "json_schema": {"schema": {"type": "array"}}},
+        )
+    assert line.text == ADA
+    assert whole.json["choices"][0]["message"]["content"] == ADA
+
+
+@pytest.mark.parametrize(
+    ("schema", "steps", "said"),
+    [
+        (None, "  - output: person.json\n", "pipelines/chat.yaml:2:13: there is no pipelines/person.json"),
+        ('{\n  "type": }', "  - output: person.json\n", "pipelines/person.json:2:11: this is no JSON: Expecting value"),
+        ("[]", "  - output: person.json\n", "pipelines/person.json:1:1: a JSON schema is needed, an object"),
+        ('{"type": "wish"}', "  - output: person.json\n", "pipelines/person.json:1:1: this is no JSON schema: at $.type"),
+        (
+            '{"$ref": "http://other/"}',
+            "  - output: person.json\n",
+            "pipelines/person.json:1:1: $ref: only what stands in the schema itself",
+        ),
+        (
+            "{}",
+            "  - edit: {strip: quotes}\n  - output: person.json\n",
+            "pipelines/chat.yaml:2:5: `edit` would change the JSON that `output` promises",
+        ),
+    ],
+)
+def test_mistake_is_found_when_it_is_loaded(workspace: Workspace, schema: str | None, steps: str, said: str) -> None:
+    """With the file, the line and the column where it stands."""
+    with pytest.raises(ConfigError) as wrong:
+        built(workspace, schema, steps)
+    assert str(wrong.value).startswith(said)
+
+
+def test_file_that_is_meant_is_named(workspace: Workspace) -> None:
+    """A name that is nearly one of a schema there."""
+    workspace.write("pipelines/persons.json", "{}")
+    with pytest.raises(ConfigError, match=r"did you mean `persons\.json`\?"):
+        built(workspace, None)
+
+
+def test_edit_of_the_schema_is_a_change_of_its_routes(workspace: Workspace) -> None:
+    """`router diff` and the log of an edit name the file, and the generation has another name."""
+    seen: list[Any] = []
+    for schema in (PERSON, {**PERSON, "title": "Person"}):
+        built(workspace, json.dumps(schema))
+        seen.append(declare(read(workspace.root / "routes.yaml"), {}))
+    before, after = map(describe, seen)
+    assert seen[0].digest != seen[1].digest
+    assert "person.json" in " ".join(map(str, sentences(changes(before, after))))
+
+
+def test_check_says_which_target_emulates(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that keeps to no schema is named with what stands in for it; `show` says it of each target."""
+    targets = "a: {model: openai/gpt-4o, api_key: k}\nb: {model: deepseek/deepseek-chat, api_key: k}"
+    workspace.write("pipelines/chat.yaml", "steps:\n  - output: person.json\n").write("pipelines/person.json", json.dumps(PERSON))
+    workspace.write("routes.yaml", routes(targets, route="targets: [a, b]"))
+    monkeypatch.chdir(workspace.root)
+    main(["check"])
+    checked = capsys.readouterr().out
+    main(["show", "chat-model"])
+    shown = capsys.readouterr().out
+    assert (
+        "b: deepseek-chat keeps to no JSON schema by itself: JSON mode stands in for the chat pipeline's output, answers are held back and checked"
+        in checked
+    )
+    assert "a: gpt-4o keeps to no" not in checked
+    assert "keeps to a JSON schema by itself" in shown
+    assert "is emulated where a JSON schema is asked for: JSON mode stands in" in shown
+
+
+def test_schema_that_a_provider_has_no_words_for_is_named(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that keeps to schemas does not keep to this one: its answers are held back, too."""
+    loose = {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}}}
+    workspace.write("pipelines/chat.yaml", "steps:\n  - output: person.json\n").write("pipelines/person.json", json.dumps(loose))
+    workspace.write("routes.yaml", routes("a: {model: openai/gpt-4o, api_key: k}"))
+    monkeypatch.chdir(workspace.root)
+    main(["check"])
+    assert "a: gpt-4o does not take all of the chat pipeline's JSON schema" in capsys.readouterr().out
