@@ -11,7 +11,7 @@ from router import output
 from router.chat import OutputFormat
 from router.errors import Misfit
 from router.output import admitted, check, checked, compiled
-from tests.schemas import instance, schema_of, spoiled
+from tests.support.schemas import instance, schema_of, spoiled
 
 A: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 

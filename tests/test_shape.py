@@ -39,10 +39,15 @@ FLOORS = {
     "rehearsal": 4,
     "drill": 8,
     "reload": 9,
-    "server": 10,
-    "asgi": 11,
-    "commands": 11,
-    "__main__": 12,
+    "access": 10,
+    "journal": 10,
+    "intake": 11,
+    "answering": 12,
+    "admin": 13,
+    "server": 14,
+    "asgi": 15,
+    "commands": 15,
+    "__main__": 16,
 }
 HOMES = {
     "cachetools": {"cache"},
@@ -67,12 +72,12 @@ HOMES = {
     "referencing": {"output"},
     "regex": {"output"},
     "joserfc": {"callers"},
-    "fastapi": {"server"},
-    "opentelemetry": {"server"},
-    "prometheus_client": {"server"},
-    "requests": {"server"},
+    "fastapi": {"admin"},
+    "opentelemetry": {"journal"},
+    "prometheus_client": {"journal"},
+    "requests": {"journal"},
     "pydantic": {"server", "toolbox"},
-    "starlette": {"server"},
+    "starlette": {"access", "admin", "answering", "server"},
     "uvicorn": {"server", "commands"},
 }
 DRAWERS = {"utils", "helpers", "common", "base", "misc"}
@@ -84,10 +89,10 @@ BROAD = {
     "router/toolbox/child.py": 1,  # the same, in a process of its own
     "router/toolbox/isolated.py": 2,  # a process whose call or start came to nothing is killed, whatever it was: that is handed on
     "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on
-    "router/server/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw
-    "router/server/chat.py": 1,  # the edge: a request that did
-    "router/server/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
-    "router/server/ahead.py": 2,  # hands on what is thrown in, whatever it is
+    "router/answering/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw
+    "router/answering/chat.py": 1,  # the edge: a request that did
+    "router/journal/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
+    "router/answering/ahead.py": 2,  # hands on what is thrown in, whatever it is
 }
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from router.config import declare, read
 from router.generation import build
-from tests.browser import browser
 from tests.conftest import serving
+from tests.support.browser import browser
 
 HERE = Path(__file__).parent.parent
 WIDTH, HEIGHT = 1280, 720

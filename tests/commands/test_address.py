@@ -9,7 +9,7 @@ import pytest
 from router.commands import main, parser
 from router.commands.address import LOCAL, WrongVariable, settle
 from tests.conftest import ROOT, Workspace, routes
-from tests.services import free_ports
+from tests.support.services import free_ports
 
 NONE: dict[str, str] = {}
 HI = "a: {script: [{text: hi}]}"

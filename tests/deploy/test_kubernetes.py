@@ -15,7 +15,7 @@ from router.commands import parser
 from router.config import declare, read
 from router.drill import drilled
 from tests.deploy.linters import CALLER, CHART, DEPLOY, SECRETS, documents, helm, kustomized, misfits, one, rendered, secrets_in
-from tests.process import process
+from tests.support.process import process
 
 OLDEST, NEWEST = "1.30.0", "1.37.0"
 DRILLS = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {served_by: demo}}\n"

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from router.targets.sample import sample
-from tests.schemas import schema_of
+from tests.support.schemas import schema_of
 
 
 def words(name: str) -> str:

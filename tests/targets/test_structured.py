@@ -14,7 +14,7 @@ from router.events import OutputWay
 from router.targets import Connections, open_target
 from router.targets.facts import facts_of
 from router.targets.structured import instructed, instruction
-from tests.provider import Provider, Reply, error, provider, running, text
+from tests.support.provider import Provider, Reply, error, provider, running, text
 
 CLOSED: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 SAID = {"name": "made", "description": "Numbers.", "schema": CLOSED}

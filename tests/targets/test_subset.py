@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 from router.targets.subset import CLAUDE, GEMINI, GUIDED, OPENAI, STRICT, Subset, narrowed
-from tests.schemas import instance, schema_of
-from tests.test_structured import strict_fault
+from tests.answering.test_structured import strict_fault
+from tests.support.schemas import instance, schema_of
 
 STRING: dict[str, Any] = {"type": "string"}
 

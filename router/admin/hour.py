@@ -1,0 +1,194 @@
+"""The last hour of this process, in slots: what small charts show without Prometheus. Bounded, whatever is asked.
+
+Slots begin at the same times in every worker, so that those of several can be added.
+"""
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from router.errors import LET_GO
+from router.failover import PASSED_OVER
+from router.journal.entry import Entry, dollars
+
+SLOT_SECONDS = 30
+SLOTS = 120
+MAX_TARGETS = 1000
+"""Targets that one slot tells apart; what comes beyond is not counted."""
+ANSWERLESS = frozenset({"resumed", "counted", "stop_asked", "nothing_to_resume"})
+"""Outcomes of requests that asked for no answer."""
+UNJUDGED = frozenset({*PASSED_OVER, "abandoned", "client_left", "stopped", "stopping", "timeout_total", LET_GO})
+"""Outcomes that say nothing of a target."""
+GROWTH = 1.15
+"""Each bucket of times to the first token ends so many times later than the one before: a percentile is right to 7 %."""
+
+
+@dataclass(slots=True)
+class Tries:
+    """What one target was asked in one slot. `first`: bucket of a time to the first token → how many."""
+
+    count: int = 0
+    failures: int = 0
+    cost_usd: float = 0.0
+    first: Counter[int] = field(default_factory=Counter[int])
+
+    def add(self, other: "Tries") -> None:
+        """Add the counts of another."""
+        self.count, self.failures, self.cost_usd = self.count + other.count, self.failures + other.failures, self.cost_usd + other.cost_usd
+        self.first.update(dict(other.first))
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON, whose keys are texts."""
+        first = {str(key): count for key, count in self.first.items()}
+        return {"count": self.count, "failures": self.failures, "cost_usd": self.cost_usd, "first": first}
+
+
+@dataclass(slots=True)
+class Slot:
+    """Half a minute. `number`: how many slots there were since 1970; `open`: the most requests that were open at once."""
+
+    number: int
+    open: int
+    answers: int = 0
+    failures: int = 0
+    rescues: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    cache_asked: int = 0
+    cache_hits: int = 0
+    targets: dict[str, Tries] = field(default_factory=dict[str, Tries])
+
+
+SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens", "cost_usd", "cache_asked", "cache_hits")
+
+
+class Fared(TypedDict):
+    """How a target fared in the hour. `failure_rate`: failed tries among those that were judged, 0 to 1; None where there were none.
+    Times in seconds, None where it never spoke.
+    """
+
+    tries: int
+    failure_rate: float | None
+    first_token_p50: float | None
+    first_token_p95: float | None
+    cost_usd: float
+
+
+class Hour:
+    """The hour of this process. `clock`: seconds since 1970."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._slots: deque[Slot] = deque(maxlen=SLOTS)
+        self._open = 0
+
+    def begin(self, _: Entry) -> None:
+        """Count a request that comes."""
+        self._open += 1
+        slot = self._now()
+        slot.open = max(slot.open, self._open)
+
+    def count(self, entry: Entry) -> None:
+        """Count a request that is over."""
+        slot = self._now()
+        self._open -= 1
+        if not entry.route or entry.outcome in ANSWERLESS:
+            return
+        slot.answers += 1
+        slot.failures += entry.failed
+        slot.rescues += entry.rescues
+        slot.cost_usd += entry.cost or 0.0
+        if (used := entry.used) is not None:
+            slot.input_tokens += used.input_tokens
+            slot.output_tokens += used.output_tokens
+        if entry.cache:
+            slot.cache_asked += 1
+            slot.cache_hits += entry.cache in ("hit", "shared")
+        if entry.fault:
+            return  # what was broken on purpose says nothing of its targets
+        for attempt in entry.attempts:
+            if attempt.outcome not in UNJUDGED and (attempt.target in slot.targets or len(slot.targets) < MAX_TARGETS):
+                tries = slot.targets.setdefault(attempt.target, Tries())
+                tries.count += 1
+                tries.failures += attempt.outcome != "ok"
+                tries.cost_usd += entry.cost_of(attempt) or 0.0
+                if attempt.first is not None:
+                    tries.first[bucket(attempt.first)] += 1
+
+    def report(self) -> dict[str, Any]:
+        """The hour as JSON, for another worker or `summed`. May be called beside the loop: what is read is copied at once before."""
+        oldest = int(self._clock() // SLOT_SECONDS) - SLOTS
+        slots = [one for one in list(self._slots) if one.number > oldest]
+        targets: dict[str, Tries] = {}
+        for slot in slots:
+            for name, tries in list(slot.targets.items()):
+                targets.setdefault(name, Tries()).add(tries)
+        return {
+            "slots": [{"number": one.number, **{name: getattr(one, name) for name in SUMS}} for one in slots],
+            "targets": {name: tries.as_json() for name, tries in targets.items()},
+        }
+
+    def _now(self) -> Slot:
+        number = int(self._clock() // SLOT_SECONDS)
+        while self._slots and self._slots[0].number <= number - SLOTS:
+            self._slots.popleft()
+        if not self._slots or self._slots[-1].number < number:
+            self._slots.append(Slot(number, self._open))
+        return self._slots[-1]  # a clock that is set back counts on where it was
+
+
+def bucket(seconds: float) -> int:
+    """The bucket of a time: from GROWTH to this power on, in milliseconds."""
+    return math.floor(math.log(max(seconds, 0.001) * 1000, GROWTH))
+
+
+def percentile(first: Mapping[int, int], share: float) -> float | None:
+    """The time to the first token that this share of tries kept, in seconds; None where there were none."""
+    left = share * sum(first.values())
+    for one in sorted(first):
+        left -= first[one]
+        if left <= 0:
+            return round(GROWTH ** (one + 0.5) / 1000, 6)
+    return None
+
+
+def summed(reports: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
+    """The hour of all workers: each slot of it, the newest last, and how each target fared. `open` is the sum of each worker's most."""
+    newest = int(now // SLOT_SECONDS)
+    found: dict[int, Mapping[str, Any]] = {}
+    for slot in (one for report in reports for one in report["slots"]):
+        known = found.get(slot["number"])
+        found[slot["number"]] = slot if known is None else {name: known[name] + slot[name] for name in SUMS}
+    nothing = dict.fromkeys(SUMS, 0)
+    slots = [
+        {"at": number * SLOT_SECONDS, **{name: _plain((found.get(number) or nothing)[name]) for name in SUMS}}
+        for number in range(newest - SLOTS + 1, newest + 1)
+    ]
+    names = {name for report in reports for name in report["targets"]}
+    return {
+        "slot_seconds": SLOT_SECONDS,
+        "slots": slots,
+        "targets": {name: _fared(report["targets"][name] for report in reports if name in report["targets"]) for name in sorted(names)},
+    }
+
+
+def _fared(reports: Iterable[Mapping[str, Any]]) -> Fared:
+    count, failures, cost, first = 0, 0, 0.0, Counter[int]()
+    for one in reports:
+        count, failures, cost = count + one["count"], failures + one["failures"], cost + one["cost_usd"]
+        first.update({int(key): number for key, number in one["first"].items()})
+    return {
+        "tries": count,
+        "failure_rate": round(failures / count, 4) if count else None,
+        "first_token_p50": percentile(first, 0.5),
+        "first_token_p95": percentile(first, 0.95),
+        "cost_usd": dollars(cost) or 0.0,
+    }
+
+
+def _plain(value: float) -> float:
+    return value if isinstance(value, int) else dollars(value) or 0.0

@@ -1,0 +1,182 @@
+"""The pages beside the chat addresses: the playground, which models there are, health, and the OpenAPI documentation of all of it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
+
+from router import __version__
+from router.access.gate import Gate
+from router.admin import catalogue, openapi
+from router.admin import operations as operators
+from router.admin.docs import docs
+from router.admin.operations import Admin
+from router.admin.routed import AnswerRoute, Refusals, of_anthropic
+from router.admin.webpage import webpage
+from router.answering.chat import Request as Asked
+from router.callers import Caller
+from router.journal.metrics import CONTENT_TYPE
+
+
+def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
+    """The FastAPI application: the `answers`, for their documentation, and all other pages, each with its guard."""
+    refusals = Refusals(admin.live)
+    of_callers, of_operators = refusals.guarded(gate.enter_caller), refusals.guarded(gate.enter_operator)
+    app = FastAPI(
+        title="Pointsman",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # No redirects to an address with or without its last slash: they would be written with whatever host a request names.
+        redirect_slashes=False,
+    )
+    app.router.routes += answers
+    for router in (
+        _models(admin, APIRouter(route_class=of_callers)),
+        _own(admin, APIRouter(route_class=refusals.guarded(gate.enter_user))),
+        _health(admin),
+        _metrics(admin, APIRouter(route_class=of_operators)),
+        operators.pages(admin, of_operators),
+        docs(refusals.guarded(gate.enter_shell)),
+        webpage(refusals.guarded(gate.enter_reader), admin.live),
+        _documented(app, answers, APIRouter(route_class=of_operators)),
+    ):
+        app.router.routes += router.routes  # not included: their guards are the routes' own
+    app.router.default = refusals.nothing(gate.enter_caller)
+    return app
+
+
+def _models(admin: Admin, router: APIRouter) -> APIRouter:
+    live, began = admin.live, int(time.time())
+
+    @router.get(
+        "/api/models",
+        response_model=dict[str, list[dict[str, Any]]],
+        tags=["models"],
+        responses=openapi.UNKNOWN,
+        openapi_extra={"security": openapi.BORNE},
+    )
+    async def models(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """The model ids that the caller may ask, their aliases, and what their first target's model can do."""
+        generation, caller = live.generation, _caller(request)
+        return await admin.page(lambda: {"models": catalogue.listed(generation, caller)})
+
+    @router.get(
+        "/v1/models", response_model=dict[str, Any], tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE}
+    )
+    async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """The same ids and their aliases, as clients of the OpenAI API list them; in Anthropic's form where the header
+        `anthropic-version` is there. `created` is when this process began.
+        """
+        generation, caller = live.generation, _caller(request)
+        of = catalogue.anthropic_list if of_anthropic(request.scope) else catalogue.openai_list
+        return _identified(request, await admin.page(lambda: of(generation, caller, began)))
+
+    @router.get(
+        "/v1/models/{model:path}",
+        response_model=dict[str, Any],
+        tags=["models"],
+        responses={**openapi.UNKNOWN, 404: {"description": "There is no such model, or the caller may not ask it"}},
+        openapi_extra={"security": openapi.BORNE},
+    )
+    async def model_as_openai_describes_it(request: Request, model: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """One id or alias, in the form of the list; one that is not listed, too."""
+        generation, caller = live.generation, _caller(request)
+        of = catalogue.anthropic_model if of_anthropic(request.scope) else catalogue.openai_model
+        found = of(generation, caller, model, began)
+        return _identified(request, await admin.page(lambda: found))
+
+    return router
+
+
+def _identified(request: Request, page: Response) -> Response:
+    """The same page with the request's id, which clients of OpenAI and Anthropic look for."""
+    made = Asked(request.scope, request.receive).id
+    page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
+    return page
+
+
+def _own(admin: Admin, router: APIRouter) -> APIRouter:
+    """What a caller may know of its own requests."""
+
+    @router.get(
+        "/api/requests/{request_id}",
+        response_model=dict[str, Any],
+        tags=["chat"],
+        responses={**openapi.UNKNOWN, 404: {"description": "Not remembered, not over, or another's"}},
+        openapi_extra={"security": openapi.BORNE},
+    )
+    async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """How a request of the caller's own went: what was tried and when, which tools ran, where another target went on, what it cost. No
+        words of the conversation.
+        """
+        found = await admin.request(request_id, _caller(request).owner)
+        if found is None:
+            raise HTTPException(404, "no such request of yours is remembered: each worker keeps its last 1,000")
+        return await admin.page(lambda: found)
+
+    return router
+
+
+def _health(admin: Admin) -> APIRouter:
+    """Pages that say nothing of anybody: nobody has to say who asks for them."""
+    router = APIRouter()
+
+    @router.get("/healthz", tags=["health"])
+    def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        """Whether the process runs."""
+        return {"status": "ok"}
+
+    @router.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up, or about to end"}})
+    def readyz(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Whether new questions are welcome: every target answers as quickly as it ever will, and the server is not about to end."""
+        ready = admin.live.ready and not admin.chat.stopping
+        response.status_code = 200 if ready else 503
+        return {"ready": ready, "generation": admin.live.generation.digest}
+
+    return router
+
+
+def _metrics(admin: Admin, router: APIRouter) -> APIRouter:
+    @router.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)
+    async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """What was counted, and how all workers stand: Prometheus text format."""
+        reports = await admin.reports()
+        return Response(await admin.turns.take(lambda: admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def _caller(request: Request) -> Caller:
+    """Who asks, as the route's guard has found."""
+    caller = request.state.caller
+    assert isinstance(caller, Caller)
+    return caller
+
+
+def _documented(app: FastAPI, answers: Sequence[AnswerRoute], router: APIRouter) -> APIRouter:
+    """The schema of all routes: FastAPI's of the pages, and the answers' own."""
+
+    def document() -> dict[str, Any]:
+        if not app.openapi_schema:
+            made = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            made["paths"] = {**{one.path_format: one.described for one in answers if one.described}, **made["paths"]}
+            components = made.setdefault("components", {})
+            components.setdefault("schemas", {}).update(openapi.SCHEMAS)
+            components["securitySchemes"] = openapi.SECURITY
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = document
+
+    @router.get("/openapi.json", include_in_schema=False)
+    def schema(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """The schema, with the root path that it was asked for below."""
+        root = str(request.scope.get("root_path", ""))
+        return {**document(), **({"servers": [{"url": root}]} if root else {})}
+
+    return router

@@ -1,0 +1,116 @@
+"""Routes with a guard of their own: whoever may not enter one is refused before anything of the request is read.
+
+A guard belongs to a route and not to an address, so it holds below a root path, in a mount and under any spelling of the path.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from router.answering.chat import Request
+from router.answering.reply import Reply
+from router.errors import RouterError, UnknownAddress
+from router.intake import protocol
+from router.intake.protocol import below_openai
+from router.intake.scope import path_below
+from router.journal.entry import Entry
+from router.reload import Live
+
+FOR_CALLERS = ("/api/", "/v1/")
+"""What the addresses that callers may be told of begin with: the others are operators'."""
+Enter = Callable[[Scope], Awaitable[None]]
+"""Lets a request in. RouterError where it may not."""
+Answer = Callable[[Request, Send], Awaitable[None]]
+"""Answers a request. Who asks is its own to find out: it knows the dialect of a refusal, and the log has a line for it."""
+
+
+class AnswerRoute(Route):
+    """A chat address. Nothing stands between its answer and the server: each layer around a stream's `send` would be paid for by the piece.
+
+    `methods`: None for all, whose answer refuses those that are none of its own. `described`: its operations in /openapi.json.
+    """
+
+    def __init__(self, path: str, answer: Answer, methods: list[str] | None = None, described: dict[str, Any] | None = None) -> None:
+        super().__init__(path, answer, methods=methods, include_in_schema=False)
+        self.methods = None if methods is None else set(methods)  # Route adds HEAD to GET: that is not an answer's
+        # An id may hold a line break, which Starlette's pattern stops at.
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
+        self.app = _plain(answer)
+        self.described = described or {}
+
+
+def _plain(answer: Answer) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(Request(scope, receive), send)
+
+    return app
+
+
+class Refusals:
+    """Writes errors in the form of the dialect that is known before a body is read."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    async def send(self, error: RouterError, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send an error."""
+        generation = self._live.generation
+        request = Request(scope, receive)
+        named = "anthropic" if of_anthropic(scope) else None
+        wire = protocol.chosen(named, request.path, generation.server.protocol)
+        await Reply(send, Entry(request.id, generation.digest), wire).refuse(error)
+
+    def guarded(self, enter: Enter) -> type[APIRoute]:
+        """Return the class of routes that a request enters through this guard, whatever its method."""
+        refuse = self.send
+
+        class Guarded(APIRoute):
+            async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+                try:
+                    await enter(scope)
+                    if self.methods and scope["method"] not in self.methods and below_openai(path_below(scope)):
+                        raise _unknown(scope)
+                    await super().handle(scope, receive, send)
+                except RouterError as error:
+                    await refuse(error, scope, receive, send)
+
+        return Guarded
+
+    def nothing(self, enter: Enter) -> ASGIApp:
+        """Return what answers where there is no route: 404, for those who may enter."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await enter(scope)
+                raise _unknown(scope)
+            except RouterError as error:
+                await self.send(error, scope, receive, send)
+
+        return app
+
+
+def of_anthropic(scope: Scope) -> bool:
+    """Whether a client of Anthropic asks at an address of OpenAI's: at one that both have (/v1/models), or that is not served."""
+    return below_openai(path_below(scope)) and any(name == b"anthropic-version" for name, _ in scope["headers"])
+
+
+def _unknown(scope: Scope) -> UnknownAddress:
+    """The error of an address that is not served, or not with this method: it names those that are, below /v1/ those below it alone."""
+    below = ("/v1/",) if below_openai(path_below(scope)) else FOR_CALLERS
+    return UnknownAddress(", ".join(address for address in _served(scope["app"].routes) if address.partition(" ")[2].startswith(below)))
+
+
+def _served(routes: Sequence[BaseRoute]) -> Iterator[str]:
+    """Each address with its method, as the documentation has it: `POST /api/chat`."""
+    for route in routes:
+        match route:
+            case AnswerRoute():
+                yield from (f"{method.upper()} {route.path_format}" for method in route.described)
+            case APIRoute():
+                yield from (f"{method} {route.path_format}" for method in sorted(route.methods or ()))
+            case _:
+                pass

@@ -1,0 +1,123 @@
+"""Embeddings over HTTP: the body of OpenAI's `POST /v1/embeddings` → an Embed, and the vectors → its answer."""
+
+import asyncio
+import base64
+import json
+import sys
+import time
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from router.answering.reply import Reply, cost_header
+from router.callers import Caller
+from router.chat import Json, whole
+from router.embed import MAX_DIMENSIONS, Embed, Embeddings, Vector
+from router.errors import BadAsk, TimedOut, TooLarge
+from router.generation import Compiled
+from router.intake.fields import Fields, listing
+from router.threads import in_thread
+
+MAX_INPUTS = 2048
+"""Inputs of one request, as at OpenAI."""
+ON_LOOP = 4096
+"""Numbers of the largest answer that is written on the loop: a number takes a microsecond."""
+OWN = frozenset({"model", "input", "encoding_format", "dimensions"})
+Encoding = Literal["float", "base64"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a body asks for, and how it wants the answer."""
+
+    embed: Embed
+    encoding: Encoding
+
+
+def asked(fields: Mapping[str, Json]) -> Wanted:
+    """The question in a body's fields. BadAsk names the field that it cannot be asked with."""
+    model, encoding, dimensions = fields.get("model"), fields.get("encoding_format"), fields.get("dimensions")
+    if not isinstance(model, str) or not model:
+        raise BadAsk("model: the id of a model that makes embeddings is needed.")
+    if encoding not in (None, "float", "base64"):
+        raise BadAsk("encoding_format: float or base64 is needed.")
+    if dimensions is not None and (
+        isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= MAX_DIMENSIONS
+    ):
+        raise BadAsk(f"dimensions: a whole number from 1 to {MAX_DIMENSIONS} is needed.")
+    rest = {name: value for name, value in fields.items() if name not in OWN}
+    embed = Embed(model=model, inputs=tuple(_inputs(fields)), dimensions=dimensions, fields=rest)
+    return Wanted(embed, encoding or "float")
+
+
+def _inputs(fields: Fields) -> Iterator[str | tuple[int, ...]]:
+    """The inputs: a text or a list of tokens is one, and a list may hold several of either."""
+    given = fields.get("input")
+    listed = listing(given)
+    if isinstance(given, str) or (listed and all(map(_is_token, listed))):
+        yield _input(given, "input")
+        return
+    if not listed:
+        raise BadAsk("input: a text, or a list of texts, is needed.")
+    if len(listed) > MAX_INPUTS:
+        raise TooLarge(f"input: {MAX_INPUTS} at most.")
+    for index, one in enumerate(listed):
+        yield _input(one, f"input[{index}]")
+
+
+def _input(value: Json, path: str) -> str | tuple[int, ...]:
+    if isinstance(value, str) and value:
+        return whole(value)
+    if (tokens := listing(value)) and all(map(_is_token, tokens)):
+        return tuple(cast("list[int]", tokens))
+    raise BadAsk(f"{path}: a text that is not empty is needed, or a list of tokens.")
+
+
+def _is_token(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32
+
+
+async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller) -> None:
+    """Ask the route, and write its answer. Raises what went wrong."""
+    assert route.embed is not None
+    entry, total = reply.entry, route.declared.timeout.total
+    until = time.monotonic() + total
+    embed = replace(wanted.embed, model=route.name, caller=caller.id, user=caller.user, until=until, tried=entry.tried)
+    try:
+        async with asyncio.timeout(total):
+            made = await route.embed(embed)
+    except TimeoutError:
+        raise TimedOut from None
+    entry.opened = time.monotonic()
+    entry.target, entry.steps, entry.outcome = made.target, 1, "embedded"
+    entry.tally()
+    size = sum(map(len, made.vectors))
+    scripted = any(target.lane == "script" for target in route.targets if target.name == made.target)
+    model = route.models[made.target] if scripted else wanted.embed.model
+
+    def write() -> bytes:
+        return written(made, wanted.encoding, model)
+
+    await reply.whole(200, write() if size <= ON_LOOP else await in_thread(write, "embeddings"), cost_header(entry))
+
+
+def written(made: Embeddings, encoding: Encoding, model: str) -> bytes:
+    """The answer as JSON. `model`: what made it, as the client knows it; a script says that it is one. Vector by vector: one pass over all of them would hold the interpreter's lock for seconds."""
+    encode = _base64 if encoding == "base64" else _floats
+    data = ",".join(f'{{"object":"embedding","index":{index},"embedding":{encode(vector)}}}' for index, vector in enumerate(made.vectors))
+    tokens = made.usage.input_tokens
+    rest = json.dumps({"model": model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+    return f'{{"object":"list","data":[{data}],{rest[1:]}'.encode()
+
+
+def _floats(vector: Vector) -> str:
+    return json.dumps(vector.tolist(), separators=(",", ":"))
+
+
+def _base64(vector: Vector) -> str:
+    """Float32, the lowest byte first, as OpenAI's clients read it."""
+    made = array("f", vector)
+    if sys.byteorder == "big":
+        made.byteswap()
+    return f'"{base64.b64encode(made.tobytes()).decode()}"'

@@ -1,0 +1,66 @@
+"""The tools that a client brings with a question and runs itself, whichever API it speaks."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from router.chat import AUTO, Choice, Json, ToolSpec
+from router.errors import BadAsk
+from router.intake.fields import Fields, listing, mapping
+from router.intake.messages import text
+
+TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_TOOLS = 128
+"""Tools of one question."""
+
+
+def refuse_unserved(fields: Fields, meant: Mapping[str, tuple[Json, ...]]) -> None:
+    """Refuse fields that change the answer and are not served: an answer that ignores them would look right. `meant`: each of them → the
+    values that ask for nothing.
+    """
+    for name, harmless in meant.items():
+        if (value := fields.get(name)) is not None and value not in harmless:
+            raise BadAsk(f"{name}: this is not served here.")
+
+
+def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec, ...]:
+    """A body's tools. `read`: one of them, at its place."""
+    listed = listing(value or [])
+    if listed is None or len(listed) > MAX_TOOLS:
+        raise BadAsk(f"tools: a list of at most {MAX_TOOLS} tools is needed.")
+    made = tuple(read(one, f"tools[{index}]") for index, one in enumerate(listed))
+    if len({tool.name for tool in made}) != len(made):
+        raise BadAsk("tools: two of them have the same name.")
+    return made
+
+
+def tool_name(value: Json, path: str) -> str:
+    """A tool's name."""
+    name = text(value, path)
+    if not TOOL_NAME.fullmatch(name):
+        raise BadAsk(f"{path}: letters, digits, _ and -, 64 at most.")
+    return name
+
+
+def function(fields: Fields, path: str) -> ToolSpec:
+    """A function, as OpenAI's APIs describe it: {name, description, parameters, strict}."""
+    name = tool_name(fields.get("name"), f"{path}.name")
+    schema = mapping(fields.get("parameters") or {"type": "object", "properties": {}})
+    if schema is None:
+        raise BadAsk(f"{path}.parameters: a JSON schema is needed.")
+    strict = fields.get("strict")
+    if not isinstance(strict, bool | None):
+        raise BadAsk(f"{path}.strict: true or false is needed.")
+    return ToolSpec(name, text(fields.get("description") or "", f"{path}.description"), schema, strict is True)
+
+
+def choice(value: Json, own: Sequence[ToolSpec], named: Callable[[Fields], Fields]) -> Choice:
+    """A choice among the tools, as OpenAI's APIs write it. `named`: a choice of one function → the object that names it."""
+    if value is None:
+        return AUTO
+    if value in ("auto", "none", "required"):
+        return Choice(value)
+    fields = mapping(value) or {}
+    name = named(fields).get("name")
+    if fields.get("type") != "function" or not isinstance(name, str) or name not in {tool.name for tool in own}:
+        raise BadAsk("tool_choice: auto, none, required, or a function among the tools is needed.")
+    return Choice("named", name)

@@ -1,0 +1,70 @@
+"""The form of an answer that a client asks for, in the words of each API.
+
+    response_format: {type: json_schema, json_schema: {name, description, schema, strict}}    OpenAI's chat completions
+    text: {format: {type: json_schema, name, description, schema, strict}}                    OpenAI's Responses
+    output_config: {format: {type: json_schema, schema}}                                      Anthropic's Messages
+
+`strict` is of no account: every answer is checked. What a schema may be, `router.output` says, once the body is read: see `admit`.
+"""
+
+import re
+
+from router.chat import Json, OutputFormat
+from router.errors import BadAsk, Misfit
+from router.intake.fields import Fields, mapping
+from router.intake.messages import text
+from router.output import admitted
+
+UNNAMED = OutputFormat().name
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def response_format(value: Json, path: str = "response_format") -> OutputFormat | None:
+    """The `response_format` of OpenAI's chat completions; None where any text will do. BadAsk where it is none."""
+    fields = mapping(value) or {}
+    if fields.get("type") != "json_schema":
+        return text_format(value, path)
+    inner = mapping(fields.get("json_schema"))
+    if inner is None:
+        raise BadAsk(f"{path}.json_schema: an object with a schema is needed.")
+    return _described(inner, f"{path}.json_schema")
+
+
+def text_format(value: Json, path: str) -> OutputFormat | None:
+    """The form as OpenAI's Responses API and Anthropic's Messages API have it: the schema stands beside the type."""
+    if value is None:
+        return None
+    fields = mapping(value) or {}
+    match fields.get("type"):
+        case "text":
+            return None
+        case "json_object":
+            return OutputFormat()
+        case "json_schema":
+            return _described(fields, path)
+        case _:
+            raise BadAsk(f"{path}.type: one of text, json_object, json_schema is needed.")
+
+
+def _described(fields: Fields, path: str) -> OutputFormat:
+    """A schema with its name. Without a schema any JSON object will do, as AI SDK asks for it."""
+    name, described, schema = fields.get("name"), fields.get("description"), fields.get("schema")
+    if name is not None and (not isinstance(name, str) or not NAME.fullmatch(name)):
+        raise BadAsk(f"{path}.name: letters, digits, _ and -, 64 at most.")
+    if schema is not None and mapping(schema) is None:
+        raise BadAsk(f"{path}.schema: a JSON schema is needed, an object.")
+    if not isinstance(fields.get("strict"), bool | None):
+        raise BadAsk(f"{path}.strict: true or false is needed.")
+    called = "" if described is None else text(described, f"{path}.description")
+    return OutputFormat(mapping(schema), name or UNNAMED, called)
+
+
+async def admit(output: OutputFormat | None) -> None:
+    """Look at a client's schema, beside the loop. BadAsk where it cannot be checked."""
+    if output is not None and output.schema is not None:
+        try:
+            await admitted(output.schema)
+        except Misfit as misfit:
+            raise BadAsk(
+                f"The JSON schema of the answer: {misfit.message}.", logged="The JSON schema of the answer cannot be used."
+            ) from None

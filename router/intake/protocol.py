@@ -1,0 +1,78 @@
+"""Which dialect an answer is written in: what the client asked for, the address, routes.yaml, or the body, in this order."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import parse_qs
+
+from router.chat import Json
+from router.errors import BadAsk
+from router.intake.fields import listing, mapping
+from router.intake.messages import conversation
+from router.wire import WIRES, Refusal, Wire, compact
+
+OPENAI = "/v1/"
+"""Addresses below this are OpenAI's: who asks there speaks its dialect, whatever the chat front end speaks."""
+MESSAGES = f"{OPENAI}messages"
+"""The address of Anthropic's Messages API, and what is below it."""
+RESPONSES = f"{OPENAI}responses"
+"""The address of OpenAI's Responses API."""
+OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
+OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_attachments)"\s*:')
+"""A key of the AI SDK's bodies in JSON that is not read to its end. Inside a text a quotation mark follows a backslash."""
+
+
+def _refusal(why: Refusal) -> bytes:
+    """An error as `line` has it, with its sentence as `message` too, where clients of the AI SDK look."""
+    own: dict[str, Json] = {"type": "error", "error": why.sentence, "message": why.sentence, "code": why.code}
+    return compact({**own, "requestId": why.request_id}).encode()
+
+
+UNDECIDED = replace(WIRES["line"], refusal=_refusal)
+"""The dialect of a refusal while nothing says which one the client reads."""
+
+
+def requested(query: bytes, header: bytes) -> str | None:
+    """The dialect that a request names, in `?protocol=` or else in X-Stream-Protocol; None where it names none.
+
+    BadAsk where there is no such dialect: what was asked for is not repeated.
+    """
+    given = parse_qs(query.decode("latin-1")).get("protocol", [header.decode("latin-1").strip()])[0]
+    if given and given not in WIRES:
+        raise BadAsk(f"protocol: one of {', '.join(WIRES)} is needed.")
+    return given or None
+
+
+def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Json] | None = None) -> Wire:
+    """The dialect of an answer. `declared`: `server.protocol`; `fields`: the body's, None while it is not read."""
+    if named is not None:
+        return WIRES[named]
+    if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
+        return WIRES["anthropic"]
+    if path == RESPONSES or path.startswith(f"{RESPONSES}/"):
+        return WIRES["responses"]
+    if below_openai(path):
+        return WIRES["openai"]
+    if declared != "auto":
+        return WIRES[declared]
+    return UNDECIDED if fields is None else WIRES[spoken(fields)]
+
+
+def below_openai(path: str) -> bool:
+    """Whether an address is one of OpenAI's, or would be."""
+    return f"{path}/".startswith(OPENAI)
+
+
+def guessed(beginning: bytes) -> Wire:
+    """The dialect of a refusal by the beginning of a body that is not read to its end, or is not JSON."""
+    return WIRES["ui-message-stream"] if OF_AI_SDK.search(beginning) else UNDECIDED
+
+
+def spoken(fields: Mapping[str, Json]) -> str:
+    """The dialect that a body gives away. Clients that know several forms of a message send only one."""
+    messages = [one for one in map(mapping, listing(conversation(fields)) or ()) if one is not None]
+    if "trigger" in fields or any("parts" in one and one.get("content") is None for one in messages):
+        return "ui-message-stream"
+    if any(one.get("content") is not None and any(key in one for key in OF_AI_SDK_4) for one in messages):
+        return "data-stream"
+    return "line"

@@ -1,0 +1,355 @@
+"""A body of OpenAI's Responses API → its question.
+
+    {model, input: a text or items, instructions, tools, tool_choice, reasoning, text, max_output_tokens, metadata, …}
+
+Items are put together into messages: what an assistant thought, said and called until a result comes is one, and the results are the
+next. What cannot be served is refused with its place: an answer without it would look right. Source: OpenAI's reference of the
+Responses API.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast, get_args
+
+from router.chat import Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
+from router.errors import BadAsk, TooLarge, UnknownResponse
+from router.events import Event
+from router.intake import client_tools, reasoning
+from router.intake.client_tools import refuse_unserved
+from router.intake.fields import Fields, listing, mapping
+from router.intake.messages import MAX_PARTS, called, file, text
+from router.wire import Heading, compact
+from router.wire.responses import output, response_of
+
+MEANT: dict[str, tuple[Json, ...]] = {
+    "background": (False,),
+    "conversation": (),
+    "prompt": (),
+    "max_tool_calls": (),
+    "top_logprobs": (0,),
+    "truncation": ("disabled",),
+    "context_management": ([],),
+}
+"""Fields that change the answer and that we cannot serve → the values that ask for nothing."""
+UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+"""Fields that concern the operator's account at the provider: left out, and shown."""
+READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", "text", "max_output_tokens"})
+"""Fields whose content is in the question, and stands in no other place of it."""
+SAMPLED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "service_tier", "parallel_tool_calls")
+REPEATED = ("instructions", "previous_response_id", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", *SAMPLED)
+"""Fields that the response repeats as they are."""
+SUMMARIES = (None, "auto", "concise", "detailed")
+DETAILS: tuple[Detail, ...] = get_args(Detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A response that is kept: the items that it answers, as JSON, and what it says."""
+
+    asked: bytes
+    heading: Heading
+    events: Sequence[Event]
+
+
+def stored(fields: Fields) -> bool:
+    """Whether the response is to be kept."""
+    store = fields.get("store")
+    if not isinstance(store, bool | None):
+        raise BadAsk("store: true or false is needed.")
+    return store is not False
+
+
+def referred(fields: Fields) -> frozenset[str]:
+    """The ids of the responses from which a question goes on. UnknownResponse where an item is referred to that none of ours can have."""
+    found = set[str]()
+    if (before := fields.get("previous_response_id")) is not None:
+        found.add(text(before, "previous_response_id"))
+    for item in _references(fields):
+        if (named := response_of(item)) is None:
+            raise UnknownResponse
+        found.add(named)
+    return frozenset(found)
+
+
+def _references(fields: Fields) -> Iterator[str]:
+    for index, one in enumerate(listing(fields.get("input")) or ()):
+        item = mapping(one) or {}
+        if item.get("type") == "item_reference":
+            yield text(item.get("id"), f"input[{index}].id")
+
+
+def continued(fields: Fields, kept: Mapping[str, Kept]) -> Fields:
+    """The fields with the whole conversation in `input`: that of the previous response stands before it, and an item in the place of the
+    first reference to it. UnknownResponse where a response has no such item.
+    """
+    if not kept:
+        return fields
+    outputs = {name: output(one.heading, one.events) for name, one in kept.items()}
+    items = {str(found["id"]): one for made in outputs.values() for one in made if (found := mapping(one)) is not None}
+    given = fields.get("input")
+    made: list[Json] = [{"role": "user", "content": given}] if isinstance(given, str) else []
+    seen = set[str]()
+    if isinstance(before := fields.get("previous_response_id"), str):
+        said = outputs[before]
+        made = [*json.loads(kept[before].asked), *said, *made]
+        seen = {str((mapping(one) or {}).get("id")) for one in said}
+    for one in listing(given) or ():
+        item = mapping(one) or {}
+        if item.get("type") != "item_reference":
+            made.append(one)
+        elif (named := str(item.get("id"))) not in items:
+            raise UnknownResponse
+        elif named not in seen:
+            seen.add(named)
+            made.append(items[named])
+    return {**fields, "input": made}
+
+
+def conversation(fields: Fields) -> bytes:
+    """The items of a question, as JSON: what a response to it is kept with."""
+    given = fields.get("input")
+    items: Json = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    return compact(items).encode()
+
+
+def messages(fields: Fields, most: int) -> tuple[Message, ...]:
+    """The conversation, the instructions first. BadAsk says which item, and which part of it."""
+    made: list[Message] = []
+    if prompt := text(fields.get("instructions") or "", "instructions"):
+        made.append(Message("system", (prompt,)))
+    given = fields.get("input")
+    if isinstance(given, str):
+        return (*made, Message("user", (whole(given),)))
+    listed = listing(given)
+    if not listed:
+        raise BadAsk("input: a text or a list with at least one item is needed.")
+    if len(listed) > most:
+        raise TooLarge(f"input: {most} items at most.")
+    turn = _Turn()
+    for index, one in enumerate(listed):
+        made += turn.take(mapping(one) or {}, f"input[{index}]")
+    return (*made, *turn.over())
+
+
+class _Turn:
+    """The assistant's turn that is being put together: what it said and called, and what came of it."""
+
+    def __init__(self) -> None:
+        self._spoken: list[Part] = []
+        self._results: list[Part] = []
+        self._names: dict[str, str] = {}
+
+    def take(self, item: Fields, path: str) -> Iterator[Message]:
+        """One item. Yields the messages that are whole by it."""
+        kind = item.get("type") or ("message" if "role" in item else None)
+        match kind:
+            case "message":
+                yield from self._message(item, path)
+            case "function_call":
+                yield from self._before_call()
+                self._call(item, "call_id", path)
+            case "function_call_output":
+                call_id = text(item.get("call_id"), f"{path}.call_id")
+                self._results.append(self._result(call_id, item.get("output"), f"{path}.output"))
+            case "mcp_call":
+                yield from self._before_call()
+                call_id = self._call(item, "id", path)
+                failed = item.get("error") is not None
+                told = text(item.get("error" if failed else "output") or "", f"{path}.output")
+                self._results.append(Result(call_id, self._names[call_id], told, is_error=failed))
+            case "reasoning":
+                yield from self._before_call()
+                self._spoken += _reasoned(item)
+            case _:
+                known = "message, function_call, function_call_output, mcp_call, reasoning, item_reference"
+                raise BadAsk(f"{path}.type: one of {known} is needed.")
+
+    def over(self) -> Iterator[Message]:
+        """What was spoken, and what came of it: somebody else speaks now."""
+        if spoken := reasoning.settled(list(_placed(self._spoken))):
+            yield Message("assistant", tuple(spoken))
+        if self._results:
+            yield Message("tool", tuple(self._results))
+        self._spoken, self._results = [], []
+
+    def _before_call(self) -> Iterator[Message]:
+        if self._results:
+            yield from self.over()
+
+    def _message(self, item: Fields, path: str) -> Iterator[Message]:
+        parts = list(_content(item.get("content"), f"{path}.content"))
+        match item.get("role"):
+            case "assistant":
+                asks = any(isinstance(part, Call) for part in self._spoken)
+                if self._results or (not asks and any(isinstance(part, str) for part in self._spoken)):
+                    yield from self.over()
+                self._spoken += [part for part in parts if isinstance(part, str)]
+            case "user":
+                yield from self.over()
+                yield Message("user", tuple(parts))
+            case "system" | "developer":
+                yield from self.over()
+                if not all(isinstance(part, str) for part in parts):
+                    raise BadAsk(f"{path}: a system message is text; images and documents stand in messages of the user and of tools.")
+                yield Message("system", tuple(parts))
+            case _:
+                raise BadAsk(f"{path}.role: one of system, developer, user, assistant is needed.")
+
+    def _call(self, item: Fields, key: str, path: str) -> str:
+        call_id, name = text(item.get(key), f"{path}.{key}"), text(item.get("name"), f"{path}.name")
+        self._spoken.append(Call(call_id, name, called(text(item.get("arguments"), f"{path}.arguments"))))
+        self._names[call_id] = name
+        return call_id
+
+    def _result(self, call_id: str, output: Json, path: str) -> Result:
+        parts = list(_content(output, path))
+        told = "".join(part for part in parts if isinstance(part, str))
+        return Result(call_id, self._names.get(call_id, ""), told, files=tuple(part for part in parts if isinstance(part, File)))
+
+
+def _placed(spoken: list[Part]) -> Iterator[Part]:
+    """Encrypted reasoning stands with the call that follows it, where one does."""
+    for index, part in enumerate(spoken):
+        after = next((one for one in spoken[index + 1 :] if not isinstance(one, ReasoningState)), None)
+        if isinstance(part, ReasoningState) and isinstance(after, Call) and part.value.get("type") == "reasoning":
+            yield replace(part, call_id=after.call_id)
+        else:
+            yield part
+
+
+def _reasoned(item: Fields) -> Iterator[ReasoningState]:
+    """A reasoning item: as it is, where it is encrypted for its provider; else its text. It is the client's word of it."""
+    held = item.get("encrypted_content")
+    summary = [one for one in map(mapping, (listing(item.get("summary")) or ())[:MAX_PARTS]) if one is not None]
+    texts = [whole(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
+    if isinstance(held, str) and held:
+        listed: list[Json] = [{"type": "summary_text", "text": one} for one in texts]
+        called: dict[str, Json] = {"id": whole(named)} if isinstance(named := item.get("id"), str) else {}
+        yield ReasoningState("", {"type": "reasoning", **called, "summary": listed, "encrypted_content": whole(held)})
+    elif told := "\n\n".join(texts):
+        yield ReasoningState("", {"reasoning_content": told})
+
+
+def _content(value: Json, path: str) -> Iterator[Part]:
+    """The parts of a content. A plain text is one part; those that are empty say nothing."""
+    if isinstance(value, str):
+        if value:
+            yield whole(value)
+        return
+    listed = listing(value)
+    if listed is None:
+        raise BadAsk(f"{path}: a text or a list of parts is needed.")
+    if len(listed) > MAX_PARTS:
+        raise TooLarge(f"{path}: {MAX_PARTS} parts at most.")
+    for index, one in enumerate(listed):
+        part, place = mapping(one) or {}, f"{path}[{index}]"
+        kind = part.get("type")
+        if not isinstance(kind, str) or kind not in SAID:
+            raise BadAsk(f"{place}.type: one of {', '.join(SAID)} is needed.")
+        if said := SAID[kind](part, place):
+            yield said
+
+
+def _text(part: Fields, path: str) -> Part:
+    return text(part.get("text"), f"{path}.text")
+
+
+def _refusal(part: Fields, path: str) -> Part:
+    return text(part.get("refusal"), f"{path}.refusal")
+
+
+def _image(part: Fields, path: str) -> Part:
+    _here(part, "image_url", path)
+    detail = part.get("detail")
+    if detail not in (None, "auto", *DETAILS):
+        raise BadAsk(f"{path}.detail: one of auto, {', '.join(DETAILS)} is needed.")
+    made = file(part.get("image_url"), None, None, f"{path}.image_url")
+    return replace(made, detail=detail) if isinstance(made, File) and detail in DETAILS else made
+
+
+def _file(part: Fields, path: str) -> Part:
+    _here(part, "file_data or file_url", path)
+    if (address := part.get("file_url")) is not None:
+        return file(address, "application/pdf", part.get("filename"), f"{path}.file_url")
+    return file(part.get("file_data"), None, part.get("filename"), f"{path}.file_data")
+
+
+def _here(part: Fields, instead: str, path: str) -> None:
+    if part.get("file_id") is not None:
+        raise BadAsk(f"{path}.file_id: files kept by a provider are not served here; send {instead}.")
+
+
+SAID: dict[str, Callable[[Fields, str], Part]] = {
+    "input_text": _text,
+    "output_text": _text,
+    "refusal": _refusal,
+    "input_image": _image,
+    "input_file": _file,
+}
+"""Parts of a message, and of a tool's output."""
+
+
+def sampling(fields: Fields) -> dict[str, Json]:
+    """The sampling parameters, by the names of chat completions."""
+    given: dict[str, Json] = {name: fields[name] for name in SAMPLED if fields.get(name) is not None}
+    if (most := fields.get("max_output_tokens")) is not None:
+        given["max_tokens"] = most
+    thinking, told = _options(fields, "reasoning"), _options(fields, "text")
+    if thinking.get("summary") not in SUMMARIES:
+        raise BadAsk("reasoning.summary: one of auto, concise, detailed is needed.")
+    if (effort := thinking.get("effort")) is not None:
+        given["reasoning_effort"] = effort
+    if (verbosity := told.get("verbosity")) is not None:
+        given["verbosity"] = verbosity
+    return given
+
+
+def _options(fields: Fields, name: str) -> Fields:
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if (found := mapping(value)) is None:
+        raise BadAsk(f"{name}: an object is needed.")
+    return found
+
+
+def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
+    """The tools that the client brings and runs, and its choice."""
+    refuse_unserved(fields, MEANT)
+    if "message.output_text.logprobs" in (listing(fields.get("include")) or ()):
+        raise BadAsk("include: message.output_text.logprobs is not served here.")
+    own = client_tools.tools(fields.get("tools"), _tool)
+    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: given)
+
+
+def _tool(value: Json, path: str) -> ToolSpec:
+    fields = mapping(value) or {}
+    if fields.get("type") != "function":
+        raise BadAsk(f"{path}.type: tools that a provider runs are not served here; functions are.")
+    return client_tools.function(fields, path)
+
+
+def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
+    """What the response repeats of its request. What is refused is left as the wire has it."""
+    made: dict[str, Json] = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
+    if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:
+        raise BadAsk("metadata: an object is needed.")
+    made["store"] = stored(fields)
+    made["tools"] = [_shown(tool) for tool in tools]
+    if (choice := fields.get("tool_choice")) is not None:
+        made["tool_choice"] = choice
+    thinking, told = _options(fields, "reasoning"), _options(fields, "text")
+    made["reasoning"] = {"effort": thinking.get("effort"), "summary": thinking.get("summary")}
+    made["text"] = {"format": told.get("format") or {"type": "text"}, **({"verbosity": told["verbosity"]} if told.get("verbosity") else {})}
+    return made
+
+
+def _shown(tool: ToolSpec) -> Json:
+    described = {"description": tool.description or None, "parameters": tool.parameters, "strict": tool.strict}
+    return cast("Json", {"type": "function", "name": tool.name, **described})
+
+
+def unsent(fields: Mapping[str, Json]) -> tuple[str, ...]:
+    """The fields that no target is sent."""
+    return tuple(name for name in UNSENT if fields.get(name) is not None)

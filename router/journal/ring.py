@@ -1,0 +1,61 @@
+"""The requests that run, and those that were over last, for an operator to look at, and one by one for whoever asked it."""
+
+from collections import deque
+
+from router.journal.entry import Entry, rounded
+
+MOST = 1000
+
+
+class Ring:
+    """The last requests. Clients may choose ids: requests of one id stand beside each other, and none takes another's place."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque(maxlen=MOST)
+        self._live: dict[int, Entry] = {}
+        """Those that run, by identity: each is taken out when it is over."""
+
+    def begin(self, entry: Entry) -> None:
+        """Show a request while it runs."""
+        self._live[id(entry)] = entry
+
+    def keep(self, entry: Entry) -> None:
+        """Keep a request that is over."""
+        self._live.pop(id(entry), None)
+        self._entries.append(entry)
+        # What it points to would keep a configuration that is long gone, its tools and all they made.
+        entry.pauses.clear()
+        entry.granted, entry.observers = (), ()
+
+    def find(self, request_id: str, owner: str | None = None, *, running: bool = False) -> list[dict[str, object]]:
+        """Return what is known of the requests of an id, oldest first: one, as a rule. `owner`: of this caller and user alone; `running`: also
+        of those that are not over.
+        """
+        known = (*self._entries, *(self._live.values() if running else ()))
+        return [_whole(entry) for entry in known if entry.request_id == request_id and owner in (None, entry.owner)]
+
+    def latest(self, count: int, *, running: bool = False) -> list[dict[str, object]]:
+        """The newest requests, newest first; `running`: those that are not over before all others. The end user of one is shown by `find`
+        alone.
+        """
+        live = [entry for entry, _ in zip(reversed(self._live.values()), range(count if running else 0), strict=False)]
+        newest = [entry for entry, _ in zip(reversed(self._entries), range(count - len(live)), strict=False)]
+        return [{name: value for name, value in _shown(entry).items() if name != "user"} for entry in (*live, *newest)]
+
+
+def _shown(entry: Entry) -> dict[str, object]:
+    return {"at": round(entry.at, 3), "running": entry.running, **entry.explained()}
+
+
+def _whole(entry: Entry) -> dict[str, object]:
+    """One request with the times at which each of its tries and tools began, in seconds since it came."""
+    shown = _shown(entry)
+    tries: list[dict[str, object]] = [
+        {**made, "began_seconds": rounded(max(0.0, one.began - entry.began))}
+        for made, one in zip(entry.tried_so_far, entry.known, strict=True)
+    ]
+    tools = [
+        {"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error, "began_seconds": rounded(run.began - entry.began)}
+        for run in entry.tools
+    ]
+    return {**shown, "attempts": tries, "tools": tools}

@@ -1,0 +1,189 @@
+"""What the cockpit asks: the last hour, the pending edit, the way back, drills. And that each action has its author in the log."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from router.admin.hour import SLOT_SECONDS, SLOTS, Hour, bucket, percentile, summed
+from router.journal.entry import Entry
+from tests.conftest import AS_OPERATOR, KEYED, Client, Workspace, routes, serving
+from tests.support.process import process
+from tests.support.services import PATIENCE
+
+HI = "a: {script: [{text: Hello}]}\nb: {script: [{text: Hello}]}"
+
+
+async def post(client: Client, path: str, body: object = None) -> tuple[int, Any]:
+    """POST as an operator: the status and the answer."""
+    async with client.session.post(client.base + path, headers=AS_OPERATOR, json=body) as response:
+        return response.status, await response.json()
+
+
+async def test_hour_has_answers_tokens_and_how_targets_fared(workspace: Workspace) -> None:
+    """A target that fails is told from one that answers; what was skipped counts for neither."""
+    targets = "a: {script: [{fail: down}]}\nb: {script: [{text: Hello}]}"
+    workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    retry: {attempts: 1}\n    cache: {ttl: 1h}"))
+    async with serving(workspace.build()) as client:
+        for text in ("One", "Two", "Two"):
+            await client.ask(text, stream=False)
+        found = (await client.get("/admin/hour")).json
+    assert (len(found["slots"]), found["slot_seconds"]) == (SLOTS, SLOT_SECONDS)
+    sums = {
+        name: sum(slot[name] for slot in found["slots"]) for name in ("answers", "failures", "cache_asked", "cache_hits", "output_tokens")
+    }
+    assert sums == {"answers": 3, "failures": 0, "cache_asked": 3, "cache_hits": 1, "output_tokens": 2}
+    assert (found["targets"]["a"]["tries"], found["targets"]["a"]["failure_rate"]) == (2, 1.0)
+    assert (found["targets"]["b"]["failure_rate"], found["targets"]["a"]["first_token_p95"]) == (0.0, None)
+    assert found["targets"]["b"]["first_token_p50"] > 0
+
+
+async def test_target_that_is_broken_on_purpose_does_not_look_broken(workspace: Workspace) -> None:
+    """The answer and its rescue count; of the targets nothing is said."""
+    async with serving(workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).build()) as client:
+        body = {"messages": [{"role": "user", "content": "Hi"}], "stream": False}
+        async with client.session.post(f"{client.base}/api/chat", json=body, headers={"x-router-fault": "cut"}) as response:
+            assert response.status == 200
+            await response.read()
+        found = (await client.get("/admin/hour")).json
+    assert sum(slot["rescues"] for slot in found["slots"]) == 1
+    assert found["targets"] == {}
+
+
+def over(hour: Hour, outcome: str = "stop") -> None:
+    """A request that comes and is over."""
+    entry = Entry("r", "g")
+    hour.begin(entry)
+    entry.route, entry.outcome = "chat-model", outcome
+    hour.count(entry)
+
+
+def test_hour_forgets_what_is_older_and_stays_small() -> None:
+    """However long it runs: never more slots than an hour has, and those of a quiet time are empty."""
+    now = [1_000_000.0]
+    hour = Hour(lambda: now[0])
+    for _ in range(3 * SLOTS):
+        over(hour)
+        now[0] += SLOT_SECONDS
+    report = hour.report()
+    assert len(report["slots"]) <= SLOTS
+    found = summed([report], now[0])["slots"]
+    assert sum(slot["answers"] for slot in found) == SLOTS - 1
+    assert found[-1] == {**dict.fromkeys(found[-1], 0), "at": now[0] // SLOT_SECONDS * SLOT_SECONDS}
+    now[0] += 10 * 3600
+    assert sum(slot["answers"] for slot in summed([hour.report()], now[0])["slots"]) == 0
+
+
+def test_hours_of_workers_are_added_slot_by_slot() -> None:
+    """Also those in which only one of them was asked."""
+    now = [2_000_000.0]
+    one, other = Hour(lambda: now[0]), Hour(lambda: now[0])
+    over(one)
+    over(other, "no_answer")
+    now[0] += SLOT_SECONDS
+    over(other)
+    *_, before, last = summed([one.report(), other.report()], now[0])["slots"]
+    assert (before["answers"], before["failures"], before["open"], last["answers"]) == (2, 1, 2, 1)
+
+
+def test_percentile_is_right_to_its_bucket() -> None:
+    """From a millisecond to minutes."""
+    for seconds in (0.001, 0.02, 0.4, 8.0, 160.0):
+        found = percentile({bucket(seconds): 1}, 0.95)
+        assert found == pytest.approx(seconds, rel=0.08)
+    assert percentile({bucket(0.1): 90, bucket(5.0): 10}, 0.5) == pytest.approx(0.1, rel=0.08)
+    assert percentile({bucket(0.1): 90, bucket(5.0): 10}, 0.95) == pytest.approx(5, rel=0.08)
+    assert percentile({}, 0.5) is None
+
+
+async def test_pending_edit_is_described_and_not_served(workspace: Workspace) -> None:
+    """In sentences; where it cannot be served, each mistake with its line and a caret."""
+    file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]", "server: {reload: off}\n")).root / "routes.yaml"
+    async with serving(workspace.build(), follows=file) as client:
+        assert (await client.get("/admin/edit")).json["changes"] == []
+        workspace.write("routes.yaml", routes(HI, "targets: [b, a]", "server: {reload: off}\n"))
+        edit = (await client.get("/admin/edit")).json
+        assert edit["changes"] == ["chat-model: first target a → b"]
+        assert edit["digest"] != edit["live"]
+        workspace.write("routes.yaml", routes(HI, "targets: [c]"))
+        (complaint,) = (await client.get("/admin/edit")).json["complaints"]
+        assert complaint["text"].endswith("^")
+        assert "no target is named `c`" in complaint["text"]
+        assert (await client.ask()).headers["x-router-target"] == "a"
+
+
+async def test_operator_goes_back_to_what_served_before_and_forward_again(workspace: Workspace) -> None:
+    """The files stay as they are, and a reload has them read."""
+    off = "server: {reload: off}\n"
+    file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]", off)).root / "routes.yaml"
+    async with serving(workspace.build(), follows=file) as client:
+        assert (await post(client, "/admin/return"))[0] == 409
+        first = (await client.ask()).headers["x-router-generation"]
+        workspace.write("routes.yaml", routes(HI, "targets: [b, a]", off))
+        assert (await post(client, "/admin/reload"))[0] == 200
+        assert (await client.ask()).headers["x-router-target"] == "b"
+        status, said = await post(client, "/admin/return")
+        assert (status, said["generation"], said["silent"]) == (200, first, [])
+        assert (await client.ask()).headers["x-router-target"] == "a"
+        assert (await client.get("/admin/edit")).json["changes"] == ["chat-model: first target a → b"]
+        assert (await post(client, "/admin/reload"))[0] == 200
+        assert (await client.ask()).headers["x-router-target"] == "b"
+
+
+async def test_drills_are_played_beside_what_serves(workspace: Workspace) -> None:
+    """Each with what was tried, and what came otherwise than expected."""
+    more = (
+        "drills:\n  - {name: good, given: {a: cut}, ask: {model: chat-model}, expect: {tried: [a cut, b ok]}}\n"
+        "  - {name: bad, ask: {model: chat-model}, expect: {served_by: b}}\n"
+    )
+    async with serving(workspace.write("routes.yaml", routes(HI, "targets: [a, b]", more)).build()) as client:
+        status, said = await post(client, "/admin/drills")
+    assert status == 200
+    good, bad = said["drills"]
+    assert (good["name"], good["faults"], good["tried"]) == ("good", [], ["a cut", "b ok"])
+    assert "served by b was expected" in bad["faults"][0]
+
+
+@pytest.mark.parametrize("path", ["/admin/return", "/admin/drills", "/admin/reload", "/admin/targets/b"])
+async def test_each_action_needs_the_key_and_is_logged_with_its_author(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """By the network that asked and the key that it bore."""
+    file = workspace.write("routes.yaml", routes(HI, "targets: [a]", "server: {reload: off}\n")).root / "routes.yaml"
+    async with serving(workspace.build(), follows=file) as client:
+        async with client.session.post(client.base + path, json={"state": "drain"}) as response:
+            assert response.status == 401
+        workspace.write("routes.yaml", routes(HI, "targets: [b]", "server: {reload: off}\n"))
+        await post(client, "/admin/reload")
+        with caplog.at_level(logging.INFO, "router.server"):
+            status, _ = await post(client, path, {"state": "drain"} if "targets" in path else None)
+        assert status == 200
+    acts = [record.fields for record in caplog.records if record.message == "operator acts"]  # type: ignore[attr-defined]
+    assert (acts[-1]["peer"], acts[-1]["key"]) == ("127.0.0.1", "of this run")
+
+
+async def test_hour_records_and_the_way_back_are_those_of_all_workers(workspace: Workspace) -> None:
+    """Whichever of them is asked: a sum of all, a record of any, and all of them go back."""
+    workspace.write("routes.yaml", routes(HI, "targets: [a, b]", f"server: {{reload: off, {KEYED}}}\n"))
+    async with process(workspace.root, "--workers", "2") as router:
+        async with asyncio.timeout(PATIENCE):
+            while len((await router.get("/admin/config", **AS_OPERATOR))[1]["workers"]) < 2:
+                await asyncio.sleep(0.05)
+        answers = await asyncio.gather(*(router.ask() for _ in range(12)))
+        first = {headers["x-router-generation"] for _, headers, _ in answers}
+        async with asyncio.timeout(PATIENCE):  # a request is counted once its last byte has left
+            while (found := (await router.get("/admin/hour", **AS_OPERATOR))[1])["targets"].get("a", {}).get("tries") != 12:
+                await asyncio.sleep(0.05)
+        assert sum(slot["answers"] for slot in found["slots"]) == 12
+        for _, headers, _ in answers:
+            status, record = await router.get(f"/api/requests/{headers['x-request-id']}")
+            assert (status, record["target"]) == (200, "a")
+        workspace.write("routes.yaml", routes(HI, "targets: [b, a]", f"server: {{reload: off, {KEYED}}}\n"))
+        assert (await router.post("/admin/reload", **AS_OPERATOR))[0] == 200
+        _, returned = await router.post("/admin/return", **AS_OPERATOR)
+        assert set(returned["workers"].values()) == first
+        assert (len(returned["workers"]), returned["silent"]) == (2, [])
+        answers = await asyncio.gather(*(router.ask() for _ in range(12)))
+        assert {headers["x-router-generation"] for _, headers, _ in answers} == first
+        assert await router.ended() == 0

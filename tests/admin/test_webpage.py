@@ -1,0 +1,197 @@
+"""The page at `/` as it is served: what it may load, who may open it, how long it is kept, how large it is, and whose code is in it."""
+
+import gzip
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from router.admin.webpage import FOLDER, Site
+from router.callers.keys import hashed, new
+from tests.conftest import ROOT, Workspace, routes, serving
+from tests.support.process import process
+from tests.support.raw import request, said
+from tests.support.services import run
+
+HI = "a: {script: [{text: Hi}]}"
+KEYS = "server: {auth: {keys: {alice: {hash: '%s'}}}}\n"
+MAX_PACKED_BYTES = 100_000
+"""All files of the page, each gzipped by itself."""
+KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+MANIFEST = json.loads((FOLDER / "vendor" / "manifest.json").read_text(encoding="utf-8"))
+IMPORTED = re.compile(r"""(?:from|import)\s*["']([^"']+)["']""")
+
+
+async def test_page_names_only_files_of_its_own_server(workspace: Workspace) -> None:
+    """Every address is relative, and every file comes as what it is; nothing stands inline."""
+    async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
+        page = await client.get("/")
+        text = page.body.decode()
+        assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        found = re.findall(r'(?:src|href)="([^"]*)"', text)
+        assert len(found) == 3
+        assert "//" not in text
+        assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|\sstyle=", text)
+        for address in found:
+            part = await client.get(f"/{address}")
+            assert (part.status, part.headers["content-type"]) == (200, KINDS[Path(address).suffix])
+            assert part.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_page_policy_allows_no_inline_code_and_no_frame(workspace: Workspace) -> None:
+    """Files have the same policy: one that is opened by itself loads nothing else either."""
+    async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
+        for path in ("/", f"/web/{Site().digest}/main.js"):
+            headers = (await client.get(path)).headers
+            policy = dict(one.strip().split(" ", 1) for one in headers["content-security-policy"].split(";"))
+            assert policy == {
+                "default-src": "'self'",
+                "img-src": "'self' data: blob:",
+                "base-uri": "'none'",
+                "form-action": "'none'",
+                "object-src": "'none'",
+                "frame-ancestors": "'none'",
+                "require-trusted-types-for": "'script'",
+                "trusted-types": "dompurify",
+            }
+            assert headers["referrer-policy"] == "no-referrer"
+
+
+async def test_files_are_kept_forever_and_the_page_is_asked_for_anew(workspace: Workspace) -> None:
+    """A file's address changes with any byte of the page. Under another version's address a replica sends its own file, to be kept by nobody."""
+    async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
+        page = await client.get("/")
+        assert page.headers["cache-control"] == "no-cache"
+        digest = Site().digest
+        assert f"web/{digest}/main.js" in page.body.decode()
+        kept = await client.get(f"/web/{digest}/main.js")
+        assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+        other = await client.get("/web/another-version/main.js")
+        assert (other.status, other.headers["cache-control"], other.body) == (200, "no-cache", kept.body)
+        for path, tag in (("/", page.headers["etag"]), (f"/web/{digest}/main.js", kept.headers["etag"])):
+            again = await said(client.base, request(f"GET {path}", if_none_match=tag))
+            assert (again.status, again.rest) == (304, b"")
+            changed = await said(client.base, request(f"GET {path}", if_none_match='"another"'))
+            assert changed.status == 200
+
+
+async def test_files_are_packed_for_clients_that_take_gzip(workspace: Workspace) -> None:
+    """Others get them as they are."""
+    async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
+        path = f"/web/{Site().digest}/style.css"
+        packed = await said(client.base, request(f"GET {path}", accept_encoding="gzip, br"))
+        plain = await said(client.base, request(f"GET {path}"))
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert gzip.decompress(packed.rest) == plain.rest == (FOLDER / "style.css").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["no-such.js", "index.html", "vendor/manifest.json", "vendor/LICENSES.txt", "vendor/preact.d.ts", "../server/gate.py"]
+)
+async def test_nothing_else_of_the_folder_is_served(workspace: Workspace, name: str) -> None:
+    """Neither what is no file of the page, nor what stands beside the folder."""
+    async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
+        assert (await said(client.base, request(f"GET /web/x/{name}"))).status == 404
+        assert (await said(client.base, request(f"GET /web/x/{name.replace('.', '%2e')}"))).status == 404
+
+
+async def test_page_answers_head_and_refuses_posts(workspace: Workspace) -> None:
+    """HEAD is GET without the body."""
+    async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
+        head = await said(client.base, request("HEAD /"))
+        assert (head.status, head.rest) == (200, b"")
+        assert (await said(client.base, request("POST /"))).status == 405
+
+
+async def test_page_is_for_this_machine_while_no_auth_is_declared(workspace: Workspace) -> None:
+    """What a proxy passes on, or a page of another name, is refused, for the files too."""
+    async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
+        for path in ("/", f"/web/{Site().digest}/main.js"):
+            assert (await said(client.base, request(f"GET {path}", x_forwarded_for="203.0.113.7"))).status == 403
+            assert (await said(client.base, request(f"GET {path}", host="rebound.example"))).status == 403
+
+
+async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
+    """Its addresses answer as those where nothing is: 404, and 401 for who bears no key where one is needed."""
+    key = new()
+    paths = ("/", f"/web/{Site().digest}/main.js")
+    async with serving(workspace.write("routes.yaml", routes(HI, more="server: {page: off}\n")).build()) as client:
+        assert [(await client.get(path)).status for path in (*paths, "/nothing")] == [404, 404, 404]
+    keys = (KEYS % hashed(key)).replace("{auth", "{page: off, auth")
+    async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
+        for path in (*paths, "/nothing"):
+            assert (await said(client.base, request(f"GET {path}"))).status == 401
+            assert (await said(client.base, request(f"GET {path}", authorization=f"Bearer {key}"))).status == 404
+
+
+async def test_page_opens_without_a_key_where_auth_is_declared(workspace: Workspace) -> None:
+    """The page shows nothing by itself: its requests need the caller's key, as everybody's do."""
+    keys = KEYS % hashed(new())
+    async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
+        page = await said(client.base, request("GET /", x_forwarded_for="203.0.113.7", host="router.example"))
+        assert page.status == 200
+        assert "chat-model" not in page.everything
+        assert (await said(client.base, request("GET /api/models"))).status == 401
+
+
+def test_page_stays_within_its_budget() -> None:
+    """Prints the bytes of each file, as they are and gzipped."""
+    site = Site()
+    files = {"index.html": site.index, **site.files}
+    for name, file in files.items():
+        print(f"{len(file.body):7,} {len(file.packed):7,}  {name}")  # noqa: T201 - the numbers that are held
+    packed = sum(len(file.packed) for file in files.values())
+    print(f"{sum(len(file.body) for file in files.values()):7,} {packed:7,}  in all")  # noqa: T201
+    assert packed <= MAX_PACKED_BYTES
+
+
+def test_vendored_files_are_those_of_the_manifest() -> None:
+    """By their hashes; each has a version, a licence, and the hash of the package that it is from, as web/package-lock.json has it."""
+    lock = json.loads((ROOT / "web" / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert {path.name for path in (FOLDER / "vendor").glob("*.js")} == set(MANIFEST)
+    licences = (FOLDER / "vendor" / "LICENSES.txt").read_text(encoding="utf-8")
+    for name, entry in MANIFEST.items():
+        assert hashlib.sha256((FOLDER / "vendor" / name).read_bytes()).hexdigest() == entry["sha256"], name
+        locked = lock[f"node_modules/{entry['package']}"]
+        assert (locked["version"], locked["integrity"], locked["license"]) == (entry["version"], entry["integrity"], entry["licence"])
+        assert f"== {entry['package']} ==" in licences
+
+
+def test_scripts_import_each_other_by_relative_addresses() -> None:
+    """A browser finds no package by its name; and each file that is named is there."""
+    for path in FOLDER.rglob("*.js"):
+        if path.name in ("marked.js", "purify.js"):  # they import nothing, and speak of imports in their strings
+            continue
+        own = path.read_text(encoding="utf-8").partition("\nexport ")[0] if path.name == "copies.js" else path.read_text(encoding="utf-8")
+        for name in IMPORTED.findall(re.sub(r"import\(\"[^\"]*\"\)", "", own)):
+            assert name.startswith("."), f"{path.name} imports {name}"
+            assert (path.parent / name).resolve().is_file(), f"{path.name} imports {name}"
+
+
+def test_scripts_write_no_html_and_evaluate_nothing() -> None:
+    """What a model says becomes a page through DOMPurify alone."""
+    for path in FOLDER.rglob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\beval\(|new Function\(|document\.write", text), path
+        if path.parent.name != "vendor":
+            assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|https?://", text), path
+
+
+async def test_scripts_have_the_types_that_they_say() -> None:
+    """`tsc` over the page's JSDoc, where its compiler is installed (`make web/node_modules/.done`)."""
+    compiler = ROOT / "web" / "node_modules" / "typescript" / "bin" / "tsc"
+    if not compiler.exists() or (node := shutil.which("node")) is None:
+        pytest.skip("the TypeScript compiler is not installed here: `make web/node_modules/.done` installs it, with npm")
+    await run(node, str(compiler), "--project", str(ROOT / "web"))
+
+
+@pytest.mark.parametrize(("page", "printed"), [("on", "/  (questions: /api/chat"), ("off", "/api/chat  (documentation")])
+async def test_serve_prints_an_address_that_a_browser_can_open(workspace: Workspace, page: str, printed: str) -> None:
+    """That of the page; where there is none, that of questions."""
+    workspace.write("routes.yaml", routes(HI, more=f"server: {{page: {page}}}\n"))
+    async with process(workspace.root) as router:
+        assert f"{router.base}{printed}" in router.said

@@ -1,0 +1,187 @@
+"""The checks of Open Responses' compliance suite, against its schema of a response and of each event of a stream."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.support.provider import Provider, Reply, calls, chunk, running, text
+
+SPECIFICATION: dict[str, Any] = json.loads((Path(__file__).parent / "wire" / "open_responses.json").read_text())
+SCHEMAS: dict[str, Any] = SPECIFICATION["components"]["schemas"]
+EVENTS: dict[str, str] = {
+    schema["properties"]["type"]["enum"][0]: name for name, schema in SCHEMAS.items() if name.endswith("StreamingEvent")
+}
+"""Type of an event → its schema."""
+LAST = {"response.completed", "response.incomplete", "response.failed"}
+
+
+def misfits(value: Any, schema: str) -> list[str]:
+    """What of a value does not fit a schema of the specification."""
+    validator: Any = jsonschema.Draft202012Validator({**SPECIFICATION, "$ref": f"#/components/schemas/{schema}"})
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+
+class Obedient(Provider):
+    """A provider that calls the first tool where one must be called, thinks where it is to, and else answers in two pieces."""
+
+    def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
+        """What this request gets."""
+        if body.get("tool_choice") == "required":
+            return Reply(calls(("c1", body["tools"][0]["function"]["name"], '{"location":"San Francisco"}')))
+        thoughts = [chunk({"role": "assistant", "reasoning_content": "Hm."})] if body.get("reasoning_effort") else []
+        if body.get("max_tokens") == 16:
+            return Reply((*thoughts, *text("Cut", finish="length")))
+        if "break" in json.dumps(body["messages"]):
+            return Reply((chunk({"content": "Half"}),), drop=True)
+        return Reply((*thoughts, *text("Hello ", "there.")))
+
+
+def user(content: Any) -> dict[str, Any]:
+    """A message of the user's."""
+    return {"type": "message", "role": "user", "content": content}
+
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+FUNCTION: dict[str, Any] = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Get current weather for a location.",
+    "parameters": {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]},
+}
+CHECKS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
+    "basic text response": ({"input": [user("Say hello in exactly 3 words.")]}, "completed", ["message"]),
+    "system prompt": (
+        {"input": [{"type": "message", "role": "developer", "content": "Answer in one word."}, user("Say hello.")]},
+        "completed",
+        ["message"],
+    ),
+    "multi-turn conversation": (
+        {"input": [user("My name is Alice."), {"type": "message", "role": "assistant", "content": "Hello Alice!"}, user("My name?")]},
+        "completed",
+        ["message"],
+    ),
+    "tool calling": ({"input": [user("The weather?")], "tools": [FUNCTION], "tool_choice": "required"}, "completed", ["function_call"]),
+    "image input": (
+        {"input": [user([{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": PIXEL}])]},
+        "completed",
+        ["message"],
+    ),
+    "assistant phase": (
+        {
+            "input": [
+                {"type": "message", "role": "assistant", "phase": "commentary", "content": "I should answer with the saved number."},
+                {"type": "message", "role": "assistant", "phase": "final_answer", "content": "The number is four."},
+                user("Repeat only the number."),
+            ]
+        },
+        "completed",
+        ["message"],
+    ),
+    "reasoning summary": (
+        {"input": [user("What is 15 * 37?")], "reasoning": {"effort": "low", "summary": "auto"}},
+        "completed",
+        ["reasoning", "message"],
+    ),
+    "incomplete": ({"input": "Hello", "max_output_tokens": 16}, "incomplete", ["message"]),
+    "every field": (
+        {
+            "input": "Hello",
+            "instructions": "Be brief.",
+            "metadata": {"a": "b"},
+            "temperature": 0.5,
+            "top_p": 0.5,
+            "presence_penalty": 0.5,
+            "frequency_penalty": 0.5,
+            "parallel_tool_calls": False,
+            "max_output_tokens": 100,
+            "service_tier": "auto",
+            "text": {"format": {"type": "text"}, "verbosity": "low"},
+            "safety_identifier": "s",
+            "prompt_cache_key": "p",
+            "tools": [{**FUNCTION, "strict": True}],
+            "tool_choice": {"type": "function", "name": "get_weather"},
+            "store": False,
+            "include": ["reasoning.encrypted_content"],
+        },
+        "completed",
+        ["message"],
+    ),
+}
+"""Request → the status of its response, and the types of its items."""
+
+
+async def streamed(client: Client, **body: Any) -> list[dict[str, Any]]:
+    """The events of a stream. Each has its type as its name, fits its schema, and has the next number."""
+    answer = await client.post("/v1/responses", model="chat-model", stream=True, **body)
+    assert answer.headers["content-type"] == "text/event-stream"
+    events: list[dict[str, Any]] = []
+    for frame in answer.body.decode().split("\n\n")[:-1]:
+        name, data = frame.split("\n")
+        event = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        assert misfits(event, EVENTS[event["type"]]) == []
+        assert event["sequence_number"] == len(events)
+        events.append(event)
+    return events
+
+
+@pytest.mark.parametrize("name", CHECKS)
+async def test_response_fits_the_schema_whole_and_streamed(workspace: Workspace, name: str) -> None:
+    """A stream begins with `response.created` and `response.in_progress` and ends with the response, which has its usage."""
+    body, status, types = CHECKS[name]
+    async with running(Obedient([])) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    reasoning: show"))
+        async with serving(workspace.build()) as client:
+            whole = (await client.post("/v1/responses", model="chat-model", **body)).json
+            events = await streamed(client, **body)
+    *before, last = events
+    assert [one["type"] for one in before[:2]] == ["response.created", "response.in_progress"]
+    assert LAST.isdisjoint(one["type"] for one in before)
+    for response in (whole, last["response"]):
+        assert misfits(response, "ResponseResource") == []
+        assert (response["status"], [item["type"] for item in response["output"]]) == (status, types)
+        assert response["usage"]["total_tokens"] == response["usage"]["input_tokens"] + response["usage"]["output_tokens"] > 0
+    assert last["type"] == f"response.{status}"
+    repeated = {field: body[field] for field in body.keys() & whole.keys() - {"tools", "reasoning"}}
+    assert {field: whole[field] for field in repeated} == repeated
+    assert whole["reasoning"]["summary"] == body.get("reasoning", {}).get("summary")
+
+
+async def test_items_of_a_stream_are_those_of_the_response(workspace: Workspace) -> None:
+    """Each item is added, then done as the response has it; the pieces of a text are the text."""
+    async with running(Obedient([])) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    reasoning: show"))
+        async with serving(workspace.build()) as client:
+            events = await streamed(client, input="Hello", reasoning={"effort": "low", "summary": "auto"})
+    output = events[-1]["response"]["output"]
+    assert [one["item"] for one in events if one["type"] == "response.output_item.done"] == output
+    added = [one["item"] for one in events if one["type"] == "response.output_item.added"]
+    assert [(one["id"], one["type"]) for one in added] == [(one["id"], one["type"]) for one in output]
+    said = "".join(one["delta"] for one in events if one["type"] == "response.output_text.delta")
+    thought = "".join(one["delta"] for one in events if one["type"] == "response.reasoning_summary_text.delta")
+    assert (thought, said) == (output[0]["summary"][0]["text"], output[1]["content"][0]["text"]) == ("Hm.", "Hello there.")
+
+
+async def test_error_within_a_stream_fits_the_schema(workspace: Workspace) -> None:
+    """The `error` event and the failed response after it."""
+    async with running(Obedient([])) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    rescue: fail"))
+        async with serving(workspace.build()) as client:
+            events = await streamed(client, input="break")
+    assert [one["type"] for one in events[-2:]] == ["error", "response.failed"]
+    assert events[-1]["response"]["error"]["message"] == events[-2]["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/compact"])
+async def test_request_that_is_not_served_is_refused_in_openais_form(workspace: Workspace, path: str) -> None:
+    """Without a model it is a 400; compaction is served nowhere, which is a 404."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}"))
+    async with serving(workspace.build()) as client:
+        refused = await client.post(path, input=[user("test")])
+    assert refused.status == (400 if path == "/v1/responses" else 404)
+    assert isinstance(refused.json["error"]["message"], str)
+    assert refused.json["error"]["type"] == "invalid_request_error"

@@ -1,0 +1,201 @@
+"""Chromium without a window, driven over its DevTools protocol. A machine without it skips the test and says so."""
+
+import asyncio
+import base64
+import json
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.services import PATIENCE, program
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # tests may run as root; the only pages are the router's own
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--remote-debugging-port=0",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # no name is ever looked up
+)
+LOUD = {"error", "warning", "assert"}
+"""Kinds of console messages that a page must not write."""
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass
+class Tab:
+    """One page in the browser. `complaints`: what it wrote to the console, its exceptions and its policy's reports, so far. `asked`: the
+    addresses that it requested.
+    """
+
+    socket: aiohttp.ClientWebSocketResponse
+    session: str = ""
+    complaints: list[str] = field(default_factory=list[str])
+    asked: list[str] = field(default_factory=list[str])
+    _ids: "count[int]" = field(default_factory=lambda: count(1))
+    _waiting: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict[int, "asyncio.Future[dict[str, Any]]"])
+
+    async def send(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send one command: its result."""
+        number = next(self._ids)
+        self._waiting[number] = asyncio.get_running_loop().create_future()
+        command = {"id": number, "method": method, "params": params}
+        await self.socket.send_json({**command, "sessionId": self.session} if self.session else command)
+        async with asyncio.timeout(PATIENCE):
+            return await self._waiting[number]
+
+    async def listen(self) -> None:
+        """Read what the browser says, until it ends."""
+        async for message in self.socket:
+            said = json.loads(message.data)
+            if (waiter := self._waiting.pop(said.get("id", 0), None)) is not None:
+                if "error" in said:
+                    waiter.set_exception(AssertionError(said["error"]["message"]))
+                else:
+                    waiter.set_result(said["result"])
+            else:
+                self._note(said.get("method", ""), said.get("params", {}))
+
+    def _note(self, method: str, params: dict[str, Any]) -> None:
+        match method:
+            case "Runtime.consoleAPICalled" if params["type"] in LOUD:
+                self.complaints.append(json.dumps(params["args"]))
+            case "Runtime.exceptionThrown":
+                self.complaints.append(json.dumps(params["exceptionDetails"]))
+            case "Log.entryAdded":
+                self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+            case "Network.requestWillBeSent":
+                self.asked.append(params["request"]["url"])
+            case _:
+                pass
+
+    async def open(self, address: str) -> None:
+        """Go to an address, and wait until it is loaded."""
+        await self.send("Page.navigate", url=address)
+        await self.until("document.readyState === 'complete'")
+
+    async def run(self, script: str) -> Any:
+        """Evaluate an expression in the page; a promise is waited for."""
+        found = await self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
+    async def until(self, condition: str) -> None:
+        """Wait until an expression is true. The page may be on its way to another address meanwhile."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    if await self.run(f"!!({condition})"):
+                        return
+                except AssertionError:
+                    pass
+                await asyncio.sleep(0.02)
+
+    async def sees(self, text: str) -> None:
+        """Wait until the page shows a text."""
+        try:
+            await self.until(f"document.body.innerText.includes({json.dumps(text)})")
+        except TimeoutError:
+            shown = await self.run("document.body.innerText")
+            raise AssertionError(f"{text!r} is not in {shown!r}; {self.complaints}") from None
+
+    async def click(self, selector: str) -> None:
+        """Click an element, once it is there and may be clicked."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        await self.until(f"{found} && !{found}.disabled")
+        await self.run(f"{found}.click()")
+
+    async def type(self, text: str) -> None:
+        """Type into the field that has the focus."""
+        await self.send("Input.insertText", text=text)
+
+    async def press(self, key: str, code: int, shift: bool = False) -> None:
+        """Press a key. `code`: its virtual key code."""
+        more = {"text": "\r"} if key == "Enter" else {}
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
+        await self.send("Input.dispatchKeyEvent", type="keyDown", **common, **more)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    async def shape(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Give the page a size and a colour scheme."""
+        await self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await self.send("Emulation.setEmulatedMedia", features=[scheme])
+
+    async def faults(self) -> list[str]:
+        """What axe-core calls serious or critical of the page as it is: rule, element, and why. Skipped where it is not installed."""
+        if not AXE.exists():
+            pytest.skip("axe-core is not installed here: `make web/node_modules/.done` installs it, with npm")
+        if not await self.run("typeof window.axe === 'object'"):
+            await self.run(f"{AXE.read_text(encoding='utf-8')};0")
+        found = await self.run("axe.run(document, {resultTypes: ['violations']}).then(one => one.violations)")
+        return [
+            f"{one['id']}: {node['html'][:200]}: {node['failureSummary']}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
+
+    async def picture(self, path: Path) -> None:
+        """Write a picture of what is seen."""
+        path.write_bytes(base64.b64decode((await self.send("Page.captureScreenshot"))["data"]))
+
+
+@asynccontextmanager
+async def browser(*languages: str) -> AsyncGenerator[Tab, None]:
+    """A tab of a browser of its own, in a folder that goes with it. `languages`: those that its reader prefers."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        process = await asyncio.create_subprocess_exec(
+            program("chromium"),
+            *FLAGS,
+            f"--user-data-dir={folder}",
+            f"--accept-lang={','.join(languages or ('en',))}",
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            address = await _address(Path(folder, "DevToolsActivePort"), process)
+            async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=MAX_MESSAGE_BYTES) as socket:
+                tab = Tab(socket)
+                listening = asyncio.create_task(tab.listen())
+                try:
+                    await _attach(tab, languages)
+                    yield tab
+                finally:
+                    listening.cancel()
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+
+
+async def _attach(tab: Tab, languages: Sequence[str]) -> None:
+    made = await tab.send("Target.createTarget", url="about:blank")
+    tab.session = (await tab.send("Target.attachToTarget", targetId=made["targetId"], flatten=True))["sessionId"]
+    for domain in ("Page", "Runtime", "Log", "Network"):
+        await tab.send(f"{domain}.enable")
+    if languages:
+        agent = await tab.run("navigator.userAgent")
+        await tab.send("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=",".join(languages))
+
+
+async def _address(file: Path, process: asyncio.subprocess.Process) -> str:
+    """Where the browser takes commands: it writes a port and a path to a file once it does."""
+    async with asyncio.timeout(PATIENCE):
+        while not (file.exists() and len(lines := file.read_text(encoding="utf-8").splitlines()) == 2):
+            assert process.returncode is None, "chromium ended"
+            await asyncio.sleep(0.02)
+    return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
