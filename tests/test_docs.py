@@ -39,14 +39,14 @@ from router.config.declaration import (
 from router.config.keys import ApiKey
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
-from router.server import log
-from router.server.entry import CUT_SHORT, Entry
+from router.journal import log
+from router.journal.entry import CUT_SHORT, Entry
 from router.signature import Choice, Record, Scalar, Spelled, record_of
 from router.steps import STEPS
 from router.steps.prompt import compile_template
 from router.toolbox import load
-from tests.authority import Authority
 from tests.conftest import ROOT, Workspace, routes, serving
+from tests.support.authority import Authority
 from tests.test_shape import FLOORS
 from tests.wire.readers import READERS
 

@@ -21,7 +21,7 @@ from router.drill import Drilled, drilled
 from router.errors import ConfigError
 from router.generation import build
 from tests.conftest import AS_OPERATOR, ROOT, Workspace, routes, serving
-from tests.promises import hold, timed
+from tests.support.promises import hold, timed
 
 THREE = """
 a: {model: openai/gpt-4o, api_key: "${UNSET_KEY}", optional: true}

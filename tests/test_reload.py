@@ -18,8 +18,8 @@ from router.config import Declaration, Snapshot, declared, load, read
 from router.generation import Generation, build
 from router.reload import EVERY, MOST_SETTLE, Live, Reload
 from tests.conftest import AS_OPERATOR, OPERATOR, Workspace, direct_target, routes, serving
-from tests.process import STARTS, Process, process, starting
-from tests.provider import Reply, error, provider, text
+from tests.support.process import STARTS, Process, process, starting
+from tests.support.provider import Reply, error, provider, text
 
 
 class Closing(Generation):

@@ -4,23 +4,23 @@ import gc
 import logging
 from pathlib import Path
 
+from router.access.gate import Gate
+from router.admin.operations import Admin
+from router.admin.siblings import Siblings
+from router.admin.watchdog import Watchdog
+from router.answering.chat import Chat
 from router.callers import Callers
 from router.config import COUNTERS, folder_from_environment, host_from_environment, load_live, routes_from_environment, run_key
 from router.config.values import Secret
 from router.generation import Generation, build
+from router.journal.bill import Bill
+from router.journal.log import line, to_stderr, turned
+from router.journal.metrics import Metrics
+from router.journal.ring import Ring
+from router.journal.traces import Traces
 from router.reload import Listeners, Live, Reload
-from router.server.admin import Admin
-from router.server.bill import Bill
-from router.server.chat import Chat
 from router.server.door import Door
 from router.server.edge import Edge
-from router.server.gate import Gate
-from router.server.log import line, to_stderr, turned
-from router.server.metrics import Metrics
-from router.server.ring import Ring
-from router.server.siblings import Siblings
-from router.server.traces import Traces
-from router.server.watchdog import Watchdog
 
 __all__ = ["Door", "Edge", "application", "create", "steady", "to_stderr", "warn_undeclared"]
 

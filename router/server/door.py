@@ -40,7 +40,7 @@ class Door(HttpToolsProtocol):
     """One connection.
 
     FIRST: seconds until the headers are whole, from the connection's beginning or the first byte of a later request
-    BODY: seconds until the body is whole, from there; longer than router/server/body.py waits, which has an answer for it
+    BODY: seconds until the body is whole, from there; longer than router/intake/body.py waits, which has an answer for it
     SENT: seconds in which a client must have taken what waits for it
     HEARD: seconds in which a client's machine must have acknowledged what was sent to it: one that vanished never does
     MOST_HEAD: bytes of the request line and the headers; also of trailers, and of anything else that nothing comes of

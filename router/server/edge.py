@@ -11,21 +11,21 @@ from collections.abc import AsyncGenerator, Sequence
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from router.access.cors import DeclaredOrigins, RefusedOrigins
+from router.access.gate import Gate
+from router.access.local import bad_host
+from router.admin import openapi
+from router.admin.operations import Admin
+from router.admin.pages import pages
+from router.admin.routed import AnswerRoute, Refusals
+from router.answering.chat import Chat, Request
+from router.answering.reply import PRIVATE, Headers
 from router.config.declaration import Cors
 from router.errors import BadAsk
+from router.intake.protocol import MESSAGES, OPENAI
 from router.reload import Live
-from router.server import openapi
-from router.server.admin import Admin
-from router.server.chat import Chat, Request
-from router.server.cors import DeclaredOrigins, RefusedOrigins
-from router.server.gate import Gate
 from router.server.handover import handing_over
 from router.server.head import as_get
-from router.server.local import bad_host
-from router.server.pages import pages
-from router.server.protocol import MESSAGES, OPENAI
-from router.server.reply import PRIVATE, Headers
-from router.server.routed import AnswerRoute, Refusals
 from router.server.shutdown import Shutdown
 
 POLICY, NOTHING = b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"

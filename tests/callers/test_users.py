@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.answering.replica import _name  # pyright: ignore[reportPrivateUsage]
 from router.cache import trail
 from router.cache.key import key
 from router.callers import Caller, from_body, from_headers
@@ -11,7 +12,6 @@ from router.callers.users import MAX_USER, well_formed
 from router.chat import Ask, Message, owner
 from router.config.users import UserSource
 from router.errors import BadAsk
-from router.server.replica import _name  # pyright: ignore[reportPrivateUsage]
 
 HEADER = "X-OpenWebUI-User-Id"
 FRONT_END = Caller("key", "webui", "key:webui", users=UserSource(header=HEADER))

@@ -11,7 +11,7 @@ from router.config.network import Egress, has_literal_password, is_this_machine,
 from router.description import changes, describe
 from router.errors import Misfit
 from router.generation import build
-from tests.authority import Authority
+from tests.support.authority import Authority
 
 Write = Callable[..., Declaration]
 CANARY = "p%40ss-canary"

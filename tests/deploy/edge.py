@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.services import Nginx, free_ports, nginx, program, run
+from tests.support.services import Nginx, free_ports, nginx, program, run
 
 PATIENCE = 60
 """Seconds for a connection. It takes milliseconds; a stream that is held back would take for ever."""

@@ -16,7 +16,7 @@ from router.config.declaration import Auth
 from router.generation import build
 from tests.deploy.edge import upstreams
 from tests.deploy.linters import DEPLOY, SECRETS, linter, said, secrets_in
-from tests.services import program, run
+from tests.support.services import program, run
 
 ENDING = 15
 """Seconds after `drain` in which a router may still be ending."""

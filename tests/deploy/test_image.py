@@ -14,7 +14,7 @@ import pytest
 from router.commands import parser
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.deploy.linters import linter, said
-from tests.services import run
+from tests.support.services import run
 
 
 def test_every_copied_path_exists_and_is_sent_to_the_builder() -> None:

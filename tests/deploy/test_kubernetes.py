@@ -14,7 +14,7 @@ from router import __version__
 from router.commands import parser
 from router.config import declare, read
 from tests.deploy.linters import CALLER, CHART, DEPLOY, SECRETS, documents, helm, kustomized, misfits, one, rendered, secrets_in
-from tests.process import process
+from tests.support.process import process
 
 OLDEST, NEWEST = "1.30.0", "1.37.0"
 ALL_OF_IT: dict[str, Any] = {

@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import Workspace, routes, serving
 from tests.deploy.linters import DEPLOY, HERE, kustomized, one, said
-from tests.services import program
+from tests.support.services import program
 
 ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
 NAME = re.compile(r"\brouter_[a-z_]+\b")

@@ -17,11 +17,11 @@ import pytest
 
 from tests.conftest import Answered, parsed_lines
 from tests.deploy.edge import PATIENCE, Edge, edge
-from tests.process import Process, process
-from tests.promises import timed, within
-from tests.provider import Provider, Reply, provider, text
-from tests.redis_cli import keys
-from tests.services import RedisServer, program, redis_server
+from tests.support.process import Process, process
+from tests.support.promises import timed, within
+from tests.support.provider import Provider, Reply, provider, text
+from tests.support.redis_cli import keys
+from tests.support.services import RedisServer, program, redis_server
 
 ROUTES = """
 targets:

@@ -10,9 +10,9 @@ import pytest
 
 from tests.conftest import KEYED, OPERATOR, Workspace, routes
 from tests.deploy.edge import Edge, connected, edge
-from tests.process import Process, process
-from tests.raw import Said, parsed, request, said
-from tests.services import free_ports, nginx
+from tests.support.process import Process, process
+from tests.support.raw import Said, parsed, request, said
+from tests.support.services import free_ports, nginx
 
 HI = "a: {script: [{text: Hi}]}"
 ASK = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.provider import text
-from tests.upstream import Anthropic
+from tests.support.provider import text
+from tests.support.upstream import Anthropic
 
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
 

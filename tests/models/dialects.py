@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from router.failover.rescue import WISH
-from tests.provider import DONE, chunk, frame, usage
+from tests.support.provider import DONE, chunk, frame, usage
 
 ANSWER = "The quick brown fox jumps over the lazy dog, and the dog sleeps on until the evening comes."
 CITIES = ("Beijing", "Paris", "Lima", "Oslo")

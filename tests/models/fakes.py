@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.models.dialects import ANSWER, CITIES, Body, Completions, Dialect, Saying, State
-from tests.provider import read_request, response_head
+from tests.support.provider import read_request, response_head
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from tests import google
 from tests.models.dialects import Body, Completions, Gemini, Messages, Responses, objects
 from tests.models.fakes import PLAIN, Flagship, Refusal, Rule
+from tests.support import google
 
 PENALTIES = ("presence_penalty", "frequency_penalty")
 

@@ -13,7 +13,7 @@ from router.targets import litellm
 from router.wire import WIRES
 from tests.conftest import Client, Workspace, serving
 from tests.models.thinkers import ANSWER, THINKERS, Claude, Completions, DeepSeek, Gemini, Google, Kimi, OpenRouter, Strict, Thinker
-from tests.provider import Reply, chunk, error, running
+from tests.support.provider import Reply, chunk, error, running
 
 LOOK = '''
 def look(at: int) -> str:

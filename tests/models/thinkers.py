@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests import google
-from tests.provider import DONE, Provider, Reply, chunk, error, frame, usage
+from tests.support import google
+from tests.support.provider import DONE, Provider, Reply, chunk, error, frame, usage
 
 ANSWER = "Done."
 PLAIN = frozenset({"role", "content", "tool_calls", "name"})

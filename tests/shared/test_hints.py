@@ -10,9 +10,9 @@ from router.config.values import Secret
 from router.shared import Hints, Redis
 from router.shared.redis import key
 from tests.conftest import Client, Workspace, direct_target, routes, serving
-from tests.provider import Provider, Reply, error, provider, text
-from tests.redis_cli import keys, said
-from tests.services import RedisServer, redis_server
+from tests.support.provider import Provider, Reply, error, provider, text
+from tests.support.redis_cli import keys, said
+from tests.support.services import RedisServer, redis_server
 
 pytestmark = pytest.mark.usefixtures("patient")
 

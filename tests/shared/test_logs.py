@@ -12,8 +12,8 @@ from router.errors import ReplicaLost
 from router.shared import Batch, Ending, Found, Logs, Redis, new_id
 from router.shared.logs import ABSENT, HOLD
 from router.shared.redis import Command, key
-from tests.redis_cli import keys, said, until
-from tests.services import RedisServer, redis_server
+from tests.support.redis_cli import keys, said, until
+from tests.support.services import RedisServer, redis_server
 
 pytestmark = pytest.mark.usefixtures("patient")
 

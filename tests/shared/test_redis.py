@@ -12,8 +12,8 @@ import pytest
 from router.config.values import Secret
 from router.shared import Away, Mismatch, Redis
 from router.shared.redis import COUNTS_LATE, LIMIT, key
-from tests.redis_cli import said, until
-from tests.services import RedisServer, free_ports, program, redis_server, run
+from tests.support.redis_cli import said, until
+from tests.support.services import RedisServer, free_ports, program, redis_server, run
 
 
 @asynccontextmanager

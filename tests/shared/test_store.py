@@ -8,8 +8,8 @@ import pytest
 
 from router.config.values import Secret
 from router.shared import Redis, RedisStore
-from tests.redis_cli import said
-from tests.services import RedisServer, redis_server
+from tests.support.redis_cli import said
+from tests.support.services import RedisServer, redis_server
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -17,8 +17,8 @@ from router.chat import Ask, Message
 from router.config.declaration import Target
 from router.config.values import Name, Secret
 from router.targets import litellm
-from tests.egress import ForwardProxy, proxying
-from tests.provider import Reply, provider, text
+from tests.support.egress import ForwardProxy, proxying
+from tests.support.provider import Reply, provider, text
 
 NAMES = ("llama-2-7b-chat", "meta-llama/llama-3.1-8b", "command-r-plus", "claude-3-opus", "no-such-model")
 """Names for which LiteLLM has tokenizers, templates and tables of its own, or would look for some."""

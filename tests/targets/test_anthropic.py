@@ -14,7 +14,7 @@ from router.config.values import Name, Secret
 from router.errors import Misfit, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import Connections, anthropic, facts_of
-from tests.provider import Reply, error, joined, provider
+from tests.support.provider import Reply, error, joined, provider
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 START = Start("a", "anthropic/claude-haiku-4-5")

@@ -21,7 +21,7 @@ from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
 from router.targets.connections import MOST_HEAD, MOST_WAITING, Connection, Connections, Cut
-from tests.provider import Provider, Reply, text
+from tests.support.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
 WHOLE = OK + b"content-length: 5\r\n\r\nhello"

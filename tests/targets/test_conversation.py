@@ -15,7 +15,7 @@ from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, 
 from router.targets import conversation as rule
 from router.targets.conversation import BEGUN, GO_ON, NOTED, Rule, fitted
 from router.targets.providers import ALL, CLAUDE, MISTRAL, PERPLEXITY, TEMPLATE, rules_of, rules_through_litellm
-from tests.provider import Reply, provider, text
+from tests.support.provider import Reply, provider, text
 from tests.targets import test_anthropic, test_openai
 
 

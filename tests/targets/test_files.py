@@ -11,7 +11,7 @@ from router.errors import ConfigError, Misfit
 from router.targets import Connections, open_target
 from router.targets.files import fetches
 from tests.conftest import Workspace, direct_target, routes, serving
-from tests.provider import Reply, provider, text
+from tests.support.provider import Reply, provider, text
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
 PICTURE = "data:image/png;base64,iVBORw0KGgo="

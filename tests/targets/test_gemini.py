@@ -1,4 +1,4 @@
-"""Gemini on its own wire: what it is asked, and what its answers become. Rules of Google's API are kept by tests/google.py."""
+"""Gemini on its own wire: what it is asked, and what its answers become. Rules of Google's API are kept by tests/support/google.py."""
 
 import json
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from router.targets.fit import fit
 from router.targets.gemini_contents import UNSIGNED, contents
 from router.targets.learned import Learned
 from router.targets.providers import rules_of_google
-from tests import google
-from tests.provider import Provider, Reply, frame, joined, provider, running
+from tests.support import google
+from tests.support.provider import Provider, Reply, frame, joined, provider, running
 from tests.targets.test_conversation import CONVERSATIONS as CONVERSATIONS_OF_ALL_KINDS
 
 KEY = Secret("sk-test")

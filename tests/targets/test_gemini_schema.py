@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.targets.gemini_schema import MAX_DEPTH, MAX_NODES, parameters
-from tests import google
+from tests.support import google
 
 ITEM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"], "additionalProperties": False}
 

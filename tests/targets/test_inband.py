@@ -10,7 +10,7 @@ from router.events import Event, Finish, Start, Text
 from router.targets import anthropic, http, openai, responses, sse
 from router.targets.retold import Retold
 from router.targets.speech import Speech
-from tests.provider import DONE, Reply, chunk, frame, provider
+from tests.support.provider import DONE, Reply, chunk, frame, provider
 from tests.targets.test_openai import declared, heard
 
 OVERLOADED = {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}

@@ -13,7 +13,7 @@ from router.config.values import Name, Secret
 from router.events import Finish, Start, Text
 from router.targets import anthropic, openai
 from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
-from tests.provider import DONE, chunk
+from tests.support.provider import DONE, chunk
 from tests.targets import test_anthropic
 from tests.targets.test_openai import HI
 

@@ -26,9 +26,9 @@ from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSi
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import litellm, providers
 from tests.conftest import ROOT
-from tests.provider import DONE, Reply, calls, chunk, error, frame, joined, provider, text, usage
+from tests.support.provider import DONE, Reply, calls, chunk, error, frame, joined, provider, text, usage
+from tests.support.upstream import upstreams
 from tests.targets import test_anthropic, test_responses
-from tests.upstream import upstreams
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 

@@ -21,7 +21,7 @@ from router.config.values import Name, Secret
 from router.errors import TargetRefused
 from router.events import Finish, Start, Text, Usage
 from router.targets import lane_of, litellm
-from tests.provider import frame, text
+from tests.support.provider import frame, text
 
 SCHEMA: dict[str, Json] = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
 ASK = Ask(

@@ -14,7 +14,7 @@ from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.targets import Connections, http, openai
-from tests.provider import DONE, Reply, chunk, error, frame, joined, provider, text, usage
+from tests.support.provider import DONE, Reply, chunk, error, frame, joined, provider, text, usage
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 START = Start("a", "openai/fake")

@@ -21,7 +21,7 @@ from router.steps import FROM_ROUTE
 from router.targets import Connections, Learned, litellm, open_target
 from router.targets.options import Options, merged
 from tests.conftest import Workspace, routes
-from tests.provider import Provider, Reply, frame, provider, text
+from tests.support.provider import Provider, Reply, frame, provider, text
 from tests.targets.test_anthropic import BEGIN, END, block
 from tests.targets.test_anthropic import said as spoken_by_claude
 from tests.targets.test_responses import over, word

@@ -20,9 +20,9 @@ from router.config.values import Name, Secret
 from router.errors import TargetError
 from router.events import Text
 from router.targets import Connections, open_target
-from tests.authority import Authority
-from tests.egress import CANARY, Fault, ForwardProxy, proxying, says
-from tests.provider import Provider, Reply, frame, text
+from tests.support.authority import Authority
+from tests.support.egress import CANARY, Fault, ForwardProxy, proxying, says
+from tests.support.provider import Provider, Reply, frame, text
 
 ASK = Ask(model="m", messages=(Message("user", ("Hi",)),))
 HOST = "model.test"

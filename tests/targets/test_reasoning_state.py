@@ -9,7 +9,7 @@ from router.chat import Ask, Call, Message, ReasoningState, Result, ToolSpec, is
 from router.events import Event, ToolCall
 from router.targets.reasoning import NOTHING, Reasoning, Returns, beside, keeps_thinking
 from router.targets.speech import MAX_STATE, MAX_STATES, Speech
-from tests.provider import DONE, Reply, chunk, provider
+from tests.support.provider import DONE, Reply, chunk, provider
 from tests.targets.test_openai import declared, heard
 
 DETAILS = Returns(("reasoning_details", "reasoning"))

@@ -25,7 +25,7 @@ from router.targets import Connections, anthropic, gemini, gemini_reader, http, 
 from router.targets.speech import Speech
 from router.wire import WIRES, Heading
 from tests.conftest import ROOT
-from tests.provider import joined
+from tests.support.provider import joined
 
 SHARED = ROOT.parent / "shared"
 RECORDINGS = SHARED / "recordings"

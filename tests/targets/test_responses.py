@@ -13,7 +13,7 @@ from router.config.values import Name, Secret
 from router.errors import ContentFiltered, ContextTooLong, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Text, Thought, ToolCall, Usage
 from router.targets import Connections, openai
-from tests.provider import Provider, Reply, frame, provider
+from tests.support.provider import Provider, Reply, frame, provider
 
 MODEL = "openai/responses/gpt-6-astra"
 SPEC = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from router.targets.retold import END, Google, Retold
-from tests.provider import DONE, chunk, error, frame, usage
+from tests.support.provider import DONE, chunk, error, frame, usage
 
 UNSAID = b"data: " + END + b"\n\n"
 HI, STOP = chunk({"content": "Hi"}), chunk({}, "stop")

@@ -14,8 +14,8 @@ from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied,
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall
 from router.targets import demo, script
 from tests.conftest import Workspace, routes, serving
-from tests.provider import Reply, error, provider
-from tests.provider import text as said
+from tests.support.provider import Reply, error, provider
+from tests.support.provider import text as said
 
 TOOLS = tuple(ToolSpec(name, "", {}) for name in ("get_weather", "get_time", "calculate"))
 

@@ -8,7 +8,7 @@ from router.config.values import Name
 from router.targets import Connections, Learned, open_target
 from router.targets.table import about
 from tests.conftest import Workspace, routes, serving
-from tests.provider import Reply, error, provider, text
+from tests.support.provider import Reply, error, provider, text
 
 
 def test_the_table_knows_the_usual_models() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from tests.conftest import ROOT, Workspace, litellm_target, parsed_lines
-from tests.process import Process, process
+from tests.support.process import Process, process
 
 BREAKS = """
 import sys

@@ -21,8 +21,8 @@ from router.toolbox import isolated as isolation
 from router.toolbox.functions import MAX_RESULT
 from router.toolbox.isolated import MAX_PROCESSES
 from tests.conftest import Workspace, direct_target, routes, serving
-from tests.process import process
-from tests.provider import Reply, calls, provider, text
+from tests.support.process import process
+from tests.support.provider import Reply, calls, provider, text
 
 TRIALS = '''
 """Trials."""

@@ -24,9 +24,9 @@ from router.toolbox import Grant, McpServer, Toolbox
 from router.toolbox.bounded import MOST, MOST_VALUES, bounded
 from router.toolbox.mcp import MOST_SCHEMA, MOST_TOOLS, _spec
 from tests.conftest import AS_OPERATOR, Answered, Client, Workspace, direct_target, routes, serving
-from tests.provider import Provider, Reply, calls, provider, text
-from tests.raw import until_closed
-from tests.services import daemon, free_ports, listens
+from tests.support.provider import Provider, Reply, calls, provider, text
+from tests.support.raw import until_closed
+from tests.support.services import daemon, free_ports, listens
 
 PROGRAM = Path(__file__).parent / "mcp_server.py"
 COMMAND = ToolServer(mcp=(Name(sys.executable), Name(PROGRAM)))

@@ -9,7 +9,7 @@ import pytest
 
 from router.config.declaration import RequestBounds
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
-from router.server.question import asked
+from router.intake.question import asked
 from router.wire import WIRES, Refusal, answered
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import HEADING

@@ -1,0 +1,141 @@
+"""Who may enter: callers, and operators. Routes call it before anything of a request is read; see routed.py.
+
+Callers: those that `server.auth` declares. While it is not declared, requests from this machine alone; `auth: none` lets everybody in.
+
+Operators: whoever bears the admin key. A change takes a key, always. Pages that only show something are open to programs of this machine
+while no key is declared: not to what a proxy passes on (everybody comes from loopback then), and not to what a web page sends (it may
+have talked a browser of this machine into it).
+"""
+
+import hmac
+import logging
+from collections.abc import Callable
+
+from starlette.types import Scope
+
+from router.access import local
+from router.access.address import client_address, counted
+from router.access.sites import from_another_site
+from router.access.slowdown import Slowdown
+from router.callers import Caller, Callers
+from router.config.declaration import LEAST_ADMIN_KEY
+from router.config.values import Secret
+from router.errors import NotAllowed, RouterError, Unauthorized
+from router.generation import Generation
+from router.reload import Live
+
+STRANGERS = (
+    "This server answers requests from its own machine alone, because its configuration does not say who may ask. Declare `server.auth` in "
+    "routes.yaml: `auth: {keys: …}` with what `router keys new NAME` prints, `auth: {jwt: …}`, or `auth: none` for everybody."
+)
+KEY = "This page takes the admin key: Authorization: Bearer …"
+RUN_KEY = (
+    "A change takes the admin key: Authorization: Bearer … with the key that this run printed when it started, or declare server.admin.key."
+)
+REFUSALS: dict[str, tuple[type[RouterError], str]] = {
+    "another_site": (NotAllowed, "Operators' pages are not for pages of other sites: enter the address yourself, or ask from a program."),
+    "stranger": (NotAllowed, STRANGERS),
+    "two_keys": (Unauthorized, "Send one Authorization header: of two, a proxy may have looked at the other one."),
+    "no_key": (Unauthorized, KEY),
+    "wrong_key": (Unauthorized, KEY),
+    "no_run_key": (Unauthorized, RUN_KEY),
+    "wrong_run_key": (Unauthorized, RUN_KEY),
+    "closed": (NotAllowed, f"Nothing is changed without a key: declare server.admin.key, {LEAST_ADMIN_KEY} characters at least."),
+    "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
+}
+"""Why an operator is refused → how. The reasons are those of the metric and of the log."""
+READING = ("GET", "HEAD")
+log = logging.getLogger("router.server")
+
+
+def borne(scope: Scope) -> list[bytes]:
+    """The credentials of a request, as `Authorization` has them: one, as a rule. Anthropic's clients, and nobody else, put their key in
+    `X-Api-Key`; they are known by the version of their API, which they always name.
+    """
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    given = [value for name, value in headers if name == b"authorization"]
+    if any(name == b"anthropic-version" for name, _ in headers):
+        given += [b"Bearer " + value for name, value in headers if name == b"x-api-key"]
+        return list(dict.fromkeys(given))
+    return given
+
+
+class Gate:
+    """Decides who may enter. `run_key`: an admin key that was made for this run; it counts while none is declared. `only`: who may ask,
+    whatever is declared. `refused`: counts a refused operator, by its reason.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        refused: Callable[[str], object],
+        run_key: Secret | None = None,
+        only: Callers | None = None,
+        slowdown: Slowdown | None = None,
+    ) -> None:
+        self._live = live
+        self._count = refused
+        self._run_key = run_key
+        self._only = only
+        self._slowdown = slowdown or Slowdown()
+
+    async def caller(self, scope: Scope, generation: Generation) -> Caller:
+        """Return who asks. Unauthorized where this generation knows nobody who would; NotAllowed for strangers."""
+        if self._only is not None:
+            return await self._only.caller(borne(scope))
+        if why := self._stranger(scope, generation):
+            error = NotAllowed(STRANGERS)
+            error.logged = f"server.auth is not declared, and the request is not from this machine ({why})"
+            raise error
+        return await generation.callers.caller(borne(scope))
+
+    async def enter_caller(self, scope: Scope) -> None:
+        """Let a caller in, and note who it is in the request's state."""
+        scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
+
+    async def enter_operator(self, scope: Scope) -> None:
+        """Let an operator in. Unauthorized or NotAllowed for everybody else: logged, counted, and after a while."""
+        generation = self._live.generation
+        if not (reason := self._why_not(scope, generation)):
+            return
+        peer = self._peer(scope, generation)
+        log.warning("admin refused", extra={"fields": {"reason": reason, "peer": peer, "method": scope["method"]}})
+        self._count(reason)
+        await self._slowdown.refused(peer)
+        kind, sentence = REFUSALS[reason]
+        raise kind(sentence)
+
+    def _why_not(self, scope: Scope, generation: Generation) -> str:
+        """Why whoever asks is no operator, as REFUSALS has it; empty for an operator."""
+        if from_another_site(scope):
+            return "another_site"
+        declared, given = generation.server.admin.key, borne(scope)
+        if _bears(given, declared or self._run_key):
+            return ""
+        if self._stranger(scope, generation):
+            return "stranger"
+        if len(given) > 1:
+            return "two_keys"
+        if declared is not None:
+            return "wrong_key" if given else "no_key"
+        if scope["method"] not in READING:
+            return "closed" if self._run_key is None else "wrong_run_key" if given else "no_run_key"
+        return "" if local.direct(scope) else "not_this_machine"
+
+    def _stranger(self, scope: Scope, generation: Generation) -> str:
+        """What shows that a request is a stranger's; empty where it is none, or where it is declared who may ask."""
+        server = generation.server
+        return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
+
+    def _peer(self, scope: Scope, generation: Generation) -> str:
+        """The network that asks, as limits count it."""
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return counted(client_address((scope.get("client") or ("", 0))[0], forwarded, generation.server.proxies))[-1][0]
+
+
+def _bears(given: list[bytes], key: Secret | None) -> bool:
+    """Whether there is one header, and it bears this key. A key that can be guessed opens nothing, whoever made the application with it."""
+    if key is None or len(key.value) < LEAST_ADMIN_KEY or len(given) != 1:
+        return False
+    scheme, _, credential = given[0].partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(credential.strip(), key.value.encode())

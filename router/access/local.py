@@ -1,0 +1,148 @@
+"""Requests from this machine: how they are told from requests that a proxy, a tunnel or a web page passes on.
+
+Everybody's requests come from loopback once a proxy runs on the same machine. What a proxy adds or rewrites gives it away, but for one
+case: a proxy that speaks HTTP/1.1, rewrites Host to a loopback name and adds no header cannot be told from a local client.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+
+from starlette.types import Scope
+
+from router.access.address import address_of
+
+AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:@/\\]+))(?::[0-9]{1,5})?")
+"""`host[:port]`, as Host and addresses have it: an IPv6 address in brackets, or a name or an IPv4 address."""
+WELL_FORMED = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+"""What a Host header may hold (RFC 3986, 3.2.2 and 3.2.3)."""
+MAX_HOST = 255
+"""Characters of a host that is looked at."""
+OLD = ("0.9", "1.0")
+"""Versions of HTTP that proxies speak by default and clients do not any more."""
+HEADERS = frozenset(
+    {
+        b"cf-connecting-ip",
+        b"cf-connecting-ipv6",
+        b"cf-pseudo-ipv4",
+        b"client-ip",
+        b"do-connecting-ip",
+        b"fastly-client-ip",
+        b"fly-client-ip",
+        b"forwarded",
+        b"true-client-ip",
+        b"via",
+        b"x-appengine-user-ip",
+        b"x-azure-clientip",
+        b"x-azure-socketip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-envoy-external-address",
+        b"x-host",
+        b"x-original-forwarded-for",
+        b"x-original-host",
+        b"x-real-ip",
+        b"x-remote-addr",
+        b"x-remote-ip",
+    }
+)
+"""Headers by which proxies name the client, the host that it asked for, or themselves; beside all that begin with FAMILY."""
+FAMILY = b"x-forwarded-"
+NO_HOSTS = frozenset(FAMILY + word for word in (b"port", b"prefix", b"proto", b"protocol", b"scheme", b"ssl"))
+"""Headers of the family that name no host."""
+
+
+def stranger(scope: Scope, origins: Collection[str]) -> str:
+    """Return what shows that a request does not come from this machine; empty where nothing does. `origins`: web pages that may call.
+
+    A forwarding header that names loopback alone shows nothing: a development server on this machine sends it.
+    """
+    if why := _from_elsewhere(scope):
+        return why
+    for name, value in scope["headers"]:
+        if forwarding(name):
+            if not all(_is_here(host) for host in _named(name, value.decode("latin-1"))):
+                return name.decode("latin-1")
+        elif (name == b"origin" and not _is_own(value, origins)) or (name == b"referer" and not _is_own(_origin(value), origins)):
+            return name.decode()
+    return ""
+
+
+def direct(scope: Scope) -> bool:
+    """Whether a program of this machine sent a request itself: no proxy and no web page, not even of this machine."""
+    return not _from_elsewhere(scope) and not any(name == b"origin" or forwarding(name) for name, _ in scope["headers"])
+
+
+def forwarding(name: bytes) -> bool:
+    """Whether proxies name somebody in this header."""
+    return name in HEADERS or (name.startswith(FAMILY) and name not in NO_HOSTS)
+
+
+def bad_host(scope: Scope) -> bool:
+    """Whether the Host header is missing, stands there twice, or is malformed (RFC 9112, 3.2). HTTP/1.0 needs none."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) != 1:
+        return bool(hosts) or scope.get("http_version") not in OLD
+    return WELL_FORMED.fullmatch(hosts[0]) is None
+
+
+def _from_elsewhere(scope: Scope) -> str:
+    """What the connection and Host show."""
+    if scope.get("http_version") in OLD:
+        return f"HTTP/{scope['http_version']}"
+    peer = scope.get("client")
+    if not peer or not _is_here(str(peer[0])):
+        return "peer"
+    # Servers can be told to take the peer from X-Forwarded-For, which anybody writes. Where a connection arrived stays true.
+    server = scope.get("server")
+    if server and not _is_here(str(server[0])):
+        return "server"
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return "" if len(hosts) == 1 and _names_here(hosts[0].decode("latin-1")) else "host"
+
+
+@lru_cache(maxsize=256)
+def _is_here(host: str) -> bool:
+    """Whether an address, with or without a port, or a host's name is loopback."""
+    if len(host) > MAX_HOST:
+        return False
+    address = address_of(host)
+    return address.is_loopback if address is not None else _names_here(host)
+
+
+@lru_cache(maxsize=256)
+def _names_here(authority: str) -> bool:
+    """Whether `host[:port]` names this machine: a page of another name may have been given our address (DNS rebinding)."""
+    hit = AUTHORITY.fullmatch(authority) if len(authority) <= MAX_HOST else None
+    if hit is None:
+        return False
+    address = address_of(hit[1] or hit[2])
+    return address.is_loopback if address is not None else hit[2] is not None and hit[2].lower() == "localhost"
+
+
+def _named(header: bytes, value: str) -> Iterator[str]:
+    """The hosts that a forwarding header names; empty ones, which nobody is, where it cannot be read."""
+    for item in value.split(","):
+        if header == b"forwarded":  # RFC 7239
+            for pair in item.split(";"):
+                word, _, host = pair.strip().partition("=")
+                if word.lower() != "proto":
+                    yield host.strip('"') if word.lower() in ("for", "by", "host") else ""
+        elif header == b"via":  # RFC 9110, 7.6.3: the protocol, then by whom it was received
+            words = item.split()
+            yield words[1] if len(words) > 1 else ""
+        else:
+            yield item.strip()
+
+
+def _is_own(origin: bytes, declared: Collection[str]) -> bool:
+    """Whether an origin is loopback or declared."""
+    text = origin.decode("latin-1")
+    scheme, _, authority = text.partition("://")
+    return text in declared or (scheme in ("http", "https") and _names_here(authority))
+
+
+def _origin(address: bytes) -> bytes:
+    """The origin of a page's address."""
+    scheme, _, rest = address.partition(b"://")
+    return scheme + b"://" + re.split(rb"[/?#]", rest, maxsplit=1)[0]

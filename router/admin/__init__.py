@@ -1,0 +1,1 @@
+"""Pages beside the chat addresses: operations, health, models, the description of the API."""

@@ -1,0 +1,368 @@
+"""The chat endpoints, as OpenAPI says it."""
+
+from typing import Any
+
+from router.chat import Params
+from router.intake.messages import STATES, UNSAID
+from router.signature import record_of, schema
+from router.wire import WIRES
+
+PARAMS: Any = schema(record_of(Params))["properties"]
+DIALECTS: dict[str, Any] = {"type": "string", "enum": list(WIRES)}
+TYPES = sorted({wire.content_type.partition(";")[0] for wire in WIRES.values()})
+
+TEXT: dict[str, Any] = {"type": "string"}
+NAME: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+LINK: dict[str, Any] = {"type": "string", "pattern": "^(data:|https?://)", "description": "A `data:` URL or an address."}
+OBJECT: dict[str, Any] = {"type": "object"}
+
+
+def _object(required: str, **properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _list(of: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": of}
+
+
+def _part(kind: dict[str, Any], required: str = "", **properties: dict[str, Any]) -> dict[str, Any]:
+    return _object(f"type {required}", type=kind, **properties)
+
+
+def _schema(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+INVOCATION = _object(
+    "toolCallId toolName",
+    state={"enum": ["partial-call", "call", "result"]},
+    step={"type": "integer"},
+    toolCallId=TEXT,
+    toolName=TEXT,
+    args=OBJECT,
+    result={},
+    isError={"type": "boolean"},
+)
+TOOL: dict[str, dict[str, Any]] = {
+    "toolCallId": TEXT,
+    "state": {"enum": [*STATES]},
+    "input": {},
+    "output": {},
+    "errorText": TEXT,
+    "approval": _object("", approved={"type": "boolean"}, reason=TEXT),
+    "providerExecuted": {"type": "boolean"},
+}
+PARTS: dict[str, dict[str, Any]] = {
+    "TextPart": _part({"const": "text"}, "text", text=TEXT),
+    "ImagePart": _part({"const": "image_url"}, "image_url", image_url={"anyOf": [_object("url", url=LINK), LINK]}),
+    "FilePart": {
+        "anyOf": [
+            _part({"const": "file"}, "url mediaType", url=LINK, mediaType=TEXT, filename=TEXT),
+            _part({"const": "file"}, "data mimeType", data=TEXT, mimeType=TEXT),
+            _part({"const": "file"}, "file", file=_object("file_data", file_data=LINK, filename=TEXT)),
+        ]
+    },
+    "RefusalPart": _part({"const": "refusal"}, "refusal", refusal=TEXT),
+    "ReasoningPart": _part({"const": "reasoning"}, text=TEXT, providerMetadata=OBJECT),
+    "ToolPart": _part({"type": "string", "pattern": "^tool-[A-Za-z0-9_-]{1,64}$"}, "toolCallId state", **TOOL),
+    "DynamicToolPart": _part({"const": "dynamic-tool"}, "toolName toolCallId state", toolName=TEXT, **TOOL),
+    "ToolInvocationPart": _part({"const": "tool-invocation"}, "toolInvocation", toolInvocation=INVOCATION),
+    "SteeringPart": _part({"const": "steering-message"}, "parts", parts=_list(_part({"const": "text"}, "text", text=TEXT))),
+    "UnsaidPart": {
+        "description": "What is not said to a model. A file or an image is one in a message of the assistant's.",
+        **_part({"anyOf": [{"enum": sorted(UNSAID - {"file", "image_url"})}, {"type": "string", "pattern": "^data-"}]}),
+    },
+}
+"""The parts of a message, of every client that is known here."""
+BLOCKS: dict[str, Any] = {"anyOf": [TEXT, _list(_object("type", type=TEXT))]}
+"""What a message of Anthropic's says: a text, or a list of blocks."""
+CALL = _object("id function", id=TEXT, type={"const": "function"}, function=_object("name arguments", name=TEXT, arguments=TEXT))
+BROUGHT = _object("type function", type={"const": "function"}, function=_object("name", name=NAME, description=TEXT, parameters=OBJECT))
+
+SCHEMAS: dict[str, Any] = {
+    **PARTS,
+    "Message": {
+        **_object(
+            "role",
+            role={"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
+            content={"anyOf": [TEXT, _list(_schema("Part")), {"type": "null"}]},
+            parts=_list(_schema("Part")),
+            id=TEXT,
+            experimental_attachments=_list(_object("url", url=LINK, contentType=TEXT, name=TEXT)),
+            toolInvocations=_list(INVOCATION),
+            tool_calls=_list(CALL),
+            tool_call_id=TEXT,
+            refusal={"type": ["string", "null"]},
+        ),
+        "description": "What it says stands in `content` or in `parts`, which stands over it. An assistant may have said nothing.",
+    },
+    "Part": {"anyOf": [_schema(name) for name in PARTS]},
+    "ChatRequest": {
+        "type": "object",
+        "anyOf": [{"required": ["messages"]}, {"required": ["message"]}],
+        "properties": {
+            "messages": {"type": "array", "minItems": 1, "items": _schema("Message")},
+            "message": {**_schema("Message"), "description": "The only message, where `messages` is left out."},
+            "model": {"type": ["string", "null"], "description": "A route's id or alias. Not needed where the path names it."},
+            "selectedChatModel": {"type": "string", "description": "The same, where `model` is left out."},
+            "id": {"type": "string", "description": "The chat's id, by which the answer can be found again."},
+            "stream": {"type": ["boolean", "null"], "default": True},
+            "stream_options": {"type": "object", "properties": {"include_usage": {"type": "boolean"}}},
+            "params": {"type": "object", "description": "Values for the route's prompt template, e.g. `kind`."},
+            "tools": {**_list(BROUGHT), "description": "Below `/v1/`: the client's own tools."},
+            "tool_choice": {
+                "anyOf": [
+                    {"enum": ["auto", "none", "required"]},
+                    _object("type function", type={"const": "function"}, function=_object("name", name=NAME)),
+                ]
+            },
+            "max_completion_tokens": {"type": ["integer", "null"], "description": "The same as `max_tokens`."},
+            **PARAMS,
+        },
+        "example": {"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True},
+    },
+    "ChatAnswer": {
+        "type": "object",
+        "required": ["id", "model", "role", "content", "finishReason"],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "model": {"type": "string"},
+            "role": {"const": "assistant"},
+            "content": {"type": "string"},
+            "reasoning": {"type": "string"},
+            "toolCalls": {"type": "array", "items": {"type": "object"}},
+            "toolResults": {"type": "array", "items": {"type": "object"}},
+            "finishReason": {"type": "string", "enum": ["stop", "length", "content-filter", "tool-calls", "other", "unknown"]},
+            "usage": {
+                "type": "object",
+                "properties": {"promptTokens": {"type": "integer"}, "completionTokens": {"type": "integer"}},
+            },
+        },
+    },
+    "DataMessage": {
+        **_object(
+            "id role content finishReason",
+            id=TEXT,
+            role={"const": "assistant"},
+            content=TEXT,
+            reasoning=TEXT,
+            toolInvocations=_list(INVOCATION),
+            finishReason=TEXT,
+        ),
+        "description": "A message of AI SDK 4: the dialect `data-stream`.",
+    },
+    "UIMessage": {
+        **_object("id role metadata parts", id=TEXT, role={"const": "assistant"}, metadata=OBJECT, parts=_list(OBJECT)),
+        "description": "A message of AI SDK 5 and later: the dialect `ui-message-stream`.",
+    },
+    "Completion": {
+        "type": "object",
+        "required": ["id", "object", "created", "model", "choices", "usage"],
+        "properties": {
+            "id": {"type": "string"},
+            "object": {"const": "chat.completion"},
+            "created": {"type": "integer"},
+            "model": {"type": "string"},
+            "choices": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": 1},
+            "usage": {
+                "type": "object",
+                "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
+                "properties": {name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+            },
+        },
+    },
+    "MessagesRequest": {
+        **_object(
+            "model messages max_tokens",
+            model={"type": "string", "description": "A route's id or alias."},
+            messages={
+                "type": "array",
+                "minItems": 1,
+                "items": _object("role content", role={"enum": ["user", "assistant", "system"]}, content=BLOCKS),
+            },
+            system=BLOCKS,
+            max_tokens={"type": "integer", "minimum": 1, "description": "Not needed to count tokens."},
+            temperature=PARAMS["temperature"],
+            top_p=PARAMS["top_p"],
+            stop_sequences=_list(TEXT),
+            stream={"type": ["boolean", "null"], "default": False},
+            thinking=_object("type", type={"enum": ["enabled", "adaptive", "disabled"]}, budget_tokens={"type": "integer"}),
+            output_config=_object("", effort=TEXT),
+            tools=_list(_object("name input_schema", name=NAME, description=TEXT, input_schema=OBJECT, type={"const": "custom"})),
+            tool_choice=_object("type", type={"enum": ["auto", "any", "tool", "none"]}, name=NAME),
+        ),
+        "description": "A question of Anthropic's Messages API.",
+    },
+    "MessagesAnswer": _object(
+        "id type role model content stop_reason usage",
+        id=TEXT,
+        type={"const": "message"},
+        role={"const": "assistant"},
+        model=TEXT,
+        content=_list(OBJECT),
+        stop_reason={"enum": ["end_turn", "max_tokens", "tool_use", "refusal"]},
+        stop_sequence={"type": "null"},
+        usage=_object("input_tokens output_tokens", input_tokens={"type": "integer"}, output_tokens={"type": "integer"}),
+    ),
+    "MessagesError": _object(
+        "type error request_id",
+        type={"const": "error"},
+        error=_object("type message", type=TEXT, message=TEXT, code=TEXT),
+        request_id=TEXT,
+    ),
+    "SurfaceError": {
+        "type": "object",
+        "required": ["code", "message", "cause"],
+        "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "cause": {"type": "string"}},
+    },
+    "OpenAIError": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": ["string", "null"]},
+                },
+            }
+        },
+    },
+    "Error": {
+        "type": "object",
+        "required": ["type", "error", "code", "requestId"],
+        "properties": {
+            "type": {"const": "error"},
+            "error": {"type": "string"},
+            "code": {"type": "string"},
+            "requestId": {"type": "string"},
+        },
+    },
+}
+
+ERRORS = {
+    400: "The request is malformed, or no model will take it",
+    401: "No key or token came along, or it is not good here",
+    403: "This caller may not ask this route",
+    404: "No such model",
+    408: "The body came too slowly",
+    409: "The answer was stopped before its first word",
+    413: "Too large",
+    429: "This caller has used as much as it may; `Retry-After` says when there is more",
+    431: "The headers are too large",
+    500: "Something went wrong here",
+    502: "No target answered",
+    503: "Every target is overloaded",
+    504: "No target answered in time",
+}
+
+
+SECURITY: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A caller's key or token, where the server has callers."},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same, as clients of Anthropic's send it."},
+}
+BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
+"""What an operation wants to be sent: that, or nothing where nobody has to say who asks."""
+
+UNKNOWN: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No key or token came along, or it is not good here"},
+    503: {"description": "The credentials cannot be verified just now"},
+}
+"""How a page says that it is not told who asks."""
+
+
+def _schemas(*names: str) -> list[dict[str, str]]:
+    return [_schema(name) for name in names]
+
+
+REFUSED: dict[str, Any] = {
+    "application/json": {"schema": {"anyOf": _schemas("Error", "SurfaceError", "OpenAIError", "MessagesError")}},
+    "text/plain": {"schema": {"type": "string"}},
+}
+"""An error before the first event: in the shape of the dialect that was chosen."""
+
+
+def _operation(name: str, summary: str, parameters: list[dict[str, Any]], asked: str = "ChatRequest") -> dict[str, Any]:
+    answers = ("MessagesAnswer",) if asked == "MessagesRequest" else ("ChatAnswer", "DataMessage", "UIMessage", "Completion")
+    return {
+        "post": {
+            "tags": ["chat"],
+            "security": BORNE,
+            "operationId": name,
+            "summary": summary,
+            "parameters": parameters,
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": _schema(asked)}},
+            },
+            "responses": {
+                "200": {
+                    "description": "The answer: a stream in the dialect that was chosen, or one object where `stream` is false. "
+                    "The object shown is that of the dialect `line`.",
+                    "content": {
+                        **{kind: {} for kind in TYPES},
+                        "application/json": {"schema": {"anyOf": _schemas(*answers)}},
+                    },
+                },
+                **{str(status): {"description": words, "content": REFUSED} for status, words in ERRORS.items()},
+            },
+        },
+    }
+
+
+def _found(method: str, name: str, summary: str, chat: dict[str, Any]) -> dict[str, Any]:
+    parameters = [chat, PROTOCOL, STREAM_PROTOCOL]
+    streamed = {
+        "description": "The answer, from its start and going on",
+        "content": {kind: {"schema": {"type": "string"}} for kind in TYPES},
+    }
+    answered: dict[str, Any] = {"200": streamed} if method == "get" else {}
+    nothing = {"204": {"description": "There is none" if method == "get" else "It is stopped, or there was none"}}
+    refused = {str(status): {"description": ERRORS[status], "content": REFUSED} for status in (400, 401, 409, 502, 503)}
+    operation = {"tags": ["chat"], "security": BORNE, "operationId": name, "summary": summary, "parameters": parameters}
+    return {method: {**operation, "responses": {**answered, **nothing, **refused}}}
+
+
+ROUTE = {"name": "route", "in": "path", "required": True, "schema": {"type": "string"}, "description": "A route's id or alias."}
+PROTOCOL = {"name": "protocol", "in": "query", "schema": DIALECTS, "description": "The dialect of the answer."}
+STREAM_PROTOCOL = {"name": "X-Stream-Protocol", "in": "header", "schema": DIALECTS, "description": "The same, as a header."}
+
+CHAT: dict[str, Any] = {
+    "name": "chat",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1},
+    "description": "The chat's id.",
+}
+
+CHAT_ID: dict[str, Any] = {**CHAT, "name": "chatId", "in": "query"}
+
+ASK: dict[str, Any] = {
+    **_operation("chat", "Ask the model that the body names.", [PROTOCOL, STREAM_PROTOCOL]),
+    **_found(
+        "get", "stream_of_chat_id", "Find the answer of a chat again, as AI SDK 4 does: an empty answer where there is none.", CHAT_ID
+    ),
+}
+ASK_ROUTE: dict[str, Any] = _operation("chat_with_route", "Ask the model that the path names.", [ROUTE, PROTOCOL, STREAM_PROTOCOL])
+RESUME: dict[str, Any] = _found("get", "stream_of_chat", "Find the answer of a chat again.", CHAT)
+STOP: dict[str, Any] = _found("post", "stop_chat", "Stop the answer of a chat.", CHAT)
+COMPLETIONS: dict[str, Any] = _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", [])
+MESSAGES: dict[str, Any] = _operation("messages", "Ask as clients of Anthropic's Messages API do.", [], "MessagesRequest")
+COUNT_TOKENS: dict[str, Any] = {
+    "post": {
+        **MESSAGES["post"],
+        "operationId": "count_tokens",
+        "summary": "Estimate the input tokens of such a question, without asking it.",
+        "responses": {
+            **MESSAGES["post"]["responses"],
+            "200": {
+                "description": "A token for every four characters, and for each file what an image costs at most.",
+                "content": {"application/json": {"schema": _object("input_tokens", input_tokens={"type": "integer"})}},
+            },
+        },
+    }
+}
+"""What the chat addresses say of themselves: see edge.py for where they are."""

@@ -1,0 +1,241 @@
+"""What an operator asks a running server, and tells it: over all its workers.
+
+GET  /admin/config             the configuration that serves, and the one that cannot
+POST /admin/reload             read the files now
+GET  /admin/targets            how each target fares
+POST /admin/targets/{name}     take one out, and back
+GET  /admin/spend              what answers have cost
+GET  /admin/requests           what was asked last
+GET  /admin/requests/{id}      how one request went
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast, get_args
+
+from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
+
+from router.admin.siblings import Siblings, Told
+from router.admin.watchdog import Watchdog
+from router.answering.chat import Chat
+from router.codec import packed
+from router.config.binding import did_you_mean
+from router.description import describe
+from router.failover import Position
+from router.generation import Generation
+from router.journal import report
+from router.journal.bill import Bill, Totals, summed
+from router.journal.metrics import Metrics
+from router.journal.report import Report
+from router.journal.ring import Ring
+from router.journal.traces import Traces
+from router.reload import Live, Reload
+from router.threads import Turns
+
+REBUILT = 60.0
+"""Seconds in which a worker has read the files and built what they say: LiteLLM may have to be imported for it."""
+MAX_SAME_ID = 20
+"""Requests of one id that are shown: clients may choose ids."""
+POSITIONS: tuple[Position, ...] = get_args(Position)
+REFUSED: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No admin key came along, or it is another"},
+    403: {"description": "There is no admin key, and the request is a change or not this machine's"},
+}
+"""How an operators' page refuses: see gate.py."""
+
+
+class Placed(BaseModel):
+    """Where a target is put: drain gives it no new question, open does as if its breaker were open, auto leaves it to itself."""
+
+    model_config = ConfigDict(extra="forbid")
+    state: Position
+
+
+@dataclass(slots=True)
+class Admin:
+    """The operator's side of a process. `folder`: where the workers of one server meet; None where there is one."""
+
+    live: Live
+    reload: Reload | None
+    chat: Chat
+    ring: Ring
+    metrics: Metrics
+    traces: Traces
+    bill: Bill
+    siblings: Siblings | None = None
+    turns: Turns = field(default_factory=Turns)
+    """Where pages are made that are long when there is much to show: beside the loop."""
+    watchdog: Watchdog = field(default_factory=Watchdog)
+
+    async def answer(self, question: Told) -> Told:
+        """What this worker says to another."""
+        match question:
+            case {"ask": "report"}:
+                return cast("Told", self.report())
+            case {"ask": "request", "id": str(request_id)}:
+                return {"request": self.ring.find(request_id)[:MAX_SAME_ID]}
+            case {"ask": "spend"}:
+                return cast("Told", self.bill.totals())
+            case {"ask": "requests", "last": int(last)}:
+                return {"requests": self.ring.latest(last)}
+            case {"ask": "place", "target": str(name), "state": state}:
+                place(self.live.generation, name, state)
+                return {}
+            case {"ask": "positions"}:
+                return dict(self.live.generation.kept.switches.positions)
+            case {"ask": "reload"} if self.reload is not None:
+                await self.reload.refresh()
+                return cast("Told", self.report())
+            case _:
+                return {}
+
+    def report(self) -> Report:
+        """How this worker stands."""
+        return report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping, stalls=self.watchdog.stalls)
+
+    async def reports(self) -> list[Report]:
+        """How each worker stands, this one first."""
+        others = await self._ask({"ask": "report"})
+        return [self.report(), *(cast("Report", one) for one in others if one)]
+
+    async def join(self) -> None:
+        """Take over what an operator told the workers that are there already."""
+        for said in await self._ask({"ask": "positions"}):
+            for name, state in said.items():
+                place(self.live.generation, name, state)
+
+    async def place(self, name: str, state: Position) -> None:
+        """Put a target out or back, in every worker."""
+        place(self.live.generation, name, state)
+        await self._ask({"ask": "place", "target": name, "state": state})
+
+    async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
+        """Have every worker read the files now: how each stands then, this one first, and those that did not say so in time."""
+        _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
+        reports = [self.report(), *(cast("Report", one) for one in others.values() if one)]
+        return reports, [process for process, one in others.items() if not one]
+
+    async def _others_refresh(self) -> dict[int, Told | None]:
+        return await self.siblings.ask_each({"ask": "reload"}, REBUILT) if self.siblings is not None else {}
+
+    async def request(self, request_id: str) -> dict[str, object] | None:
+        """How one request went, whichever worker answered it. Of several that bear the same id, the first; `later` has the others."""
+        found = self.ring.find(request_id)
+        for one in await self._ask({"ask": "request", "id": request_id}):
+            found += one.get("request", [])
+        first, *later = sorted(found, key=lambda one: cast("float", one["at"]))[:MAX_SAME_ID] or [None]
+        return first and {**first, **({"later": later} if later else {})}
+
+    async def requests(self, last: int) -> list[dict[str, Any]]:
+        """The newest requests of all workers, newest first."""
+        found: list[dict[str, Any]] = list(self.ring.latest(last))
+        for one in await self._ask({"ask": "requests", "last": last}):
+            found += one.get("requests", [])
+        return sorted(found, key=lambda entry: entry["at"], reverse=True)[:last]
+
+    async def spend(self) -> list[Totals]:
+        """What the answers of each worker have cost, this one first."""
+        others = await self._ask({"ask": "spend"})
+        return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
+
+    async def page(self, content: Callable[[], object]) -> Response:
+        """A page of JSON. Its content is made and written beside the loop: with 3,000 targets that takes a second."""
+        return Response(await self.turns.take(lambda: packed(content()), "page"), media_type="application/json")
+
+    async def _ask(self, question: Told) -> list[Told]:
+        return await self.siblings.ask(question) if self.siblings is not None else []
+
+
+def place(generation: Generation, name: str, state: Position) -> None:
+    """Put a target out or back in this process, where a worker names both: also one that an edit has yet to bring here. One that comes back
+    from `open` is tried by one request first.
+    """
+    if state not in POSITIONS:
+        return
+    switches = generation.kept.switches
+    if switches.of(name) == "open" and state == "auto":
+        for (target, *_), (_, standing) in generation.kept.standings.items():
+            if target == name:
+                standing.breaker.half_open()
+    switches.put(name, state)
+
+
+def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
+    """The pages, as routes of this class: who may see them is asked there."""
+    router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED, route_class=route)
+
+    @router.get("/config", response_model=dict[str, Any])
+    async def config() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """The configuration that serves; what is on disk now, where that cannot be served, and why; who runs what."""
+        live, failed = admin.live, admin.reload.failed if admin.reload else None
+        reports = await admin.reports()
+        generation, since = live.generation, live.since
+        return await admin.page(
+            lambda: {
+                "live": {
+                    "digest": generation.digest,
+                    "since": since,
+                    "skipped": dict(generation.skipped),
+                    "declared": describe(generation.declaration).as_json(),
+                },
+                "failed": failed
+                and {"digest": failed.digest, "at": failed.at, "errors": [one.as_json() for one in failed.error.complaints]},
+                "workers": [{"pid": one["pid"], "generation": one["generation"], "stopping": one["stopping"]} for one in reports],
+            }
+        )
+
+    @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
+    async def reload() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Read the files now, whether edits go live by themselves or not. 422 with every complaint where they cannot be served. `workers`:
+        what each serves then; `silent`: those that did not say so within a minute.
+        """
+        if admin.reload is None:
+            raise HTTPException(409, "this server was not started from files")
+        reports, silent = await admin.refresh(admin.reload)
+        if admin.reload.failed is not None:
+            raise HTTPException(422, [one.as_json() for one in admin.reload.failed.error.complaints])
+        workers = {str(one["pid"]): one["generation"] for one in reports}
+        return {"generation": admin.live.generation.digest, "workers": workers, "silent": silent}
+
+    @router.get("/targets", response_model=dict[str, Any])
+    async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """How each target fares, over all workers."""
+        reports = await admin.reports()
+        return await admin.page(lambda: {"targets": report.merged(reports)})
+
+    @router.post("/targets/{name:path}", responses={404: {"description": "No such target"}})
+    async def placed(name: str, wanted: Placed) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Take a target out, and back, without an edit. It stays so over edits, also those that take it away and bring it back, until it is
+        put back or the server ends.
+        """
+        generation = admin.live.generation
+        if name not in generation.kept.loads and name not in generation.kept.switches.positions:
+            guess = await admin.turns.take(lambda: did_you_mean(name, generation.kept.loads), "page")
+            raise HTTPException(404, f"no route asks a target of this name{guess}")
+        await admin.place(name, wanted.state)
+        return {"name": name, "state": wanted.state}
+
+    @router.get("/spend", response_model=dict[str, Any])
+    async def spend() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """What answers have cost since the workers that run began, by route, by target and by caller, and what prompt caches saved."""
+        reports = await admin.spend()
+        return await admin.page(lambda: summed(reports))
+
+    @router.get("/requests", response_model=dict[str, Any])
+    async def requests(last: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """The requests that were over last, newest first. A worker remembers 1,000."""
+        found = await admin.requests(last)
+        return await admin.page(lambda: {"requests": found})
+
+    @router.get("/requests/{request_id}", responses={404: {"description": "Not remembered"}})
+    async def request(request_id: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """How one request went: what was tried, and why it failed or was skipped."""
+        found = await admin.request(request_id)
+        if found is None:
+            raise HTTPException(404, "no such request is remembered: each worker keeps its last 1,000")
+        return dict(found)
+
+    return router

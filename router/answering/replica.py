@@ -1,0 +1,203 @@
+"""One replica among others: what is recorded here is found there, and the other way round.
+
+A recording of another replica is one here, too: what delivers it is the log, and its viewers follow it as they do any other.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import asdict, replace
+
+from router import relay
+from router.answering.recording import Key, Recording
+from router.chat import JsonObject
+from router.codec import Unreadable, packed
+from router.config.declaration import Resume
+from router.errors import RouterError, Stopped
+from router.events import Failure, Finish
+from router.journal.entry import Entry
+from router.shared import Away, Batch, Found, Logs
+from router.wire import WIRES, Heading
+
+VERSION = 1
+
+
+class _Published:
+    """A recording of this replica, as its log sees it."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.head = _head(recording)
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no more."""
+        return self._recording.over
+
+    @property
+    def findable(self) -> bool:
+        """Whether it may be read from its start."""
+        return self._recording.findable
+
+    @property
+    def ending(self) -> str:
+        """How it ended, where no event says so."""
+        _, last = self._recording.since(0)
+        if last and isinstance(last[-1], Finish | Failure):
+            return ""
+        return self._recording.refused or Stopped.code
+
+    def batches(self, start: int) -> Sequence[Batch]:
+        """The events from this one on, as bytes."""
+        return relay.batches(*self._recording.since(start))
+
+    def hold(self, seconds: float) -> None:
+        """Somebody reads it elsewhere."""
+        self._recording.hold(seconds)
+
+    def stop(self) -> None:
+        """Whoever asked for it wants no more of it."""
+        self._recording.stop()
+
+
+class Replica:
+    """The recordings of all replicas that share a Redis."""
+
+    def __init__(self, logs: Logs) -> None:
+        self.logs = logs
+        self._echoes: dict[str, Recording] = {}
+        """Recordings of others that are viewed here, by their ids."""
+
+    def publish(self, key: Key, recording: Recording, lasts: float, keep: float) -> None:
+        """Have it found by the others as well, until so many seconds after its end. It takes `lasts` at most."""
+        written = self.logs.write(_name(key), _Published(recording), lasts=lasts + keep, keep=keep)
+        recording.log, recording.news = written.id, written.news
+
+    async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
+        """The recording of a chat, whoever gave the last answer; `own` is what there is here. Where Redis is away, that."""
+        try:
+            found = await self.logs.find(_name(key))
+        except Away:
+            return own
+        if found is None or (own is not None and own.log == found.id):
+            return own
+        if (echo := self._echoes.get(found.id)) is not None and echo.whole:
+            return echo
+        try:
+            echo = _recorded(found, resume)
+        except Unreadable:
+            return own
+        self._echoes[found.id] = echo
+        echo.start(self._echo(found, echo), self._ended)
+        return echo
+
+    def _ended(self, echo: Recording) -> None:
+        if self._echoes.get(echo.log) is echo:
+            del self._echoes[echo.log]
+
+    async def stop(self, key: Key, own: Recording | None) -> bool:
+        """End the answer of a chat, if it is another replica's. Whether it is."""
+        try:
+            found = await self.logs.find(_name(key))
+            if found is None or (own is not None and own.log == found.id):
+                return False
+            await self.logs.stop(found)
+        except Away:
+            return False
+        return True
+
+    async def _echo(self, found: Found, echo: Recording) -> None:
+        """Deliver what another replica records."""
+        try:
+            async with aclosing(self.logs.read(found)) as log, aclosing(relay.told(log)) as told:
+                async for events in told:
+                    for event in events:
+                        echo.put(event)
+                    await echo.flush()
+        except RouterError as error:
+            if not echo.begun:
+                raise
+            echo.put(Failure(error.code, error.public))
+            await echo.flush()
+
+    async def end(self) -> None:
+        """The server ends: whoever views another's answer here is told so."""
+        echoes = list(self._echoes.values())
+        for echo in echoes:
+            echo.fail()
+        for echo in echoes:
+            await echo.ended()
+
+
+def _name(key: Key) -> str:
+    """A chat of one owner, as Redis is told: neither can be read from it. No owner has a NUL in it."""
+    owner, chat = key
+    return hashlib.sha256(f"{owner}\0{chat}".encode()).hexdigest()[:40]
+
+
+def _head(recording: Recording) -> bytes:
+    told: JsonObject = asdict(recording.heading)
+    return packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, told])
+
+
+def _recorded(found: Found, resume: Resume) -> Recording:
+    """A recording that is another replica's, before its first event. Unreadable where another release wrote it."""
+    try:
+        told = json.loads(found.head)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable from error
+    match told:
+        case [
+            int(version),
+            str(wire),
+            str(route),
+            str(generation),
+            {
+                "request_id": str(request_id),
+                "message_id": str(message_id),
+                "model": str(model),
+                "created": int(created),
+                "wants_usage": bool(wants_usage),
+                "min_client": str(min_client),
+            },
+        ] if version == VERSION and wire in WIRES:
+            heading = Heading(
+                request_id=request_id,
+                message_id=message_id,
+                model=model,
+                created=created,
+                wants_usage=wants_usage,
+                min_client=min_client,
+            )
+        case _:
+            raise Unreadable
+    echo = Recording(Entry(request_id, generation, route=route), heading, WIRES[wire], replace(resume, grace=None))
+    echo.log = found.id
+    return echo
+
+
+class Replicas:
+    """What this process is to each Redis it was told of: one, as a rule, and another after an edit that names another."""
+
+    def __init__(self) -> None:
+        self._replicas: list[Replica] = []
+
+    def on(self, logs: Logs | None) -> Replica | None:
+        """This process, as a replica; None where nothing is shared."""
+        if logs is None:
+            return None
+        if not self._replicas or self._replicas[-1].logs is not logs:
+            self._replicas = [one for one in self._replicas if not one.logs.closed]
+            self._replicas.append(Replica(logs))
+        return self._replicas[-1]
+
+    async def end(self) -> None:
+        """The server ends: viewers are told so."""
+        for one in self._replicas:
+            await one.end()
+
+    async def close(self) -> None:
+        """What was recorded is written to its end."""
+        for one in self._replicas:
+            await one.logs.close()

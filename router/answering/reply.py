@@ -1,0 +1,355 @@
+"""An answer's way out: events → bytes, or one body; headers wait for the first event.
+
+A refusal until then is an honest HTTP status; everything later is one Failure event. A stream never just stops:
+where the dialect has no word for a failure, the connection is broken off.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Protocol, Self
+
+from starlette.types import Receive, Send
+
+from router.answering.ahead import Ahead
+from router.answering.pulse import Pulse
+from router.chat import Ask
+from router.errors import RouterError, Stopping, TimedOut, TooMany
+from router.events import Answer, Event, Failure, Finish
+from router.intake.body import ClientLeft
+from router.journal.entry import DIGITS, Entry, header
+from router.journal.log import problems
+from router.wire import Heading, Refusal, Wire, answered
+
+Headers = list[tuple[bytes, bytes]]
+
+PRIVATE: Headers = [
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-content-type-options", b"nosniff"),
+]
+COMMON: Headers = [
+    *PRIVATE,
+    (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
+]
+MAX_COLLECTED = 64 * 1024
+"""Bytes collected before they are written although the next event is at hand."""
+
+STATUS = {
+    "context_too_long": 400,
+    "content_filter": 400,
+    "file_address": 400,
+    "unsupported_parameter": 400,
+    "unread_file": 400,
+    "no_target": 400,
+    "timeout": 504,
+    "no_answer": 502,
+    "overloaded": 503,
+    "replica_lost": 502,
+    "stopping": 503,
+}
+"""Failure code → status, where an answer that failed is not streamed; 500 for all others."""
+
+
+class Reply:
+    """The HTTP response of one request."""
+
+    def __init__(self, send: Send, entry: Entry, wire: Wire) -> None:
+        self._send = send
+        self.entry = entry
+        self.wire = wire
+        self.begun = False
+        self.limits: Headers = []
+        """What the caller's limits leave it."""
+
+    async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Send the status and headers."""
+        self.begun = True
+        self.entry.status = status
+        headers: Headers = [
+            (b"content-type", content_type.encode()),
+            (b"x-request-id", self.entry.request_id.encode()),
+            (b"x-router-generation", self.entry.generation.encode()),
+            *COMMON,
+            *more,
+        ]
+        if self.wire.id_header:
+            headers.append((self.wire.id_header, self.entry.request_id.encode()))
+        if self.entry.target:
+            headers.append((b"x-router-target", self.entry.target.encode()))
+        if self.entry.requested:
+            headers.append((b"x-router-model", self.entry.requested.encode()))
+        headers += self.limits
+        if tries := self.entry.tries:
+            headers.append((b"x-router-attempts", header(tries)))
+        if self.entry.cache:
+            headers.append((b"x-router-cache", self.entry.cache.encode()))
+        if self.entry.age is not None:
+            headers.append((b"age", b"%d" % self.entry.age))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool) -> None:
+        """Send a piece of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def whole(self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Send one body."""
+        length = (b"content-length", str(len(body)).encode())
+        await self.begin(status, self.wire.body_type, [length, *more])
+        await self.write(body, more=False)
+
+    async def empty(self, status: int) -> None:
+        """Send nothing but a status."""
+        await self.begin(status, "text/plain; charset=utf-8", [(b"content-length", b"0")] if status != 204 else [])
+        await self.write(b"", more=False)
+
+    async def refuse(self, error: RouterError) -> None:
+        """Send an error that came before the first event."""
+        self.entry.outcome = error.code
+        self.entry.reason = error.logged if error.status < 500 else ""
+        self.entry.attempts = error.attempts or self.entry.attempts
+        self.entry.tally()
+        wait = getattr(error, "retry_after", None)
+        more: Headers = [(b"retry-after", str(max(1, math.ceil(wait))).encode())] if isinstance(wait, int | float) else []
+        if error.status == 405:
+            more.append((b"allow", b"POST"))
+        if isinstance(error, TooMany):
+            self.limits = [*error.headers]
+        if error.status == 401:
+            more.append((b"www-authenticate", b"Bearer"))
+        if isinstance(error, Stopping):
+            more.append((b"connection", b"close"))  # the next request finds another process
+        sentence = f"{error.public} (request {self.entry.request_id})" if error.status >= 500 else error.public
+        await self._refuse(error.status, error.code, sentence, more)
+
+    async def fail(self, failure: Failure) -> None:
+        """Send, as an HTTP error, what ended an answer of which nothing was sent."""
+        sentence = f"{failure.public} (request {self.entry.request_id})"
+        status = STATUS.get(failure.code, 500)
+        self.entry.reason = failure.public if status < 500 else ""
+        await self._refuse(status, failure.code, sentence, ())
+
+    async def _refuse(self, status: int, code: str, sentence: str, more: Iterable[tuple[bytes, bytes]]) -> None:
+        await self.whole(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)
+
+
+class Sink(Protocol):
+    """What an answer is delivered to."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether it took an event."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether it took the event that ends the answer."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether what it took should be passed on now."""
+        ...
+
+    def put(self, event: Event) -> None:
+        """Take an event."""
+        ...
+
+    async def flush(self) -> None:
+        """Pass on what it took: the next event has to be waited for."""
+        ...
+
+    async def close(self) -> None:
+        """The answer is over."""
+        ...
+
+    def hush(self) -> None:
+        """Nothing more is written but the end."""
+        ...
+
+
+def conclude(sink: Sink, end: Finish | Failure) -> bool:
+    """End an answer from outside: nobody waits for the rest of it. Whether it needed that: after its own end nothing is said."""
+    if sink.finished:
+        return False
+    sink.put(end)
+    return True
+
+
+class Streamed:
+    """A sink that writes as it goes. `keep_alive`: after so many seconds without a word the wire's sign of life is written."""
+
+    def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
+        self._reply = reply
+        self._encode = reply.wire.encoder(heading)
+        self._pulse = Pulse(self._beat, keep_alive) if reply.wire.keep_alive else None
+        self._collected: list[bytes] = []
+        self._size = 0
+        self._last: Event | None = None
+        self.begun = False
+
+    def put(self, event: Event) -> None:
+        """Take an event."""
+        self.begun = True
+        self._last = event
+        if data := self._encode(event):
+            self._collected.append(data)
+            self._size += len(data)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it took the event that ends the answer."""
+        return isinstance(self._last, Finish | Failure)
+
+    @property
+    def full(self) -> bool:
+        """Whether more was collected than should be held."""
+        return self._size > MAX_COLLECTED
+
+    async def flush(self) -> None:
+        """Write what was taken so far: always whole lines or frames."""
+        if not self._collected:
+            return
+        if self._pulse:
+            self._pulse.rest()
+        count, data = len(self._collected), b"".join(self._collected)
+        await self._begin()
+        await self._reply.write(data, more=True)
+        # Only now: who is cancelled while the client does not read has written nothing, and may yet write it.
+        del self._collected[:count]
+        self._size = 0
+        if self._pulse:
+            self._pulse.wait()
+
+    async def close(self) -> None:
+        """Write the rest and the end; where the wire cannot say that the answer failed, write no end."""
+        await self.flush()
+        self.hush()
+        if isinstance(self._last, Failure) and self._reply.wire.failure == "reset":
+            if not self._reply.begun:
+                await self._reply.fail(self._last)
+            return  # a body without its end: the server breaks the connection off, and the client sees that it is not whole
+        await self._begin()
+        await self._reply.write(b"", more=False)
+
+    def hush(self) -> None:
+        """No more signs of life: the end is written next, or nobody writes any more."""
+        if self._pulse:
+            self._pulse.close()
+
+    async def _begin(self) -> None:
+        if not self._reply.begun:
+            await self._reply.begin(200, self._reply.wire.content_type, self._reply.wire.headers)
+
+    async def _beat(self) -> None:
+        await self._reply.write(self._reply.wire.keep_alive, more=True)
+
+
+class Collected:
+    """A sink that writes one body at the end."""
+
+    full = False
+
+    def __init__(self, reply: Reply, heading: Heading) -> None:
+        self._reply = reply
+        self._heading = heading
+        self._events: list[Event] = []
+        self.begun = False
+
+    def put(self, event: Event) -> None:
+        """Take an event."""
+        self.begun = True
+        self._events.append(event)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it took the event that ends the answer."""
+        return bool(self._events) and isinstance(self._events[-1], Finish | Failure)
+
+    async def flush(self) -> None:
+        """Nothing is written before the end."""
+
+    async def close(self) -> None:
+        """Write the whole answer, or why there is none."""
+        made = answered(self._heading, self._events)
+        if isinstance(made.end, Failure):
+            await self._reply.fail(made.end)
+        else:
+            cost = self._reply.entry.cost
+            more = [] if cost is None else [(b"x-router-cost", f"{cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
+            await self._reply.whole(200, self._reply.wire.whole(made), more)
+
+    def hush(self) -> None:
+        """There are no signs of life before the end."""
+
+
+async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink) -> None:
+    """Run an answer into a sink, and note it. Raises what went wrong before the first event; later it becomes a Failure in the
+    sink.
+    """
+
+    def take(event: Event) -> None:
+        entry.see(event)
+        sink.put(event)
+
+    def fail(failure: Failure) -> None:
+        if conclude(sink, failure):
+            entry.see(failure)
+
+    async def flush() -> None:
+        await sink.flush()
+        entry.waits()
+
+    try:
+        async with asyncio.timeout(total), aclosing(answer(ask)) as events:
+            async for event in Ahead(events, flush):
+                entry.goes_on()
+                take(event)
+                if sink.full:
+                    await sink.flush()
+                    await asyncio.sleep(0)  # a stream that never waits must not hold the loop
+    except TimeoutError:
+        if not sink.begun:
+            raise TimedOut from None
+        fail(Failure(TimedOut.code, TimedOut.sentence))
+    except RouterError as error:
+        if not sink.begun:
+            raise
+        fail(Failure(error.code, error.public, error.attempts))
+    except Exception:
+        if not sink.begun:
+            raise
+        problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
+        fail(Failure(RouterError.code, RouterError.sentence))
+    finally:
+        sink.hush()
+    await sink.close()
+
+
+class Presence:
+    """Watches for the client to leave. The block is then cancelled, and ends in ClientLeft.
+
+    `send` does not raise when the client is gone: without this an answer runs on for nobody.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = False
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._watcher.cancel()
+        if self._left and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientLeft from None
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,1 @@
+"""A request's bytes → the question it asks, in the form of any API that is served."""

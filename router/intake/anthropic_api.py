@@ -1,0 +1,255 @@
+"""A body of Anthropic's Messages API → its question.
+
+    {model, max_tokens, system, messages: [{role, content: a text or blocks}], tools, tool_choice, thinking, output_config, stop_sequences, …}
+
+Each kind of block is read by one function, in one table for each side. What cannot be served is refused with its place: an answer
+without it would look right. Source: Anthropic's reference of the Messages API.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast, get_args
+
+from router.chat import AUTO, Call, Choice, Effort, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
+from router.errors import BadAsk, TooLarge
+from router.intake.client_tools import refuse_unserved, tool_name, tools
+from router.intake.fields import Fields, listing, mapping
+from router.intake.messages import MAX_PARTS, file, text
+
+EFFORTS: frozenset[str] = frozenset(get_args(Effort))
+BUDGETS: list[tuple[float, Effort]] = [(2_048, "low"), (10_000, "medium"), (24_000, "high"), (math.inf, "xhigh")]
+"""Tokens of a thinking budget, up to which it asks for this effort."""
+CHARACTERS = 4
+"""Of a token, as a rule."""
+FILE_TOKENS = 1_600
+"""What an image costs at most (Anthropic's guide to vision); of a document it is a page."""
+
+
+def messages(fields: Fields, most: int) -> tuple[Message, ...]:
+    """The conversation, the system prompt first. BadAsk says which message, and which block of it."""
+    listed = listing(fields.get("messages"))
+    if not listed:
+        raise BadAsk("messages: a list with at least one message is needed.")
+    if len(listed) > most:
+        raise TooLarge(f"messages: {most} at most.")
+    made: list[Message] = []
+    if (prompt := _told(fields.get("system"), "system")) != "":
+        made.append(Message("system", (prompt,)))
+    names: dict[str, str] = {}
+    for index, one in enumerate(listed):
+        for message in _message(one, f"messages[{index}]", names):
+            names |= {call.call_id: call.name for call in message.calls}
+            made.append(message)
+    return tuple(made)
+
+
+def _told(value: Json, path: str) -> str:
+    """A text, or a list of text blocks."""
+    if value is None or isinstance(value, str):
+        return whole(value or "")
+    return "\n\n".join(text(block.get("text"), f"{place}.text") for block, _, place in _blocks(value, path, ("text",)))
+
+
+def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
+    fields = mapping(value) or {}
+    match fields.get("role"):
+        case "user":
+            yield from _asked(fields.get("content"), f"{path}.content", names)
+        case "assistant":
+            if parts := _answered(fields.get("content"), f"{path}.content"):
+                yield Message("assistant", tuple(parts))
+        case "system":
+            yield Message("system", (_told(fields.get("content"), f"{path}.content"),))
+        case _:
+            raise BadAsk(f"{path}.role: one of user, assistant, system is needed.")
+
+
+def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fields, str, str]]:
+    """The blocks of a content: (block, its kind, its place). A plain text is one block."""
+    if isinstance(value, str):
+        yield {"type": "text", "text": value}, "text", path
+        return
+    listed = listing(value)
+    if listed is None:
+        raise BadAsk(f"{path}: a text or a list of blocks is needed.")
+    if len(listed) > MAX_PARTS:
+        raise TooLarge(f"{path}: {MAX_PARTS} blocks at most.")
+    for index, one in enumerate(listed):
+        block, place = mapping(one) or {}, f"{path}[{index}]"
+        kind = block.get("type")
+        if not isinstance(kind, str) or kind not in kinds:
+            raise BadAsk(f"{place}.type: one of {', '.join(kinds)} is needed.")
+        yield block, kind, place
+
+
+def _asked(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
+    """What the user says; the results of tools among it are a message of their own before it."""
+    said: list[Part] = []
+    results: list[Part] = []
+    for block, kind, place in _blocks(value, path, (*SAID, "tool_result")):
+        if kind == "tool_result":
+            results.append(_result(block, place, names))
+        elif part := SAID[kind](block, place):
+            said.append(part)
+    if results:
+        yield Message("tool", tuple(results))
+    if said or not results:
+        yield Message("user", tuple(said))
+
+
+def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
+    call_id = text(block.get("tool_use_id"), f"{path}.tool_use_id")
+    content = block.get("content")
+    given = _blocks([] if content is None else content, f"{path}.content", tuple(SAID))
+    parts = [part for inner, kind, place in given if (part := SAID[kind](inner, place))]
+    told = "".join(part for part in parts if isinstance(part, str))
+    files = tuple(part for part in parts if isinstance(part, File))
+    return Result(call_id, names.get(call_id, ""), told, is_error=block.get("is_error") is True, files=files)
+
+
+def _answered(value: Json, path: str) -> list[Part]:
+    """What the assistant said, thought and called. Its thoughts are the client's word of them, and go back where calls follow them."""
+    parts: list[Part] = []
+    for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
+        match kind:
+            case "text":
+                if said := text(block.get("text"), f"{place}.text"):
+                    parts.append(said)
+            case "tool_use":
+                name, call_id = text(block.get("name"), f"{place}.name"), text(block.get("id"), f"{place}.id")
+                if (given := mapping(block.get("input"))) is None:
+                    raise BadAsk(f"{place}.input: an object is needed.")
+                parts.append(Call(call_id, name, cast("JsonObject", mended(given))))
+            case _:
+                parts += _thought(block, kind)
+    if not any(isinstance(part, Call) for part in parts):
+        return [part for part in parts if not isinstance(part, ReasoningState)]
+    return parts
+
+
+def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
+    """A thinking block. One without a signature is an answer of ours: what signs it is kept here."""
+    match kind, block.get("thinking"), block.get("signature"), block.get("data"):
+        case "thinking", str(thought), str(signature), _ if signature:
+            yield ReasoningState("", {"type": "thinking", "thinking": whole(thought), "signature": whole(signature)})
+        case "redacted_thinking", _, _, str(data) if data:
+            yield ReasoningState("", {"type": "redacted_thinking", "data": whole(data)})
+        case _:
+            pass
+
+
+def _text(block: Fields, path: str) -> Part:
+    return text(block.get("text"), f"{path}.text")
+
+
+def _file(block: Fields, path: str) -> Part:
+    """An image or a document, by what its source is."""
+    source = mapping(block.get("source")) or {}
+    name, place = block.get("title"), f"{path}.source"
+    match source.get("type"):
+        case "base64":
+            kind, data = text(source.get("media_type"), f"{place}.media_type"), text(source.get("data"), f"{place}.data")
+            return file(f"data:{kind};base64,{data}", kind, name, place)
+        case "url":
+            return file(source.get("url"), "application/pdf" if block.get("type") == "document" else None, name, place)
+        case "text":
+            told = text(source.get("data"), f"{place}.data")
+            return f"{whole(name)}:\n{told}\n" if isinstance(name, str) and name else told
+        case "content":
+            return _told(source.get("content"), f"{place}.content")
+        case _:
+            raise BadAsk(f"{place}.type: one of base64, url, text, content is needed; files kept by a provider are not served here.")
+
+
+def _search_result(block: Fields, path: str) -> Part:
+    title, source = text(block.get("title"), f"{path}.title"), text(block.get("source"), f"{path}.source")
+    return f"{title} ({source}):\n{_told(block.get('content'), f'{path}.content')}\n"
+
+
+SAID: dict[str, Callable[[Fields, str], Part]] = {"text": _text, "image": _file, "document": _file, "search_result": _search_result}
+"""Blocks of what a user or a tool says."""
+
+
+def sampling(fields: Fields) -> dict[str, Json]:
+    """The sampling parameters, by OpenAI's names."""
+    given: dict[str, Json] = {
+        name: fields[name] for name in ("temperature", "top_p", "top_k", "max_tokens") if fields.get(name) is not None
+    }
+    if (stop := fields.get("stop_sequences")) is not None:
+        listed = listing(stop)
+        if listed is None or not all(isinstance(one, str) for one in listed):
+            raise BadAsk("stop_sequences: a list of texts is needed.")
+        if listed:
+            given["stop"] = listed
+    if (effort := _effort(fields)) is not None:
+        given["reasoning_effort"] = effort
+    if (tier := fields.get("service_tier")) is not None:
+        given["service_tier"] = "default" if tier == "standard_only" else tier
+    if (mapping(fields.get("tool_choice")) or {}).get("disable_parallel_tool_use") is True:
+        given["parallel_tool_calls"] = False
+    return given
+
+
+def _effort(fields: Fields) -> Effort | None:
+    """How long the model may think: an effort stands over a budget, and both over whether it thinks at all."""
+    thinking, config = mapping(fields.get("thinking")) or {}, mapping(fields.get("output_config")) or {}
+    if config.get("format") is not None:
+        raise BadAsk("output_config.format: this is not served here.")
+    if thinking.get("type") == "disabled":
+        return "none"
+    if (effort := config.get("effort")) is not None:
+        if effort not in EFFORTS:
+            raise BadAsk(f"output_config.effort: one of {', '.join(sorted(EFFORTS))} is needed.")
+        return cast("Effort", effort)
+    if not thinking or thinking.get("type") == "adaptive":
+        return None
+    if thinking.get("type") != "enabled":
+        raise BadAsk("thinking.type: one of enabled, adaptive, disabled is needed.")
+    if not isinstance(budget := thinking.get("budget_tokens"), int):
+        raise BadAsk("thinking.budget_tokens: a number of tokens is needed.")
+    return next(effort for most, effort in BUDGETS if budget <= most)
+
+
+MEANT: dict[str, tuple[Json, ...]] = {"container": (), "mcp_servers": ([],), "context_management": ()}
+"""Fields that change the answer and that we cannot serve → the values that ask for nothing."""
+
+
+def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
+    """The tools that the client brings and runs, and its choice."""
+    refuse_unserved(fields, MEANT)
+    own = tools(fields.get("tools"), _tool)
+    return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
+
+
+def _tool(value: Json, path: str) -> ToolSpec:
+    fields = mapping(value) or {}
+    if fields.get("type") not in (None, "custom"):
+        raise BadAsk(f"{path}.type: tools that a provider runs are not served here; custom ones are.")
+    name = tool_name(fields.get("name"), f"{path}.name")
+    if (schema := mapping(fields.get("input_schema"))) is None:
+        raise BadAsk(f"{path}.input_schema: a JSON schema is needed.")
+    return ToolSpec(name, text(fields.get("description") or "", f"{path}.description"), schema)
+
+
+def _choice(value: Json, names: set[str]) -> Choice:
+    fields = mapping(value)
+    match fields:
+        case None | {"type": "auto"}:
+            return AUTO
+        case {"type": "none"}:
+            return Choice("none")
+        case {"type": "any"}:
+            return Choice("required")
+        case {"type": "tool", "name": str(name)} if name in names:
+            return Choice("named", name)
+        case _:
+            raise BadAsk("tool_choice.type: auto, any, none, or tool with the name of one of the tools is needed.")
+
+
+def estimate(conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
+    """Tokens that the question has, roughly: a token for every four characters, and for each file what an image costs at most."""
+    parts = [part for message in conversation for part in message.parts]
+    files = sum(isinstance(part, File) for part in parts) + sum(len(part.files) for part in parts if isinstance(part, Result))
+    written = sum(len(part) if isinstance(part, str) else len(repr(part)) for part in parts if not isinstance(part, File))
+    declared = sum(len(tool.name) + len(tool.description) + len(repr(tool.parameters)) for tool in tools)
+    return max(1, -(-(written + declared) // CHARACTERS)) + FILE_TOKENS * files

@@ -1,0 +1,200 @@
+"""A body's fields → an Ask, and how its answer is wanted. Strict at the door, so that everything behind it may trust it.
+
+Fields we do not know are kept for the templates (`ask.<field>`) and never forwarded to a provider.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from router.chat import AUTO, Ask, Choice, Json, Params, ToolSpec, whole
+from router.config.declaration import RequestBounds
+from router.errors import BadAsk, Misfit
+from router.intake import anthropic_api, client_tools
+from router.intake.client_tools import refuse_unserved, tool_name
+from router.intake.fields import listing, mapping
+from router.intake.messages import conversation, messages, text
+from router.signature import arguments, record_of
+
+PARAMS = record_of(Params)
+SAMPLING = frozenset(item.name for item in PARAMS.fields)
+OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
+"""Fields that say something to us."""
+ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
+
+Surface = Literal["chat", "completions", "messages", "count_tokens"]
+"""Which API is asked: ours, below /api/chat, OpenAI's chat completions, or Anthropic's messages and its count of their tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a body asks for, and how it wants the answer. `model` is as the client wrote it."""
+
+    ask: Ask
+    stream: bool
+    chat_id: str | None = None
+    """The chat it belongs to, by whose id the answer can be found again; None where nobody said."""
+    continues: str | None = None
+    """The id of the assistant's message that the answer goes on with; None where it is a new one."""
+    wants_usage: bool = False
+
+
+def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual: str, bounds: RequestBounds) -> Asked:
+    """The question in a body's fields. `model`: the route named in the path, which stands over the body's; `usual`: the one
+    that answers where nobody names any.
+    """
+    stream = fields.get("stream")
+    if stream is None:
+        stream = surface == "chat"  # where a stream is what one asks for; OpenAI's API has it the other way
+    if not isinstance(stream, bool):
+        raise BadAsk("stream: true or false is needed.")
+    extra = mapping(fields.get("params", {}))
+    if extra is None:
+        raise BadAsk("params: an object is needed.")
+    if surface == "messages" and fields.get("max_tokens") is None:
+        raise BadAsk("max_tokens: the most tokens the answer may have are needed.")
+    if surface in ("messages", "count_tokens"):
+        tools, choice = anthropic_api.brought(fields)
+        said, params = anthropic_api.messages(fields, bounds.messages), parameters(anthropic_api.sampling(fields))
+    else:
+        tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
+        said, params = messages(conversation(fields), bounds.messages), sampling(fields)
+    ask = Ask(
+        model=_model(fields, model, usual if surface == "chat" else None),
+        messages=said,
+        params=params,
+        fields={name: value for name, value in fields.items() if name not in OWN},
+        extra=extra,
+        tools=tools,
+        choice=choice,
+    )
+    if surface == "completions":
+        unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
+        ask = replace(ask, unsent=unsent)
+    if surface != "chat":
+        return Asked(ask, stream, wants_usage=_wants_usage(fields))
+    listed, chat_id = conversation(fields), _chat_id(fields)
+    return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
+
+
+def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
+    """The model id. `usual`: the one where nobody names any; None where one must be named."""
+    given = (model, fields.get("model"), fields.get("selectedChatModel"))
+    named = next((one for one in given if one is not None), None)
+    if named is None and usual is not None:
+        return usual
+    if not isinstance(named, str) or not named:
+        raise BadAsk("model: a model id is needed, here or in the path. GET /api/models lists them.")
+    return named
+
+
+def _chat_id(fields: Mapping[str, Json]) -> str | None:
+    """The chat's id. One that is no id is somebody else's field, and no mistake."""
+    given = fields.get("id")
+    return given if isinstance(given, str) and ID.fullmatch(given) else None
+
+
+def _continued(listed: Json) -> str | None:
+    """A client whose last message is the assistant's takes the answer for its continuation, if it bears the same id."""
+    last = mapping((listing(listed) or [None])[-1]) or {}
+    given = last.get("id") if last.get("role") == "assistant" else None
+    return given if isinstance(given, str) and ID.fullmatch(given) else None
+
+
+def _wants_usage(fields: Mapping[str, Json]) -> bool:
+    return (mapping(fields.get("stream_options")) or {}).get("include_usage") is True
+
+
+def sampling(fields: Mapping[str, Json]) -> Params:
+    """The sampling parameters among the fields; null is the same as nothing."""
+    given: dict[str, object] = {name: fields[name] for name in SAMPLING if fields.get(name) is not None}
+    newer = fields.get("max_completion_tokens")
+    if newer is not None and "max_tokens" not in given:
+        given["max_tokens"] = newer
+    if isinstance(given.get("stop"), str):
+        given["stop"] = [given["stop"]]
+    if "prediction" in given:
+        given["prediction"] = _predicted(given["prediction"])
+    return parameters(given)
+
+
+def parameters(given: Mapping[str, object]) -> Params:
+    """The sampling parameters that have these values. BadAsk names the one that cannot."""
+    try:
+        values = arguments(PARAMS, dict(given))
+        if "stop" in values:
+            values["stop"] = tuple(whole(one) for one in cast("list[str]", values["stop"]))
+        return Params(**values)  # type: ignore[arg-type]
+    except Misfit as misfit:
+        raise BadAsk(f"{misfit.message}.") from None
+
+
+def _predicted(value: object) -> str:
+    """The text of a prediction: OpenAI's object of it, whose content is a text or a list of parts."""
+    given = mapping(cast("Json", value)) or {}
+    content = given.get("content")
+    if given.get("type") != "content" or not isinstance(content, str | list):
+        raise BadAsk("prediction: an object with `type: content` and its content is needed.")
+    if isinstance(content, str):
+        return whole(content)
+    return "".join(text((mapping(one) or {}).get("text"), "prediction.content") for one in content)
+
+
+MEANT: dict[str, tuple[Json, ...]] = {
+    "n": (1,),
+    "response_format": ({"type": "text"},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "modalities": (["text"],),
+    "audio": (),
+    "functions": ([],),
+    "function_call": ("auto", "none"),
+    "web_search_options": (),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), ()),
+}
+"""Fields of OpenAI's API, and of servers that speak it, that change the answer and that we cannot serve → the values that ask for nothing."""
+ACCOUNT: dict[str, tuple[Json, ...]] = {
+    "metadata": ({},),
+    "store": (False,),
+    **dict.fromkeys(("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"), ()),
+    **dict.fromkeys(("thinking", "enable_thinking", "reasoning", "include_reasoning", "chat_template_kwargs", "extra_body"), ()),
+    **dict.fromkeys(("provider", "models", "route", "transforms", "plugins", "typical_p", "top_a", "min_tokens", "ignore_eos"), ()),
+}
+"""Fields of OpenAI's API, and of servers that speak it, that are for the operator to set: they concern the account at the provider, or
+one provider alone (a target's `body`). They are left out and shown → the values that ask for nothing.
+"""
+
+
+def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
+    """The tools that a client of OpenAI's API brings, and its choice. BadAsk where it asks for what is not served here."""
+    refuse_unserved(fields, MEANT)
+    own = client_tools.tools(fields.get("tools"), _tool)
+    return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
+
+
+def _tool(value: Json, path: str) -> ToolSpec:
+    fields = mapping(value) or {}
+    function = mapping(fields.get("function"))
+    if fields.get("type") != "function" or function is None:
+        raise BadAsk(f"{path}: a function is needed; tools of other kinds are not served here.")
+    name = tool_name(function.get("name"), f"{path}.function.name")
+    schema = mapping(function.get("parameters") or {"type": "object", "properties": {}})
+    if schema is None:
+        raise BadAsk(f"{path}.function.parameters: a JSON schema is needed.")
+    strict = function.get("strict")
+    if not isinstance(strict, bool | None):
+        raise BadAsk(f"{path}.function.strict: true or false is needed.")
+    return ToolSpec(name, text(function.get("description") or "", f"{path}.function.description"), schema, strict is True)
+
+
+def _choice(value: Json, names: set[str]) -> Choice:
+    if value is None:
+        return AUTO
+    if value in ("auto", "none", "required"):
+        return Choice(value)
+    match value:
+        case {"type": "function", "function": {"name": str(name)}} if name in names:
+            return Choice("named", name)
+        case _:
+            raise BadAsk("tool_choice: auto, none, required, or a function among the tools is needed.")

@@ -1,0 +1,104 @@
+"""The reasoning state that a client sends back with a model's calls, in the forms of the OpenAI dialect and of the AI SDKs.
+
+    reasoning_content, reasoning           a text beside tool_calls
+    reasoning_details                      OpenRouter's list beside tool_calls
+    tool_calls[].extra_content             Gemini's signature of one call
+    a part of type reasoning               AI SDK: its text, and the signature in its providerMetadata (or, AI SDK 4, its details)
+
+It is the client's word: its issuer is empty, it goes only to targets that take that form, and nothing else is made of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from router.chat import Call, Part, ReasoningState, deeper, mended, whole
+from router.errors import BadAsk
+from router.intake.fields import Fields, listing, mapping
+
+MAX_DETAILS = 256
+"""Entries of one `reasoning_details`."""
+MAX_DEPTH = 16
+"""Levels of nesting in what a client sends back of it."""
+
+
+def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
+    """What stands beside the calls of a message of OpenAI's dialect."""
+    content, thought = fields.get("reasoning_content"), fields.get("reasoning")
+    if content is not None and not isinstance(content, str):
+        raise BadAsk(f"{path}.reasoning_content: a text is needed.")
+    if told := content or (thought if isinstance(thought, str) else ""):  # what else is called so says how it thought, not what
+        yield ReasoningState("", {"reasoning_content": whole(told)})
+    details = fields.get("reasoning_details")
+    if details is None:
+        return
+    listed = listing(details)
+    if listed is None or len(listed) > MAX_DETAILS or any(mapping(one) is None for one in listed) or deeper(details, MAX_DEPTH):
+        raise BadAsk(
+            f"{path}.reasoning_details: a list of at most {MAX_DETAILS} objects is needed, nested no deeper than {MAX_DEPTH} levels."
+        )
+    if listed:
+        yield ReasoningState("", {"reasoning_details": mended(listed)})
+
+
+def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
+    """What stands beside one call of OpenAI's dialect."""
+    extra = fields.get("extra_content")
+    if extra is None:
+        return
+    if mapping(extra) is None or deeper(extra, MAX_DEPTH):
+        raise BadAsk(f"{path}.extra_content: an object is needed, nested no deeper than {MAX_DEPTH} levels.")
+    yield ReasoningState("", {"extra_content": mended(extra)}, call.call_id)
+
+
+def of_part(part: Fields) -> Iterator[ReasoningState]:
+    """What a `reasoning` part of the AI SDKs holds. A page keeps these as it likes: what is not as it should be is passed over."""
+    held = part.get("text") if part.get("text") is not None else part.get("reasoning")
+    thought = whole(held) if isinstance(held, str) else ""
+    if thought:
+        yield ReasoningState("", {"reasoning_content": thought})
+    told = mapping((mapping(part.get("providerMetadata")) or {}).get("anthropic")) or {}
+    if isinstance(signature := told.get("signature"), str) and signature:
+        yield _signed(thought, signature)
+    if isinstance(data := told.get("redactedData"), str) and data:
+        yield _redacted(data)
+    for one in (listing(part.get("details")) or ())[:MAX_DETAILS]:
+        match one:
+            case {"type": "text", "text": str(text), "signature": str(signature)} if signature:
+                yield _signed(text, signature)
+            case {"type": "redacted", "data": str(data)} if data:
+                yield _redacted(data)
+            case _:
+                pass
+
+
+def of_tool(part: Fields, call_id: str) -> Iterator[ReasoningState]:
+    """Gemini's signature of one call, as the AI SDK keeps it."""
+    told = mapping((mapping(part.get("callProviderMetadata")) or {}).get("google")) or {}
+    if isinstance(signature := told.get("thoughtSignature"), str) and signature:
+        yield ReasoningState("", {"extra_content": {"google": {"thought_signature": whole(signature)}}}, call_id)
+
+
+def _signed(thought: str, signature: str) -> ReasoningState:
+    return ReasoningState("", {"type": "thinking", "thinking": whole(thought), "signature": whole(signature)})
+
+
+def _redacted(data: str) -> ReasoningState:
+    return ReasoningState("", {"type": "redacted_thinking", "data": whole(data)})
+
+
+def settled(spoken: Sequence[Part]) -> Sequence[Part]:
+    """The parts of one model call. Its reasoning stands before its calls, its texts as one; where it called nothing it is left out."""
+    plain = [part for part in spoken if not isinstance(part, ReasoningState)]
+    states = [part for part in spoken if isinstance(part, ReasoningState)]
+    first = next((index for index, part in enumerate(plain) if isinstance(part, Call)), None)
+    if first is None or not states:
+        return plain
+    texts = [cast("str", state.value["reasoning_content"]) for state in states if "reasoning_content" in state.value]
+    made: list[Part] = [ReasoningState("", {"reasoning_content": "".join(texts)})] if texts else []
+    after = sum(len(part) for part in plain if isinstance(part, str))
+    for part in spoken:
+        if isinstance(part, str):
+            after -= len(part)
+        elif isinstance(part, ReasoningState) and "reasoning_content" not in part.value:
+            made.append(ReasoningState("", part.value, part.call_id, after))
+    return [*plain[:first], *made, *plain[first:]]

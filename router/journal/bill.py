@@ -1,0 +1,135 @@
+"""What answers have cost since this process began: by route, by target and by caller.
+
+A request is entered once, when it is over, if it used anything. Names are bounded, since there is no end of the subjects of tokens: what
+comes beyond is `other`.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TypedDict
+
+from router.errors import Attempt
+from router.journal.entry import Entry, dollars
+
+MAX_ROWS = 1000
+"""Names that are told apart, of routes, of targets and of callers each."""
+OTHER = "other"
+"""The row of all names beyond."""
+NOBODY = "anonymous"
+"""The row of requests that no caller signed."""
+
+
+@dataclass(slots=True)
+class Row:
+    """Sums of one name. Tokens: what the providers counted and what is estimated, together. Dollars: as far as prices are known.
+
+    count: requests of a route or a caller, calls of a target
+    cost_usd: for all of these tokens
+    estimated_cost_usd: of that, for those that are estimated
+    saved_usd: what the providers' prompt caches saved, by their counts; less than nothing where writing to them cost more than that
+    """
+
+    count: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float = 0.0
+    estimated_cost_usd: float = 0.0
+    saved_usd: float = 0.0
+
+    def add(self, other: "Row") -> None:
+        """Add the sums of another."""
+        for name in NAMES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+NAMES = tuple(one.name for one in fields(Row))
+Rows = Mapping[str, Mapping[str, int | float]]
+"""Name → its Row, as JSON."""
+
+
+class Totals(TypedDict):
+    """The totals of one process, or of several. `since`: when the first of these sums began, in seconds since 1970."""
+
+    since: float
+    routes: Rows
+    targets: Rows
+    callers: Rows
+
+
+class Bill:
+    """The totals of this process."""
+
+    def __init__(self) -> None:
+        self._since = time.time()
+        self._routes: dict[str, Row] = {}
+        self._targets: dict[str, Row] = {}
+        self._callers: dict[str, Row] = {}
+
+    def enter(self, entry: Entry) -> None:
+        """Enter a request that is over."""
+        total = Row()
+        for attempt in entry.attempts:
+            if (row := _row(entry, attempt)) is not None:
+                _add(self._targets, attempt.target, row)
+                total.add(row)
+        if total.count:
+            total.count = 1
+            _add(self._routes, entry.route, total)
+            _add(self._callers, entry.caller or NOBODY, total)
+
+    def totals(self) -> Totals:
+        """These totals."""
+        return {"since": self._since, "routes": _plain(self._routes), "targets": _plain(self._targets), "callers": _plain(self._callers)}
+
+
+def summed(reports: Sequence[Totals]) -> Totals:
+    """The totals of all workers, in each table the dearest name first."""
+
+    def table(rows: Sequence[Rows]) -> Rows:
+        sums: dict[str, Row] = {}
+        for name, row in (pair for one in rows for pair in one.items()):
+            _add(sums, name, Row(**row))  # type: ignore[arg-type]
+        return {
+            name: {key: value if isinstance(value, int) else dollars(value) or 0.0 for key, value in row.items()}
+            for name, row in sorted(_plain(sums).items(), key=lambda pair: (-pair[1]["cost_usd"], pair[0]))
+        }
+
+    return {
+        "since": min(one["since"] for one in reports),
+        "routes": table([one["routes"] for one in reports]),
+        "targets": table([one["targets"] for one in reports]),
+        "callers": table([one["callers"] for one in reports]),
+    }
+
+
+def _row(entry: Entry, attempt: Attempt) -> Row | None:
+    """What one call used and cost; None where it used nothing."""
+    used = attempt.usage or attempt.estimate
+    if used is None:
+        return None
+    price = entry.prices.get(attempt.target)
+    cost = 0.0 if price is None else price.of(used)
+    return Row(
+        1,
+        used.input_tokens,
+        used.output_tokens,
+        used.cached_tokens,
+        used.cache_write_tokens,
+        used.reasoning_tokens,
+        cost,
+        cost if attempt.usage is None else 0.0,
+        0.0 if price is None or attempt.usage is None else price.saved(used),
+    )
+
+
+def _add(rows: dict[str, Row], name: str, row: Row) -> None:
+    key = name if name in rows or len(rows) < MAX_ROWS else OTHER
+    rows.setdefault(key, Row()).add(row)
+
+
+def _plain(rows: Mapping[str, Row]) -> Rows:
+    return {name: asdict(row) for name, row in rows.items()}

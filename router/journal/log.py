@@ -1,0 +1,82 @@
+"""Logs: one JSON object per line. What users and providers wrote never goes in."""
+
+import json
+import logging
+import sys
+import threading
+import time
+from functools import lru_cache
+from typing import cast
+
+from router.failover import Turn
+from router.journal.entry import Entry, problems, rounded
+
+access = logging.getLogger("router.access")
+targets = logging.getLogger("router.targets")
+
+
+OURS = frozenset({"router", "uvicorn"})
+"""Loggers whose messages are shown. What a library says may be what a provider said: of that only the place is."""
+
+_dumps = json.JSONEncoder(ensure_ascii=True, default=str).encode  # json.dumps would make an encoder for each line
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON. Line breaks and escape sequences in values cannot forge another line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        made: dict[str, object] = {
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage() if record.name.partition(".")[0] in OURS else f"at {record.module}:{record.lineno}",
+        }
+        made.update(cast("dict[str, object]", getattr(record, "fields", {})))
+        if record.exc_info and record.exc_info[1]:
+            made["error"], made["at"] = traced(record.exc_info[1])
+        return _dumps(made)
+
+
+def traced(error: BaseException) -> tuple[str, list[str]]:
+    """An exception's type and the places it passed, without what it says: a provider's words may be in that."""
+    places: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return type(error).__name__, places[-12:]
+
+
+def to_stderr() -> None:
+    """Everything this process has to say goes to stderr, as JSON: warnings and what nobody caught too."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    # No line says them, and finding them out for each would be a third of its cost.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio", "watchfiles", "mcp", "httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = lambda _, error, __: problems.critical("the process ends", exc_info=error)
+    sys.unraisablehook = lambda caught: problems.error("an error nobody could raise", exc_info=caught.exc_value)
+    threading.excepthook = lambda caught: problems.error("a thread ends", exc_info=caught.exc_value)
+
+
+def line(entry: Entry) -> None:
+    """One line for one request."""
+    access.info("request", extra={"fields": entry.explained()})
+
+
+def turned(turn: Turn) -> None:
+    """One line for a target that begins to refuse every question, and one when it answers again. `since`: when the refusals began."""
+    event = "target refuses every question" if turn.refuses else "target answers again"
+    since = time.time() - turn.lasted
+    fields = {"target": turn.target, "reason": turn.refusal.reason, "since": f"{_second(int(since))}Z", "seconds": rounded(turn.lasted)}
+    targets.warning(event, extra={"fields": fields})

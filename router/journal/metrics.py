@@ -1,0 +1,186 @@
+"""What is counted, for Prometheus: text format, by the Prometheus client library.
+
+Counters and histograms are the library's own; with several workers its multiprocess mode keeps them in `folder`, so that any
+worker tells of all, also of those that have ended. What stands rather than counts (open streams, breakers, who runs which
+generation) is asked of every worker when it is read, and comes in as reports.
+
+Labels are bounded: routes and targets are those of the configuration, outcomes and results are small closed sets.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import prometheus_client as prometheus
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from router.failover import Turn
+from router.journal.entry import Entry
+from router.journal.report import Report, TargetReport, refused
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+BETWEEN = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+WHOLE = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+DEPARTURES = "router_redis_departures"
+BREAKER = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class Metrics:
+    """The metrics of this process. `folder`: where several workers keep theirs together; None where there is one."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        # Else each counter would come with the time it was made at: as many series again, and of no use.
+        prometheus.disable_created_metrics()
+        self._registry = registry = prometheus.CollectorRegistry()
+
+        def counter(name: str, words: str, *labels: str) -> prometheus.Counter:
+            return prometheus.Counter(name, words, labels, registry=registry)
+
+        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> prometheus.Histogram:
+            return prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets)
+
+        self._requests = counter("router_requests", "Requests that are over", "route", "outcome")
+        self._seconds = histogram("router_request_seconds", "From a request's arrival to its end", WHOLE, "route")
+        self._first = histogram("router_time_to_first_token_seconds", "From a request's arrival to its first text", FIRST, "route")
+        self._between = histogram("router_time_between_tokens_seconds", "Waits between two pieces of an answer", BETWEEN, "route")
+        self._overhead = histogram("router_overhead_seconds", "What the router adds to its target's time to speak", OVERHEAD)
+        self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
+        self._refusals = counter("router_target_refusals", "Times that a target began to refuse every question", "target", "reason")
+        self._scripts = counter("router_script_answers", "Answers of a script that stands behind a model in its route", "route", "target")
+        self._rescues = counter("router_rescues", "Answers that another target went on with", "route")
+        self._cache = counter("router_cache", "Answers of routes with a cache, by where they came from", "route", "result")
+        self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
+        self._parts = counter("router_token_parts", "Of those tokens, as the providers counted", "route", "kind")
+        self._cost = counter("router_cost_usd", "What answers cost, in US dollars, as far as that is known", "route")
+        self._estimated = counter(
+            "router_estimated_cost_usd", "What calls cost that no provider counted, in US dollars, estimated", "route"
+        )
+        self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
+        self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
+        self.stalled = counter("router_loop_stalls", "Times that an event loop stood still").inc
+        """Counts one, as those below do: for who finds it out."""
+        self.reloaded = counter("router_reloads", "Edits that went live").inc
+        self.not_reloaded = counter("router_reload_failures", "Edits that could not").inc
+        self.redis_departed = counter(DEPARTURES, "How often a worker found the shared Redis away").inc
+
+    def admin_refused(self, reason: str) -> None:
+        """Count a request for an operators' page that was refused."""
+        self._admin_refusals.labels(reason).inc()
+
+    def count(self, entry: Entry) -> None:
+        """Count a request that is over."""
+        route = entry.route
+        self._requests.labels(route, entry.outcome).inc()
+        self._seconds.labels(route).observe(entry.ended - entry.began)
+        if entry.first is not None:
+            self._first.labels(route).observe(entry.first - entry.began)
+        if entry.overhead is not None:
+            self._overhead.observe(entry.overhead)
+        if entry.pauses:
+            between = self._between.labels(route)
+            for pause in entry.pauses:
+                between.observe(pause)
+        for attempt in entry.attempts:
+            self._attempts.labels(attempt.target, attempt.outcome).inc()
+        if entry.target in entry.stand_ins:
+            self._scripts.labels(route, entry.target).inc()
+        if entry.rescues:
+            self._rescues.labels(route).inc(entry.rescues)
+        if entry.cache:
+            self._cache.labels(route, entry.cache).inc()
+        if (usage := entry.usage) is not None:
+            self._tokens.labels(route, "input").inc(usage.input_tokens)
+            self._tokens.labels(route, "output").inc(usage.output_tokens)
+            self._parts.labels(route, "cached").inc(usage.cached_tokens)
+            self._parts.labels(route, "cache_write").inc(usage.cache_write_tokens)
+            self._parts.labels(route, "reasoning").inc(usage.reasoning_tokens)
+        if cost := entry.counted_cost:
+            self._cost.labels(route).inc(cost)
+        if cost := entry.estimated_cost:
+            self._estimated.labels(route).inc(cost)
+        for run in entry.tools:
+            result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
+            self._tools.labels(run.tool, result).inc()
+
+    def turned(self, turn: Turn) -> None:
+        """Count a target that begins to refuse every question, or does so for another reason."""
+        if turn.refuses:
+            self._refusals.labels(turn.target, turn.refusal.reason).inc()
+
+    def text(self, reports: Iterable[Report]) -> bytes:
+        """All of it, with how the workers stand."""
+        told = tuple(reports)
+        registry = prometheus.CollectorRegistry()
+        counted = self._registry if self._folder is None else MultiProcessCollector(None, str(self._folder))
+        registry.register(_Counted(counted, shared=any(one["redis"] is not None for one in told)))
+        registry.register(_Standing(told))
+        return prometheus.generate_latest(registry)
+
+
+class _Counted(Collector):
+    """What was counted. `shared`: whether there is a Redis to tell of."""
+
+    def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
+        self._counted = counted
+        self._shared = shared
+
+    def collect(self) -> Iterator[Metric]:
+        found = cast("Iterable[Metric]", self._counted.collect())
+        yield from (metric for metric in found if self._shared or metric.name != DEPARTURES)
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+class _Standing(Collector):
+    """How the workers stand now."""
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self._reports = reports
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        reports = self._reports
+        yield GaugeMetricFamily(
+            "router_open_streams", "Answers that are being given now, or made for who may come back", sum(one["open"] for one in reports)
+        )
+        yield GaugeMetricFamily(
+            "router_generations", "Configurations that still serve somebody", sum(one["generations"] for one in reports)
+        )
+        yield GaugeMetricFamily("router_workers", "Processes that serve", len(reports))
+        generation = GaugeMetricFamily("router_generation_info", "How many workers run which configuration", labels=["generation"])
+        for digest in sorted({one["generation"] for one in reports}):
+            generation.add_metric([digest], sum(one["generation"] == digest for one in reports))
+        yield generation
+        failed = any(one["failed"] for one in reports)
+        yield GaugeMetricFamily("router_reload_failed", "Whether what is on disk now cannot be served", int(failed))
+        if shared := [one["redis"] for one in reports if one["redis"] is not None]:
+            yield GaugeMetricFamily(
+                "router_redis_up", "Whether every worker can ask the shared Redis", int(all(one["here"] for one in shared))
+            )
+        if labels := sorted({label for one in reports for label in one["tool_servers"]}):
+            up = GaugeMetricFamily("router_tool_server_up", "Whether every worker can ask an MCP server", labels=["server"])
+            for label in labels:
+                up.add_metric([label], int(all(one["tool_servers"].get(label, True) for one in reports)))
+            yield up
+        breaker = GaugeMetricFamily("router_breaker_state", "0 closed, 1 half open, 2 open", labels=["target"])
+        busy = GaugeMetricFamily("router_target_busy", "Questions that a target is answering now", labels=["target"])
+        drained = GaugeMetricFamily("router_target_drained", "Whether an operator has taken it out", labels=["target"])
+        refusing = GaugeMetricFamily("router_target_refusing", "Whether a target refuses every question", labels=["target", "reason"])
+        by_name: dict[str, list[TargetReport]] = {}
+        for target in (target for one in reports for target in one["targets"]):
+            by_name.setdefault(target["name"], []).append(target)
+        for name, told in sorted(by_name.items()):
+            breaker.add_metric([name], max(BREAKER[target["breaker"]] for target in told))
+            busy.add_metric([name], sum(target["busy"] for target in told))
+            drained.add_metric([name], int(any(target["state"] != "auto" for target in told)))
+            refusal = refused(told)["refusing"]
+            refusing.add_metric([name, refusal["reason"] if refusal else "none"], int(refusal is not None))
+        yield from (breaker, busy, drained, refusing)

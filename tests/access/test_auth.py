@@ -1,0 +1,593 @@
+"""Who may ask, over HTTP: keys and tokens, before anything else is looked at."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from openai import AsyncOpenAI, AuthenticationError, PermissionDeniedError
+
+from router.callers.keys import hashed, new
+from router.commands import main
+from router.config import declare, read
+from router.config.declaration import Auth
+from router.errors import ConfigError
+from router.generation import build
+from router.reload import Live, Reload
+from tests.conftest import Answered, Client, Workspace, routes, serving
+from tests.support.process import process
+from tests.support.provider import Reply, provider, text
+from tests.support.raw import connected, parsed, request, said, until_closed
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened at
+HI = "a: {script: [{text: Hi}]}"
+ALICE, BOB, OLD, STRANGER = new(), new(), new(), new()
+ASK = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+MORE = "  title-model: {pipeline: chat, targets: [a]}\n"
+PUBLISHED = "2020-01-31"
+KEYS = f"""server:
+  auth:
+    keys:
+      alice: {{hash: {hashed(ALICE)}}}
+      bob: {{hash: {hashed(BOB)}, routes: [title-model]}}
+      old: {{hash: {hashed(OLD)}, expires: {PUBLISHED}}}
+"""
+
+
+@asynccontextmanager
+async def guarded(workspace: Workspace, server: str = KEYS, targets: str = HI) -> AsyncGenerator[Client, None]:
+    """A router with two routes that knows alice, bob (who may ask title-model alone) and a key that has expired."""
+    async with serving(workspace.write("routes.yaml", routes(targets, more=MORE + server)).build()) as client:
+        yield client
+
+
+async def asked(client: Client, key: str | None, path: str = "/api/chat", method: str = "POST", **body: Any) -> Answered:
+    """Ask with a key, or with none."""
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    sent: dict[str, Any] = {"json": {**ASK, **body}} if method == "POST" else {}
+    async with client.session.request(method, client.base + path, headers=headers, **sent) as response:
+        return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+
+
+async def test_a_key_lets_its_caller_in(workspace: Workspace) -> None:
+    """With it the answer is as ever; without one, with another's or with one that has expired it is a 401 that says how."""
+    async with guarded(workspace) as client:
+        assert (await asked(client, ALICE)).text == "Hi"
+        for key in (None, STRANGER, OLD, "sk-x", ALICE[:-1]):
+            answer = await asked(client, key)
+            assert (answer.status, answer.json["code"]) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.headers["cache-control"] == "no-store, no-transform"
+            assert key is None or key not in answer.body.decode() + str(answer.headers)
+
+
+DIALECTS: dict[str, tuple[str, str, str]] = {
+    "line": ("/api/chat?protocol=line", "code", "unauthorized"),
+    "data-stream": ("/api/chat?protocol=data-stream", "code", "unauthorized:chat"),
+    "ui-message-stream": ("/api/chat?protocol=ui-message-stream", "code", "unauthorized:chat"),
+    "openai": ("/v1/chat/completions", "error", "invalid_api_key"),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_refusal_is_said_in_the_callers_dialect(workspace: Workspace, dialect: str) -> None:
+    """As far as it is known before the body is read: by what the request names, or by the address."""
+    path, name, code = DIALECTS[dialect]
+    async with guarded(workspace) as client:
+        found = (await asked(client, None, path)).json[name]
+    assert (found["code"] if isinstance(found, dict) else found) == code
+
+
+async def test_openais_own_client_takes_it_for_what_it_is(workspace: Workspace) -> None:
+    """A wrong key is its AuthenticationError, a route that is not allowed its PermissionDeniedError."""
+    async with guarded(workspace) as client:
+        for key, raised in ((STRANGER, AuthenticationError), (BOB, PermissionDeniedError)):
+            async with AsyncOpenAI(api_key=key, base_url=f"{client.base}/v1", max_retries=0) as openai:
+                with pytest.raises(raised):
+                    await openai.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "Hi"}])
+        async with AsyncOpenAI(api_key=BOB, base_url=f"{client.base}/v1", max_retries=0) as openai:
+            assert [model.id for model in (await openai.models.list()).data] == ["title-model"]
+
+
+async def test_a_key_may_ask_its_own_routes_only(workspace: Workspace) -> None:
+    """By id, alias or path: 403, and no other route is listed. A route that there is not is still a 404."""
+    async with guarded(workspace) as client:
+        assert (await asked(client, BOB, model="title-model")).text == "Hi"
+        for path, model in (("/api/chat", "gpt-4"), ("/api/chat", "chat-model"), ("/api/chat/gpt-4", "title-model")):
+            answer = await asked(client, BOB, path, model=model)
+            assert (answer.status, answer.json["code"]) == (403, "not_allowed")
+            assert model not in answer.body.decode()
+        assert (await asked(client, BOB, model="no-such")).status == 404
+        listed = {key: (await asked(client, key, "/api/models", "GET")).json["models"] for key in (ALICE, BOB)}
+    assert [one["id"] for one in listed[ALICE]] == ["chat-model", "title-model"]
+    assert [one["id"] for one in listed[BOB]] == ["title-model"]
+
+
+async def test_callers_are_told_before_the_body_is_read(workspace: Workspace) -> None:
+    """The refusal comes while the body is still to come, and nobody is told to send it; a body without end is not waited for."""
+    head = "POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\nconnection: close\r\n"
+    async with guarded(workspace) as client:
+        for key in ("", f"authorization: Bearer {STRANGER}\r\n"):
+            assert (await said(client.base, f"{head}{key}\r\n".encode())).status == 401
+        async with connected(client.base) as (reader, writer):
+            writer.write(f"{head}authorization: Bearer {ALICE}\r\n\r\n".encode())
+            assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+
+
+async def test_callers_are_told_before_anything_is_looked_up(workspace: Workspace) -> None:
+    """Without a key no answer of a chat is found or stopped, no route is known, no method is wrong: each is the same 401."""
+    slow = "a: {script: [{text: Hi}, {pause: 5s}, {text: you}]}"
+    async with guarded(workspace, targets=slow) as client:
+        running = asyncio.create_task(asked(client, ALICE, id="chat-1"))
+        while (await asked(client, ALICE, "/api/chat/chat-2/stream", "GET")).status != 204 or not client.edge._chat.running:
+            await asyncio.sleep(0)
+        refused = [
+            await asked(client, None, path, method)
+            for path, method in (
+                ("/api/chat/chat-1/stream", "GET"),
+                ("/api/chat?chatId=chat-1", "GET"),
+                ("/api/chat/chat-1/stop", "POST"),
+                ("/api/chat/no-such-route", "POST"),
+                ("/api/chat", "GET"),
+                ("/api/chat", "DELETE"),
+                ("/api/models", "GET"),
+                ("/v1/models", "GET"),
+                ("/v1/chat/completions", "POST"),
+                ("/no/such/page", "GET"),
+            )
+        ]
+        assert [answer.status for answer in refused] == [401] * len(refused)
+        assert not running.done()
+        assert (await asked(client, ALICE, "/api/chat/chat-1/stop")).status == 204
+        await running
+
+
+async def test_an_answer_is_found_and_stopped_by_its_own_caller_alone(workspace: Workspace) -> None:
+    """Another caller's chat is no chat; the same caller finds it with another key, after a rotation."""
+    answers = f"{KEYS}  resume: {{grace: 15s}}\n".replace(f"{{hash: {hashed(BOB)}, routes: [title-model]}}", f"{{hash: {hashed(BOB)}}}")
+    file = workspace.write("routes.yaml", routes(HI, more=MORE + answers)).root / "routes.yaml"
+    async with serving(workspace.build(), file) as client:
+        whole = (await asked(client, ALICE, id="chat-1")).body
+        path = "/api/chat/chat-1/stream"
+        assert (await asked(client, ALICE, path, "GET")).body == whole
+        assert (await asked(client, BOB, path, "GET")).status == 204
+        rotated = new()
+        workspace.write("routes.yaml", routes(HI, more=MORE + answers.replace(hashed(ALICE), hashed(rotated))))
+        while (await asked(client, rotated, path, "GET")).status == 401:
+            await asyncio.sleep(0.02)
+        assert (await asked(client, rotated, path, "GET")).body == whole
+        assert (await asked(client, ALICE, path, "GET")).status == 401
+
+
+async def test_health_and_preflights_need_no_key(workspace: Workspace) -> None:
+    """Probes have none, and a browser sends none with the question whether it may ask."""
+    async with guarded(workspace, KEYS + "  cors: {origins: [https://chat.example.com]}\n") as client:
+        for path in ("/healthz", "/readyz"):
+            assert (await asked(client, None, path, "GET")).status == 200
+        origin = {"origin": "https://chat.example.com", "access-control-request-method": "POST"}
+        async with client.session.options(
+            f"{client.base}/api/chat", headers={**origin, "access-control-request-headers": "authorization"}
+        ) as allowed:
+            assert allowed.status == 200
+            assert "authorization" in allowed.headers["access-control-allow-headers"].lower()
+        refused = await client.session.post(f"{client.base}/api/chat", json=ASK, headers=origin)
+        assert refused.status == 401
+        assert refused.headers["access-control-allow-origin"] == origin["origin"]
+
+
+BAD_HOSTS = [
+    request("GET /api/models", host="localhost/healthz"),
+    request("GET /api/models", host="localhost:8000/healthz?"),
+    request("GET /api/models", host="/healthz"),
+    request("GET /api/models", host="healthz"),
+    request("GET /api/models", host="a@localhost/healthz#"),
+    request("GET /api/models", host="evil.example", x_forwarded_host="localhost/healthz", x_forwarded_prefix="/healthz"),
+    request("GET /api/models", x_original_url="/healthz", x_rewrite_url="/healthz"),
+    request("GET http://localhost/healthz/../api/models"),
+    request("GET http://evil.example/api/models"),
+    request("GET /healthz/../api/models"),
+    request("GET /healthz/%2e%2e/api/models"),
+    request("GET /healthz%2f..%2fapi%2fmodels"),
+    request("GET /healthz;/api/models"),
+    request("GET /healthz/"),
+    request("GET //api/models"),
+    request("GET /./api/models"),
+    request("GET /api/models/"),
+    request("GET /api/models?/healthz"),
+    request("GET /api/models#/healthz"),
+    request("GET /api//models"),
+    request("GET /%61pi/models"),
+    request("GET /API/models"),
+    request("GET /api/models%00/healthz"),
+    request("GET /api\\models"),
+    request("HEAD /api/models"),
+    request("OPTIONS /api/models"),
+    request("GET *"),
+    request("POST /healthz/../api/chat", json.dumps(ASK).encode()),
+    request("POST //api/chat", json.dumps(ASK).encode()),
+    request("POST /api/chat/", json.dumps(ASK).encode()),
+    request("POST /api/chat", json.dumps(ASK).encode(), x_http_method_override="GET"),
+    request("POST /v1/../healthz", json.dumps(ASK).encode()),
+    request("CONNECT evil.example:443"),
+]
+
+
+@pytest.mark.parametrize("sent", BAD_HOSTS, ids=lambda sent: sent.partition(b"\r\n")[0].decode("latin-1"))
+async def test_no_host_and_no_spelling_of_an_address_gets_past(workspace: Workspace, sent: bytes) -> None:
+    """What is asked for is the path as it came, whatever hosts and proxies' headers say: nobody without a key sees a page or is
+    answered, and no address that the request made up is repeated.
+    """
+    async with guarded(workspace) as client:
+        answer = await said(client.base, sent)
+    assert answer.status in (400, 401)
+    assert "chat-model" not in answer.everything
+    assert "Hi" not in answer.everything
+    assert "evil" not in answer.everything
+    assert "location" not in answer.headers
+
+
+HEADERS = {
+    "another scheme": ["Basic " + ALICE],
+    "no scheme": [ALICE],
+    "nothing after the scheme": ["Bearer"],
+    "more than a key": [f"Bearer {ALICE} x"],
+    "two keys in one": [f"Bearer {ALICE}, Bearer {BOB}"],
+    "two headers": [f"Bearer {ALICE}", f"Bearer {BOB}"],
+    "two headers, one of them wrong": [f"Bearer {ALICE}", "Basic eA=="],
+    "another header": [],
+    "letters of other alphabets": ["Bearer pm_\xff\xfe"],
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+async def test_a_key_is_taken_from_one_place_only(workspace: Workspace, case: str) -> None:
+    """`Authorization: Bearer`, once: what is there twice is read by one program so and by the next otherwise."""
+    lines = "".join(f"authorization: {value}\r\n" for value in HEADERS[case])
+    head = f"GET /api/models?api_key={ALICE}&key={ALICE} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {ALICE}\r\ncookie: key={ALICE}\r\n"
+    async with guarded(workspace) as client:
+        assert (await said(client.base, f"{head}{lines}\r\n".encode("latin-1"))).status == 401
+        assert (await said(client.base, f"{head}authorization: bEARER  {ALICE}\r\n\r\n".encode())).status == 200
+        assert (await said(client.base, f"{head}authorization: Bearer {ALICE}\t \r\n\r\n".encode())).status == 200
+
+
+async def test_no_address_makes_or_widens_a_key(workspace: Workspace) -> None:
+    """Keys stand in files. Whatever is posted where, bob may ask what bob may ask, and bob's key opens nothing of the operator's."""
+    async with guarded(workspace, KEYS + "  admin: {key: the-operators-own-key}\n") as client:
+        paths = cast("Any", client.edge._pages).openapi()["paths"]
+        assert len(paths) > 8
+        assert not [path for path in paths if re.search("key|caller|token(?!s)|auth|user", path)]
+        for path in ("/admin/keys", "/admin/keys/bob", "/admin/config", "/admin/reload", "/keys", "/v1/keys", "/key/generate", "/metrics"):
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                answer = await asked(client, BOB, path, method, name="bob", routes=["chat-model"])
+                assert answer.status in (401, 404, 405), (path, method)
+        widened: dict[str, Any] = {
+            "routes": ["chat-model"],
+            "caller": "key:alice",
+            "user": "alice",
+            "metadata": {"caller": "alice"},
+            "params": {"caller": "alice"},
+        }
+        assert (await asked(client, BOB, **widened)).status == 403
+
+
+async def test_the_log_has_names_and_never_a_key(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """The caller's name; of a key that nobody has its beginning, of anything else nothing."""
+    with caplog.at_level(logging.INFO, "router.access"):
+        async with guarded(workspace) as client:
+            for key in (ALICE, BOB, OLD, STRANGER, "hunter2", None):
+                await asked(client, key)
+    fields = [cast("dict[str, Any]", record.__dict__["fields"]) for record in caplog.records if record.name == "router.access"]
+    assert [(one["caller"], one["status"]) for one in fields] == [
+        ("alice", 200),
+        ("bob", 403),
+        ("old", 401),
+        (STRANGER[:11], 401),
+        ("", 401),
+        ("", 401),
+    ]
+    for key in (ALICE, BOB, OLD, STRANGER, "hunter2"):
+        assert key not in caplog.text + repr(fields)
+        assert hashed(key)[7:] not in caplog.text + repr(fields)
+
+
+async def test_a_step_sees_who_asks_and_no_provider_does(workspace: Workspace) -> None:
+    """The Ask bears the caller's id; what goes to the provider has neither that nor the caller's key."""
+    seen: list[str] = []
+    async with (
+        provider(Reply(text("Hi"))) as fake,
+        guarded(workspace, targets=f"a: {{model: openai/fake, api_base: '{fake.base}', api_key: sk-own}}") as client,
+    ):
+        compiled = client.edge.live.generation.routes["chat-model"]
+        answer = compiled.answer
+
+        def noted(ask: Any) -> Any:
+            seen.append(ask.caller)
+            return answer(ask)
+
+        object.__setattr__(compiled, "answer", noted)
+        assert (await asked(client, ALICE)).text == "Hi"
+        sent = repr(fake.headers) + repr(fake.requests)
+    assert seen == ["key:alice"]
+    assert "alice" not in sent
+    assert ALICE[3:20] not in sent
+    assert fake.headers[0]["authorization"] == "Bearer sk-own"
+
+
+SIGNER = RSAKey.generate_key(2048, {"kid": "one"})
+ISSUED = json.dumps({"keys": [SIGNER.as_dict(private=False)]})
+BOTH = (
+    KEYS
+    + """    jwt:
+      issuer: https://login.example.com/
+      audience: pointsman
+      algorithms: [RS256]
+      jwks: ${file:jwks.json}
+      routes_claim: routes
+"""
+)
+
+
+def token(**claims: Any) -> str:
+    """A token of the issuer's."""
+    good = {"iss": "https://login.example.com/", "aud": "pointsman", "sub": "user-1", "exp": int(datetime.now(UTC).timestamp()) + 60}
+    return jwt.encode({"alg": "RS256", "kid": "one"}, {**good, "routes": ["title-model"], **claims}, SIGNER)
+
+
+async def test_a_token_lets_its_caller_in_beside_the_keys(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """Both may be declared; what begins like a key is one. The claim says what may be asked; the log has the `sub`."""
+    workspace.write("jwks.json", ISSUED)
+    with caplog.at_level(logging.INFO, "router.access"):
+        async with guarded(workspace, BOTH) as client:
+            assert (await asked(client, token(), model="title-model")).text == "Hi"
+            assert (await asked(client, token())).status == 403
+            assert (await asked(client, ALICE)).text == "Hi"
+            late = token(exp=int((datetime.now(UTC) - timedelta(minutes=5)).timestamp()))
+            for wrong in (late, token(aud="x"), token()[:-8], "pm_" + token(), STRANGER):
+                answer = await asked(client, wrong, model="title-model")
+                assert (answer.status, answer.json["code"]) == (401, "unauthorized")
+    names = [record.__dict__["fields"]["caller"] for record in caplog.records if record.name == "router.access"]
+    assert names[:3] == ["user-1", "user-1", "alice"]
+
+
+async def test_an_issuer_that_cannot_be_reached_is_no_way_in(workspace: Workspace) -> None:
+    """503, for a token that may be good; whoever has a key is let in as ever."""
+    away = BOTH.replace("${file:jwks.json}", "http://127.0.0.1:9/jwks.json")
+    async with guarded(workspace, away) as client:
+        answer = await asked(client, token(), model="title-model")
+        assert (answer.status, answer.json["code"]) == (503, "unverifiable")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await asked(client, ALICE)).text == "Hi"
+
+
+async def test_keys_in_a_file_are_rotated_by_an_edit(workspace: Workspace) -> None:
+    """A line more lets somebody in, a line less keeps somebody out, while the server runs; a slip changes nothing."""
+    bob = new()
+    file = workspace.root / "routes.yaml"
+    workspace.write("keys", f"# who may ask\nalice {hashed(ALICE)}\n\nbob  {hashed(BOB)}  expires=2099-01-01 routes=title-model # pm_\n")
+    workspace.write("routes.yaml", routes(HI, more=MORE + "server: {auth: {keys: '${file:keys}'}}\n"))
+    async with serving(workspace.build(), file) as client:
+        assert (await asked(client, ALICE)).text == "Hi"
+        assert (await asked(client, BOB)).status == 403
+        workspace.write("keys", f"bob {hashed(bob)}\n")
+        while (await asked(client, bob)).status != 200:
+            await asyncio.sleep(0.02)
+        assert (await asked(client, ALICE)).status == (await asked(client, BOB)).status == 401
+        failures = client.edge.admin.reload
+        assert failures is not None
+        workspace.write("keys", f"bob {bob}\n")
+        while failures.failed is None:
+            await asyncio.sleep(0.02)
+        assert "line 1 of the keys: this is a key" in str(failures.failed.error)
+        assert bob not in str(failures.failed.error)
+        assert (await asked(client, bob)).text == "Hi"
+
+
+COMPLAINTS: list[tuple[str, str]] = [
+    ("server: {auth: nobody}", "`nobody` is not one of none"),
+    ("server: {auth: {}}", "callers are known by `keys` or by `jwt`; for everybody write `auth: none`"),
+    ("server: {auth: {keys: {a: {hash: abc}}}}", "a key's hash is `sha256:` and 64 hexadecimal digits"),
+    (f"server: {{auth: {{keys: {{a: {{hash: {ALICE}}}}}}}}}", "this is a key, and everybody who reads this can use it now"),
+    (f"server: {{auth: {{keys: {{a: {{hash: {hashed(ALICE)}, expires: tomorrow}}}}}}}}", "`tomorrow` is no day and no moment"),
+    (
+        f"server: {{auth: {{keys: {{a: {{hash: {hashed(ALICE)}, expires: 2027-01-31T10:00}}}}}}}}",
+        "`2027-01-31T10:00` is no day and no moment",
+    ),
+    (f"server: {{auth: {{keys: {{a: {{hash: {hashed(ALICE)}, routes: []}}}}}}}}", "it could ask nothing"),
+    (f"server: {{auth: {{keys: {{a: {{hash: {hashed(ALICE)}, routes: [chat-modl]}}}}}}}}", "did you mean `chat-model`?"),
+    (f"server: {{auth: {{keys: {{a: {{hash: {hashed(ALICE)}}}, b: {{hash: {hashed(ALICE)}}}}}}}}}", "`b` and `a` have the same key"),
+    ("server: {auth: {keys: '${file:keys}'}}", "line 2 of the keys: there is no hash"),
+    ("server: {auth: {jwt: {issuer: x, audience: y, algorithms: [RS256]}}}", "either `jwks` or a `secret`"),
+    ("server: {auth: {jwt: {issuer: x, audience: y, algorithms: [none], secret: 's'}}}", "`none` is not one of HS256"),
+    ("server: {auth: {jwt: {issuer: x, audience: y, algorithms: [], secret: 's'}}}", "name the algorithms"),
+    ("server: {auth: {jwt: {issuer: x, audience: y, algorithms: [HS256], secret: 's'}}}", "can be guessed"),
+    ("server: {auth: {jwt: {issuer: x, audience: y, algorithms: [HS256], jwks: https://x.example/k}}}", "goes with a `secret`"),
+    ("server: {auth: {jwt: {issuer: x, audience: y, algorithms: [RS256], jwks: http://x.example/k}}}", "write an https address"),
+    ("server: {auth: {jwt: {issuer: x, audience: y, algorithms: [RS256], jwks: '{\"keys\": 5}'}}}", "this is no JSON Web Key Set"),
+    ("server: {auth: {jwt: {issuer: x, audience: y, algorithms: [RS256], jwks: '{\"keys\": []}'}}}", "`jwks` has no key"),
+]
+
+
+@pytest.mark.parametrize(("server", "told"), COMPLAINTS, ids=[told for _, told in COMPLAINTS])
+def test_what_is_declared_wrong_is_complained_of(workspace: Workspace, server: str, told: str) -> None:
+    """When the file is loaded, with what to write; no key is repeated."""
+    workspace.write("keys", f"alice {hashed(ALICE)}\nbob\n").write("routes.yaml", routes(HI, more=server + "\n"))
+    with pytest.raises(ConfigError) as refused:
+        workspace.build()
+    assert told in str(refused.value)
+    assert ALICE not in str(refused.value)
+
+
+FILES: list[tuple[str, str]] = [
+    (f"{ALICE} {hashed(ALICE)}", "line 1 of the keys: it begins with a key"),
+    (f"alice {ALICE}", "line 1 of the keys: this is a key"),
+    (f"alice {hashed(ALICE)}\nalice {hashed(BOB)}", "line 2 of the keys: this name stands in an earlier line"),
+    (f"alice {hashed(ALICE)}\n# c\nbob {hashed(ALICE)}", "line 3 of the keys: this key stands in an earlier line"),
+    (f"alice {hashed(ALICE)} expire=2027-01-01", "line 1 of the keys: write NAME HASH, then expires=…, routes=…"),
+    (f"alice {hashed(ALICE)} expires=soon", "line 1 of the keys: write NAME HASH"),
+    (f"alice {hashed(ALICE)} routes=", "line 1 of the keys: write NAME HASH"),
+    (f"alice {hashed(ALICE)} routes=chat-model routes=chat-model", "each at most once"),
+    (f"alice {hashed(ALICE)} routes=no-such", "the key of `alice` names a route that there is not; there is `chat-model`"),
+    (f"a!ice {hashed(ALICE)}", "line 1 of the keys: write NAME HASH"),
+]
+
+
+@pytest.mark.parametrize(("content", "told"), FILES, ids=[told for _, told in FILES])
+def test_a_slip_in_the_file_of_keys_is_told_by_its_line(workspace: Workspace, content: str, told: str) -> None:
+    """And nothing of the line is repeated: a key may stand in it by mistake."""
+    workspace.write("keys", content + "\n").write("routes.yaml", routes(HI, more="server: {auth: {keys: '${file:keys}'}}\n"))
+    with pytest.raises(ConfigError) as refused:
+        workspace.build()
+    assert told in str(refused.value)
+    assert not any(secret in str(refused.value) for secret in (ALICE, hashed(ALICE), "soon", "no-such", "a!ice"))
+
+
+HOSTS = {
+    "127.0.0.1": True,
+    "localhost": True,
+    "::1": True,
+    "127.8.8.8": True,
+    EVERYWHERE: False,
+    "::": False,
+    "": False,
+    "192.0.2.1": False,
+    "chat.example": False,
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_others_are_served_only_where_it_is_said_who(workspace: Workspace, host: str) -> None:
+    """An address that is not this machine's alone needs `server.auth`; `none` is a way to say it. The complaint says what to write."""
+    for server, said_so in (("", False), ("server: {keep_alive: 5s}\n", False), ("server: {auth: none}\n", True), (KEYS, True)):
+        workspace.write("routes.yaml", routes(HI, more=MORE + server))
+        found = declare(read(workspace.root / "routes.yaml"), {}, host).complaints.in_order()
+        assert not found if HOSTS[host] or said_so else len(found) == 1
+        for complaint in found:
+            assert all(words in complaint.message for words in ("`router keys new NAME`", "`auth: none`", "jwt"))
+            assert complaint.place.line == (1 if not server else 9)
+
+
+async def test_an_edit_cannot_open_the_door(workspace: Workspace) -> None:
+    """Where others are served, `auth` is not taken out: that edit is one more that is not served."""
+    file = workspace.write("routes.yaml", routes(HI, more=MORE + KEYS)).root / "routes.yaml"
+    live = Live(build(declare(read(file), {}, EVERYWHERE)))
+    reload = Reload(live, file, EVERYWHERE)
+    workspace.write("routes.yaml", routes(HI, more=MORE))
+    await reload.refresh()
+    assert reload.failed is not None
+    assert "`auth: none`" in str(reload.failed.error)
+    assert isinstance(live.generation.server.auth, Auth)
+    await live.close()
+
+
+async def test_workers_hold_to_the_address_they_serve_at(workspace: Workspace) -> None:
+    """Real processes at every address of this machine: they serve with keys, and an edit that takes these out is not served."""
+    workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
+    async with process(workspace.root, "--host", EVERYWHERE, "--workers", "2", ROUTER_ENV="staging") as router:
+        async with asyncio.timeout(60):
+            while len((await router.get("/admin/config"))[1]["workers"]) < 2:
+                await asyncio.sleep(0.05)
+        workspace.write("routes.yaml", routes(HI, more=MORE))
+        async with asyncio.timeout(60):
+            while router.said.count("not reloaded") < 2:
+                await asyncio.sleep(0.05)
+        assert (await router.ask())[0] == 401
+        assert (await router.post("/api/chat", ASK, authorization=f"Bearer {ALICE}"))[0] == 200
+        assert "`auth: none`" in router.said
+
+
+def test_serve_says_what_to_write(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does not start, with exit code 1, before anything listens."""
+    workspace.write("routes.yaml", routes(HI))
+    assert main(["serve", "--routes", str(workspace.root / "routes.yaml"), "--host", EVERYWHERE]) == 1
+    told = capsys.readouterr().err
+    assert "routes.yaml:1:1: whoever reaches 0.0.0.0 could ask, and you would pay" in told
+    assert "where something else keeps strangers out, write `auth: none`" in told
+
+
+async def test_a_made_key_lets_its_caller_in(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router keys new` prints the key alone on stdout, and on stderr what lets it in, either way, without the key."""
+    assert main(["keys", "new", "alice", "--expires", "90d", "--routes", "chat-model"]) == 0
+    key, told = capsys.readouterr()
+    key = key.strip()
+    assert key.startswith("pm_")
+    assert key not in told
+    inline = told.split("server:` in routes.yaml\n")[1].split("or this line")[0]
+    line = told.strip().splitlines()[-1]
+    workspace.write("keys", line)
+    for server in (f"server:\n{inline}", "server: {auth: {keys: '${file:keys}'}}\n"):
+        async with guarded(workspace, server) as client:
+            assert (await asked(client, key)).text == "Hi"
+            assert (await asked(client, key, model="title-model")).status == 403
+
+
+def test_a_made_key_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """For scripts: the same, in one object."""
+    assert main(["keys", "new", "ci", "--expires", "2030-01-31", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["line"] == f"ci  {hashed(made['key'])}  expires=2030-01-31  # {made['key'][:11]}"
+    for wrong in (["a b"], ["a", "--expires", "soon"], ["a", "--expires", "0s"], ["a", "--routes", ","], []):
+        with pytest.raises(SystemExit) as left:
+            main(["keys", "new", *wrong])
+        assert left.value.code == 2
+
+
+def test_check_tells_of_keys_that_let_nobody_in(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """An expired key is no mistake; it is told."""
+    workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
+    assert main(["check", "--routes", str(workspace.root / "routes.yaml")]) == 0
+    assert "expired: the key of old, 2020-01-31 00:00 UTC" in capsys.readouterr().out
+
+
+async def test_without_auth_everybody_is_answered_and_told_apart(workspace: Workspace) -> None:
+    """As before there were keys: who bears another credential is another caller, and finds none of the others' answers."""
+    for server in ("", "server: {auth: none}\n"):
+        async with guarded(workspace, server) as client:
+            one = (await asked(client, "anything", id="chat-1")).body
+            assert (await asked(client, "anything", "/api/chat/chat-1/stream", "GET")).body == one
+            assert (await asked(client, "anything else", "/api/chat/chat-1/stream", "GET")).status == 204
+            assert (await asked(client, None, "/api/chat/chat-1/stream", "GET")).status == 204
+
+
+async def test_a_connection_is_of_use_after_a_refusal(workspace: Workspace) -> None:
+    """A client that mends its header asks again on the same connection."""
+    async with guarded(workspace) as client, connected(client.base) as (reader, writer):
+        body = json.dumps({**ASK, "stream": False}).encode()
+        for key, more in ((STRANGER, ""), (ALICE, "connection: close\r\n")):
+            writer.write(
+                f"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\nauthorization: Bearer {key}\r\n{more}\r\n".encode()
+                + body
+            )
+        data = await until_closed(reader)
+    assert parsed(data).status == 401
+    assert b'"content":"Hi"' in data
+
+
+async def test_the_documentation_says_how_to_say_who_asks(workspace: Workspace) -> None:
+    """A scheme, the operations that take it, and what they answer without it."""
+    async with guarded(workspace) as client:
+        told = cast("Any", client.edge._pages).openapi()
+    assert told["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    for path, method in (("/api/chat", "post"), ("/v1/chat/completions", "post"), ("/api/models", "get"), ("/v1/models", "get")):
+        operation = told["paths"][path][method]
+        assert {"bearer": []} in operation["security"]
+        assert {"401", "503"} <= set(operation["responses"])
+    assert "security" not in told["paths"]["/healthz"]["get"]
+
+
+def test_a_change_of_who_may_ask_is_told_in_words(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff` says it, without what variables and files hold; two keys that it cannot see are two."""
+    before = workspace.write("routes.yaml", routes(HI, more=MORE + KEYS)).root / "routes.yaml"
+    unseen = "server: {auth: {keys: {a: {hash: '${A}'}, b: {hash: '${B}'}}, jwt: {issuer: x, audience: y, algorithms: [HS512], secret: '${S}'}}}\n"
+    after = workspace.write("after.yaml", routes(HI, more=MORE + unseen)).root / "after.yaml"
+    assert main(["diff", str(before), str(after)]) in (0, 3)
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert "server: auth.keys.alice hash" in told.out
+    assert "secret ${S}" in told.out

@@ -1,0 +1,250 @@
+"""While nothing says who may ask, a server answers its own machine alone (docs/security.md, items 49 and 60)."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from router.server import application
+from tests.conftest import HERE, Workspace, routes, serving
+from tests.support.raw import Said, said
+
+HI = "a: {script: [{text: Hi}]}"
+BODY = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
+QUESTIONS = ("POST /api/chat", "POST /api/chat/chat-model", "POST /v1/chat/completions", "POST /api/chat/chat-1/stop")
+READS = ("GET /api/models", "GET /v1/models", "GET /api/chat?chatId=chat-1", "GET /api/chat/chat-1/stream", "GET /no/such/page")
+OPERATORS = ("GET /admin/config", "GET /metrics", "GET /docs", "GET /openapi.json", "POST /admin/reload")
+ADDRESSES = (*QUESTIONS, *READS, *OPERATORS)
+DECLARED = "server: {cors: {origins: [https://chat.example.com]}}\n"
+
+
+async def asked(base: str, line: str, *headers: str, host: str = "Host: localhost", version: str = "HTTP/1.1") -> Said:
+    """What the server answers to a request with these header lines."""
+    method = line.partition(" ")[0]
+    body = BODY if method == "POST" else b""
+    lines = [f"{line} {version}", *([host] if host else []), "Connection: close", f"Content-Length: {len(body)}", *headers]
+    return await said(base, "\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+
+async def statuses(base: str, lines: Sequence[str], *headers: str, host: str = "Host: localhost", version: str = "HTTP/1.1") -> set[int]:
+    """The statuses of all of these, asked at once: an operators' page is refused late."""
+    return {one.status for one in await asyncio.gather(*(asked(base, line, *headers, host=host, version=version) for line in lines))}
+
+
+FORWARDING = {
+    "X-Forwarded-For": "203.0.113.9",
+    "X-Forwarded-Host": "chat.example",
+    "X-Forwarded-Server": "chat.example",
+    "X-Forwarded-By": "203.0.113.9",
+    "Forwarded": "for=203.0.113.9;proto=https",
+    "X-Real-IP": "203.0.113.9",
+    "CF-Connecting-IP": "2001:db8::9",
+    "True-Client-IP": "203.0.113.9",
+    "X-Client-IP": "203.0.113.9",
+    "Client-IP": "203.0.113.9",
+    "Fastly-Client-IP": "203.0.113.9",
+    "X-Envoy-External-Address": "203.0.113.9",
+    "X-Original-Forwarded-For": "203.0.113.9",
+    "Via": "1.1 cache.example",
+}
+
+
+@pytest.mark.parametrize("name", FORWARDING)
+async def test_forwarding_header_with_another_host_is_refused(workspace: Workspace, name: str) -> None:
+    """At every address, also where loopback stands beside the other host, or where the value cannot be read."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        assert await statuses(client.base, ADDRESSES, f"{name}: {FORWARDING[name]}") == {403}
+        before = "" if name == "Via" else "127.0.0.1, "
+        values = (f"{before}{FORWARDING[name]}", "unknown", "_hidden", '"', "127.0.0.1.evil.example", "127.1", "é", "")
+        for value in values:
+            assert (await asked(client.base, "POST /api/chat", f"{name}: {value}")).status == 403, value
+
+
+LOCAL: Sequence[Sequence[str]] = [
+    (),
+    ("X-Forwarded-For: ::1", "X-Forwarded-Host: localhost:3000", "X-Forwarded-Port: 3000", "X-Forwarded-Proto: http"),
+    ("X-Forwarded-For: 127.0.0.1:5555, [::1]:4444, ::ffff:127.0.0.1",),
+    ('Forwarded: for="[::1]:1234";host=localhost:3000;proto=http;by=127.0.0.1', "Via: 1.1 localhost"),
+    ("Origin: http://localhost:3000", "Referer: http://localhost:3000/chat?x=http://evil.example"),
+    ("Origin: http://[::1]:5173", "Referer: http://127.0.0.1:5173/"),
+    ("Origin: https://chat.example.com", "Referer: https://chat.example.com/new#top"),
+]
+
+
+@pytest.mark.parametrize("headers", LOCAL, ids=str)
+async def test_request_from_this_machine_is_answered(workspace: Workspace, headers: Sequence[str]) -> None:
+    """From a program, through a development server whose forwarding headers name loopback alone, and from a page of an origin that is
+    loopback or declared.
+    """
+    workspace.write("routes.yaml", routes(HI, more=DECLARED))
+    async with serving(workspace.build()) as client:
+        for line in (*QUESTIONS, *READS[:4]):
+            assert (await asked(client.base, line, *headers)).status in (200, 204), line
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1", "127.8.8.8:8000", "[::1]", "[::1]:8000"])
+async def test_own_host_is_answered_with_any_port(workspace: Workspace, host: str) -> None:
+    """A container or a tunnel may have published another port."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        assert (await asked(client.base, "POST /api/chat", host=f"Host: {host}")).status == 200
+
+
+FOREIGN = [
+    "evil.example",
+    "evil.example:8000",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "[::2]",
+    "192.0.2.1",
+    "127.1",
+    "::1",
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+async def test_foreign_host_is_refused(workspace: Workspace, host: str) -> None:
+    """A page of another name may have been given our address (DNS rebinding)."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        assert await statuses(client.base, ADDRESSES, host=f"Host: {host}") == {403}
+
+
+ORIGINS = [
+    "Origin: https://evil.example",
+    "Origin: null",
+    "Origin: ",
+    "Origin: http://localhost.evil.example",
+    "Origin: https://chat.example.com.evil.example",
+    "Origin: file://",
+    "Referer: https://evil.example/page",
+    "Referer: http://localhost@evil.example/",
+    "Referer: evil",
+]
+
+
+@pytest.mark.parametrize("header", ORIGINS)
+async def test_page_of_a_foreign_origin_is_refused(workspace: Workspace, header: str) -> None:
+    """Its question is not asked either: a browser sends a simple POST without asking first."""
+    workspace.write("routes.yaml", routes(HI, more=DECLARED))
+    async with serving(workspace.build()) as client:
+        assert await statuses(client.base, ADDRESSES, header) == {403}
+
+
+async def test_http_1_0_is_refused_while_auth_is_undeclared(workspace: Workspace) -> None:
+    """Proxies speak it by default. Where auth is declared it needs no Host."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        assert await statuses(client.base, ADDRESSES, version="HTTP/1.0") == {403}
+    workspace.write("routes.yaml", routes(HI, more="server: {auth: none}\n"))
+    async with serving(workspace.build()) as client:
+        assert (await asked(client.base, "POST /api/chat", host="", version="HTTP/1.0")).status == 200
+
+
+async def test_health_is_open_and_auth_none_serves_everybody(workspace: Workspace) -> None:
+    """Probes come from elsewhere; `auth: none` is the way to say that strangers may ask."""
+    elsewhere = ("X-Forwarded-For: 203.0.113.9", "Via: 1.1 cache.example")
+    for server, status in (("", 403), ("server: {auth: none}\n", 200)):
+        workspace.write("routes.yaml", routes(HI, more=server))
+        async with serving(workspace.build()) as client:
+            for page in ("GET /healthz", "GET /readyz"):
+                assert (await asked(client.base, page, *elsewhere, host="Host: 10.0.0.7:8000")).status == 200
+            for line in ("POST /api/chat", "GET /api/models", "GET /v1/models"):
+                assert (await asked(client.base, line, *elsewhere, host="Host: chat.example")).status == status
+
+
+PEERS: dict[str, dict[str, Any]] = {
+    "none, as of a Unix socket": {"client": None},
+    "a network's": {"client": ("192.0.2.9", 50_000)},
+    "a Docker bridge's": {"client": ("172.17.0.1", 50_000)},
+    "IPv6": {"client": ("2001:db8::9", 50_000)},
+    "mapped": {"client": ("::ffff:192.0.2.9", 50_000)},
+    "loopback, as X-Forwarded-For says": {"client": ("127.0.0.1", 0), "server": ("192.0.2.1", 8000)},
+}
+
+
+@pytest.mark.parametrize("peer", PEERS)
+async def test_peer_from_elsewhere_is_refused(workspace: Workspace, peer: str) -> None:
+    """The last one: an ASGI server that trusts everybody's X-Forwarded-For takes the peer from it; where the connection came in, it does
+    not say wrongly.
+    """
+    workspace.write("routes.yaml", routes(HI))
+    generation = workspace.build()
+    edge = application(generation)
+    for line in ADDRESSES:
+        method, _, path = line.partition(" ")
+        status = await status_of(edge, {**HERE, "type": "http", "method": method, "path": path.partition("?")[0], **PEERS[peer]})
+        assert status == 403, line
+    here = {**HERE, "type": "http", "method": "GET", "path": "/api/models"}
+    for peer_here, server in ((("127.0.0.1", 1), ("127.0.0.1", 8000)), (("::1", 1), ("::1", 8000)), (("::ffff:127.0.0.1", 1), None)):
+        assert await status_of(edge, {**here, "client": peer_here, "server": server}) == 200
+    await edge.live.close()
+
+
+async def status_of(edge: Any, scope: dict[str, Any]) -> int:
+    """The status that an ASGI server would send for a request with this scope."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await edge(scope, receive, send)
+    return int(sent[0]["status"])
+
+
+DIALECTS: dict[str, tuple[str, str]] = {
+    "line": ("POST /api/chat?protocol=line", "not_allowed"),
+    "data-stream": ("POST /api/chat?protocol=data-stream", "forbidden:chat"),
+    "ui-message-stream": ("POST /api/chat?protocol=ui-message-stream", "forbidden:chat"),
+    "openai": ("POST /v1/chat/completions", "not_allowed"),
+    "models": ("GET /api/models", "not_allowed"),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_refusal_says_what_to_declare_in_the_dialect_of_the_request(
+    workspace: Workspace, dialect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the error form of each dialect; the log says what gave the request away."""
+    line, code = DIALECTS[dialect]
+    workspace.write("routes.yaml", routes(HI))
+    with caplog.at_level(logging.INFO):
+        async with serving(workspace.build()) as client:
+            refused = await asked(client.base, line, "X-Forwarded-For: 203.0.113.9")
+    said_so = json.loads(refused.rest)
+    assert refused.status == 403
+    assert "`server.auth`" in refused.rest.decode()
+    error = said_so["error"] if isinstance(said_so.get("error"), dict) else said_so
+    assert error["code"] == code
+    assert "203.0.113.9" not in caplog.text
+
+
+async def test_host_is_needed_once(workspace: Workspace) -> None:
+    """RFC 9112, 3.2: HTTP/1.1 without Host, with two, or with a malformed one is 400, whatever is declared."""
+    for server in ("", "server: {auth: none}\n"):
+        workspace.write("routes.yaml", routes(HI, more=server))
+        async with serving(workspace.build()) as client:
+            for line in ("POST /api/chat", "GET /api/models", "GET /healthz"):
+                assert (await asked(client.base, line, host="")).status == 400
+                for second in ("localhost", "evil.example"):
+                    assert (await asked(client.base, line, f"Host: {second}")).status == 400
+                assert (await asked(client.base, line, host="Host: a b")).status == 400
+
+
+async def test_repeated_request_id_takes_no_other_requests_place(workspace: Workspace) -> None:
+    """Both are there, the first one first: a client may choose its id, and none may hide what went before."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        for line in ("POST /api/chat", "POST /api/chat/nothing"):
+            await asked(client.base, line, "X-Request-Id: mine")
+        found = (await client.get("/admin/requests/mine")).json
+        assert (found["outcome"], [one["outcome"] for one in found["later"]]) == ("stop", ["unknown_model"])
+        listed = (await client.get("/admin/requests")).json["requests"]
+        assert [one["request_id"] for one in listed] == ["mine", "mine"]

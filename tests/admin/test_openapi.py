@@ -1,0 +1,178 @@
+"""What /openapi.json says is what is answered: schemathesis asks every operation whatever its schema allows, and some that it does not."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from router.admin import openapi
+from router.callers.keys import hashed, new
+from router.intake.messages import SAID, STATES, UNSAID, messages
+from tests.conftest import ROOT, routes
+from tests.support.services import free_ports
+
+EXAMPLES = int(os.environ.get("POINTSMAN_EXAMPLES", "16"))
+"""Requests for each operation; `make fuzz` asks for many more."""
+SCHEMATHESIS: Any = importlib.import_module("schemathesis")
+CONFORMANCE: Any = importlib.import_module("schemathesis.specs.openapi.checks")
+CONFORMS = [
+    CONFORMANCE.status_code_conformance,
+    CONFORMANCE.content_type_conformance,
+    CONFORMANCE.response_schema_conformance,
+]
+CHECKS = [SCHEMATHESIS.checks.not_a_server_error, *CONFORMS]
+SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+
+@contextmanager
+def served(root: Path, configuration: str) -> Generator[str, None, None]:
+    """A router of this configuration, offline: its address. At its end it must have had no trouble."""
+    (root / "pipelines").mkdir()
+    (root / "pipelines/chat.yaml").write_text("steps:\n  - history: {keep: 40}\n", encoding="utf-8")
+    (root / "routes.yaml").write_text(configuration, encoding="utf-8")
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--no-reload"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    with (root / "output").open("wb") as output:
+        process = subprocess.Popen(command, cwd=root, env=environment, stderr=output)
+    try:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                    break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+        said = (root / "output").read_text(encoding="utf-8")
+        assert "a request failed" not in said
+        assert "Traceback" not in said
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def operations(base: str, **headers: str) -> list[Any]:
+    """All that /openapi.json describes."""
+    return [one.ok() for one in SCHEMATHESIS.openapi.from_url(f"{base}/openapi.json", headers=headers).get_all_operations()]
+
+
+def test_every_answer_is_as_documented(tmp_path: Path) -> None:
+    """No status, no content type and no body that is not; and never a 500."""
+    with served(tmp_path, routes("a: {script: [{text: Hello}]}", "targets: [a]\n    cache: {ttl: 1h}")) as base:
+        asked = operations(base)
+        for operation in asked:
+
+            @given(case=operation.as_strategy())
+            @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW, database=None)
+            def ask(case: Any) -> None:
+                case.call_and_validate(checks=CHECKS, timeout=60)
+
+            ask()
+        assert len(asked) >= 12
+
+
+KEYS = {name: new() for name in ("free", "limited", "elsewhere")}
+OPERATOR = "adm-0123456789abcdef0123456789abcdef"
+GUARDED = f"""
+server:
+  max_streams: 2
+  admin: {{key: {OPERATOR}}}
+  auth:
+    keys:
+      free: {{hash: {hashed(KEYS["free"])}}}
+      limited: {{hash: {hashed(KEYS["limited"])}, limit: {{requests: 1/day}}}}
+      elsewhere: {{hash: {hashed(KEYS["elsewhere"])}, routes: [other]}}
+"""
+QUESTION = {"messages": [{"role": "user", "content": "Hi"}]}
+ASKERS = [
+    ("", "chat-model"),
+    ("nobody", "chat-model"),
+    (OPERATOR, "chat-model"),
+    (KEYS["free"], "chat-model"),
+    (KEYS["free"], "nothing"),
+    (KEYS["limited"], "chat-model"),
+    (KEYS["elsewhere"], "chat-model"),
+]
+
+
+def test_every_refusal_is_as_documented(tmp_path: Path) -> None:
+    """Where callers have keys and limits: strangers, callers and an operator ask everything; and one more when there are as many answers
+    as may be. All that a chat can say to them is heard.
+    """
+    more = "  other: {pipeline: chat, targets: [a]}\n  held: {pipeline: chat, targets: [slow]}\n" + GUARDED
+    targets = "a: {script: [{text: Hello}]}\nslow: {script: [{text: Hello}, {pause: 50s}, {text: there}]}"
+    with served(tmp_path, routes(targets, more=more)) as base:
+        asked = operations(base, Authorization=f"Bearer {OPERATOR}")
+        with begun(base, KEYS["limited"], "other"):
+            pass  # all it may ask in a day
+        heard: set[int] = set()
+        for operation in asked:
+            for key, route in ASKERS if "/chat" in operation.path else ASKERS[:4]:
+                heard |= told(operation, key, route)
+        assert {200, 204, 400, 401, 403, 404, 429} <= heard
+        with begun(base, KEYS["free"], "held"), begun(base, KEYS["free"], "held"):
+            assert 503 in {status for operation in asked for status in told(operation, KEYS["free"], "chat-model")}
+
+
+def told(operation: Any, key: str, route: str) -> set[int]:
+    """The statuses of what somebody hears who asks this of a route: whatever its schema allows, and a plain question."""
+    heard: set[int] = set()
+
+    def hear(case: Any) -> None:
+        for place, name in ((case.body, "model"), (case.path_parameters, "route")):
+            if isinstance(place, dict) and name in place:
+                place[name] = route
+        response = case.call(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=60)
+        assert response.status_code != 500
+        case.validate_response(response, checks=CONFORMS)
+        heard.add(response.status_code)
+
+    # Each refusal of an operator's page is late, by up to a second.
+    examples = 1 if operation.path.startswith("/admin") else max(3, EXAMPLES // 8)
+
+    @given(case=operation.as_strategy())
+    @settings(max_examples=examples, deadline=None, suppress_health_check=SLOW, database=None)
+    def ask(case: Any) -> None:
+        hear(case)
+
+    if "ChatRequest" in json.dumps(operation.definition.raw):
+        hear(operation.Case(path_parameters={"route": route}, body={"model": route, **QUESTION}, media_type="application/json"))
+    ask()
+    return heard
+
+
+@contextmanager
+def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
+    """An answer that is being given."""
+    body = json.dumps({"model": route, **QUESTION}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat", body, headers), timeout=60) as answer:
+        assert answer.readline()
+        yield
+
+
+def test_what_is_read_of_a_body_is_described() -> None:
+    """Every kind of part that has a reader, and every state of a tool: what is not described is not asked by the test above."""
+    described = json.dumps({name: openapi.SCHEMAS[name] for name in ("Message", "ChatRequest", *openapi.PARTS)})
+    kinds = {*SAID, *UNSAID, *STATES, "tool-invocation", "dynamic-tool", "steering-message", "^tool-[A-Za-z0-9_-]{1,64}$", "^data-"}
+    assert {kind for kind in kinds if json.dumps(kind) not in described} == set()
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_of_a_tool_that_is_described_is_read(state: str) -> None:
+    """None of them is refused."""
+    part: dict[str, Any] = {"type": "tool-get_weather", "toolCallId": "c1", "state": state, "input": {}, "output": 25, "errorText": "boom"}
+    assert messages([{"role": "user", "content": "Hi"}, {"role": "assistant", "parts": [part]}], 500)

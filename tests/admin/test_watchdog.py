@@ -1,0 +1,56 @@
+"""An event loop that stands still is told of, with the place."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from router.admin.watchdog import BEAT, Watchdog
+
+LATE = 1.5
+"""Seconds for which a busy machine holds no loop up by itself."""
+
+
+def stand_still(secret: str, told: Callable[[], bool]) -> None:
+    """Hold the loop until it is told of, or for a minute."""
+    for _ in range(6000):
+        if told():
+            break
+        time.sleep(0.01)
+    del secret
+
+
+async def test_it_tells_once_for_each_time_and_where(caplog: pytest.LogCaptureFixture) -> None:
+    """Files, lines and functions; no value of anything."""
+    caplog.set_level(logging.WARNING, "router.server")
+    with Watchdog(late=LATE) as watchdog:
+        for number in range(2):
+            stand_still("sk-canary", lambda number=number: len(caplog.records) > number)
+            assert watchdog.stalls == number + 1
+            await asyncio.sleep(BEAT * 2)  # it beats again
+    assert watchdog.stalls == 2
+    told = [cast("dict[str, Any]", record.__dict__["fields"]) for record in caplog.records]
+    assert len(told) == 2
+    assert all(one["at"][-1].startswith("test_watchdog.py:") and one["at"][-1].endswith(" stand_still") for one in told)
+    assert all(one["seconds"] > LATE for one in told)
+    assert "canary" not in caplog.text
+
+
+async def test_a_loop_that_turns_is_left_alone() -> None:
+    """However busy."""
+    beats = 0
+
+    class Counted(Watchdog):
+        def _pulse(self) -> None:
+            nonlocal beats
+            beats += 1
+            super()._pulse()
+
+    with Counted(late=60) as watchdog:
+        while beats < 4:
+            time.sleep(0.01)
+            await asyncio.sleep(0)
+    assert watchdog.stalls == 0

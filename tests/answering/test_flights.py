@@ -1,0 +1,455 @@
+"""One call for all replicas: who asks one what another is just answering follows that answer, whatever becomes of either."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+import pytest
+
+from router.config import declare, read
+from router.generation import build
+from tests.answering.test_cache import BODY, CACHED, asked, how, kept_in, running
+from tests.conftest import Answered, Client, Workspace, direct_target, parsed_lines, routes, serving
+from tests.support.process import process
+from tests.support.promises import timed, within
+from tests.support.provider import Reply, chunk, provider, text
+from tests.support.redis_cli import keys, said, until
+from tests.support.services import RedisServer, redis_server
+from tests.wire.readers import READERS
+
+ONCE = "targets: [a]\n    retry: {attempts: 1}\n    rescue: fail\n    cache: {ttl: 1h}"
+OPEN = (chunk({"content": "Half "}),)
+WHOLE = (*OPEN, *text("an answer"))
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """A machine that is busy with other things is neither a Redis nor a replica that has gone."""
+    monkeypatch.setattr("router.shared.redis.LIMIT", 1.0)
+    monkeypatch.setattr("router.cache.shared.PATIENCE", 5.0)
+
+
+@asynccontextmanager
+async def replicas(
+    workspace: Workspace, server: RedisServer, base: str, route: str = CACHED, count: int = 2
+) -> AsyncGenerator[list[Client], None]:
+    """Routers of one configuration over one Redis."""
+    workspace.write("routes.yaml", routes(direct_target(base), route, f"server: {{redis: '{server.url}'}}\n"))
+    async with AsyncExitStack() as open_ones:
+        yield [await open_ones.enter_async_context(serving(workspace.build())) for _ in range(count)]
+
+
+async def begun(client: Client) -> aiohttp.ClientResponse:
+    """An answer, as soon as its first words are there."""
+    response = await client.session.post(f"{client.base}/api/chat", json=BODY)
+    async with asyncio.timeout(60):
+        assert b"Half" in await response.content.readline()
+    return response
+
+
+async def named(server: RedisServer, kind: str) -> list[str]:
+    """The keys of leases (`flight`), of kept answers (`cache`), or of the logs that are written for other replicas (`log`)."""
+    return [name for name in await keys(server) if name.endswith(f":{kind}") or (kind == "log" and len(name.rpartition(":")[2]) == 28)]
+
+
+async def there(server: RedisServer, kind: str, count: int = 1) -> None:
+    """Wait until there are so many of them."""
+    async with asyncio.timeout(60):
+        while len(await named(server, kind)) != count:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_hundred_at_two_replicas_are_one_call(workspace: Workspace) -> None:
+    """All get the same whole answer, and one is told that it is made for it. Nothing of the call is left in Redis but its answer."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as clients,
+    ):
+        asking = [asyncio.create_task(asked(clients[number % 2])) for number in range(100)]
+        for client in clients:
+            await running(client, 50)
+        await there(server, "log")
+        gate.set()
+        answers = await asyncio.gather(*asking)
+        assert len(fake.requests) == 1
+        assert {answer.status for answer in answers} == {200}
+        assert {answer.text for answer in answers} == {"Half an answer"}
+        assert len({answer.body for answer in answers}) == 1
+        assert Counter(how(answer) for answer in answers) == {"miss": 1, "shared": 99}
+        await there(server, "flight", 0)
+        await kept_in(server, 1)
+        for name in await named(server, "log"):
+            assert 0 < int(await said(server, "PTTL", name)) <= 10_000
+        assert min([int(await said(server, "PTTL", name)) for name in await keys(server)]) > 0
+        assert {how(await asked(client)) for client in clients} == {"hit"}
+
+
+async def test_a_replica_that_is_asked_for_many_at_once_is_not_given_up(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is late does not say that it has gone: a hundred questions at once are a hundred calls, not two hundred."""
+    monkeypatch.setattr("router.cache.shared.PICKED_UP", 0.01)
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as clients,
+    ):
+        questions = [{**BODY, "messages": [{"role": "user", "content": str(number)}]} for number in range(100)]
+        asking = [asyncio.create_task(asked(client, said=question)) for question in questions for client in clients]
+        for client in clients:
+            await running(client, 100)
+        await there(server, "log", 100)
+        gate.set()
+        assert {answer.text for answer in await asyncio.gather(*asking)} == {"Half an answer"}
+        assert len(fake.requests) == 100
+
+
+async def test_a_call_that_nobody_else_asks_for_is_written_nowhere(workspace: Workspace) -> None:
+    """A question costs Redis one command before it, and its answer two: the one that keeps it, and the lease given back."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, _),
+    ):
+        response = await begun(one)
+        (lease,) = await named(server, "flight")
+        assert 0 < int(await said(server, "PTTL", lease)) <= 600_000
+        assert await named(server, "log") == []
+        gate.set()
+        await response.read()
+        await kept_in(server, 1)
+        await there(server, "flight", 0)
+        assert await named(server, "log") == []
+        stats = dict(line.split(":") for line in (await said(server, "INFO", "commandstats")).splitlines() if ":" in line)
+        assert "calls=2," in stats["cmdstat_eval"]
+        assert "cmdstat_xadd" not in stats
+
+
+async def test_words_arrive_elsewhere_as_they_are_said(workspace: Workspace) -> None:
+    """In the dialect each asks for; whoever comes late gets all of it, from its start."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base, count=3) as (one, other, third),
+    ):
+        first, second = await begun(one), await begun(other)
+        assert [answer.headers["x-router-cache"] for answer in (first, second)] == ["miss", "shared"]
+        late = asyncio.create_task(asked(third, "/api/chat?protocol=ui-message-stream"))
+        await running(third, 1)
+        gate.set()
+        assert b"an answer" in await first.read()
+        assert b"an answer" in await second.read()
+        assert READERS["ui-message-stream"]((await late).body).text == "Half an answer"
+        assert len(fake.requests) == 1
+
+
+async def test_the_call_goes_on_while_it_is_read_elsewhere(workspace: Workspace) -> None:
+    """Its own replica's last reader leaves: the others get the whole, and it is kept."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        first, second = await begun(one), await begun(other)
+        first.close()
+        await running(one, 0)
+        assert fake.open == 1
+        gate.set()
+        assert b"an answer" in await second.read()
+        await kept_in(server, 1)
+        assert how(await asked(one)) == "hit"
+        assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("last", ["one", "other"])
+async def test_the_call_ends_when_nobody_reads_it_anywhere(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    """Whoever is the last to leave: the provider's connection is closed at once, and the lease is free."""
+    monkeypatch.setattr("router.shared.logs.HOLD", 600)  # it is told, not waited for
+    async with (
+        provider(Reply(OPEN, hold=True)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        first, second = await begun(one), await begun(other)
+        for response in (second, first) if last == "one" else (first, second):
+            assert fake.open == 1
+            response.close()
+        await fake.until(lambda: fake.open == 0)
+        await there(server, "flight", 0)
+        assert len(fake.requests) == 1
+
+
+async def spent(clients: list[Client]) -> Counter[str]:
+    """What all replicas together say was tried and spent."""
+    counted: Counter[str] = Counter()
+    for client in clients:
+        for line in (await client.get("/metrics")).body.decode().splitlines():
+            name, _, value = line.rpartition(" ")
+            if name.startswith(("router_tokens_total", "router_attempts_total")):
+                counted[name] += int(float(value))
+    return counted
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_what_it_took_is_told_once(workspace: Workspace, leaves: bool) -> None:
+    """To whoever comes to its end first, at whichever replica: to leave the one that makes it is not to have it for nothing."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        first, *others = await begun(one), await begun(other), await begun(other)
+        if leaves:
+            first.close()
+            await running(one, 0)
+        gate.set()
+        for response in others if leaves else (first, *others):
+            await response.read()
+        for client in (one, other):
+            await running(client, 0)
+        assert await spent([one, other]) == {
+            'router_tokens_total{direction="input",route="chat-model"}': 11,
+            'router_tokens_total{direction="output",route="chat-model"}': 3,
+            'router_attempts_total{outcome="ok",target="a"}': 1,
+        }
+
+
+async def test_a_failure_is_everybodys(workspace: Workspace) -> None:
+    """After the first word as an error in the stream, and never kept: the next one asks anew."""
+    gate = asyncio.Event()
+    script = [Reply((*OPEN, chunk({"content": "an"})), gate=gate, drop=True), Reply(text("Whole"))]
+    async with (
+        provider(*script) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base, ONCE) as (one, other),
+    ):
+        cut = await begun(one), await begun(other)
+        gate.set()
+        for response in cut:
+            code, failure = parsed_lines(await response.read())[-2]
+            assert (code, failure["error"].partition(" (")[0]) == ("3", "The model's answer broke off. Please try again.")
+        again = await asked(other)
+        assert (how(again), again.text) == ("miss", "Whole")
+        assert len(fake.requests) == 2
+
+
+async def test_an_error_before_the_first_word_is_everybodys(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """With its own status and sentence, and when to come again; what was tried is told once."""
+    route = ONCE.replace("rescue: fail", "rescue: fail\n    timeout: {first_token: 4s}")
+    async with (
+        provider(Reply(hold=True), Reply(text("Whole"))) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base, route) as (one, other),
+    ):
+        with caplog.at_level(logging.INFO, "router.access"):
+            first = asyncio.create_task(asked(one))
+            await until(lambda: len(fake.requests) == 1)
+            second = asyncio.create_task(asked(other))
+            await there(server, "log")
+            answers = await asyncio.gather(first, second)
+        assert [answer.status for answer in answers] == [504, 504]
+        assert len({answer.json["error"].partition(" (")[0] for answer in answers}) == 1
+        told = [record.__dict__["fields"]["attempts"] for record in caplog.records if record.name == "router.access"]
+        assert sorted(len(attempts) for attempts in told) == [0, 1]
+        assert how(await asked(other)) == "miss"
+        assert len(fake.requests) == 2
+
+
+async def test_nobody_shares_what_is_anothers(workspace: Workspace) -> None:
+    """Another caller's call, one that nobody is to share, and one that wants no other."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        first = await begun(one)
+        others: list[asyncio.Task[Answered]] = []
+        for name, value in (("authorization", "Bearer other"), ("cache_control", "no-store"), ("cache_control", "no-cache")):
+            others.append(asyncio.create_task(asked(other, **{name: value})))  # pyright: ignore[reportArgumentType]
+            await until(lambda: len(fake.requests) == 1 + len(others))
+        assert await named(server, "log") == []
+        gate.set()
+        await first.read()
+        assert [how(await one) for one in others] == ["miss", "miss", "bypass"]
+
+
+@pytest.mark.parametrize("spoke", [False, True])
+async def test_a_replica_that_is_killed_takes_nobody_with_it(workspace: Workspace, spoke: bool) -> None:
+    """Who has heard nothing yet is answered all the same, by a call that the next ones share; who has gets a clear end."""
+    gate = asyncio.Event()
+    script = [Reply(OPEN if spoke else (), hold=True), Reply(WHOLE, gate=gate)]
+    async with (
+        provider(*script) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+        process(workspace.root) as killed,
+    ):
+        lost = asyncio.create_task(killed.post("/api/chat", BODY))
+        await until(lambda: len(fake.requests) == 1)
+        reading = [begun(one), begun(other)] if spoke else []
+        responses = await asyncio.gather(*reading)
+        asking = [] if spoke else [asyncio.create_task(asked(client)) for client in (one, other)]
+        await there(server, "log")
+        for client in (one, other):
+            await running(client, 1)
+        killed.process.kill()
+        with pytest.raises(aiohttp.ClientError):
+            await lost
+        if spoke:
+            for response in responses:
+                lines = parsed_lines(await response.read())
+                assert [code for code, _ in lines[-2:]] == ["3", "d"]
+                assert "is gone" in lines[-2][1]["error"]
+            asking = [asyncio.create_task(asked(client)) for client in (one, other)]
+        await until(lambda: len(fake.requests) == 2)
+        await there(server, "log", 2)
+        gate.set()
+        answers = await asyncio.gather(*asking)
+        assert {answer.text for answer in answers} == {"Half an answer"}
+        assert Counter(how(answer) for answer in answers) == {"miss": 1, "shared": 1}
+        assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize("spoke", [False, True])
+async def test_a_replica_that_ends_is_no_error_for_who_has_heard_nothing(workspace: Workspace, spoke: bool) -> None:
+    """It asks for itself; who has heard some of it is told what that replica's own readers are."""
+    script = [Reply(OPEN if spoke else (), hold=True), Reply(text("Whole"))]
+    async with provider(*script) as fake, redis_server() as server, replicas(workspace, server, fake.base, count=1) as (other,):
+        async with serving(workspace.build()) as one:
+            first = asyncio.create_task(asked(one))
+            await until(lambda: len(fake.requests) == 1)
+            second = asyncio.create_task(begun(other) if spoke else asked(other))
+            await there(server, "log")
+            response = await second if spoke else None
+            first.cancel()
+        if isinstance(response, aiohttp.ClientResponse):
+            lines = parsed_lines(await response.read())
+            assert [code for code, _ in lines] == ["3", "d"]
+            assert "being restarted" in lines[0][1]["error"]
+        else:
+            whole = await second
+            assert not isinstance(whole, aiohttp.ClientResponse)
+            assert (how(whole), whole.text) == ("miss", "Whole")
+
+
+@timed
+async def test_a_replica_that_does_not_come_is_not_waited_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that nobody stands behind costs the first who finds it a moment, and passes to that one."""
+    monkeypatch.setattr("router.cache.shared.PICKED_UP", 0.2)
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(text("Hi")), Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        await asked(one)
+        await kept_in(server, 1)
+        (answer,) = await named(server, "cache")
+        await there(server, "flight", 0)
+        await said(server, "DEL", answer)
+        await said(server, "SET", answer.replace(":cache", ":flight"), "nobody 0123", "PX", "60000")
+        with within(1):
+            first = await begun(other)
+        assert first.headers["x-router-cache"] == "miss"
+        assert (await said(server, "GET", answer.replace(":cache", ":flight"))) != "nobody 0123"
+        gate.set()
+        await first.read()
+        assert len(fake.requests) == 2
+
+
+@timed
+async def test_a_redis_that_is_away_leaves_each_replica_to_itself(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the question, or while it waits for the first word elsewhere: each makes its own call at once, and nothing fails."""
+    monkeypatch.setattr("router.shared.redis.LIMIT", 0.05)
+    gate = asyncio.Event()
+    async with (
+        provider(Reply((), hold=True), Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        first = asyncio.create_task(asked(one))
+        await until(lambda: len(fake.requests) == 1)
+        second = asyncio.create_task(asked(other))
+        await there(server, "log")
+        server.daemon.pause()
+        try:
+            with within(3):
+                await until(lambda: len(fake.requests) == 2)
+            first.cancel()
+            third = asyncio.create_task(asked(one, authorization="Bearer other"))
+            await until(lambda: len(fake.requests) == 3)
+            gate.set()
+            assert [(answer.status, answer.text) for answer in (await second, await third)] == [(200, "Half an answer")] * 2
+        finally:
+            server.daemon.resume()
+
+
+async def test_a_redis_that_forgets_in_mid_answer_learns_it_again(workspace: Workspace) -> None:
+    """Restarted empty: who follows elsewhere misses nothing, and has nothing twice."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        first, second = await begun(one), await begun(other)
+        await server.daemon.kill()
+        await server.daemon.start()
+        gate.set()
+        rest = await first.read()
+        assert await second.read() == rest
+        assert len(fake.requests) == 1
+
+
+async def test_an_answer_that_is_too_long_is_followed_to_its_end_and_does_not_pile_up(workspace: Workspace) -> None:
+    """Who follows it elsewhere gets the whole, in its own time; it is not kept, and Redis has a window of it, for a moment."""
+    gate, piece = asyncio.Event(), "a word or two of it " * 5
+    script = Reply((*OPEN, *[chunk({"content": piece})] * 20_000, *text("end")), gate=gate)
+    async with (
+        provider(script) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        first, second = await begun(one), await begun(other)
+        first.close()
+        await running(one, 0)
+        gate.set()
+        whole = b"0:" + (await second.read())
+        assert whole.count(piece.encode()) == 20_000
+        assert b'"finishReason":"stop"' in whole
+        assert len(fake.requests) == 1
+        await there(server, "flight", 0)
+        assert await named(server, "cache") == []
+        (log,) = await named(server, "log")
+        assert int(await said(server, "XLEN", log)) < 400
+        assert 0 < int(await said(server, "PTTL", log)) <= 10_000
+
+
+async def test_an_edit_leaves_who_follows_elsewhere_alone(workspace: Workspace) -> None:
+    """The call goes on under the configuration it began with, although its own replica serves another by now."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(WHOLE, gate=gate)) as fake,
+        redis_server() as server,
+        replicas(workspace, server, fake.base) as (one, other),
+    ):
+        first, second = await begun(one), await begun(other)
+        content = (workspace.root / "routes.yaml").read_text(encoding="utf-8")
+        workspace.write("routes.yaml", content.replace("ttl: 1h", "ttl: 2h"))
+        live = one.edge.live
+        live.swap(build(declare(read(workspace.root / "routes.yaml"), {}), live.generation.kept))
+        third = await begun(one)
+        first.close()
+        gate.set()
+        assert b"an answer" in await second.read()
+        assert b"an answer" in await third.read()
+        assert len(fake.requests) == 1

@@ -1,0 +1,376 @@
+"""Replicas that share a Redis: an answer that one gives is found, followed and stopped through another."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import aiohttp
+import pytest
+
+from tests.answering.test_resume import PACED, WORDS, body, left_after, resumed, resumed_soon, without_id
+from tests.conftest import Client, Workspace, direct_target, parsed_lines, routes, serving
+from tests.support.process import process
+from tests.support.promises import hold, timed, within
+from tests.support.provider import DONE, Reply, chunk, provider, text
+from tests.support.redis_cli import keys, said
+from tests.support.services import RedisServer, redis_server
+from tests.wire.readers import READERS
+
+
+@asynccontextmanager
+async def replicas(
+    workspace: Workspace, server: RedisServer, targets: str = PACED, resume: str = "{grace: 15s}", count: int = 2
+) -> AsyncGenerator[list[Client], None]:
+    """Routers of one configuration over one Redis, each with a state of its own."""
+    more = f"server: {{redis: '{server.url}', resume: {resume}}}\n"
+    workspace.write("routes.yaml", routes(targets, more=more))
+    async with AsyncExitStack() as open_ones:
+        yield [await open_ones.enter_async_context(serving(workspace.build())) for _ in range(count)]
+
+
+@asynccontextmanager
+async def two(
+    workspace: Workspace, targets: str = PACED, resume: str = "{grace: 15s}"
+) -> AsyncGenerator[tuple[Client, Client, RedisServer], None]:
+    """Two of them, and their Redis."""
+    async with redis_server() as server, replicas(workspace, server, targets, resume) as (one, other):
+        yield one, other, server
+
+
+async def ended(client: Client, chat: str, seconds: float = 60) -> None:
+    """Wait until there is nothing of a chat to be found."""
+    async with asyncio.timeout(seconds):
+        while (await resumed(client, chat))[0] == 200:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("protocol", ["line", "data-stream", "ui-message-stream"])
+async def test_an_answer_whose_reader_left_is_found_whole_elsewhere(workspace: Workspace, protocol: str) -> None:
+    """Left at sixty places, found at another replica each time: the same, to the byte, as if nobody had left."""
+    async with two(workspace) as (one, other, _):
+        async with one.session.post(f"{one.base}/api/chat?protocol={protocol}", json=body("uninterrupted")) as response:
+            uninterrupted = await response.read()
+        places = [len(uninterrupted) * count // 60 for count in range(60)]
+
+        async def left_and_found(number: int, place: int) -> None:
+            seen = await left_after(one, f"chat-{number}", place, protocol)
+            again = await resumed_soon(other, f"chat-{number}")
+            assert again.startswith(seen)
+            assert without_id(again) == without_id(uninterrupted)
+
+        await asyncio.gather(*(left_and_found(number, place) for number, place in enumerate(places)))
+
+
+async def test_viewers_at_two_replicas_see_the_same(workspace: Workspace) -> None:
+    """Each in the dialect it asks for; and the message's id is the same."""
+    async with two(workspace) as (one, other, _):
+        asked = asyncio.create_task(one.post(**body("chat-1")))
+        here, there, too, in_another = await asyncio.gather(
+            resumed_soon(one, "chat-1"),
+            resumed_soon(other, "chat-1"),
+            resumed_soon(other, "chat-1"),
+            resumed_soon(other, "chat-1", "?protocol=ui-message-stream"),
+        )
+        first = await asked
+    assert here == there == too == first.body
+    assert first.text == "".join(WORDS)
+    assert READERS["ui-message-stream"](in_another).text == "".join(WORDS)
+
+
+async def test_it_is_followed_live(workspace: Workspace) -> None:
+    """A word is there, at the other replica too, before the next one is said."""
+    async with (
+        provider(Reply(text("Half")[:2], hold=True)) as upstream,
+        two(workspace, direct_target(upstream.base)) as (one, other, _),
+        one.session.post(f"{one.base}/api/chat", json=body("chat-1")) as asked,
+    ):
+        begun = await asked.content.readline()
+        found = await found_soon(other, "chat-1")
+        async with asyncio.timeout(60):
+            assert await found.content.readline() == begun
+        found.close()
+
+
+async def test_only_who_asked_finds_it_elsewhere(workspace: Workspace) -> None:
+    """Another caller who knows the id finds nothing, as one who guesses wrong; and stops nothing."""
+    async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, _):
+        async with one.session.post(f"{one.base}/api/chat", json=body("chat-1"), headers={"authorization": "Bearer one"}) as response:
+            whole = await response.read()
+        async with asyncio.timeout(60):
+            while await resumed(other, "chat-1", authorization="Bearer one") != (200, whole):
+                await asyncio.sleep(0.01)
+        assert await resumed(other, "chat-1", authorization="Bearer two") == (204, b"")
+        assert await resumed(other, "chat-1") == (204, b"")
+        assert await resumed(other, "chat-2", authorization="Bearer one") == (204, b"")
+
+
+@timed
+async def test_stop_reaches_the_replica_that_answers(workspace: Workspace) -> None:
+    """The provider's connection is closed; every viewer sees a proper end. Only who asked may stop it."""
+    async with provider(Reply(text("Half")[:2], hold=True)) as upstream, two(workspace, direct_target(upstream.base)) as (one, other, _):
+        async with one.session.post(f"{one.base}/api/chat", json=body("chat-1")) as response:
+            begun = await response.content.readline()
+            viewer = asyncio.create_task(resumed_soon(other, "chat-1"))
+            url = f"{other.base}/api/chat/chat-1/stop"
+            async with other.session.post(url, headers={"authorization": "Bearer another"}) as refused:
+                assert refused.status == 204
+            await asyncio.sleep(0.2)
+            assert upstream.open == 1
+            with within(1):
+                async with other.session.post(url) as stopped:
+                    assert stopped.status == 204
+                await upstream.until(lambda: upstream.closed == 1)
+            whole = begun + await response.read()
+        assert parsed_lines(whole)[-1] == ("d", {"type": "finish", "finishReason": "other"})
+        assert await viewer == whole
+
+
+async def test_the_last_answer_is_found_whoever_gave_it(workspace: Workspace) -> None:
+    """A replica that has an earlier one of its own does not show it; and stops what is now, not what was."""
+    async with (
+        provider(Reply(text("One")), Reply(text("Two")), Reply(text("Three")[:2], hold=True)) as upstream,
+        two(workspace, direct_target(upstream.base)) as (one, other, _),
+    ):
+        assert (await one.post(**body("chat-1"))).text == "One"
+        two_said = await other.post(**body("chat-1"))
+        assert two_said.text == "Two"
+        async with asyncio.timeout(60):
+            while (await resumed(one, "chat-1"))[1] != two_said.body:
+                await asyncio.sleep(0.01)
+        async with other.session.post(f"{other.base}/api/chat", json=body("chat-1")) as response:
+            await response.content.readline()
+            async with asyncio.timeout(60):
+                while upstream.closed == 0:
+                    await one.post("/api/chat/chat-1/stop")
+                    await asyncio.sleep(0.02)
+            assert parsed_lines(await response.read())[-1] == ("d", {"type": "finish", "finishReason": "other"})
+
+
+async def test_what_is_too_long_is_not_found_elsewhere(workspace: Workspace) -> None:
+    """Whoever asked reads it to its end; Redis does not keep it."""
+    long = [chunk({"content": "x" * 1000}) for _ in range(400)]
+    async with (
+        provider(Reply((*long, chunk({}, "stop"), DONE))) as upstream,
+        two(workspace, direct_target(upstream.base), "{size: 16KiB}") as (one, other, server),
+    ):
+        assert (await one.post(**body("chat-1"))).text == "x" * 400_000
+        await ended(other, "chat-1")
+        async with asyncio.timeout(60):
+            while int(await said(server, "DBSIZE")) > 4:  # signs of life and inboxes
+                await asyncio.sleep(0.1)
+
+
+async def test_an_error_before_the_first_word_is_a_status_elsewhere_too(workspace: Workspace) -> None:
+    """Whoever waits at another replica hears the same; then there is nothing to find."""
+    slow = "a: {script: [{pause: 1s}, {fail: refused}]}"
+    async with two(workspace, slow) as (one, other, _):
+        asked = asyncio.create_task(one.post(**body("chat-1")))
+        statuses: set[int] = set()
+        async with asyncio.timeout(60):
+            while not asked.done():
+                statuses.add((await resumed(other, "chat-1"))[0])
+        assert (await asked).status == 502
+        assert statuses == {204, 502}
+        async with asyncio.timeout(60):
+            while await resumed(other, "chat-1") != (204, b""):
+                await asyncio.sleep(0.02)
+
+
+async def test_it_expires(workspace: Workspace) -> None:
+    """After `resume.keep` nothing of it is left in Redis."""
+    async with two(workspace, "a: {script: [{text: Hello}]}", "{keep: 5s}") as (one, other, server):
+        whole = await one.post(**body("chat-1"))
+        assert await resumed_soon(other, "chat-1") == whole.body
+        await ended(other, "chat-1")
+        async with asyncio.timeout(60):
+            while int(await said(server, "DBSIZE")) > 4:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_viewer_elsewhere_keeps_it_going(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked leaves, a page at another replica reads on; when that has gone it ends."""
+    monkeypatch.setattr("router.shared.logs.HOLD", 0.6)
+    async with (
+        provider(Reply(text("Half")[:2], hold=True)) as upstream,
+        two(workspace, direct_target(upstream.base), "{keep: 60s}") as (one, other, _),
+    ):
+        async with one.session.post(f"{one.base}/api/chat", json=body("chat-1")) as first:
+            await first.content.readline()
+            second = await found_soon(other, "chat-1")
+            await second.content.readline()
+            first.close()
+        await asyncio.sleep(1.5)  # longer than one word of it counts
+        assert upstream.open == 1
+        second.close()
+        await upstream.until(lambda: upstream.closed == 1)
+
+
+async def found_soon(client: Client, chat: str) -> aiohttp.ClientResponse:
+    """The response in which an answer is found, as soon as it is."""
+    async with asyncio.timeout(60):
+        while True:
+            response = await client.session.get(f"{client.base}/api/chat/{chat}/stream")
+            if response.status == 200:
+                return response
+            response.close()
+            await asyncio.sleep(0.01)
+
+
+@timed
+async def test_a_replica_that_stops_tells_viewers_elsewhere(workspace: Workspace) -> None:
+    """As it tells its own: the error of a shutdown, and a proper end."""
+    async with (
+        provider(Reply(text("Half")[:2], hold=True)) as upstream,
+        two(workspace, direct_target(upstream.base)) as (_, other, server),
+    ):
+        async with (
+            replicas(workspace, server, direct_target(upstream.base), count=1) as (one,),
+            one.session.post(f"{one.base}/api/chat", json=body("chat-1")) as first,
+        ):
+            await first.content.readline()
+            found = await found_soon(other, "chat-1")
+        with within(1):
+            lines = parsed_lines(await found.read())
+        assert [code for code, _ in lines] == ["0", "3", "d"]
+        assert "being restarted" in lines[1][1]["error"]
+
+
+async def test_a_redis_that_is_gone_leaves_each_replica_to_itself(workspace: Workspace) -> None:
+    """Answers come as they do without one, and are found where they were given."""
+    async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
+        await server.daemon.kill()
+        whole = await one.post(**body("chat-1"))
+        assert whole.text == "Hello"
+        assert await resumed(one, "chat-1") == (200, whole.body)
+        assert await resumed(other, "chat-1") == (204, b"")
+        await server.daemon.start()
+        # And what was said meanwhile is shared once it is back.
+        assert await resumed_soon(other, "chat-1") == whole.body
+
+
+@timed
+@pytest.mark.parametrize("how", ["full", "killed"])
+async def test_a_redis_that_goes_while_an_answer_is_looked_for_costs_a_moment(workspace: Workspace, how: str) -> None:
+    """One that is full still tells where an answer is, and refuses the first word said to whoever gives it: nothing is found then, at
+    once, and it is no error.
+    """
+    async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
+        whole = await one.post(**body("chat-1"))
+        assert await resumed_soon(other, "chat-1") == whole.body
+        if how == "full":
+            await said(server, "CONFIG", "SET", "maxmemory", "1")
+        else:
+            await server.daemon.kill()
+        with within(1):
+            assert await resumed(other, "chat-1") in [(204, b""), (200, whole.body)]
+        assert await resumed(one, "chat-1") == (200, whole.body)
+
+
+async def test_a_redis_that_forgets_in_mid_answer_learns_it_again(workspace: Workspace) -> None:
+    """Restarted empty: a viewer elsewhere misses nothing and sees nothing twice, and a new one finds it from its start."""
+    slow = "a: {script: [" + ", ".join(f"{{text: '{word}'}}, {{pause: 30ms}}" for word in WORDS) + "]}"
+    async with two(workspace, slow) as (one, other, server):
+        asked = asyncio.create_task(one.post(**body("chat-1")))
+        viewer = await found_soon(other, "chat-1")
+        seen = await viewer.content.readline()
+        await server.daemon.kill()
+        await server.daemon.start()
+        later = asyncio.create_task(resumed_soon(other, "chat-1"))
+        whole = (await asked).body
+        assert seen + await viewer.read() == whole
+        assert await later == whole
+
+
+async def test_a_redis_that_pauses_in_mid_answer_harms_nobody(workspace: Workspace) -> None:
+    """Whoever asked reads on as if nothing were; a viewer elsewhere gets the rest when it goes on."""
+    slow = "a: {script: [" + ", ".join(f"{{text: '{word}'}}, {{pause: 30ms}}" for word in WORDS) + "]}"
+    async with two(workspace, slow) as (one, other, server):
+        asked = asyncio.create_task(one.post(**body("chat-1")))
+        viewer = await found_soon(other, "chat-1")
+        seen = await viewer.content.readline()
+        server.daemon.pause()
+        whole = (await asked).body
+        server.daemon.resume()
+        assert seen + await viewer.read() == whole
+
+
+async def test_what_another_release_wrote_is_not_found(workspace: Workspace) -> None:
+    """A head that cannot be read is as none; a batch that cannot be read is the end."""
+    async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
+        whole = await one.post(**body("chat-1"))
+        assert await resumed_soon(other, "chat-1") == whole.body
+        (stream,) = [
+            name for name in await keys(server) if name.count(":") == 2 and "now" not in name and len(name.rpartition(":")[2]) == 28
+        ]
+        await said(server, "XTRIM", stream, "MAXLEN", "0")
+        assert await resumed(other, "chat-1") == (204, b"")
+        await said(server, "DEL", stream)
+        head = json.dumps([9, "line", "chat-model", "g", {}])
+        await said(server, "XADD", stream, "0-1", "h", head, "r", "somebody")
+        assert await resumed(other, "chat-1") == (204, b"")
+        await said(server, "SET", stream, "no stream")
+        assert await resumed(other, "chat-1") == (204, b"")
+        assert (await resumed(one, "chat-1")) == (200, whole.body)
+
+
+async def test_nothing_that_tells_who_asked_is_in_a_key(workspace: Workspace) -> None:
+    """Neither the caller's credential nor the chat's id can be read from one; all are ours."""
+    async with two(workspace, "a: {script: [{text: Hello}]}") as (one, _, server):
+        headers = {"authorization": "Bearer canary"}
+        async with one.session.post(f"{one.base}/api/chat", json=body("chat-canary"), headers=headers) as response:
+            await response.read()
+        async with asyncio.timeout(60):
+            while len(found := await keys(server)) < 3:
+                await asyncio.sleep(0.02)
+    assert all(name.startswith("pointsman:{") for name in found if name != "pointsman:probe")
+    assert "canary" not in " ".join(found)
+
+
+@timed
+async def test_a_replica_that_is_killed_is_read_elsewhere_to_the_cut(workspace: Workspace) -> None:
+    """A hundred answers under way: each is found at the other replica from its start, every event once, and ends in a clear error
+    within two seconds, for those who had been reading there and for those who come then.
+    """
+    words = [f"word{count} " for count in range(2000)]
+    slow = "a: {script: [" + ", ".join(f"{{text: '{word}'}}, {{pause: 20ms}}" for word in words) + "]}"
+    async with redis_server() as server, replicas(workspace, server, slow, count=1) as (other,), process(workspace.root) as killed:
+        session = other.session
+        asked = [await session.post(f"{killed.base}/api/chat", json=body(f"chat-{number}")) for number in range(100)]
+        viewers = [await found_soon(other, f"chat-{number}") for number in range(0, 100, 2)]
+        await asyncio.sleep(0.5)
+        cut = time.monotonic()
+        killed.process.kill()
+        seen = [await rest(one) for one in asked]
+        found = await asyncio.gather(*(read_to_its_end(one) for one in viewers))
+        hold(max(at for _, at in found) - cut, 2)
+        comers = [await found_soon(other, f"chat-{number}") for number in range(100)]
+        late = await asyncio.gather(*(read_to_its_end(one) for one in comers))
+        lost: list[int] = []
+        for number, (data, _) in enumerate(late):
+            lines = parsed_lines(data)
+            assert [code for code, _ in lines[-2:]] == ["3", "d"]
+            assert lines[-1][1]["finishReason"] == "error"
+            assert "gone" in lines[-2][1]["error"]
+            said = [value["textDelta"] for code, value in lines if code == "0"]
+            assert said == words[: len(said)]
+            lost.append(seen[number].count(b"textDelta") - len(said))
+        hold(max(lost), 32)  # what had not been written when it was killed is a batch at most, where Redis is as fast as the words
+        assert [data for data, _ in found] == [data for data, _ in late[::2]]
+
+
+async def rest(response: aiohttp.ClientResponse) -> bytes:
+    """What came until the connection broke."""
+    data = b""
+    with suppress(aiohttp.ClientError):
+        async for piece in response.content.iter_any():
+            data += piece
+    response.close()
+    return data
+
+
+async def read_to_its_end(response: aiohttp.ClientResponse) -> tuple[bytes, float]:
+    """All of it, and when it ended."""
+    data = await response.read()
+    return data, time.monotonic()

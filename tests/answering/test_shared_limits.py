@@ -1,0 +1,338 @@
+"""Limits and caches that replicas share, over a real Redis."""
+
+import asyncio
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from router.callers.keys import hashed, new
+from router.config.values import Secret
+from router.quotas import Local, RedisCounts
+from router.shared import Redis
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.support.process import Process, process
+from tests.support.promises import timed, within
+from tests.support.provider import Reply, provider, text
+from tests.support.redis_cli import keys
+from tests.support.redis_cli import said as redis_said
+from tests.support.services import RedisServer, redis_server
+
+HI = "a: {script: [{text: Hello}]}"
+
+
+def limited(url: str, limit: str) -> str:
+    """One route with this limit, counted in this Redis."""
+    return routes(HI, f"targets: [a]\n    limit: {{{limit}}}", f"server: {{redis: '{url}'}}\n")
+
+
+async def statuses(routers: list[Process], count: int) -> list[int]:
+    """What so many requests at once are answered, spread over these."""
+    asked = [routers[number % len(routers)].ask("Hi", "gpt-4") for number in range(count)]
+    return [status for status, _, _ in await asyncio.gather(*asked)]
+
+
+PATIENCE = 60
+"""Seconds for what takes milliseconds, on a machine that is busy with other things."""
+
+
+@pytest.mark.parametrize(("replicas", "workers"), [(1, 4), (2, 1)], ids=["four workers", "two replicas"])
+async def test_of_a_thousand_at_once_exactly_a_hundred_pass(workspace: Workspace, replicas: int, workers: int) -> None:
+    """However many processes they are spread over, and however late these are."""
+    async with redis_server() as redis, AsyncExitStack() as stack:
+        workspace.write("routes.yaml", limited(redis.url, "requests: 100/hour"))
+        folders = [workspace.root] if replicas == 1 else [copied(workspace, str(number)) for number in range(replicas)]
+        running = [await stack.enter_async_context(process(folder, "--workers", str(workers))) for folder in folders]
+        found = await statuses(running, 1000)
+        assert not [line for router in running for line in router.said.splitlines() if "redis is away" in line]
+        assert (found.count(200), found.count(429)) == (100, 900)
+
+
+def copied(workspace: Workspace, name: str) -> Path:
+    """The same configuration in a folder of its own: what a process says stands there."""
+    folder = workspace.root / name
+    shutil.copytree(workspace.root, folder, ignore=shutil.ignore_patterns("[0-9]", "output.txt"), dirs_exist_ok=True)
+    return folder
+
+
+async def test_what_one_replica_spent_stops_the_other(workspace: Workspace) -> None:
+    """Tokens, as soon as they are counted."""
+    async with redis_server() as redis, provider(Reply(text("All of it."))) as good:
+        target = direct_target(good.base)
+        more = f"server: {{redis: '{redis.url}'}}\n"
+        workspace.write("routes.yaml", routes(target, "targets: [a]\n    limit: {tokens: 10/hour}", more))
+        async with serving(workspace.build()) as one, serving(workspace.build()) as other:
+            assert (await one.ask()).status == 200
+            async with asyncio.timeout(60):
+                while (await other.ask()).status != 429:
+                    await asyncio.sleep(0.01)
+            assert (await one.ask()).status == 429
+
+
+@timed
+async def test_a_place_is_free_when_its_replica_is_killed(workspace: Workspace) -> None:
+    """Nobody has to wait for an answer's longest time."""
+    slow = "a: {script: [{text: So}, {pause: 60s}, {text: ' long'}]}"
+    async with redis_server() as redis:
+        text_ = routes(slow, "targets: [a]\n    limit: {concurrent: 1}\n    timeout: {idle: 90s}", f"server: {{redis: '{redis.url}'}}\n")
+        workspace.write("routes.yaml", text_)
+        async with process(workspace.root) as first, process(workspace.root) as second:
+            held = asyncio.create_task(first.ask())
+            async with asyncio.timeout(60):
+                while "router_open_streams 1.0" not in (await first.get("/metrics"))[1]:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(3)  # longer than a place lasts that nobody says is taken
+            assert (await second.ask())[0] == 429
+            first.process.kill()
+            with within(2):
+                async with asyncio.timeout(PATIENCE):
+                    await _free(second)
+            await asyncio.gather(held, return_exceptions=True)
+
+
+async def _free(router: Process) -> None:
+    """Wait until a question is let in."""
+    while True:
+        body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+        async with router.session.post(f"{router.base}/api/chat", json=body) as response:
+            if response.status == 200:
+                return
+        await asyncio.sleep(0.05)
+
+
+async def test_when_there_is_room_is_told_by_redis_clock() -> None:
+    """What was spent there counts in full until its window turns, then fades over the next."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        counts = RedisCounts(redis, Local())
+        counts.spend("s", 10, 3600)
+        async with asyncio.timeout(60):
+            while (await counts.spent("s", 3600)).after() != 10:
+                await asyncio.sleep(0.01)
+        (window,) = (await counts.spent("s", 3600)).windows
+        now = await redis.ask("TIME")
+        match now:
+            case (int(seconds), int()):
+                assert window.turns == pytest.approx(3600 - seconds % 3600, abs=5)
+            case _:
+                pytest.fail("Redis tells no time")
+        assert (await counts.spent("s", 3600)).until(4) == pytest.approx(window.turns + 3600 * 0.6, abs=5)
+        await redis.close()
+
+
+async def test_places_are_taken_again_when_redis_comes_back() -> None:
+    """Those that it gave and forgot, and those that were given meanwhile: nobody else gets them."""
+    async with redis_server() as server:
+        redis, others = Redis(Secret(server.url)), Redis(Secret(server.url))
+        one, other = RedisCounts(redis, Local()), RedisCounts(others, Local())
+        await redis.looked_for()
+        assert await one.enter("k", 2)
+        await server.daemon.stop()
+        assert await one.enter("k", 2)
+        assert not await one.enter("k", 2)
+        await server.daemon.start()
+        await places(server, 2)
+        await others.looked_for()
+        assert not await other.enter("k", 2)
+        for _ in range(2):
+            one.leave("k")
+        await places(server, 0)
+        assert await other.enter("k", 2)
+        for each in (redis, others):
+            await each.close()
+
+
+async def test_a_place_that_redis_has_lost_is_taken_again() -> None:
+    """However often: as one that was not told of for too long, since this process or Redis stood still."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        counts = RedisCounts(redis, Local())
+        await redis.looked_for()
+        assert await counts.enter("k", 2)
+        for _ in range(2):
+            await redis_said(server, "FLUSHALL")
+            await places(server, 1)
+        counts.leave("k")
+        await places(server, 0)
+        await redis.close()
+
+
+async def places(server: RedisServer, count: int) -> None:
+    """Wait until so many are taken in Redis."""
+    async with asyncio.timeout(60):
+        while True:
+            names = [name for name in await keys(server) if name.endswith(":quota") and await redis_said(server, "TYPE", name) == "zset"]
+            if sum([int(await redis_said(server, "ZCARD", name)) for name in names]) == count:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_place_that_redis_gave_is_known_here_while_it_is_away() -> None:
+    """Nobody gets it a second time from the same process."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        counts = RedisCounts(redis, Local())
+        await redis.looked_for()
+        assert await counts.enter("k", 1)
+        await server.daemon.stop()
+        assert not await counts.enter("k", 1)
+        counts.leave("k")
+        assert await counts.enter("k", 1)
+        await redis.close()
+
+
+async def test_what_was_taken_and_not_used_is_given_back() -> None:
+    """There and here, and nobody else's."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        local = Local()
+        one, other = RedisCounts(redis, local), RedisCounts(redis, Local())
+        taken = await one.take("k", 2, 60)
+        assert (await other.take("k", 2, 60)).allowed
+        assert not (await other.take("k", 2, 60)).allowed
+        one.give_back("k", taken)
+        one.give_back("k", taken)
+        assert (await local.take("k", 1, 60)).allowed
+        async with asyncio.timeout(60):
+            while not (await other.take("k", 2, 60)).allowed:
+                await asyncio.sleep(0.01)
+        assert not (await other.take("k", 2, 60)).allowed
+        await redis.close()
+
+
+async def test_while_redis_is_away_each_counts_for_itself() -> None:
+    """What it let through before is known, and what was spent meanwhile counts."""
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        counts = RedisCounts(redis, Local())
+        await redis.looked_for()
+        assert (await counts.take("k", 2, 60)).left == 1
+        await server.daemon.stop()
+        assert [(await counts.take("k", 2, 60)).allowed for _ in range(3)] == [True, False, False]
+        assert await counts.enter("e", 1)
+        assert not await counts.enter("e", 1)
+        counts.leave("e")
+        assert await counts.enter("e", 1)
+        counts.spend("s", 5, 60)
+        async with asyncio.timeout(60):
+            while (await counts.spent("s", 60)).after() != 5:
+                await asyncio.sleep(0.01)
+        await redis.close()
+
+
+async def test_what_was_let_through_without_redis_is_reported_when_it_is_back() -> None:
+    """By then it counts for all replicas, from when it was let through; what was given back meanwhile does not."""
+    async with redis_server() as server:
+        redis, others = Redis(Secret(server.url)), Redis(Secret(server.url))
+        one, other = RedisCounts(redis, Local()), RedisCounts(others, Local())
+        await redis.looked_for()
+        await server.daemon.stop()
+        taken = [await one.take("k", 3, 3600) for _ in range(3)]
+        assert [each.allowed for each in taken] == [True] * 3
+        one.give_back("k", taken[0])
+        await server.daemon.start()
+        await others.looked_for()
+        await places(server, 2)
+        assert [(await other.take("k", 3, 3600)).allowed for _ in range(2)] == [True, False]
+        for each in (redis, others):
+            await each.close()
+
+
+async def test_what_is_remembered_while_redis_is_away_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest requests are reported."""
+    monkeypatch.setattr("router.quotas.redis.MAX_OWED", 3)
+    async with redis_server() as server:
+        redis = Redis(Secret(server.url))
+        counts = RedisCounts(redis, Local())
+        await redis.looked_for()
+        await server.daemon.stop()
+        for number in range(5):
+            assert (await counts.take(f"k{number}", 9, 3600)).allowed
+        await server.daemon.start()
+        await places(server, 3)
+        await redis.close()
+
+
+async def test_an_answer_that_one_replica_kept_is_the_others_too(workspace: Workspace) -> None:
+    """One provider call for two replicas; and while Redis is away each has its own."""
+    async with redis_server() as redis, provider(Reply(text("Kept."))) as good:
+        more = f"server: {{redis: '{redis.url}'}}\n"
+        workspace.write("routes.yaml", routes(direct_target(good.base), "targets: [a]\n    cache: {ttl: 1h}", more))
+        async with serving(workspace.build()) as one, serving(workspace.build()) as other:
+            assert (await one.ask()).headers["x-router-cache"] == "miss"
+            again = await hit(other)
+            assert again == "Kept."
+            assert len(good.requests) == 1
+            await redis.daemon.stop()
+            assert (await one.ask()).headers["x-router-cache"] == "hit"
+            assert (await one.ask("Another")).headers["x-router-cache"] == "miss"
+            assert (await one.ask("Another")).headers["x-router-cache"] == "hit"
+
+
+async def hit(client: Client) -> str:
+    """The answer, once it is one that was kept: it is put there after its end."""
+    async with asyncio.timeout(60):
+        while (answer := await client.ask()).headers["x-router-cache"] != "hit":
+            await asyncio.sleep(0.01)
+    return answer.text
+
+
+WEBUI = new()
+"""The key that all users of a front end share."""
+
+
+def users_of_one_key(url: str, route: str) -> str:
+    """A route for the users of a front end, over this Redis."""
+    user = "user: {header: X-OpenWebUI-User-Id}"
+    return routes(
+        HI, f"targets: [a]\n    {route}", f"server: {{redis: '{url}', auth: {{keys: {{webui: {{hash: '{hashed(WEBUI)}', {user}}}}}}}}}\n"
+    )
+
+
+def of_user(user: str) -> dict[str, str]:
+    """What a request for this user bears."""
+    return {"authorization": f"Bearer {WEBUI}", "x-openwebui-user-id": user}
+
+
+async def test_of_two_thousand_users_over_four_workers_one_is_refused(workspace: Workspace) -> None:
+    """Whichever worker each request reaches: the user who asks more often than the limit lets them, and nobody else."""
+    async with redis_server() as redis:
+        workspace.write("routes.yaml", users_of_one_key(redis.url, "limit: {requests: 3/hour, per: user}"))
+        async with process(workspace.root, "--workers", "4") as running:
+            body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+
+            async def asked(user: str) -> tuple[str, int]:
+                async with running.session.post(f"{running.base}/api/chat", json=body, headers=of_user(user)) as response:
+                    await response.read()
+                    return user, response.status
+
+            users = [f"user-{number}" for number in range(2000)] + ["user-7"] * 9
+            found = await asyncio.gather(*(asked(user) for user in users))
+            assert not [line for line in running.said.splitlines() if "redis is away" in line]
+            assert sorted(status for user, status in found if user == "user-7") == [200] * 3 + [429] * 7
+            assert {status for user, status in found if user != "user-7"} == {200}
+
+
+async def test_users_of_one_key_find_no_answer_of_another_at_any_replica(workspace: Workspace) -> None:
+    """A chat's answer, and a kept one; what stands in Redis names neither the user nor the chat."""
+    async with redis_server() as redis:
+        workspace.write("routes.yaml", users_of_one_key(redis.url, "cache: {ttl: 1h}"))
+        async with serving(workspace.build()) as one, serving(workspace.build()) as other:
+            body = {"id": "chat-1", "model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
+            async with one.session.post(f"{one.base}/api/chat", json=body, headers=of_user("ann-canary")) as response:
+                assert response.headers["x-router-cache"] == "miss"
+                whole = await response.read()
+
+            async def resumed(user: str) -> tuple[int, bytes]:
+                async with other.session.get(f"{other.base}/api/chat/chat-1/stream", headers=of_user(user)) as response:
+                    return response.status, await response.read()
+
+            async with asyncio.timeout(60):
+                while (found := await resumed("ann-canary"))[0] != 200:
+                    await asyncio.sleep(0.01)
+            assert found == (200, whole)
+            assert await resumed("ben") == (204, b"")
+            async with other.session.post(f"{other.base}/api/chat", json=body, headers=of_user("ben")) as response:
+                assert response.headers["x-router-cache"] == "miss"
+            assert not [name for name in await keys(redis) if "canary" in name or "chat-1" in name]

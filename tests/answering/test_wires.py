@@ -1,0 +1,369 @@
+"""Each dialect through a running server: headers, errors before and in the stream, whole answers, signs of life."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from router.answering.reply import deliver
+from router.chat import Ask
+from router.config.declaration import Server
+from router.events import Event, Failure, Finish, Start, Text
+from router.journal.entry import Entry
+from router.server import application
+from router.wire import WIRES, Heading, Wire
+from tests.conftest import Answered, Client, Workspace, routes, serving
+from tests.wire.readers import READERS, Heard
+
+BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}], "model": "gpt-4"}
+HI = "a: {script: [{text: Hi}]}"
+HEADERS = {
+    "line": {"content-type": "text/event-stream; charset=utf-8"},
+    "data-stream": {"content-type": "text/plain; charset=utf-8", "x-vercel-ai-data-stream": "v1"},
+    "ui-message-stream": {"content-type": "text/event-stream", "x-vercel-ai-ui-message-stream": "v1"},
+    "openai": {"content-type": "text/event-stream"},
+    "anthropic": {"content-type": "text/event-stream"},
+    "text": {"content-type": "text/plain; charset=utf-8"},
+}
+
+
+async def asked(client: Client, wire: str, **more: Any) -> Answered:
+    """One question in a dialect."""
+    return await client.post(f"/api/chat?protocol={wire}", **{**BODY, **more})
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> None:
+    """Its headers, and its words as a strict client reads them, a tool round included."""
+    script = "[{thought: Hm.}, {text: One moment. }, {call: get_weather, arguments: {location: Beijing}}]"
+    workspace.write(
+        "routes.yaml", routes(f"a: {{script: {script}}}", "targets: [a]\n    tools: [weather]\n    max_steps: 1\n    reasoning: show")
+    )
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, wire)
+    assert answer.status == 200
+    expected = {**HEADERS[wire], "x-router-target": "a", "x-accel-buffering": "no", "cache-control": "no-store, no-transform"}
+    assert expected.items() <= answer.headers.items()
+    heard = READERS[wire](answer.body)
+    calls, heard.calls = heard.calls, []
+    results, heard.results = heard.results, []
+    if wire in ("text", "openai", "anthropic"):
+        assert not calls
+    else:
+        assert [one[1:] for one in calls] == [("get_weather", {"location": "Beijing"})]
+        assert results == [(calls[0][0], "Beijing: 25°C", False)]
+    usage = None if wire in ("text", "openai") else (1, 4)
+    finish = {"text": None, "openai": "length", "anthropic": "max_tokens"}.get(wire, "tool-calls")
+    assert heard == Heard("One moment.", "" if wire == "text" else "Hm.", finish=finish, usage=usage)
+
+
+async def test_the_body_chooses_where_nobody_says(workspace: Workspace) -> None:
+    """A client of AI SDK 5 and one of AI SDK 4 get their own dialect at the same address; routes.yaml may settle it."""
+    part = [{"type": "text", "text": "Hello"}]
+    bodies: dict[str, dict[str, Any]] = {
+        "ui-message-stream": {"id": "c", "messages": [{"id": "m", "role": "user", "parts": part}], "trigger": "submit-message"},
+        "data-stream": {"id": "c", "messages": [{"role": "user", "content": "Hello", "parts": part}]},
+        "line": {"messages": [{"role": "user", "content": "Hello"}]},
+    }
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        for wire, body in bodies.items():
+            answer = await client.post("/api/chat/chat-model", **body)
+            assert HEADERS[wire].items() <= answer.headers.items()
+            assert READERS[wire](answer.body).text == "Hi"
+        async with client.session.post(f"{client.base}/api/chat", json=BODY, headers={"x-stream-protocol": "text"}) as response:
+            assert await response.read() == b"Hi"
+    workspace.write("routes.yaml", routes(HI, more="server: {protocol: openai}\n"))
+    async with serving(workspace.build()) as client:
+        assert READERS["openai"]((await client.ask()).body).text == "Hi"
+
+
+async def test_the_message_has_a_uuid_and_the_model_its_asked_name(workspace: Workspace) -> None:
+    """Chat front ends keep messages in tables whose keys are UUIDs; each answer has its own. 6.0 is told its finish reason."""
+    workspace.write("routes.yaml", routes(HI, more='server: {ui: {min_client: "6.0"}}\n'))
+    async with serving(workspace.build()) as client:
+        frames = [(await asked(client, "ui-message-stream")).body.decode().split("\n\n") for _ in range(2)]
+    ids = [json.loads(one[0].removeprefix("data: "))["messageId"] for one in frames]
+    assert [len(one) for one in ids] == [36, 36]
+    assert ids[0] != ids[1]
+    finish = json.loads(frames[0][-3].removeprefix("data: "))
+    assert (finish["finishReason"], finish["messageMetadata"]["model"]) == ("stop", "gpt-4")
+
+
+REFUSED = {
+    "line": {"type": "error", "code": "unknown_model"},
+    "data-stream": {"code": "bad_request:api", "cause": "unknown_model"},
+    "ui-message-stream": {"code": "bad_request:api", "cause": "unknown_model"},
+    "openai": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
+    "anthropic": {"type": "not_found_error", "code": "unknown_model"},
+}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stream: bool) -> None:
+    """An HTTP status, and a body in the dialect's own form; also for a body that is no JSON, where the request names its dialect."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, wire, model="no-such", stream=stream)
+        async with client.session.post(f"{client.base}/api/chat?protocol={wire}", data=b"{") as response:
+            broken = Answered(response.status, {}, await response.read())
+    assert (answer.status, broken.status) == (404, 400)
+    if wire == "text":
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.body == b"There is no such model here. GET /api/models lists those there are."
+        assert broken.body == b"The body is not JSON (line 1, column 2)."
+        return
+    assert answer.headers["content-type"] == "application/json"
+    made = answer.json["error"] if wire in ("openai", "anthropic") else answer.json
+    assert REFUSED[wire].items() <= made.items()
+    assert set(broken.json) == set(answer.json)
+
+
+def test_the_dialects_that_routes_yaml_may_name() -> None:
+    """`server.protocol` takes `auto` and the name of each wire: a wire's name has to be written there, too."""
+    assert get_args(get_type_hints(Server)["protocol"]) == ("auto", *WIRES)
+
+
+def shouted(_: Heading) -> Callable[[Event], bytes]:
+    """An encoder that says everything loudly."""
+    return lambda event: event.text.upper().encode() if isinstance(event, Text) else b""
+
+
+SHOUT = Wire(
+    name="shout",
+    content_type="text/x-shout",
+    encoder=shouted,
+    whole=lambda answer: answer.text.upper().encode(),
+    refusal=lambda why: why.sentence.upper().encode(),
+    body_type="text/x-shout",
+)
+
+
+async def test_a_row_in_the_table_is_a_wire(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else there is to an answer, a dialect of its own is one value: it is asked for, resumed and refused in by its name."""
+    monkeypatch.setitem(WIRES, "shout", SHOUT)
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        streamed = await asked(client, "shout", id="chat-1")
+        found = await client.get("/api/chat/chat-1/stream")
+        other = await client.get("/api/chat/chat-1/stream?protocol=text")
+        whole = await asked(client, "shout", stream=False)
+        refused = await asked(client, "shout", model="no-such")
+    assert streamed.headers["content-type"] == "text/x-shout"
+    assert [streamed.body, found.body, other.body, whole.body] == [b"HI", b"HI", b"Hi", b"HI"]
+    assert (refused.status, refused.body[:14]) == (404, b"THERE IS NO SU")
+
+
+async def test_an_unknown_dialect_is_refused_in_the_line_protocols_form(workspace: Workspace) -> None:
+    """With the names of those there are."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, "websocket")
+    assert (answer.status, answer.json["code"]) == (400, "bad_request")
+    assert all(name in answer.json["error"] for name in WIRES)
+
+
+@pytest.mark.parametrize("wire", [name for name, wire in WIRES.items() if wire.failure == "told"])
+async def test_a_failure_in_mid_stream_is_told(workspace: Workspace, wire: str) -> None:
+    """The words until then, the error with the request's name, and the dialect's own end."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Half}, {fail: down}]}"))
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, wire)
+    heard = READERS[wire](answer.body)
+    assert (answer.status, heard.text) == (200, "Half")
+    assert heard.error == f"The model's answer broke off. Please try again. (request {answer.headers['x-request-id']})"
+
+
+async def test_a_failure_that_cannot_be_told_breaks_the_connection_off(workspace: Workspace) -> None:
+    """As text there is no error: the bytes end without the last chunk, which every client takes for a broken answer."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Half}, {fail: down}]}"))
+    async with serving(workspace.build()) as client:
+        whole = await raw(client, "line")
+        broken = await raw(client, "text")
+    assert whole.endswith(b"0\r\n\r\n")
+    assert broken.endswith(b"\r\n4\r\nHalf\r\n")
+
+
+async def raw(client: Client, wire: str) -> bytes:
+    """Everything that comes over the socket until the server closes it."""
+    host, port = client.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = json.dumps(BODY).encode()
+    head = f"POST /api/chat?protocol={wire} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    async with asyncio.timeout(60):
+        got = await reader.read()
+    writer.close()
+    return got
+
+
+async def test_a_failure_before_any_text_is_a_status_where_it_cannot_be_told(workspace: Workspace) -> None:
+    """As text nothing was sent while the model only thought: so what ended the answer can still be said, as an HTTP status."""
+    workspace.write(
+        "routes.yaml", routes("a: {script: [{thought: Hm.}, {pause: 10ms}, {fail: down}]}", "targets: [a]\n    reasoning: show")
+    )
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, "text")
+    assert answer.status == 502
+    assert answer.body.decode().endswith(f"(request {answer.headers['x-request-id']})")
+
+
+class Held:
+    """A sink that is not read any more once all was said."""
+
+    begun = full = False
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+        self._held = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was given the end."""
+        return bool(self.seen) and isinstance(self.seen[-1], Finish | Failure)
+
+    def put(self, event: Event) -> None:
+        """Note it."""
+        self.begun = True
+        self.seen.append(event)
+
+    async def flush(self) -> None:
+        """Not read, until somebody gives up."""
+        if self.finished and self._held:
+            self._held = False
+            await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """The end."""
+
+    def hush(self) -> None:
+        """Nothing."""
+
+
+async def test_an_answer_that_was_told_to_its_end_does_not_run_out_of_time() -> None:
+    """Its reader is slow: `total` passes while the end is written. It was in time, and nothing comes after it."""
+
+    async def answer(_: Ask) -> AsyncGenerator[Event, None]:
+        yield Start("a", "m")
+        yield Finish("stop")
+        await asyncio.Event().wait()
+
+    sink, entry = Held(), Entry("r", "g")
+    await deliver(answer, Ask(model="a", messages=()), 0.05, entry, sink)
+    assert sink.seen == [Start("a", "m"), Finish("stop")]
+    assert entry.outcome == "stop"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspace: Workspace, wire: str) -> None:
+    """The client reads slowly; what it gets is the whole answer, once."""
+    workspace.write("routes.yaml", routes(HI))
+    edge = application(workspace.build())
+    written, blocked, gone = bytearray(), asyncio.Event(), asyncio.Event()
+
+    async def receive() -> Any:
+        if not blocked.is_set():
+            return {"type": "http.request", "body": json.dumps(BODY).encode()}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body") and not blocked.is_set():
+            blocked.set()
+            await gone.wait()
+        written.extend(message.get("body", b""))
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "path": "/api/chat",
+        "method": "POST",
+        "query_string": f"protocol={wire}".encode(),
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
+        "http_version": "1.1",
+    }
+    asked = asyncio.create_task(edge(scope, receive, send))
+    await blocked.wait()
+    await edge.admin.chat.end()
+    await asked
+    heard = READERS[wire](bytes(written))
+    assert (heard.text, heard.error) == ("Hi", None)
+    assert heard.finish == {"text": None, "anthropic": "end_turn"}.get(wire, "stop")
+
+
+async def test_an_answer_without_a_word_is_an_empty_text(workspace: Workspace) -> None:
+    """As text an answer that says nothing is a 200 with nothing in it."""
+    workspace.write("routes.yaml", routes("a: {script: [{thought: Hm.}]}"))
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, "text")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -> None:
+    """`stream: false`: one body in the dialect's own form; an answer that breaks off is an HTTP status."""
+    workspace.write(
+        "routes.yaml",
+        routes(HI + "\nb: {script: [{text: Half}, {fail: down}]}", "targets: [a]", "  broken: {pipeline: chat, targets: [b]}\n"),
+    )
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, wire, stream=False)
+        broken = await asked(client, wire, stream=False, model="broken")
+    assert (answer.status, broken.status) == (200, 502)
+    assert b"Half" not in broken.body
+    if wire == "text":
+        assert answer.body == b"Hi"
+        return
+    said: dict[str, Callable[[Any], str]] = {
+        "line": lambda made: made["content"],
+        "data-stream": lambda made: made["content"],
+        "ui-message-stream": lambda made: made["parts"][1]["text"],
+        "openai": lambda made: made["choices"][0]["message"]["content"],
+        "anthropic": lambda made: made["content"][0]["text"],
+    }
+    assert said[wire](answer.json) == "Hi"
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> None:
+    """While nothing is said, the dialects that have a form for it write it, between whole frames; the answer is the same."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Half}, {pause: 1s}, {text: Whole}]}", more="server: {keep_alive: 50ms}\n"))
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, wire)
+    comment, ping = b"\n\n: keep-alive\n\n", b'event: ping\ndata: {"type":"ping"}\n\n'
+    sign = {"data-stream": b"\n\n", "ui-message-stream": comment, "openai": comment, "anthropic": ping}.get(wire)
+    assert sign is None or sign in answer.body
+    assert bool(WIRES[wire].keep_alive) is bool(sign)
+    assert READERS[wire](answer.body).text == "HalfWhole"
+    assert wire != "line" or b"\n\n" not in answer.body
+
+
+async def test_no_sign_of_life_before_the_first_event(workspace: Workspace) -> None:
+    """Until somebody speaks there is no status, and so nothing to keep alive: a target that fails late is still an HTTP error."""
+    workspace.write(
+        "routes.yaml",
+        routes("a: {script: [{pause: 300ms}, {fail: down}]}", "targets: [a]\n    retry: {attempts: 1}", "server: {keep_alive: 20ms}\n"),
+    )
+    async with serving(workspace.build()) as client:
+        assert (await asked(client, "ui-message-stream")).status == 502
+
+
+async def test_a_tool_that_runs_for_long_has_signs_of_life_where_it_is_hidden(workspace: Workspace) -> None:
+    """An OpenAI client is shown no tool that runs here; it has its first chunk all the same, and signs of life after it."""
+    workspace.write(
+        "tools/slow.py",
+        'import asyncio\n\nasync def wait_long() -> str:\n    """Waits."""\n    await asyncio.sleep(1)\n    return "done"\n',
+    )
+    workspace.write(
+        "routes.yaml",
+        routes("a: {script: [{call: wait_long}]}", "targets: [a]\n    tools: [slow]\n    max_steps: 1", "server: {keep_alive: 50ms}\n"),
+    )
+    async with serving(workspace.build()) as client:
+        answer = await asked(client, "openai")
+    assert b"}\n\n: keep-alive\n\n" in answer.body
+    assert READERS["openai"](answer.body).finish == "length"

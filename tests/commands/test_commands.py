@@ -1,0 +1,344 @@
+"""The command line, run as its user runs it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from router.commands import main
+from tests.conftest import ROOT, Workspace, litellm_target, routes
+from tests.support.services import free_ports
+
+HI = "a: {script: [{text: Hello}, {text: ' you'}]}"
+
+
+def router(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    environment = {"PATH": os.environ["PATH"], **variables}
+    command = [sys.executable, "-m", "router", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_check_says_that_all_is_well(workspace: Workspace) -> None:
+    """Exit code 0, what is served, and which optional target is skipped and why."""
+    targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
+    workspace.write("routes.yaml", routes(targets, "targets: [b, a]"))
+    done = router("check", cwd=workspace.root)
+    assert done.returncode == 0
+    assert "skipped: target b: the environment variable SOME_KEY is not set" in done.stdout
+    assert "all is well. 1 route," in done.stdout
+    assert "skipped" not in router("check", cwd=workspace.root, SOME_KEY="sk-1").stdout
+
+
+@pytest.mark.parametrize("whose", ["the route's", "a caller's"])
+def test_check_warns_where_a_limit_on_money_holds_nothing(workspace: Workspace, whose: str) -> None:
+    """Each target that it should hold and whose price nobody knows is named; all is well none the less."""
+    targets = """
+known: {model: openai/gpt-4o, api_key: sk-x}
+said: {model: openai/ours, api_key: sk-x, price: {input: 1, output: 2}}
+dark: {model: openai/ours, api_key: sk-x}
+"""
+    route, server = "targets: [known, said, dark, a]", ""
+    if whose == "the route's":
+        route += "\n    limit: {spend: 5USD/day}"
+    else:
+        server = f"server: {{auth: {{keys: {{alice: {{hash: 'sha256:{'0' * 64}', limit: {{spend: 5USD/day}}}}}}}}}}\n"
+    workspace.write("routes.yaml", routes(targets + HI, route, server))
+    done = router("check", cwd=workspace.root)
+    assert (done.returncode, done.stdout.count("unpriced")) == (0, 1)
+    assert "unpriced: target dark: nobody knows what it costs" in done.stdout
+    assert set(json.loads(router("check", "--json", cwd=workspace.root).stdout)["unpriced"]) == {"dark"}
+    workspace.write("routes.yaml", routes(targets + HI, "targets: [known, said, dark, a]"))
+    assert "unpriced" not in router("check", cwd=workspace.root).stdout
+
+
+def test_check_warns_of_scripts_behind_models_in_production(workspace: Workspace) -> None:
+    """Each route that has one, with the models before it, skipped ones too; not a script that stands first, nor outside production."""
+    models = "a: {model: openai/gpt-4o, api_key: sk-x}\nb: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
+    more = "  second: {pipeline: chat, targets: [a]}\n  third: {pipeline: chat, targets: [c, a]}\n  fourth: {pipeline: chat, targets: [[a, c]]}\n"
+    more += "server: {auth: none}\n"
+    workspace.write("routes.yaml", routes(models + "c: {script: demo}", "targets: [a, b, c]", more))
+    done = router("check", cwd=workspace.root, ROUTER_ENV="production")
+    assert done.returncode == 0
+    warned = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    what = "where a or b does not answer, users get the lines of the script c"
+    assert warned == [f"warning: route chat-model: {what}: take it out of the route's targets, and they get an error"]
+    found = json.loads(router("check", "--json", cwd=workspace.root, ROUTER_ENV="production").stdout)
+    assert (found["complaints"], list(found["stand_ins"])) == ([], ["chat-model"])
+    assert "warning" not in router("check", cwd=workspace.root, ROUTER_ENV="staging").stdout
+
+
+@pytest.mark.parametrize(("server", "line"), [("", 1), ("server: {keep_alive: 9s}\n", 8)])
+def test_check_requires_auth_in_production(workspace: Workspace, server: str, line: int) -> None:
+    """With its place and what to write, beside every other mistake; `auth: none` says that everybody may ask. Elsewhere it is no mistake."""
+    workspace.write("routes.yaml", routes(HI, more=server))
+    done = router("check", cwd=workspace.root, ROUTER_ENV="production")
+    assert done.returncode == 1
+    assert f"routes.yaml:{line}:1" in done.stderr or f"routes.yaml:{line}:9" in done.stderr
+    for words in ("ROUTER_ENV is production", "`router keys new NAME`", "`auth: none`"):
+        assert words in done.stderr
+    assert router("check", cwd=workspace.root).returncode == router("check", cwd=workspace.root, ROUTER_ENV="staging").returncode == 0
+    workspace.write("routes.yaml", routes(HI, "targets: [b]", server))
+    assert "2 mistakes" in router("check", cwd=workspace.root, ROUTER_ENV="production").stderr
+    workspace.write("routes.yaml", routes(HI, more="server: {auth: none}\n"))
+    assert router("check", cwd=workspace.root, ROUTER_ENV="production").returncode == 0
+
+
+def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
+    """Each with its place, its line and a caret."""
+    workspace.write("routes.yaml", routes("a: {scrpt: demo}", "targets: [aa]\n    max_stps: 3"))
+    done = router("check", cwd=workspace.root)
+    assert done.returncode == 1
+    assert "routes.yaml:2:7: unknown key `scrpt` in `a`; did you mean `script`?\n      a: {scrpt: demo}\n          ^\n" in done.stderr
+    assert "routes.yaml:7:15: no target is named `aa`; did you mean `a`?" in done.stderr
+    assert "routes.yaml:8:5: unknown key `max_stps` in `chat-model`; did you mean `max_steps`?" in done.stderr
+    assert done.stderr.endswith("3 mistakes in the configuration.\n")
+
+
+def test_check_has_records_for_scripts(workspace: Workspace) -> None:
+    """--json: each complaint with its file, line, column and message; what is skipped where all is well. The exit codes are the same."""
+    targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
+    workspace.write("routes.yaml", routes(targets, "targets: [b, aa]"))
+    done = router("check", "--json", cwd=workspace.root)
+    assert (done.returncode, done.stderr) == (1, "")
+    message = "no target is named `aa`; did you mean `a`?"
+    assert json.loads(done.stdout) == {"complaints": [{"file": "routes.yaml", "line": 8, "column": 18, "message": message}]}
+    workspace.write("routes.yaml", routes(targets, "targets: [b, a]"))
+    done = router("check", "--json", cwd=workspace.root)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["complaints"], found["routes"]) == (0, [], 1)
+    assert found["skipped"] == {"b": "the environment variable SOME_KEY is not set"}
+
+
+def test_check_never_imports_litellm(workspace: Workspace) -> None:
+    """It takes the same path as serving, and that takes no library of a provider, nor a web server."""
+    workspace.write("routes.yaml", routes(litellm_target("http://127.0.0.1:1/v1")))
+    code = (
+        "import sys; from router.commands import main; code = main(['check']);"
+        "print([name for name in ('litellm', 'openai', 'httpx', 'fastapi', 'uvicorn') if name in sys.modules], code)"
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=workspace.root, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_show_tells_what_a_request_goes_through(workspace: Workspace) -> None:
+    """Pipeline, tools, limits, and each target with why it would be used or skipped; by alias too."""
+    targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
+    workspace.write("routes.yaml", routes(targets, "targets: [b, a]\n    tools: [weather]"))
+    shown = router("show", "gpt-4", cwd=workspace.root).stdout
+    assert "chat-model  (also gpt-4)" in shown
+    assert "get_weather; at most 5 model calls" in shown
+    assert "1. b: skipped: the environment variable SOME_KEY is not set" in shown
+    assert "2. a: asked first\n       script/lines, a script, offline\n" in shown
+    keyed = router("show", "gpt-4", cwd=workspace.root, SOME_KEY="sk-canary").stdout
+    assert "1. b: asked first\n       openai/gpt-4o, read directly: the OpenAI wire\n" in keyed
+    assert "canary" not in keyed
+    assert router("show", "no-such", cwd=workspace.root).returncode == 1
+
+
+def test_chat_streams_in_the_terminal(workspace: Workspace) -> None:
+    """The answer on stdout, what is about it on stderr; a failure has the exit code 1."""
+    workspace.write("routes.yaml", routes(HI))
+    done = router("chat", "chat-model", "Hi", cwd=workspace.root)
+    assert (done.returncode, done.stdout.strip()) == (0, "Hello you")
+    assert "[stop" in done.stderr
+    workspace.write("routes.yaml", routes("a: {script: [{fail: down}]}", "targets: [a]\n    retry: {attempts: 1}"))
+    done = router("chat", "chat-model", "Hi", cwd=workspace.root)
+    assert done.returncode == 1
+    assert "a: status_503" in done.stderr
+
+
+def test_the_committed_schema_is_the_declarations() -> None:
+    """routes.schema.json is what `router schema` prints."""
+    made = router("schema", cwd=ROOT).stdout
+    assert (ROOT / "routes.schema.json").read_text(encoding="utf-8") == made
+    assert json.loads(made)["$ref"] == "#/$defs/Routes"
+
+
+def test_a_command_line_that_is_wrong_exits_2(tmp_path: Path) -> None:
+    """As every command line does."""
+    assert router("serv", cwd=tmp_path).returncode == 2
+    assert router(cwd=tmp_path).returncode == 2
+
+
+def test_a_missing_file_is_one_clear_complaint(tmp_path: Path) -> None:
+    """No traceback: which file, and why."""
+    done = router("check", cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "routes.yaml:1:1: the file cannot be read: No such file or directory; `router init DIR` writes" in done.stderr
+
+
+BROKEN = """targets:
+  a: {model: opnai/x, api_key: '${SOME_KEY}'}
+  b: {script: demo}
+routes:
+  m: {pipeline: '${CHAT}', targets: [a, b], max_stps: 3}
+server: {admin: {key: '${file:secrets/admin}'}}
+"""
+
+
+def test_check_reports_all_else_where_a_variable_is_missing(workspace: Workspace) -> None:
+    """A missing variable is a mistake, and hides no other one: not that of the target that it belongs to either."""
+    workspace.write("routes.yaml", BROKEN)
+    done = router("check", "--json", cwd=workspace.root)
+    assert done.returncode == 1
+    assert [f"{one['line']}:{one['column']}: {one['message'].partition(':')[0]}" for one in json.loads(done.stdout)["complaints"]] == [
+        "2:14: no provider is named `opnai`; did you mean `openai/x`?",
+        "2:32: the environment variable SOME_KEY is not set",
+        "5:17: the environment variable CHAT is not set",
+        "5:45: unknown key `max_stps` in `m`; did you mean `max_steps`?",
+        "6:23: the secret file secrets/admin cannot be read",
+    ]
+
+
+def test_check_without_the_environment_lists_what_is_missing(workspace: Workspace) -> None:
+    """--without-env: variables and secret files that lack are no mistakes, each is listed with its place; all other mistakes are."""
+    workspace.write("routes.yaml", BROKEN)
+    done = router("check", "--without-env", cwd=workspace.root)
+    assert (done.returncode, "is not set" in done.stderr) == (1, False)
+    assert done.stderr.endswith("2 mistakes in the configuration.\n")
+    workspace.write("routes.yaml", BROKEN.replace("opnai", "openai").replace(", max_stps: 3", ""))
+    done = router("check", "--without-env", cwd=workspace.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "missing: routes.yaml:2:33: the environment variable SOME_KEY is not set" in done.stdout
+    assert "missing: routes.yaml:5:17: the environment variable CHAT is not set" in done.stdout
+    assert "missing: routes.yaml:6:23: the secret file secrets/admin cannot be read" in done.stdout
+    found = json.loads(router("check", "--without-env", "--json", cwd=workspace.root).stdout)
+    assert [(one["line"], one["column"]) for one in found["missing"]] == [(2, 33), (5, 17), (6, 23)]
+    set_here = router("check", "--without-env", cwd=workspace.root, SOME_KEY="sk-1", CHAT="nothing")
+    assert (set_here.returncode, "there is no pipelines/${CHAT}.yaml" in set_here.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", [("check",), ("serve",), ("show",), ("chat", "m", "Hi"), ("drill",)])
+def test_without_a_routes_file_init_is_suggested(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever was to be done with it."""
+    done = router(*command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "`router init DIR` writes a workspace that answers at once" in done.stderr
+
+
+def test_check_prints_warnings_and_exits_0(workspace: Workspace) -> None:
+    """What is seldom meant is told with its place, for people and for scripts."""
+    workspace.write("routes.yaml", routes(HI, "targets: [a]\n    limit: {requests: 10/minute, per: ip}"))
+    done = router("check", cwd=workspace.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "warning: routes.yaml:8:39: `per: ip` counts by the address that a connection comes from" in done.stdout
+    (warning,) = json.loads(router("check", "--json", cwd=workspace.root).stdout)["warnings"]
+    assert (warning["file"], warning["line"], warning["column"]) == ("routes.yaml", 8, 39)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers: int, number: int) -> None:
+    """A real process, alone or with workers: it says what it serves, answers, and SIGTERM, or Ctrl-C, is exit code 0."""
+    workspace.write("routes.yaml", routes(HI))
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=workspace.root, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = _answered(process, port)
+            process.send_signal(number)
+            _, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, said + rest
+    assert f"http://127.0.0.1:{port}/api/chat" in said
+
+
+SPOILT = '''import multiprocessing
+
+if multiprocessing.parent_process() is not None:
+    raise RuntimeError
+
+
+def rain() -> str:
+    """Rain."""
+    return "no"
+'''
+
+
+@pytest.mark.parametrize(
+    ("workers", "why"),
+    [(1, "the port"), (2, "the port"), (1, "the configuration"), (2, "the configuration"), (2, "its folder"), (2, "a worker")],
+)
+def test_serve_that_cannot_start_says_so_by_its_exit_code(workspace: Workspace, tmp_path: Path, workers: int, why: str) -> None:
+    """A port that is taken, a mistake, a folder where workers cannot meet, a mistake that only workers find: whoever supervises it must know."""
+    tools = "targets: [a]\n    tools: [weather]"
+    workspace.write("routes.yaml", routes(HI, "targets: [nobody]" if why == "the configuration" else tools))
+    if why == "a worker":
+        workspace.write("tools/weather.py", SPOILT)
+    (folder := tmp_path / ("x" * 100)).mkdir()  # longer than the address of a socket may be
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(folder if why == "its folder" else tmp_path)}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1] if why == "the port" else free_ports(1)[0]
+        command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
+        done = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr.decode()
+
+
+@pytest.mark.parametrize("wrong", [("--port", "99999"), ("--port", "-1"), ("--workers", "0"), ("--workers", "-2"), ("--workers", "x")])
+def test_serve_takes_no_number_that_means_nothing(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that there is not would be another one, no worker at all would be one."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", *wrong])
+    assert ended.value.code == 2
+    assert f"argument {wrong[0]}: must be from" in capsys.readouterr().err
+
+
+def test_an_edit_is_one_entry_of_the_log(workspace: Workspace) -> None:
+    """What is written beside is none: no library says that it saw something."""
+    workspace.write("routes.yaml", routes(HI))
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "router", "serve", "--port", str(port)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=workspace.root, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _answered(process, port)
+            workspace.write("beside.txt", "nothing of ours")
+            workspace.write("routes.yaml", routes(HI, "targets: [a]\n    max_steps: 3"))
+            assert process.stderr is not None
+            seen = ""
+            while '"reloaded"' not in seen:
+                line = process.stderr.readline()
+                assert line, seen
+                seen += line
+            process.send_signal(signal.SIGTERM)
+            _, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert "watchfiles" not in seen + rest
+
+
+def _answered(process: subprocess.Popen[str], port: int) -> str:
+    """Wait until it serves, and ask it something; what it said on starting."""
+    said = ""
+    assert process.stderr is not None
+    while "Application startup complete" not in said or "Uvicorn running" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    # Workers say that they are complete just before they listen.
+    until = time.monotonic() + 60
+    while True:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert time.monotonic() < until
+    body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/chat", data=body)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        assert response.read().endswith(b'"usage":{"promptTokens":1,"completionTokens":2}}\n')
+    return said

@@ -1,0 +1,77 @@
+"""`router try`: a first look at a server whose port is published, where no request comes from its own machine."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from router.callers import Known
+from router.callers.keys import Keys, hashed, new
+from router.commands import main
+from router.config.keys import ApiKey
+from router.server import application
+from tests.access.test_strangers import status_of
+from tests.conftest import HERE, ROOT, Workspace, routes
+from tests.support.process import process
+from tests.support.raw import request, said
+
+HI = "a: {script: [{text: Hi}]}"
+ASK = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+BRIDGE = {"client": ("172.17.0.1", 50_000), "server": ("172.17.0.2", 8000)}
+"""What a container says of a request that came through a published port."""
+
+
+@pytest.mark.parametrize("server", ["", "server: {auth: none}\n", f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"])
+async def test_only_the_key_that_is_printed_is_answered(workspace: Workspace, server: str) -> None:
+    """Whatever is declared. The question that is printed can be pasted: it has the key, the port and a route that there is."""
+    workspace.write("routes.yaml", routes(HI, more=server))
+    async with process(workspace.root, command="try") as router:
+        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.said))
+        assert f"curl -N {router.base}/api/chat" in router.said
+        assert '"model": "chat-model"' in router.said
+        for authorization in ("", "Bearer x", f"Bearer {new()}"):
+            for page, body in (("/api/chat", ASK), ("/v1/chat/completions", ASK)):
+                assert (await router.post(page, body, **({"authorization": authorization} if authorization else {})))[0] == 401
+        assert (await router.get("/api/models"))[0] == 401
+        given = {"authorization": f"Bearer {key}"}
+        assert (await router.post("/api/chat", ASK, **given))[1]["content"] == "Hi"
+        assert (await router.get("/api/models", **given))[0] == 200
+        assert (await router.post("/admin/reload", None, **given))[0] in (401, 403)
+        lines = [json.loads(line) for line in router.said.splitlines() if line.startswith("{")]
+        assert not any(key in json.dumps(line) for line in lines)
+        assert {line["caller"] for line in lines if line["logger"] == "router.access" and line["status"] == 200} == {"guest"}
+        assert not [line for line in lines if line["event"] == "server.auth is not declared"]
+
+
+async def test_bearer_of_the_key_is_answered_through_a_published_port(workspace: Workspace) -> None:
+    """The peer is a bridge's address, and Host whatever the port is published at. Operators' pages stay closed there."""
+    workspace.write("routes.yaml", routes(HI))
+    key = new()
+    edge = application(workspace.build(), only=Known(Keys({"guest": ApiKey(hash=hashed(key))}), None))
+    models = {**HERE, **BRIDGE, "type": "http", "method": "GET", "path": "/api/models"}
+    bearing = [(b"host", b"192.0.2.1:8000"), (b"authorization", f"Bearer {key}".encode())]
+    assert await status_of(edge, {**models, "headers": bearing}) == 200
+    assert await status_of(edge, models) == 401
+    assert await status_of(edge, {**models, "path": "/admin/config", "headers": bearing}) == 403
+    assert await status_of(edge, {**models, "path": "/healthz"}) == 200
+    await edge.live.close()
+
+
+async def test_the_shipped_configuration_serves_for_a_first_look(tmp_path: Path) -> None:
+    """It is what the image has, and it declares nothing of callers."""
+    shutil.copy(ROOT / "routes.yaml", tmp_path)
+    for folder in ("pipelines", "tools"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    async with process(tmp_path, command="try") as router:
+        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.said))
+        assert (await said(router.base, request("GET /api/models"))).status == 401
+        assert (await said(router.base, request("GET /api/models", authorization=f"Bearer {key}"))).status == 200
+
+
+def test_a_first_look_says_what_is_wrong(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `router serve` does, before anything listens."""
+    workspace.write("routes.yaml", routes(HI, "targets: [nobody]"))
+    assert main(["try", "--routes", str(workspace.root / "routes.yaml")]) == 1
+    assert "no target is named `nobody`" in capsys.readouterr().err

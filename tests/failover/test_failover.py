@@ -1,0 +1,490 @@
+"""Several targets as one: who is asked, how often, and what comes of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Literal, cast
+
+import pytest
+
+from router.chat import Ask, Message, Params, Result
+from router.config.declaration import Breaker, Retry, Timeout
+from router.config.values import Span
+from router.drill import VirtualLoop
+from router.errors import (
+    Busy,
+    ContentFiltered,
+    ContextTooLong,
+    FileAddress,
+    Filtered,
+    Overlong,
+    ParameterMissed,
+    TargetDenied,
+    TargetDown,
+    TargetError,
+    TargetRefused,
+    TimedOut,
+    Unanswered,
+    UnsupportedParameter,
+)
+from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, ToolCall
+from router.failover import Candidate, Policy, failover, standing
+from router.failover.candidate import RESERVE
+from tests.support.virtual import jumping, now
+
+ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
+QUICK = Timeout(connect=1, first_token=0.05, idle=0.05)
+RETRY = Retry(attempts=2, backoff=Span(0.001, 0.002))
+STOP = Finish("stop")
+
+
+class Scripted:
+    """A target that does one thing per time it is asked: raises, or yields events; None is a silence."""
+
+    def __init__(self, name: str, *turns: "Turn") -> None:
+        self.name = name
+        self.turns = list(turns)
+        self.asked = 0
+        self.closed = 0
+
+    def answer(self) -> Answer:
+        """The target as an Answer."""
+
+        async def answer(_: Ask) -> Events:
+            turn = self.turns[min(self.asked, len(self.turns) - 1)]
+            self.asked += 1
+            try:
+                yield Start(self.name, f"model/{self.name}")
+                for deed in [turn] if isinstance(turn, Exception) else turn:
+                    if isinstance(deed, Exception):
+                        raise deed
+                    if deed is None:
+                        await asyncio.Event().wait()
+                    else:
+                        yield deed
+            finally:
+                self.closed += 1
+
+        return answer
+
+
+def chain(
+    *targets: Scripted,
+    timeout: Timeout = QUICK,
+    retry: Retry = RETRY,
+    windows: dict[str, int] | None = None,
+    rescue: Literal["continue", "fail"] = "fail",
+) -> Answer:
+    known = windows or {}
+    policy = Policy(timeout, retry, rescue)
+    return failover([Candidate(one.name, one.answer(), reads(known.get(one.name))) for one in targets], policy)
+
+
+def reads(window: int | None) -> Callable[[], Awaitable[int | None]]:
+    """The window of a target, as the chain looks it up."""
+
+    async def known() -> int | None:
+        return window
+
+    return known
+
+
+async def heard(answer: Answer, ask: Ask = ASK) -> list[Event]:
+    order = Order()
+    async with aclosing(answer(ask)) as events:
+        seen = [order.see(event) async for event in events]
+    order.end()
+    return seen
+
+
+def outcomes(event: Event) -> list[tuple[str, str]]:
+    assert isinstance(event, Start | Finish | Failure)
+    return [(attempt.target, attempt.outcome) for attempt in event.attempts]
+
+
+async def test_the_first_that_speaks_answers() -> None:
+    """A target that answers is the only one asked."""
+    good, spare = Scripted("a", [Text("Hi"), STOP]), Scripted("b", [Text("no"), STOP])
+    seen = await heard(chain(good, spare))
+    assert [type(event) for event in seen] == [Start, Text, Finish]
+    assert outcomes(seen[-1]) == [("a", "ok")]
+    assert (good.asked, spare.asked, good.closed) == (1, 0, 1)
+
+
+Turn = Exception | Sequence[Event | Exception | None]
+AGAIN: dict[str, tuple[list[Turn], int, int, list[tuple[str, str]]]] = {
+    "down once, then well": ([TargetDown("a", "status_503"), [Text("Hi"), STOP]], 2, 0, [("a", "status_503"), ("a", "ok")]),
+    "down": ([TargetDown("a", "status_503")], 2, 1, [("a", "status_503"), ("a", "status_503"), ("b", "ok")]),
+    "malformed": ([TargetDown("a", "malformed")], 2, 1, [("a", "malformed"), ("a", "malformed"), ("b", "ok")]),
+    "refused": ([TargetRefused("a", "status_400")], 1, 1, [("a", "status_400"), ("b", "ok")]),
+    "denied": ([TargetDenied("a", "status_401")], 1, 1, [("a", "status_401"), ("b", "ok")]),
+    "silent": ([[None]], 1, 1, [("a", "timeout_first_token"), ("b", "ok")]),
+    "empty": ([[STOP]], 2, 1, [("a", "empty"), ("a", "empty"), ("b", "ok")]),
+    "without an end": ([[]], 2, 1, [("a", "empty"), ("a", "empty"), ("b", "ok")]),
+    "told to wait a little": (
+        [TargetDown("a", "status_429", retry_after=0.001), [Text("Hi"), STOP]],
+        2,
+        0,
+        [("a", "status_429"), ("a", "ok")],
+    ),
+    "told to wait for long": ([TargetDown("a", "status_429", retry_after=60)], 1, 1, [("a", "status_429"), ("b", "ok")]),
+    "too long": ([ContextTooLong("a", "context_too_long")], 1, 1, [("a", "context_too_long"), ("b", "ok")]),
+}
+
+
+@pytest.mark.parametrize("how", AGAIN)
+async def test_who_is_asked_after_a_failure_before_the_first_event(how: str) -> None:
+    """Each way to fail says whether the same target is asked again, or the next one."""
+    turns, asked, spare_asked, expected = AGAIN[how]
+    first, spare = Scripted("a", *turns), Scripted("b", [Text("Hi"), STOP])
+    seen = await heard(chain(first, spare, windows={"a": 8000, "b": 16000}))
+    assert (first.asked, spare.asked) == (asked, spare_asked)
+    assert outcomes(seen[-1]) == expected
+    assert outcomes(seen[0]) == expected[:-1]
+    assert first.closed == asked
+
+
+VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
+    "down": (TargetDown("a", "status_500"), Unanswered, 502),
+    "denied": (TargetDenied("a", "status_401"), Unanswered, 502),
+    "too long": (ContextTooLong("a", "context_too_long"), Overlong, 400),
+    "filtered": (ContentFiltered("a", "content_filter"), Filtered, 400),
+    "a file at an address": (TargetRefused("a", "file_address"), FileAddress, 400),
+    "a parameter that would be missed": (ParameterMissed("a", "logit_bias"), UnsupportedParameter, 400),
+    "over its limits": (TargetDown("a", "status_429", retry_after=30), Busy, 503),
+}
+
+
+@pytest.mark.parametrize("how", VERDICTS)
+async def test_what_the_client_hears_when_nobody_answers(how: str) -> None:
+    """The error tells the client what it can do, and what was tried."""
+    error, kind, status = VERDICTS[how]
+    with pytest.raises(Unanswered) as caught:
+        await heard(chain(Scripted("a", error)))
+    assert type(caught.value) is kind
+    assert caught.value.status == status
+    assert {attempt.outcome for attempt in caught.value.attempts} == {error.outcome}
+    assert getattr(caught.value, "retry_after", None) == error.retry_after
+
+
+async def test_when_all_are_silent_the_answer_timed_out() -> None:
+    """Silence everywhere is a timeout, each target asked once."""
+    first, second = Scripted("a", [None]), Scripted("b", [None])
+    with pytest.raises(TimedOut):
+        await heard(chain(first, second))
+    assert (first.asked, second.asked, first.closed, second.closed) == (1, 1, 1, 1)
+
+
+async def test_a_content_filter_is_told_to_the_client() -> None:
+    """No second target is asked what the first one's filter refused."""
+    spare = Scripted("b", [Text("Hi"), STOP])
+    with pytest.raises(Filtered):
+        await heard(chain(Scripted("a", ContentFiltered("a", "content_filter")), spare))
+    assert spare.asked == 0
+
+
+async def test_a_conversation_too_long_goes_to_a_larger_window() -> None:
+    """Targets whose window is not larger are passed over, and one whose window nobody knows waits for those that are known to be."""
+    long = ContextTooLong("a", "context_too_long")
+    small, unknown, large = (Scripted(name, [Text("Hi"), STOP]) for name in "bcd")
+    seen = await heard(chain(Scripted("a", long), small, unknown, large, windows={"a": 8000, "b": 8000, "d": 100_000}))
+    assert (small.asked, unknown.asked, large.asked) == (0, 0, 1)
+    assert outcomes(seen[-1])[1:2] == [("b", "skipped_window")]
+
+
+async def test_target_of_unknown_window_is_asked_after_a_smaller_known_one() -> None:
+    """It may be large enough; only when it is not either was the conversation too long for all."""
+    long = ContextTooLong("a", "context_too_long")
+    small, unknown = (Scripted(name, [Text("Hi"), STOP]) for name in "bc")
+    seen = await heard(chain(Scripted("a", long), small, unknown, windows={"a": 8000, "b": 8000}))
+    assert (small.asked, unknown.asked) == (0, 1)
+    assert isinstance(seen[-1], Finish)
+
+
+def test_time_until_a_target_can_be_asked_is_not_the_targets() -> None:
+    """A library that is imported for it takes seconds: they are no silence, and not in the time to its first word."""
+
+    async def ready() -> None:
+        await asyncio.sleep(30)
+
+    async def run() -> None:
+        good = Scripted("a", [Text("Hi"), STOP])
+        candidate = Candidate("a", good.answer(), standing=standing(clock=now), ready=ready)
+        seen = await heard(failover([candidate], Policy(QUICK, RETRY, "fail")))
+        assert isinstance(seen[-1], Finish)
+        (tried,) = seen[-1].attempts
+        assert (tried.outcome, tried.seconds, tried.first) == ("ok", 0, 0)
+        assert now() >= 30
+
+    jumping(run())
+
+
+WHOLE, HALF = ToolCall("c1", "look", {"q": 1}), ToolCall("c2", "look", {}, '{"q": "ab')
+
+
+@pytest.mark.parametrize("reason", ["length", "content-filter"])
+async def test_call_cut_at_the_limit_is_not_passed_on(reason: Literal["length", "content-filter"]) -> None:
+    """Neither are those beside it: the answer ends with the limit, and no tool runs."""
+    seen = await heard(chain(Scripted("a", [Text("Hm."), WHOLE, HALF, Finish(reason)])))
+    assert [type(event) for event in seen] == [Start, Text, Finish]
+    assert isinstance(seen[-1], Finish)
+    assert seen[-1].reason == reason
+
+
+async def test_calls_that_are_whole_are_passed_on_before_the_end() -> None:
+    """Also at the limit, where a break follows, and those that are no JSON of a model that came to its end."""
+    for end, calls in ((Finish("length"), [WHOLE]), (Finish("tool-calls"), [WHOLE, HALF]), (TargetDown("a", "cut"), [WHOLE])):
+        seen = await heard(chain(Scripted("a", [Text("Hm."), *calls, end])))
+        assert seen[2:-1] == calls
+        assert isinstance(seen[-1], Finish)
+
+
+async def test_answer_that_its_own_stop_made_empty_is_an_answer() -> None:
+    """The first thing the model said was the stop text; without one, nothing is a failure."""
+    stopped = replace(ASK, params=Params(stop=("END",)))
+    seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), stopped)
+    assert [type(event) for event in seen] == [Start, Finish]
+    seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), ASK)
+    assert outcomes(seen[-1])[0] == ("a", "empty")
+
+
+async def test_after_a_tool_result_an_empty_answer_is_one() -> None:
+    """A model that was told a tool's result may have nothing to add."""
+    told = ASK.with_messages(*ASK.messages, Message("tool", (Result("c1", "get_time", "12:00"),)))
+    seen = await heard(chain(Scripted("a", [STOP])), told)
+    assert [type(event) for event in seen] == [Start, Finish]
+
+
+BROKEN: dict[str, tuple[list[Event | Exception | None], str]] = {
+    "a cut": ([Text("Half"), TargetDown("a", "cut")], "cut"),
+    "an end without a finish": ([Text("Half")], "cut"),
+    "a silence": ([Text("Half"), None], "timeout_idle"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_after_the_first_event_nobody_else_is_asked(how: str) -> None:
+    """What was said stands; the answer ends in one Failure that names what happened to the log only."""
+    turn, outcome = BROKEN[how]
+    first, spare = Scripted("a", turn), Scripted("b", [Text("Hi"), STOP])
+    seen = await heard(chain(first, spare))
+    assert [type(event) for event in seen] == [Start, Text, Failure]
+    assert outcomes(seen[-1]) == [("a", outcome)]
+    assert (first.asked, spare.asked, first.closed) == (1, 0, 1)
+    assert isinstance(seen[-1], Failure)
+    assert outcome not in seen[-1].public
+
+
+async def test_a_slow_reader_is_no_silence() -> None:
+    """Time the consumer takes between two events does not count as the target's."""
+    answer = chain(Scripted("a", [Text("one"), Text("two"), STOP]), timeout=Timeout(first_token=0.05, idle=0.02))
+    seen: list[Event] = []
+    async with aclosing(answer(ASK)) as events:
+        async for event in events:
+            seen.append(event)
+            await asyncio.sleep(0.03)
+    assert isinstance(seen[-1], Finish)
+
+
+async def test_a_cancelled_reader_closes_the_target() -> None:
+    """Cancellation is nobody's timeout: it passes through, and the target's stream is closed."""
+    target = Scripted("a", [Text("Hi"), None])
+    began = asyncio.Event()
+
+    async def read() -> None:
+        async with aclosing(chain(target, timeout=Timeout(idle=60))(ASK)) as events:
+            async for event in events:
+                if isinstance(event, Text):
+                    began.set()
+
+    reading = asyncio.create_task(read())
+    await began.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert target.closed == 1
+
+
+@pytest.mark.parametrize("kind", [Start, Text])
+async def test_closing_early_closes_the_target(kind: type[Event]) -> None:
+    """Whoever stops reading, at the very first event too, closes what was opened."""
+    target = Scripted("a", [Text("Hi"), None])
+    async with aclosing(chain(target, timeout=Timeout(idle=60))(ASK)) as events:
+        async for event in events:
+            if isinstance(event, kind):
+                break
+    assert target.closed == 1
+
+
+DEFAULTS = Policy(Timeout(), Retry())
+
+
+async def timed(*candidates: Candidate, policy: Policy = DEFAULTS, ask: Ask = ASK) -> tuple[float, list[tuple[str, str]]]:
+    """The seconds one answer took, and what was tried; by the loop's own clock."""
+    began = now()
+    seen = await heard(failover(candidates, policy), ask)
+    return round(now() - began, 3), outcomes(seen[-1])
+
+
+def known(target: Scripted, breaker: Breaker | None = None, retry: Retry | None = None) -> Candidate:
+    """This target, whose standing lasts over several questions."""
+    return Candidate(target.name, target.answer(), standing=standing(breaker, retry, clock=now))
+
+
+WELL: Turn = [Text("Hi"), STOP]
+
+
+def test_where_nobody_listens_the_next_target_is_asked_at_once() -> None:
+    """Nothing was sent, so nothing is waited for; only where nobody else can be asked it is tried again."""
+
+    async def run() -> None:
+        dead, spare = known(Scripted("a", TargetDown("a", "connection"))), known(Scripted("b", WELL))
+        assert await timed(dead, spare) == (0, [("a", "connection"), ("b", "ok")])
+        spare.standing.breaker.open()
+        restarted = known(Scripted("a", TargetDown("a", "connection"), WELL))
+        seconds, tried = await timed(restarted, spare)
+        assert tried == [("a", "connection"), ("a", "ok")]
+        assert 0.25 <= seconds <= 0.5
+        assert (await timed(known(Scripted("a", TargetDown("a", "connection"), WELL))))[1] == [("a", "connection"), ("a", "ok")]
+
+    jumping(run())
+
+
+def test_a_target_that_the_first_try_closed_is_not_waited_for() -> None:
+    """The fifth failure, a probe that fails: the next target is asked at once, and no second try is spent."""
+
+    async def run() -> None:
+        down = known(Scripted("a", TargetDown("a", "status_503")), Breaker(failures=3))
+        spare = known(Scripted("b", WELL))
+        assert (await timed(down, spare))[1] == [("a", "status_503"), ("a", "status_503"), ("b", "ok")]
+        assert await timed(down, spare) == (0, [("a", "status_503"), ("b", "ok")])
+        await asyncio.sleep(4)
+        assert await timed(down, spare) == (0, [("a", "status_503"), ("b", "ok")])
+        assert [down.standing.retries.spend() for _ in range(10)].count(True) == RESERVE - 1
+
+    jumping(run())
+
+
+@pytest.mark.parametrize("seconds", [0.5, 6, 9.5])
+def test_a_target_that_says_when_is_waited_for_where_nobody_else_can_be_asked(seconds: float) -> None:
+    """As long as for a first word; whoever else asks meanwhile waits for it too."""
+
+    async def run() -> None:
+        only = known(Scripted("a", TargetDown("a", "status_429", retry_after=seconds), WELL))
+        async with asyncio.TaskGroup() as asking:
+            first = asking.create_task(timed(only))
+            await asyncio.sleep(0.25)
+            second = asking.create_task(timed(only))
+        assert first.result() == (seconds, [("a", "status_429"), ("a", "ok")])
+        assert second.result() == (seconds - 0.25, [("a", "breaker_open"), ("a", "ok")])
+
+    jumping(run())
+
+
+def test_a_wait_beyond_the_deadline_is_not_waited() -> None:
+    """The error comes at once, with what is left of the wait."""
+
+    async def run() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=6))
+        only, began = known(limited), now()
+        with pytest.raises(Busy) as caught:
+            await timed(only, ask=replace(ASK, until=began + 5))
+        assert (now(), caught.value.retry_after) == (began, 6)
+        await asyncio.sleep(2)
+        with pytest.raises(Busy) as caught:
+            await timed(only, ask=replace(ASK, until=now() + 3))
+        assert (limited.asked, now(), caught.value.retry_after) == (1, began + 2, 4)
+
+    jumping(run())
+
+
+def test_a_target_that_says_when_is_left_alone_by_all_until_then() -> None:
+    """Others are asked first, at once; where it stands alone the error says when; then it is asked again by everybody."""
+
+    async def run() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=30), WELL)
+        first, spare = known(limited), known(Scripted("b", WELL))
+        assert await timed(first, spare) == (0, [("a", "status_429"), ("b", "ok")])
+        for _ in range(20):
+            await asyncio.sleep(1)
+            assert await timed(first, spare) == (0, [("a", "breaker_open"), ("b", "ok")])
+        spare.standing.breaker.open()
+        with pytest.raises(Busy) as caught:
+            await timed(first, spare, policy=Policy(Timeout(first_token=5), Retry()))
+        assert (caught.value.status, caught.value.retry_after) == (503, 4)
+        assert limited.asked == 1
+        await asyncio.sleep(10)
+        assert await timed(first, spare) == (0, [("a", "ok")])
+
+    jumping(run())
+
+
+class EarlyLoop(VirtualLoop):
+    """A loop whose timers fire 0.9 ms early, as those of uvloop may by the clock that breakers go by."""
+
+    EARLY = 0.0009
+
+    def _run_once(self) -> None:
+        if not self._ready:  # type: ignore[attr-defined]
+            due: float = min(timer.when() for timer in self._scheduled if not timer.cancelled())  # type: ignore[attr-defined]
+            # What is due sooner than that is waited for to the end: time goes on.
+            now = cast("float", self._now)  # type: ignore[attr-defined]
+            self._now = due - self.EARLY if due - now > 2 * self.EARLY else due  # pyright: ignore[reportUnknownMemberType]
+            self._clock_resolution = due - self._now + 1e-9  # type: ignore[attr-defined]
+        super()._run_once()
+
+
+@pytest.mark.parametrize("told", [1.0, 0.1, 1 / 3, 2.7])
+def test_question_that_waited_as_told_reaches_the_target(told: float) -> None:
+    """Though its timer fires early: our own breaker, which opens at the same moment, does not refuse it."""
+
+    async def run() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=told), WELL)
+        only = known(limited)
+        assert (await timed(only))[1] == [("a", "status_429"), ("a", "ok")]
+
+    async def second() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=told), WELL, WELL)
+        only = known(limited)
+        first = asyncio.create_task(timed(only))
+        await asyncio.sleep(told / 2)
+        tried = [(await one)[1] for one in (asyncio.create_task(timed(only)), first)]
+        assert tried == [[("a", "breaker_open"), ("a", "ok")], [("a", "status_429"), ("a", "ok")]]
+
+    for question in (run, second):
+        for loop in (EarlyLoop, VirtualLoop):
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(question())
+
+
+def test_a_target_that_asks_for_days_is_asked_again_after_a_minute() -> None:
+    """A provider's word is taken, but not for everything."""
+
+    async def run() -> None:
+        limited = Scripted("a", TargetDown("a", "status_429", retry_after=86_400), WELL)
+        first, spare = known(limited), known(Scripted("b", WELL))
+        for _ in range(2):
+            assert (await timed(first, spare))[1][-1] == ("b", "ok")
+            await asyncio.sleep(30)
+        assert (await timed(first, spare))[1] == [("a", "ok")]
+
+    jumping(run())
+
+
+def test_to_be_asked_on_is_a_second_try() -> None:
+    """A target that always breaks off is asked on out of what may be spent on second tries; one that was not asked yet costs none."""
+
+    async def run() -> None:
+        patient = Breaker(failures=1000, within=0.001)
+        cut = Scripted("a", [Text("Half"), TargetDown("a", "cut")])
+        only = known(cut, patient)
+        for _ in range(100):
+            await heard(failover([only], DEFAULTS))
+        assert cut.asked == 100 + RESERVE
+        spare = Scripted("b", WELL)
+        for _ in range(20):
+            assert (await timed(only, known(spare, patient)))[1] == [("a", "cut"), ("b", "ok")]
+        assert (cut.asked, spare.asked) == (120 + RESERVE, 20)
+
+    jumping(run())

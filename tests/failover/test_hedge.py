@@ -1,0 +1,278 @@
+"""Hedges: a second target while the first is late."""
+
+import asyncio
+import random
+import statistics
+from contextlib import aclosing
+
+import pytest
+
+from router.chat import Ask, Message
+from router.config.declaration import Hedge as Declared
+from router.config.declaration import Retry, Timeout
+from router.config.values import Span
+from router.drill import VirtualLoop
+from router.errors import Busy, TargetDown, Unanswered
+from router.events import Event, Events, Finish, Order, Start, Text
+from router.failover import Candidate, Policy, failover, standing
+from router.failover.hedge import Hedge, race
+from router.failover.load import Load
+from tests.conftest import LANES, Workspace, routes, serving
+from tests.support.provider import Reply, provider, text
+
+ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
+
+
+def policy(after: float | None = 0.02, at_most: float = 1.0) -> Policy:
+    """Quick to fail; hedged."""
+    return Policy(
+        Timeout(first_token=2, idle=2), Retry(attempts=1, backoff=Span(0.001, 0.002)), "fail", Declared(after=after, at_most=at_most)
+    )
+
+
+class Slow:
+    """A target that starts when it is told to, fails, or starts after a time (seconds); counts."""
+
+    def __init__(self, name: str, *, fails: bool = False, held: bool = False) -> None:
+        self.name = name
+        self.fails = fails
+        self.starts = asyncio.Event()
+        if not held:
+            self.starts.set()
+        self.asked = 0
+        self.closed = 0
+
+    async def answer(self, _: Ask) -> Events:
+        """One model call."""
+        self.asked += 1
+        try:
+            await self.starts.wait()
+            if self.fails:
+                raise TargetDown(self.name, "status_503")
+            yield Start(self.name, "m")
+            yield Text(self.name)
+            yield Finish("stop")
+        finally:
+            self.closed += 1
+
+    def candidate(self) -> Candidate:
+        """As the chain sees it."""
+        return Candidate(self.name, self.answer, standing=standing())
+
+
+async def heard(*targets: Slow, policy: Policy) -> list[Event]:
+    """A whole answer, its order checked. Nothing of it is left behind."""
+    order, before = Order(), len(asyncio.all_tasks())
+    candidates = [target.candidate() for target in targets]
+    async with asyncio.timeout(60), aclosing(failover(candidates, policy)(ASK)) as events:
+        seen = [order.see(event) async for event in events]
+    order.end()
+    assert all(candidate.standing.load.busy == 0 for candidate in candidates)
+    assert all(target.asked == target.closed for target in targets)
+    assert len(asyncio.all_tasks()) == before
+    return seen
+
+
+def summary(events: list[Event]) -> tuple[str, list[tuple[str, str]]]:
+    """What was said, and what was tried."""
+    end = events[-1]
+    assert isinstance(end, Finish)
+    said = "".join(event.text for event in events if isinstance(event, Text))
+    return said, [(attempt.target, attempt.outcome) for attempt in end.attempts]
+
+
+async def test_the_next_target_answers_where_the_first_is_late() -> None:
+    """The first one's call is closed; the client reads one answer."""
+    assert summary(await heard(Slow("a", held=True), Slow("b"), policy=policy())) == ("b", [("a", "abandoned"), ("b", "ok")])
+
+
+async def test_a_first_that_is_in_time_is_asked_alone() -> None:
+    """No second call is made."""
+    spare = Slow("b")
+    assert summary(await heard(Slow("a"), spare, policy=policy(after=5))) == ("a", [("a", "ok")])
+    assert spare.asked == 0
+
+
+async def test_a_late_first_may_still_win() -> None:
+    """The second was asked in vain, and is closed."""
+    first, second = Slow("a", held=True), Slow("b", held=True)
+    asked = asyncio.create_task(heard(first, second, policy=policy()))
+    async with asyncio.timeout(60):
+        while not second.asked:
+            await asyncio.sleep(0)
+    first.starts.set()
+    assert summary(await asked) == ("a", [("b", "abandoned"), ("a", "ok")])
+
+
+async def test_where_both_start_at_once_both_are_told_of() -> None:
+    """One of them answers; the other was abandoned, whatever it had begun to say."""
+    first, second = Slow("a", held=True), Slow("b", held=True)
+    asked = asyncio.create_task(heard(first, second, policy=policy()))
+    async with asyncio.timeout(60):
+        while not second.asked:
+            await asyncio.sleep(0)
+    first.starts.set()
+    second.starts.set()
+    assert summary(await asked) == ("a", [("b", "abandoned"), ("a", "ok")])
+
+
+async def test_one_that_fails_leaves_it_to_the_other() -> None:
+    """Whichever of the two it is."""
+    assert summary(await heard(Slow("a", fails=True), Slow("b"), policy=policy())) == ("b", [("a", "status_503"), ("b", "ok")])
+    first, second = Slow("a", held=True), Slow("b", fails=True)
+    asked = asyncio.create_task(heard(first, second, policy=policy()))
+    async with asyncio.timeout(60):
+        while not second.closed:
+            await asyncio.sleep(0)
+    first.starts.set()
+    assert summary(await asked) == ("a", [("b", "status_503"), ("a", "ok")])
+
+
+async def test_a_third_target_answers_where_both_fail() -> None:
+    """No target is asked by both ways through."""
+    first, second, third = Slow("a", held=True, fails=True), Slow("b", held=True, fails=True), Slow("c")
+    asked = asyncio.create_task(heard(first, second, third, policy=policy()))
+    async with asyncio.timeout(60):
+        while not second.asked:
+            await asyncio.sleep(0)
+    second.starts.set()
+    first.starts.set()
+    said, tried = summary(await asked)
+    assert said == "c"
+    assert sorted(tried) == [("a", "status_503"), ("b", "status_503"), ("c", "ok")]
+    assert (first.asked, second.asked, third.asked) == (1, 1, 1)
+
+
+async def test_where_all_fail_there_is_one_error() -> None:
+    """It names everybody who was asked."""
+    with pytest.raises(Unanswered) as caught:
+        await heard(Slow("a", fails=True), Slow("b", fails=True), policy=policy())
+    assert not isinstance(caught.value, Busy)
+    assert [attempt.target for attempt in caught.value.attempts] == ["a", "b"]
+
+
+async def test_a_client_that_leaves_during_the_race_closes_both() -> None:
+    """Neither call is left open."""
+    first, second = Slow("a", held=True), Slow("b", held=True)
+    asked = asyncio.create_task(heard(first, second, policy=policy()))
+    async with asyncio.timeout(60):
+        while not second.asked:
+            await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert (first.closed, second.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("turn", range(12))
+async def test_whenever_a_client_leaves_nothing_of_the_race_is_left(turn: int) -> None:
+    """Both have just come by something; the client leaves so many turns of the loop later, be it while the loser is let go of."""
+    ready, made, gone = asyncio.Event(), list[str](), set[str]()
+
+    async def racer(name: str) -> str:
+        await ready.wait()
+        made.append(name)
+        return name
+
+    async def let_go(name: str) -> None:
+        await asyncio.sleep(0)
+        gone.add(name)
+
+    racing = asyncio.create_task(race(racer("a"), lambda: racer("b"), 0, let_go))
+    for _ in range(5):
+        await asyncio.sleep(0)  # both run
+    ready.set()
+    for _ in range(turn):
+        await asyncio.sleep(0)
+    racing.cancel()
+    try:
+        kept = {await racing}
+    except asyncio.CancelledError:
+        kept = set[str | None]()
+    assert gone | kept == set(made)
+    assert not gone & kept
+
+
+async def test_hedges_cost_no_more_than_was_declared() -> None:
+    """However many are late: of a hundred questions five get a second call, the others wait."""
+    hedge = Hedge(Declared(after=1, at_most=0.05))
+    spent = 0
+    for _ in range(1000):
+        hedge.earn()
+        spent += hedge.spend()
+    assert 45 <= spent <= 50
+    assert not Hedge(Declared(after=1, at_most=0.5)).spend()
+
+
+def test_the_delay_is_learned() -> None:
+    """Unless it is declared: half as long again as nine of ten took to start, at a share of 5 %."""
+    load = Load()
+    for seconds in [0.2] * 89 + [0.4] * 6 + [3.0] * 5:
+        load.started(seconds)
+    assert Hedge(Declared()).delay(load) == pytest.approx(0.6)
+    assert Hedge(Declared()).delay(Load()) is None
+    assert Hedge(Declared(after=1.5)).delay(load) == 1.5
+
+
+QUESTIONS = 10_000
+
+
+def starts(hedged: Declared | None) -> tuple[list[float], int]:
+    """Ten thousand questions to targets of whose starts 5 % take 5 s and the others 0.2: the times to the first token, and
+    how many calls they cost.
+    """
+    chance = random.Random(7)
+    calls = 0
+
+    async def answer(_: Ask) -> Events:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(5.0 if chance.random() < 0.05 else 0.2)
+        yield Start("a", "m")
+        yield Text("one ")
+        yield Text("answer")
+        yield Finish("stop")
+
+    async def run() -> list[float]:
+        loop = asyncio.get_running_loop()
+        candidates = [Candidate(name, answer, standing=standing(clock=loop.time)) for name in "ab"]
+        asked = failover(candidates, Policy(Timeout(), Retry(), "fail", hedged))
+        times: list[float] = []
+        for _ in range(QUESTIONS):
+            began, said = loop.time(), ""
+            async with aclosing(asked(ASK)) as events:
+                async for event in events:
+                    if isinstance(event, Text):
+                        if not said:
+                            times.append(loop.time() - began)
+                        said += event.text
+            assert said == "one answer"
+        return times
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(run()), calls
+
+
+@pytest.mark.parametrize("after", [None, 0.5], ids=["learned", "declared"])
+def test_hedging_cuts_the_tail(after: float | None) -> None:
+    """With 5 % slow starts the first token's p99 is five times better, for 5 % more calls at most; no text comes twice."""
+    alone, _ = starts(None)
+    hedged, calls = starts(Declared(after=after))
+    before, now = (statistics.quantiles(times, n=100)[98] for times in (alone, hedged))
+    assert before == pytest.approx(5.0)
+    assert now <= before / 5
+    assert calls <= QUESTIONS * 1.05
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_stream_goes_on_after_the_race_through_each_lane(workspace: Workspace, lane: str) -> None:
+    """It was opened by one task and is read by another, and the loser's connection is closed."""
+    async with provider(Reply(hold=True)) as late, provider(Reply(text("Hello", " there"))) as quick:
+        targets = LANES[lane](late.base, "a") + LANES[lane](quick.base, "b")
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    hedge: {after: 50ms, at_most: 100%}"))
+        async with serving(workspace.build()) as client:
+            for _ in range(3):
+                answer = await client.ask()
+                assert answer.text == "Hello there"
+                assert answer.headers["x-router-target"] == "b"
+            await late.until(lambda: late.requests and late.closed == len(late.requests))

@@ -1,0 +1,450 @@
+"""Targets that refuse every question: when that is so, and that log, admin page, metrics and alert say so until they answer again."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from router.commands import main
+from router.config import load
+from router.drill import drilled
+from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetRefused
+from router.failover import Reason, Refusals, Turn
+from router.failover.refusals import LASTING, REASONS, RUN
+from router.generation import Ground, build
+from router.journal.log import JsonLines
+from router.journal.metrics import Metrics
+from router.journal.report import RefusalReport, Report, TargetReport, merged
+from tests.conftest import AS_OPERATOR, LANES, OPERATOR, Client, Workspace, direct_target, routes, serving
+from tests.deploy.linters import DEPLOY, said
+from tests.support.process import process
+from tests.support.provider import Reply, error, provider, text
+from tests.support.services import program
+
+KEY = "sk-canary-4711"
+WORDS = "provider-words-canary"
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class Watched:
+    """The refusals of one target, by a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+        self.turns: list[Turn] = []
+        self.refusals = Refusals("a", lambda: self.time, [self.turns.append])
+
+    def denied(self, asked: float | None = None, outcome: str = "status_401") -> None:
+        """A question, asked now or then, was refused as all are."""
+        self.refusals.refused(self.time if asked is None else asked, TargetDenied("a", outcome))
+
+    def bad(self, outcome: str = "status_400") -> None:
+        """A question that is asked now is refused."""
+        self.refusals.refused(self.time, TargetRefused("a", outcome))
+
+    def all_bad(self, count: int = RUN, each: float = LASTING) -> None:
+        """So many are, over so many seconds each."""
+        for _ in range(count):
+            self.bad()
+            self.time += each
+
+    @property
+    def said(self) -> list[tuple[bool, str]]:
+        """The turns: whether it refuses, and why it does or did."""
+        return [(turn.refuses, turn.refusal.reason) for turn in self.turns]
+
+
+def test_one_denial_is_enough_and_one_later_answer_ends_it() -> None:
+    """Each turn is told once, however often it is refused; the end says for how long it was so."""
+    watched = Watched()
+    watched.denied()
+    watched.time += 30
+    watched.denied()
+    assert watched.refusals.now is not None
+    assert (watched.refusals.now.since, watched.refusals.now.as_of) == (1_000, 1_030)
+    watched.refusals.answers(1_030)
+    assert watched.refusals.now is None
+    assert watched.said == [(True, "unauthorized"), (False, "unauthorized")]
+    assert [turn.lasted for turn in watched.turns] == [0, 30]
+
+
+def test_a_question_that_was_asked_before_says_nothing_of_what_came_after() -> None:
+    """A stream from before the key was revoked does not end the state; a refusal from before it was restored does not bring it back."""
+    watched = Watched()
+    watched.denied()
+    watched.refusals.answers(999)
+    assert watched.refusals.now is not None
+    watched.refusals.answers(1_010)
+    watched.denied(asked=1_005)
+    assert watched.refusals.now is None
+    assert len(watched.turns) == 2
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [*REASONS.items(), ("status_400", "unauthorized")])
+def test_a_denial_has_a_reason_by_its_outcome(outcome: str, reason: str) -> None:
+    """A denial by a status that says nothing of the kind came with words about the key."""
+    watched = Watched()
+    watched.denied(outcome=outcome)
+    assert watched.said == [(True, reason)]
+
+
+def test_every_reason_is_reached() -> None:
+    assert {*REASONS.values(), "bad_request"} == set(get_args(Reason))
+
+
+def test_another_reason_is_another_turn_of_the_same_state() -> None:
+    """Since when it refuses stays."""
+    watched = Watched()
+    watched.denied()
+    watched.time += 5
+    watched.denied(outcome="status_404")
+    assert watched.said == [(True, "unauthorized"), (True, "not_found")]
+    assert watched.turns[1].refusal.since == 1_000
+    watched.all_bad(RUN - 1)
+    assert len(watched.turns) == 2
+    watched.bad()
+    assert watched.said[2:] == [(True, "bad_request")]
+
+
+def test_many_bad_questions_in_a_row_over_a_while_are_the_targets_doing() -> None:
+    """One fewer is not, nor as many within less time."""
+    watched = Watched()
+    watched.all_bad(RUN - 1)
+    assert watched.refusals.now is None
+    watched.bad()
+    assert watched.said == [(True, "bad_request")]
+    watched.refusals.answers(watched.time)
+    assert watched.refusals.now is None
+    quick = Watched()
+    quick.all_bad(3 * RUN, LASTING / (4 * RUN))
+    assert quick.refusals.now is None
+
+
+def test_an_answer_between_two_bad_questions_begins_the_count_anew() -> None:
+    """Also one that was asked before the last of them: answers take longer than refusals."""
+    watched = Watched()
+    watched.all_bad(RUN - 1)
+    watched.refusals.answers(watched.time - 2 * LASTING)
+    watched.all_bad(RUN - 1)
+    assert not watched.turns
+
+
+@pytest.mark.parametrize("refusal", [ContextTooLong("a", "context_too_long"), ContentFiltered("a", "content_filter")])
+def test_what_is_about_one_question_says_nothing_of_the_target(refusal: TargetRefused) -> None:
+    """Neither for nor against it: filters and windows; nor does what the router refused itself."""
+    watched = Watched()
+    for _ in range(2 * RUN):
+        watched.refusals.refused(watched.time, refusal)
+        watched.bad("file_address")
+        watched.bad("no_tools")
+        watched.time += LASTING
+    assert not watched.turns
+    watched.denied()
+    watched.refusals.refused(watched.time + 1, refusal)
+    assert watched.refusals.now is not None
+
+
+def test_a_denial_that_may_be_of_one_question_counts_as_one() -> None:
+    watched = Watched()
+    for _ in range(RUN - 1):
+        watched.refusals.refused(watched.time, TargetDenied("a", "status_403", certain=False))
+        assert not watched.turns
+        watched.time += LASTING
+    watched.refusals.refused(watched.time, TargetDenied("a", "status_403", certain=False))
+    assert watched.said == [(True, "forbidden")]
+
+
+def row(refusing: RefusalReport | None = None, answered: float | None = None) -> Report:
+    """A worker's report of one target."""
+    target: TargetReport = {
+        "name": "a",
+        "state": "auto",
+        "breaker": "closed",
+        "retry_in": None,
+        "refusing": refusing,
+        "learned": [],
+        "answered": answered,
+        "busy": 0,
+        "first_token_p50": None,
+        "routes": ["chat-model"],
+    }
+    return {
+        "pid": 1,
+        "generation": "0",
+        "generations": 1,
+        "open": 0,
+        "stopping": False,
+        "stalls": 0,
+        "swaps": 0,
+        "failures": 0,
+        "failed": False,
+        "redis": None,
+        "tool_servers": {},
+        "targets": [target],
+    }
+
+
+REVOKED: RefusalReport = {"reason": "unauthorized", "since": 100, "as_of": 120}
+GONE: RefusalReport = {"reason": "not_found", "since": 110, "as_of": 130}
+
+
+@pytest.mark.parametrize(
+    ("workers", "reason", "since"),
+    [
+        ([row(), row(REVOKED)], "unauthorized", 100),
+        ([row(answered=119), row(REVOKED), row()], "unauthorized", 100),
+        ([row(REVOKED), row(GONE)], "not_found", 100),
+        ([row(REVOKED), row(answered=121), row(GONE)], "not_found", 110),
+        ([row(REVOKED), row(answered=121)], None, None),
+        ([row(answered=131), row(GONE), row(REVOKED)], None, None),
+        ([row(), row()], None, None),
+    ],
+)
+def test_the_newest_word_of_any_worker_counts(workers: list[Report], reason: str | None, since: float | None) -> None:
+    """On the page and in the metric alike, in whatever order the workers come."""
+    for order in (workers, workers[::-1]):
+        [one] = merged(order)
+        assert (one["refusing"] and one["refusing"]["reason"]) == reason
+        if reason is not None and len(order) < 3:
+            assert one["refusing"] is not None
+            assert one["refusing"]["since"] == since
+        shown = samples(Metrics().text(order).decode(), "router_target_refusing")
+        assert shown == {("router_target_refusing", (("reason", reason or "none"), ("target", "a"))): float(reason is not None)}
+
+
+def test_an_edit_elsewhere_keeps_the_state_and_another_key_ends_it(workspace: Workspace) -> None:
+    """The state is one for all routes, also where they ask with breakers of their own."""
+    other = "  other: {pipeline: chat, targets: [a], breaker: {failures: 9}}\n"
+
+    def made(key: str, more: str = "", before: Any = None) -> Any:
+        target = f"a: {{model: openai/fake, api_base: 'http://127.0.0.1:9/v1', api_key: {key}}}"
+        workspace.write("routes.yaml", routes(target, more=more))
+        return build(load(workspace.root / "routes.yaml"), before)
+
+    first = made("sk-1")
+    refusals = first.kept.refusals["a"][1]
+    refusals.refused(refusals.clock(), TargetDenied("a", "status_401"))
+    second = made("sk-1", other, first.kept)
+    assert second.kept.refusals["a"][1] is refusals
+    assert {standing.refusals for _, standing in second.kept.standings.values()} == {refusals}
+    third = made("sk-2", other, second.kept)
+    assert third.kept.refusals["a"][1].now is None
+    for one in (first, second, third):
+        one.discard()
+
+
+def test_a_drill_that_plays_a_revoked_key_warns_nobody(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    drill = "drills:\n  - {name: it, given: {a: 401}, ask: {model: gpt-4}, expect: {tried: [a status_401, b ok]}}\n"
+    workspace.write("routes.yaml", routes("a: {model: openai/gpt-4o, api_key: x}\nb: {script: demo}", "targets: [a, b]", drill))
+    assert not drilled(load(workspace.root / "routes.yaml"))[0].faults
+    assert not caplog.records
+
+
+def samples(page: str, *names: str) -> dict[Sample, float]:
+    """The samples of these names on a page of metrics."""
+    found = (sample for family in text_string_to_metric_families(page) for sample in family.samples)
+    return {(one.name, tuple(sorted(one.labels.items()))): one.value for one in found if one.name in names}
+
+
+def series(pages: Sequence[Mapping[Sample, float]], minutes: int) -> Iterator[dict[str, str]]:
+    """What Prometheus has of these pages, each scraped once a minute for so many minutes: for `promtool test rules`."""
+    for name, labels in sorted({key for page in pages for key in page}):
+        values: list[str] = []
+        for page in pages:
+            there = page.get((name, labels))
+            gone = "stale" if values and values[-1] not in ("_", "stale") else "_"
+            values += [gone, *["_"] * (minutes - 1)] if there is None else [f"{there:g}"] * minutes
+        pairs = ",".join(f'{label}="{value}"' for label, value in labels)
+        yield {"series": f"{name}{{{pairs}}}", "values": " ".join(values)}
+
+
+def firing(pages: Sequence[Mapping[Sample, float]], tmp_path: Path, alerts: Mapping[str, Sequence[bool]], minutes: int = 20) -> None:
+    """Hold the shipped alerts to what was scraped: alert → whether it fires at the end of each page."""
+    tests = [
+        {
+            "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)',
+            "eval_time": f"{(number + 1) * minutes - 1}m",
+            "exp_samples": [{"labels": "{}", "value": int(fires)}],
+        }
+        for name, expected in alerts.items()
+        for number, fires in enumerate(expected)
+    ]
+    test = {"interval": "1m", "input_series": list(series(pages, minutes)), "promql_expr_test": tests}
+    rules = {"rule_files": [str(DEPLOY / "prometheus" / "alerts.yaml")], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(rules))
+    assert "SUCCESS" in said(program("promtool"), "test", "rules", str(tmp_path / "test.yaml"))
+
+
+async def probed(client: Client) -> None:
+    """Let the next question try the target, as when its breaker's time is over."""
+    for state in ("open", "auto"):
+        async with client.session.post(f"{client.base}/admin/targets/a", headers=AS_OPERATOR, json={"state": state}) as response:
+            assert response.status == 200
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
+    """The lines about targets, at warning."""
+    found = [record for record in caplog.records if record.name == "router.targets"]
+    assert all(record.levelno == logging.WARNING for record in found)
+    return [(record.getMessage(), cast("dict[str, Any]", record.__dict__["fields"])) for record in found]
+
+
+@dataclass
+class Operator:
+    """Who looks at a router: at its pages, its command and its metrics. What Prometheus would have is kept."""
+
+    client: Client
+    capsys: pytest.CaptureFixture[str]
+    pages: list[Mapping[Sample, float]] = field(default_factory=list[Mapping[Sample, float]])
+
+    async def scrape(self) -> None:
+        """Read the metrics, as Prometheus would."""
+        told = (await self.client.get("/metrics")).body.decode()
+        assert KEY not in told
+        self.pages.append(samples(told, *METRICS))
+
+    async def page(self) -> dict[str, Any]:
+        """What /admin/targets has of the target `a`."""
+        told = await self.client.get("/admin/targets")
+        assert KEY.encode() not in told.body
+        assert WORDS.encode() not in told.body
+        return next(one for one in told.json["targets"] if one["name"] == "a")
+
+    async def shown(self) -> str:
+        """What `router show --live` prints."""
+        assert await asyncio.to_thread(main, ["show", "--live", self.client.base, "chat-model"]) == 0
+        return self.capsys.readouterr().out
+
+    def values(self, name: str, **labels: str) -> list[float | None]:
+        """A sample, scrape by scrape; None where it was not there."""
+        return [page.get((name, tuple(sorted(labels.items())))) for page in self.pages]
+
+
+METRICS = ("router_target_refusing", "router_target_refusals_total", "router_script_answers_total", "router_requests_total")
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_revoked_key_is_seen_in_log_page_metrics_and_alert_until_it_works_again(
+    lane: str, workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A provider that answers, then refuses the key, then answers; the demo behind it has every answer be 200. Nothing that the provider
+    says, and no key, is seen anywhere.
+    """
+    caplog.set_level(logging.INFO, "router")
+    answer, refusal = Reply(text("Hi")), error(401, f"{WORDS} Incorrect API key provided: {KEY}", "invalid_api_key")
+    async with provider(answer) as upstream:
+        targets = LANES[lane](upstream.base, key=KEY) + "b: {script: demo}"
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    retry: {attempts: 1}"))
+        async with serving(workspace.build()) as client:
+            operator = Operator(client, capsys)
+            assert (await client.ask()).text == "Hi"
+            await operator.scrape()
+            healthy = await operator.page()
+            assert (healthy["refusing"], healthy["answered"] > 0) == (None, True)
+            assert "refuses every question" not in await operator.shown()
+            assert not warnings(caplog)
+
+            upstream.script[:] = [refusal]
+            asked = await client.ask()
+            assert asked.status == 200
+            assert "`a` refused the key." in asked.text
+            assert "not set" not in asked.text
+            assert "`a` is left alone for a moment" in (await client.ask()).text
+            await operator.scrape()
+            refusing = (await operator.page())["refusing"]
+            assert (refusing["reason"], refusing["since"] > healthy["answered"]) == ("unauthorized", True)
+            assert re.search("; refuses every question since 20.* UTC: unauthorized", await operator.shown())
+            [(event, fields)] = warnings(caplog)
+            assert (event, fields["target"], fields["reason"]) == ("target refuses every question", "a", "unauthorized")
+            assert set(fields) == {"target", "reason", "since", "seconds"}
+
+            await probed(client)
+            await client.ask()
+            assert len(warnings(caplog)) == 1  # once, not once a question
+            upstream.script[:] = [answer]
+            await probed(client)
+            assert (await client.ask()).text == "Hi"
+            await operator.scrape()
+            assert (await operator.page())["refusing"] is None
+            assert "refuses every question" not in await operator.shown()
+            assert [event for event, _ in warnings(caplog)] == ["target refuses every question", "target answers again"]
+    for seen in (asked.body.decode(), *(JsonLines().format(record) for record in caplog.records)):
+        assert KEY not in seen
+        assert WORDS not in seen
+    assert operator.values("router_target_refusing", target="a", reason="unauthorized") == [None, 1, None]
+    assert operator.values("router_target_refusing", target="a", reason="none") == [0, None, 0]
+    assert operator.values("router_target_refusals_total", target="a", reason="unauthorized") == [None, 1, 1]
+    assert operator.values("router_script_answers_total", route="chat-model", target="b") == [None, 2, 3]
+    firing(operator.pages, tmp_path, {"RouterTargetRefuses": [False, True, False]})
+
+
+KEYED = f"server: {{admin: {{key: {OPERATOR}}}}}\n"
+
+
+async def test_two_workers_tell_of_a_target_as_one(workspace: Workspace) -> None:
+    """Both see the key refused, and the one that is asked next sees it work: then it works, whichever of them is asked for the page."""
+    answer, refusal = Reply(text("Hi")), error(401)
+    async with provider(refusal) as upstream:
+        workspace.write("routes.yaml", routes(direct_target(upstream.base) + "b: {script: [{text: other}]}", "targets: [a, b]", KEYED))
+        async with process(workspace.root, "--workers", "2") as router:
+            async with asyncio.timeout(60):
+                while (await router.get("/metrics", **AS_OPERATOR))[1].count("router_workers 2.0") == 0:
+                    await asyncio.sleep(0.05)
+
+            async def reasons() -> set[str | None]:
+                pages = [(await router.get("/admin/targets", **AS_OPERATOR))[1]["targets"] for _ in range(8)]
+                return {page[0]["refusing"] and page[0]["refusing"]["reason"] for page in pages}
+
+            async with asyncio.timeout(60):
+                while router.said.count("target refuses every question") < 2:  # once in each worker
+                    assert b"other" in (await router.ask())[2]
+            assert await reasons() == {"unauthorized"}
+            upstream.script[:] = [answer]
+            for state in ("open", "auto"):
+                assert (await router.post("/admin/targets/a", {"state": state}, **AS_OPERATOR))[0] == 200
+            assert b"Hi" in (await router.ask())[2]
+            assert router.said.count("target answers again") == 1
+            assert await reasons() == {None}
+            assert "router_target_refusing" in (page := (await router.get("/metrics", **AS_OPERATOR))[1])
+            assert samples(page, "router_target_refusing") == {
+                ("router_target_refusing", (("reason", "none"), ("target", name))): 0 for name in ("a", "b")
+            }
+            assert sum(samples(page, "router_target_refusals_total").values()) == 2
+
+
+async def test_a_script_that_answers_for_skipped_models_raises_the_alert(workspace: Workspace, tmp_path: Path) -> None:
+    """At its first answer. A script that no model stands before is not counted, nor is one beside a model in a pool."""
+    more = "  alone: {pipeline: chat, targets: [b]}\n  beside: {pipeline: chat, targets: [[a, b]]}\n"
+    async with provider(error(401)) as upstream:
+        missing = "c: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
+        targets = missing + direct_target(upstream.base) + "b: {script: [{text: Hi}]}"
+        workspace.write("routes.yaml", routes(targets, "targets: [c, b]", more))
+        async with serving(workspace.build()) as client:
+            before = samples((await client.get("/metrics")).body.decode(), "router_script_answers_total")
+            assert (await client.ask()).text == "Hi"
+            assert [(await client.ask(model=model)).text for model in ("alone", "beside")] == ["Hi", "Hi"]
+            after = samples((await client.get("/metrics")).body.decode(), "router_script_answers_total")
+    assert before == {}
+    assert after == {("router_script_answers_total", (("route", "chat-model"), ("target", "b"))): 1}
+    firing([before, after], tmp_path, {"RouterScriptAnswers": [False, True]}, minutes=10)
+
+
+async def test_only_400s_are_seen_once_there_were_enough_of_them(workspace: Workspace) -> None:
+    """Through the whole of failover: questions that a provider refuses one by one, while time is moved between them."""
+    now = 1_000.0
+    async with provider(error(400, WORDS)) as upstream:
+        workspace.write("routes.yaml", routes(direct_target(upstream.base) + "b: {script: [{text: Hi}]}", "targets: [a, b]"))
+        async with serving(build(load(workspace.root / "routes.yaml"), None, Ground(clock=lambda: now))) as client:
+            for _ in range(RUN):
+                assert (await client.get("/admin/targets")).json["targets"][0]["refusing"] is None
+                assert (await client.ask()).text == "Hi"
+                now += LASTING / (RUN - 1)
+            refusing = (await client.get("/admin/targets")).json["targets"][0]["refusing"]
+    assert refusing["reason"] == "bad_request"

@@ -1,0 +1,499 @@
+"""Conditions on the entries of a route's targets: each of them over HTTP, what can never hold, and what is said of it."""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from joserfc.jwk import OctKey
+
+from router.__main__ import main
+from router.callers.keys import new
+from router.chat import Circumstances
+from router.config import load
+from router.config.conditions import Range, When, reachable
+from router.config.declaration import declare
+from router.config.snapshot import read
+from router.description import changes, describe, sentences
+from router.drill import drilled
+from router.errors import ConfigError
+from router.generation import Generation, Kept, build
+from router.quotas import Local
+from tests.callers.test_tokens import AUDIENCE, GOOD, ISSUER, SECRET, signed
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.support.provider import Provider, Reply, provider, text
+from tests.support.services import redis_server
+
+TWO = "cheap: {script: [{text: cheap}]}\nbest: {script: [{text: best}]}"
+HI: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+def conditional(when: str, more: str = "", server: str = "", targets: str = TWO) -> str:
+    """A route that asks `cheap` where this holds, and `best` otherwise."""
+    return routes(targets, f"targets: [{{use: cheap, when: {{{when}}}}}, best]{more}", server)
+
+
+async def asked(client: Client, headers: Mapping[str, str] | Sequence[tuple[str, str]] = (), **body: Any) -> str:
+    """Who answers: what the answer says."""
+    async with client.session.post(client.base + "/v1/chat/completions", json=HI | body, headers=headers) as response:
+        return (await response.json())["choices"][0]["message"]["content"]
+
+
+def keyed(*names: str, more: str = "", route: str = "") -> tuple[dict[str, dict[str, str]], str]:
+    """Callers with a key: what each sends as its headers, and the `server:` that knows them. `more`: of each key; `route`: of the server."""
+    keys = {name: new() for name in names}
+    lines = [f"{name}: {{hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}'{more}}}" for name, key in keys.items()]
+    server = f"server: {{auth: {{keys: {{{', '.join(lines)}}}}}{route}}}\n"
+    return {name: {"authorization": f"Bearer {key}"} for name, key in keys.items()}, server
+
+
+def bearer(**claims: Any) -> dict[str, str]:
+    """A token with these claims."""
+    return {"authorization": f"Bearer {signed({**GOOD, 'exp': int(time.time()) + 600, **claims}, OctKey.import_key(SECRET), 'HS256')}"}
+
+
+JWT = f"server: {{auth: {{jwt: {{issuer: '{ISSUER}', audience: {AUDIENCE}, algorithms: [HS256], secret: '{SECRET}'}}}}}}\n"
+
+
+async def test_caller_chooses_the_entry(workspace: Workspace) -> None:
+    """By the name of its key, or by its token's `sub`."""
+    headers, server = keyed("ci", "nightly", "alice")
+    workspace.write("routes.yaml", conditional("caller: [ci, nightly]", server=server))
+    async with serving(workspace.build()) as client:
+        assert [await asked(client, headers[name]) for name in ("ci", "alice", "nightly")] == ["cheap", "best", "cheap"]
+    workspace.write("routes.yaml", conditional("caller: 'auth0|7'", server=JWT))
+    async with serving(workspace.build()) as client:
+        assert [await asked(client, bearer(sub=sub)) for sub in ("auth0|7", "auth0|8")] == ["cheap", "best"]
+
+
+CLAIMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "a value": ("plan: free", {"plan": "free"}, {"plan": "pro"}),
+    "one of several": ("plan: [free, trial]", {"plan": "trial"}, {}),
+    "one in a list": ("groups: interns", {"groups": ["all", "interns"]}, {"groups": ["all"]}),
+    "two claims": ("plan: free, beta: true", {"plan": "free", "beta": True}, {"plan": "free", "beta": False}),
+    "a number": ("tier: 3", {"tier": 3}, {"tier": 4}),
+    "no text": ("plan: free", {"plan": ["free"]}, {"plan": {"free": True}}),
+}
+
+
+@pytest.mark.parametrize("case", CLAIMS)
+async def test_claim_of_the_token_chooses_the_entry(workspace: Workspace, case: str) -> None:
+    """Each claim that is named, compared exactly."""
+    claim, holds, fails = CLAIMS[case]
+    workspace.write("routes.yaml", conditional(f"claim: {{{claim}}}", server=JWT))
+    async with serving(workspace.build()) as client:
+        assert [await asked(client, bearer(**claims)) for claims in (holds, fails, {})] == ["cheap", "best", "best"]
+
+
+async def test_header_of_the_request_chooses_the_entry(workspace: Workspace) -> None:
+    """Its name in any case, its value exactly, in any line that repeats it."""
+    workspace.write("routes.yaml", conditional("header: {X-Tier: [batch, bulk]}"))
+    async with serving(workspace.build()) as client:
+        lines: list[list[tuple[str, str]]] = [
+            [("x-tier", "batch")],
+            [("X-TIER", "bulk")],
+            [("x-tier", "gold"), ("x-tier", "batch")],
+            [("x-tier", "Batch")],
+            [("x-tier", "batch, bulk")],
+            [],
+        ]
+        assert [await asked(client, headers) for headers in lines] == ["cheap", "cheap", "cheap", "best", "best", "best"]
+
+
+async def test_image_chooses_the_entry(workspace: Workspace) -> None:
+    """One anywhere in the conversation; or there being none."""
+    shown = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, PICTURE]}, {"role": "user", "content": "Well?"}]
+    for wanted, expected in (("true", ["cheap", "best"]), ("false", ["best", "cheap"])):
+        workspace.write("routes.yaml", conditional(f"has_image: {wanted}"))
+        async with serving(workspace.build()) as client:
+            assert [await asked(client, messages=shown), await asked(client)] == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [("..100", ["cheap", "best", "best"]), ("100..", ["best", "cheap", "cheap"]), ("100..200", ["best", "cheap", "best"])],
+)
+async def test_size_of_the_conversation_chooses_the_entry(workspace: Workspace, tokens: str, expected: list[str]) -> None:
+    """By a token for every four characters of what the pipeline leaves of it; the upper end of a range is outside."""
+    workspace.write("routes.yaml", conditional(f"tokens: {tokens}"))
+    async with serving(workspace.build()) as client:
+        sizes = (396, 400, 800)
+        assert [await asked(client, messages=[{"role": "user", "content": "x" * size}]) for size in sizes] == expected
+    workspace.write("pipelines/chat.yaml", "steps:\n  - history: {keep: 1}\n").write("routes.yaml", conditional("tokens: ..100"))
+    async with serving(workspace.build()) as client:
+        long = [{"role": "user", "content": "x" * 4000}, {"role": "assistant", "content": "y"}, {"role": "user", "content": "Hi"}]
+        assert await asked(client, messages=long) == "cheap"
+
+
+async def test_all_conditions_of_one_entry_must_hold(workspace: Workspace) -> None:
+    """One of them is not enough."""
+    workspace.write("routes.yaml", conditional("header: {x-tier: batch, x-job: nightly}, tokens: ..100"))
+    async with serving(workspace.build()) as client:
+        both = {"x-tier": "batch", "x-job": "nightly"}
+        assert [await asked(client, headers) for headers in (both, {"x-tier": "batch"}, {})] == ["cheap", "best", "best"]
+        assert await asked(client, both, messages=[{"role": "user", "content": "x" * 400}]) == "best"
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Now, in seconds."""
+        return self.now
+
+
+DAY = 86_400.0
+
+
+def priced(best: Provider, cheap: Provider) -> str:
+    """A target whose answers cost 3 dollars each, and one whose answers cost nothing."""
+    dear = direct_target(best.base, "best").replace("}", ", price: {input: 0, output: 1000000}}")
+    return dear + direct_target(cheap.base, "cheap").replace("}", ", price: {input: 0, output: 0}}")
+
+
+def built(workspace: Workspace, clock: Clock) -> Generation:
+    """The generation of a workspace, whose limits go by this clock."""
+    return build(declare(read(workspace.root / "routes.yaml"), {}), Kept(local=Local(clock)))
+
+
+async def test_nearly_spent_budget_switches_to_the_cheaper_target_and_back_the_next_day(workspace: Workspace) -> None:
+    """At 80 % of twenty dollars a day, and not before; the day after, once what was spent has faded to less than that."""
+    clock = Clock()
+    async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
+        limit = "\n    limit: {spend: 20USD/day}"
+        workspace.write("routes.yaml", conditional("budget_used: 80%", limit, targets=priced(best, cheap)))
+        async with serving(built(workspace, clock)) as client:
+            assert [await asked(client) for _ in range(9)] == ["best"] * 6 + ["cheap"] * 3  # 0, 3, … 15, 18 dollars
+            clock.now = DAY - 1
+            assert await asked(client) == "cheap"
+            clock.now = DAY * 1.11  # 18 dollars × 0.89: 16.02
+            assert await asked(client) == "cheap"
+            clock.now = DAY * 1.12
+            assert [await asked(client) for _ in range(2)] == ["best", "cheap"]  # 15.84 dollars, then 18.84
+            clock.now = DAY * 3
+            assert await asked(client) == "best"
+
+
+async def test_budget_of_the_caller_counts_as_well_as_the_routes(workspace: Workspace) -> None:
+    """The tightest of them: the caller who has used most of its own is asked for by the cheaper target, the others are not."""
+    headers, server = keyed("alice", "bob", more=", limit: {tokens: 20/day}")
+    async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
+        workspace.write("routes.yaml", conditional("budget_used: 70%", server=server, targets=priced(best, cheap)))
+        async with serving(built(workspace, Clock())) as client:
+            assert [await asked(client, headers["alice"]) for _ in range(2)] == ["best", "cheap"]  # 14 of 20 tokens
+            assert await asked(client, headers["bob"]) == "best"
+
+
+async def test_replicas_switch_at_what_all_of_them_have_used(workspace: Workspace) -> None:
+    """Counted in the Redis that they share: one replica spends, the other one switches."""
+    async with redis_server() as redis, provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
+        server = f"server: {{redis: '{redis.url}'}}\n"
+        text_ = conditional("budget_used: 10%", "\n    limit: {spend: 60USD/day}", server, priced(best, cheap))
+        workspace.write("routes.yaml", text_)
+        async with serving(workspace.build()) as one, serving(workspace.build()) as other:
+            async with asyncio.timeout(60):
+                while await asked(one) != "cheap":
+                    pass
+                while await asked(other) != "cheap":
+                    pass
+            assert len(best.requests) >= 2  # what was spent is told to Redis behind the answer: a few more may come before that
+
+
+async def test_question_for_which_nothing_holds_is_refused(workspace: Workspace) -> None:
+    """400 with a code of its own, in each dialect; no target is asked."""
+    workspace.write(
+        "routes.yaml", routes(TWO, "targets: [{use: cheap, when: {has_image: true}}, {use: best, when: {header: {x-tier: gold}}}]")
+    )
+    async with serving(workspace.build()) as client:
+        for name in ("line", "data-stream", "ui-message-stream", "openai", "text"):
+            answer = await client.post(f"/api/chat?protocol={name}", **HI)
+            assert (answer.status, "No model of this route is meant for such a question." in answer.body.decode()) == (400, True)
+        assert (await client.post("/api/chat?protocol=line", **HI)).json["code"] == "no_target"
+
+
+async def test_entries_whose_condition_does_not_hold_rescue_nobody(workspace: Workspace) -> None:
+    """Neither before the first word nor in the middle of an answer; one whose condition holds does."""
+    cut = Reply(text("Half ", "of it.")[:2], drop=True)
+    async with provider(Reply(status=503), cut) as best, provider(Reply(text("cheap"))) as cheap:
+        listed = direct_target(best.base, "best") + direct_target(cheap.base, "cheap")
+        route = "targets: [best, {use: cheap, when: {header: {x-tier: batch}}}]\n    retry: {attempts: 1}"
+        workspace.write("routes.yaml", routes(listed, route))
+        async with serving(workspace.build()) as client:
+            assert (await client.post("/v1/chat/completions", **HI)).status == 502
+            assert (await client.post("/v1/chat/completions", **HI)).status == 502
+            assert not cheap.requests
+            assert "cheap" in await asked(client, {"x-tier": "batch"})
+
+
+async def test_pool_and_its_members_have_conditions(workspace: Workspace) -> None:
+    """On the pool for all of them, or on each; those that are left share the questions."""
+    three = TWO + "\nother: {script: [{text: other}]}"
+    route = "targets: [{use: [cheap, other], when: {header: {x-tier: batch}}}, best]"
+    async with serving(workspace.write("routes.yaml", routes(three, route)).build()) as client:
+        found = {await asked(client, {"x-tier": "batch"}) for _ in range(50)}
+        assert (found, await asked(client)) == ({"cheap", "other"}, "best")
+    route = "targets: [[{use: cheap, weight: 3, when: {header: {x-tier: batch}}}, {use: other, weight: 0.001}, best]]"
+    async with serving(workspace.write("routes.yaml", routes(three, route)).build()) as client:
+        assert "cheap" not in {await asked(client) for _ in range(20)}
+        assert "cheap" in {await asked(client, {"x-tier": "batch"}) for _ in range(20)}
+
+
+async def test_target_may_stand_first_for_some_and_last_for_all(workspace: Workspace) -> None:
+    """It is asked once in each question."""
+    async with provider(Reply(status=503)) as best, provider(Reply(status=503)) as cheap:
+        listed = direct_target(best.base, "best") + direct_target(cheap.base, "cheap")
+        route = (
+            "targets: [{use: cheap, when: {header: {x-tier: batch}}}, best, cheap]\n    retry: {attempts: 1}\n    breaker: {failures: 100}"
+        )
+        async with serving(workspace.write("routes.yaml", routes(listed, route)).build()) as client:
+            for headers, order in (({"x-tier": "batch"}, ["cheap", "best"]), ({}, ["best", "cheap"])):
+                async with client.session.post(client.base + "/v1/chat/completions", json=HI, headers=headers) as response:
+                    tried = response.headers["x-router-attempts"].split(", ")
+                    assert [one.partition(";")[0].strip('"') for one in tried] == order
+
+
+async def test_answer_is_kept_for_questions_with_the_same_entries_alone(workspace: Workspace) -> None:
+    """What the cheap target said to one is not given to another, whose conditions differ."""
+    async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
+        listed = direct_target(best.base, "best") + direct_target(cheap.base, "cheap")
+        workspace.write("routes.yaml", conditional("header: {x-tier: batch}", "\n    cache: {ttl: 1h, scope: route}", targets=listed))
+        async with serving(workspace.build()) as client:
+            for _ in range(2):
+                assert [await asked(client, {"x-tier": tier}) for tier in ("batch", "gold")] == ["cheap", "best"]
+        assert (len(best.requests), len(cheap.requests)) == (1, 1)
+
+
+async def test_condition_reads_the_conversation_and_not_what_a_caller_says_of_itself(workspace: Workspace) -> None:
+    """Fields of the body choose no entry."""
+    headers, server = keyed("ci", "alice")
+    workspace.write("routes.yaml", conditional("caller: ci", server=server))
+    async with serving(workspace.build()) as client:
+        assert await asked(client, headers["alice"], caller="ci", user="ci", circumstances={"caller": "ci"}, held=[0]) == "best"
+
+
+KEYS = keyed("ci", "alice")[1]
+NEVER: dict[str, tuple[str, str]] = {
+    "a caller where none is declared": (
+        conditional("caller: ci"),
+        "nobody is known as `ci`, because no callers are declared: write `server.auth`",
+    ),
+    "a caller without a key": (conditional("caller: [ci, alcie]", server=KEYS), "no key is named `alcie`; did you mean `alice`?"),
+    "a caller who may not ask": (
+        conditional("caller: ci", "\n  other: {pipeline: chat, targets: [best]}", KEYS.replace("}, alice", ", routes: [other]}, alice")),
+        "the key of `ci` may not ask `chat-model`",
+    ),
+    "a claim without tokens": (conditional("claim: {plan: pro}", server=KEYS), "no caller has a token with claims"),
+    "a budget without a limit": (conditional("budget_used: 80%"), "no limit on money or tokens counts these questions"),
+    "a budget of requests": (conditional("budget_used: 80%", "\n    limit: {requests: 5/day}"), "no limit on money or tokens"),
+    "a budget of another caller": (
+        conditional(
+            "budget_used: 80%, caller: ci",
+            server=KEYS.replace("}, alice", "}, alice").replace("alice: {", "alice: {limit: {spend: 5USD/day}, "),
+        ),
+        "no limit on money or tokens",
+    ),
+    "all of a budget": (conditional("budget_used: 100%", "\n    limit: {spend: 5USD/day}"), "`100%` never holds"),
+    "an empty share": (conditional("budget_used: 80%..50%", "\n    limit: {spend: 5USD/day}"), "`80%..50%` is empty"),
+    "every share": (conditional("budget_used: 0%", "\n    limit: {spend: 5USD/day}"), "`0%` holds for every question"),
+    "an empty range": (conditional("tokens: 800..8"), "`800..8` is empty"),
+    "every size": (conditional("tokens: 0.."), "`0..` holds for every conversation"),
+    "a single size": (conditional("tokens: 8000"), "`8000` is not a range of tokens: write 8000.. for 8000 and more"),
+    "no condition": (conditional(""), "`when` says nothing: write caller, claim, header, has_image, tokens or budget_used"),
+    "no header at all": (conditional("header: {}"), "`header` names none, so it asks for nothing"),
+    "no value": (conditional("header: {x-tier: []}"), "`header` has no value"),
+    "a header with a secret": (conditional("header: {Authorization: x}"), "`Authorization` holds a secret, and none is written here"),
+    "no header": (conditional("header: {x_tier: a b}"), "`x_tier` is not the name of a header"),
+    "an unknown condition": (conditional("user: x"), "unknown key `user`"),
+    "an image for a target that reads none": (
+        conditional("has_image: true", targets="cheap: {model: openai/x, api_key: k, facts: {images: false}}\nbest: {script: demo}"),
+        "`cheap` is asked about images alone, and its model is known to read none",
+    ),
+    "a condition on a pool and on its member": (
+        routes(TWO, "targets: [{use: [{use: cheap, when: {tokens: ..8}}], when: {tokens: 8..}}, best]"),
+        "`when` stands either on a pool or on its members",
+    ),
+    "a weight that stands alone": (
+        routes(TWO, "targets: [{use: cheap, weight: 2, when: {tokens: ..8}}, best]"),
+        "a mapping stands in a list of its own, a pool",
+    ),
+    "a target twice": (routes(TWO, "targets: [cheap, best, cheap]"), "`cheap` stands twice in the targets of `chat-model`"),
+    "a condition behind the same target": (
+        routes(TWO, "targets: [cheap, best, {use: cheap, when: {tokens: 8..}}]"),
+        "this entry of `cheap` is never asked: an earlier one (line 8) has no condition; take it out, or write it first",
+    ),
+    "a narrower condition behind a wider one": (
+        routes(TWO, "targets: [{use: cheap, when: {tokens: 8..}}, best, {use: cheap, when: {tokens: 80.., has_image: true}}]"),
+        "this entry of `cheap` is never asked: wherever it holds, an earlier one (line 8) holds as well",
+    ),
+    "two that hold for everything together": (
+        routes(TWO, "targets: [{use: cheap, when: {tokens: 8..}}, {use: cheap, when: {tokens: ..9}}, best, cheap]"),
+        "this entry of `cheap` is never asked: wherever it holds, an earlier one (line 8) holds as well",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NEVER)
+def test_condition_that_never_holds_is_a_mistake(workspace: Workspace, case: str) -> None:
+    """With its place, the reason and what to write."""
+    content, said = NEVER[case]
+    with pytest.raises(ConfigError) as refused:
+        workspace.write("routes.yaml", content).build()
+    messages = [complaint.message for complaint in refused.value.complaints]
+    assert any(said in message for message in messages), messages
+    assert len(messages) == 1, messages
+
+
+@pytest.mark.parametrize(
+    ("targets", "warns"),
+    [
+        ("{use: cheap, when: {tokens: ..8000}}", True),
+        ("{use: cheap, when: {tokens: ..8000}}, {use: best, when: {tokens: 8000..}}", False),
+        ("{use: cheap, when: {tokens: ..8000}}, {use: best, when: {tokens: 8001..}}", True),
+        ("{use: cheap, when: {has_image: true}}, {use: best, when: {has_image: false}}", False),
+        ("{use: cheap, when: {header: {x-tier: batch}}}, {use: best, when: {header: {x-tier: gold}}}", True),
+        ("{use: cheap, when: {tokens: ..8000}}, best", False),
+    ],
+)
+def test_check_warns_of_questions_that_no_entry_is_for(workspace: Workspace, targets: str, warns: bool) -> None:
+    """Unless the conditions leave no question out."""
+    generation = workspace.write("routes.yaml", routes(TWO, f"targets: [{targets}]")).build()
+    found = [str(one) for one in generation.declaration.complaints.warnings]
+    assert any("gets the error `no_target` from `chat-model`" in one for one in found) == warns
+
+
+WORDS = st.sampled_from(["a", "b", "c"])
+SEVERAL = st.lists(WORDS, min_size=1, max_size=2).map(tuple)
+RANGES = st.tuples(st.integers(0, 3), st.integers(1, 3)).map(lambda ends: Range(ends[0] * 10, (ends[0] + ends[1]) * 10))
+SHARES = st.tuples(st.integers(0, 3), st.integers(1, 3)).map(lambda ends: Range(ends[0] / 10, (ends[0] + ends[1]) / 10))
+
+
+@st.composite
+def whens(draw: st.DrawFn) -> When:
+    """Conditions that often overlap."""
+    given_: dict[str, Any] = {}
+    strategies: dict[str, st.SearchStrategy[Any]] = {
+        "caller": SEVERAL,
+        "claim": st.dictionaries(WORDS, SEVERAL, min_size=1, max_size=2),
+        "header": st.dictionaries(WORDS, SEVERAL, min_size=1, max_size=2),
+        "has_image": st.booleans(),
+        "tokens": RANGES,
+        "budget_used": SHARES,
+    }
+    for name in draw(st.sets(st.sampled_from(sorted(strategies)), min_size=1, max_size=2)):
+        given_[name] = draw(strategies[name])
+    return When(**given_)
+
+
+QUESTIONS = st.tuples(
+    st.builds(
+        Circumstances,
+        st.sampled_from(["", "a", "b", "c", "d"]),
+        st.dictionaries(WORDS, st.one_of(WORDS, st.lists(WORDS, max_size=2)), max_size=3),
+        st.dictionaries(WORDS, SEVERAL, max_size=3),
+        st.integers(0, 60).map(lambda share: share / 100),
+    ),
+    st.integers(0, 70),
+    st.booleans(),
+)
+
+
+@settings(deadline=None)
+@given(st.one_of(st.none(), whens()), st.lists(whens(), min_size=1, max_size=3), st.lists(QUESTIONS, min_size=20, max_size=20))
+def test_entry_that_is_called_unreachable_is_reached_by_no_question(
+    entry: When | None, earlier: list[When], questions: list[tuple[Circumstances, int, bool]]
+) -> None:
+    """And one that a question reaches is never called so."""
+    reached = any(
+        (entry is None or entry.holds(here, tokens, has_image=image))
+        and not any(one.holds(here, tokens, has_image=image) for one in earlier)
+        for here, tokens, image in questions
+    )
+    assert reachable(entry, earlier) or not reached
+
+
+@settings(deadline=None)
+@given(whens(), whens())
+def test_entry_is_reached_unless_the_earlier_one_asks_for_no_more(entry: When, earlier: When) -> None:
+    """The same condition again is not reached; with one value more in the earlier one it is not, either."""
+    assert not reachable(entry, [entry])
+    assert reachable(entry, [])
+    if earlier.caller is not None and entry.caller is None:
+        assert reachable(entry, [earlier])
+
+
+SHOWN = "targets: [{use: cheap, when: {budget_used: 80%, caller: ci}}, best, cheap]\n    limit: {spend: 5USD/day}"
+
+
+def test_show_says_in_words_who_is_asked_for_whom(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The condition, and what it means for the targets behind it."""
+    workspace.write("routes.yaml", routes(TWO, SHOWN, KEYS))
+    file = str(workspace.root / "routes.yaml")
+    assert main(["show", "chat-model", "--routes", file]) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "1. cheap: where ci asks and 80% or more of the budget is used: asked first",
+        "2. best: asked first where no condition above holds, else where cheap is silent or failed",
+        "3. cheap: asked where best is silent or failed, unless it was asked above",
+    ):
+        assert line in said
+    assert main(["show", "chat-model", "--json", "--routes", file]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [one["where"] for one in record["targets"]] == ["ci asks and 80% or more of the budget is used", None, None]
+    assert main(["show", "--routes", file]) == 0
+    assert "cheap? → best → cheap" in capsys.readouterr().out
+
+
+def test_diff_says_what_becomes_of_a_condition(workspace: Workspace) -> None:
+    """Another share is another entry; another spelling is the same."""
+
+    def described(targets: str) -> Any:
+        workspace.write("routes.yaml", routes(TWO, f"targets: [{targets}, best]\n    limit: {{spend: 5USD/day}}"))
+        return describe(load(workspace.root / "routes.yaml"))
+
+    before, after = described("{use: cheap, when: {budget_used: 80%}}"), described("{use: cheap, when: {budget_used: 90%}}")
+    (said,) = sentences(changes(before, after))[:1]
+    assert "cheap where 80% or more of the budget is used → cheap where 90% or more of the budget is used" in said
+    assert not changes(before, described("{use: cheap, when: {budget_used: 80%..}}"))
+    upper, lower = (described(f"{{use: cheap, when: {{header: {{{name}: gold}}}}}}") for name in ("X-Tier", "x-tier"))
+    assert not changes(upper, lower)
+
+
+DRILLS = """drills:
+  - {name: a, ask: {model: chat-model, budget_used: 79%}, expect: {tried: [best ok]}}
+  - {name: b, ask: {model: chat-model, budget_used: 80%}, expect: {tried: [cheap ok]}}
+  - {name: c, given: {cheap: 503 , best: ok}, ask: {model: chat-model, budget_used: 90%}, expect: {served_by: best}}
+  - {name: d, ask: {model: big, tokens: 9000}, expect: {served_by: best}}
+  - {name: e, ask: {model: big, image: true, caller: ci}, expect: {served_by: cheap}}
+  - {name: f, ask: {model: big, headers: {X-Tier: gold}, caller: alice}, expect: {served_by: best}}
+  - {name: g, ask: {model: big}, expect: {fails: no_target}}
+  - {name: h, ask: {model: big, tokens: 9000, text: 'Hello there'}, expect: {served_by: best}}
+"""
+
+
+def test_drill_states_what_a_condition_looks_at(workspace: Workspace) -> None:
+    """So that an operator can prove the switch before the budget is spent."""
+    route = "targets: [{use: cheap, when: {budget_used: 80%}}, best]\n    limit: {spend: 5USD/day}"
+    big = (
+        "  big: {pipeline: chat, targets: [{use: cheap, when: {has_image: true, caller: ci}}, {use: best, when: {tokens: 9000..}}, "
+        "{use: best, when: {header: {x-tier: gold}}}]}\n"
+    )
+    workspace.write("routes.yaml", routes(TWO, route, big + KEYS + DRILLS))
+    results = drilled(load(workspace.root / "routes.yaml"))
+    assert {result.name: result.faults for result in results} == dict.fromkeys("abcdefgh", ())
+
+
+def test_drill_fails_where_the_switch_is_elsewhere(workspace: Workspace) -> None:
+    """At another share than the drill says."""
+    route = "targets: [{use: cheap, when: {budget_used: 90%}}, best]\n    limit: {spend: 5USD/day}"
+    workspace.write("routes.yaml", routes(TWO, route, DRILLS[: DRILLS.index("  - {name: c")]))
+    first, second = drilled(load(workspace.root / "routes.yaml"))
+    assert (first.faults, bool(second.faults)) == ((), True)

@@ -1,0 +1,323 @@
+"""The bill: each model call is counted once, at the price of the target that made it, however the answer came about."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from router.config.price import Price
+from router.errors import Attempt
+from router.journal.bill import MAX_ROWS, Bill, summed
+from router.journal.entry import Entry
+from router.targets import http
+from router.usage import Usage
+from tests.conftest import Client, Workspace, routes, serving
+from tests.support.provider import DONE, Reply, chunk, error, frame, provider
+
+A, B = Price(input=3, output=15, cached=0.3), Price(input=1, output=5, cached=0.1)
+COUNTED = Usage(1000, 50, 600, reasoning_tokens=20)
+SAID = "The quick brown fox jumps over the lazy dog, and nobody minds that at all. "
+
+
+def target(name: str, base: str, price: Price, prefix: str = "openai") -> str:
+    """A target with a price."""
+    costs = f"{{input: {price.input}, output: {price.output}, cached: {price.cached}}}"
+    return f"{name}: {{model: {prefix}/fake, api_base: '{base}', api_key: sk-test, price: {costs}}}\n"
+
+
+def counts(usage: Usage) -> bytes:
+    """The frame that counts, on the OpenAI wire."""
+    counted = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+    return frame({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [], "usage": counted})
+
+
+def answer(usage: Usage = COUNTED, *pieces: str) -> tuple[bytes, ...]:
+    """A whole answer that takes this."""
+    return (*(chunk({"content": one}) for one in pieces or (SAID,)), chunk({}, "stop"), counts(usage), DONE)
+
+
+@asynccontextmanager
+async def asking(workspace: Workspace, targets: str, route: str = "targets: [a, b]", more: str = "") -> AsyncGenerator[Client, None]:
+    """A router with one route over these."""
+    workspace.write("routes.yaml", routes(targets, route, more))
+    async with serving(workspace.build()) as client:
+        yield client
+
+
+async def logged(client: Client, request_id: str) -> dict[str, Any]:
+    """How a request went, once it is told."""
+    async with asyncio.timeout(60):
+        while (found := await client.get(f"/admin/requests/{request_id}")).status != 200:
+            await asyncio.sleep(0.005)
+    return found.json
+
+
+def calls(told: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """The calls that cost something: target, outcome, whether that is estimated."""
+    return [(one["target"], one["outcome"], one.get("estimated", False)) for one in told["attempts"] if "input_tokens" in one]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_cached_tokens_cost_what_the_cache_does(workspace: Workspace, stream: bool) -> None:
+    """In the log, the metrics, and a header of whole answers; that of a stream is sent before anybody knows."""
+    async with provider(Reply(answer())) as fake, asking(workspace, target("a", fake.base, A), "targets: [a]") as client:
+        came = await client.ask(stream=stream)
+        told = await logged(client, came.headers["x-request-id"])
+        assert told["cost_usd"] == A.of(COUNTED) == (400 * 3 + 600 * 0.3 + 50 * 15) / 1e6
+        assert came.headers.get("x-router-cost") == (None if stream else "0.00213")
+        names = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
+        assert [told[name] for name in names] == [1000, 50, 600, 0, 20]
+        assert (told["estimated"], told["estimated_cost_usd"]) == (False, None)
+        assert calls(told) == [("a", "ok", False)]
+        page = (await client.get("/metrics")).body.decode()
+        assert 'router_cost_usd_total{route="chat-model"} 0.00213' in page
+        assert 'router_token_parts_total{kind="cached",route="chat-model"} 600.0' in page
+        assert 'router_token_parts_total{kind="reasoning",route="chat-model"} 20.0' in page
+        assert "router_estimated_cost_usd_total{" not in page
+
+
+async def test_rescue_costs_what_both_calls_do(workspace: Workspace) -> None:
+    """Each at its own price: the broken one by an estimate, since nobody counted it."""
+    broken = Reply((chunk({"content": SAID * 4}),), drop=True)
+    async with (
+        provider(broken) as first,
+        provider(Reply(answer(COUNTED, "The end."))) as second,
+        asking(workspace, target("a", first.base, A) + target("b", second.base, B)) as client,
+    ):
+        told = await logged(client, (await client.ask("Hello there, how are you?")).headers["x-request-id"])
+        assert calls(told) == [("a", "cut", True), ("b", "ok", False)]
+        guess = told["attempts"][0]
+        assert guess["output_tokens"] == pytest.approx(68, rel=0.2)  # as o200k counts it
+        assert told["estimated_cost_usd"] == guess["cost_usd"] == A.of(Usage(guess["input_tokens"], guess["output_tokens"]))
+        assert told["cost_usd"] == pytest.approx(guess["cost_usd"] + B.of(COUNTED), abs=1e-12)
+
+
+async def test_hedge_costs_what_both_calls_do(workspace: Workspace) -> None:
+    """The slower one was asked, too, and read the question."""
+    question = SAID * 20
+    silent = Reply((frame({"id": "c1", "choices": []}),), hold=True)
+    async with provider(silent) as first, provider(Reply(answer())) as second:
+        both = target("a", first.base, A) + target("b", second.base, B)
+        async with asking(workspace, both, "targets: [a, b]\n    hedge: {after: 10ms, at_most: 100%}") as client:
+            told = await logged(client, (await client.ask(question)).headers["x-request-id"])
+            assert sorted(calls(told)) == [("a", "abandoned", True), ("b", "ok", False)]
+            guess = next(one for one in told["attempts"] if one["target"] == "a")
+            assert guess["input_tokens"] == pytest.approx(341, rel=0.2)
+            assert told["cost_usd"] == pytest.approx(guess["cost_usd"] + B.of(COUNTED), abs=1e-12)
+
+
+async def test_learned_refusal_costs_nothing(workspace: Workspace) -> None:
+    """The same target is asked again without the parameter: one call, counted once."""
+    refusal = error(400, "Unsupported parameter: 'temperature' is not supported with this model.", "unsupported_parameter")
+    async with provider(refusal, Reply(answer())) as fake, asking(workspace, target("a", fake.base, A), "targets: [a]") as client:
+        told = await logged(client, (await client.ask(temperature=0.5)).headers["x-request-id"])
+        assert len(fake.requests) == 2
+        assert (calls(told), told["cost_usd"], told["estimated"]) == ([("a", "ok", False)], A.of(COUNTED), False)
+
+
+IN_THE_STREAM = Reply((frame({"error": {"message": "overloaded", "code": 503}}), DONE))
+
+
+@pytest.mark.parametrize(
+    "refusal", [error(400), error(401), error(429), error(503), IN_THE_STREAM], ids=["400", "401", "429", "503", "503 under a 200"]
+)
+async def test_refused_call_costs_nothing(workspace: Workspace, refusal: Reply) -> None:
+    """Whoever is asked after it is paid alone."""
+    async with (
+        provider(refusal) as first,
+        provider(Reply(answer())) as second,
+        asking(workspace, target("a", first.base, A) + target("b", second.base, B)) as client,
+    ):
+        told = await logged(client, (await client.ask()).headers["x-request-id"])
+        assert (calls(told), told["cost_usd"]) == ([("b", "ok", False)], B.of(COUNTED))
+
+
+async def test_answer_with_nothing_in_it_costs_what_was_counted(workspace: Workspace) -> None:
+    """Its provider charges for it, although another target has to answer."""
+    empty = Reply((chunk({}, "stop"), counts(Usage(100, 0)), DONE))
+    async with provider(empty) as first, provider(Reply(answer())) as second:
+        both = target("a", first.base, A) + target("b", second.base, B)
+        async with asking(workspace, both, "targets: [a, b]\n    retry: {attempts: 1}") as client:
+            told = await logged(client, (await client.ask()).headers["x-request-id"])
+            assert calls(told) == [("a", "empty", False), ("b", "ok", False)]
+            assert told["cost_usd"] == pytest.approx(A.of(Usage(100, 0)) + B.of(COUNTED), abs=1e-12)
+
+
+async def test_kept_answer_costs_nothing(workspace: Workspace) -> None:
+    """The first one pays; who is given it again neither pays nor is told a cost."""
+    async with (
+        provider(Reply(answer())) as fake,
+        asking(workspace, target("a", fake.base, A), "targets: [a]\n    cache: {ttl: 1h}") as client,
+    ):
+        paid, free = [await client.ask(stream=False) for _ in range(2)]
+        assert (free.headers["x-router-cache"], free.headers.get("x-router-cost")) == ("hit", None)
+        assert paid.headers["x-router-cost"] == "0.00213"
+        told = await logged(client, free.headers["x-request-id"])
+        assert (told["cost_usd"], told["input_tokens"], told["attempts"]) == (None, None, [])
+
+
+async def test_one_of_several_pays_for_an_answer_they_share(workspace: Workspace) -> None:
+    """Exactly one, whoever that is."""
+    gate = asyncio.Event()
+    async with (
+        provider(Reply(answer(), gate=gate)) as fake,
+        asking(workspace, target("a", fake.base, A), "targets: [a]\n    cache: {ttl: 1h}") as client,
+    ):
+        asked = [asyncio.create_task(client.ask()) for _ in range(3)]
+        async with asyncio.timeout(60):
+            while client.edge.admin.chat.running < 3 or not fake.requests:
+                await asyncio.sleep(0.005)
+        gate.set()
+        told = [await logged(client, (await one).headers["x-request-id"]) for one in asked]
+        assert sorted(one["cost_usd"] or 0.0 for one in told) == [0.0, 0.0, A.of(COUNTED)]
+
+
+def late(gate: asyncio.Event) -> Reply:
+    """An answer that has its end, and whose count comes when the gate opens."""
+    head, *rest = (b"".join(answer()[:-2]), *answer()[-2:])
+    return Reply((head, *rest), gate=gate)
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": False}, {"id": "chat"}], ids=["stream", "whole", "chat"])
+async def test_count_that_comes_after_the_end_is_charged(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    """The client has its answer before; the request is logged when the count is here, and its limit knows of it."""
+    monkeypatch.setattr(http, "LINGER", 0.01)
+    gate = asyncio.Event()
+    async with provider(late(gate)) as fake:
+        route = "targets: [a]\n    limit: {tokens: 1000/hour, concurrent: 1}"
+        async with asking(workspace, target("a", fake.base, A), route) as client:
+            came = await client.ask(**more)
+            assert came.status == 200
+            assert fake.open == 1  # its provider has still something to say
+            assert (await client.get(f"/admin/requests/{came.headers['x-request-id']}")).status == 404
+            gate.set()
+            told = await logged(client, came.headers["x-request-id"])
+            assert (calls(told), told["cost_usd"], told["estimated"]) == ([("a", "ok", False)], A.of(COUNTED), False)
+            assert (await client.ask()).status == 429
+
+
+async def test_place_is_free_while_the_count_is_waited_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is answered may ask again: what is waited for holds nobody up."""
+    monkeypatch.setattr(http, "LINGER", 0.01)
+    gate = asyncio.Event()
+    async with (
+        provider(late(gate)) as fake,
+        asking(workspace, target("a", fake.base, A), "targets: [a]\n    limit: {concurrent: 1}") as client,
+    ):
+        assert [(await client.ask()).status for _ in range(3)] == [200] * 3
+        assert client.edge.admin.chat.running == 0
+        gate.set()
+
+
+async def test_count_that_never_comes_is_estimated_when_the_server_ends(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is logged before that, once, with an estimate."""
+    monkeypatch.setattr(http, "LINGER", 0.01)
+    async with (
+        provider(late(asyncio.Event())) as fake,
+        asking(workspace, target("a", fake.base, A), "targets: [a]") as client,
+    ):
+        request_id = (await client.ask()).headers["x-request-id"]
+        admin = client.edge.admin
+    (told,) = [one for one in admin.ring.latest(10) if one["request_id"] == request_id]
+    assert (calls(dict(told)), told["estimated"]) == ([("a", "ok", True)], True)
+
+
+def message(*frames: dict[str, Any]) -> Sequence[bytes]:
+    """Frames of Anthropic's wire."""
+    return [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in frames]
+
+
+async def test_cut_call_costs_the_input_that_was_counted_at_its_start(workspace: Workspace) -> None:
+    """Anthropic counts the input first, with its caches: an estimate knows nothing of those. The output is estimated."""
+    begun = {
+        "type": "message_start",
+        "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5000, "output_tokens": 1}},
+    }
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    said = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": SAID * 4}}
+    async with (
+        provider(Reply(message(begun, block, said), hold=True)) as fake,
+        asking(workspace, target("a", fake.base, A, "anthropic"), "targets: [a]") as client,
+    ):
+        body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
+        async with client.session.post(f"{client.base}/api/chat", json=body) as response:
+            await response.content.readany()
+            request_id = response.headers["x-request-id"]
+            response.close()
+        told = await logged(client, request_id)
+        assert (told["outcome"], calls(told)) == ("client_left", [("a", "client_left", True)])
+        (cut,) = told["attempts"]
+        assert (cut["input_tokens"], cut["cached_tokens"]) == (5010, 5000)
+        assert cut["output_tokens"] == pytest.approx(68, rel=0.2)
+        assert told["cost_usd"] == told["estimated_cost_usd"] == A.of(Usage(5010, cut["output_tokens"], 5000))
+
+
+async def test_totals_are_told_by_route_target_and_caller(workspace: Workspace) -> None:
+    """With what the cache saved; the dearest first."""
+    broken = Reply((chunk({"content": SAID * 4}),), drop=True)
+    async with (
+        provider(broken, Reply(answer())) as first,
+        provider(Reply(answer(COUNTED, "The end."))) as second,
+        asking(workspace, target("a", first.base, A) + target("b", second.base, B)) as client,
+    ):
+        told = [await logged(client, (await client.ask()).headers["x-request-id"]) for _ in range(3)]
+        page = (await client.get("/admin/spend")).json
+        (route,) = page["routes"].values()
+        assert (route["count"], list(page["routes"]), list(page["callers"])) == (3, ["chat-model"], ["anonymous"])
+        assert route == page["callers"]["anonymous"]
+        assert route["cost_usd"] == pytest.approx(sum(one["cost_usd"] for one in told), abs=1e-12)
+        assert route["estimated_cost_usd"] == told[0]["estimated_cost_usd"] > 0
+        assert {name: row["count"] for name, row in page["targets"].items()} == {"a": 3, "b": 1}
+        assert list(page["targets"]) == ["a", "b"]
+        assert page["targets"]["b"]["cost_usd"] == B.of(COUNTED)
+        assert page["targets"]["b"]["saved_usd"] == pytest.approx(600 * (1 - 0.1) / 1e6)
+        assert route["cached_tokens"] == 3 * 600
+        assert route["saved_usd"] == pytest.approx((2 * 600 * (3 - 0.3) + 600 * (1 - 0.1)) / 1e6)
+
+
+def test_totals_of_callers_without_end_are_bounded() -> None:
+    """The subjects of tokens are anybody's to make: those beyond the bound are told together."""
+    made = Bill()
+    for number in range(MAX_ROWS + 50):
+        call = Attempt("a", "ok", 0.1, usage=Usage(10, 1))
+        made.enter(Entry("id", "generation", caller=f"user-{number}", route="r", attempts=(call,), prices={"a": A}))
+    told = summed([made.totals(), made.totals()])
+    assert (len(told["callers"]), told["callers"]["other"]["count"]) == (MAX_ROWS + 1, 100)
+    assert sum(row["cost_usd"] for row in told["callers"].values()) == pytest.approx(2 * 1050 * A.of(Usage(10, 1)))
+    assert told["routes"]["r"]["count"] == 2 * 1050
+
+
+def test_request_that_used_nothing_is_in_no_total() -> None:
+    """A refusal, a hit of the route's cache."""
+    made = Bill()
+    made.enter(Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),)))
+    assert made.totals()["routes"] == made.totals()["callers"] == {}
+
+
+async def test_cut_call_of_a_chat_is_estimated_with_what_the_cache_holds(workspace: Workspace) -> None:
+    """Where a provider counts at the end alone: by what the chat's last call took there. Another chat's prompt is not in the cache."""
+    question = [{"role": "user", "content": SAID * 100}]
+    more = [*question, {"role": "assistant", "content": SAID}, {"role": "user", "content": "And then?"}]
+    cut = Reply((chunk({"content": SAID}),), drop=True)
+    whole = Reply(answer(Usage(1700, 17, 1600)))
+    async with (
+        provider(whole, cut, cut) as first,
+        provider(Reply(answer(COUNTED, "The end."))) as second,
+        asking(workspace, target("a", first.base, A) + target("b", second.base, B)) as client,
+    ):
+        asked = [await client.post(model="gpt-4", messages=one) for one in (question, more, [{"role": "user", "content": SAID * 90}])]
+        _, warm, cold = [(await logged(client, one.headers["x-request-id"]))["attempts"][0] for one in asked]
+        assert (warm["outcome"], warm["estimated"], warm["cached_tokens"]) == ("cut", True, 1664)  # thirteen pieces of 128
+        assert warm["cost_usd"] == pytest.approx(A.of(Usage(1725, 17, 1700)), rel=0.2)
+        assert "cached_tokens" not in cold

@@ -1,0 +1,94 @@
+"""What is remembered of a request: what it took, as far as anybody counted."""
+
+from typing import Any, cast
+
+import pytest
+
+from router.config.price import Price
+from router.errors import LET_GO, Attempt
+from router.events import Cached, Finish, Start
+from router.journal.entry import Entry
+from router.usage import Meter, Usage
+
+PRICES = {"a": Price(input=1, output=10, cached=0.1), "b": Price(input=2, output=20)}
+COUNTED = Attempt("a", "ok", 0.1, usage=Usage(1000, 100, 600))
+RESCUED = Attempt("a", "cut", 0.1, estimate=Usage(900, 50))
+RESCUER = Attempt("b", "ok", 0.1, usage=Usage(950, 50))
+HEDGED = Attempt("b", "abandoned", 0.1, estimate=Usage(900, 0))
+REFUSED = Attempt("b", "status_400", 0.1)
+FREE_OF_CHARGE = Attempt("script", "ok", 0.1, usage=Usage(10, 10))
+
+
+@pytest.mark.parametrize(
+    ("attempts", "usage", "estimate", "cost", "guessed"),
+    [
+        ((), None, None, None, None),
+        ((REFUSED,), None, None, None, None),
+        ((REFUSED, COUNTED), Usage(1000, 100, 600), None, 0.00146, None),
+        ((RESCUED, RESCUER), Usage(950, 50), Usage(900, 50), 0.0029 + 0.0014, 0.0014),
+        ((HEDGED, COUNTED), Usage(1000, 100, 600), Usage(900, 0), 0.00146 + 0.0018, 0.0018),
+        ((COUNTED, RESCUER, COUNTED), Usage(2950, 250, 1200), None, 2 * 0.00146 + 0.0029, None),
+        ((RESCUED,), None, Usage(900, 50), 0.0014, 0.0014),
+        ((FREE_OF_CHARGE,), Usage(10, 10), None, None, None),
+        ((COUNTED, FREE_OF_CHARGE), Usage(1010, 110, 600), None, 0.00146, None),
+    ],
+    ids=["nothing", "refused", "counted", "rescued", "hedged", "tool loop over two targets", "cut", "no price", "one price"],
+)
+def test_each_call_costs_once_at_the_price_of_its_own_target(
+    attempts: tuple[Attempt, ...], usage: Usage | None, estimate: Usage | None, cost: float | None, guessed: float | None
+) -> None:
+    """Whoever spoke last: what is estimated is listed apart, and is a part of the whole."""
+    entry = Entry("id", "generation", prices=PRICES)
+    entry.see(Start("a", "m"))
+    entry.see(Finish("stop", Usage(7, 7), attempts))
+    entry.close()
+    assert (entry.usage, entry.estimate) == (usage, estimate)
+    told = entry.explained()
+    assert told["cost_usd"] == pytest.approx(cost)
+    assert (told["estimated"], told["estimated_cost_usd"]) == (estimate is not None, pytest.approx(guessed))
+    tries = cast("list[dict[str, Any]]", told["attempts"])
+    assert sum(one.get("cost_usd", 0.0) for one in tries) == pytest.approx(cost or 0.0)
+    assert [bool(one.get("estimated")) for one in tries] == [one.estimate is not None for one in attempts]
+
+
+async def test_count_that_comes_late_replaces_the_estimate() -> None:
+    """The entry waits for it, and is closed with what came."""
+    meter = Meter()
+    meter.wait()
+    entry = Entry("id", "generation", prices=PRICES)
+    entry.see(Finish("stop", None, (Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter),)))
+    assert (entry.pending, entry.used) == (True, Usage(900, 90))
+    meter.usage, meter.final = Usage(1000, 100, 600), True
+    meter.close()
+    await entry.counted()
+    entry.close()
+    assert (entry.pending, entry.usage, entry.estimate) == (False, Usage(1000, 100, 600), None)
+
+
+async def test_count_that_never_comes_stays_an_estimate() -> None:
+    """Nobody waits for it for ever: its meter is closed."""
+    meter = Meter()
+    meter.wait()
+    entry = Entry("id", "generation", prices=PRICES)
+    entry.see(Finish("stop", None, (Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter),)))
+    meter.close()
+    await entry.counted()
+    entry.close()
+    assert (entry.usage, entry.estimate) == (None, Usage(900, 90))
+
+
+@pytest.mark.parametrize(
+    ("cache", "left", "tried"),
+    [
+        ("", [], [("a", "status_503")]),
+        ("miss", [], []),
+        ("miss", [[Attempt("a", "status_503", 0.1), Attempt("b", LET_GO, 0.2)]], [("a", "status_503"), ("b", "client_left")]),
+    ],
+)
+def test_what_was_tried_for_a_shared_answer_is_told_once(cache: Cached, left: list[list[Attempt]], tried: list[tuple[str, str]]) -> None:
+    """Who leaves it is not told of what another will be told, but for the last."""
+    entry = Entry("id", "generation", tried=left)
+    entry.see(Start("b", "m", (Attempt("a", "status_503", 0.1),), cache=cache))
+    entry.outcome = "client_left"
+    entry.close()
+    assert [(one.target, one.outcome) for one in entry.attempts] == tried

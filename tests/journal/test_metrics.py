@@ -1,0 +1,202 @@
+"""/metrics: what Prometheus' own parser reads, right in one process and in four."""
+
+import asyncio
+import os
+import re
+import signal
+from collections import defaultdict
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import AS_OPERATOR, OPERATOR, ROOT, Workspace, direct_target, routes, serving
+from tests.support.process import Process, process
+from tests.support.provider import Reply, error, provider, text
+
+TARGETS = """
+a: {script: [{text: Hello}, {pause: 20ms}, {text: ' you'}]}
+b: {script: [{fail: down}]}
+"""
+ROUTES = """
+  broken: {pipeline: chat, targets: [b], retry: {attempts: 1}, breaker: {failures: 1000}}
+  rescued: {pipeline: chat, targets: [b, a], retry: {attempts: 1}, breaker: {failures: 1000}}
+"""
+STALLS = "a: {script: [{call: sleepy, arguments: {}}]}"
+SLEEPY = '''
+import time
+
+
+async def sleepy() -> str:
+    """Hold the loop."""
+    time.sleep(2)
+    return "awake"
+'''
+
+
+def read(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample: its name and labels → its value. A family or a sample that comes twice is a fault."""
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    families: set[str] = set()
+    for family in text_string_to_metric_families(page):
+        assert family.name not in families
+        families.add(family.name)
+        assert family.documentation
+        assert family.type in ("counter", "gauge", "histogram")
+        for sample in family.samples:
+            key = sample.name, tuple(sorted(sample.labels.items()))
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+async def samples(router: Process) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """What it tells now."""
+    return read((await router.get("/metrics", **AS_OPERATOR))[1])
+
+
+async def serving_pids(router: Process) -> list[int]:
+    """Who serves; nobody, while the one that is asked is just dying."""
+    try:
+        return [one["pid"] for one in (await router.get("/admin/config", **AS_OPERATOR))[1]["workers"]]
+    except aiohttp.ClientError:
+        return []
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_the_totals_are_the_same_with_one_worker_and_with_four(workspace: Workspace, workers: int) -> None:
+    """Whichever worker is asked; also after one of them has died."""
+    workspace.write("routes.yaml", routes(TARGETS) + ROUTES)
+    async with process(workspace.root, "--workers", str(workers)) as router:
+        async with asyncio.timeout(60):
+            while (await samples(router))["router_workers", ()] != workers:
+                await asyncio.sleep(0.05)
+        asked = ["chat-model"] * 12 + ["broken"] * 4 + ["rescued"] * 8
+        await asyncio.gather(*(router.ask("Hi", model) for model in asked))
+        told = await samples(router)
+        for _ in range(workers):
+            told = await samples(router)
+            assert told["router_requests_total", (("outcome", "stop"), ("route", "chat-model"))] == 12
+            assert told["router_requests_total", (("outcome", "no_answer"), ("route", "broken"))] == 4
+            assert told["router_requests_total", (("outcome", "stop"), ("route", "rescued"))] == 8
+            assert told["router_attempts_total", (("outcome", "status_503"), ("target", "b"))] == 12
+            assert told["router_attempts_total", (("outcome", "ok"), ("target", "a"))] == 20
+            assert told["router_tokens_total", (("direction", "output"), ("route", "chat-model"))] == 24
+            assert told["router_time_to_first_token_seconds_count", (("route", "chat-model"),)] == 12
+            assert told["router_time_between_tokens_seconds_count", (("route", "chat-model"),)] == 12
+            assert told["router_overhead_seconds_count", ()] == 12
+            assert told["router_open_streams", ()] == 0
+            generations = [value for (name, _), value in told.items() if name == "router_generation_info"]
+            assert generations == [workers]
+        if workers > 1:
+            died = (await router.get("/admin/config"))[1]["workers"][0]["pid"]
+            os.kill(died, signal.SIGKILL)
+            async with asyncio.timeout(60):
+                while died in (pids := await serving_pids(router)) or len(pids) < workers:
+                    await asyncio.sleep(0.1)
+            again = await samples(router)
+            for name in ("router_requests_total", "router_attempts_total", "router_tokens_total"):
+                assert {key: value for key, value in again.items() if key[0] == name} == {
+                    key: value for key, value in told.items() if key[0] == name
+                }
+
+
+async def test_no_counter_falls_when_a_worker_dies(workspace: Workspace) -> None:
+    """Edits that went live and that could not, loops that stood still: what the dead one counted stays, as of requests."""
+    workspace.write("tools/sleepy.py", SLEEPY)
+    route = "targets: [a]\n    tools: [sleepy]\n    max_steps: 1"
+    workspace.write("routes.yaml", routes(STALLS, route, f"server: {{reload: off, admin: {{key: {OPERATOR}}}}}\n"))
+    names = ("router_reloads_total", "router_reload_failures_total", "router_loop_stalls_total", "router_requests_total")
+
+    def counters(told: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> dict[str, float]:
+        return {name: sum(value for (one, _), value in told.items() if one == name) for name in names}
+
+    async with process(workspace.root, "--workers", "2") as router:
+        async with asyncio.timeout(60):
+            while len(await serving_pids(router)) < 2:
+                await asyncio.sleep(0.05)
+        for written in (
+            routes(STALLS, "targets: [nobody]"),
+            routes(STALLS, route, f"server: {{reload: off, keep_alive: 9s, admin: {{key: {OPERATOR}}}}}\n"),
+        ):
+            workspace.write("routes.yaml", written)
+            await router.post("/admin/reload", **AS_OPERATOR)
+        await router.ask()
+        told = counters(await samples(router))
+        assert told == {names[0]: 2, names[1]: 2, names[2]: 1, names[3]: 1}
+        for died in await serving_pids(router):
+            os.kill(died, signal.SIGKILL)
+            async with asyncio.timeout(60):
+                while died in (pids := await serving_pids(router)) or len(pids) < 2:
+                    await asyncio.sleep(0.1)
+        assert counters(await samples(router)) == told
+
+
+async def test_a_worker_that_takes_anothers_place_serves_what_the_others_do(workspace: Workspace) -> None:
+    """Also while what is on disk is broken, or is not to go live yet."""
+    workspace.write("routes.yaml", routes(TARGETS, more="server: {reload: off}\n"))
+    async with process(workspace.root, "--workers", "2") as router:
+        async with asyncio.timeout(60):
+            while len(await serving_pids(router)) < 2:
+                await asyncio.sleep(0.05)
+        live = (await router.get("/admin/config"))[1]["live"]["digest"]
+        for written in (routes(TARGETS, "targets: [nobody]"), routes(TARGETS, more="server: {reload: off, keep_alive: 9s}\n")):
+            workspace.write("routes.yaml", written)
+            died = (await serving_pids(router))[0]
+            os.kill(died, signal.SIGKILL)
+            async with asyncio.timeout(60):
+                while died in (pids := await serving_pids(router)) or len(pids) < 2:
+                    await asyncio.sleep(0.1)
+            assert {one["generation"] for one in (await router.get("/admin/config"))[1]["workers"]} == {live}
+            assert (await router.ask())[0] == 200
+
+
+async def test_what_stands_is_told(workspace: Workspace) -> None:
+    """Open streams, busy targets, breakers, what an operator took out."""
+    async with provider(error(401)) as denied, provider(Reply((*text("a")[:2],), hold=True)) as holding:
+        targets = direct_target(denied.base) + direct_target(holding.base, "b")
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b]"))
+        async with serving(workspace.build()) as client:
+            asked = asyncio.create_task(client.ask())
+            await holding.until(lambda: holding.open)
+            async with client.session.post(f"{client.base}/admin/targets/a", headers=AS_OPERATOR, json={"state": "drain"}) as response:
+                assert response.status == 200
+            told = read((await client.get("/metrics")).body.decode())
+            assert told["router_open_streams", ()] == 1
+            assert told["router_target_busy", (("target", "b"),)] == 1
+            assert told["router_breaker_state", (("target", "a"),)] == 2
+            assert told["router_breaker_state", (("target", "b"),)] == 0
+            assert told["router_target_drained", (("target", "a"),)] == 1
+            asked.cancel()
+
+
+async def test_labels_are_bounded(workspace: Workspace) -> None:
+    """What clients and models make up (ids, tools, models) makes no series."""
+    workspace.write(
+        "routes.yaml", routes("a: {script: [{call: made-up, arguments: {}}]}", "targets: [a]\n    tools: [weather]\n    max_steps: 1")
+    )
+    async with serving(workspace.build()) as client:
+        counted: dict[str, set[str]] = defaultdict(set)
+        for number in range(20):
+            await client.ask(model=f"unknown-{number}")
+            await client.ask(id=f"chat-{number}")
+        for name, labels in read((await client.get("/metrics")).body.decode()):
+            for label, value in labels:
+                counted[label].add(value)
+            assert "unknown-" not in str(labels)
+            assert "made-up" not in str(labels)
+            assert name.startswith("router_")
+        assert counted["route"] == {"", "chat-model"}
+        assert counted["tool"] == {"other"}
+
+
+async def test_every_metric_is_documented(workspace: Workspace) -> None:
+    """docs/observability.md has a row for each, and none for what is not there."""
+    served = routes(
+        "a: {script: [{text: Hello}]}", "targets: [a]\n    tools: [{mcp: [no-such-command]}]", "server: {redis: 'redis://127.0.0.1:1/0'}\n"
+    )
+    async with serving(workspace.write("routes.yaml", served).build()) as client:
+        page = (await client.get("/metrics")).body.decode()
+    there = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")}
+    documented = set(re.findall(r"`(router_[a-z_]+)`", (ROOT / "docs/observability.md").read_text(encoding="utf-8")))
+    assert there == documented

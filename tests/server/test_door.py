@@ -1,0 +1,518 @@
+"""The door: what a connection may cost, in bytes and in time, whoever is at its other end."""
+
+import asyncio
+import errno
+import itertools
+import json
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from router.config.declaration import RequestBounds
+from router.errors import Refused
+from router.events import Events, Finish, Start, Text
+from router.intake.body import parsed as parsed_body
+from router.server import Door
+from tests.conftest import Client, Workspace, routes, serving
+from tests.support.provider import Reply, provider, text
+from tests.support.raw import connected, parsed, request, said, until_closed
+
+HI = "a: {script: [{text: Hi}]}"
+ASK = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+BODY = json.dumps(ASK).encode()
+
+
+class Hasty(Door):
+    """A door that waits for nobody: what takes half a minute takes a moment."""
+
+    FIRST = 0.2
+    BODY = 0.3
+    SENT = 0.3
+
+
+class Patient(Door):
+    """One that waits for longer than any test."""
+
+    FIRST = BODY = SENT = 60.0
+
+
+@asynccontextmanager
+async def open_door(workspace: Workspace, door: type[Door] = Door, targets: str = HI, more: str = "") -> AsyncGenerator[Client, None]:
+    """A router behind a door."""
+    async with serving(workspace.write("routes.yaml", routes(targets, more=more)).build(), door=door) as client:
+        yield client
+
+
+async def still_serves(client: Client) -> bool:
+    """Whether others are answered as ever."""
+    return (await client.ask()).text == "Hi"
+
+
+def padded(size: int) -> bytes:
+    """A good request whose first line and headers are of this size."""
+    bare = request("POST /api/chat", BODY, x_more="")
+    head = len(bare) - len(BODY)
+    return request("POST /api/chat", BODY, x_more="x" * (size - head))
+
+
+async def test_headers_of_16_kib_are_read_and_more_are_not(workspace: Workspace) -> None:
+    """The first line and all headers together; the refusal has its own status, and the connection ends."""
+    async with open_door(workspace) as client:
+        assert (await said(client.base, padded(16 * 1024 - 64))).status == 200
+        for data in (
+            padded(16 * 1024 + 64),
+            request("GET /" + "x" * 16 * 1024),
+            request("GET /?" + "x" * 16 * 1024),
+            request("GET /", **{f"x-{count}": "y" * 100 for count in range(200)}),
+        ):
+            answer = await said(client.base, data)
+            assert answer.status == 431
+            assert json.loads(answer.rest) == {"type": "error", "error": "The request's headers are too large.", "code": "too_large"}
+            assert "xxx" not in answer.everything
+        assert await still_serves(client)
+
+
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "a header without end": (b"GET / HTTP/1.1\r\nx: ", b"x" * 4096),
+    "headers without end": (b"GET / HTTP/1.1\r\n", b"".join(b"x-%d: y\r\n" % count for count in range(400))),
+    "an address without end": (b"GET /", b"x" * 4096),
+    "a name without end": (b"GET / HTTP/1.1\r\n", b"x" * 4096),
+    "a method without end": (b"", b"X" * 4096),
+    "line breaks without end": (b"", b"\r\n" * 2048),
+    "trailers without end": (
+        b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx: ",
+        b"x" * 4096,
+    ),
+    "a chunk's extension without end": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n5;", b"x" * 4096),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+async def test_what_has_no_end_is_not_collected(workspace: Workspace, case: str) -> None:
+    """After 16 KiB of which nothing has come, and what was read with them, the connection ends; others are served meanwhile."""
+    begin, more = ENDLESS[case]
+    async with open_door(workspace) as client, connected(client.base) as (reader, writer):
+        writer.write(begin)
+        sent = 0
+        ended = asyncio.create_task(until_closed(reader))
+        while not ended.done() and sent < 64 * 1024 * 1024:
+            writer.write(more)
+            sent += len(more)
+            try:
+                await writer.drain()
+            except ConnectionError:
+                break
+        assert sent < 16 * 1024 * 1024  # what the kernel took on the way, too
+        assert parsed(await ended).status in (0, 400, 431)
+        assert await still_serves(client)
+
+
+SLOW: dict[str, tuple[bytes, bytes]] = {
+    "nothing": (b"", b""),
+    "half a line": (b"GET /heal", b""),
+    "half the headers": (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n", b""),
+    "a header, byte by byte": (b"GET /healthz HTTP/1.1\r\nx: ", b"x"),
+    "line breaks, one by one": (b"", b"\r\n"),
+    "half the body": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{", b""),
+    "a body, byte by byte": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n{", b" "),
+    "a body, chunk by chunk": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "trailers, byte by byte": (b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ", b"x"),
+    "a body for a page that reads none": (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n", b" "),
+    "a second request, byte by byte": (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nx: ", b"x"),
+    "line breaks after an answer": (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", SLOW)
+async def test_who_dawdles_is_not_waited_for(workspace: Workspace, case: str) -> None:
+    """Slowloris: headers have their time and bodies have theirs, however steadily they trickle; others are served meanwhile."""
+    begin, more = SLOW[case]
+    async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
+        writer.write(begin)
+        ended = asyncio.create_task(until_closed(reader))
+        while not (await asyncio.wait([ended], timeout=0.02))[0]:
+            if more and not writer.is_closing():
+                writer.write(more)
+        assert parsed(await ended).status in (0, 200, 408)
+        assert await still_serves(client)
+
+
+async def test_a_slow_request_within_its_time_is_answered(workspace: Workspace) -> None:
+    """Headers and body byte by byte: the time is for the whole, not for each piece, and is long enough for people."""
+    data = request("POST /api/chat", BODY)
+    async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
+        for count in range(len(data)):
+            writer.write(data[count : count + 1])
+            await writer.drain()
+            await asyncio.sleep(0)
+        answer = parsed(await until_closed(reader))
+    assert (Door.FIRST, Door.BODY, Door.SENT) == (10.0, 35.0, 30.0)
+    assert answer.status == 200
+    assert json.loads(answer.rest)["content"] == "Hi"
+
+
+async def test_an_idle_connection_between_two_requests_is_kept(workspace: Workspace) -> None:
+    """The time for headers begins with their first byte, not with the end of the answer before."""
+    async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(Hasty.FIRST + Hasty.BODY + 0.2)  # the wait itself is what is tested
+        assert not reader.at_eof()
+
+
+@dataclass
+class Endless:
+    """An answer that says more as long as somebody takes it."""
+
+    said: int = 0
+    closed: bool = False
+
+    async def answer(self, _: Any) -> Events:
+        """A KiB at a time."""
+        try:
+            yield Start("a", "m")
+            for _ in range(1_000_000):
+                yield Text("x" * 1024)
+                self.said += 1024
+                await asyncio.sleep(0)
+            yield Finish("stop")
+        finally:
+            self.closed = True
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for this to become true."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def unread(client: Client, data: bytes) -> socket.socket:
+    """A client that asks, and reads nothing: its own buffer is as small as can be."""
+    loop = asyncio.get_running_loop()
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await loop.sock_connect(sock, ("127.0.0.1", int(client.base.rpartition(":")[2])))
+    await loop.sock_sendall(sock, data)
+    return sock
+
+
+def reset(sock: socket.socket) -> bool:
+    """Whether the server has broken the connection off."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_who_does_not_read_is_dropped(workspace: Workspace, recorded: bool) -> None:
+    """After its time the connection is reset and the answer closed, down to its target; until then little is held for it."""
+    endless = Endless()
+    async with open_door(workspace, Hasty) as client:
+        object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
+        body = json.dumps({**ASK, "stream": True, **({"id": "chat-1"} if recorded else {})}).encode()
+        with await unread(client, request("POST /api/chat", body)) as sock:
+            await until(lambda: endless.closed)
+            assert endless.said < 4 * 1024 * 1024
+            await until(lambda: not client.edge._chat.running)
+            await until(lambda: reset(sock))
+
+
+async def test_what_is_held_for_who_does_not_read_is_bounded(workspace: Workspace) -> None:
+    """An answer that could say a gigabyte stops within 1 MiB: collected, in the transport and in the kernel, on both sides."""
+    endless = Endless()
+    async with open_door(workspace, Patient) as client:
+        object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
+        with await unread(client, request("POST /api/chat", json.dumps({**ASK, "stream": True}).encode())):
+            seen = -1
+            while seen != endless.said:
+                seen = endless.said
+                for _ in range(50):
+                    await asyncio.sleep(0.002)
+            assert 0 < endless.said < 1024 * 1024
+        await until(lambda: endless.closed)
+
+
+async def test_a_slow_reader_that_reads_is_served_to_the_end(workspace: Workspace) -> None:
+    """Who takes what waits within the time gets all of it."""
+    count = 400
+    script = f"a: {{script: [{', '.join(['{text: ' + 'y' * 1000 + '}'] * count)}]}}"
+    async with open_door(workspace, Hasty, script) as client, connected(client.base) as (reader, writer):
+        writer.write(request("POST /api/chat", json.dumps({**ASK, "stream": True}).encode()))
+        got = bytearray()
+        while piece := await reader.read(16 * 1024):
+            got += piece
+            await asyncio.sleep(0.005)
+    assert got.count(b"y" * 1000) == count
+    assert b'"finishReason":"stop"' in got
+
+
+async def test_what_is_left_of_an_answer_is_not_waited_for_for_ever(workspace: Workspace) -> None:
+    """A whole answer too large for the kernel, smaller than what the transport holds back: it is over, and its client does not read."""
+    doors: list[Door] = []
+
+    class Seen(Hasty):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            doors.append(self)
+            super().connection_made(transport)
+
+    for size in range(80_000, 400_000, 20_000):
+        script = "a: {script: [{text: " + "z" * size + "}]}"
+        async with open_door(workspace, Seen, script) as client:
+            with await unread(client, request("POST /api/chat", BODY, connection="keep-alive")) as sock:
+                await until(lambda: bool(doors) and doors[-1]._said and doors[-1]._answering is not None)
+                left, paused = doors[-1].transport.get_write_buffer_size(), doors[-1].flow.write_paused
+                if left and not paused:
+                    await until(lambda: reset(sock))
+                    return
+        doors.clear()
+    raise AssertionError("no size left anything in the transport")
+
+
+BROKEN: dict[str, bytes] = {
+    "no HTTP": b"hello\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "two lengths": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+    "a length and chunks": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a negative length": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+    "a huge length": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999999999999999999\r\n\r\n",
+    "a chunk of no size": b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    "a line break in a header's name": b"GET / HTTP/1.1\r\nx\ny: z\r\n\r\n",
+    "a NUL in a header": b"GET / HTTP/1.1\r\nhost: \x00\r\n\r\n",
+    "a folded header": b"GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: a\r\n b\r\n\r\n",
+    "a space before the colon": b"GET / HTTP/1.1\r\nauthorization : a\r\n\r\n",
+    "letters that are none in an address": b"GET /\xff\xfe HTTP/1.1\r\nhost: localhost\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_what_is_not_http_is_refused_at_once(workspace: Workspace, case: str) -> None:
+    """With a 400 that repeats nothing, and the connection ends: nobody is to guess where the next request begins."""
+    async with open_door(workspace, Patient) as client:
+        answer = await said(client.base, BROKEN[case])
+        assert answer.status in (400, 413)
+        assert "hello" not in answer.everything
+        assert await still_serves(client)
+
+
+async def test_requests_that_run_ahead_are_few(workspace: Workspace) -> None:
+    """Sixteen may wait on one connection; thousands in one packet would each take their room."""
+    one = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    last = one.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+    async with open_door(workspace) as client:
+        assert (await said(client.base, one * 10 + last)).rest.count(b'{"status":"ok"}') == 11
+        assert (await said(client.base, one * 5000 + last)).rest.count(b'{"status":"ok"}') < 40
+        assert await still_serves(client)
+
+
+async def test_a_mistake_in_mid_answer_does_not_get_into_it(workspace: Workspace) -> None:
+    """What is no HTTP while an answer is written ends the connection: a 400 would look like a piece of that answer."""
+    slow = "a: {script: [{text: Half}, {pause: 10s}, {text: more}]}"
+    async with open_door(workspace, Patient, slow) as client, connected(client.base) as (reader, writer):
+        writer.write(request("POST /api/chat", json.dumps({**ASK, "stream": True}).encode(), connection="keep-alive"))
+        got = await reader.readuntil(b"Half")
+        writer.write(b"no http\r\n\r\n")
+        got += await until_closed(reader)
+    assert got.count(b"HTTP/1.1") == 1
+
+
+async def test_what_comes_after_a_refusal_is_not_read_for_ever(workspace: Workspace) -> None:
+    """A body of a gigabyte whose length was enough to refuse it: a MiB of it is read, so that the client sees why."""
+    async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
+        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 64 * 1024 * 1024:
+                writer.write(b"x" * 65536)
+                sent += 65536
+                await writer.drain()
+        assert sent < 32 * 1024 * 1024
+
+
+async def test_a_body_is_counted_while_it_is_read(workspace: Workspace) -> None:
+    """In chunks, with no length said: 413 at the bound, while there is more to come."""
+    async with open_door(workspace, more="server: {request: {body: 64KiB}}\n") as client, connected(client.base) as (reader, writer):
+        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(17):
+            writer.write(b"1000\r\n" + b" " * 4096 + b"\r\n")
+        await writer.drain()
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
+
+
+OFFERS = {
+    "websocket": "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAA\r\nSec-WebSocket-Version: 13\r\n",
+    "HTTP/2, as Java offers it": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQBAAAAAAIAAAAA\r\n",
+    "TLS": "Connection: upgrade\r\nUpgrade: TLS/1.0\r\n",
+    "twice": "Connection: keep-alive\r\nUpgrade: h2c\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n",
+}
+CHUNKED = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (5, BODY[:5], len(BODY) - 5, BODY[5:])
+
+
+def offering(line: str, offer: str, framing: str, body: bytes) -> bytes:
+    """A request that offers another protocol."""
+    return f"{line} HTTP/1.1\r\nHost: localhost\r\n{offer}{framing}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("size", [1, 37, 1 << 16], ids=["byte by byte", "in pieces", "in one piece"])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+async def test_an_offer_of_another_protocol_is_passed_over(workspace: Workspace, offer: str, size: int) -> None:
+    """The request is answered as if it had made none, with its body, and so are those that follow on its connection."""
+    requests = [
+        offering("POST /api/chat", offer, f"Content-Length: {len(BODY)}\r\n", BODY),
+        offering("POST /v1/chat/completions", offer, "Transfer-Encoding: chunked\r\n", CHUNKED),
+        offering("GET /healthz", offer, "", b""),
+        offering("POST /api/chat/gpt-4", offer, f"Content-Length: {len(BODY)} \r\n", BODY),
+        request("POST /api/chat", BODY),
+    ]
+    sent = b"".join(requests)
+    async with open_door(workspace) as client, connected(client.base) as (reader, writer):
+        for start in range(0, len(sent), size):
+            writer.write(sent[start : start + size])
+            await writer.drain()
+        answers = (await until_closed(reader)).split(b"HTTP/1.1 ")[1:]
+        assert [one[:3] for one in answers] == [b"200"] * len(requests)
+        assert sum(b"Hi" in one for one in answers) == len(requests) - 1
+
+
+async def test_an_offer_opens_no_way_past_the_bounds(workspace: Workspace) -> None:
+    """A request with an offer that closes, tunnels, has two lengths or no end is treated as one without it."""
+    offer = OFFERS["HTTP/2, as Java offers it"]
+    async with open_door(workspace) as client:
+        for sent, status in (
+            (offering("POST /api/chat", "Connection: close, Upgrade\r\nUpgrade: h2c\r\n", f"Content-Length: {len(BODY)}\r\n", BODY), 200),
+            (request("CONNECT /api/chat", connection="upgrade", upgrade="h2c"), 400),
+            (request("CONNECT localhost:443"), 400),
+            (offering("POST /api/chat", offer, "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", CHUNKED), 400),
+            (offering("POST /api/chat", offer, "Content-Length: 3\r\nContent-Length: 4\r\n", BODY), 400),
+            (offering("GET /healthz", offer, f"X: {'x' * 16 * 1024}\r\n", b""), 431),
+        ):
+            answer = await said(client.base, sent)
+            assert (answer.status, answer.rest.count(b"HTTP/1.1 ")) == (status, 0), sent[:200]
+        flood = offering("GET /healthz", offer, "", b"") * 10_000
+        answer = await said(client.base, flood)
+        assert answer.rest.count(b"HTTP/1.1 ") <= Door.MOST_AHEAD
+        assert await still_serves(client)
+
+
+async def test_white_space_around_a_header_is_not_part_of_it(workspace: Workspace) -> None:
+    """Blanks and tabs after a value are passed over, whatever the header (RFC 9112, 5)."""
+    async with open_door(workspace) as client:
+        for blank in ("", " ", "\t ", " " * 100):
+            more = {"x_stream_protocol": f"\t text{blank}", "x_request_id": f"  mine{blank}"}
+            answer = await said(client.base, request("POST /api/chat", BODY, **more))
+            assert (answer.status, answer.rest, answer.headers["x-request-id"]) == (200, b"Hi", "mine")
+
+
+HALF = "\ud83d"
+HI_HALF: dict[str, Any] = {**ASK, "messages": [{"role": "user", "content": "Hi"}]}
+CALLED = {"id": "c", "type": "function", "function": {"name": "f", "arguments": json.dumps({"a": HALF})}}
+SURROGATES: dict[str, tuple[dict[str, Any], int]] = {
+    "in what is said": ({"messages": [{"role": "user", "content": f"Hi {HALF}"}]}, 200),
+    "in the model": ({"model": HALF}, 404),
+    "in a role": ({"messages": [{"role": HALF, "content": "Hi"}]}, 400),
+    "in the chat's id": ({"id": HALF}, 200),
+    "in a key": ({HALF: 1}, 200),
+    "in a stop": ({"stop": [HALF]}, 200),
+    "in a parameter of the template": ({"params": {"kind": HALF}}, 200),
+    "in a call's arguments": (
+        {"messages": [{"role": "assistant", "tool_calls": [CALLED]}, {"role": "tool", "tool_call_id": "c", "content": HALF}]},
+        200,
+    ),
+    "in a tool's description": ({"tools": [{"type": "function", "function": {"name": "f", "description": HALF}}]}, 200),
+    "in a tool's name": ({"tools": [{"type": "function", "function": {"name": HALF}}]}, 400),
+    "in a tool's schema": (
+        {
+            "tools": [
+                {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {HALF: {"title": HALF}}}}}
+            ]
+        },
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SURROGATES)
+async def test_half_a_character_harms_nothing(workspace: Workspace, case: str) -> None:
+    """Front ends cut texts in the middle of an emoji: what is said is mended, a name that cannot be is refused; nothing breaks."""
+    fields, status = SURROGATES[case]
+    sent = json.dumps({**HI_HALF, **fields})
+    assert "\\ud83d" in sent
+    path = "/v1/chat/completions" if "tools" in sent else "/api/chat"
+    async with provider(Reply(text("Hi"))) as fake:
+        workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n").write(
+            "pipelines/chat.j2", "{{ params.kind | default('') }}"
+        )
+        async with open_door(workspace, targets=f"a: {{model: openai/fake, api_base: '{fake.base}', api_key: sk-own}}") as client:
+            answer = await said(client.base, request(f"POST {path}", sent.encode()))
+    assert answer.status == status, answer.rest
+    assert "\\ud83d" not in json.dumps(fake.requests)
+
+
+MANY = 40_000
+QUICK: dict[str, bytes] = {
+    "lists in lists": b"[" * 1_000_000,
+    "objects in objects": b'{"a":' * 200_000,
+    "closed again": b"[" * 500_000 + b"]" * 500_000,
+    "just too deep": b'{"a":' + b"[" * 64 + b"]" * 64 + b"}",
+    "the same key often": b'{"a":1' + b',"a":1' * 100_000 + b"}",
+    "the same key in another spelling": b'{"a":1,"\\u0061":2}',
+    "the same key deep down": b'{"a":{"b":[{"c":1,"c":2}]}}',
+    "a number of a million digits": b'{"seed":' + b"9" * 1_000_000 + b"}",
+    "a number beyond all": b'{"temperature":1e999,"messages":[{"role":"user","content":"Hi"}]}',
+    "no number": b'{"temperature":NaN}',
+    "a truth for a number": b'{"temperature":true,"messages":[{"role":"user","content":"Hi"}]}',
+    "a truth for a count": b'{"max_tokens":true,"messages":[{"role":"user","content":"Hi"}]}',
+    "a number for a truth": b'{"stream":1,"messages":[{"role":"user","content":"Hi"}]}',
+    "a text that does not end": b'{"a":"' + b"x" * 1_000_000,
+    "keys that fall together": b"{" + b",".join(b'"%d":0' % count for count in range(MANY)) + b"}",
+    "control characters": b'{"a":"\x00\x1b[31m"}',
+    "UTF-16": '{"a":1}'.encode("utf-16"),
+    "UTF-8 that is longer than it need be": b'{"a":"\xc0\xaf"}',
+    "a surrogate in UTF-8": b'{"a":"\xed\xa0\xbd"}',
+    "nothing": b"",
+    "null": b"null",
+    "two objects": b"{}{}",
+    "compressed": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
+}
+
+
+@pytest.mark.parametrize("case", QUICK)
+async def test_hostile_json_is_refused_quickly(workspace: Workspace, case: str) -> None:
+    """Each is a 4xx before anybody is asked, and takes a small part of a second of the loop's time."""
+    async with open_door(workspace) as client:
+        answer = await said(client.base, request("POST /api/chat", QUICK[case]))
+    assert 400 <= answer.status < 500
+    assert set(json.loads(answer.rest)) == {"type", "error", "code", "requestId"}
+    timed = min(_seconds(QUICK[case]) for _ in range(3))
+    assert timed < 0.5  # 1 MiB of JSON takes some 10 ms; what grows faster than its length would take minutes
+
+
+def _seconds(body: bytes) -> float:
+    began = time.thread_time()  # of this thread's own: others may have the processor meanwhile
+    with suppress(Refused):
+        parsed_body(body, RequestBounds())
+    return time.thread_time() - began
+
+
+async def test_the_door_takes_nothing_from_an_answer(workspace: Workspace) -> None:
+    """A request that comes in one piece and is answered sets no timer of its own: the connection's one is all there is."""
+    made = itertools.count()
+    timers: list[int] = []
+
+    class Counted(Door):
+        def _wait(self) -> None:
+            timers.append(next(made))
+            super()._wait()
+
+    async with open_door(workspace, Counted) as client, connected(client.base) as (reader, writer):
+        for _ in range(20):
+            writer.write(request("POST /api/chat", BODY, connection="keep-alive"))
+            await reader.readuntil(b'"content":"Hi"')
+        assert len(timers) == 1

@@ -1,0 +1,264 @@
+"""The application below a root path, in another application, and under an ASGI server of one's own choice (docs/security.md, item 51)."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from router.asgi import create_app
+from router.server import Edge
+from tests.conftest import KEYED, OPERATOR, ROOT, Workspace, routes
+from tests.support.raw import Said, request, said
+from tests.support.services import free_ports
+
+HI = "a: {script: [{text: Hi}]}"
+ASK = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
+WAYS = ("a root path", "a mount", "a mount below a root path")
+STARTS = 60.0
+"""Seconds in which a server must answer."""
+
+
+@dataclass(frozen=True)
+class Below:
+    """A served application. `base`: its server's address; `prefix`: what stands before its paths."""
+
+    base: str
+    prefix: str
+    edge: Edge
+
+    async def ask(self, line: str, body: bytes = b"", **headers: str) -> Said:
+        """What it answers to a request; the path is that without the prefix."""
+        method, _, path = line.partition(" ")
+        return await said(self.base, request(f"{method} {self.prefix}{path}", body, **headers))
+
+
+@asynccontextmanager
+async def below(way: str, file: Path) -> AsyncGenerator[Below, None]:
+    """The application below /llm, one way or the other; behind a proxy that strips a root path, as uvicorn's --root-path has it."""
+    edge = create_app(file)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
+        async with edge.started():
+            yield
+
+    mounting = FastAPI(lifespan=lifespan)
+    mounting.mount("/llm", edge)
+    app: Any = edge if way == "a root path" else mounting
+    root = "" if way == "a mount" else "/llm" if way == "a root path" else "/outer"
+    async with running(app, root) as base:
+        yield Below(base, "" if way == "a root path" else "/llm", edge)
+
+
+@asynccontextmanager
+async def running(app: Any, root: str = "") -> AsyncGenerator[str, None]:
+    """The address of an application that uvicorn serves, as it does by itself."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on", root_path=root))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0)
+        if serving.done():
+            await serving
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def operations(edge: Edge) -> list[str]:
+    """Every operators' address of the application's own table, and each method that it takes."""
+    found = [one for one in edge.routes if isinstance(one, Route) and one.path.startswith(("/admin", "/metrics", "/docs", "/openapi.json"))]
+    made = [
+        f"{method} {one.path.replace('{name:path}', 'a').replace('{request_id}', 'r1')}" for one in found for method in one.methods or ()
+    ]
+    assert len(made) >= 12
+    return made
+
+
+async def statuses(served: Below, lines: Sequence[str], **headers: str) -> dict[str, int]:
+    """The status of each, asked at once: refusals are late, each by itself."""
+    body = b'{"state": "drain"}'
+    answers = await asyncio.gather(
+        *(served.ask(line, body if line.startswith("POST") else b"", content_type="application/json", **headers) for line in lines)
+    )
+    return {line: answer.status for line, answer in zip(lines, answers, strict=True)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_every_admin_route_requires_the_key_below_a_prefix(workspace: Workspace, way: str) -> None:
+    """Each route of the application's own table: without the key and with another it is a 401, with it, it is answered."""
+    file = workspace.write("routes.yaml", routes(HI, more=f"server: {{auth: none, {KEYED}}}\n")).root / "routes.yaml"
+    async with below(way, file) as served:
+        lines = operations(served.edge)
+        for wrong in ({}, {"authorization": f"Bearer {OPERATOR}x"}):
+            assert await statuses(served, lines, **wrong) == dict.fromkeys(lines, 401)
+        found = await statuses(served, lines, authorization=f"Bearer {OPERATOR}")
+        assert found == {line: 404 if line.endswith("/requests/r1") else 200 for line in lines}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_is_changed_below_a_prefix_without_a_key(workspace: Workspace, way: str) -> None:
+    """Also where none is declared: reads from this machine are open, a drain and a reload are not; nor is any page to strangers."""
+    file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
+    async with below(way, file) as served:
+        lines = operations(served.edge)
+        changes = [line for line in lines if not line.startswith(("GET ", "HEAD "))]
+        assert len(changes) == 2
+        assert await statuses(served, changes) == dict.fromkeys(changes, 403)
+        assert set((await statuses(served, [line for line in lines if line not in changes])).values()) == {200, 404}
+        assert await statuses(served, lines, host="evil.example") == dict.fromkeys(lines, 403)
+        assert served.edge.live.generation.kept.switches.positions == {}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_chat_is_answered_below_a_prefix_and_strangers_are_refused(workspace: Workspace, way: str) -> None:
+    """Each chat address, the models and the documentation, which names the prefix. A stranger gets none of them."""
+    file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
+    chat = ("POST /api/chat", "POST /api/chat/chat-model", "POST /v1/chat/completions")
+    async with below(way, file) as served:
+        for line in chat:
+            answer = await served.ask(line, ASK)
+            assert (answer.status, b"Hi" in answer.rest) == (200, True)
+        for line, status in (
+            ("GET /api/chat/c1/stream", 204),
+            ("POST /api/chat/c1/stop", 204),
+            ("GET /api/models", 200),
+            ("GET /v1/models", 200),
+        ):
+            assert (await served.ask(line)).status == status
+        for line in (*chat, "GET /api/models", "GET /v1/models", "GET /api/chat/c1/stream"):
+            for stranger in ({"host": "evil.example"}, {"x_forwarded_for": "203.0.113.9"}, {"origin": "https://evil.example"}):
+                assert (await served.ask(line, ASK if line.startswith("POST") else b"", **stranger)).status == 403
+        unknown = json.loads((await served.ask("POST /v1/nothing", ASK)).rest)
+        assert unknown["error"]["code"] == "unknown_address"
+        described = json.loads((await served.ask("GET /openapi.json")).rest)
+        assert described["servers"] == [{"url": ("/outer" if way.endswith("root path") and way != WAYS[0] else "") + "/llm"}]
+        assert {"/api/chat", "/v1/chat/completions", "/api/models", "/admin/reload"} <= set(described["paths"])
+        assert (await served.ask("GET /healthz", host="10.0.0.7")).status == 200
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_declared_callers_are_needed_below_a_prefix(workspace: Workspace, way: str) -> None:
+    """A key that nobody has: every address but health is a 401."""
+    auth = f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"
+    file = workspace.write("routes.yaml", routes(HI, more=auth)).root / "routes.yaml"
+    async with below(way, file) as served:
+        for line in (
+            "POST /api/chat",
+            "POST /api/chat/chat-model",
+            "POST /v1/chat/completions",
+            "GET /api/models",
+            "GET /api/chat/c1/stream",
+        ):
+            assert (await served.ask(line, ASK if line.startswith("POST") else b"")).status == 401
+        assert (await served.ask("GET /healthz")).status == 200
+
+
+@asynccontextmanager
+async def served_by(command: Sequence[str], folder: Path, **variables: str) -> AsyncGenerator[tuple[str, Path], None]:
+    """A server of this command, once it answers; and what it writes. `PORT` in the command is a free one."""
+    [port] = free_ports(1)
+    output = folder / "output.txt"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
+    with output.open("wb") as file:
+        line = [word.replace("PORT", str(port)) for word in command]
+        made = await asyncio.create_subprocess_exec(*line, cwd=folder, env=environment, stdout=file, stderr=file)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        async with asyncio.timeout(STARTS):
+            while not await _answers(base):
+                assert made.returncode is None, output.read_text(encoding="utf-8")
+                await asyncio.sleep(0.05)
+        yield base, output
+    finally:
+        if made.returncode is None:
+            made.kill()
+        await made.wait()
+
+
+async def _answers(base: str) -> bool:
+    try:
+        return (await said(base, request("GET /healthz"))).status == 200
+    except OSError:
+        return False
+
+
+async def test_uvicorn_serves_the_stable_import_path(workspace: Workspace) -> None:
+    """`uvicorn router.asgi:app`: the file is that of ROUTER_ROUTES, the start warns that nothing says who may ask, and guards hold."""
+    file = (
+        workspace.write("elsewhere/pipelines/chat.yaml", "steps: []\n").write("elsewhere/routes.yaml", routes(HI)).root
+        / "elsewhere/routes.yaml"
+    )
+    command = [sys.executable, "-m", "uvicorn", "router.asgi:app", "--host", "127.0.0.1", "--port", "PORT", "--no-proxy-headers"]
+    async with served_by(command, workspace.root, ROUTER_ROUTES=str(file)) as (base, output):
+        assert b"Hi" in (await said(base, request("POST /api/chat", ASK))).rest
+        assert (await said(base, request("POST /api/chat", ASK, host="evil.example"))).status == 403
+        assert (await said(base, request("POST /admin/reload"))).status == 403
+        warnings = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines() if '"level": "warning"' in line]
+        assert [one["event"] for one in warnings if "auth" in one["event"]] == ["server.auth is not declared"]
+
+
+async def test_uvicorn_prints_what_is_wrong_with_the_configuration(workspace: Workspace) -> None:
+    """The complaints as `router check` prints them, and exit code 1."""
+    workspace.write("routes.yaml", routes(HI, "targets: [nobody]"))
+    command = [sys.executable, "-m", "uvicorn", "router.asgi:app", "--port", str(free_ports(1)[0])]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = await asyncio.create_subprocess_exec(*command, cwd=workspace.root, env=environment, stderr=asyncio.subprocess.PIPE)
+    _, errors = await done.communicate()
+    assert done.returncode == 1
+    assert b"routes.yaml:7:15: no target is named `nobody`" in errors
+
+
+def test_import_of_the_application_reads_no_file(tmp_path: Path) -> None:
+    """In a folder without a routes.yaml the module is imported, and only `app` fails."""
+    code = "import logging, router.asgi as asgi; print(len(logging.getLogger().handlers), callable(asgi.create_app), hasattr(asgi, 'apps'))"
+    assert _run(code, tmp_path, {}) == "0 True False"
+
+
+def _run(code: str, folder: Path, variables: Mapping[str, str]) -> str:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
+
+
+async def test_mount_works_as_it_is_documented(workspace: Workspace) -> None:
+    """The example of docs/deploy.md, with another path."""
+    file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
+    [block] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/deploy.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert "/etc/router/routes.yaml" in block
+    shown: dict[str, Any] = {}
+    exec(block.replace("/etc/router/routes.yaml", str(file)), shown)  # noqa: S102 - our own documentation
+    async with running(shown["app"]) as base:
+        assert b"Hi" in (await said(base, request("POST /llm/api/chat", ASK))).rest
+        before = shown["pointsman"].live.generation.digest
+        workspace.write("routes.yaml", routes(HI, more="server: {keep_alive: 9s}\n"))
+        async with asyncio.timeout(STARTS):  # an edit goes live: it was started
+            while shown["pointsman"].live.generation.digest == before:
+                await asyncio.sleep(0.05)
+
+
+async def test_application_that_was_not_started_says_so(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A mounted application has no lifespan of its own: where nobody enters `started`, the log names the remedy, once."""
+    edge = create_app(workspace.write("routes.yaml", routes(HI)).root / "routes.yaml")
+    mounting = FastAPI()
+    mounting.mount("/llm", edge)
+    async with running(mounting) as base:
+        for _ in range(2):
+            assert (await said(base, request("POST /llm/api/chat", ASK))).status == 200
+    await edge.live.close()
+    told = [record for record in caplog.records if record.getMessage() == "not started"]
+    assert len(told) == 1
+    assert "started()" in told[0].__dict__["fields"]["remedy"]

@@ -1,0 +1,553 @@
+"""The HTTP edge, as a front end meets it."""
+
+import asyncio
+import io
+import json
+import logging
+from typing import Any
+
+import aiohttp
+import pytest
+
+from router.journal.log import JsonLines
+from router.server import application
+from tests.conftest import LANES, Answered, Workspace, direct_target, litellm_target, parsed_lines, routes, serving
+from tests.support.promises import timed, within
+from tests.support.provider import DONE, Reply, calls, chunk, error, frame, provider, text
+
+SEED: dict[str, Any] = {"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True}
+HI = "a: {script: [{text: Hi}]}"
+
+
+async def test_the_seeds_body_gets_the_seeds_lines(workspace: Workspace) -> None:
+    """The example of the guide, byte for byte."""
+    workspace.write("routes.yaml", routes('a: {script: [{text: "你"}, {text: "好"}, {text: "！"}]}'))
+    async with serving(workspace.build()) as client:
+        answer = await client.post(**SEED)
+    assert answer.status == 200
+    expected = [f'0:{{"type":"text-delta","textDelta":"{piece}"}}\n' for piece in "你好！"]
+    expected.append('d:{"type":"finish","finishReason":"stop","usage":{"promptTokens":1,"completionTokens":3}}\n')
+    assert answer.body.decode() == "".join(expected)
+
+
+async def test_headers_say_who_answered_and_keep_proxies_from_collecting(workspace: Workspace) -> None:
+    """A stream's headers name request, generation and target, and forbid buffering and transformation."""
+    workspace.write("routes.yaml", routes(HI))
+    generation = workspace.build()
+    async with serving(generation) as client:
+        answer = await client.ask()
+    expected = {
+        "content-type": "text/event-stream; charset=utf-8",
+        "x-router-generation": generation.digest,
+        "x-router-target": "a",
+        "x-accel-buffering": "no",
+        "cache-control": "no-store, no-transform",
+        "x-content-type-options": "nosniff",
+    }
+    assert expected.items() <= answer.headers.items()
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert "server" not in answer.headers
+
+
+async def test_a_request_id_of_the_callers_own_is_kept(workspace: Workspace) -> None:
+    """An x-request-id that is a plain word is used; any other is replaced."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        for given, kept in (("trace-1.a", True), ("x" * 65, False), ("a b", False)):
+            async with client.session.post(f"{client.base}/api/chat", json=SEED, headers={"x-request-id": given}) as response:
+                assert (response.headers["x-request-id"] == given) is kept
+
+
+async def test_stream_false_answers_one_object(workspace: Workspace) -> None:
+    """`stream: false` gives the whole answer as JSON, with the calls and results of its tools."""
+    async with provider(Reply(calls(("call_1", "get_weather", '{"location":"Beijing"}'))), Reply(text("Sunny."))) as fake:
+        workspace.write("routes.yaml", routes(litellm_target(fake.base), "targets: [a]\n    tools: [weather]"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask(stream=False, model="gpt-4")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    made = answer.json
+    assert len(made.pop("id")) == 36
+    assert made == {
+        "model": "gpt-4",
+        "role": "assistant",
+        "content": "Sunny.",
+        "toolCalls": [{"type": "tool-call", "toolCallId": "call_1", "toolName": "get_weather", "args": {"location": "Beijing"}}],
+        "toolResults": [{"type": "tool-result", "toolCallId": "call_1", "toolName": "get_weather", "result": "Beijing: 25°C"}],
+        "finishReason": "stop",
+        "usage": {"promptTokens": 22, "completionTokens": 6},
+    }
+
+
+async def test_the_path_names_the_route(workspace: Workspace) -> None:
+    """POST /api/chat/{route} needs no model in the body, and its route stands over one that is there."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        for path in ("/api/chat/chat-model", "/api/chat/gpt-4"):
+            assert (await client.post(path, messages=SEED["messages"])).text == "Hi"
+            assert (await client.post(path, messages=SEED["messages"], model="no-such")).text == "Hi"
+
+
+REFUSALS: dict[str, tuple[Any, int, str]] = {
+    "no JSON": (b"{", 400, "bad_request"),
+    "not an object": (b"[]", 400, "bad_request"),
+    "not UTF-8": (b'{"messages":"\xff"}', 400, "bad_request"),
+    "a key twice": (b'{"model":"a","model":"b"}', 400, "bad_request"),
+    "NaN": (b'{"temperature":NaN}', 400, "bad_request"),
+    "a number beyond a float": (b'{"messages":[{"role":"user","content":"Hi"}],"tools":[{"a":[1e999]}]}', 400, "bad_request"),
+    "a negative one": (b'{"messages":[{"role":"user","content":"Hi"}],"x":-1E+400}', 400, "bad_request"),
+    "too deep": (b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", 400, "bad_request"),
+    "far too deep": (b"[" * 40_000, 400, "bad_request"),
+    "far too deep, and too many values": (b"[" * 200_000, 413, "too_large"),
+    "too many values": (b'{"a":[' + b"1," * 50_000 + b"1]}", 413, "too_large"),
+    "an empty model": ({**SEED, "model": ""}, 400, "bad_request"),
+    "an unknown model": ({**SEED, "model": "no-such"}, 404, "unknown_model"),
+    "a model that is no id": ({**SEED, "model": "../../etc"}, 404, "unknown_model"),
+    "a hostile model": ({**SEED, "model": "<script>alert(1)</script>"}, 404, "unknown_model"),
+    "no messages": ({**SEED, "messages": []}, 400, "bad_request"),
+    "messages of another kind": ({**SEED, "messages": "Hi"}, 400, "bad_request"),
+    "a role that is none": ({**SEED, "messages": [{"role": "root", "content": ""}]}, 400, "bad_request"),
+    "content that is none": ({**SEED, "messages": [{"role": "user", "content": 5}]}, 400, "bad_request"),
+    "a part that is not read": ({**SEED, "messages": [{"role": "user", "content": [{"type": "video"}]}]}, 400, "bad_request"),
+    "a temperature that is a truth": ({**SEED, "temperature": False}, 400, "bad_request"),
+    "a temperature that is a text": ({**SEED, "temperature": "0.7"}, 400, "bad_request"),
+    "a temperature out of range": ({**SEED, "temperature": 3}, 400, "bad_request"),
+    "a stream that is a text": ({**SEED, "stream": "yes"}, 400, "bad_request"),
+    "params that are a list": ({**SEED, "params": []}, 400, "bad_request"),
+    "too many messages": ({**SEED, "messages": SEED["messages"] * 501}, 413, "too_large"),
+    "too large": (b'{"x":"' + b"x" * (1024 * 1024) + b'"}', 413, "too_large"),
+}
+
+
+@pytest.mark.parametrize("body", REFUSALS)
+async def test_a_bad_body_is_refused_before_anybody_is_asked(workspace: Workspace, body: str) -> None:
+    """Each has its status and code, says nothing of what was sent, and asks no target."""
+    sent, status, code = REFUSALS[body]
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        data = sent if isinstance(sent, bytes) else json.dumps(sent).encode()
+        async with client.session.post(f"{client.base}/api/chat", data=io.BytesIO(data)) as response:
+            answer = await response.json()
+    assert (response.status, answer["code"]) == (status, code)
+    assert set(answer) == {"type", "error", "code", "requestId"}
+    assert answer["requestId"] == response.headers["x-request-id"]
+    assert "script" not in answer["error"]
+    assert "etc" not in answer["error"]
+
+
+async def test_a_body_is_counted_as_it_comes(workspace: Workspace) -> None:
+    """A body without a length, in chunks, is refused at the bound, not read to its end."""
+
+    async def endless() -> Any:
+        for _ in range(1000):
+            yield b"x" * 65536
+
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        status = 0
+        try:
+            async with client.session.post(f"{client.base}/api/chat", data=endless()) as response:
+                status = response.status
+        except aiohttp.ClientError:  # the server may close before the client has sent all of it
+            status = 413
+    assert status == 413
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_fields_of_the_client_reach_no_provider(workspace: Workspace, lane: str) -> None:
+    """What could redirect or impersonate a call stays here: the provider sees only what we read."""
+    hostile: dict[str, Any] = {
+        "api_base": "http://127.0.0.1:9/v1",
+        "base_url": "http://127.0.0.1:9/v1",
+        "api_key": "sk-mine",
+        "extra_headers": {"x-evil": "1"},
+        "extra_body": {"evil": 1},
+        "mock_response": "mocked",
+        "custom_llm_provider": "evil",
+        "tools": [{"type": "function", "function": {"name": "evil"}}],
+        "n": 9,
+        "user": "me",
+    }
+    async with provider(Reply(text("Hi"))) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask(**hostile)
+    assert answer.text == "Hi"
+    assert set(fake.requests[0]) == {"model", "messages", "stream", "stream_options"}
+    assert fake.requests[0]["model"] == "fake"
+    assert fake.headers[0]["authorization"] == "Bearer sk-test"
+    assert "x-evil" not in fake.headers[0]
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_unicode_goes_out_unescaped_and_split_pairs_are_joined(workspace: Workspace, lane: str) -> None:
+    """Half an emoji waits for its other half; the line is valid UTF-8 and has no escapes it does not need."""
+    halves = (chunk({"content": "a\ud83d"}), chunk({"content": "\ude00b"}), chunk({"content": "\ud83d"}), chunk({}, "stop"), DONE)
+    async with provider(Reply(halves)) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask("北京 \ud83d")
+    assert answer.text == "a😀b\ufffd"
+    assert "😀".encode() in answer.body
+    assert fake.requests[0]["messages"][0]["content"] == "北京 \ufffd"
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_parallel_tools_over_two_rounds(workspace: Workspace, lane: str) -> None:
+    """Two calls at once, then one more, then text: every call before its result, one finish, usage summed."""
+    rounds = (
+        Reply(calls(("c1", "get_weather", '{"location":"Beijing"}'), ("c2", "get_weather", '{"location":"Tokyo"}'))),
+        Reply(calls(("c1", "get_weather", '{"location":"Rome"}'))),
+        Reply(text("Done.")),
+    )
+    async with provider(*rounds) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base), "targets: [a]\n    tools: [weather]"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask()
+    assert answer.codes == "99aa9a0d"
+    called = [value for code, value in answer.lines if code == "9"]
+    assert [value["args"]["location"] for value in called] == ["Beijing", "Tokyo", "Rome"]
+    assert len({value["toolCallId"] for value in called}) == 3
+    assert answer.lines[-1][1] == {"type": "finish", "finishReason": "stop", "usage": {"promptTokens": 33, "completionTokens": 9}}
+    second, third = fake.requests[1]["messages"], fake.requests[2]["messages"]
+    assert [one["role"] for one in second] == ["user", "assistant", "tool", "tool"]
+    assert [one["content"] for one in second[2:]] == ["Beijing: 25°C", "Tokyo: 25°C"]
+    assert [one["tool_call_id"] for one in second[2:]] == [one["id"] for one in second[1]["tool_calls"]]
+    assert [one["role"] for one in third] == ["user", "assistant", "tool", "tool", "assistant", "tool"]
+
+
+async def test_a_tool_call_of_the_client_comes_back_in_its_history(workspace: Workspace) -> None:
+    """OpenAI-shaped history, calls and results included, reaches the provider as it was."""
+    history = [
+        {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"location": "Rome"}'}}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "25°C"},
+        {"role": "user", "content": "Thanks"},
+    ]
+    async with provider(Reply(text("Hi"))) as fake:
+        workspace.write("routes.yaml", routes(litellm_target(fake.base)))
+        async with serving(workspace.build()) as client:
+            await client.post(messages=history, model="chat-model")
+    sent = fake.requests[0]["messages"]
+    assert sent[0] == {"role": "user", "content": "Weather?"}
+    assert sent[1]["tool_calls"] == history[1]["tool_calls"]
+    assert sent[2:] == [{"role": "tool", "tool_call_id": "c1", "content": "25°C"}, {"role": "user", "content": "Thanks"}]
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_provider_that_is_down_is_passed_over(workspace: Workspace, lane: str, stream: bool) -> None:
+    """A 500 is asked again and then left for the next target, which the header names; the client sees nothing of it."""
+    async with provider(error(500, "secret-canary")) as first, provider(Reply(text("Hello"))) as second:
+        targets = LANES[lane](first.base) + LANES[lane](second.base, name="b")
+        workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    retry: {attempts: 2, backoff: 1ms..2ms}"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask(stream=stream)
+    assert answer.status == 200
+    assert (answer.text if stream else answer.json["content"]) == "Hello"
+    assert answer.headers["x-router-target"] == "b"
+    assert (len(first.requests), len(second.requests)) == (2, 1)
+    assert b"canary" not in answer.body
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("how", ["a broken connection", "an error in the stream", "a silence", "an end without a finish"])
+async def test_an_answer_that_breaks_off_is_gone_on_with(workspace: Workspace, lane: str, how: str) -> None:
+    """Another provider is told what was said and goes on: one answer, one finish, and the log names both."""
+    half = (chunk({"content": "The quick brown "}), chunk({"content": "fox"}))
+    breaks = {
+        "a broken connection": Reply(half, drop=True),
+        "an error in the stream": Reply((*half, frame({"error": {"message": "overloaded", "code": 529}}))),
+        "a silence": Reply(half, hold=True),
+        "an end without a finish": Reply(half),
+    }
+    async with provider(breaks[how]) as first, provider(Reply(text(" jumps", " over the dog."))) as second:
+        targets = LANES[lane](first.base) + LANES[lane](second.base, name="b")
+        idle = "2s" if how == "a silence" else "60s"
+        workspace.write("routes.yaml", routes(targets, f"targets: [a, b]\n    timeout: {{idle: {idle}}}"))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask()
+    assert answer.text == "The quick brown fox jumps over the dog."
+    assert answer.codes == "0d"
+    assert second.requests[0]["messages"][1:] == [{"role": "assistant", "content": "The quick brown fox"}]
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_an_error_after_text_is_a_line_and_a_finish(workspace: Workspace, lane: str) -> None:
+    """A provider that breaks off in mid-answer ends in `3:` and `d:` with the reason error."""
+    broken = Reply((chunk({"content": "Half"}),), drop=True)
+    async with provider(broken) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask()
+    assert answer.status == 200
+    assert answer.codes == "03d"
+    request_id = answer.headers["x-request-id"]
+    assert answer.lines[-2][1]["error"] == f"The model's answer broke off. Please try again. (request {request_id})"
+    assert answer.lines[-1][1] == {"type": "finish", "finishReason": "error"}
+
+
+async def test_an_answer_that_breaks_off_is_no_answer_without_a_stream(workspace: Workspace) -> None:
+    """With `stream: false` the same failure is an HTTP status: half an answer never looks like a whole one."""
+    async with provider(Reply((chunk({"content": "Half"}),), drop=True)) as fake:
+        workspace.write("routes.yaml", routes(litellm_target(fake.base)))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask(stream=False)
+    assert (answer.status, answer.json["code"]) == (502, "no_answer")
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_key_in_a_providers_error_is_seen_by_nobody(workspace: Workspace, lane: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A 401 whose body repeats the key: neither the client's answer nor the log holds it, or anything else it said."""
+    key = "sk-canary-7f3a"
+    refusing = error(401, f"Incorrect API key provided: {key}. Find yours at the provider's site.", "invalid_api_key")
+    caplog.set_level(logging.DEBUG)
+    async with provider(refusing) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base, key=key)))
+        async with serving(workspace.build()) as client:
+            answer = await client.ask()
+    assert fake.headers[0]["authorization"] == f"Bearer {key}"
+    assert (answer.status, answer.json["code"]) == (502, "no_answer")
+    logged = "\n".join(JsonLines().format(record) for record in caplog.records)
+    for place in (answer.body.decode(), str(answer.headers), logged):
+        assert key not in place
+        assert "Incorrect API key" not in place
+    assert '"outcome": "status_401"' in logged
+
+
+async def test_a_request_leaves_one_line_in_the_log(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """One JSON line with ids, times, counts and categories; none of the words that were said."""
+    caplog.set_level(logging.INFO, "router.access")
+    workspace.write("routes.yaml", routes("a: {script: [{text: secret-answer}]}"))
+    async with serving(workspace.build()) as client:
+        answer = await client.ask("secret-question\n{}")
+    (record,) = [one for one in caplog.records if one.name == "router.access"]
+    line = JsonLines().format(record)
+    made = json.loads(line)
+    assert made["request_id"] == answer.headers["x-request-id"]
+    assert (made["route"], made["target"], made["outcome"], made["status"]) == ("chat-model", "a", "stop", 200)
+    assert made["attempts"][0]["outcome"] == "ok"
+    assert made["seconds"] >= made["first_token_seconds"] >= 0
+    assert "secret" not in line
+    assert "\n" not in line
+
+
+async def test_a_thing_nobody_foresaw_is_a_500_without_details(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug is told to the client as a code; the log says where, not what it said."""
+    workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: broken.j2\n").write("pipelines/broken.j2", "{{ 1 / params.zero }}")
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        answer = await client.ask(params={"zero": 0})
+    assert (answer.status, answer.json["code"]) == (500, "internal")
+    (record,) = [one for one in caplog.records if one.name == "router.problems"]
+    assert json.loads(JsonLines().format(record))["error"] == "ZeroDivisionError"
+
+
+async def test_an_answer_has_only_its_total_time(workspace: Workspace) -> None:
+    """An answer that goes on for ever, event by event, ends at its total time with an error and a finish."""
+    lines = ", ".join("{text: on}, {pause: 50ms}" for _ in range(400))
+    workspace.write("routes.yaml", routes(f"a: {{script: [{lines}]}}", "targets: [a]\n    timeout: {total: 2s}"))
+    async with serving(workspace.build()) as client:
+        answer = await client.ask()
+    assert answer.codes == "03d"
+    assert "too long" in answer.lines[-2][1]["error"]
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_reasoning_is_shown_where_the_route_says_so(workspace: Workspace, lane: str) -> None:
+    """`reasoning: show` puts thoughts on `g:` lines; by default there are none."""
+    thinking = (chunk({"reasoning_content": "Hm. "}), *text("Yes."))
+    async with provider(Reply(thinking)) as fake:
+        for reasoning, codes in (("show", "g0d"), ("hide", "0d")):
+            workspace.write("routes.yaml", routes(LANES[lane](fake.base), f"targets: [a]\n    reasoning: {reasoning}"))
+            async with serving(workspace.build()) as client:
+                assert (await client.ask()).codes == codes
+
+
+async def test_cors_is_for_the_origins_declared(workspace: Workspace) -> None:
+    """A listed origin may read answers, with credentials; another gets no such header."""
+    workspace.write("routes.yaml", routes(HI, more="server:\n  auth: none\n  cors: {origins: [http://localhost:3000]}\n"))
+    async with serving(workspace.build()) as client:
+        for origin, allowed in (("http://localhost:3000", True), ("http://evil.example", False)):
+            async with client.session.post(f"{client.base}/api/chat", json=SEED, headers={"origin": origin}) as response:
+                assert response.headers.get("access-control-allow-origin") == (origin if allowed else None)
+                assert "origin" in response.headers["vary"].lower()
+                parsed_lines(await response.read())
+            asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+            async with client.session.options(f"{client.base}/api/chat", headers=asked) as response:
+                assert response.status == (200 if allowed else 400)
+                assert response.headers.get("access-control-allow-origin") == (origin if allowed else None)
+
+
+async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
+    """Models, health, readiness and documentation answer; what is not there is a 404, another method a 405."""
+    workspace.write("routes.yaml", routes(HI, "targets: [a]\n    tools: [weather]"))
+    async with serving(workspace.build()) as client:
+        listed = (await client.get("/api/models")).json
+        assert listed == {"models": [{"id": "chat-model", "aliases": ["gpt-4"], "tools": ["get_weather"], "reasoning": "hide"}]}
+        assert (await client.get("/healthz")).status == 200
+        assert (await client.get("/readyz")).json["ready"] is True
+        document = (await client.get("/openapi.json")).json
+        chat = {"/api/chat", "/api/chat/{route}", "/v1/chat/completions", "/api/chat/{chat}/stream", "/api/chat/{chat}/stop"}
+        chat |= {"/v1/messages", "/v1/messages/count_tokens"}
+        operators = {"/metrics", "/admin/config", "/admin/reload", "/admin/targets", "/admin/targets/{name}", "/admin/requests"}
+        operators |= {"/admin/requests/{request_id}", "/admin/spend"}
+        assert {*chat, *operators, "/api/models", "/v1/models", "/healthz", "/readyz"} == set(document["paths"])
+        assert (await client.get("/docs")).status == 200
+        assert (await client.get("/no-such")).status == 404
+        assert (await client.get("/api/chat")).status == 405
+
+
+async def test_readiness_waits_for_litellm(workspace: Workspace) -> None:
+    """/readyz turns true once the library is imported and warm; scripted routes need not wait for that."""
+    async with provider(Reply(text("Hi"))) as fake:
+        workspace.write("routes.yaml", routes(litellm_target(fake.base)))
+        async with serving(workspace.build()) as client:
+            async with asyncio.timeout(60):
+                while (await client.get("/readyz")).status != 200:
+                    await asyncio.sleep(0)
+            assert (await client.ask()).text == "Hi"
+
+
+@timed
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("when", ["before the first event", "in mid-answer"])
+async def test_a_client_that_leaves_closes_the_providers_connection(workspace: Workspace, lane: str, when: str) -> None:
+    """A hundred clients leave; the provider sees a hundred closed connections; no task is left."""
+    frames = (chunk({"content": "Hello"}),) if when == "in mid-answer" else ()
+    async with provider(Reply(frames, hold=True)) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
+        async with serving(workspace.build()) as client:
+            while not (await client.get("/readyz")).json["ready"]:
+                await asyncio.sleep(0)
+            before = len(asyncio.all_tasks())
+            asking = [asyncio.create_task(_begin(client.base, frames)) for _ in range(100)]
+            leaving = [await one for one in asking]
+            await fake.until(lambda: fake.open == 100)
+            with within(0.5):
+                for writer in leaving:
+                    writer.transport.abort()
+                await fake.until(lambda: fake.closed == 100)
+            assert fake.open == 0
+            async with asyncio.timeout(60):
+                while len(asyncio.all_tasks()) > before + 2:
+                    await asyncio.sleep(0)
+
+
+async def _begin(base: str, frames: tuple[bytes, ...]) -> asyncio.StreamWriter:
+    """A raw client that has its first line, or has at least asked."""
+    host, port = base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = json.dumps(SEED).encode()
+    writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+    await writer.drain()
+    if frames:
+        await reader.readuntil(b"Hello")
+    return writer
+
+
+async def test_a_client_that_leaves_stops_its_tools(workspace: Workspace) -> None:
+    """A tool that is running when the client leaves is cancelled."""
+    workspace.write(
+        "tools/slow.py",
+        '''
+import asyncio, pathlib
+
+async def wait_long() -> str:
+    """Waits."""
+    here = pathlib.Path(__file__).parent
+    (here / "begun").touch()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        (here / "ended").touch()
+    return "never"
+''',
+    )
+    workspace.write("routes.yaml", routes("a: {script: [{call: wait_long}]}", "targets: [a]\n    tools: [slow]"))
+    async with serving(workspace.build()) as client:
+        writer = await _begin(client.base, ())
+        async with asyncio.timeout(60):
+            while not (workspace.root / "tools/begun").exists():
+                await asyncio.sleep(0)
+            writer.transport.abort()
+            while not (workspace.root / "tools/ended").exists():
+                await asyncio.sleep(0)
+
+
+async def test_what_arrives_together_leaves_together(workspace: Workspace) -> None:
+    """Events that are at hand go out in one write: fifty of a script without pauses are one chunk on the wire."""
+    lines = ", ".join(f"{{text: w{index}}}" for index in range(50))
+    workspace.write("routes.yaml", routes(f"a: {{script: [{lines}, {{pause: 10ms}}, {{text: end}}]}}"))
+    async with serving(workspace.build()) as client, client.session.post(f"{client.base}/api/chat", json=SEED) as response:
+        chunks = [data async for data, _ in response.content.iter_chunks()]
+    assert len(chunks) <= 3
+    assert chunks[0].count(b"\n") == 50
+
+
+STOPPED = {
+    "in mid-answer": ("[{text: Half}, {pause: 60s}]", 200, "03d"),
+    "before the first event": ("[{pause: 60s}]", 503, ""),
+}
+
+
+@pytest.mark.parametrize("when", STOPPED)
+async def test_a_server_that_is_stopped_ends_its_answers(workspace: Workspace, when: str) -> None:
+    """When its time to end is over, uvicorn cancels what still runs: a stream gets its error and its finish, a request its status."""
+    script, status, codes = STOPPED[when]
+    workspace.write("routes.yaml", routes(f"a: {{script: {script}}}", "targets: [a]\n    timeout: {first_token: 60s, idle: 60s}"))
+    sent: list[dict[str, Any]] = []
+    begun = asyncio.Event()
+    asked = [{"type": "http.request", "body": json.dumps(SEED).encode(), "more_body": False}]
+
+    async def receive() -> Any:
+        if asked:
+            return asked.pop()
+        begun.set()
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    edge = application(workspace.build())
+    scope: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/api/chat",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
+    }
+    serving_it = asyncio.create_task(edge(scope, receive, send))
+    await begun.wait()
+    while when == "in mid-answer" and not any(b"Half" in message.get("body", b"") for message in sent):
+        await asyncio.sleep(0)
+    serving_it.cancel()
+    await serving_it
+    assert sent[0]["status"] == status
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    assert sent[-1]["more_body"] is False
+    if codes:
+        assert Answered(200, {}, body).codes == codes
+    else:
+        assert json.loads(body)["code"] == "stopping"
+
+
+async def test_a_client_that_reads_slowly_is_no_silent_provider(workspace: Workspace) -> None:
+    """Its provider is not blamed for it, nobody goes on in its place, and no word is lost."""
+    words = [chunk({"content": f"{number:05}" + "x" * 4000}) for number in range(1500)]
+    async with provider(Reply((*words, chunk({}, "stop"), DONE))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    timeout: {idle: 2s}\n    rescue: fail"))
+        async with serving(workspace.build()) as client:
+            body = {"messages": [{"role": "user", "content": "Hi"}], "model": "chat-model"}
+            async with client.session.post(f"{client.base}/api/chat", json=body, read_bufsize=1024) as response:
+                begun = await response.content.read(10)
+                await asyncio.sleep(3)  # the client's own slowness, not a wait for something
+                lines = parsed_lines(begun + await response.read())
+    said = "".join(value["textDelta"] for code, value in lines if code == "0")
+    assert said == "".join(f"{number:05}" + "x" * 4000 for number in range(1500))
+    assert lines[-1][1]["finishReason"] == "stop"

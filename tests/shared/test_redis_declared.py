@@ -1,0 +1,91 @@
+"""`server.redis`: what is declared is opened, handed over by an edit, and let go when no generation declares it any more."""
+
+import asyncio
+import sys
+
+import pytest
+
+from router.config import load
+from router.config.values import Secret
+from router.errors import ConfigError
+from router.generation import build
+from router.shared import Redis
+from tests.conftest import Workspace, routes, serving
+from tests.support.redis_cli import keys, said, until
+from tests.support.services import redis_server
+
+TARGET = "a: {script: [{text: Hello}]}"
+
+
+def declared(workspace: Workspace, redis: str, keep_alive: str = "10s") -> Workspace:
+    """A workspace that says this."""
+    return workspace.write("routes.yaml", routes(TARGET, more=f"server: {{keep_alive: {keep_alive}, redis: '{redis}'}}\n"))
+
+
+def test_a_package_that_is_missing_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the place of the key, and what to install; where no Redis is declared nobody misses it."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    with pytest.raises(ConfigError) as caught:
+        declared(workspace, "redis://127.0.0.1:1/0").build()
+    assert [f"{one.place}: {one.message}" for one in caught.value.complaints] == [
+        "routes.yaml:8:34: `server.redis` needs a package that is not here: pip install 'pointsman[redis]'"
+    ]
+    workspace.write("routes.yaml", routes(TARGET)).build()
+
+
+def test_the_address_is_never_shown(workspace: Workspace) -> None:
+    """As a key is not: its password stands in it."""
+    generation = declared(workspace, "${REDIS_URL}").build(REDIS_URL="redis://:canary@127.0.0.1:1/0")
+    assert generation.kept.redis is not None
+    assert generation.kept.redis.url == Secret("redis://:canary@127.0.0.1:1/0", "${REDIS_URL}")
+    assert "canary" not in repr(generation.server)
+
+
+async def test_the_metrics_say_whether_it_is_there(workspace: Workspace) -> None:
+    """And how often it was not; without one there is nothing to say."""
+    async with serving(workspace.write("routes.yaml", routes(TARGET)).build()) as client:
+        assert b"router_redis" not in (await client.get("/metrics")).body
+    async with redis_server() as server, serving(declared(workspace, server.url).build()) as client:
+        redis = client.edge.live.generation.kept.redis
+        assert redis is not None
+        await until(lambda: redis.here)
+        assert b"router_redis_up 1.0" in (await client.get("/metrics")).body
+        await server.daemon.kill()
+        async with asyncio.timeout(60):
+            while redis.here:
+                await client.post(id="chat-1", messages=[{"role": "user", "content": "Hi"}])
+        told = (await client.get("/metrics")).body
+        assert b"router_redis_up 0.0" in told
+        assert b"router_redis_departures_total 1.0" in told
+
+
+async def test_an_edit_elsewhere_hands_it_over_and_another_address_lets_it_go(workspace: Workspace) -> None:
+    """The same connections serve on; those to a Redis that is declared no more are closed."""
+    file = workspace.root / "routes.yaml"
+    async with redis_server() as one, redis_server() as other:
+        declared(workspace, one.url)
+        first = build(load(file))
+        async with serving(first) as client:
+            live = client.edge.live
+
+            def edit(redis: str, keep_alive: str) -> Redis | None:
+                declared(workspace, redis, keep_alive)
+                generation = build(load(file), live.generation.kept)
+                live.swap(generation)
+                generation.start()
+                return generation.kept.redis
+
+            begun = first.kept.redis
+            assert begun is not None
+            await until(lambda: begun.here)
+            assert edit(one.url, "20s") is begun
+            await asyncio.sleep(0.05)
+            assert begun.here
+            moved = edit(other.url, "20s")
+            assert moved is not None
+            await until(lambda: moved.here and begun.closed)
+            assert (await client.post(id="chat-1", messages=[{"role": "user", "content": "Hi"}])).status == 200
+        assert moved.closed
+        assert "pointsman" in "".join(await keys(other))
+        assert (await said(one, "CLIENT", "LIST")).count(" name=") == 1  # who asks this

@@ -1,0 +1,461 @@
+"""Providers on loopback that keep prompts as Anthropic, OpenAI and Google do, refuse what those refuse, and bill for what they read and write.
+
+Time is the fake's own: a prompt is kept for five minutes of it. One server stands for all accounts: the first part of the path is the kind of
+provider, the key is the account. A question `tools 3` is answered by three calls of `get_weather`, then by words; other questions by words.
+
+A prompt is a list of blocks: tools, system prompt, then what the conversation holds. A token is four bytes.
+
+* Anthropic: a mark keeps all up to its block. A later prompt reads the longest beginning that is kept at one of its own marks, or at most 20
+  blocks before one. Four marks at most, none on a thought, none on a blank text; a prompt shorter than the minimum is not kept.
+* OpenAI: a prompt is kept on the machine that read it, in pieces of 128 tokens, from 1,024 tokens on. Which machine reads it is decided by its
+  beginning and `prompt_cache_key`; without the key each request goes to the next one.
+* Gemini: as OpenAI, on one machine, from 2,048 tokens on.
+
+Source: the guides to prompt caching of Anthropic, OpenAI and Google.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from tests.support.provider import DONE, chunk, frame, read_request, response_head
+
+Body = dict[str, Any]
+KEPT_S = 300.0
+LOOK_BACK = 20
+MACHINES = 8
+PIECE = 128
+MINIMUM = {"openai": 1024, "gemini": 2048}
+"""Tokens from which on a prompt is kept."""
+TOOLS = re.compile(r"tools (\d+)")
+CHAT = re.compile(r"chat-\d+")
+TURN = re.compile(r"turn (\d+)")
+ANSWER = "The weather is fine there, as it was all week, and it will stay so until the end of the month, or so they say."
+
+
+def tokens(text: str) -> int:
+    """Tokens of a text."""
+    return -(-len(text.encode()) // 4)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a prompt. `text`: all that the model sees of it; `marked`: whether the prompt up to here is to be kept."""
+
+    text: str
+    marked: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """How many it has."""
+        return tokens(self.text)
+
+
+class Refused(Exception):
+    """Why a request is refused, in the provider's words."""
+
+
+@dataclass
+class Served:
+    """One request that was answered. Tokens as the provider counts them.
+
+    account: the key
+    chat: the chat it belongs to, by the words in it
+    read: those that came from the cache
+    written: those that were written to it
+    common: those of the longest beginning that it shares with an earlier prompt of its chat, asked of any account within five minutes
+    minimum: tokens from which on a prompt is kept
+    told: whether the count was sent
+    """
+
+    kind: str
+    account: str
+    chat: str
+    body: Body
+    headers: Mapping[str, str]
+    prompt: int
+    read: int
+    written: int
+    common: int
+    minimum: int
+    output: int = 0
+    told: bool = False
+
+    @property
+    def turn(self) -> int:
+        """Which question of its chat it is about, by the words in it."""
+        return int(TURN.findall(json.dumps(seen(self.body)))[-1])
+
+    @property
+    def eligible(self) -> bool:
+        """Whether a provider could have read a beginning of it from a cache, had all earlier prompts gone where this one went."""
+        return self.common >= self.minimum
+
+    @property
+    def hit(self) -> bool:
+        """Whether it read what it could, up to the pieces in which prompts are kept."""
+        return self.read >= self.common - PIECE
+
+
+@dataclass
+class Account:
+    """What one account keeps. Prompts by the digest of their beginning → until when."""
+
+    marks: dict[str, float] = field(default_factory=dict[str, float])
+    machines: list[dict[str, float]] = field(default_factory=lambda: [{} for _ in range(MACHINES)])
+    turn: int = 0
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_marks(inner) for key, inner in cast("Body", value).items() if key != "cache_control"}
+    if isinstance(value, list):
+        return [_without_marks(inner) for inner in cast("list[Any]", value)]
+    return value
+
+
+def _block(value: Body, before: str = "") -> Block:
+    marked = "cache_control" in value
+    if marked and value["cache_control"] != {"type": "ephemeral"}:
+        raise Refused("cache_control: Input should be 'ephemeral'")
+    if marked and (value.get("type") in ("thinking", "redacted_thinking") or not str(value.get("text", "x")).strip()):
+        raise Refused("cache_control cannot be set for empty text blocks, or for thinking blocks")
+    return Block(before + json.dumps(_without_marks(value)), marked)
+
+
+def claude_blocks(body: Body) -> list[Block]:
+    """A prompt of Anthropic's wire. How the model is to think and to choose tools belongs to all of the conversation."""
+    made = [_block(tool) for tool in body.get("tools", ())]
+    system = body.get("system", [])
+    made += [_block(one) for one in ([{"type": "text", "text": system}] if isinstance(system, str) else system)]
+    manner = json.dumps([body.get("thinking"), body.get("tool_choice")])
+    for message in body["messages"]:
+        content = message["content"]
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        made += [_block(one, f"{manner}{message['role']}") for one in blocks]
+    if sum(one.marked for one in made) > 4:
+        raise Refused(f"A maximum of 4 blocks with cache_control may be provided. Found {sum(one.marked for one in made)}.")
+    return made
+
+
+def chat_blocks(body: Body) -> list[Block]:
+    """A prompt of chat completions, or of Gemini's own wire."""
+    if "contents" in body:
+        system = _either(body, "systemInstruction", "system_instruction")
+        return [Block(json.dumps(one)) for one in ([*body.get("tools", ())], system, *body["contents"])]
+    return [Block(json.dumps(one)) for one in (*body.get("tools", ()), *body["messages"])]
+
+
+def _either(table: Body, *names: str) -> Any:
+    """Google takes both spellings."""
+    return next((table[name] for name in names if name in table), None)
+
+
+def seen(body: Body) -> list[str]:
+    """What a prompt says, whatever the wire: texts, calls and results in their order."""
+    if "contents" in body:
+        said = ["get_weather"] if body.get("tools") else []
+        contents: list[Body] = [_either(body, "systemInstruction", "system_instruction") or {"parts": []}, *body["contents"]]
+        parts: list[Body] = []
+        for content in contents:
+            parts += content["parts"]
+        return [*said, *(text for part in parts for text in _part(part))]
+    said = [one.get("function", one)["name"] for one in body.get("tools", ())]
+    said += _texts(body.get("system"))
+    for message in body["messages"]:
+        for call in message.get("tool_calls") or ():
+            said.append(call["function"]["name"] + json.dumps(json.loads(call["function"]["arguments"]), sort_keys=True))
+        said[len(said) - len(message.get("tool_calls") or ()) : len(said) - len(message.get("tool_calls") or ())] = _texts(
+            message["content"]
+        )
+    return said
+
+
+def _part(part: Body) -> list[str]:
+    """What a part of Gemini's says."""
+    if (call := _either(part, "functionCall", "function_call")) is not None:
+        return [call["name"] + json.dumps(call["args"], sort_keys=True)]
+    if (result := _either(part, "functionResponse", "function_response")) is not None:
+        return ["".join(map(str, result["response"].values()))]
+    return [part["text"]] if part.get("text") else []
+
+
+def _texts(content: Any) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    made: list[str] = []
+    for one in cast("list[Body]", content or []):
+        match one:
+            case {"type": "tool_use"}:
+                made.append(one["name"] + json.dumps(one["input"], sort_keys=True))
+            case {"type": "tool_result"}:
+                made += _texts(one["content"])
+            case {"text": str(text)}:
+                made.append(text)
+            case _:
+                made.append(json.dumps(one))
+    return made
+
+
+@dataclass
+class Caches:
+    """The server.
+
+    now: its time, in seconds
+    served: every request that was answered, in order
+    refused: why others were not
+    minimum: tokens from which on Anthropic keeps a prompt, by model; 1,024 where it is not said
+    strict: fields that it refuses, as servers do that do not know them
+    faults: (chat, which of its model calls) → what becomes of that answer: it breaks off, or is silent, in its middle; or it never begins
+    """
+
+    address: str = ""
+    now: float = 0.0
+    served: list[Served] = field(default_factory=list[Served])
+    refused: list[str] = field(default_factory=list[str])
+    minimum: Mapping[str, int] = field(default_factory=dict[str, int])
+    strict: frozenset[str] = frozenset()
+    faults: dict[tuple[str, int], Literal["break", "hold", "late"]] = field(
+        default_factory=dict[tuple[str, int], Literal["break", "hold", "late"]]
+    )
+    accounts: dict[tuple[str, str], Account] = field(default_factory=dict[tuple[str, str], Account])
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when an answer holds."""
+    _said: dict[str, list[tuple[float, list[str]]]] = field(default_factory=dict[str, list[tuple[float, list[str]]]])
+    _open: dict[asyncio.Task[Any], asyncio.StreamWriter] = field(default_factory=dict[asyncio.Task[Any], asyncio.StreamWriter])
+
+    def base(self, kind: str) -> str:
+        """The `api_base` of a kind of provider: anthropic, openai, gemini."""
+        return f"{self.address}/{kind}" + ("" if kind == "gemini" else "/v1")
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = writer
+        try:
+            while (request := await read_request(reader)) is not None:
+                headers, body = request
+                if not await self._respond(headers, json.loads(body), reader, writer):
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            del self._open[task]
+
+    async def close(self) -> None:
+        """Leave nobody waiting."""
+        for writer in self._open.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _respond(self, headers: dict[str, str], body: Body, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        kind = headers[":path"].split("/")[1]
+        try:
+            served = self._read(kind, headers, body)
+        except Refused as refused:
+            self.refused.append(str(refused))
+            error = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": str(refused)}}).encode()
+            writer.write(response_head(400, {"content-type": "application/json", "content-length": str(len(error))}) + error)
+            await writer.drain()
+            return True
+        self.served.append(served)
+        fault = self.faults.get((served.chat, sum(one.chat == served.chat for one in self.served)))
+        frames = list(_frames(kind, body, served))
+        if fault == "late":
+            served.output, served.told = 0, False
+            await reader.read(1)
+            return False
+        writer.write(response_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
+        if fault is not None:
+            frames = frames[: len(frames) // 2]
+            served.output, served.told = served.output // 2, False
+        for one in frames:
+            writer.write(b"%x\r\n%s\r\n" % (len(one), one))
+        if fault is None:
+            writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        if fault == "hold":
+            self.held.set()
+            await reader.read(1)
+        elif fault == "break":
+            writer.transport.abort()
+        return fault is None
+
+    def _read(self, kind: str, headers: Mapping[str, str], body: Body) -> Served:
+        found = [name for name in self.strict if name in json.dumps(body)]
+        if found:
+            raise Refused(f"{found[0]}: Extra inputs are not permitted")
+        account_key = (headers.get("x-api-key") or headers.get("x-goog-api-key") or headers.get("authorization", "")).removeprefix(
+            "Bearer "
+        )
+        account = self.accounts.setdefault((kind, account_key), Account())
+        minimum = self.minimum.get(body["model"], 1024) if kind == "anthropic" else MINIMUM[kind]
+        blocks = claude_blocks(body) if kind == "anthropic" else chat_blocks(body)
+        prompt = sum(one.tokens for one in blocks)
+        read, written = self._marked(account, blocks, minimum) if kind == "anthropic" else self._automatic(account, blocks, body, minimum)
+        said = seen(body)
+        chat = next(iter(CHAT.findall(json.dumps(said))), "")
+        common = max((_common(said, before) for when, before in self._said.get(chat, ()) if self.now - when < KEPT_S), default=0)
+        self._said.setdefault(chat, []).append((self.now, said))
+        return Served(kind, account_key, chat, body, headers, prompt, read, written, common, minimum)
+
+    def _marked(self, account: Account, blocks: Sequence[Block], minimum: int) -> tuple[int, int]:
+        """Tokens read and written, as Anthropic does."""
+        sums, digests = list(_running(blocks)), [_digest("\0".join(one.text for one in blocks[: at + 1])) for at in range(len(blocks))]
+        marks = [at for at, one in enumerate(blocks) if one.marked and sums[at] >= minimum]
+        near = [at for mark in marks for at in range(mark, max(-1, mark - LOOK_BACK - 1), -1)]
+        read = max((at for at in near if account.marks.get(digests[at], -1.0) > self.now), default=None)
+        for at in (*marks, *([] if read is None else [read])):
+            account.marks[digests[at]] = self.now + KEPT_S
+        found = 0 if read is None else sums[read]
+        return found, max(0, sums[marks[-1]] - found) if marks else 0
+
+    def _automatic(self, account: Account, blocks: Sequence[Block], body: Body, minimum: int) -> tuple[int, int]:
+        """Tokens read, as OpenAI and Google do; writing is free."""
+        text = "\0".join(one.text for one in blocks)
+        key = "" if "contents" in body else body.get("prompt_cache_key")
+        if key is None:
+            account.turn += 1
+        place = account.turn if key is None else int(_digest(f"{key}{text[: 4 * 256]}"), 16)
+        kept = account.machines[place % MACHINES]
+        ends = range(minimum, tokens(text) + 1, PIECE)
+        digests = [_digest(text[: 4 * end]) for end in ends]
+        read = max((end for end, digest in zip(ends, digests, strict=True) if kept.get(digest, -1.0) > self.now), default=0)
+        kept.update(dict.fromkeys(digests, self.now + KEPT_S))
+        return read, 0
+
+
+def _running(blocks: Sequence[Block]) -> Iterator[int]:
+    total = 0
+    for one in blocks:
+        total += one.tokens
+        yield total
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    total = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        total += tokens(left)
+    return total
+
+
+def _asked(body: Body) -> tuple[int, str]:
+    """How many calls the answer makes, and the words that it should go on from: the last of the assistant's, where they are the beginning of
+    an answer.
+    """
+    messages = body.get("messages") or [
+        {
+            "role": {"model": "assistant"}.get(one["role"], one["role"]),
+            "content": [
+                {"type": "tool_result", "content": ""} if _either(part, "functionResponse", "function_response") else {"text": "", **part}
+                for part in one["parts"]
+            ],
+        }
+        for one in body["contents"]
+    ]
+    last = messages[-1]
+    content = last["content"]
+    blocks = cast("list[Body]", content) if isinstance(content, list) else [{"type": "text", "text": content}]
+    if last["role"] == "tool" or any(one.get("type") == "tool_result" for one in blocks):
+        return 0, ""
+    wanted = TOOLS.search(blocks[-1].get("text") or "") if body.get("tools") and last["role"] == "user" else None
+    said = next((one for one in reversed(messages) if one["role"] == "assistant"), None)
+    words = "".join(_texts(said["content"])).strip() if said is not None else ""
+    begun = bool(words) and ANSWER.startswith(words) and words != ANSWER
+    return (0, words) if begun else (int(wanted[1]) if wanted else 0, "")
+
+
+def _frames(kind: str, body: Body, served: Served) -> Iterator[bytes]:
+    """The answer. The count is in it."""
+    calls, said = _asked(body)
+    words = "" if calls else ANSWER.removeprefix(said).lstrip() if said else ANSWER
+    at = len(body.get("messages") or body["contents"])
+    made = [(f"call_{at}_{place}", json.dumps({"location": f"City {place} of {at}"})) for place in range(calls)]
+    served.output, served.told = tokens(words) + sum(tokens(arguments) for _, arguments in made), True
+    pieces = re.findall(r"\S+ ?", words)
+    yield from {"anthropic": _claude, "openai": _chat, "gemini": _gemini}[kind](served, pieces, made)
+
+
+def _gemini(served: Served, pieces: Sequence[str], calls: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    counted = {
+        "promptTokenCount": served.prompt,
+        "cachedContentTokenCount": served.read,
+        "candidatesTokenCount": served.output,
+        "totalTokenCount": served.prompt + served.output,
+    }
+
+    def event(part: Body, **more: Any) -> bytes:
+        candidate = {"content": {"role": "model", "parts": [part]}, "index": 0, **more}
+        return frame({"candidates": [candidate], "usageMetadata": counted, "modelVersion": "fake"})
+
+    yield from (event({"text": piece}) for piece in pieces)
+    yield from (event({"functionCall": {"name": "get_weather", "args": json.loads(arguments)}}) for _, arguments in calls)
+    yield event({"text": ""}, finishReason="STOP")
+
+
+def _claude(served: Served, pieces: Sequence[str], calls: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    def event(name: str, **more: Any) -> bytes:
+        return f"event: {name}\n".encode() + frame({"type": name, **more})
+
+    counted = {
+        "input_tokens": served.prompt - served.read - served.written,
+        "cache_read_input_tokens": served.read,
+        "cache_creation_input_tokens": served.written,
+        "output_tokens": 1,
+    }
+    yield event("message_start", message={"model": "fake", "usage": counted})
+    if pieces:
+        yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        yield from (event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces)
+        yield event("content_block_stop", index=0)
+    for place, (call_id, arguments) in enumerate(calls, 1):
+        yield event(
+            "content_block_start", index=place, content_block={"type": "tool_use", "id": call_id, "name": "get_weather", "input": {}}
+        )
+        yield event("content_block_delta", index=place, delta={"type": "input_json_delta", "partial_json": arguments})
+        yield event("content_block_stop", index=place)
+    yield event("message_delta", delta={"stop_reason": "tool_use" if calls else "end_turn"}, usage={"output_tokens": served.output})
+    yield event("message_stop")
+
+
+def _chat(served: Served, pieces: Sequence[str], calls: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    yield chunk({"role": "assistant", "content": ""})
+    yield from (chunk({"content": piece}) for piece in pieces)
+    for place, (call_id, arguments) in enumerate(calls):
+        function = {"name": "get_weather", "arguments": arguments}
+        yield chunk({"tool_calls": [{"index": place, "id": call_id, "type": "function", "function": function}]})
+    yield chunk({}, "tool_calls" if calls else "stop")
+    counted = {
+        "prompt_tokens": served.prompt,
+        "completion_tokens": served.output,
+        "total_tokens": served.prompt + served.output,
+        "prompt_tokens_details": {"cached_tokens": served.read},
+    }
+    yield frame({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [], "usage": counted})
+    yield DONE
+
+
+@asynccontextmanager
+async def caches(**more: Any) -> AsyncGenerator[Caches, None]:
+    """The server, running."""
+    made = Caches(**more)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 24)
+    made.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield made
+    finally:
+        server.close()
+        await made.close()

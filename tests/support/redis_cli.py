@@ -1,0 +1,39 @@
+"""What a test says to its Redis itself, past everything that is tested."""
+
+import asyncio
+from collections.abc import Callable
+
+from tests.support.services import RedisServer
+
+
+async def said(server: RedisServer, *words: str) -> str:
+    """The answer to a command: what a simple one says, the words of a list by lines."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        writer.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(one.encode()), one.encode()) for one in words))
+        async with asyncio.timeout(60):
+            return await _read(reader)
+    finally:
+        writer.transport.abort()
+
+
+async def _read(reader: asyncio.StreamReader) -> str:
+    line = (await reader.readline()).decode().strip()
+    kind, rest = line[:1], line[1:]
+    if kind == "$" and rest != "-1":
+        return (await reader.readexactly(int(rest) + 2)).decode().strip()
+    if kind == "*":
+        return "\n".join([await _read(reader) for _ in range(int(rest))])
+    return rest
+
+
+async def keys(server: RedisServer) -> list[str]:
+    """The keys there are."""
+    return (await said(server, "KEYS", "*")).split()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until this becomes true."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -1,0 +1,293 @@
+"""Redis, nginx and squid, the real ones: processes of a test's own, on ports of its own, in a folder that goes with them.
+
+A machine without the program skips the test and says so; `make test` installs them where it may (tests/support/services.sh).
+"""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+PATIENCE = 60
+"""Seconds for what takes milliseconds: a start, an end, a connection."""
+
+
+def program(name: str) -> str:
+    """The program's path, also from where only root's PATH leads; without it the test is skipped."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
+    return found or pytest.skip(f"{name} is not installed here: tests/support/services.sh installs it, as root")
+
+
+BELOW = 32_768
+"""The system gives ports from here on to whoever wants any: one that was free a moment ago may be somebody's by then."""
+EACH = 2_000
+"""Ports of each process of tests that run side by side."""
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_next = cycle(random.sample(range(BELOW - EACH * (WORKER + 1), BELOW - EACH * WORKER), EACH))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, all different, and not to be given to anybody else soon."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_next)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
+
+
+async def run(*command: str) -> str:
+    """Run a command to its end, which must be a good one: what it said."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+class Asks(Protocol):
+    """One look at whether a daemon serves; OSError means not yet."""
+
+    async def __call__(self) -> bool:
+        """True once it does."""
+        ...
+
+
+@dataclass
+class Daemon:
+    """A program that runs until it is told to end. Signals go to its process alone: it is found by pid, never by name."""
+
+    command: tuple[str, ...]
+    serves: Asks
+    log: Path
+    """What it says, both streams, over all of its starts."""
+    environment: dict[str, str] | None = None
+    process: asyncio.subprocess.Process | None = field(default=None, init=False)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self.process is not None
+        return self.process.pid
+
+    async def start(self) -> None:
+        """Start it, and return when it serves."""
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(*self.command, stdout=log, stderr=log, env=self.environment)
+        async with asyncio.timeout(PATIENCE):
+            while not await self._serves():
+                assert self.process.returncode is None, f"{self.command[0]} ended:\n{self.log.read_text()}"
+                await asyncio.sleep(0.01)
+
+    async def _serves(self) -> bool:
+        try:
+            return await self.serves()
+        except OSError:
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal."""
+        os.kill(self.pid, number)
+
+    def pause(self) -> None:
+        """Stop its clock (SIGSTOP): connections stay open, and nothing is answered."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT)."""
+        self.signal(signal.SIGCONT)
+
+    async def ended(self) -> int:
+        """Wait for its end: the exit code, negative where a signal ended it."""
+        assert self.process is not None
+        async with asyncio.timeout(PATIENCE):
+            return await self.process.wait()
+
+    async def stop(self) -> int:
+        """Ask it to end (SIGTERM), and wait."""
+        self.signal(signal.SIGTERM)
+        return await self.ended()
+
+    async def kill(self) -> None:
+        """End it as a power cut would (SIGKILL)."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+
+@asynccontextmanager
+async def daemon(
+    command: tuple[str, ...], serves: Asks, folder: Path, environment: dict[str, str] | None = None
+) -> AsyncGenerator[Daemon, None]:
+    """A running daemon; at the end it is killed, whatever state it is in."""
+    made = Daemon(command, serves, folder / "log", environment)
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.kill()
+
+
+def listens(port: int) -> Asks:
+    """Whether a port of this machine takes connections."""
+
+    async def look() -> bool:
+        async with asyncio.timeout(PATIENCE):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.transport.abort()
+        return True
+
+    return look
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A running Redis. `daemon` pauses, kills and starts it again, on the same port."""
+
+    port: int
+    daemon: Daemon
+
+    @property
+    def url(self) -> str:
+        """Its address, for `server.redis`."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+def _pongs(port: int) -> Asks:
+    """Whether a Redis answers, be it only that it wants a password."""
+
+    async def look() -> bool:
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"PING\r\n")
+                return (await reader.readline()).startswith((b"+PONG", b"-NOAUTH"))
+            finally:
+                writer.transport.abort()
+
+    return look
+
+
+@asynccontextmanager
+async def redis_server(*options: str, port: int | None = None) -> AsyncGenerator[RedisServer, None]:
+    """A Redis of one's own that keeps nothing on disk. `options`: as on its command line, e.g. "--maxmemory", "2mb"."""
+    found = program("redis-server")
+    [own] = [port] if port else free_ports(1)
+    with tempfile.TemporaryDirectory(prefix="pointsman-redis-") as name:
+        place = ("--port", str(own), "--bind", "127.0.0.1", "--dir", name)
+        command = (found, *place, "--save", "", "--appendonly", "no", "--daemonize", "no", *options)
+        async with daemon(command, _pongs(own), Path(name)) as running:
+            yield RedisServer(own, running)
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx: its master's process, its folder, the configuration it reads."""
+
+    folder: Path
+    configuration: Path
+    daemon: Daemon
+
+    def errors(self) -> str:
+        """What its error log says so far."""
+        return (self.folder / "error.log").read_text(encoding="utf-8")
+
+    def reload(self) -> None:
+        """Have it read its configuration again, as `nginx -s reload` does: new workers take over, the old ones end with their last answer."""
+        self.daemon.signal(signal.SIGHUP)
+
+
+async def _nothing(_: Path) -> None:
+    """What most configurations need beside them."""
+
+
+@asynccontextmanager
+async def nginx(
+    configuration: Callable[[Path], str], port: int, prepare: Callable[[Path], Awaitable[None]] = _nothing
+) -> AsyncGenerator[Nginx, None]:
+    """An nginx of one's own. `configuration` is given the folder for all it writes, and returns its file; `port` is where it will
+    listen; `prepare` puts into that folder what the file names.
+    """
+    found = program("nginx")
+    with tempfile.TemporaryDirectory(prefix="pointsman-nginx-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # started by root its workers are somebody else
+        file = folder / "nginx.conf"
+        file.write_text(configuration(folder), encoding="utf-8")
+        await prepare(folder)
+        await run(found, "-t", "-q", "-p", name, "-c", str(file))
+        async with daemon((found, "-p", name, "-c", str(file), "-g", "daemon off;"), listens(port), folder) as running:
+            try:
+                yield Nginx(folder, file, running)
+            finally:
+                if running.process is not None and running.process.returncode is None:
+                    running.resume()
+                    await running.stop()  # a killed master would leave its workers behind
+
+
+SQUID = """http_port 127.0.0.1:{port}
+hosts_file {folder}/hosts
+auth_param basic program {helper} {folder}/passwords
+auth_param basic children 2
+acl known proxy_auth REQUIRED
+acl forbidden dstdomain forbidden.test
+http_access deny forbidden
+http_access allow known
+http_access deny all
+logformat asked %>Hs %rm %ru
+access_log stdio:{folder}/access.log logformat=asked
+cache_log {folder}/cache.log
+pid_filename none
+cache deny all
+coredump_dir {folder}
+shutdown_lifetime 0 seconds
+dns_nameservers 127.0.0.1
+visible_hostname squid.test
+"""
+HELPERS = ("/usr/lib/squid/basic_ncsa_auth", "/usr/lib/squid3/basic_ncsa_auth", "/usr/lib64/squid/basic_ncsa_auth")
+
+
+@dataclass
+class Squid:
+    """A forward proxy that wants a login."""
+
+    port: int
+    folder: Path
+    daemon: Daemon
+
+    @property
+    def log(self) -> list[str]:
+        """What it was asked, one line each once that is over: status, method, address."""
+        file = self.folder / "access.log"
+        return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+@asynccontextmanager
+async def squid(names: dict[str, str], user: str, password: str) -> AsyncGenerator[Squid, None]:
+    """A squid of one's own. `names`: host → address, which nobody but it knows."""
+    found, openssl = program("squid"), program("openssl")
+    helper = next((one for one in HELPERS if Path(one).exists()), None) or pytest.skip("squid has no basic_ncsa_auth here")
+    [port] = free_ports(1)
+    with tempfile.TemporaryDirectory(prefix="pointsman-squid-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "hosts").write_text("".join(f"{address} {host}\n" for host, address in names.items()))
+        hashed = (await run(openssl, "passwd", "-apr1", password)).strip()
+        (folder / "passwords").write_text(f"{user}:{hashed}\n")
+        file = folder / "squid.conf"
+        file.write_text(SQUID.format(port=port, folder=folder, helper=helper), encoding="utf-8")
+        async with daemon((found, "-N", "-f", str(file)), listens(port), folder) as running:
+            try:
+                yield Squid(port, folder, running)
+            finally:
+                await running.stop()

@@ -1,0 +1,179 @@
+"""Twenty chats of fifteen turns with tools, in a pool of three providers, at two replicas: their prompts come from the cache, and the log has
+what the providers bill.
+
+One client leaves in mid-answer, one answer is rescued by another provider, and the configuration is edited once on the way.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import pytest
+
+from router.targets.table import entries
+from tests.conftest import AS_OPERATOR, Client, Workspace, parsed_lines, routes, serving
+from tests.support.prompt_caches import Caches, Served, caches
+
+CHATS, TURNS = 20, 15
+SECONDS = 45.0
+"""From turn to turn, by the providers' clock: a chat lasts longer than a prompt is kept that nobody reads."""
+PROMPT = "You are a weather assistant. " + "Answer in one sentence, and name the city and the day that you speak of. " * 150
+LONG = "What will it be like tomorrow, and the day after, in the places that we spoke of? " * 12
+"""Some 250 tokens: who reads the prompt and the tools from a cache, and not the chat, has not found the chat."""
+MODELS = {"anthropic": "anthropic/claude-sonnet-4-5", "openai": "openai/gpt-4o", "gemini": "gemini/gemini-2.5-flash"}
+CUT, RESCUED = ("chat-3", 5), ("chat-8", 6)
+"""A chat and one of its turns."""
+
+
+SPARE = "  spare: {script: [{text: The weather is fine.}]}\n"
+
+
+def bill(served: Served) -> float:
+    """What a provider charges for one request, in dollars, by the table's prices: of what it read, of what came from its cache, of what it wrote."""
+    price = entries()[MODELS[served.kind]]
+    fresh = served.prompt - served.read - served.written
+    cost = fresh * price.input_cost_per_token + served.read * price.cache_read_input_token_cost
+    return cost + served.written * (price.cache_creation_input_token_cost or 0) + served.output * price.output_cost_per_token
+
+
+@dataclass
+class Chat:
+    """One chat, and what its page knows of it. `whole`: whether the page sends the calls and results along, or the words alone."""
+
+    name: str
+    """As the front end calls it."""
+    whole: bool
+    messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    async def ask(self, client: Client, turn: int, fake: Caches) -> None:
+        """One turn."""
+        self.messages.append({"role": "user", "content": f"{self.name} turn {turn}: {LONG} tools {1 + len(self.name) % 3}"})
+        body = {"id": self.name, "messages": self.messages, "model": "chat-model"}
+        if (self.name, turn) == CUT:
+            await self._leave(client, body, fake)
+            return
+        async with client.session.post(f"{client.base}/api/chat", json=body) as response:
+            assert response.status == 200
+            self._heard(parsed_lines(await response.read()))
+
+    async def _leave(self, client: Client, body: dict[str, Any], fake: Caches) -> None:
+        """Ask, and leave when the answer has begun."""
+        async with client.session.post(f"{client.base}/api/chat", json=body) as response:
+            async with asyncio.timeout(60):
+                await fake.held.wait()
+                while b"0:" not in await response.content.readline():
+                    pass
+            response.close()
+
+    def _heard(self, lines: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        calls = [one for code, one in lines if code == "9"]
+        words = "".join(one["textDelta"] for code, one in lines if code == "0")
+        if self.whole and calls:
+            called = [
+                {"id": one["toolCallId"], "type": "function", "function": {"name": one["toolName"], "arguments": json.dumps(one["args"])}}
+                for one in calls
+            ]
+            self.messages.append({"role": "assistant", "content": None, "tool_calls": called})
+            self.messages += [
+                {"role": "tool", "tool_call_id": one["toolCallId"], "content": one["result"]} for code, one in lines if code == "a"
+            ]
+        self.messages.append({"role": "assistant", "content": words})
+
+
+def written(workspace: Workspace, fake: Caches, idle: str = "15s") -> Workspace:
+    """The configuration; an edit changes how long a silence may be."""
+    targets = "\n".join(
+        f"{kind}: {{model: {model}, api_base: '{fake.base(kind)}', api_key: sk-{kind}{', prompt_cache: on' if kind == 'openai' else ''}}}"
+        for kind, model in MODELS.items()
+    )
+    route = f"targets: [[{', '.join(MODELS)}]]\n    tools: [weather]\n    timeout: {{idle: {idle}}}"
+    workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n  - history: {keep: 60}\n").write("pipelines/chat.j2", PROMPT)
+    return workspace.write("routes.yaml", routes(targets, route))
+
+
+async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """At least 95 % of the prompts that could come from a cache do; `cost_usd` is the bill to the cent, what was not counted apart."""
+    caplog.set_level(logging.INFO, "router.access")
+    chats = [Chat(f"chat-{number}", whole=bool(number % 2)) for number in range(CHATS)]
+    async with caches() as fake:
+        fake.faults = {(CUT[0], 2 * CUT[1] + 2): "hold", (RESCUED[0], 2 * RESCUED[1] + 2): "break"}
+        path = written(workspace, fake).root / "routes.yaml"
+        async with serving(workspace.build(), path) as one, serving(workspace.build(), path) as other:
+            for replica in (one, other):  # who imports a library meanwhile may wait too long for a connection
+                async with asyncio.timeout(120):
+                    while (await replica.get("/readyz")).status != 200:
+                        await asyncio.sleep(0.05)
+            for turn in range(TURNS):
+                if turn == 8:
+                    written(workspace, fake, "16s")
+                    for replica in (one, other):
+                        async with replica.session.post(f"{replica.base}/admin/reload", headers=AS_OPERATOR) as response:
+                            assert response.status == 200
+                replicas = [(one, other)[(number + turn) % 2] for number in range(CHATS)]
+                await asyncio.gather(*(chat.ask(replica, turn, fake) for chat, replica in zip(chats, replicas, strict=True)))
+                fake.now += SECONDS
+            async with asyncio.timeout(60):
+                while one.edge.admin.chat.running or other.edge.admin.chat.running:
+                    await asyncio.sleep(0.01)
+    assert fake.refused == []
+    assert {served.kind for served in fake.served} == set(MODELS)
+    eligible = [served for served in fake.served if served.eligible]
+    assert len(eligible) > 0.9 * 2 * CHATS * TURNS
+    assert sum(served.hit for served in eligible) >= 0.95 * len(eligible)
+    check_the_bill(fake, [cast("Any", record).fields for record in caplog.records if record.name == "router.access"])
+
+
+def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]]) -> None:
+    """The sums of the log are the providers'. Estimated are the answer that was left and the one that broke off, and no other."""
+    answers: dict[tuple[str, int], list[Served]] = {}
+    for served in fake.served:
+        answers.setdefault((served.chat, served.turn), []).append(served)
+    counted = {key: calls for key, calls in answers.items() if all(call.told for call in calls)}
+    assert len(answers) == len(logged) == CHATS * TURNS
+    assert set(answers) - set(counted) == {CUT, RESCUED}
+    told = [one for one in logged if not one["estimated"]]
+    assert len(told) == len(counted)
+    assert sum(one["cost_usd"] for one in told) == pytest.approx(sum(bill(call) for calls in counted.values() for call in calls), abs=1e-6)
+    assert sum(one["cached_tokens"] for one in told) == sum(call.read for calls in counted.values() for call in calls)
+    guessed = sorted(one["estimated_cost_usd"] for one in logged if one["estimated"])
+    untold = sorted(bill(call) for key in (CUT, RESCUED) for call in answers[key] if not call.told)
+    assert guessed == [pytest.approx(one, rel=0.2) for one in untold]
+
+
+@pytest.mark.parametrize("fault", ["hold", "break", "late"])
+@pytest.mark.parametrize("kind", MODELS)
+async def test_uncounted_call_is_estimated_by_the_chat_before_it(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: str, fault: Literal["hold", "break", "late"]
+) -> None:
+    """Its client left, it broke off, or another target was quicker (a hedge): within 20 % of the bill, though most of its prompt came from
+    the cache.
+    """
+    caplog.set_level(logging.INFO, "router.access")
+    chat = Chat(CUT[0] if fault == "hold" else "chat-9", whole=False)
+    async with caches() as fake:
+        fake.faults = {(chat.name, 2 * CUT[1] + 2): fault}
+        written(workspace, fake)
+        text = (workspace.root / "routes.yaml").read_text().replace(f"[[{', '.join(MODELS)}]]", f"[{kind}, spare]")
+        more = "\n    hedge: {after: 1s, at_most: 100%}" if fault == "late" else ""
+        workspace.write(
+            "routes.yaml", text.replace("tools: [weather]", f"tools: [weather]{more}").replace("targets:\n", f"targets:\n{SPARE}", 1)
+        )
+        async with serving(workspace.build()) as client:
+            async with asyncio.timeout(120):
+                while (await client.get("/readyz")).status != 200:
+                    await asyncio.sleep(0.05)
+            for turn in range(CUT[1] + 1):
+                await chat.ask(client, turn, fake)
+            async with asyncio.timeout(60):
+                while client.edge.admin.chat.running:
+                    await asyncio.sleep(0.01)
+    (last,) = [
+        one for one in (cast("Any", record).fields for record in caplog.records if record.name == "router.access") if one["estimated"]
+    ]
+    (untold,) = [one for one in fake.served if not one.told]
+    assert untold.kind == kind
+    assert untold.read > 0.9 * untold.prompt
+    assert last["estimated_cost_usd"] == pytest.approx(bill(untold), rel=0.2)

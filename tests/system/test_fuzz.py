@@ -1,0 +1,49 @@
+"""Whatever reads bytes that others wrote is shown what they may write: briefly here, for minutes by `make fuzz`."""
+
+import contextlib
+import tracemalloc
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from router.targets import sse
+from tests.support.fuzzers import FUZZERS
+
+BRIEFLY = settings(
+    max_examples=200,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+
+
+@pytest.mark.parametrize("reader", FUZZERS)
+def test_whatever_comes_is_read_or_refused(reader: str) -> None:
+    """What each fuzzer says."""
+    BRIEFLY(FUZZERS[reader])()
+
+
+@pytest.mark.parametrize("line", [b"data:\n", b"data: x\n", b"x" * 64, b"data: x"])
+def test_an_event_that_never_ends_is_not_held(line: bytes) -> None:
+    """What is held of it has a bound, in memory rather than in letters."""
+    assert most_held(line, sse.Oversize, 20_000) < 3 * sse.MAX_EVENT
+
+
+@pytest.mark.parametrize("line", [b"\n", b": ping\n", b"event: x\n", b"\r", b"data: x\n\n"])
+def test_what_is_no_data_is_not_held(line: bytes) -> None:
+    """However much of it comes: this is three times as much as may be held of it, at least."""
+    assert most_held(line, None, 2_000) < 64 * 1024
+
+
+def most_held(line: bytes, error: type[Exception] | None, times: int) -> int:
+    """Bytes that are held at most while a hundred of these come again and again; it ends in the error, where there is one."""
+    events, piece = sse.Events(), line * 100
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        with pytest.raises(error) if error else contextlib.nullcontext():
+            for _ in range(times):
+                events.feed(piece)
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()

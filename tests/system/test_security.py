@@ -1,0 +1,309 @@
+"""What is promised in docs/security.md of every address at once: what goes in from a client, what comes out of a provider."""
+
+import ast
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from router.errors import ConfigError
+from tests.conftest import LANES, ROOT, Client, Workspace, routes, serving
+from tests.support.process import process
+from tests.support.provider import Reply, error, provider, text
+from tests.support.raw import Said, request, said
+from tests.test_shape import imports, modules
+
+HI = "a: {script: [{text: Hi}]}"
+ASK: dict[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
+ADDRESSES = ("/api/chat", "/api/chat/chat-model", "/v1/chat/completions")
+HOSTILE: dict[str, Any] = {
+    "api_base": "http://127.0.0.1:9/v1",
+    "base_url": "http://127.0.0.1:9/v1",
+    "api_key": "sk-mine",
+    "api_version": "1",
+    "organization": "evil",
+    "extra_headers": {"x-evil": "1"},
+    "headers": {"x-evil": "1"},
+    "extra_body": {"evil": 1},
+    "extra_query": {"evil": 1},
+    "mock_response": "mocked",
+    "custom_llm_provider": "evil",
+    "fallbacks": ["evil"],
+    "callbacks": ["evil"],
+    "user": "evil",
+    "metadata": {"evil": 1},
+    "targets": ["evil"],
+    "pipeline": "evil",
+    "prompt": "{{ evil }}",
+    "template": "{{ evil }}",
+    "mcp_servers": [{"command": "evil"}],
+    "timeout": 999,
+    "num_retries": 99,
+}
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_nothing_of_a_client_but_the_question_reaches_a_provider(workspace: Workspace, lane: str, address: str) -> None:
+    """Whatever fields its body has, at the top, in `params` or in a message, and whatever its headers say: the provider sees its own
+    model, its own key and what was asked.
+    """
+    fields = {**HOSTILE, "params": HOSTILE, "messages": [{**HOSTILE, "role": "user", "content": "Hi", "id": "m1"}]}
+    headers = {
+        "cookie": "evil=1",
+        "x-api-key": "sk-mine",
+        "x-evil": "1",
+        "openai-organization": "evil",
+        "anthropic-beta": "evil",
+        "user-agent": "evil",
+    }
+    async with provider(Reply(text("Hi"))) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
+        async with serving(workspace.build()) as client:
+            sent = json.dumps({**ASK, **fields}).encode()
+            answer = await said(
+                client.base, request(f"POST {address}?api_base=http://evil", sent, authorization="Bearer sk-mine", **headers)
+            )
+    assert answer.status == 200
+    assert set(fake.requests[0]) <= {"model", "messages", "stream", "stream_options"}
+    assert fake.requests[0]["model"] == "fake"
+    assert fake.requests[0]["messages"] == [{"role": "user", "content": "Hi"}]
+    assert fake.headers[0]["authorization"] == "Bearer sk-test"
+    assert "evil" not in json.dumps(fake.headers)
+    assert "sk-mine" not in json.dumps(fake.headers)
+
+
+MODELS = [
+    "no-such",
+    "openai/gpt-4o",
+    "fake",
+    "a",
+    "../../etc/passwd",
+    "<script>alert(1)</script>",
+    "chat-model\r\nx: y",
+    "x" * 100_000,
+    "{{7*7}}",
+    "${HOME}",
+    " gpt-4",
+    "GPT-4",
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model[:20])
+async def test_only_declared_ids_name_a_route(workspace: Workspace, model: str) -> None:
+    """Neither a target, nor a provider's model, nor anything else: 404, and what was asked for is not repeated."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        for address in ("/api/chat", "/v1/chat/completions"):
+            answer = await said(client.base, request(f"POST {address}", json.dumps({**ASK, "model": model}).encode()))
+            assert answer.status == 404
+            assert model not in answer.everything or len(model) < 2
+        if re.fullmatch(r"[!-~]{1,60}", model):
+            answer = await said(client.base, request(f"POST /api/chat/{model}", json.dumps(ASK).encode()))
+            assert answer.status in (400, 404)
+            assert "script" not in answer.everything
+
+
+async def every_kind(client: Client) -> Mapping[str, Said]:
+    """An answer of each kind there is."""
+    body = json.dumps(ASK).encode()
+    sent = {
+        "an answer": request("POST /api/chat", body),
+        "a stream": request("POST /api/chat", body.replace(b"false", b"true")),
+        "a completion": request("POST /v1/chat/completions", body),
+        "models": request("GET /api/models"),
+        "OpenAI's models": request("GET /v1/models"),
+        "health": request("GET /healthz"),
+        "readiness": request("GET /readyz"),
+        "the documentation": request("GET /openapi.json"),
+        "no page": request("GET /no/such/page"),
+        "no method": request("GET /api/chat"),
+        "no method of a page": request("POST /healthz"),
+        "no body": request("POST /api/chat"),
+        "no model": request("POST /api/chat/no-such", body),
+        "nothing to find": request("GET /api/chat/chat-1/stream"),
+        "not HTTP": b"hello\r\n\r\n",
+        "too long": request("GET /" + "x" * 20_000),
+    }
+    return {kind: await said(client.base, data) for kind, data in sent.items()}
+
+
+async def test_every_answer_says_that_it_is_not_to_be_kept_or_guessed_at(workspace: Workspace) -> None:
+    """`no-store`, `nosniff`, each once; and none says what serves it."""
+    workspace.write("routes.yaml", routes(HI))
+    async with serving(workspace.build()) as client:
+        answers = await every_kind(client)
+    for kind, answer in answers.items():
+        assert answer.headers["cache-control"].startswith("no-store"), kind
+        assert answer.headers["x-content-type-options"] == "nosniff", kind
+        assert "server" not in answer.headers, kind
+        assert not re.search("uvicorn|python|fastapi|starlette|traceback", answer.everything.lower()) or kind == "the documentation", kind
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://chat.example.com", "https://chat.example.com.evil.example", "https://evil.example", "null", "http://chat.example.com", "*"],
+)
+async def test_a_page_may_read_what_its_exact_origin_allows(workspace: Workspace, origin: str) -> None:
+    """Refusals, too. Never `*`, and a cache is told that the answer is for this origin."""
+    workspace.write("routes.yaml", routes(HI, more="server: {cors: {origins: [https://chat.example.com]}}\n"))
+    allowed = origin == "https://chat.example.com"
+    async with serving(workspace.build()) as client:
+        for line, body in (("POST /api/chat", json.dumps(ASK).encode()), ("POST /api/chat", b"{"), ("GET /api/models", b"")):
+            answer = await said(client.base, request(line, body, origin=origin))
+            assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
+            assert "origin" in answer.headers["vary"].lower()
+        asked = request(
+            "OPTIONS /api/chat", origin=origin, access_control_request_method="POST", access_control_request_headers="authorization"
+        )
+        answer = await said(client.base, asked)
+        assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
+        assert answer.status == (200 if allowed else 400)
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["server: {cors: {origins: ['*']}}", "server: {cors: {origins: ['https://*.example.com']}}", "server: {cors: {origins: ['null']}}"],
+)
+def test_no_origin_stands_for_others(workspace: Workspace, server: str) -> None:
+    """A star is refused when the file is loaded."""
+    workspace.write("routes.yaml", routes(HI, more=server + "\n"))
+    with pytest.raises(ConfigError):
+        workspace.build()
+
+
+THEIRS = {
+    "set_cookie": "session=canary",
+    "x_canary": "canary",
+    "server": "canary",
+    "location": "https://canary.example",
+    "access_control_allow_origin": "*",
+    "x_ratelimit_remaining_requests": "7",
+    "openai_organization": "canary",
+    "www_authenticate": "canary",
+    "cache_control": "public, max-age=600",
+}
+OURS = {
+    "date",
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "x-request-id",
+    "x-router-generation",
+    "x-router-target",
+    "x-router-model",
+    "x-router-attempts",
+    "cache-control",
+    "x-content-type-options",
+    "x-accel-buffering",
+    "retry-after",
+}
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("status", [200, 401, 429, 500])
+async def test_a_providers_headers_stay_here(workspace: Workspace, lane: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """The headers of an answer are those on this list, whatever the provider's say, whether it answers or refuses."""
+    named = {name.replace("_", "-"): value for name, value in THEIRS.items()}
+    reply = Reply(text("Hi"), headers=named) if status == 200 else error(status, "canary", retry_after="2", **THEIRS)
+    async with provider(reply) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base), "targets: [a]\n    retry: {attempts: 1}"))
+        with caplog.at_level(logging.INFO):
+            async with serving(workspace.build()) as client:
+                answers = [
+                    await said(client.base, request("POST /api/chat", json.dumps({**ASK, "stream": stream}).encode()))
+                    for stream in (True, False)
+                ]
+    for answer in answers:
+        assert set(answer.headers) <= OURS
+        assert "canary" not in answer.everything
+        assert answer.headers["cache-control"] == "no-store, no-transform"
+    assert "canary" not in caplog.text
+
+
+BREAKS = ["a\r\nset-cookie: x=1", "a\nx-evil: 1", "a\rb", "a\x00b", "a b", "ü", "a\u2028b"]
+
+
+@pytest.mark.parametrize("name", BREAKS, ids=repr)
+def test_no_name_of_the_configuration_breaks_a_header(workspace: Workspace, name: str) -> None:
+    """Targets stand in headers: a name with a line break is refused when the file is loaded, in a script's too."""
+    written = json.dumps(name)
+    targets = f"{written}: {{script: [{{text: Hi}}]}}"
+    workspace.write("routes.yaml", routes(targets, f"targets: [{written}]"))
+    with pytest.raises(ConfigError) as refused:
+        workspace.build()
+    assert "is not a name" in str(refused.value)
+    with pytest.raises(ConfigError):
+        workspace.write("routes.yaml", routes(f"a: {{model: openai/fake, api_base: 'http://127.0.0.1:9/v1', api_key: {written}}}")).build()
+
+
+@pytest.mark.parametrize("name", BREAKS, ids=repr)
+@pytest.mark.parametrize("lane", LANES)
+async def test_no_word_of_a_provider_breaks_a_header(workspace: Workspace, lane: str, name: str) -> None:
+    """Its model's name, its ids and its reasons may hold what they like."""
+    frames = [frame.replace(b'"fake"', json.dumps(name).encode()).replace(b'"c1"', json.dumps(name).encode()) for frame in text("Hi")]
+    async with provider(Reply(frames)) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
+        async with serving(workspace.build()) as client:
+            answer = await said(client.base, request("POST /api/chat", json.dumps(ASK).encode(), x_request_id="a b"))
+    assert answer.status == 200
+    assert set(answer.headers) <= OURS
+
+
+FORBIDDEN = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+
+
+def test_nothing_is_unpickled() -> None:
+    """What is read back, from wherever it was kept, is JSON: a pickle is a program."""
+    found = {name: {imported.partition(".")[0] for imported, _ in imports(tree)} & FORBIDDEN for name, tree in modules(ROOT).items()}
+    assert len(found) > 50
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_certificates_are_always_checked() -> None:
+    """No word of the configuration and no line of the program leaves a certificate unread."""
+    unsafe = re.compile(r"CERT_NONE|check_hostname\s*=\s*False|verify\w*\s*=\s*False|_create_unverified|ssl\s*=\s*False")
+    assert unsafe.search("context.verify_mode = ssl.CERT_NONE")
+    assert [name for name, tree in modules(ROOT).items() if unsafe.search(ast.unparse(tree))] == []
+    assert not re.search("verify|insecure|tls", (ROOT / "routes.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("lane", ["direct", "litellm"])
+async def test_no_proxy_of_the_environment_is_asked(workspace: Workspace, lane: str) -> None:
+    """A provider is asked at its own address, whatever variables say: its key goes to nobody else."""
+    asked: list[bytes] = []
+
+    async def proxied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(proxied, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    async with server, provider(Reply(text("Hi"))) as fake:
+        workspace.write("routes.yaml", routes(LANES[lane](fake.base), "targets: [a]\n    timeout: {first_token: 30s}"))
+        async with process(workspace.root, **dict.fromkeys(names, address)) as router:
+            status, _, body = await router.ask("Hi", "chat-model", stream=False)
+    assert (status, json.loads(body)["content"]) == (200, "Hi")
+    assert asked == []
+
+
+def test_the_table_of_promises_is_whole_and_names_tests_that_there_are() -> None:
+    """docs/security.md has a row for each item, once and in order, and each test that it names exists."""
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
+    assert numbers == [*range(1, len(numbers) + 1)]
+    assert len(numbers) >= 61
+    known = {
+        f"{path.relative_to(ROOT)}::{name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    named = set(re.findall(r"`(tests/[\w/]+\.py::\w+)`", page))
+    assert len(named) > 60
+    assert sorted(named - known) == []

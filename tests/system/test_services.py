@@ -1,0 +1,89 @@
+"""The real Redis of the tests: it comes, stops its clock, dies and comes back, and nothing of it stays."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.services import RedisServer, program, redis_server, run
+
+
+async def said(server: RedisServer, *command: str) -> bytes:
+    """One command, in Redis's own form, and the first line of its answer."""
+    async with asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            writer.write(b"".join([b"*%d\r\n" % len(command), *(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in command)]))
+            return await reader.readline()
+        finally:
+            writer.transport.abort()
+
+
+async def test_it_answers_and_keeps_nothing_over_a_restart() -> None:
+    async with redis_server() as server:
+        assert await said(server, "SET", "a", "1") == b"+OK\r\n"
+        await server.daemon.kill()
+        with pytest.raises(ConnectionRefusedError):
+            await said(server, "PING")
+        await server.daemon.start()
+        assert await said(server, "GET", "a") == b"$-1\r\n"
+
+
+async def test_paused_it_is_silent_and_then_goes_on() -> None:
+    async with redis_server() as server:
+        server.daemon.pause()
+        answer = asyncio.create_task(said(server, "PING"))
+        done, _ = await asyncio.wait({answer}, timeout=0.1)
+        assert not done
+        server.daemon.resume()
+        assert await answer == b"+PONG\r\n"
+
+
+async def test_options_are_redis_own() -> None:
+    async with redis_server("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
+        assert (await said(server, "SET", "a", "x" * 2_000_000)).startswith(b"-OOM")
+
+
+async def test_nothing_stays_after_a_test_that_fails() -> None:
+    async def fails() -> None:
+        async with redis_server() as server:
+            seen.append((server.daemon.pid, server.daemon.log.parent))
+            server.daemon.pause()
+            raise ZeroDivisionError
+
+    seen: list[tuple[int, Path]] = []
+    with pytest.raises(ZeroDivisionError):
+        await fails()
+    [(pid, folder)] = seen
+    assert not folder.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_where_it_may_not_install_it_says_what_is_missing_and_fails_nothing(tmp_path: Path) -> None:
+    """`make test` goes on: not root, no apt-get, an apt-get without a network."""
+    script = str(ROOT / "tests/support/services.sh")
+    for name in ("mktemp", "timeout", "tail", "rm", "chmod"):
+        (tmp_path / name).symlink_to(program(name))
+
+    async def script_says(user: str, apt: str | None = None) -> str:
+        _stub(tmp_path / "id", f"echo {user}")
+        if apt is not None:
+            _stub(tmp_path / "apt-get", apt)
+        arguments = [program("env"), "-i", f"PATH={tmp_path}", f"POLICY_RC_D={tmp_path}/policy-rc.d", program("sh"), script]
+        return await run(*arguments)
+
+    assert "not root: without redis-server" in await script_says("1000")
+    assert "no apt-get: without redis-server" in await script_says("0")
+    said = await script_says("0", "echo 'E: Unable to fetch'; exit 100")
+    assert "installing redis-server" in said
+    assert "E: Unable to fetch" in said
+    assert "apt-get failed: without redis-server" in said
+    assert not (tmp_path / "policy-rc.d").exists()
+
+
+def _stub(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
