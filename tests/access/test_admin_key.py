@@ -167,7 +167,7 @@ async def test_what_is_remembered_of_peers_is_bounded() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_correct_key_and_other_requests_are_not_delayed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_correct_key_and_other_requests_are_not_delayed(workspace: Workspace) -> None:
     """Nothing waits behind a refusal that is late, of the same peer either: here it is late for ever."""
     late, waiting = asyncio.Event(), list[float]()
 
@@ -175,8 +175,7 @@ async def test_correct_key_and_other_requests_are_not_delayed(workspace: Workspa
         waiting.append(seconds)
         await late.wait()
 
-    monkeypatch.setattr("router.access.gate.Slowdown", lambda: Slowdown(sleep=sleep))
-    async with serving(workspace.write("routes.yaml", routes(HI, BOTH)).build()) as client:
+    async with serving(workspace.write("routes.yaml", routes(HI, BOTH)).build(), slowdown=Slowdown(sleep=sleep)) as client:
         refused = [asyncio.create_task(drained(client.base, "Bearer x")) for _ in range(20)]
         while len(waiting) < len(refused):
             await asyncio.sleep(0)
