@@ -33,7 +33,21 @@ from router.config.tool_sets import IsolatedSet
 from router.config.values import Name
 from router.errors import ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Step
-from router.failover import NOBODY, Candidate, Clock, Hint, Listener, Load, Policy, Pool, Refusals, Standing, Switches, failover, standing
+from router.failover import (
+    NO_HINT,
+    Candidate,
+    Clock,
+    Hint,
+    Listener,
+    Load,
+    Policy,
+    Pool,
+    Refusals,
+    Switches,
+    TargetHealth,
+    failover,
+    new_health,
+)
 from router.quotas import Local, Quota, RedisCounts, Store
 from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
@@ -88,8 +102,8 @@ class Kept:
     """Who is shown each time that a target begins to refuse every question, or answers again."""
     switches: Switches = field(default_factory=Switches)
     jwks: Sources = field(default_factory=dict[tuple[str, Egress], Jwks])
-    standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
-        default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
+    health: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, TargetHealth]] = field(
+        default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, TargetHealth]]
     )
     redis: Redis | None = None
     """What replicas share; None where `server.redis` is not declared."""
@@ -387,15 +401,15 @@ class _Builder:
     def _candidate(self, target: Target, route: Route, post: Post) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
         key = (target.name, route.breaker, route.retry)
-        if key not in self.kept.standings:
-            known, fared = self._before.standings.get(key, (None, None))
-            hint: Hint = NOBODY if self.kept.hints is None or declared.script else self.kept.hints.of(_called(declared))
+        if key not in self.kept.health:
+            known, fared = self._before.health.get(key, (None, None))
+            hint: Hint = NO_HINT if self.kept.hints is None or declared.script else self.kept.hints.of(_called(declared))
             if fared is None or known != declared or fared.breaker.hint is not hint:
                 name, clock = target.name, self._ground.clock
                 load = self._of_target(name, declared, lambda kept: kept.loads) or Load(clock)
                 refusals = self._of_target(name, declared, lambda kept: kept.refusals) or Refusals(name, clock, self.kept.turned)
-                fared = standing(route.breaker, route.retry, load, clock, hint, refusals=refusals)
-            self.kept.standings[key] = (declared, fared)
+                fared = new_health(route.breaker, route.retry, load, clock, hint, refusals=refusals)
+            self.kept.health[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
             self.kept.refusals[target.name] = (declared, fared.refusals)
         return Candidate(
@@ -403,7 +417,7 @@ class _Builder:
             target.answer,
             target.reads,
             target.prefill,
-            self.kept.standings[key][1],
+            self.kept.health[key][1],
             self.kept.switches,
             target.ready,
             takes=target.takes,

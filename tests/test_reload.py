@@ -75,7 +75,7 @@ def says(word: str) -> str:
 def word(live: Live) -> str:
     """What the live generation's model says."""
     (target,) = live.generation.routes["chat-model"].targets
-    declared = live.generation.kept.standings
+    declared = live.generation.kept.health
     (known,) = [one for one, _ in declared.values()]
     assert target.name == "a"
     assert isinstance(known.script, tuple)

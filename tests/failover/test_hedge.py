@@ -14,7 +14,7 @@ from router.config.values import Span
 from router.drill import VirtualLoop
 from router.errors import Busy, TargetDown, Unanswered
 from router.events import Event, Events, Finish, Order, Start, Text
-from router.failover import Candidate, Policy, failover, standing
+from router.failover import Candidate, Policy, failover, new_health
 from router.failover.hedge import Hedge, race
 from router.failover.load import Load
 from tests.conftest import LANES, Workspace, routes, serving
@@ -57,7 +57,7 @@ class Slow:
 
     def candidate(self) -> Candidate:
         """As the chain sees it."""
-        return Candidate(self.name, self.answer, standing=standing())
+        return Candidate(self.name, self.answer, health=new_health())
 
 
 async def heard(*targets: Slow, policy: Policy) -> list[Event]:
@@ -67,7 +67,7 @@ async def heard(*targets: Slow, policy: Policy) -> list[Event]:
     async with asyncio.timeout(60), aclosing(failover(candidates, policy)(ASK)) as events:
         seen = [order.see(event) async for event in events]
     order.end()
-    assert all(candidate.standing.load.busy == 0 for candidate in candidates)
+    assert all(candidate.health.load.busy == 0 for candidate in candidates)
     assert all(target.asked == target.closed for target in targets)
     assert len(asyncio.all_tasks()) == before
     return seen
@@ -235,7 +235,7 @@ def starts(hedged: Declared | None) -> tuple[list[float], int]:
 
     async def run() -> list[float]:
         loop = asyncio.get_running_loop()
-        candidates = [Candidate(name, answer, standing=standing(clock=loop.time)) for name in "ab"]
+        candidates = [Candidate(name, answer, health=new_health(clock=loop.time)) for name in "ab"]
         asked = failover(candidates, Policy(Timeout(), Retry(), "fail", hedged))
         times: list[float] = []
         for _ in range(QUESTIONS):
