@@ -86,7 +86,7 @@ async def test_everybody_gets_all_of_it() -> None:
         whole = [Start("a", "m"), Text("One "), Text("two"), Finish("stop")]
         assert await asyncio.gather(first.rest(), second.rest(), middle.rest()) == [whole] * 3
         assert await Reader(broadcast).rest() == whole
-        assert broadcast.whole
+        assert broadcast.complete_so_far
 
 
 async def test_the_last_to_leave_stops_it() -> None:

@@ -143,8 +143,8 @@ class Elsewhere:
             await self._begun(log, found)
             if not await self._shared.logs.ask_again(found):
                 raise ReplicaLost  # a log may be there for longer than who wrote it
-            async with aclosing(relay.told(log)) as told:
-                async for events in told:
+            async with aclosing(relay.events_of(log)) as batches:
+                async for events in batches:
                     for event in events:
                         yield event
 
