@@ -48,7 +48,7 @@ from router.failover import (
     failover,
     new_health,
 )
-from router.quotas import Local, Quota, RedisCounts, Store
+from router.quotas import CountStore, Local, Quota, RedisCounts
 from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
@@ -121,7 +121,7 @@ class Kept:
     """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
 
     @property
-    def counts(self) -> Store:
+    def counts(self) -> CountStore:
         """Where limits are counted."""
         return self.shared or self.local
 

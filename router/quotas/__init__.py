@@ -12,6 +12,6 @@ unchanged.
 from router.quotas.local import Local
 from router.quotas.quota import Admission, Quota
 from router.quotas.redis import RedisCounts
-from router.quotas.store import Spent, Store, Taken, Window
+from router.quotas.store import CountStore, Spent, Taken, Window
 
-__all__ = ["Admission", "Local", "Quota", "RedisCounts", "Spent", "Store", "Taken", "Window"]
+__all__ = ["Admission", "CountStore", "Local", "Quota", "RedisCounts", "Spent", "Taken", "Window"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from router.config.limits import Limit
 from router.errors import TooMany
-from router.quotas.store import ADDRESS, USER, Store, Taken
+from router.quotas.store import ADDRESS, USER, CountStore, Taken
 from router.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
@@ -55,7 +55,7 @@ class Admission:
 class Quota:
     """A limit and its store. `name`: of the route or caller that it belongs to."""
 
-    def __init__(self, name: str, declared: Limit, store: Store) -> None:
+    def __init__(self, name: str, declared: Limit, store: CountStore) -> None:
         self.name = name
         self.declared = declared
         self.store = store

@@ -66,7 +66,7 @@ class Spent:
         return first + (last - first) * (self.after(first) - most) / (self.after(first) - self.after(last))
 
 
-class Store(Protocol):
+class CountStore(Protocol):
     """Counts by key. A key holds no text of a user."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:

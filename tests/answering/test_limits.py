@@ -68,7 +68,7 @@ async def test_a_refusal_has_each_dialects_shape(workspace: Workspace, path: str
         await asked(client)
         status, headers, body = await asked(client, path=path)
         assert (status, "retry-after" in headers) == (429, True)
-        assert code in body.decode() or "more than may be asked" in body.decode()
+        assert code in body.decode() or "Rate limit exceeded" in body.decode()
 
 
 async def test_a_page_reads_what_is_left_and_when_to_come_back(workspace: Workspace) -> None:
