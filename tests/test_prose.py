@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-DONE = ("broadcast", "cache", "codec", "errors", "events", "failover", "quotas", "relay", "threads", "usage")
+DONE = ("broadcast", "cache", "callers", "codec", "errors", "events", "failover", "quotas", "relay", "threads", "usage")
 """Rooms (a folder of `router/`, or a module without its `.py`) whose prose is done."""
 DONE_TESTS: tuple[str, ...] = ()
 """Folders and files of `tests/` whose test names are done."""
