@@ -1,8 +1,8 @@
-"""An answer that several read: made once, in a task of its own, followed by each at its own pace, from its start.
+"""An answer for several readers: made once, in a task of its own, and followed by each reader at its own pace, from its start.
 
-What it costs is bounded: so many bytes of it are held at once. While it is no longer than that, nobody waits for anybody. Beyond
-that its start is let go as it is read: whoever is furthest behind is `Overtaken`, so long as somebody has read everything; where
-nobody has, the answer waits. When the last follower leaves, nobody wants it any more, and it is stopped.
+Its buffer is bounded in bytes. While the answer fits, no reader waits for another. A longer answer loses its start as it is read
+(backpressure): the slowest follower is `Overtaken`, as long as another has read everything; if none has, the answer waits. When the last
+follower leaves, the answer is stopped.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from router.errors import Overtaken, Stopping
 from router.events import Event, Events, Failure, Finish, Text, Thought, ToolInput
 
 TURN = 64 * 1024
-"""Bytes after which the loop turns although the next event is at hand."""
+"""Bytes after which the loop gets a turn although the next event is at hand."""
 FRAME = 256
 """Bytes an event takes beside its text, roughly."""
 
 
 def weight(event: Event) -> int:
-    """Bytes an event takes, roughly."""
+    """Return the bytes that an event takes, roughly."""
     match event:
         case Text(text) | Thought(text) | ToolInput(_, _, text):
             return FRAME + 2 * len(text)
@@ -28,7 +28,7 @@ def weight(event: Event) -> int:
 
 
 class Broadcast:
-    """One answer, as far as it has come. `size`: bytes of it that are held at most, and one event."""
+    """An answer as far as it has come. `size`: bytes of it that are held at most, and one event."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -41,19 +41,19 @@ class Broadcast:
         self._waiting: list[asyncio.Future[None]] = []
         """Followers that have read everything."""
         self._full: asyncio.Future[None] | None = None
-        """Whoever makes it, while there is no room."""
+        """Completed once there is room; set while the answer waits for it."""
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
-    # What makes it.
+    # Its source.
 
     def start(self, work: Coroutine[object, object, None]) -> None:
-        """Make it from now on: `work` has it `take` an answer. It is not stopped once the answer has come to its end."""
+        """Start `work`, which has this Broadcast `take` an answer. Once the answer is complete it is not stopped any more."""
         self._task = asyncio.create_task(work)
         self._task.add_done_callback(self._done)
 
     async def take(self, events: Events) -> None:
-        """Take a whole answer. What goes wrong is raised here, and to each follower."""
+        """Take a complete answer. An error is raised here, and to each follower."""
         since = 0
         async with aclosing(events):
             async for event in events:
@@ -69,7 +69,7 @@ class Broadcast:
                     await asyncio.sleep(0)
 
     async def _room(self) -> None:
-        """Let go of what everybody has read; of who is furthest behind; or wait until one of the two can be done."""
+        """Drop events that every follower has read; else drop the slowest follower; else wait until one of the two is possible."""
         slowest = min(self._next, key=self._next.__getitem__, default=None)
         if read := self._next.get(slowest, self._first) - self._first:
             self._held -= sum(weight(event) for event in self._events[:read])
@@ -85,7 +85,7 @@ class Broadcast:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tell()
         if not task.cancelled():
-            task.exception()  # the followers hear of it
+            task.exception()  # it is raised to the followers
 
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -93,45 +93,45 @@ class Broadcast:
             if not future.done():
                 future.set_result(None)
 
-    # What is known of it.
+    # Its state.
 
     @property
     def events(self) -> Sequence[Event]:
-        """What is here of it."""
+        """The events that are held."""
         return self._events
 
     @property
-    def whole(self) -> bool:
-        """Whether that is all, from its start."""
+    def complete_so_far(self) -> bool:
+        """True while the start of the answer is still held."""
         return self._first == 0
 
     @property
     def open(self) -> bool:
-        """Whether it is worth following: whole, and so far no failure."""
+        """True while the answer is worth following: its start is held, and it has not failed."""
         failed = bool(self._events) and isinstance(self._events[-1], Failure)
-        return self.whole and not self._stopped and not failed
+        return self.complete_so_far and not self._stopped and not failed
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to its end, or to one that is none."""
+        """True once the answer has finished, failed or was stopped."""
         over = self._task is not None and self._task.done()
         return over or (bool(self._events) and isinstance(self._events[-1], Finish | Failure))
 
     @property
     def left(self) -> bool:
-        """Whether nobody reads it any more, and no more is made of it."""
+        """True once the answer has no followers and is made no more."""
         return not self._next and self._task is not None and self._task.done()
 
     @property
     def followers(self) -> int:
-        """How many read it just now."""
+        """The number of current followers."""
         return len(self._next)
 
-    # Who reads it.
+    # Its followers.
 
     async def follow(self) -> Events:
-        """All of it, from its start to its end. Overtaken where its start is gone; else raises what it raised."""
-        if not self.whole:
+        """Stream the answer from its start to its end. Overtaken if its start is gone; otherwise raises the error that ended it."""
+        if not self.complete_so_far:
             raise Overtaken
         follower = object()
         self._next[follower] = 0
@@ -150,7 +150,7 @@ class Broadcast:
                 elif self._task is not None and self._task.done():
                     break
                 else:
-                    self._make_room()  # whoever is further behind holds up this one
+                    self._make_room()  # a slower follower may hold up this one
                     await self._more()
             raise _fault(self._task)
         finally:
@@ -167,7 +167,7 @@ class Broadcast:
             self._full.set_result(None)
 
     async def _left(self) -> None:
-        """One follower fewer. Whoever is the last to leave an answer that goes on stops it, and stays until that is done."""
+        """Stop an unfinished answer if the last follower has left, and wait until it has stopped."""
         if not self._next and not self.ended and self._task is not None:
             self._stopped = True
             self._task.cancel()
@@ -175,7 +175,7 @@ class Broadcast:
 
 
 def _fault(task: asyncio.Task[None]) -> BaseException:
-    """Why an answer has no end."""
+    """Return the error of an answer that has no end."""
     if task.cancelled():
         return Stopping()
     error = task.exception()

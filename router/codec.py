@@ -23,7 +23,7 @@ COUNTS = tuple(one.name for one in fields(Usage))
 
 
 class Unreadable(ValueError):
-    """These bytes are no events, or another release's."""
+    """The bytes are not events, or come from another release."""
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode

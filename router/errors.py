@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one small tree.
+"""The errors of the router, as one small tree.
 
     RouterError                  .code (stable, public)  .status (HTTP)  .public (a safe sentence)
     ├─ ConfigError               every complaint about a configuration: file:line:col and what to do
@@ -7,26 +7,26 @@
     │   ├─ WrongMethod 405
     │   └─ Unauthorized 401  ├─ NotAllowed 403  └─ TooMany 429
     ├─ TargetError               one target did not answer; names it, never what it said
-    │   ├─ TargetDown            worth another try: 429, 5xx, connection, malformed, empty
-    │   │   └─ TargetSilent      late: worth another target, not the same one again
+    │   ├─ TargetDown            worth a retry: 429, 5xx, connection, malformed, empty
+    │   │   └─ TargetSilent      no answer in time: worth another target, no retry
     │   └─ TargetRefused         not worth it on this target: 400, 422
     │       ├─ TargetDenied      401, 403, 404, TLS: this key, model or address does not work at all
     │       ├─ ParameterMissed   its model does not take a parameter that would be missed
     │       ├─ FileRefused       worth a target that reads files of this sort
     │       ├─ ContextTooLong    worth a target with a larger window
-    │       └─ ContentFiltered   told to the client, nobody else is asked
+    │       └─ ContentFiltered   reported to the client, no other target is asked
     ├─ Unanswered 502            no target of the route answered
     │   ├─ Overlong 400  ├─ Filtered 400  ├─ FileAddress 400  ├─ UnsupportedParameter 400
     │   ├─ UnreadFile 400  ├─ NoTarget 400  ├─ Busy 503  ├─ TimedOut 504
     │   └─ InvalidOutput 502  └─ OutputCutOff 400
-    ├─ Unverifiable 503          nobody can tell just now who asks
+    ├─ Unverifiable 503          the credentials cannot be verified just now
     ├─ Undeleted 503             other replicas may still find what is to be deleted
-    ├─ Crowded 503               as many answers run as may
+    ├─ Crowded 503               the limit of concurrent answers is reached
     ├─ Stopping 503              the server ends before the answer does
-    ├─ Stopped 409               whoever asked stopped it, before its first word
-    ├─ ReplicaLost 502           whoever gave the answer is gone, or the way to it is
-    ├─ Overtaken 503             whoever reads an answer that others read too is too far behind
-    └─ ToolError                 told to the model as a result, not to the user as a failure
+    ├─ Stopped 409               the client stopped it, before its first word
+    ├─ ReplicaLost 502           the replica that gave the answer cannot be reached
+    ├─ Overtaken 503             a follower of a shared answer is too far behind
+    └─ ToolError                 sent to the model as a result, not to the user as a failure
 
 The type decides what happens next; nobody looks into a message.
 """
@@ -40,18 +40,18 @@ from router.usage import Meter, Usage
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one target: how it ended (`ok`, a categorical outcome, or LET_GO), and after how many seconds.
+    """An attempt at one target: the outcome (`ok`, a categorical outcome, or LET_GO), and the seconds that it took.
 
-    first: seconds until it started to speak; None where it never did
-    wait: seconds for which it wants to be left alone, or its breaker leaves it alone; None where neither said
+    first: seconds until the first word; None without one
+    wait: seconds for which the target or its breaker wants no request; None where neither is known
     began: when it was asked, by the clock of time.monotonic
     omitted: parameters of the question that this target was not sent, because its model does not take them
     output: how it was asked for the form of the answer, as `Start.output`; for the log of this process alone
-    model: what its provider calls the model that answered, for the traces of this process alone; empty where it did not say
+    model: the provider's name of the model that answered, for the traces of this process alone; empty where it is not known
     usage: tokens, as the provider counted them for the whole answer; None where it did not
     estimate: tokens that the provider is taken to charge for and did not count, or not to the end; None where there are none
-    said: characters of the model call's text that clients had when this one broke off, in this process; 0 of all others
-    meter: where the count comes in of an answer that has ended without it, in this process; None of all others
+    said: characters of the model call's text that clients had when this attempt broke off, in this process; 0 for all others
+    meter: receives the count of an answer that has ended without it, in this process; None for all others
     """
 
     target: str
@@ -70,7 +70,7 @@ class Attempt:
 
     @property
     def settled(self) -> "Attempt":
-        """The same with the count that came after its end, if it did."""
+        """The attempt with the count that arrived after its end, if one did."""
         if self.meter is None:
             return self
         counted = self.meter.usage if self.meter.final else None
@@ -78,12 +78,12 @@ class Attempt:
 
 
 LET_GO = ""
-"""The outcome of a try that was running when nobody waited for it any more, until somebody says why that was so."""
+"""The outcome of an attempt that was still running when its client left or another target won, until the reason is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in a text: 1-based line and column."""
+    """A position in a text: 1-based line and column."""
 
     file: str
     line: int
@@ -95,14 +95,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One thing wrong with a configuration: where, what, and the line it stands in."""
+    """A mistake in a configuration: its place, the message, and the line that it stands in."""
 
     place: Place
     message: str
     line: str = ""
 
     def as_json(self) -> dict[str, str | int]:
-        """The same for a script."""
+        """Return the complaint for a script."""
         return {"file": self.place.file, "line": self.place.line, "column": self.place.column, "message": self.message}
 
     def __str__(self) -> str:
@@ -121,11 +121,11 @@ class Misfit(ValueError):
         self.message = message
         self.field = field
         self.place = place
-        """Where it is wrong, if that is not where the value was written (a template's own line)."""
+        """The place of the mistake, if the value itself stands elsewhere (a template's own line)."""
 
 
 class RouterError(Exception):
-    """Whatever ends a request otherwise than with an answer."""
+    """Anything that ends a request without an answer."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -134,12 +134,12 @@ class RouterError(Exception):
     def __init__(self, public: str | None = None, *, attempts: tuple[Attempt, ...] = ()) -> None:
         self.public = public or self.sentence
         self.logged = self.public
-        """The same for the log: without a word of the client's."""
+        """The sentence for the log: without any text of the client."""
         self.attempts = attempts
         super().__init__(self.public)
 
     def for_another(self) -> Self:
-        """The same, for a request that had no part in what was tried."""
+        """Return the same error without attempts, for a request that made none of them."""
         made = type(self).__new__(type(self), *self.args)
         made.__dict__.update(self.__dict__)
         made.attempts = ()
@@ -157,13 +157,13 @@ class ConfigError(RouterError):
 
 
 class Refused(RouterError):
-    """A request that is not answered, through its own doing."""
+    """A request that is refused because of the request itself."""
 
     status = 400
 
 
 class BadAsk(Refused):
-    """The body is not one we can read."""
+    """The body cannot be read as a question."""
 
     code = "bad_request"
     sentence = "The request is malformed."
@@ -182,7 +182,7 @@ class TooLarge(Refused):
 
 
 class UnknownModel(Refused):
-    """No route bears this id or alias."""
+    """The requested model is no route's id or alias."""
 
     code = "unknown_model"
     status = 404
@@ -190,7 +190,7 @@ class UnknownModel(Refused):
 
 
 class UnknownAddress(Refused):
-    """Nothing is served there."""
+    """The path is not served."""
 
     code = "unknown_address"
     status = 404
@@ -201,7 +201,7 @@ class UnknownAddress(Refused):
 
 
 class UnknownResponse(Refused):
-    """No response, or no item of one, is kept under this id for this caller."""
+    """Unknown response id: no response, or no item of one, is kept under it for this caller."""
 
     code = "response_not_found"
     status = 404
@@ -212,7 +212,7 @@ class UnknownResponse(Refused):
 
 
 class WrongMethod(Refused):
-    """The endpoint is asked in another way."""
+    """The path is served with another method."""
 
     code = "method_not_allowed"
     status = 405
@@ -220,7 +220,7 @@ class WrongMethod(Refused):
 
 
 class Unauthorized(Refused):
-    """Who asks has not said who that is."""
+    """The request has no valid credentials."""
 
     code = "unauthorized"
     status = 401
@@ -229,11 +229,11 @@ class Unauthorized(Refused):
     def __init__(self, public: str | None = None, *, caller: str = "") -> None:
         super().__init__(public)
         self.caller = caller
-        """For the log: whose key it was that has expired, or the beginning of one that nobody has."""
+        """The caller for the log: the name of an expired key, or the beginning of an unknown one."""
 
 
 class Unverifiable(RouterError):
-    """An issuer's keys cannot be had, so nobody can tell whether a token is good."""
+    """An issuer's keys cannot be fetched, so its tokens cannot be verified."""
 
     code = "unverifiable"
     status = 503
@@ -246,21 +246,23 @@ class Unverifiable(RouterError):
 
 
 class NotAllowed(Refused):
-    """Who asks may not have this."""
+    """The caller may not use this route."""
 
     code = "not_allowed"
     status = 403
-    sentence = "This key may not ask for that."
+    sentence = "Your credentials have no access to this model."
 
 
 class TooMany(Refused):
-    """Who asks has used as much as it may. `limit`: requests, tokens, spend or concurrent; `retry_after` in seconds; `headers` say how
-    much that is.
+    """The caller has reached a limit.
+    limit: requests, tokens, spend or concurrent
+    retry_after: seconds
+    headers: the limit, and how much of it is left
     """
 
     code = "rate_limited"
     status = 429
-    sentence = "That is more than may be asked here for now. Please try again later."
+    sentence = "Rate limit exceeded. Please try again later."
 
     def __init__(self, limit: str, retry_after: float, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__()
@@ -270,7 +272,7 @@ class TooMany(Refused):
 
 
 class TargetError(RouterError):
-    """One target did not answer. `outcome` is categorical: it goes to logs and metrics as it is."""
+    """A target did not answer. `outcome` is categorical: it goes to logs and metrics as it is."""
 
     code = "target_error"
     status = 502
@@ -289,13 +291,13 @@ class TargetError(RouterError):
 
 
 class TargetDown(TargetError):
-    """Worth another try, here or elsewhere."""
+    """A failure that is worth a retry, here or elsewhere."""
 
     code = "target_down"
 
 
 class TargetSilent(TargetDown):
-    """Nothing came in time. Whoever waits has waited already: the next target, not this one again."""
+    """A timeout. The request has waited already: the next target is asked, not this one again."""
 
     code = "target_silent"
 
@@ -307,9 +309,9 @@ class TargetRefused(TargetError):
 
 
 class TargetDenied(TargetRefused):
-    """The key or the model does not work, or whoever answers is not who it should be.
+    """The key or the model does not work, or the server is not the one that it should be.
 
-    `certain`: False where the refusal may as well be of this one question, as a firewall's before the provider.
+    certain: False where the refusal may concern this question alone, as a firewall's before the provider
     """
 
     code = "target_denied"
@@ -350,7 +352,7 @@ class ContentFiltered(TargetRefused):
 
 
 class Unanswered(RouterError):
-    """No target of the route answered."""
+    """The targets of the route were asked in vain."""
 
     code = "no_answer"
     status = 502
@@ -374,7 +376,7 @@ class Filtered(Unanswered):
 
 
 class FileAddress(Unanswered):
-    """No target that could be asked fetches a file from its address."""
+    """The targets that could be asked fetch no file from its address."""
 
     code = "file_address"
     status = 400
@@ -382,7 +384,7 @@ class FileAddress(Unanswered):
 
 
 class UnsupportedParameter(Unanswered):
-    """No target that could be asked takes a parameter of the request."""
+    """The targets that could be asked do not take a parameter of the request."""
 
     code = "unsupported_parameter"
     status = 400
@@ -398,12 +400,12 @@ UNREAD: dict[tuple[str, ...], str] = {
     ("document", "image"): "No model of this route reads images or PDF documents. Please send the question without them.",
     ("both",): "No model of this route reads both images and PDF documents. Please send one kind at a time.",
 }
-"""Sorts of files that no model reads, in alphabetical order → what the client is told."""
+"""Sorts of files that no model reads, in alphabetical order → the sentence for the client."""
 
 
 class UnreadFile(Unanswered):
-    """The question shows files that no target of the route reads. `sorts`: of these files, or `both`: each is read by some target, and
-    no target reads both; empty where they are not known.
+    """The question shows files that no target of the route reads.
+    sorts: of these files, or `both`: each is read by some target, and no target reads both; empty where they are not known
     """
 
     code = "unread_file"
@@ -415,7 +417,7 @@ class UnreadFile(Unanswered):
 
 
 class NoTarget(Unanswered):
-    """None of the conditions under which the route's targets are asked holds for the question."""
+    """The question meets no condition under which the route's targets are asked."""
 
     code = "no_target"
     status = 400
@@ -423,7 +425,7 @@ class NoTarget(Unanswered):
 
 
 class Busy(Unanswered):
-    """Every target is over its own limits. `retry_after` in seconds, where one was told."""
+    """Every target is over its own limits. `retry_after`: seconds, where a provider named them."""
 
     code = "overloaded"
     status = 503
@@ -466,7 +468,7 @@ class OutputCutOff(Unanswered):
 
 
 class Crowded(RouterError):
-    """The server gives as many answers as it may at one time."""
+    """The server runs as many answers as it may at one time."""
 
     code = "overloaded"
     status = 503
@@ -485,7 +487,7 @@ class Stopping(RouterError):
 
 
 class Stopped(RouterError):
-    """Whoever asked wants no answer any more."""
+    """The client stopped the answer."""
 
     code = "stopped"
     status = 409
@@ -501,7 +503,7 @@ class ReplicaLost(RouterError):
 
 
 class Overtaken(RouterError):
-    """An answer is made for several, and this one reads too slowly for the others to wait."""
+    """A shared answer is too far ahead of this follower, and the others do not wait for it."""
 
     code = "overtaken"
     status = 503
@@ -509,6 +511,6 @@ class Overtaken(RouterError):
 
 
 class ToolError(RouterError):
-    """A tool's own refusal: its sentence is told to the model (and shown on the tool's card)."""
+    """A refusal by a tool: its sentence is sent to the model (and shown on the tool's card)."""
 
     code = "tool_error"

@@ -16,7 +16,7 @@ from router.usage import Meter, Usage
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
 OutputWay = Literal["", "native", "json_schema", "json_object", "instruction"]
-"""How a target is asked for the form of an answer that a question wants. Empty where the question wants none, or a script answers.
+"""The way in which a target is asked for the form of an answer; empty where the question wants no form, or a script answers.
 
 native: the provider keeps to it by itself: the answer is streamed
 json_schema: the provider is sent the schema, and vouches for nothing; the instruction says it, too
@@ -24,23 +24,24 @@ json_object: the provider keeps to JSON (its JSON mode), the instruction says th
 instruction: words alone
 """
 Cached = Literal["", "hit", "miss", "shared", "bypass"]
-"""Where the answer of a route with a cache comes from: it was kept; it is made for this request; it is made for another one as
-well, that began before; it is made for this request, which wanted no other. Empty where the route has no cache.
+"""The source of the answer of a route with a cache; empty where the route has none.
+hit: a kept answer
+miss: made for this request
+shared: made for an earlier request, which is still running (request coalescing)
+bypass: made for this request, which refused a kept one
 """
 FREE: frozenset[Cached] = frozenset({"hit", "shared"})
-"""Answers for which nothing was asked, run or spent that is not told to somebody else."""
+"""Answers that cost this request nothing: a hit, and a shared answer, which is charged to another request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A model call begins: who speaks from here on, and what was tried before.
-
-    `omitted`: parameters of the question that this target was not sent, because its model does not take them. `output`: how it was asked
-    for the form of the answer: for failover and the log of this process.
-
-    `used` is what the model call before this one used; None where there was none, or its provider did not say. `age`: seconds
-    since a kept answer was made; None for one that is being made. `meter`: what the provider of this call counts, from here on: for
-    failover, which asked it, and for nobody after.
+    """The start of a model call: the target that answers from here on, and the attempts before it.
+    omitted: parameters of the question that this target was not sent, because its model does not take them
+    output: how the target was asked for the form of the answer, for failover and the log of this process
+    used: usage of the model call before this one; None where there was none, or its provider did not report it
+    age: seconds since a kept answer was made; None for one that is being made
+    meter: receives this call's counts from here on, for failover alone
     """
 
     target: str
@@ -70,7 +71,7 @@ class Thought:
 
 @dataclass(frozen=True, slots=True)
 class ToolInput:
-    """A piece of a call's arguments, while they stream. The whole comes in its ToolCall."""
+    """A piece of a call's arguments, while they stream. The complete arguments come in the ToolCall."""
 
     call_id: str
     name: str
@@ -79,7 +80,7 @@ class ToolInput:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model asks for a tool. `malformed` holds what it wrote where that was no JSON object."""
+    """The model asks for a tool. `malformed` holds its text where that is not a JSON object."""
 
     call_id: str
     name: str
@@ -89,7 +90,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What came of a call."""
+    """The result of a call."""
 
     call_id: str
     name: str
@@ -103,10 +104,9 @@ CUT_SHORT: frozenset[Reason] = frozenset({"length", "content-filter"})
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer is whole. `usage` is summed over its model calls, None where no provider said.
-
-    `cache` says whether that was spent for this request: of several who share an answer, the first to come to its end is told so.
-    `model`: what the provider calls the model of this call; of no account for what the answer is.
+    """The end of a complete answer. `usage`: the sum over its model calls; None where no provider reported it.
+    cache: says whether the usage counts for this request: of several that share an answer, the first to reach the end is charged
+    model: the provider's name of the model of this call; it has no influence on the answer
     """
 
     reason: Reason
@@ -117,13 +117,13 @@ class Finish:
 
     @property
     def spent(self) -> Usage | None:
-        """What was used for this request, and is told to nobody else."""
+        """The usage that is charged to this request, and to no other."""
         return None if self.cache in FREE else self.usage
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The answer broke off after it had begun. `public` is safe to show."""
+    """The end of an answer that broke off after it had begun. `public` is safe to show."""
 
     code: str
     public: str
@@ -135,10 +135,10 @@ Event = Start | Text | Thought | ToolInput | ToolCall | ToolResult | ReasoningSt
 
 Events = AsyncGenerator[Event, None]
 Answer = Callable[[Ask], Events]
-"""What answers: a target is one, a target inside steps is one, a whole route is one."""
+"""A function that answers: a target, a target inside steps, or a whole route."""
 
 Step = Callable[[Answer], Answer]
-"""What changes a question or watches an answer. One that loops over another's events does so in `aclosing`."""
+"""A function that changes a question or watches an answer. A step that loops over another's events does so in `aclosing`."""
 
 
 State = Literal["idle", "speaking", "running", "over"]
@@ -163,7 +163,7 @@ ORDER: dict[tuple[State, type[Event]], State] = {
 
 
 class Disorder(AssertionError):
-    """Events came in an order that is none: a bug in whatever made them."""
+    """Events came in a wrong order: a bug in the code that made them."""
 
 
 class Order:
@@ -175,7 +175,7 @@ class Order:
         self._seen: set[str] = set()
 
     def see(self, event: Event) -> Event:
-        """The event itself, if it may come now."""
+        """Return the event if it may come now; else Disorder."""
         state = ORDER.get((self._state, type(event)))
         if state is None:
             raise Disorder(f"{type(event).__name__} while {self._state}")
@@ -194,6 +194,6 @@ class Order:
         return event
 
     def end(self) -> None:
-        """No more events will come."""
+        """End the answer; Disorder if it is not complete."""
         if self._state != "over":
             raise Disorder(f"ended while {self._state}")

@@ -36,7 +36,7 @@ from router.embed import Embedder, Split
 from router.errors import BadAsk, ConfigError, Misfit, Place, UnknownModel
 from router.events import Answer, Events, Step
 from router.failover import (
-    NOBODY,
+    NO_HINT,
     Candidate,
     Clock,
     Hint,
@@ -45,13 +45,13 @@ from router.failover import (
     Policy,
     Pool,
     Refusals,
-    Standing,
     Switches,
+    TargetHealth,
     embedding,
     failover,
-    standing,
+    new_health,
 )
-from router.quotas import Local, Quota, RedisCounts, Store
+from router.quotas import CountStore, Local, Quota, RedisCounts
 from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
@@ -114,8 +114,8 @@ class Kept:
     """Who is shown each time that a target begins to refuse every question, or answers again."""
     switches: Switches = field(default_factory=Switches)
     jwks: Sources = field(default_factory=dict[tuple[str, Egress], Jwks])
-    standings: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]] = field(
-        default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, Standing]]
+    health: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, TargetHealth]] = field(
+        default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, TargetHealth]]
     )
     redis: Redis | None = None
     """What replicas share; None where `server.redis` is not declared."""
@@ -133,7 +133,7 @@ class Kept:
     """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
 
     @property
-    def counts(self) -> Store:
+    def counts(self) -> CountStore:
         """Where limits are counted."""
         return self.shared or self.local
 
@@ -473,15 +473,15 @@ class _Builder:
     def _candidate(self, target: Target, route: Route, post: Post) -> Candidate:
         declared = self._declaration.routes.targets[target.name]  # type: ignore[index]
         key = (target.name, route.breaker, route.retry)
-        if key not in self.kept.standings:
-            known, fared = self._before.standings.get(key, (None, None))
-            hint: Hint = NOBODY if self.kept.hints is None or declared.script else self.kept.hints.of(_called(declared))
+        if key not in self.kept.health:
+            known, fared = self._before.health.get(key, (None, None))
+            hint: Hint = NO_HINT if self.kept.hints is None or declared.script else self.kept.hints.of(_called(declared))
             if fared is None or known != declared or fared.breaker.hint is not hint:
                 name, clock = target.name, self._ground.clock
                 load = self._of_target(name, declared, lambda kept: kept.loads) or Load(clock)
                 refusals = self._of_target(name, declared, lambda kept: kept.refusals) or Refusals(name, clock, self.kept.turned)
-                fared = standing(route.breaker, route.retry, load, clock, hint, refusals=refusals)
-            self.kept.standings[key] = (declared, fared)
+                fared = new_health(route.breaker, route.retry, load, clock, hint, refusals=refusals)
+            self.kept.health[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
             self.kept.refusals[target.name] = (declared, fared.refusals)
         return Candidate(
@@ -489,7 +489,7 @@ class _Builder:
             target.answer,
             target.reads,
             target.prefill,
-            self.kept.standings[key][1],
+            self.kept.health[key][1],
             self.kept.switches,
             target.ready,
             takes=target.takes,

@@ -41,25 +41,25 @@ REFUSALS: dict[str, type[RouterError]] = {
         Overtaken,
     )
 }
-"""What may end an answer where no event does, by its code. Of anything else a reader elsewhere hears that nobody answered."""
+"""Errors that may end an answer without an event, by their code. A reader elsewhere gets Unanswered for any other code."""
 
 
 def batches(first: int, events: Sequence[Event]) -> Sequence[Batch]:
-    """These events as a log has them. `first`: the number of the first of them."""
+    """Return these events as batches of a log. `first`: the number of the first of them."""
     return [
         Batch(first + at, first + at + len(some), encode(some)) for at in range(0, len(events), BATCH) if (some := events[at : at + BATCH])
     ]
 
 
 def ending(error: RouterError) -> str:
-    """An end that no event tells, as a log has it: its code; and in how many seconds to ask again, where that was told."""
+    """Return the code of an error as a log has it, and the seconds after which to ask again, where there are any."""
     seconds = error.retry_after if isinstance(error, Busy) else None
     return error.code if seconds is None else f"{error.code} {seconds}"
 
 
-def refusal(told: str) -> RouterError:
-    """What `ending` told of, whichever release did."""
-    code, _, seconds = told.partition(" ")
+def refusal(written: str) -> RouterError:
+    """Return the error that `ending` wrote, in whichever release."""
+    code, _, seconds = written.partition(" ")
     if code != Busy.code:
         return REFUSALS.get(code, Unanswered)()
     try:
@@ -68,9 +68,9 @@ def refusal(told: str) -> RouterError:
         return Busy()
 
 
-async def told(log: AsyncGenerator[Batch | Ending, None]) -> AsyncGenerator[Sequence[Event], None]:
-    """The events of a log as they come, each once, to the one that ends them. Raises what ended it where none does; ReplicaLost where
-    another release wrote it.
+async def events_of(log: AsyncGenerator[Batch | Ending, None]) -> AsyncGenerator[Sequence[Event], None]:
+    """Stream the events of a log, each once, up to its end. Raises the error that ended the answer without an event.
+    ReplicaLost where another release wrote the log.
     """
     count = 0
     async for batch in log:

@@ -1,5 +1,5 @@
-"""Work that would hold up the loop, in a thread of its own that nobody waits for: one that hangs holds up neither an answer nor the end
-of the process, as those of asyncio's pool would, which are joined.
+"""Work that would hold up the loop, in a thread of its own that is never joined.
+A thread that hangs holds up neither an answer nor the end of the process, as the threads of asyncio's pool would.
 """
 
 import asyncio
@@ -13,7 +13,9 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T], name: str) -> T:
-    """What it gives. Raises what it raises; a RuntimeError by its name for what is no Exception: that would end the loop."""
+    """Run the work in a thread and return its value, or raise its error.
+    Anything that is no Exception, and would end the loop, becomes a RuntimeError with its name.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
@@ -25,7 +27,7 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
     def run() -> None:
         try:
             value = context.run(work)
-        except BaseException as error:  # noqa: BLE001 - carried over to whoever awaits
+        except BaseException as error:  # noqa: BLE001 - raised in the task that awaits
             settle(_raise, error)
         else:
             settle(_give, value)
@@ -35,8 +37,8 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
 
 
 class Turns:
-    """Work that would hold up the loop, in a thread, one piece at a time: the loop shares the interpreter with one such thread at most,
-    however much work there is. Made anywhere, used on one event loop.
+    """Work that would hold up the loop, in a thread, one piece at a time. Made anywhere, used on one event loop.
+    The loop shares the interpreter with one such thread at most, however much work there is.
     """
 
     def __init__(self) -> None:

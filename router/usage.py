@@ -1,7 +1,7 @@
-"""Tokens: what one model call used, as its provider counts or as we estimate it.
+"""Tokens of one model call, counted by the provider or estimated here.
 
-A provider's count is brought to one form by the lane that reads it. It may come in parts, and the last of it after the answer's end:
-a `Meter` holds what came so far. Where none comes, `tokens_in` estimates it from the text.
+Each lane brings its provider's count to one form. The count may come in parts, and the last of it after the answer's end: a `Meter` holds
+what came so far. Without a count, `tokens_in` estimates it from the text.
 """
 
 import asyncio
@@ -47,15 +47,15 @@ class Usage:
 
     @property
     def uncached(self) -> "Usage":
-        """The same tokens as they would have been counted without a prompt cache."""
+        """The tokens as they would have been counted without a prompt cache."""
         return replace(self, cached_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
 
 
 class Meter:
-    """What the provider of one model call has counted so far. The lane that reads the answer fills it, failover reads it.
+    """The count of one model call so far. The lane that reads the answer fills it, failover reads it.
 
     usage: the latest count; None while there is none
-    final: whether that count is of the whole answer
+    final: True once that count is of the complete answer
     """
 
     def __init__(self) -> None:
@@ -65,20 +65,20 @@ class Meter:
 
     @property
     def pending(self) -> bool:
-        """Whether the answer has ended and its count is still waited for."""
+        """True while the answer has ended and its count is still awaited."""
         return self._late is not None and not self._late.done()
 
     def wait(self) -> None:
-        """The answer has ended without its count, which may still come."""
+        """Expect a count after the end of the answer."""
         self._late = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
-        """No more will come."""
+        """Expect no more counts."""
         if self._late is not None and not self._late.done():
             self._late.set_result(None)
 
     async def closed(self) -> None:
-        """Wait until no more will come."""
+        """Wait until no more counts are expected."""
         if self._late is not None:
             await asyncio.shield(self._late)
 
@@ -91,7 +91,7 @@ MAX_READ = 64 * 1024
 """Characters of a text that are looked at: it takes 10 ms. A longer one is judged by samples."""
 SAMPLES = 16
 LONGEST_WORD = 16
-"""Letters of a word; a longer run is none, as in a key or in base64."""
+"""Letters of a word; a longer run is no word, as in a key or in base64."""
 
 
 def tokens_in(text: str) -> int:

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, settings
 
+from router.access.slowdown import Slowdown
 from router.config import declare, read
 from router.config.values import Secret
 from router.generation import Generation, build
@@ -199,10 +200,18 @@ def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
     return made
 
 
+async def _at_once(_: float) -> None:
+    """Wait for nothing: what a refusal's delay is, test_admin_key.py tests by a clock of its own."""
+
+
 @asynccontextmanager
-async def serving(generation: Generation, follows: Path | None = None, door: type[Door] = Door) -> AsyncGenerator[Client, None]:
-    """The router on loopback, by uvicorn, as it is served for real. `follows`: the routes file whose edits go live."""
-    edge = application(generation, follows, run_key=Secret(OPERATOR))
+async def serving(
+    generation: Generation, follows: Path | None = None, door: type[Door] = Door, slowdown: Slowdown | None = None
+) -> AsyncGenerator[Client, None]:
+    """The router on loopback, by uvicorn, as it is served for real. `follows`: the routes file whose edits go live. `slowdown`: refusals of
+    keys come at once without it.
+    """
+    edge = application(generation, follows, run_key=Secret(OPERATOR), slowdown=Slowdown(sleep=_at_once) if slowdown is None else slowdown)
     config = uvicorn.Config(
         edge,
         host="127.0.0.1",

@@ -20,7 +20,7 @@ async def log(*entries: Batch | Ending) -> AsyncGenerator[Batch | Ending, None]:
 
 async def read(*entries: Batch | Ending) -> list[Event]:
     """The events of a log."""
-    return [event async for events in relay.told(log(*entries)) for event in events]
+    return [event async for events in relay.events_of(log(*entries)) for event in events]
 
 
 async def test_events_come_as_they_were_told() -> None:

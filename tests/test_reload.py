@@ -76,7 +76,7 @@ def says(word: str) -> str:
 def word(live: Live) -> str:
     """What the live generation's model says."""
     (target,) = live.generation.routes["chat-model"].targets
-    declared = live.generation.kept.standings
+    declared = live.generation.kept.health
     (known,) = [one for one, _ in declared.values()]
     assert target.name == "a"
     assert isinstance(known.script, tuple)
@@ -100,7 +100,7 @@ def complaints_of(reload: Reload) -> str:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until it is so."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -692,7 +692,7 @@ async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: st
     async with process(workspace.root, *([flag] if flag else []), ROUTER_ENV="production") as router:
         workspace.write("routes.yaml", routes(script.format("new"), more=more))
         if goes_live:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while b"new" not in (await router.ask())[2]:
                     await asyncio.sleep(0.05)
         else:
@@ -704,7 +704,7 @@ async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: st
 
 async def told(router: Process, workers: int) -> tuple[set[str], bool]:
     """What the workers serve, and whether one of them complains of an edit; once all are there."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while len(found := (await router.get("/admin/config"))[1]["workers"]) < workers:
             await asyncio.sleep(0.05)
     return {one["generation"] for one in found}, "router_reload_failed 1.0" in (await router.get("/metrics"))[1]
@@ -712,7 +712,7 @@ async def told(router: Process, workers: int) -> tuple[set[str], bool]:
 
 async def becomes(router: Process, workers: int, digests: set[str], *, failed: bool) -> None:
     """Wait until they stand so; and each answer says so."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while await told(router, workers) != (digests, failed):
             await asyncio.sleep(0.05)
     answers = await asyncio.gather(*(router.ask() for _ in range(8 * workers)))

@@ -80,7 +80,7 @@ class Gate:
         self._count = refused
         self._run_key = run_key
         self._only = only
-        self._slowdown = slowdown or Slowdown()
+        self._slowdown = Slowdown() if slowdown is None else slowdown
 
     async def caller(self, scope: Scope, generation: Generation) -> Caller:
         """Return who asks. Unauthorized where this generation knows nobody who would; NotAllowed for strangers."""

@@ -198,9 +198,9 @@ def place(generation: Generation, name: str, state: Position) -> None:
         return
     switches = generation.kept.switches
     if switches.of(name) == "open" and state == "auto":
-        for (target, *_), (_, standing) in generation.kept.standings.items():
+        for (target, *_), (_, health) in generation.kept.health.items():
             if target == name:
-                standing.breaker.half_open()
+                health.breaker.half_open()
     switches.put(name, state)
 
 

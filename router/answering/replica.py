@@ -125,8 +125,8 @@ class Replica:
     async def _echo(self, found: Found, echo: Recording) -> None:
         """Deliver what another replica records."""
         try:
-            async with aclosing(self.logs.read(found)) as log, aclosing(relay.told(log)) as told:
-                async for events in told:
+            async with aclosing(self.logs.read(found)) as log, aclosing(relay.events_of(log)) as batches:
+                async for events in batches:
                     for event in events:
                         echo.put(event)
                     await echo.flush()

@@ -1,4 +1,4 @@
-"""An answer that is being made, for whoever asks meanwhile: here, and at other replicas."""
+"""Request coalescing (single flight): identical concurrent requests share one answer, here and between replicas."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,25 +11,26 @@ from router.errors import Attempt, ReplicaLost, RouterError, Stopping
 from router.events import FREE, Cached, Event, Events, Failure, Finish, Start
 from router.shared import Batch
 
-MOST = 1024 * 1024
+MAX_FLIGHT_BYTES = 1024 * 1024
 """Bytes of one answer that are held while it is made. A longer one is not kept, and can no longer be joined."""
-LOOK = 1.0
-"""Seconds between two looks at whether an answer that nobody reads elsewhere any more is read here."""
+LEFT_CHECK_INTERVAL_S = 1.0
+"""Seconds between two checks whether an answer without readers at other replicas still has one here."""
 
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One of them. What was tried and spent for it is told once."""
+    """An answer in the making, shared by its followers. Its attempts and its usage are charged to one of them."""
 
     made: Broadcast
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """What was tried for it so far."""
-    _told: bool = False
+    """The attempts made for it so far."""
+    _charged: bool = False
 
-    async def told(self, how: Cached, tried: list[list[Attempt]] | None = None) -> Events:
-        """It, for one of them. Whoever comes to its end first is told what it took: who began it may have left long before. What another
-        replica makes says itself whom it is told to: it was told to that one as to any other. Where nobody comes to its end, the last to
-        leave has what was `tried`, if it asks for that.
+    async def follow(self, how: Cached, tried: list[list[Attempt]] | None = None) -> Events:
+        """Stream the shared answer to one follower. The first follower that reaches the end is charged for it.
+        Only that follower receives the usage and the attempts; all others see `cache="shared"`. The request that began the answer may have
+        left long before. An answer of another replica carries who is charged, and that is kept. If no follower reaches the end, the last
+        one to leave adds the attempts to its `tried`, if given.
         """
         try:
             async with aclosing(self.made.follow()) as events:
@@ -55,23 +56,24 @@ class Flight:
             if tried is not None and self.made.left and self._first():
                 tried.extend(self.tried)
 
-    def untold(self) -> None:
-        """Whoever was told what it took is none who counts it: the next one is told."""
-        self._told = False
+    def uncharge(self) -> None:
+        """Charge the next follower: the one that was charged records nothing."""
+        self._charged = False
 
     def _first(self) -> bool:
-        first, self._told = not self._told, True
+        first, self._charged = not self._charged, True
         return first
 
 
 def _nobody() -> None:
-    """Nobody is told."""
+    """Do nothing."""
 
 
 class Relayed:
-    """A flight as other replicas read it: one follower more, from when the first of them asks, whose events go to a log.
+    """A flight as other replicas read it: one more follower, from when the first of them asks, whose events go to a log.
 
-    It counts as one until none of them has asked for a while. What is not yet in the log is held up to `MOST`, then it reads no further.
+    It counts as a follower until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`;
+    then it reads no further (backpressure).
     """
 
     head = b"1"
@@ -80,19 +82,19 @@ class Relayed:
         self.over = False
         self.findable = True
         self.ending = ReplicaLost.code
-        """Also where it is left: whoever reads it all the same asks anew."""
+        """Set also where the flight is left: a reader at another replica asks anew then."""
         self.news: Callable[[], None] = _nobody
         self._flight = flight
         self._events: list[Event] = []
         self._first = 0
-        """The number of the first event that is still here."""
+        """The number of the first event that is held."""
         self._held = 0
         self._room = asyncio.Event()
         self._until = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """The events from this one on. Of one that cannot be read from its start any more, those before are let go."""
+        """Return the events from `start` on. Once the flight cannot be read from its start any more, those before are dropped."""
         if not self.findable:
             past = max(0, start - self._first)
             self._held -= sum(weight(event) for event in self._events[:past])
@@ -103,7 +105,7 @@ class Relayed:
         return relay.batches(first, self._events[first - self._first :])
 
     def hold(self, seconds: float) -> None:
-        """Another replica reads it, for so long at least; for no time at all: none does any more."""
+        """Keep following for `seconds`, because another replica reads it; with 0, stop: none does any more."""
         self._until = asyncio.get_running_loop().time() + seconds
         if self._task is None:
             self._task = asyncio.create_task(self._follow())
@@ -112,29 +114,29 @@ class Relayed:
             self._task.cancel()
 
     def stop(self) -> None:
-        """This replica ends."""
+        """Stop following: this replica ends."""
         if self._task is not None:
             self.ending = self.ending and Stopping.code
             self._task.cancel()
 
     def _look(self, task: asyncio.Task[None]) -> None:
-        """Leave, once nobody wants it any more."""
+        """Stop following once no reader is left."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()
         elif not self.over:
-            loop.call_at(max(self._until, loop.time() + LOOK), self._look, task)
+            loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._look, task)
 
     async def _follow(self) -> None:
         try:
             if not self._flight.made.open:
-                raise ReplicaLost  # who asks here would not be given it either
-            async with aclosing(self._flight.told("shared")) as events:
+                raise ReplicaLost  # a request here would not be given it either
+            async with aclosing(self._flight.follow("shared")) as events:
                 async for event in events:
                     await self._put(event)
         except RouterError as error:
             if error.attempts:  # no log has them
-                self._flight.untold()
+                self._flight.uncharge()
             self.ending = relay.ending(error)
         finally:
             self.over = True
@@ -146,8 +148,8 @@ class Relayed:
         if isinstance(event, Finish | Failure):
             self.ending = ""
         self.news()
-        while self._held > MOST:
+        while self._held > MAX_FLIGHT_BYTES:
             self.findable = False
             self._room.clear()
-            self.news()  # what is written by now is told when more is asked for
+            self.news()  # the next call of `batches` drops what is written by now
             await self._room.wait()

@@ -1,8 +1,8 @@
-"""Under what an answer is kept: everything that it depends on, and nothing else.
+"""The key of an answer in a cache: a digest of everything that the answer depends on, and of nothing else.
 
-A question is looked at where it leaves the pipeline, so what counts is what a provider would be told. Fields of the body that no
-template used do not, nor in which order an object's keys came. Whatever could be taken for something else (a text for a file, two
-parts for one, the number 1 for the text "1") has another form.
+The question is read where it leaves the pipeline, so the key covers what a provider is sent. Fields of the body that no template used do
+not count, nor does the order of an object's keys. Values that could be mistaken for each other (a text for a file, two parts for one, the
+number 1 for the text "1") have different forms.
 """
 
 import hashlib

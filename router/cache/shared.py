@@ -1,10 +1,10 @@
-"""What replicas share of a cache, through a Redis: the answers that are kept, and those that are being made.
+"""The cache that replicas share through a Redis: the answers that are kept, and those in the making.
 
     pointsman:{<key>}:cache     an answer that is kept
-    pointsman:{<key>}:flight    who makes this answer just now: a replica, and the id of the log in which it offers it
+    pointsman:{<key>}:flight    the lease of making it: a replica, and the id of the log in which it offers the answer
 
-Whoever finds no answer takes the lease of making it, in the same command. Who does not get it reads that log: only then is anything
-written to it. Nothing here makes a question wait for a Redis that is away, or fail.
+A request that finds no answer takes the lease of making it, in the same command. A request that does not get the lease reads that log: only
+then is anything written to it. No question waits for a Redis that is away, or fails because of it.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from router.shared.redis import FREE, key, milliseconds
 
 ROOM = "cache"
 LASTS = 600.0
-"""Seconds a lease is held, and a log lasts, at most. Where the replica is gone, who misses it takes the lease over."""
+"""Seconds that a lease is held, and a log lasts, at most. The lease of a lost replica is taken over by the next request."""
 PICKED_UP = 0.25
-"""Seconds in which a replica begins the log that it offers, as a rule; after that it is seen whether it lives, and asked again."""
+"""Seconds in which a replica usually begins the log that it offers; after that its sign of life is checked, and it is asked again."""
 PATIENCE = 1.0
-"""Seconds in which it has to: many may be asked for at once."""
+"""Seconds after which such a replica counts as lost: many logs may be asked for at once."""
 OFFERED = 1.5
-"""Seconds that one is offered after its end, for who has been told of it before."""
+"""Seconds that a log is offered after its end, for readers that learned of it before."""
 
 TAKE = """
 local kept = KEYS[2] and redis.call('GET', KEYS[2])
@@ -40,7 +40,7 @@ if held and held ~= ARGV[3] then return {held} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {ARGV[1]}
 """
-"""The answer that is kept; else who makes it: whoever holds the lease, unless that is he who is gone, else he who asks."""
+"""The answer that is kept; else the holder of the lease; else, or if that holder is known to be gone, the replica that asks."""
 
 
 class Shared:
@@ -53,21 +53,21 @@ class Shared:
         self._freeing: set[asyncio.Task[None]] = set()
 
     async def get(self, name: str) -> bytes | None:
-        """What any replica kept under this name."""
+        """Return the bytes that any replica kept under this name."""
         return await self._store.get(name)
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep it for every replica."""
+        """Keep bytes for every replica."""
         await self._store.put(name, value, ttl)
 
     async def look(self, name: str, until: float) -> "bytes | Elsewhere | Lead | None":
-        """What is kept under this name; else who makes it, or the lease of making it. None where nobody can be asked. `until`: when it
-        will be over at the latest, by the clock of time.monotonic.
+        """Return the kept bytes, else the replica that makes the answer, else the lease of making it. None while Redis is away.
+        until: when the answer will be over at the latest, by the clock of time.monotonic
         """
         return await self._taken(name, until, "", key(name, ROOM))
 
     async def take(self, name: str, until: float, gone: str) -> "Elsewhere | Lead | None":
-        """The same, where the one who was to make it is gone, and whatever is kept."""
+        """Return the same where the replica `gone` was to make the answer, without regard to kept bytes."""
         found = await self._taken(name, until, gone)
         return None if isinstance(found, bytes) else found
 
@@ -87,12 +87,12 @@ class Shared:
         return lead if holder == lead.holder else Elsewhere(self, name, holder)
 
     async def free(self, lead: "Lead") -> None:
-        """Have it free for whoever comes next, if it is still held."""
+        """Give up the lease, if it is still held."""
         with suppress(Away):
             await self._redis.ask("EVAL", FREE, 1, key(lead.name, "flight"), lead.holder)
 
     def drop(self, lead: "Lead") -> None:
-        """The same, and nobody waits for it."""
+        """Give up the lease in the background."""
         task = asyncio.create_task(self.free(lead))
         self._freeing.add(task)
         task.add_done_callback(self._freeing.discard)
@@ -109,47 +109,47 @@ class Lead:
 
     @property
     def holder(self) -> str:
-        """What stands in the lease."""
+        """The value of the lease."""
         return f"{self._shared.logs.id} {self.id}"
 
     def offer(self, flight: Flight) -> None:
-        """This is the answer: whoever is told of the lease may follow it."""
+        """Offer this answer to the replicas that find the lease."""
         source = Relayed(flight)
         source.news = self._shared.logs.offer(self.name, self.id, source, lasts=self.lasts).news
 
     async def free(self) -> None:
-        """It is made. Whoever has been told of it a moment ago may still come for it."""
+        """End the lease: the answer is made. Readers that found it a moment ago may still follow."""
         asyncio.get_running_loop().call_later(OFFERED, self._shared.logs.withdraw, self.id)
         await self._shared.free(self)
 
     def drop(self) -> None:
-        """It is not made under this lease. Nobody waits for that."""
+        """Give up the lease in the background: the answer is not made under it."""
         self._shared.drop(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """An answer that another replica makes. `holder`: what stands in its lease."""
+    """An answer that another replica makes. `holder`: the value of its lease."""
 
     _shared: Shared
     name: str
     holder: str
 
     async def follow(self) -> Events:
-        """It, as it comes. ReplicaLost where there is no more of it though it has no end; Away where nobody can be asked."""
+        """Stream the answer as it comes. ReplicaLost where it stops without an end, Away where Redis is away."""
         replica, _, number = self.holder.partition(" ")
         found = Found(self.name, number, replica)
         async with aclosing(self._shared.logs.read(found)) as log:
             await self._begun(log, found)
             if not await self._shared.logs.ask_again(found):
-                raise ReplicaLost  # a log may be there for longer than who wrote it
-            async with aclosing(relay.told(log)) as told:
-                async for events in told:
+                raise ReplicaLost  # a log may outlive the replica that wrote it
+            async with aclosing(relay.events_of(log)) as batches:
+                async for events in batches:
                     for event in events:
                         yield event
 
     async def _begun(self, log: AsyncGenerator[Batch | Ending, None], found: Found) -> None:
-        """Wait until it is written. ReplicaLost where it is not."""
+        """Wait until the log is begun; ReplicaLost if it is not."""
         loop = asyncio.get_running_loop()
         patience = loop.time() + PATIENCE
         first = asyncio.create_task(_first(log))
@@ -163,7 +163,7 @@ class Elsewhere:
             await asyncio.wait([first])  # it lets the log go before that is closed
 
     async def over(self, until: float) -> "Elsewhere | Lead | None":
-        """That replica does not make it: the lease, unless yet another one has it by now."""
+        """Return the lease that this replica lost, or another replica that has taken it meanwhile."""
         return await self._shared.take(self.name, until, self.holder)
 
 

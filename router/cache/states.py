@@ -1,9 +1,9 @@
-"""Where reasoning state is kept for calls that a client runs: until it brings the results, in its next request.
+"""The store of reasoning state for calls that a client runs, until its next request brings their results.
 
     pointsman:{<name>}:reasoning     the states of one conversation, up to one of its model calls
 
-A name is a digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat. In this
-process, and in the Redis that is declared, so that another replica may be asked next.
+A name is a digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone
+repeat. The states are kept in this process, and in the Redis that is declared, so that another replica may be asked next.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ SIZE = 64 * 1024 * 1024
 users, the oldest of the one that has the most.
 """
 LASTS = 3600.0
-"""Seconds that they are kept: as long as a person may take to allow a call."""
+"""Seconds that states are kept: as long as a person may take to allow a call."""
 ENTRY = 1024
 """Bytes that an entry takes beside its value, roughly."""
 MAX_VALUE = 4 * 1024 * 1024
@@ -42,7 +42,7 @@ States = Mapping[str, Sequence[ReasoningState]]
 
 
 @dataclass(slots=True)
-class _Held:
+class _KeptStates:
     """The states kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
 
     entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
@@ -51,13 +51,13 @@ class _Held:
 
 
 class LocalStates:
-    """In this process, those of each caller and of each of its end users apart: one that keeps much drives out its own."""
+    """Reasoning state in this process, apart for each caller and end user: a large consumer displaces its own states first."""
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
         self._lasts = lasts
         self._clock = clock
-        self._held: dict[str, dict[str, _Held]] = {}
+        self._held: dict[str, dict[str, _KeptStates]] = {}
         """Caller → end user → what is kept for them."""
         self._taken: dict[str, int] = {}
         """Caller → bytes of all its users."""
@@ -68,18 +68,18 @@ class LocalStates:
         return sum(self._taken.values())
 
     def get(self, caller: str, name: str, user: str = "") -> bytes | None:
-        """What is kept under this name, if its time is not over."""
+        """Return the bytes kept under this name, if their time is not over."""
         held = self._held.get(caller, {}).get(user)
         until, value = held.entries.get(name, (0.0, b"")) if held is not None else (0.0, b"")
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Keep it. What is larger than all the room is not kept."""
+        """Keep bytes. A value larger than the whole store is not kept."""
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()
         self._drop(caller, user, name)
-        held = self._held.setdefault(caller, {}).setdefault(user, _Held())
+        held = self._held.setdefault(caller, {}).setdefault(user, _KeptStates())
         held.entries[name] = (now + self._lasts, value)
         self._count(caller, held, ENTRY + len(value))
         while (first := next(iter(held.entries))) != name and held.entries[first][0] <= now:
@@ -101,22 +101,22 @@ class LocalStates:
         if not self._held[caller]:
             del self._held[caller], self._taken[caller]
 
-    def _count(self, caller: str, held: _Held, taken: int) -> None:
-        """So many bytes more are kept, or fewer."""
+    def _count(self, caller: str, held: _KeptStates, taken: int) -> None:
+        """Count bytes that are kept, or, if negative, dropped."""
         held.taken += taken
         self._taken[caller] = self._taken.get(caller, 0) + taken
 
 
 class Memory:
-    """Where they are kept: here, and in Redis where there is one. Nothing here makes a question fail, or wait for a Redis that is away."""
+    """The store of reasoning state: this process, and Redis where there is one. It never fails a question or waits for an absent Redis."""
 
     def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
         self.local = local or LocalStates()
         self._shared = shared
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> States:
-        """The states of a conversation whose model calls have these names, the first one first. Redis is asked for the last alone, which
-        holds those before it.
+        """Return the states of a conversation whose model calls have these names, the first one first.
+        Redis is asked for the last name alone, whose entry holds those before it.
         """
         for name in reversed(names):
             if (value := self.local.get(caller, name, user)) is not None:
@@ -125,7 +125,7 @@ class Memory:
         return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, states: States, user: str = "") -> None:
-        """Keep them, under the name of the last model call."""
+        """Keep the states under the name of the last model call."""
         value = written(states)
         self.local.put(caller, name, value, user)
         if self._shared is not None:
@@ -141,30 +141,30 @@ def written(states: States) -> bytes:
     return value
 
 
-class Unreadable(Exception):
-    """These bytes are no reasoning state: Redis may hold anything, of another release too."""
+class UnreadableState(Exception):
+    """The bytes are not reasoning state: Redis may hold anything, also of another release."""
 
 
 def read(data: bytes) -> States:
-    """Read the bytes that `written` made. Unreadable where they are something else, or more than it ever makes."""
+    """Read the bytes that `written` made. UnreadableState where they are something else, or more than it ever makes."""
     if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
-        raise Unreadable
+        raise UnreadableState
     try:
         found = cast("Json", json.loads(data, parse_float=finite, parse_constant=no_constant))
     except (ValueError, RecursionError):
-        raise Unreadable from None
+        raise UnreadableState from None
     match found:
         case [int(version), *entries] if version == VERSION and not deeper(found, MAX_DEPTH):
             return dict(map(_entry, entries))
         case _:
-            raise Unreadable
+            raise UnreadableState
 
 
 def _read(data: bytes) -> States:
     """Read the same bytes; return no states where they are unreadable, and log that."""
     try:
         return read(data)
-    except Unreadable:
+    except UnreadableState:
         log.warning("kept reasoning state cannot be read: the model goes on without it", extra={"fields": {"bytes": len(data)}})
         return {}
 
@@ -174,7 +174,7 @@ def _entry(value: Json) -> tuple[str, Sequence[ReasoningState]]:
         case [str(name), [*held]]:
             return name, [_state(one) for one in held]
         case _:
-            raise Unreadable
+            raise UnreadableState
 
 
 def _state(value: Json) -> ReasoningState:
@@ -182,7 +182,7 @@ def _state(value: Json) -> ReasoningState:
         case [str(issuer), dict(state), str(call_id), int(after)] if after >= 0:
             return ReasoningState(issuer, state, call_id, after)
         case _:
-            raise Unreadable
+            raise UnreadableState
 
 
 @dataclass(slots=True)
@@ -200,7 +200,7 @@ class Trail:
     """Id → text, of the results since the last call: in whatever order they come."""
 
     def copy(self) -> Self:
-        """The same, to go on another way."""
+        """Return a copy, to continue differently."""
         return replace(self, digest=self.digest.copy(), said=[*self.said], results=dict(self.results))
 
     def follow(self, messages: Sequence[Message]) -> dict[int, str]:

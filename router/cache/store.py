@@ -1,4 +1,4 @@
-"""Where answers are kept: bytes under a key, for a while."""
+"""Stores of answers: bytes under a key, for a while."""
 
 import time
 from collections.abc import Callable
@@ -13,14 +13,14 @@ ENTRY = 1024
 
 
 class Store(Protocol):
-    """Keeps bytes for a while. They may be gone at any time: they are a copy of what can be made again. Nobody is told why."""
+    """Keeps bytes for a while. They are copies, may be gone at any time, and can be made again."""
 
     async def get(self, name: str) -> bytes | None:
-        """What is kept under this name; None where there is nothing, or nobody to ask."""
+        """Return the bytes kept under this name; None where there are none, or the store is away."""
         ...
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep it for so many seconds at most."""
+        """Keep bytes for `ttl` seconds at most."""
         ...
 
 
@@ -31,7 +31,7 @@ class _Held:
 
 
 class LocalStore:
-    """In this process. `size`: bytes of all that is kept; beyond it, what was used longest ago goes first."""
+    """A store in this process. `size`: bytes of all that is kept; beyond it the least recently used goes first."""
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.size = size
@@ -40,11 +40,11 @@ class LocalStore:
         )
 
     async def get(self, name: str) -> bytes | None:
-        """What is kept under this name, if its time is not over."""
+        """Return the bytes kept under this name, if their time is not over."""
         held = self._held.get(name)
         return held.value if held is not None else None
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep it. What is larger than all the room is not kept."""
+        """Keep bytes. A value larger than the whole store is not kept."""
         with suppress(ValueError):  # cachetools: "value too large"
             self._held[name] = _Held(value, ttl)

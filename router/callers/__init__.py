@@ -1,4 +1,4 @@
-"""Who asks: told by what the request bears, before its body is read and before anything is looked up for it."""
+"""Authentication: the caller of a request, from its headers, before its body is read and before anything is looked up for it."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -20,44 +20,44 @@ BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)[ \t]*")
 
 
 class Callers(Protocol):
-    """Tells who asks."""
+    """Authenticates requests."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Who bears these `Authorization` headers. Unauthorized where nobody does whom this server knows."""
+        """Return the caller with these `Authorization` headers. Unauthorized where this server does not know it."""
         ...
 
 
 class Anybody:
-    """Nobody has to say who asks. Who says something all the same is told from those who say something else."""
+    """Authentication is off. Requests with different `Authorization` headers are still told apart."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """The anonymous caller with these headers."""
+        """Return the anonymous caller with these headers."""
         return Caller("anonymous", "", f"anonymous:{digest(*authorization)}")
 
 
 ANYBODY = Anybody()
 
 
-class Tokens(Protocol):
-    """What is asked of router/callers/tokens.py, which is imported where there are tokens: it takes longer than all else."""
+class TokenCallers(Protocol):
+    """The interface of router/callers/tokens.py, which is imported only where tokens are declared: the import is slow."""
 
     async def caller(self, token: str) -> Caller:
-        """Whose token it is."""
+        """Return the caller that the token names."""
         ...
 
 
 class Known:
-    """Callers who bear a key of ours or a token of an issuer's. What begins like a key is one: no token begins so."""
+    """Callers with a key of this server or a token of an issuer. The prefix of a key distinguishes the two."""
 
-    def __init__(self, keys: Keys | None, tokens: Tokens | None) -> None:
+    def __init__(self, keys: Keys | None, tokens: TokenCallers | None) -> None:
         self._keys = keys
         self._tokens = tokens
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Whose key or token it is."""
+        """Return the caller of the key or token."""
         if not authorization:
             raise Unauthorized
-        borne = BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None  # of two, who knows which a proxy looked at
+        borne = BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None  # of two headers, a proxy may have checked either
         if borne is None:
             raise Unauthorized("Say who asks in one header: Authorization: Bearer …")
         credential = borne[1].decode()
@@ -69,12 +69,14 @@ class Known:
 
 
 Sources = dict[tuple[str, Egress], Jwks]
-"""An issuer's address, and the way to it → its keys."""
+"""Address of an issuer, and the way to it → its keys."""
 
 
 def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> Callers:
-    """The callers that are declared. An issuer's keys that were fetched `before` are taken over, and noted in `kept`. Misfit where
-    none of the keys in a file can be used. `fetch`: how something is fetched in a given way.
+    """Return the declared callers. Misfit where none of the keys in a file can be used.
+    fetch: returns how something is fetched in a given way
+    before: an issuer's keys that were fetched earlier, which are taken over
+    kept: receives the keys in use
     """
     if not isinstance(declared, Auth):
         return ANYBODY
@@ -82,8 +84,8 @@ def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], F
     return Known(keys, None if declared.jwt is None else _tokens(declared.jwt, fetch, before, kept))
 
 
-def _tokens(declared: Jwt, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> Tokens:
-    from router.callers import tokens  # noqa: PLC0415 - see Tokens
+def _tokens(declared: Jwt, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> TokenCallers:
+    from router.callers import tokens  # noqa: PLC0415 - see TokenCallers
 
     source = declared.jwks
     if source is None:
@@ -97,6 +99,6 @@ def _tokens(declared: Jwt, fetch: Callable[[Egress], Fetch], before: Sources, ke
 
 
 def _jwks(url: str, fetch: Fetch, before: Sources) -> Jwks:
-    """The keys at an address. What was fetched in another way is known still: an edit of the proxy must not lock callers out."""
+    """Return the keys at an address. Keys that were fetched another way stay: an edit of the proxy must not lock callers out."""
     known = next((one for one in before.values() if one.url == url), None)
     return Jwks(url, fetch) if known is None else known.over(fetch)

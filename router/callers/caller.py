@@ -1,4 +1,4 @@
-"""Who asks, as far as that was proved."""
+"""The caller of a request, as far as it is authenticated."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Caller:
 
     @property
     def owner(self) -> str:
-        """The caller and its end user, as one name: no two pairs of them have the same."""
+        """A name for the caller and its end user: different for every two pairs of them."""
         return owner(self.id, self.user)
 
     @property
@@ -44,17 +44,17 @@ class Caller:
         return self.users is not None and self.users.field is not None
 
     def may_ask(self, route: str) -> bool:
-        """Whether this route is the caller's to ask."""
+        """Return whether the caller may use this route."""
         return self.routes is None or route in self.routes
 
     def asks(self, route: str) -> None:
-        """NotAllowed where this route is not the caller's to ask."""
+        """Raise NotAllowed if the caller may not use this route."""
         if not self.may_ask(route):
             raise NotAllowed
 
 
 def digest(*parts: str | bytes) -> str:
-    """What stands for these in an id: nobody can tell them from it, nor make others that give the same."""
+    """Return a digest for use in an id: the parts cannot be recovered from it, nor others found with the same digest."""
     total = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

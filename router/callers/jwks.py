@@ -1,6 +1,6 @@
-"""An issuer's public keys, as its address has them: fetched when they are needed, kept, and looked at again now and then.
+"""Public keys of an issuer, as its address has them: fetched when they are needed, kept, and refreshed now and then.
 
-An issuer that does not answer harms nobody whose key is known: what was fetched last goes on to count for a day.
+While an issuer does not answer, its known keys stay valid for a day (stale).
 """
 
 import asyncio
@@ -16,19 +16,19 @@ log = logging.getLogger("router.callers")
 FRESH = 600.0
 """Seconds after which the keys are fetched anew."""
 AGAIN = 30.0
-"""Seconds between two fetches, whatever tokens ask for: who makes up key ids must not make us ask the issuer for each."""
+"""Seconds between two fetches, whatever tokens ask for: made-up key ids must not cause a fetch each."""
 SOON = 2.0
-"""The same, while there are none at all and nobody can be answered."""
+"""Seconds between two fetches while no keys are known and no token can be verified."""
 STALE = 86_400.0
 """Seconds after which keys that could not be fetched anew count no more."""
 WITHIN = 5.0
 """Seconds that a fetch may take."""
-MOST = 256 * 1024
+MAX_KEY_SET_BYTES = 256 * 1024
 """Bytes of a set of keys."""
 
 Listed = tuple[Mapping[str, object], ...]
 Fetch = Callable[[str, int], Awaitable[bytes]]
-"""An address, and the bytes there may be → what stands there. OSError where it cannot be had."""
+"""An address, and the bytes allowed → the content there. OSError where it cannot be fetched."""
 
 
 class Jwks:
@@ -50,8 +50,8 @@ class Jwks:
         return made
 
     async def listed(self) -> Listed:
-        """The keys as they are known; none where they could not be fetched for too long."""
-        if not self._younger(STALE) or (not self._younger(FRESH) and not self._one.locked()):  # others do with what there is meanwhile
+        """Return the known keys; none where the last fetch that succeeded is too long ago."""
+        if not self._younger(STALE) or (not self._younger(FRESH) and not self._one.locked()):  # other requests use the known keys meanwhile
             await self._refresh()
         return self._listed if self._younger(STALE) else ()
 
@@ -63,11 +63,9 @@ class Jwks:
         return self._clock()
 
     async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:
-        """Return the keys, after a token that came at `came` named one that is not among these: fetched anew, if that was not tried a
-        moment ago.
-
-        Also return the seconds after which they may be fetched again, where the issuer has not given them since the token came: it may
-        have made the key meanwhile. 0 where it has.
+        """Return the keys, for a token that came at `came` and named a key that is not among `than`.
+        They are fetched again, unless that was tried a moment ago. Also return the seconds after which they may be fetched again, if the
+        issuer has not sent them since the token came: it may have made the key meanwhile. 0 if it has.
         """
         if self._listed is than and not self._given_since(came):
             await self._refresh()
@@ -78,7 +76,7 @@ class Jwks:
         return self._got is not None and self._got >= moment
 
     def _pause(self) -> float:
-        """Seconds until the keys may be fetched again; 0 or less where they may be now."""
+        """Return the seconds until the keys may be fetched again; 0 or less if they may be now."""
         pause = AGAIN if self._younger(STALE) else SOON
         return 0.0 if self._tried is None else self._tried + pause - self._clock()
 
@@ -90,7 +88,7 @@ class Jwks:
             self._tried = self._clock()
             try:
                 async with asyncio.timeout(WITHIN):
-                    found = key_set(await self._fetch(self.url, MOST))
+                    found = key_set(await self._fetch(self.url, MAX_KEY_SET_BYTES))
             except (OSError, Misfit) as error:
                 log.warning("keys not fetched", extra={"fields": {"why": type(error).__name__}})
                 return
@@ -98,21 +96,21 @@ class Jwks:
 
 
 class Fixed:
-    """Keys that stand in a file: an edit of it makes another generation."""
+    """Keys from a file: an edit of it makes another generation."""
 
     def __init__(self, listed: Listed) -> None:
         self._listed = listed
 
     async def listed(self) -> Listed:
-        """All of them."""
+        """Return all keys."""
         return self._listed
 
     def now(self) -> float:
-        """Time does not matter to them."""
+        """Return 0: these keys do not depend on time."""
         return 0.0
 
     async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:  # noqa: ARG002 - see Jwks
-        """There are no newer ones."""
+        """Return the same keys: there are never newer ones."""
         return than, 0.0
 
 

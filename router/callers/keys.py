@@ -1,9 +1,9 @@
-"""API keys: how one is made, and whose a given one is.
+"""API keys: their form, their creation, and the caller of a given key.
 
-    pm_3kWn8fQz_<43 characters: 256 bits by chance><6 characters: a checksum>
+    pm_3kWn8fQz_<43 characters: 256 random bits><6 characters: a checksum>
 
-The beginning tells a leaked key from any other text; what stands between the two `_` may be shown, and tells which key it is;
-the checksum tells a key from a slip, without asking anybody.
+The prefix tells a leaked key from any other text. The part between the two `_` may be shown, and identifies the key. The checksum detects a
+mistyped key without a look-up.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ SHAPE = re.compile(rf"(?P<shown>{KEY}[0-9A-Za-z]{{{SHOWN}}})_[0-9A-Za-z]{{{HIDDE
 
 
 def new() -> str:
-    """A key nobody has."""
+    """Return a new random key."""
     key = f"{KEY}{''.join(secrets.choice(LETTERS) for _ in range(SHOWN))}_{_spelled(secrets.randbits(256), HIDDEN)}"
     return key + _checksum(key)
 
 
 def hashed(key: str) -> str:
-    """What is written down of a key. One round of SHA-256 is enough: nobody guesses 256 bits."""
+    """Return the hash of a key, which is what a configuration holds. One round of SHA-256 is enough for 256 random bits."""
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def shown(key: str) -> str:
-    """What may be shown of a key: its beginning. Empty where it is none."""
+    """Return the beginning of a key, which may be shown; empty if the text is not a key."""
     hit = SHAPE.fullmatch(key)
     return hit["shown"] if hit and hmac.compare_digest(hit["check"], _checksum(key[:-CHECK])) else ""
 
@@ -59,21 +59,21 @@ class Keys:
 
     def __init__(self, declared: Mapping[str, ApiKey], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        # A hash's beginning finds it, all of it is compared in constant time: how long that takes tells nobody anything.
+        # A hash's beginning finds it, all of it is compared in constant time: so the time it takes reveals nothing.
         self._known: dict[bytes, list[tuple[bytes, Caller, datetime | None]]] = {}
         for name, key in declared.items():
-            whole = bytes.fromhex(key.hash.removeprefix("sha256:"))
+            full_hash = bytes.fromhex(key.hash.removeprefix("sha256:"))
             routes = None if key.routes is None else frozenset(str(route) for route in key.routes)
             caller = Caller("key", str(name), f"key:{name}", routes, key.limit, key.user)
-            self._known.setdefault(whole[:8], []).append((whole, caller, key.expires))
+            self._known.setdefault(full_hash[:8], []).append((full_hash, caller, key.expires))
 
     def caller(self, key: str) -> Caller:
-        """Whose key it is. Unauthorized where it is nobody's, or not any more."""
+        """Return the caller of a key. Unauthorized if the key is unknown or has expired."""
         if not (beginning := shown(key)):
             raise Unauthorized("This is no key of this server.")
         given = hashlib.sha256(key.encode()).digest()
-        for whole, caller, expires in self._known.get(given[:8], ()):
-            if hmac.compare_digest(whole, given):
+        for full_hash, caller, expires in self._known.get(given[:8], ()):
+            if hmac.compare_digest(full_hash, given):
                 if expires is not None and self._now() >= expires:
                     raise Unauthorized("This key has expired.", caller=caller.name)
                 return caller

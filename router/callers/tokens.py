@@ -1,7 +1,7 @@
-"""Tokens of an issuer (JWT, RFC 7519): whose a given one is, if it is good.
+"""Tokens of an issuer (JWT, RFC 7519): the caller of a valid token.
 
-What is declared decides, never what a token says of itself: the algorithms, the keys and the issuer. A `kid` picks one of the
-issuer's keys and can name nothing else; `jku`, `x5u` and `jwk` are not looked at.
+The declaration decides, never the token itself: the algorithms, the keys and the issuer. A `kid` selects one of the issuer's keys and can
+name nothing else; `jku`, `x5u` and `jwk` are ignored.
 """
 
 import base64
@@ -22,37 +22,37 @@ from router.callers.users import well_formed
 from router.config.declaration import Jwt
 from router.errors import Misfit, Unauthorized, Unverifiable
 
-MOST = 8 * 1024
+MAX_TOKEN_CHARACTERS = 8 * 1024
 """Characters of a token; a longer one is not even parsed."""
-MOST_HEADER = 2 * 1024
-MOST_NAME = 255
+MAX_HEADER_CHARACTERS = 2 * 1024
+MAX_NAME_CHARACTERS = 255
 """Characters of a `sub`, as OpenID Connect has it."""
 LEEWAY = 30
 """Seconds that the issuer's clock and ours may differ."""
-LEAST_RSA, MOST_RSA = 2048, 8192
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 """Bits of an RSA key. Shorter ones are broken, longer ones take long."""
 
 
 class _Rules(JWSRegistry):
-    """Which signatures count. What else a header says is passed over (RFC 7515), but for what it calls critical."""
+    """Rules for signatures. Other fields of a header are ignored (RFC 7515), except for those that it calls critical."""
 
-    max_header_length = MOST_HEADER
-    max_payload_length = MOST
+    max_header_length = MAX_HEADER_CHARACTERS
+    max_payload_length = MAX_TOKEN_CHARACTERS
 
     def __init__(self, algorithms: Sequence[str]) -> None:
         super().__init__(algorithms=algorithms, strict_check_header=False)
         self._declared = algorithms
 
     def check(self, token: str) -> None:
-        """ValueError where a token's header is none that is understood here. What joserfc would make of one differs from kind to kind."""
+        """Raise ValueError if the token's header is not understood here. joserfc treats such headers differently from kind to kind."""
         head = token.partition(".")[0]
-        read: object = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))) if len(head) <= MOST_HEADER else None
+        read: object = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))) if len(head) <= MAX_HEADER_CHARACTERS else None
         header = cast("dict[str, object]", read) if isinstance(read, dict) else {}
         if header.get("alg") not in self._declared or "crit" in header:
             raise ValueError
 
     def get_alg(self, name: str) -> Any:
-        """The declared algorithm of this name; joserfc's own opinions of it are for those who declare."""
+        """Return the declared algorithm of this name, without joserfc's own advice: that is for those who declare it."""
         if name not in self._declared:
             raise UnsupportedAlgorithmError
         return self.algorithms[name]
@@ -78,13 +78,13 @@ class Tokens:
         self._secret = OctKey.import_key(declared.secret.value) if declared.secret is not None else None
 
     async def caller(self, token: str) -> Caller:
-        """Whose token it is. Unauthorized where it is not good, Unverifiable where that cannot be told."""
-        if len(token) > MOST or token.count(".") != 2:
+        """Return the caller that the token names. Unauthorized if it is not valid, Unverifiable if that cannot be checked."""
+        if len(token) > MAX_TOKEN_CHARACTERS or token.count(".") != 2:
             raise Unauthorized("This is no key and no token of this server.")
         return self._named(await self._claimed(token))
 
     async def _claimed(self, token: str) -> Mapping[str, Any]:
-        """What a token says, once it is known to be the issuer's, for us, and of this time."""
+        """Return the claims of a token that is the issuer's, for this server, and of this time."""
         came = 0.0 if self._source is None else self._source.now()
         try:
             self._rules.check(token)
@@ -101,7 +101,7 @@ class Tokens:
 
     def _named(self, claims: Mapping[str, Any]) -> Caller:
         name: str = claims["sub"]
-        if len(name) > MOST_NAME:
+        if len(name) > MAX_NAME_CHARACTERS:
             raise Unauthorized("This token is not good here.")
         routes = None if self._declared.routes_claim is None else _routes(claims.get(self._declared.routes_claim))
         user = "" if self._declared.user_claim is None else _user(claims.get(self._declared.user_claim))
@@ -114,7 +114,7 @@ class Tokens:
         return self._read(await self._source.listed())
 
     async def _by_newer_key(self, token: str, came: float) -> dict[str, Any]:
-        """The claims of a token whose key is not known: the issuer may have made it since. Unverifiable while that cannot be told."""
+        """Return the claims of a token with an unknown key, which the issuer may have made since. Unverifiable while unknown."""
         assert self._source is not None
         listed, again = await self._source.newer(self._listed, came)
         try:
@@ -133,7 +133,7 @@ class Tokens:
 
 
 def usable(listed: Listed) -> KeySet:
-    """Those of an issuer's keys that a signature can be held against; others are passed over (RFC 7517)."""
+    """Return the issuer's keys that can verify a signature; others are passed over (RFC 7517)."""
     found: list[Any] = []
     for one in listed:
         if one.get("kty") not in ("RSA", "EC", "OKP") or one.get("use", "sig") != "sig" or not _strong(one):
@@ -146,13 +146,13 @@ def usable(listed: Listed) -> KeySet:
 
 
 PUBLIC = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")
-"""What a public key is made of. A private one's own part is left out: it has no business here."""
+"""Fields of a public key. A private key's own fields are left out."""
 
 
 def check(listed: Listed) -> None:
-    """Misfit where none of the keys can be used."""
+    """Raise Misfit if none of the keys can be used."""
     if not usable(listed):
-        raise Misfit(f"`jwks` has no key that a token can be held against: an RSA key of {LEAST_RSA} bits or more, EC or OKP, public")
+        raise Misfit(f"`jwks` has no key that a token can be held against: an RSA key of {MIN_RSA_BITS} bits or more, EC or OKP, public")
 
 
 def _strong(key: Mapping[str, object]) -> bool:
@@ -163,11 +163,11 @@ def _strong(key: Mapping[str, object]) -> bool:
         number = base64.urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4)) if isinstance(modulus, str) else b""
     except (binascii.Error, ValueError):
         return False
-    return LEAST_RSA <= int.from_bytes(number, "big").bit_length() <= MOST_RSA
+    return MIN_RSA_BITS <= int.from_bytes(number, "big").bit_length() <= MAX_RSA_BITS
 
 
 def _user(claim: object) -> str:
-    """The end user that a claim names: a text, or a number. Unauthorized where it names none."""
+    """Return the end user that a claim names, a text or a number. Unauthorized if it names none."""
     user = str(claim) if isinstance(claim, int) and not isinstance(claim, bool) else claim
     if not isinstance(user, str) or not well_formed(user):
         raise Unauthorized("This token does not name the user for whom it asks.")
@@ -175,7 +175,7 @@ def _user(claim: object) -> str:
 
 
 def _routes(claim: object) -> frozenset[str]:
-    """A claim's routes: a list, or words with spaces between them, as scopes are written. None where it is neither."""
+    """Return the routes of a claim: a list, or words with spaces between them, as scopes are written; none if it is neither."""
     match claim:
         case str():
             return frozenset(claim.split())

@@ -1,6 +1,6 @@
-"""The end user on whose behalf a caller asks: a front end that many people share names each of them.
+"""The end user for whom a caller asks: a front end that many people share names each of them.
 
-A name is believed of a caller whose key declares where it stands, and of nobody else: whatever others send there is not looked at.
+The name is accepted only from callers whose key declares where it stands; from all others it is ignored.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,21 +1,21 @@
-"""Several targets as one Answer: the first that starts to speak.
+"""Several targets as one Answer: the answer of the first target that starts.
 
     failover(targets, policy) -> Answer
 
-The commit rule: an attempt that fails before its first event may be tried again or elsewhere; after it, another target
-goes on from what was said, or the answer ends with one Failure. Retry, fallback, rescue and the deadlines live in this
-folder and nowhere else.
+The commit rule: an attempt that fails before its first event may be retried or made at another target. After the first event, another
+target continues the text, or the answer ends with one Failure. Retry, fallback, rescue and the deadlines live in this folder and nowhere
+else.
 """
 
-from router.failover.breaker import NOBODY, Breaker, Clock, Hint
-from router.failover.candidate import Candidate, Pool, Position, Standing, Switches, standing
+from router.failover.breaker import NO_HINT, Breaker, Clock, Hint
+from router.failover.candidate import Candidate, Pool, Position, Switches, TargetHealth, new_health
 from router.failover.chain import PASSED_OVER, Policy, failover
 from router.failover.load import Load
-from router.failover.refusals import Listener, Reason, Refusal, Refusals, Turn
+from router.failover.refusals import Listener, Reason, Refusal, RefusalChange, Refusals
 from router.failover.whole import embedding
 
 __all__ = [
-    "NOBODY",
+    "NO_HINT",
     "PASSED_OVER",
     "Breaker",
     "Candidate",
@@ -28,11 +28,11 @@ __all__ = [
     "Position",
     "Reason",
     "Refusal",
+    "RefusalChange",
     "Refusals",
-    "Standing",
     "Switches",
-    "Turn",
+    "TargetHealth",
     "embedding",
     "failover",
-    "standing",
+    "new_health",
 ]

@@ -1,14 +1,15 @@
-"""What may be spent beyond the one call a question costs: second tries, second targets."""
+"""A budget for calls beyond the one that each request costs: retries and hedges."""
 
 ONE = 1 - 1e-9
 """A call, as floats add it up: ten tenths are a little less than one."""
 
 
 class Allowance:
-    """Each thing that earns puts a share of a call by, each extra call takes a whole one.
-
-    So extra calls are that share of what earned them, whatever happens: where every answer fails, retries stop instead of
-    adding to the load (gRPC's retry throttling). `reserve`: calls it starts with and never holds more of.
+    """A token bucket: each event that earns adds a share of a call, each extra call takes one.
+    Extra calls are thus limited to that share of the events, whatever happens: where every answer fails, retries stop instead of adding to
+    the load (gRPC's retry throttling).
+    reserve: tokens in the bucket at the beginning
+    most: tokens that the bucket holds at most
     """
 
     def __init__(self, share: float, *, reserve: float, most: float) -> None:
@@ -17,11 +18,11 @@ class Allowance:
         self._held = reserve
 
     def earn(self) -> None:
-        """Something was done that earns."""
+        """Add one share to the bucket."""
         self._held = min(self._most, self._held + self._share)
 
     def spend(self) -> bool:
-        """Whether one more call may be made. A yes is taken for made."""
+        """Take one token and return whether there was one: the caller may then make one extra call."""
         if self._held < ONE:
             return False
         self._held -= 1

@@ -1,4 +1,4 @@
-"""One try at one target: up to its first event, and then event by event."""
+"""An attempt at a target: until its first event, and then event by event."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -7,51 +7,54 @@ from dataclasses import dataclass, field, replace
 from router.chat import Ask
 from router.errors import LET_GO, Attempt, FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Finish, Start, Text, Thought, ToolInput
-from router.failover.breaker import Admission
+from router.failover.breaker import Permit
 from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
 from router.usage import Meter, Usage, tokens_in
 
 Note = Callable[[Attempt], None]
-"""Remembers how a try ended."""
+"""Records how an attempt ended."""
 
 
 @dataclass(slots=True, eq=False)
 class Opened:
-    """A stream whose first event is here, and whose it is. Whoever has it closes it. `began`: when it was asked; `took`: seconds
-    until that event.
+    """A stream whose first event has arrived, with the attempt that it belongs to. Its holder closes it.
+    began: when the target was asked
+    took: seconds from then until the first event
     """
 
     candidate: Candidate
-    admission: Admission
+    permit: Permit
     start: Start
     first: Event
     events: AsyncGenerator[Event, None]
     began: float
     took: float
     ask: Ask
-    """What it was asked."""
+    """The question that the target was asked."""
     over: bool = False
-    """Whether it was said how it ended."""
+    """True once the outcome of the attempt is recorded."""
     said: list[str] = field(default_factory=list[str])
-    """All that it wrote, in pieces: what it cost is estimated by that where nobody counts."""
+    """All text that the target wrote, in pieces. The cost is estimated from it if the provider reports no usage."""
     _closed: bool = False
 
-    def heard(self, event: Event) -> Event:
-        """The event, noted."""
+    def record(self, event: Event) -> Event:
+        """Record the text of an event, from which the cost is estimated, and return the event."""
         if piece := _written(event):
             self.said.append(piece)
         return event
 
     def ended(self, outcome: str, usage: Usage | None = None) -> Attempt:
-        """The try that ends now. `usage`: what its provider counted for the whole answer, or for as much as there was of it."""
+        """Return the attempt, which ends now with this outcome.
+        usage: tokens that the provider counted, for the whole answer or for the part that was sent
+        """
         self.over = True
         meter = self.start.meter
         made = Attempt(
             self.candidate.name,
             outcome,
-            round(self.candidate.standing.clock() - self.began, 3),
+            round(self.candidate.health.clock() - self.began, 3),
             first=round(self.took, 3),
             began=self.began,
             omitted=self.start.omitted,
@@ -60,50 +63,52 @@ class Opened:
         )
         made = charged(made, self.candidate, self.ask, self.said, meter, usage=usage)
         if made.usage is not None:
-            self.candidate.standing.prefixes.counted(self.ask, made.usage)
+            self.candidate.health.prefixes.counted(self.ask, made.usage)
         return made
 
     async def close(self) -> None:
-        """Let go of the stream."""
+        """Close the stream. A second call does nothing."""
         if not self._closed:
             self._closed = True
-            self.candidate.standing.load.busy -= 1
+            self.candidate.health.load.busy -= 1
             await self.events.aclose()
 
 
 def charged(
     attempt: Attempt, candidate: Candidate, ask: Ask, said: Sequence[str], meter: Meter | None, *, usage: Usage | None = None
 ) -> Attempt:
-    """A try with what it cost: `usage`, which its provider counted in the end, or an estimate by what was asked and said. What the meter
-    counted till then stands in place of the estimated input, and of the estimated output where it is more.
+    """Return the attempt with its cost: the usage that the provider counted, or an estimate.
+    The estimate is made from the question and the text so far. Where the meter counted some of it, its input tokens replace the estimated
+    ones; its output tokens do so where they are more.
     """
     if meter is not None and meter.final:
         usage = meter.usage
     if usage is not None:
         return replace(attempt, usage=usage)
-    guess = replace(candidate.standing.prefixes.guess(ask) or Usage(ask.tokens), output_tokens=tokens_in("".join(said)))
+    guess = replace(candidate.health.prefixes.guess(ask) or Usage(ask.tokens), output_tokens=tokens_in("".join(said)))
     if meter is not None and meter.usage is not None:
         guess = replace(meter.usage, output_tokens=max(guess.output_tokens, meter.usage.output_tokens))
     return replace(attempt, estimate=guess)
 
 
 TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
-"""Outcomes of a call whose provider was at work on it, although it said nothing."""
+"""Outcomes of calls that the provider worked on although it sent no text."""
 
 
 def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
-    """A try that ended before its first word, with what it cost. A question that was refused costs nothing, also where a 200 said so; one
-    that was taken up costs, also where nothing came of it.
+    """Return an attempt that ended before its first word, with its cost.
+    A refused question costs nothing, also where a status 200 carried the refusal. A question that the provider worked on costs, also
+    without an answer.
     """
     if start is None:
         return tried
-    told = start.meter.usage if start.meter is not None else error.used
-    taken_up = told is not None or isinstance(error, TargetSilent) or error.outcome in TAKEN_UP
+    counted = start.meter.usage if start.meter is not None else error.used
+    taken_up = counted is not None or isinstance(error, TargetSilent) or error.outcome in TAKEN_UP
     return charged(tried, candidate, ask, (), start.meter, usage=_counted(error, start)) if taken_up else tried
 
 
 def _counted(error: TargetError, start: Start) -> Usage | None:
-    """What an error says that the answer before it cost. Where there is a meter, that has it, and knows whether it is all."""
+    """Return the usage that the error itself reports. With a meter it is None: the meter has the count, and knows whether it is final."""
     return error.used if start.meter is None else None
 
 
@@ -116,28 +121,30 @@ def _written(event: Event) -> str:
 
 
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
-    """Ask one target, up to its first event (`first_token`: seconds). The stream is closed on every other way out."""
+    """Ask one target and return its stream at the first event. The stream is closed on every other way out.
+    first_token: seconds to wait for the first event at most
+    """
     if candidate.ready is not None:
         await candidate.ready()
-    standing = candidate.standing
-    breaker = standing.breaker
-    clock = standing.clock
+    health = candidate.health
+    breaker = health.breaker
+    clock = health.clock
     began = clock()
 
     def ended(outcome: str, wait: float | None = None) -> Attempt:
         seconds = clock() - began
         return Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began)
 
-    admission = breaker.admit() if not candidate.off else None
-    if admission is None:
+    permit = breaker.admit() if not candidate.off else None
+    if permit is None:
         raise left_alone(candidate, ended, note)
-    standing.load.busy += 1
+    health.load.busy += 1
     events: AsyncGenerator[Event, None] | None = None
     opened: Opened | None = None
     start: Start | None = None
     try:
         events = candidate.answer(ask)
-        limit = left = min(first_token, admission.patience)
+        limit = left = min(first_token, permit.patience)
         while True:
             event = await following(events, watch, left, candidate.name, "timeout_first_token")
             took = clock() - began
@@ -147,76 +154,79 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 continue
             if event is None or start is None or _is_empty(event, ask):
                 raise _empty(candidate.name, event)
-            breaker.began(admission)
-            standing.refusals.answers(began)
-            standing.load.started(took)
-            standing.pace.started(took)
-            opened = Opened(candidate, admission, start, event, events, began, took, ask)
+            breaker.began(permit)
+            health.refusals.answers(began)
+            health.load.started(took)
+            health.pace.started(took)
+            opened = Opened(candidate, permit, start, event, events, began, took, ask)
             return opened
     except TargetError as error:
         tried = ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
         note(_failed(tried, candidate, ask, start, error))
-        _told(candidate, admission, began, error, ask)
+        _report(candidate, permit, began, error, ask)
         raise
     except asyncio.CancelledError:
-        # Another target was quicker, or nobody waits any more: its provider was at work on it.
+        # Another target was quicker, or the client left: the provider was working on it.
         note(charged(ended(LET_GO), candidate, ask, (), start.meter if start else None))
-        standing.pace.abandoned(clock() - began)
+        health.pace.abandoned(clock() - began)
         raise
     finally:
         if opened is None:
-            standing.load.busy -= 1
-            breaker.rest(admission)  # where nothing else was said of it: whoever asked has gone
+            health.load.busy -= 1
+            breaker.rest(permit)  # no effect unless nothing was reported: the client left
             if events is not None:
                 await events.aclose()
 
 
-def _told(candidate: Candidate, admission: Admission, began: float, error: TargetError, ask: Ask) -> None:
-    """Report what an error says of the target, and of the files that it reads."""
+def _report(candidate: Candidate, permit: Permit, began: float, error: TargetError, ask: Ask) -> None:
+    """Report an error to the circuit breaker, to the refusals and to what is known of the target's files."""
     if isinstance(error, FileRefused) and error.sort in ask.shows:
         candidate.refused(error.sort)
-    report(candidate, admission, began, error, ask.owner)
+    report(candidate, permit, began, error, ask.owner)
 
 
-def report(candidate: Candidate, admission: Admission, began: float, error: TargetError, owner: str) -> None:
+def report(candidate: Candidate, permit: Permit, began: float, error: TargetError, owner: str) -> None:
     """Report to the breaker and to the refusals what an error says of the target. `owner`: for whom it was asked."""
-    standing = candidate.standing
-    breaker = standing.breaker
+    health = candidate.health
+    breaker = health.breaker
     if isinstance(error, TargetRefused):
-        standing.refusals.refused(began, error)
+        health.refusals.refused(began, error)
     if isinstance(error, TargetDenied):
         if error.certain:
-            breaker.denied(admission)
+            breaker.denied(permit)
         else:
-            breaker.doubted(admission, owner)
+            breaker.doubted(permit, owner)
     elif isinstance(error, TargetSilent):
-        breaker.fell_silent(admission)
+        breaker.fell_silent(permit)
     elif isinstance(error, TargetDown):
-        breaker.failed(admission)
+        breaker.failed(permit)
         if error.retry_after is not None:
             breaker.leave(error.retry_after)
 
 
 def _empty(target: str, event: Event | None) -> TargetDown:
-    """The error of an answer with nothing in it."""
+    """Return the error for an answer without content."""
     error = TargetDown(target, "empty")
     error.used = event.usage if isinstance(event, Finish) else None
     return error
 
 
 def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attempt], note: Note) -> TargetDown:
-    """Why it may not be asked now; noted. Only one that said itself for how long is worth waiting for."""
-    breaker, switched = candidate.standing.breaker, candidate.off
+    """Record why the target may not be asked now, and return that as an error.
+    Waiting can only help where the target named the time itself (`Retry-After`): that is a TargetDown, everything else a TargetSilent.
+    """
+    breaker, switched = candidate.health.breaker, candidate.off
     wait = None if switched else breaker.wait()
     outcome = "drained" if switched else "breaker_open"
     note(ended(outcome, wait))
-    kind = TargetDown if breaker.by_its_word and not switched else TargetSilent
+    kind = TargetDown if breaker.waits_for_retry_after and not switched else TargetSilent
     return kind(candidate.name, outcome, retry_after=wait)
 
 
 def _is_empty(event: Event, ask: Ask) -> bool:
-    """An answer with nothing in it is a failure; but after a tool's result, or its own words so far, a model may well have
-    nothing to add, and the question's own `stop` may stand at its very beginning.
+    """Return whether this end makes the answer an empty one, which is a failure.
+    After a tool's result, or after its own words so far, a model may have nothing to add; and the question's own `stop` may stand at the
+    very beginning.
     """
     if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
         return False
@@ -229,7 +239,7 @@ def _is_empty(event: Event, ask: Ask) -> bool:
 
 
 async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
-    """The next event, None at the end; TargetSilent with this outcome where it does not come within the limit (seconds)."""
+    """Return the next event, or None at the end. TargetSilent with this outcome if it does not come within `limit` seconds."""
     watch.wait(limit)
     try:
         return await anext(events, None)

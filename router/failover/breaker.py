@@ -1,11 +1,11 @@
-"""A target that keeps failing is left alone for a while, then tried by one request at a time.
+"""A circuit breaker: a target that keeps failing gets no requests for a while, then one probe at a time.
 
-    closed ──failures within a time──▶ open ──its time is over──▶ half open: one probe ──it speaks──▶ on trial ──a success──▶ closed
-                                        ▲────────────────────────────────────┘ it fails                   │
+    closed ──failures within a time──▶ open ──its time is over──▶ half open: one probe ──first word──▶ on trial ──a success──▶ closed
+                                        ▲────────────────────────────────────┘ probe fails                │
                                         ▲─────────────────────────────────────────────────────────────────┘ one failure
 
-What comes of a question counts for the time in which it was let in: those of before it opened say nothing afterwards, good or bad.
-It knows no clock but the one it is given, and no target but by what is told to it.
+A result counts for the period in which its request was admitted: results of requests from before the breaker opened are ignored afterwards,
+successes and failures alike. The breaker knows no clock but the one it is given, and no target but by what is reported to it.
 """
 
 import math
@@ -21,72 +21,71 @@ Clock = Callable[[], float]
 State = Literal["closed", "half_open", "open"]
 
 PATIENT = 4
-"""Of so many probes of a target that was silent, one is waited for as long as any request: it may be slow to start now."""
-MOST_LEFT = 60.0
-"""Seconds. Who wants to be left alone for longer (a provider once said three days) is asked again after this."""
+"""Every 4th probe of a silent target waits as long as any request: the target may have become slow to start."""
+MAX_RETRY_AFTER_S = 60.0
+"""Seconds. A target that asks for a longer pause (a provider once asked for three days) is asked again after this."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Admission:
-    """Leave to ask a target: one for everybody while its breaker is closed; while it is half open each probe has its own.
-
-    patience: seconds for which its first word is waited at most
+class Permit:
+    """Permission to ask a target. While the breaker is closed all requests share one; while it is half-open each probe has its own.
+    patience: seconds to wait for the first word at most
     """
 
     patience: float = math.inf
 
 
 class Hint(Protocol):
-    """What other replicas say of a target, and are told. Neither opens a breaker: each finds out for itself."""
+    """Open circuit breakers, shared between replicas. A hint opens no breaker: each replica's own breaker decides."""
 
     @property
     def warned(self) -> bool:
-        """Whether one of them leaves it alone now."""
+        """True while the breaker of another replica is open for this target."""
         ...
 
-    def tell(self, seconds: float) -> None:
-        """It is left alone here for so long; with 0, no longer."""
+    def publish(self, seconds: float) -> None:
+        """Publish that the breaker is open here for so many seconds; 0 takes the hint back."""
         ...
 
 
-class _Nobody:
-    """There are no others."""
+class _NoHint:
+    """The hint of a process without other replicas."""
 
     warned = False
 
-    def tell(self, seconds: float) -> None:
-        """To nobody."""
+    def publish(self, seconds: float) -> None:
+        """Do nothing."""
 
 
-NOBODY = _Nobody()
+NO_HINT = _NoHint()
 
 
 class Breaker:
-    """The breaker of one target, shared by every route that asks it in the same way."""
+    """The circuit breaker of one target, shared by every route that asks it in the same way."""
 
-    def __init__(self, declared: Declared, clock: Clock = time.monotonic, hint: Hint = NOBODY) -> None:
+    def __init__(self, declared: Declared, clock: Clock = time.monotonic, hint: Hint = NO_HINT) -> None:
         self.hint = hint
         self._declared = declared
         self._clock = clock
         self._failed: deque[float] = deque(maxlen=declared.failures)
-        self._everybody: Admission | None = Admission()
-        """None while it is open, or half open."""
+        self._everybody: Permit | None = Permit()
+        """The permit of every request while the breaker is closed or on trial; None while it is open or half-open."""
         self._doubts: dict[object, float] = {}
-        """Callers of whom it refused a question without saying why, since it last answered anybody, and when it did."""
+        """Callers whose question the target refused without a reason since its last answer → time of the newest such refusal."""
         self._trial = False
-        """Whether a probe speaks, or spoke, and no answer came to its end since."""
+        """True from a probe's first word until an answer completes."""
         self._until = -math.inf
-        """When the next probe may be asked."""
-        self._probe: Admission | None = None
-        self._patient: Admission | None = None
-        """A probe beside which others are asked, because it may take long."""
+        """Time from which the next probe may go."""
+        self._probe: Permit | None = None
+        self._patient: Permit | None = None
+        """A probe that may take long, so that others go beside it."""
         self._silences = 0
-        """Since it opened, in a row."""
+        """Silent probes in a row since the breaker opened."""
         self._free = -math.inf
-        """When it may be asked again by its own word."""
+        """Time from which the target may be asked again by its own word (`Retry-After`)."""
 
-    def admit(self) -> Admission | None:
-        """Leave to ask the target now; None where it may not be asked. Whoever has it says what came of it, or lets it `rest`."""
+    def admit(self) -> Permit | None:
+        """Return a permit to ask the target now, or None. Its holder reports a result, or calls `rest`."""
         now = self._clock()
         if now < self._free:
             return None
@@ -94,17 +93,17 @@ class Breaker:
             return self._everybody
         if self._probe is not None or now < self._until:
             return None
-        # Counted from here: a probe that takes long to fail would keep a target that is well again waiting for as long.
+        # PromptCount from here: a probe that takes long to fail would keep a target that is well again waiting for as long.
         self._until = now + self._declared.open
         if self._silences and self._silences % PATIENT == 0 and self._patient is None:
-            self._patient = Admission()
+            self._patient = Permit()
             return self._patient
-        self._probe = Admission(self._declared.open) if self._silences else Admission()
+        self._probe = Permit(self._declared.open) if self._silences else Permit()
         return self._probe
 
     @property
     def state(self) -> State:
-        """How it stands: half open is one whose time is over, whether its probe runs or not."""
+        """The state of the breaker. It is half-open as soon as its open time is over, with or without a running probe."""
         now = self._clock()
         if now < self._free:
             return "open"
@@ -113,65 +112,66 @@ class Breaker:
         return "half_open" if self._probe is not None or now >= self._until else "open"
 
     @property
-    def by_its_word(self) -> bool:
-        """Whether nothing but the target's own word keeps it from being asked."""
+    def waits_for_retry_after(self) -> bool:
+        """True if only the target's own `Retry-After` keeps it from being asked."""
         return self._everybody is not None and self._clock() < self._free
 
     def wait(self) -> float:
-        """Seconds until it may be asked, as far as is known."""
+        """Return the seconds until the target may be asked, as far as is known."""
         until = self._free if self._everybody is not None else max(self._free, self._until)
         return max(0.0, until - self._clock())
 
-    def began(self, admission: Admission) -> None:
-        """It speaks: others may ask it too. Whether that was a success shows at the end."""
-        if admission is self._probe or admission is self._patient:
-            self._everybody = admission
+    def began(self, permit: Permit) -> None:
+        """Record the first word of an answer. After a probe's first word others may ask too; success shows only at the end."""
+        if permit is self._probe or permit is self._patient:
+            self._everybody = permit
             self._trial = True
             self._probe = self._patient = None
 
-    def succeeded(self, admission: Admission) -> None:
-        """It answered, to the end."""
-        self.began(admission)
-        if admission is self._everybody:
+    def succeeded(self, permit: Permit) -> None:
+        """Record a complete answer, which closes the breaker."""
+        self.began(permit)
+        if permit is self._everybody:
             if self._trial:
-                self.hint.tell(0)
+                self.hint.publish(0)
             self._trial = False
             self._failed.clear()
             self._doubts.clear()
 
-    def failed(self, admission: Admission) -> None:
-        """It did not. A probe that fails opens it again; so does the last failure of too many, and any failure on trial."""
-        if admission is self._probe:
+    def failed(self, permit: Permit) -> None:
+        """Record a failure. The breaker opens on a failed probe, on too many failures, and on any failure on trial."""
+        if permit is self._probe:
             self._probe = None
             self._silences = 0
-            self.hint.tell(self.wait())
-        elif admission is self._everybody:
+            self.hint.publish(self.wait())
+        elif permit is self._everybody:
             now = self._clock()
             self._failed.append(now)
             if self._trial or (len(self._failed) == self._declared.failures and now - self._failed[0] <= self._declared.within):
                 self.open()
 
-    def fell_silent(self, admission: Admission) -> None:
-        """It failed, and whoever asked waited for that. The next probe is not waited for as long."""
-        silences = self._silences + 1 if admission is self._probe else 1
-        opens = admission is self._probe or admission is self._everybody
-        self.failed(admission)
+    def fell_silent(self, permit: Permit) -> None:
+        """Record a failure by timeout. The next probe waits less long."""
+        silences = self._silences + 1 if permit is self._probe else 1
+        opens = permit is self._probe or permit is self._everybody
+        self.failed(permit)
         if opens and self._everybody is None:
             self._silences = silences
 
-    def denied(self, admission: Admission) -> None:
-        """Its key does not work: it is left alone, however often it failed."""
-        if admission is self._probe:
-            self.failed(admission)
-        elif admission is self._everybody:
+    def denied(self, permit: Permit) -> None:
+        """Record a refused key, account or model: the breaker opens at once."""
+        if permit is self._probe:
+            self.failed(permit)
+        elif permit is self._everybody:
             self.open()
 
-    def doubted(self, admission: Admission, owner: str) -> None:
-        """It refused a question, and may refuse all: it is left alone once it has refused as many callers in a row as failures open it.
-        One caller, or one end user of a caller (`Ask.owner`), is counted once, however often it asks; without names each question counts.
+    def doubted(self, permit: Permit, owner: str) -> None:
+        """Record a refusal without a reason, which may hold for all requests or for this one only.
+        The breaker opens once as many callers in a row were refused as failures open it. A caller, or one end user of a caller
+        (`Ask.owner`), is counted once, however often it asks; without names each question counts.
         """
-        if admission is not self._everybody:
-            self.rest(admission)
+        if permit is not self._everybody:
+            self.rest(permit)
             return
         now = self._clock()
         self._doubts = {who: when for who, when in self._doubts.items() if now - when <= self._declared.within}
@@ -180,26 +180,26 @@ class Breaker:
             self.open()
 
     def leave(self, seconds: float) -> None:
-        """It said when it may be asked again: not before, whoever asks."""
-        self._free = max(self._free, self._clock() + min(seconds, MOST_LEFT))
-        self.hint.tell(self.wait())
+        """Keep all requests away for so many seconds, as the target asked for (`Retry-After`), at most MAX_RETRY_AFTER_S."""
+        self._free = max(self._free, self._clock() + min(seconds, MAX_RETRY_AFTER_S))
+        self.hint.publish(self.wait())
 
     def open(self) -> None:
-        """Leave it alone from now on."""
+        """Open the breaker now."""
         self._shut(self._clock() + self._declared.open)
-        self.hint.tell(self.wait())
+        self.hint.publish(self.wait())
 
     def half_open(self) -> None:
-        """Its time is over: one request may try it."""
+        """End the open time: the next request is a probe."""
         self._free = -math.inf
         self._shut(self._clock())
 
-    def rest(self, admission: Admission) -> None:
-        """Nothing came of it, good or bad: whoever asked has gone, or what was asked was at fault."""
-        if admission is self._probe:
+    def rest(self, permit: Permit) -> None:
+        """Return a permit without a result: the client left, or the question was at fault."""
+        if permit is self._probe:
             self._probe = None
             self._until = self._clock()
-        if admission is self._patient:
+        if permit is self._patient:
             self._patient = None
 
     def _shut(self, until: float) -> None:

@@ -1,4 +1,4 @@
-"""A target as the chain sees it: what it can do, how it has fared, and the pool it stands in."""
+"""A target as the chain of targets sees it: what it can do, its health, and the pool it belongs to."""
 
 import hashlib
 import math
@@ -13,40 +13,40 @@ from router.config.declaration import Breaker as BreakerDeclared
 from router.config.declaration import Retry
 from router.events import Answer
 from router.failover.allowance import Allowance
-from router.failover.breaker import NOBODY, Breaker, Clock, Hint
+from router.failover.breaker import NO_HINT, Breaker, Clock, Hint
 from router.failover.load import Load, Pace
 from router.failover.prefixes import Prefixes
 from router.failover.refusals import Refusals
 
 SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_documents"}
-"""Sort of a file → the outcome of a target that was not asked, since it reads no such file."""
+"""Sort of a file → the outcome of a target that was not asked because it does not read such files."""
 RESERVE = 10
-"""Second tries that a target which answered nobody yet may have in all."""
+"""Retries of a target that has answered no request yet, in all."""
 
 Takes = Callable[[FileSort], bool | None]
-"""Whether a target reads files of a sort; None where nobody knows."""
+"""Returns whether a target reads files of a sort; None where that is unknown."""
 
 
-def everything(_: FileSort) -> bool | None:
-    """What a target reads that passes over nothing: a script."""
+def reads_every_file(_: FileSort) -> bool | None:
+    """Return True: a script ignores files and passes over no question that shows one."""
     return True
 
 
-def forgetful(_: FileSort) -> None:
-    """What a target learns of which nothing is remembered."""
+def remembers_no_refusal(_: FileSort) -> None:
+    """Do nothing: the target learns nothing from refused files."""
 
 
 Window = Callable[[], Awaitable[int | None]]
-"""Looks up how many tokens a target can read; None where nobody knows."""
+"""Looks up how many tokens a target can read; None where that is unknown."""
 
 
 async def unknown() -> int | None:
-    """The window of a target of which nobody said."""
+    """Return None: the size of the target's context window is not known."""
     return None
 
 
-class Standing:
-    """How a target has fared lately, shared by every request that asks it in the same way."""
+class TargetHealth:
+    """The recent results of a target, shared by every request that asks it in the same way."""
 
     def __init__(
         self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, *, refusals: Refusals, clock: Clock = time.monotonic
@@ -60,42 +60,47 @@ class Standing:
         self.prefixes = Prefixes(clock)
 
 
-def standing(
+def new_health(
     breaker: BreakerDeclared | None = None,
     retry: Retry | None = None,
     load: Load | None = None,
     clock: Clock = time.monotonic,
-    hint: Hint = NOBODY,
+    hint: Hint = NO_HINT,
     *,
     refusals: Refusals | None = None,
-) -> Standing:
-    """That of a target nobody has asked yet. `load` and `refusals` may be shared with others: they are the target's, whoever asks."""
+) -> TargetHealth:
+    """Return the health of a target that has not been asked yet.
+    `load` and `refusals` may be shared with other healths: they belong to the target, whichever route asks it.
+    """
     declared = breaker or BreakerDeclared()
     retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
     refusals = refusals or Refusals(clock=clock)
-    return Standing(Breaker(declared, clock, hint), Pace(declared, clock), load or Load(clock), retries, refusals=refusals, clock=clock)
+    return TargetHealth(Breaker(declared, clock, hint), Pace(declared, clock), load or Load(clock), retries, refusals=refusals, clock=clock)
 
 
 Position = Literal["auto", "drain", "open"]
-"""Where an operator has put a target: auto leaves it to itself; drain gives it no new question; open does as if its breaker were
-open, and afterwards one request at a time tries it, as after a failure.
+"""The position in which an operator has put a target.
+auto: its breaker decides
+drain: it gets no new question
+open: the same as with an open breaker; afterwards one request at a time probes it, as after a failure
 """
 
 
 class Switches:
-    """What an operator says of targets while they serve: without an edit, and over all edits until it is said otherwise, those that
-    take a target away and bring it back among them. So they know names, and no targets.
+    """The positions of targets that operators set while the router serves, by the target's name.
+    A position holds over all edits until it is changed, also over edits that remove a target and bring it back. That is why names are kept
+    here, and no targets.
     """
 
     def __init__(self) -> None:
         self._positions: dict[str, Position] = {}
 
     def of(self, name: str) -> Position:
-        """Where this target is put."""
+        """Return the position of this target."""
         return self._positions.get(name, "auto")
 
     def put(self, name: str, position: Position) -> None:
-        """Put it there."""
+        """Put the target into this position."""
         if position == "auto":
             self._positions.pop(name, None)
         else:
@@ -103,7 +108,7 @@ class Switches:
 
     @property
     def positions(self) -> Mapping[str, Position]:
-        """All that are not left to themselves."""
+        """The targets that are not in position `auto`."""
         return dict(self._positions)
 
 
@@ -115,60 +120,61 @@ class Candidate:
     answer: Answer
     window: Window = unknown
     prefill: bool = False
-    """Whether it goes on from the assistant's last words, if it is given any."""
-    standing: Standing = field(default_factory=standing)
+    """True if the model continues the assistant's last words when it is given some."""
+    health: TargetHealth = field(default_factory=new_health)
     switches: Switches = field(default_factory=Switches)
     ready: Callable[[], Awaitable[None]] | None = None
-    """Waits until it can be asked at all, where that takes time which is not the target's: a library is imported."""
-    takes: Takes = everything
-    refused: Callable[[FileSort], None] = forgetful
-    """Remembers that it refused a file of this sort."""
+    """Waits until the target can be asked at all, for a time that is not the target's fault: a library is imported."""
+    takes: Takes = reads_every_file
+    refused: Callable[[FileSort], None] = remembers_no_refusal
+    """Remembers that the target refused a file of this sort."""
     stand_in: bool = False
-    """Whether it is a script behind models of its route: it answers for them while they fail, and reads nothing."""
+    """True for a script behind models of its route: it answers while they fail, and reads no files."""
 
     def lacks(self, shows: Iterable[FileSort]) -> str:
-        """The outcome of a question that shows such files: it is known not to read one of them. Empty where it may be asked."""
+        """Return the outcome to record if the target is known not to read one of these sorts of files; empty if it may be asked."""
         return next((SKIPPED[sort] for sort in sorted(shows, reverse=True) if self.takes(sort) is False), "")
 
     def doubt(self, shows: Iterable[FileSort]) -> int:
-        """How late it is asked what shows such files: 0 where it reads them, 1 where nobody knows, 2 for a script that stands in."""
+        """Return how late the target is asked about such files: 0 if it reads them, 1 if that is unknown, 2 for a stand-in script."""
         return 2 if self.stand_in else int(any(self.takes(sort) is None for sort in shows))
 
     @property
     def off(self) -> bool:
-        """Whether an operator has no question go to it."""
+        """True while an operator keeps new questions away from the target."""
         return self.switches.of(self.name) != "auto"
 
     @property
     def left_alone(self) -> bool:
-        """Whether it would not be asked now."""
-        return self.off or self.standing.breaker.wait() > 0
+        """True if the target would not be asked now."""
+        return self.off or self.health.breaker.wait() > 0
 
 
 Balance = Literal["least_busy", "latency"]
 
 
 CROWDED = 1.5
-"""Times its share of a pool's questions in flight that one target may have before a chat that is its own goes elsewhere."""
+"""Times its share of the pool's requests in flight that a target may have before a chat with affinity goes elsewhere."""
 SPARE = 4
-"""Questions in flight that it may have besides, so that a few at once move no chat."""
+"""Requests in flight that it may have in addition, so that a few at once move no chat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Targets that share the questions. `weights`: by these, where there are any; else by how the targets fare. `affinity`: whether a chat
-    stays with one of them.
+    """Targets that share the requests (load balancing).
+    weights: the shares by weight, if there are any; else the load or the latency decides (`balance`)
+    affinity: `chat` if the requests of a chat go to the same target
     """
 
     members: tuple[Candidate, ...]
     weights: tuple[float, ...] = ()
     balance: Balance = "least_busy"
     places: tuple[int, ...] = ()
-    """Where each stands among all targets of the route, by which a question names those whose condition holds."""
+    """The position of each member among all targets of the route, by which a question names those whose condition holds."""
     affinity: Literal["chat", "off"] = "chat"
 
     def among(self, held: frozenset[int], taken: set[str]) -> "Pool":
-        """The pool of those whose condition holds, without what is `taken` by an entry before; these are taken from now on."""
+        """Return the pool of the members whose condition holds, without those `taken` by an earlier entry, and add these to `taken`."""
         kept: list[int] = []
         for at, (member, place) in enumerate(zip(self.members, self.places, strict=True)):
             if place in held and member.name not in taken:
@@ -178,8 +184,8 @@ class Pool:
         return replace(self, members=tuple(self.members[at] for at in kept), weights=weights, places=tuple(self.places[at] for at in kept))
 
     def order(self, chance: random.Random, session: str = "") -> Sequence[Candidate]:
-        """Who is asked first this time, and who after that. One that is left alone comes last. `session`: what all questions of a chat
-        share, see `Ask.session`; empty for a question that is of none.
+        """Return the members in the order in which this request asks them. Targets that are left alone come last.
+        session: shared by all questions of a chat (`Ask.session`); empty for a question that belongs to none
         """
         if len(self.members) == 1:
             return self.members
@@ -199,13 +205,13 @@ class Pool:
         return [one for _, one in sorted(ranked, key=lambda pair: -pair[0])]
 
     def _crowded(self, member: Candidate) -> bool:
-        """Return whether a member has too many questions in flight for its share, so that a chat fares better without its cache
-        (Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, 2018).
+        """Return whether a member has too many requests in flight for its share, so that a chat is faster without its cache.
+        Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, 2018.
         """
         weights = self.weights or (1.0,) * len(self.members)
         share = weights[self.members.index(member)] / sum(weights)
-        total = sum(one.standing.load.busy for one in self.members)
-        return member.standing.load.busy > CROWDED * share * total + SPARE
+        total = sum(one.health.load.busy for one in self.members)
+        return member.health.load.busy > CROWDED * share * total + SPARE
 
     def _chosen(self, chance: random.Random) -> list[Candidate]:
         shuffled = chance.sample(self.members, len(self.members))
@@ -214,9 +220,9 @@ class Pool:
             drawn = [(chance.random() ** (1 / weight), member) for weight, member in zip(self.weights, self.members, strict=True)]
             return [member for _, member in sorted(drawn, key=lambda pair: -pair[0])]
         if self.balance == "least_busy":
-            return sorted(shuffled, key=lambda one: one.standing.load.busy)
-        # The better of two: always the best of all would send everybody to the same one at once.
-        first = min(shuffled[:2], key=lambda one: one.standing.load.cost)
+            return sorted(shuffled, key=lambda one: one.health.load.busy)
+        # The better of two at random: always the best of all would send every request to the same target at once.
+        first = min(shuffled[:2], key=lambda one: one.health.load.cost)
         return [first, *(one for one in shuffled if one is not first)]
 
 

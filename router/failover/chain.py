@@ -1,4 +1,4 @@
-"""The chain of targets: each asked in order, one of them again where that may help."""
+"""The chain of targets: each is asked in order, and retried where that may help."""
 
 import asyncio
 import logging
@@ -46,7 +46,7 @@ from router.failover.candidate import SKIPPED, Candidate, Pool
 from router.failover.fault import broken
 from router.failover.form import Form
 from router.failover.hedge import Hedge, race
-from router.failover.rescue import Diverged, Heard, prefilled, wished
+from router.failover.rescue import Diverged, Transcript, prefilled, wished
 from router.failover.watch import Watch
 from router.usage import Usage
 
@@ -55,7 +55,7 @@ log = logging.getLogger("router.failover")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a route says of failing: how long to wait, how often to ask, whom besides, and what follows a break."""
+    """A route's rules for failures: deadlines, retries, hedging, and what follows a break."""
 
     timeout: Timeout
     retry: Retry
@@ -64,12 +64,12 @@ class Policy:
 
 
 def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random.Random | None = None) -> Answer:
-    """The first of the targets that starts to speak; and, where it breaks off, those that can go on. `chance` says who of a
-    pool is asked first, where nothing else does, and how long to wait before a second try.
+    """Return the answer of the first target that starts; where it breaks off, other targets continue it.
+    chance: decides the order of a pool where nothing else does, and the back-off before a retry
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
     hedge = Hedge(policy.hedge) if policy.hedge else None
-    chance = chance or random.Random()  # noqa: S311 - who of a pool comes first is no secret
+    chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret
 
     async def answer(ask: Ask) -> Events:
         session = _held_by(ask)
@@ -84,23 +84,23 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
             error: type[RouterError] = Broken
             try:
                 yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
-                heard = Heard()
+                transcript = Transcript()
                 form = None if ask.output is None else Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
                 while opened is not None:
-                    told = _relayed(opened, chain, heard, watch)
-                    async with aclosing(told if form is None else form.over(told, opened.start)) as events:
+                    events_of_target = _relayed(opened, chain, transcript, watch)
+                    async with aclosing(events_of_target if form is None else form.over(events_of_target, opened.start)) as events:
                         async for event in events:
                             yield event
                             if isinstance(event, Finish):
                                 return
-                    if heard.called:
-                        # The calls are whole, only the end was lost: they can be run.
+                    if transcript.called:
+                        # The calls are complete, only the end was lost: they can be run.
                         yield Finish("tool-calls", chain.total(None), tuple(chain.attempts))
                         return
                     if form is None:
-                        opened = await chain.rescue(opened.candidate, heard, watch)
+                        opened = await chain.rescue(opened.candidate, transcript, watch)
                     else:
-                        opened, error = await chain.formed(opened, form, heard, watch), form.error or Broken
+                        opened, error = await chain.formed(opened, form, transcript, watch), form.error or Broken
             finally:
                 if opened is not None:
                     await chain.let_go(opened)  # a client may leave before the first event was passed on, or at any other
@@ -116,27 +116,26 @@ class Broken(Unanswered):
 
 
 LONG = 2048
-"""Characters of tools and conversation, 512 tokens: what is shorter is kept by no provider."""
+"""Characters of tools and conversation, about 512 tokens: no provider caches a shorter prompt."""
 
 
 def _held_by(ask: Ask) -> str:
-    """The session by which a pool chooses; empty for a short question that belongs to no chat as far as is known: it goes by balance."""
+    """Return the session by which a pool chooses; empty for a short question that belongs to no known chat, which goes by balance."""
     if ask.chat or any(message.role == "assistant" for message in ask.messages):
         return ask.session
     size = ask.size + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
     return ask.session if size >= LONG else ""
 
 
-async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -> Events:
-    """What one target says, joined to what was heard before. Without a Finish at its end it broke off, which was noted.
-
+async def _relayed(opened: Opened, chain: "Chain", transcript: Transcript, watch: Watch) -> Events:
+    """Stream the events of one target, joined to the text before. Without a Finish at its end it broke off, which is recorded.
     Its calls are passed on with what follows them: where the provider stopped in the middle of one, none of them is.
     """
     event: Event | None = opened.first
     calls: list[ToolCall] = []
     try:
         while event is not None:
-            opened.heard(event)
+            opened.record(event)
             if isinstance(event, ToolCall):
                 calls.append(event)
             else:
@@ -144,50 +143,52 @@ async def _relayed(opened: Opened, chain: "Chain", heard: Heard, watch: Watch) -
                     fields = {"target": opened.candidate.name, "calls": [call.name for call in calls]}
                     log.info("calls cut off at the limit are left out", extra={"fields": fields})
                     calls.clear()
-                for call in _released(calls, heard):
+                for call in _released(calls, transcript):
                     yield call
                 if isinstance(event, Finish):
-                    if (rest := heard.rest()) is not None:
+                    if (rest := transcript.rest()) is not None:
                         yield rest
                     chain.finished(opened, event)
                     yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
                     return
-                if (seen := heard.see(event)) is not None:
+                if (seen := transcript.see(event)) is not None:
                     yield seen
             event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
-        chain.broke(opened, "cut", heard)
-        for call in _released(calls, heard):
+        chain.broke(opened, "cut", transcript)
+        for call in _released(calls, transcript):
             yield call
     except TargetError as error:
-        chain.broke(opened, error.outcome, heard, error.used)
-        for call in _released(calls, heard):
+        chain.broke(opened, error.outcome, transcript, error.used)
+        for call in _released(calls, transcript):
             yield call
     except Diverged:
-        chain.note(replace(opened.ended("diverged"), said=len(heard.text)))
+        chain.note(replace(opened.ended("diverged"), said=len(transcript.text)))
     finally:
         await chain.let_go(opened)
 
 
 def _cut_off(event: Event, calls: Sequence[ToolCall]) -> bool:
-    """Whether the provider stopped in the middle of these calls: half a call is neither run nor asked for again with the same limit."""
+    """Return whether the provider stopped in the middle of these calls.
+    Half a call is neither run nor asked for again with the same limit.
+    """
     return isinstance(event, Finish) and event.reason in CUT_SHORT and any(call.malformed is not None for call in calls)
 
 
-def _released(calls: list[ToolCall], heard: Heard) -> list[ToolCall]:
-    """The calls that were held, which are none any more."""
+def _released(calls: list[ToolCall], transcript: Transcript) -> list[ToolCall]:
+    """Return the calls that were held, and empty the list."""
     released = list(calls)
     calls.clear()
     for call in released:
-        heard.see(call)
+        transcript.see(call)
     return released
 
 
 BUSY = frozenset({"status_429", "breaker_open", "drained"})
-"""Outcomes after which it is worth coming back, and when."""
+"""Outcomes after which a client should come back later, and when."""
 PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window", *SKIPPED.values()})
 """Outcomes of targets that were not asked at all."""
 UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
-"""Outcomes that cost nothing but time: the next target is asked rather than the same one waited for."""
+"""Outcomes that cost nothing but time: the next target is asked instead of waiting for the same one."""
 
 
 ROUNDED = 1e-6
@@ -195,8 +196,9 @@ ROUNDED = 1e-6
 
 
 async def pause(seconds: float, clock: Clock) -> None:
-    """Wait until the clock of the breakers says that the time is over. A timer may fire a millisecond early, and a breaker that
-    opens just then would refuse the question that waited for it.
+    """Wait until the clock of the breakers says that the time is over.
+
+    A timer may fire a millisecond early, and a breaker that opens just then would refuse the question that waited for it.
     """
     until = math.nextafter(clock() + seconds, math.inf)  # the sum may be rounded to below the breaker's time
     while (left := until - clock()) > 0:  # noqa: ASYNC110 - nothing but the clock says when
@@ -205,26 +207,26 @@ async def pause(seconds: float, clock: Clock) -> None:
 
 def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.Random) -> float:
     """Seconds before the same target is asked again: as it said itself, else by the backoff, after so many tries."""
-    told = error.retry_after if isinstance(error, TargetDown) else None
-    if told is not None:
-        return told
+    retry_after = error.retry_after if isinstance(error, TargetDown) else None
+    if retry_after is not None:
+        return retry_after
     backoff = retry.backoff
     return max(backoff.least, chance.uniform(0, min(backoff.most, backoff.least * 2**tries)))
 
 
 class Chain:
-    """One question's way through the candidates; remembers what was tried."""
+    """The way of a request through the candidates, with the attempts so far."""
 
     def __init__(self, order: Sequence[Candidate], policy: Policy, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
-        # A target that issued the reasoning state of this turn goes on with it: for all others that is lost. Who has been slow, or whom
-        # another replica leaves alone, comes after all others, and is asked all the same where nobody else answers.
-        # A file goes to those that are known to read it before those of which nobody knows.
+        # The target that issued the reasoning state of this turn comes first: for all others the state is lost. Targets that have been
+        # slow, or whose breaker is open at another replica, come after all others; they are still asked if no other answers.
+        # A file goes to targets that are known to read it before those of which that is unknown.
         holder = ask.holder
         self._shows = shows = ask.shows
 
         def place(candidate: Candidate) -> tuple[bool, int, bool]:
-            standing = candidate.standing
-            late = standing.pace.slow or standing.breaker.hint.warned
+            health = candidate.health
+            late = health.pace.slow or health.breaker.hint.warned
             return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
 
         everybody = sorted(order, key=place)
@@ -233,8 +235,8 @@ class Chain:
         self._everybody = everybody
         self._waiting = deque(everybody)
         self._order = [one for one in everybody if not one.lacks(shows)] if shows else everybody
-        """Those that may be asked this."""
-        self._clock = order[0].standing.clock
+        """The targets that may be asked this question."""
+        self._clock = order[0].health.clock
         self._chance = chance
         self._hedge = hedge
         self.timeout = policy.timeout
@@ -243,86 +245,90 @@ class Chain:
         self._ask = ask
         self._failed: list[TargetError] = []
         self._window = 0
-        """Tokens of the largest window that was too small."""
+        """Tokens of the largest context window that was too small."""
         self._used: Usage | None = None
         self.attempts: list[Attempt] = []
         ask.tried.append(self.attempts)
 
     def note(self, attempt: Attempt) -> None:
-        """Remember how a try ended."""
+        """Record how an attempt ended."""
         self.attempts.append(attempt)
 
     async def let_go(self, opened: Opened) -> None:
-        """Nobody waits for more of a stream."""
+        """Close a stream whose client left, and record it."""
         if not opened.over:
             self.note(opened.ended(LET_GO))
         await opened.close()
 
     async def _unheard(self, opened: Opened) -> None:
-        """A stream began, and nobody gets to hear it."""
+        """Close a stream that lost a race: it began, and the client gets none of it."""
         self.note(replace(opened.ended(LET_GO), first=None))
         await opened.close()
 
     def finished(self, opened: Opened, end: Finish) -> None:
-        """A stream came to its end."""
+        """Record a stream that came to its end."""
         self.note(replace(opened.ended("ok", end.usage), model=end.model))
-        opened.candidate.standing.breaker.succeeded(opened.admission)
-        opened.candidate.standing.retries.earn()
+        opened.candidate.health.breaker.succeeded(opened.permit)
+        opened.candidate.health.retries.earn()
 
-    def broke(self, opened: Opened, outcome: str, heard: Heard, used: Usage | None = None) -> None:
-        """A stream that had begun broke off. `heard`: what clients have of it; `used`: tokens it had cost, where its provider said."""
-        self.note(replace(opened.ended(outcome, used if opened.start.meter is None else None), said=len(heard.text)))
-        opened.candidate.standing.breaker.failed(opened.admission)
+    def broke(self, opened: Opened, outcome: str, transcript: Transcript, used: Usage | None = None) -> None:
+        """Record a stream that broke off after it had begun.
+
+        transcript: what clients have of it; used: tokens that it had cost, if its provider reported them
+        """
+        self.note(replace(opened.ended(outcome, used if opened.start.meter is None else None), said=len(transcript.text)))
+        opened.candidate.health.breaker.failed(opened.permit)
         if used is not None:
             self._used = self.total(used)
 
     def total(self, usage: Usage | None) -> Usage | None:
-        """This, and what those used who broke off before."""
+        """Return this usage plus that of the streams that broke off before."""
         return usage + self._used if usage and self._used else usage or self._used
 
     async def open(self, watch: Watch) -> Opened:
-        """The first stream that starts. An Unanswered where none does."""
+        """Return the first stream that starts. Unanswered, or one of its kinds, if none does."""
         opened = await self._in_turn(watch) if self._hedge is None else await self._hedged(self._hedge, watch)
         if opened is None:
             raise self._verdict()
         return opened
 
-    async def rescue(self, broken: Candidate, heard: Heard, watch: Watch) -> Opened | None:
-        """A stream that goes on from what was heard: of the targets after the one that broke off, then of those before it,
-        then of itself. None where nobody can, or it may not be. Who was asked already is asked out of its second tries.
+    async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
+        """Return a stream that continues the transcript, or None if no target can, or may.
+        Asked are the targets after the one that broke off, then those before it, then that one again. A target that was asked already is
+        asked out of its retry budget.
         """
         if self._rescues <= 0:
             return None
         after = self._order.index(broken) + 1
-        said = heard.text
+        said = transcript.text
         ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (_anew,)
         for candidate in [*self._order[after:], *self._order[:after]]:
             if candidate.lacks(self._shows):
-                continue  # it has refused the file since
-            if self._was_asked(candidate) and not candidate.left_alone and not candidate.standing.retries.spend():
+                continue  # the target has refused the file since
+            if self._was_asked(candidate) and not candidate.left_alone and not candidate.health.retries.spend():
                 continue
             for way in ways if candidate.prefill else ways[-1:]:
                 try:
                     opened = await self._ask_once(candidate, way(self._ask, said), watch)
                 except TargetError as error:
                     if way is prefilled and isinstance(error, TargetRefused) and not isinstance(error, TargetDenied):
-                        continue  # it takes no words of its own: it is asked in the other way
+                        continue  # the model takes no prefill: it is asked in the other way
                     break
                 self._rescues -= 1
-                heard.continued()
+                transcript.continued()
                 return opened
         return None
 
-    async def formed(self, opened: Opened, form: Form, heard: Heard, watch: Watch) -> Opened | None:
+    async def formed(self, opened: Opened, form: Form, transcript: Transcript, watch: Watch) -> Opened | None:
         """The next stream of an answer that must have a form, where the last one broke off or is wrong; None where there is none.
 
         What is wrong is corrected by the target that said it. What broke off is asked for anew, as long as no word of it was passed on:
         no target goes on in the middle of another's JSON.
         """
-        heard.forget()
+        transcript.forget()
         if form.wrong is not None:
             return await self._correct(opened, form, watch)
-        return None if form.sent else await self.rescue(opened.candidate, heard, watch)
+        return None if form.sent else await self.rescue(opened.candidate, transcript, watch)
 
     async def _correct(self, opened: Opened, form: Form, watch: Watch) -> Opened | None:
         """The answer of the same target once it is told what is wrong with its last one."""
@@ -343,7 +349,7 @@ class Chain:
         return any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)
 
     async def _in_turn(self, watch: Watch) -> Opened | None:
-        """One after the other, until one starts. None where none does."""
+        """Ask one target after the other until one starts; None if none does."""
         while (candidate := await self._next()) is not None:
             try:
                 return await self._ask_candidate(candidate, watch)
@@ -352,9 +358,9 @@ class Chain:
         return None
 
     async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
-        """One after the other; and one of them beside the first while that is late."""
+        """Ask in turn, and ask the next target beside the first while the first is late."""
         hedge.earn()
-        delay = hedge.delay(self._order[0].standing.load) if self._order else None
+        delay = hedge.delay(self._order[0].health.load) if self._order else None
         if delay is None:
             return await self._in_turn(watch)
 
@@ -373,12 +379,12 @@ class Chain:
             return None
 
         won = await race(first(), second, delay, self._unheard)
-        # Whoever was let go till now was slower than another.
+        # The attempts that were let go so far were slower than another.
         self.attempts[:] = [replace(one, outcome="abandoned") if one.outcome == LET_GO else one for one in self.attempts]
         return won
 
     async def _next(self) -> Candidate | None:
-        """Who is asked next; those that are known not to read the files, or whose window is known to be too small, are passed over."""
+        """Return the next target to ask. Targets known not to read the files, or with too small a context window, are passed over."""
         while self._waiting:
             candidate = self._waiting.popleft()
             if lacks := candidate.lacks(self._shows) or self._unfit(candidate):
@@ -390,18 +396,18 @@ class Chain:
         return None
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
-        """What a failure says of those who were not asked yet."""
+        """Record a failure and what it says of the targets that were not asked yet."""
         self._failed.append(error)
         if isinstance(error, ContextTooLong):
             self._window = max(self._window, await candidate.window() or 1)
-            # One whose window nobody knows may be large enough: it is asked after those that are known to be.
+            # An unknown window may be large enough: such a target is asked after those that are known to be.
             unknown = {one.name for one in list(self._waiting) if await one.window() is None}
             self._waiting = deque(sorted(self._waiting, key=lambda one: one.name in unknown))
         if isinstance(error, ContentFiltered):
             self._waiting.clear()
 
     async def _ask_candidate(self, candidate: Candidate, watch: Watch) -> Opened:
-        """One candidate, asked again while that may help. tenacity is entered after the first failure only: it costs 70 µs."""
+        """Ask one target, with retries while they may help. tenacity is entered after the first failure only: it costs 70 µs."""
         try:
             return await self._ask_once(candidate, self._ask, watch)
         except TargetDown as error:
@@ -418,7 +424,7 @@ class Chain:
             error = state.outcome.exception() if state.outcome else None
             if state.attempt_number >= self._retry.attempts or not isinstance(error, TargetDown) or not self._worth_it(candidate, error):
                 return False
-            return error.outcome in PASSED_OVER or candidate.standing.retries.spend()
+            return error.outcome in PASSED_OVER or candidate.health.retries.spend()
 
         return await AsyncRetrying(retry=allowed, wait=self._wait, sleep=self._sleep, reraise=True)(again)
 
@@ -429,26 +435,27 @@ class Chain:
         return await attempt(candidate, ask, watch, self.timeout.first_token, self.note)
 
     def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
-        """Whether the same target may be asked again: not one that was silent, nor one that will be left alone when its wait is over."""
-        told = error.retry_after or 0
-        if isinstance(error, TargetSilent) or candidate.off or candidate.standing.breaker.wait() > told + ROUNDED:
+        """Return whether a retry may help. It does not after silence, nor at a target that will still be left alone after the wait."""
+        retry_after = error.retry_after or 0
+        if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
             return False
         longest = self._retry.backoff.most
         if any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting):
             if error.outcome in UNHEARD:
                 return False
         else:
-            # Nobody else can be asked: whoever waits for a first word would as well wait for this one.
+            # No other target can be asked: a client that waits for a first word would as well wait for this one.
             longest = max(longest, self.timeout.first_token)
-        return self._retry.attempts > 1 and told <= min(longest, self._ask.until - self._clock())
+        return self._retry.attempts > 1 and retry_after <= min(longest, self._ask.until - self._clock())
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         return delay(self._retry, error, state.attempt_number, self._chance)
 
     def _unfit(self, candidate: Candidate) -> str:
-        """The outcome of a script that stands in for models which all refused to read a file, or cannot: its answer would look as if one
-        had read it. Empty where it may be asked, also because one of them only failed.
+        """Return the outcome to record for a stand-in script that may not answer; empty if it may.
+        Where all models refused to read a file, or cannot, its answer would look as if one had read it. It may answer if one of them only
+        failed.
         """
         if not candidate.stand_in or not self._shows or not all(map(_of_this_question, self._failed)):
             return ""
@@ -456,7 +463,7 @@ class Chain:
 
     @property
     def _unread(self) -> bool:
-        """Whether the question shows a file that each target so far was known not to read, or refused."""
+        """True if the question shows a file that each target so far was known not to read, or refused."""
         if not self._shows or any(not isinstance(error, FileRefused) for error in self._failed):
             return False
         return bool(self._failed) or any(one.outcome in SKIPPED.values() for one in self.attempts)
@@ -484,10 +491,10 @@ class Chain:
 
 
 def _of_this_question(error: TargetError) -> bool:
-    """Whether the question was refused, and no other would be: by a model that is well."""
+    """Return whether the error concerns this question alone: a model that is well refused it."""
     return isinstance(error, TargetRefused) and not isinstance(error, TargetDenied | ContextTooLong | ContentFiltered)
 
 
 def _anew(ask: Ask, _: str) -> Ask:
-    """Nothing was said yet (a thought at most): the question as it was."""
+    """Return the question unchanged: no text was sent yet, a thought at most."""
     return ask

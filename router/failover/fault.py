@@ -17,7 +17,7 @@ from dataclasses import replace
 from router.chat import Ask, FileSort, InducedFault
 from router.errors import TargetDown
 from router.events import Answer, Events, Finish, Text
-from router.failover.candidate import Candidate, standing
+from router.failover.candidate import Candidate, new_health
 
 FIRST_WORDS = 12
 """Characters that are said before an answer breaks: enough to see that it began, and few enough to see that it was not whole."""
@@ -33,8 +33,8 @@ def broken(candidates: Sequence[Candidate], fault: InducedFault, shows: Collecti
 
 
 def _faulty(candidate: Candidate, fault: InducedFault) -> Candidate:
-    own = standing(clock=candidate.standing.clock)
-    return replace(candidate, answer=_answer(candidate.name, candidate.answer, fault), standing=own)
+    own = new_health(clock=candidate.health.clock)
+    return replace(candidate, answer=_answer(candidate.name, candidate.answer, fault), health=own)
 
 
 def _answer(name: str, answer: Answer, fault: InducedFault) -> Answer:

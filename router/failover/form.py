@@ -24,7 +24,7 @@ CORRECT = (
 
 @dataclass(slots=True)
 class Form:
-    """One answer on its way into the form that a question wants, over all the targets that give it.
+    """An answer on its way into the form that a question wants, over all the targets that give it.
 
     sent: whether some of its text was passed on
     wrong: what its last target said that is not right; None while nothing is
@@ -42,7 +42,7 @@ class Form:
     _size: int = 0
 
     async def over(self, events: AsyncGenerator[Event, None], start: Start) -> Events:
-        """What one target says, as the client gets it. Without a Finish at its end it broke off, or is wrong."""
+        """Return a target's events as the client gets them. Without a Finish at the end the answer broke off, or is wrong."""
         self._held, self._size, self.wrong = [], 0, None
         streams = start.output == "native" and not self.tools  # beside tools, what it says may be no answer yet
         calls = False
@@ -73,11 +73,11 @@ class Form:
 
     @property
     def text(self) -> str:
-        """What the last target said."""
+        """Text of the last target."""
         return "".join(self._held)
 
     async def _right(self, end: Finish) -> bool:
-        """Whether all that was said is right. What stands around its JSON is taken off."""
+        """Return whether the text is valid, with anything around its JSON taken off."""
         said = self.text
         found = await checked(said if self._size <= MAX_TEXT else " " * (MAX_TEXT + 1), self.output)
         if not found.wrong and (not self.sent or found.text == said.strip()):

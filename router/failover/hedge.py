@@ -1,4 +1,4 @@
-"""A second target while the first is late: when, how often, and who wins."""
+"""Hedging: a second target while the first is late; when, how often, and which of them wins."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -11,25 +11,26 @@ from router.failover.load import Load
 T = TypeVar("T")
 
 LATE = 1.5
-"""Times what most answers took to start. Where all take about the same, none of those is late; where they differ widely (as an
-exponential distribution does), about as many are as may be hedged at the default."""
-MOST = 20
-"""Second calls that may be put by for a time when many are late at once."""
+"""Times the time in which most answers start. Where all take about the same, none of those is late; where they differ widely (as in an
+exponential distribution), about as many are as may be hedged at the default.
+"""
+MAX_SAVED_HEDGES = 20
+"""Tokens that the bucket of hedges holds, for a time when many answers are late at once."""
 
 
 class Hedge:
-    """The hedges of one route. They start with nothing put by: what they cost is never more than was declared."""
+    """The hedges of one route. The token bucket starts empty: hedges never cost more than was declared."""
 
     def __init__(self, declared: Declared) -> None:
         self._after = declared.after
-        # Twice the share may be slow before what is learned is how long the slow ones take.
+        # Up to twice the share may be slow before the quantile measures the slow answers themselves.
         self._most = 1 - min(0.5, 2 * declared.at_most)
-        self._allowance = Allowance(declared.at_most, reserve=0, most=MOST)
+        self._allowance = Allowance(declared.at_most, reserve=0, most=MAX_SAVED_HEDGES)
         self.spend = self._allowance.spend
         self.earn = self._allowance.earn
 
     def delay(self, load: Load) -> float | None:
-        """Seconds after which the first target is late; None while that is not known."""
+        """Return the seconds after which the first target is late; None while that is not known."""
         if self._after is not None:
             return self._after
         usual = load.usual(self._most)
@@ -42,9 +43,9 @@ async def race(
     delay: float,
     let_go: Callable[[T], Awaitable[None]],
 ) -> T | None:
-    """What the first comes by; or, where that takes longer than the delay (seconds), what either of the two comes by sooner.
-
-    Whoever loses is stopped, and what it came by all the same is let go; twice, where somebody is stopped in the middle of that.
+    """Return the result of `first`; if it takes longer than `delay` (seconds), the result of whichever of the two comes sooner.
+    The loser is cancelled, and a result it had all the same is passed to `let_go`. If the race itself is cancelled meanwhile, both results
+    are.
     """
     racers = [asyncio.create_task(first)]
     won: asyncio.Task[T | None] | None = None
@@ -64,12 +65,12 @@ async def race(
             await asyncio.gather(*racers, return_exceptions=True)
             await _all_of([task for task in racers if task is not won], let_go)
         except asyncio.CancelledError:
-            await _all_of(racers, let_go)  # whoever waited for it has gone
+            await _all_of(racers, let_go)  # the client has left
             raise
 
 
 async def _all_of(racers: Sequence[asyncio.Task[T | None]], let_go: Callable[[T], Awaitable[None]]) -> None:
-    """Let go of what these came by."""
+    """Pass the results of these tasks to `let_go`."""
     for task in racers:
         if task.done() and not task.cancelled() and task.exception() is None and (made := task.result()) is not None:
             await let_go(made)

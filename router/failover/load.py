@@ -1,4 +1,4 @@
-"""How busy a target is, and how soon it starts to speak. Told by those who ask it; seconds throughout."""
+"""The load and the latency of a target, reported by the requests that ask it. All times are in seconds."""
 
 import math
 import time
@@ -8,9 +8,9 @@ from router.config.declaration import Breaker
 from router.failover.breaker import Clock
 
 DECAY = 10.0
-"""Seconds in which an old time to the first token loses two thirds of its weight."""
+"""Seconds in which an old time to first token loses two thirds of its weight."""
 KNOWN = 20
-"""Starts that must have been seen before anything is learned from them."""
+"""Starts that must have been seen before a quantile is learned from them."""
 
 
 class Load:
@@ -19,27 +19,27 @@ class Load:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self.busy = 0
-        """Questions it is answering now."""
+        """Requests in flight."""
         self._starts: deque[float] = deque(maxlen=256)
         self._latency = 0.0
         self._seen = clock()
 
     def started(self, seconds: float) -> None:
-        """It started to speak after this time."""
+        """Record the time to first token (TTFT) of an answer."""
         self._starts.append(seconds)
         faded, now = self._faded(), self._clock()
         weight = math.exp((self._seen - now) / DECAY)
-        # A peak counts at once and fades: whoever averages learns of a stall when it is over.
+        # A peak counts at once and fades: a plain average would show a stall only when it is over.
         self._latency = seconds if seconds > faded else self._latency * weight + seconds * (1 - weight)
         self._seen = now
 
     @property
     def cost(self) -> float:
-        """What one more question would wait, roughly: the time to the first token (peak-EWMA), for each that is there already."""
+        """The rough wait of one more request: the time to first token (peak EWMA) for each request in flight, and this one."""
         return self._faded() * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
-        """The time by which this share of the answers had started; None while too few are known."""
+        """Return the time within which this share of the answers started (a quantile); None while too few are known."""
         if len(self._starts) < KNOWN:
             return None
         return sorted(self._starts)[min(len(self._starts) - 1, int(share * len(self._starts)))]
@@ -49,7 +49,7 @@ class Load:
 
 
 class Pace:
-    """Whether a target has been slow to start, again and again. Such a one is not left alone: others are asked before it."""
+    """A record of slow starts. A target that was slow again and again is not left alone: others are asked before it."""
 
     def __init__(self, declared: Breaker, clock: Clock = time.monotonic) -> None:
         self._declared = declared
@@ -59,22 +59,22 @@ class Pace:
 
     @property
     def slow(self) -> bool:
-        """Whether others should be asked first now."""
+        """True while other targets should be asked first."""
         return self._clock() < self._until
 
     def abandoned(self, seconds: float) -> None:
-        """Nobody waited for it any longer. That says something only where it was slow already."""
+        """Record a wait for the first token that was given up. It counts only if it was slow already."""
         if self._is_slow(seconds):
             self.started(seconds)
 
     def started(self, seconds: float) -> None:
-        """It started to speak after this time."""
+        """Record the time to first token of an answer."""
         if not self._is_slow(seconds):
             self._slow.clear()
             return
         now = self._clock()
         self._slow.append(now)
-        # They are not forgotten when its time is over: one more slow start, and others go first again.
+        # Slow starts are not forgotten when the time is over: after one more, other targets go first again.
         if len(self._slow) == self._declared.failures and now - self._slow[0] <= self._declared.within:
             self._until = now + self._declared.open
 

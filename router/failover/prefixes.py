@@ -1,7 +1,6 @@
-"""What a target counted last of each chat: by it a call is estimated that nobody counted, because it was left or broke off.
-
-Most of a chat's prompt is the one before it, which the target read, and may keep in a prompt cache. So what it counted then is a better guess than
-any of the text alone, and what comes from a cache costs a tenth to a half.
+"""The newest token count of each chat at a target, from which a call without a count is estimated: it was left, or broke off.
+Most of a chat's prompt is the one before it, which the target read, and may keep in a prompt cache. Its count then is thus a better guess
+than any from the text alone, and tokens from a cache cost a tenth to a half.
 """
 
 import math
@@ -13,23 +12,26 @@ from router.failover.breaker import Clock
 from router.usage import Usage
 
 MAX_SESSIONS = 10_000
-"""Chats of which a target's last count is known, some 2 MB; beyond it the one that was asked longest ago goes first."""
+"""Chats whose last count is known for a target, some 2 MB; beyond it the chat that was asked longest ago goes first."""
 KEPT_S = 300.0
 """Seconds for which providers keep a prompt, the shortest of them."""
 LEAST_KEPT = 1024
-"""Tokens: shorter prompts are kept by no provider that keeps them unasked."""
+"""Tokens of the shortest prompt that a provider caches without being asked to."""
 PIECE = 128
-"""Tokens: in such pieces they keep them."""
+"""Tokens: prompts are cached in pieces of this size."""
 CHARACTERS = 4
-"""Of a token, as a rule."""
+"""Characters of one token, as a rule."""
 AROUND = 10
 """Tokens around each text, call and result, roughly: the role, the name of a tool, brackets."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """One count. `at`: when, by the clock of the breakers; `size`: characters of the conversation, as `Ask.size`; `parts`: its texts, calls and
-    results; `kept`: tokens of the prompt that are in a cache since.
+class PromptCount:
+    """The token count of one call.
+    at: when, by the clock of the breakers
+    size: characters of the conversation, as `Ask.size`
+    parts: its texts, calls and results
+    kept: tokens of the prompt that are in the provider's cache since
     """
 
     at: float
@@ -44,25 +46,25 @@ class Prefixes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._last: OrderedDict[str, Counted] = OrderedDict()
+        self._last: OrderedDict[str, PromptCount] = OrderedDict()
         self._keeps = False
-        """Whether it was seen to read a prompt from its cache."""
+        """True once the target was seen to read a prompt from its cache."""
 
     def counted(self, ask: Ask, usage: Usage) -> None:
-        """The target counted a call, to its end."""
+        """Record the usage of a call that came to its end."""
         self._keeps = self._keeps or usage.cached_tokens > 0
         if not ask.session:
             return
         marked = usage.cached_tokens + usage.cache_write_tokens
-        whole = usage.input_tokens // PIECE * PIECE if usage.input_tokens >= LEAST_KEPT else 0
-        kept = marked if usage.cache_write_tokens else whole
-        self._last[ask.session] = Counted(self._clock(), ask.size, _parts(ask), usage, kept)
+        pieces = usage.input_tokens // PIECE * PIECE if usage.input_tokens >= LEAST_KEPT else 0
+        kept = marked if usage.cache_write_tokens else pieces
+        self._last[ask.session] = PromptCount(self._clock(), ask.size, _parts(ask), usage, kept)
         self._last.move_to_end(ask.session)
         if len(self._last) > MAX_SESSIONS:
             self._last.popitem(last=False)
 
     def guess(self, ask: Ask) -> Usage | None:
-        """The input of a call that nobody counted; None where nothing is known of its chat, or another conversation is asked."""
+        """Return the estimated input of a call without a count; None where the chat is unknown, or its conversation is another one."""
         last = self._last.get(ask.session)
         if last is None or ask.size < last.size or self._clock() - last.at > KEPT_S:
             return None

@@ -1,11 +1,11 @@
-"""Whether a target refuses every question: its key was revoked, its model is gone, its certificate is not trusted, or all it says is 400.
+"""Targets that refuse every question: the key was revoked, the model is gone, the certificate is not trusted, or each status is 400.
 
     answers ──one refusal that holds for every question──▶ refuses ──an answer to a question that was asked later──▶ answers
             ──RUN refusals of single questions in a row,
               the last of them LASTING seconds after the first──▶ refuses
 
-Timeouts, rate limits and failures of the provider say nothing of this, nor do conversations that are too long and content filters.
-An answer is one from its first event on. Memory is constant; times are those of the clock that is given.
+Timeouts, rate limits, failures of the provider, conversations that are too long and content filters do not count here. An answer counts
+from its first event. Memory is constant; times are those of the clock that is given.
 """
 
 import math
@@ -18,7 +18,7 @@ from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetR
 from router.failover.breaker import Clock
 
 Reason = Literal["unauthorized", "payment_required", "forbidden", "not_found", "proxy", "tls", "no_library", "bad_request"]
-"""Why a target refuses. `bad_request`: it refused many questions in a row, and a status says no more."""
+"""The reason of a refusal. `bad_request`: the target refused many questions in a row, and the status says no more."""
 
 REASONS: dict[str, Reason] = {
     "status_401": "unauthorized",
@@ -32,13 +32,13 @@ REASONS: dict[str, Reason] = {
     "tls": "tls",
     "no_library": "no_library",
 }
-"""Outcome of a try → what it says of the target; every other one of a target that denies us is about the key."""
+"""Outcome of an attempt → why the target refuses; every other outcome of a TargetDenied concerns the key."""
 OURS = frozenset({"file_address", "no_tools", "unsupported_parameter"})
 """Outcomes by which the router itself refused a question, before the target saw it."""
 RUN = 10
 """Refusals in a row after which the questions are not to blame."""
 LASTING = 60.0
-"""Seconds between the first and the last of them: one client that tries the same bad question again and again is quicker."""
+"""Seconds between the first and the last of them: a client that repeats the same bad question is quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,10 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A target began to refuse, refuses for another reason, or answers again (`refusal` is then the one that is over).
-    `lasted`: seconds since the refusals began.
+class RefusalChange:
+    """A target began to refuse, refuses for another reason, or answers again.
+    refusal: how it refuses; the one that is over where it answers again
+    lasted: seconds since the refusals began
     """
 
     target: str
@@ -66,28 +67,28 @@ class Turn:
     lasted: float
 
 
-Listener = Callable[[Turn], None]
-"""Is shown each turn. It must neither fail nor wait."""
+Listener = Callable[[RefusalChange], None]
+"""Receives each change. It must neither fail nor wait."""
 
 
 class Refusals:
-    """What a target refused lately, over every route that asks it. `listeners` are shown each change of `now`."""
+    """The recent refusals of a target, over every route that asks it. `listeners` receive each change of `now`."""
 
     def __init__(self, target: str = "", clock: Clock = time.monotonic, listeners: Sequence[Listener] = ()) -> None:
         self.now: Refusal | None = None
-        """How it refuses; None while it answers, or nothing is known."""
+        """The refusal of the target; None while it answers, or nothing is known."""
         self.answered = -math.inf
-        """When the newest question was asked of which an answer began."""
+        """Time at which the newest question was asked whose answer began."""
         self._target = target
         self.clock = clock
         self._listeners = listeners
         self._run = 0
         """Single questions refused since the last answer."""
         self._first = 0.0
-        """When the first of them was asked."""
+        """Time at which the first of them was asked."""
 
     def answers(self, asked: float) -> None:
-        """An answer to the question of this time has begun."""
+        """Record that the answer to a question asked at this time began."""
         self.answered = max(self.answered, asked)
         if asked >= self._first:
             self._run = 0
@@ -96,7 +97,7 @@ class Refusals:
             self._turned(over, refuses=False)
 
     def refused(self, asked: float, error: TargetRefused) -> None:
-        """The question of this time was refused. A refusal that an answer has overtaken says nothing."""
+        """Record that a question asked at this time was refused. A refusal that an answer has overtaken is ignored."""
         if asked < self.answered or error.outcome in OURS or isinstance(error, ContextTooLong | ContentFiltered):
             return
         if isinstance(error, TargetDenied) and error.certain:
@@ -119,6 +120,6 @@ class Refusals:
             self._turned(self.now, refuses=True)
 
     def _turned(self, refusal: Refusal, *, refuses: bool) -> None:
-        turn = Turn(self._target, refusal, refuses, max(0.0, self.clock() - refusal.since))
+        change = RefusalChange(self._target, refusal, refuses, max(0.0, self.clock() - refusal.since))
         for listener in self._listeners:
-            listener(turn)
+            listener(change)

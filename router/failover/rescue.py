@@ -1,13 +1,13 @@
-"""Going on where another target broke off: how it is asked, and how its words are joined to those already said.
+"""The continuation of an answer by another target: how it is asked, and how its words are joined to those already sent.
 
-    said        The quick brown fox jum
+    sent        The quick brown fox jum
     asked       … with these words as the assistant's own (prefill), or with the wish to go on from them exactly
     answered    ped over            → ped over             it went on
-                fox jumped over     → ped over             it took up its last words again
+                fox jumped over     → ped over             it repeated the last words
                 The quick brown fox jumped over → ped over  it began anew
 
-Everything that affects how two halves become one answer lives here. What cannot be joined without a repeated or a
-missing word is not joined: Diverged.
+Everything that affects how two halves become one answer lives here. Halves that cannot be joined without a repeated or a missing word are
+not joined: Diverged.
 """
 
 import re
@@ -21,50 +21,50 @@ WISH = (
     "word if need be: begin with the very next character. Repeat nothing, apologise for nothing, and say nothing about this."
 )
 REPEATED = 12
-"""Characters that must agree before they count as said again: fewer agree by chance (`the `, `, and `)."""
-MOST_HELD = 200_000
-"""Characters of a new beginning that are held, waiting for it to catch up."""
+"""Characters that must agree before they count as a repetition: fewer agree by chance (`the `, `, and `)."""
+MAX_HELD_CHARACTERS = 200_000
+"""Characters of a new beginning that are read until it reaches the end of the text before."""
 
 
 class Diverged(Exception):
-    """The new words are another answer, not the rest of this one."""
+    """The continuation is another answer, not the rest of this one."""
 
 
 def prefilled(ask: Ask, said: str) -> Ask:
-    """The question with the answer so far as the assistant's own last words, which the model goes on from. No white space
-    at their end: Anthropic refuses that.
+    """Return the question with the answer so far as the assistant's own last words, which the model continues.
+    White space at their end is left out: Anthropic refuses it.
     """
     return ask.with_messages(*ask.messages, Message("assistant", (said.rstrip(),)))
 
 
 def wished(ask: Ask, said: str) -> Ask:
-    """The question with the answer so far and the wish that it go on."""
+    """Return the question with the answer so far and the request to continue it."""
     return ask.with_messages(*ask.messages, Message("assistant", (said.rstrip(),)), Message("user", (WISH,)))
 
 
 class Splice:
-    """Joins a continuation to what was said: holds its first words until it is clear which of the three it is."""
+    """Joins a continuation to the text before it. Holds its first words until one of the three cases is clear."""
 
     def __init__(self, said: str) -> None:
         self._said = said
         self._held = ""
         self._joined = not said.strip()
         self._owed = len(said) - len(said.rstrip())
-        """White space that was said already, and comes again: a continuation begins after the last word."""
+        """White space at the end of the text before, which comes again: a continuation begins after the last word."""
         self._same: int | None = None
-        """Characters that both have at their beginning, once they differ: it is looked for once, not with every piece."""
+        """Characters that both have at their beginning, once they differ: computed once, not with every piece."""
         self._passed: int | None = None
-        """Characters of a new beginning in other words, which are looked through as they come and not held."""
+        """Characters of a new beginning in other words that were looked through and dropped."""
 
     def feed(self, piece: str) -> str:
-        """What of the continuation may go out now."""
+        """Add a piece of the continuation, and return the text that can be sent now."""
         if self._joined:
             return self._paid(piece)
         self._held += piece
         return self._caught_up(over=False) if self._passed is not None else self._decide(over=False)
 
     def end(self) -> str:
-        """The continuation is over: the rest of it. Diverged where it began anew and never got as far."""
+        """End the continuation, and return the rest of it. Diverged if it began anew and did not reach the end of the text before."""
         if self._joined:
             return ""
         return self._caught_up(over=True) if self._passed is not None else self._decide(over=True)
@@ -75,7 +75,7 @@ class Splice:
         if not bare:
             return self._join("") if over else ""
         start = said.lstrip()
-        # It began anew: what is already said is passed over.
+        # It began anew: text that was already sent is passed over.
         if bare.startswith(start.rstrip()):
             return self._join(bare[len(start.rstrip()) :])
         if start.startswith(bare) and not over:
@@ -85,21 +85,21 @@ class Splice:
         if self._same >= max(REPEATED, len(start) // 4):
             self._passed, self._held = 0, bare
             return self._caught_up(over=over)
-        # It took up its last words again: as long as all of it could be those, more is waited for.
+        # It repeats the last words: as long as all of it could be those, wait for more.
         if not over and len(bare) < len(said) and _ends_with_start_of(said, bare):
             return ""
         again = _overlap(said, bare)
         return self._join(bare[again:] if again else new)
 
     def _caught_up(self, *, over: bool) -> str:
-        """It began anew, in other words somewhere: it joins where the last words that were said stand in it again."""
+        """Look for the last words of the text before in a continuation that began anew in other words."""
         tail = self._said[-self._owed - 4 * REPEATED : len(self._said) - self._owed]
         at = self._held.find(tail)
         if at >= 0:
             return self._join(self._held[at + len(tail) :])
         seen = max(0, len(self._held) - len(tail) + 1)
         self._passed, self._held = (self._passed or 0) + seen, self._held[seen:]
-        if over or self._passed > MOST_HELD:
+        if over or self._passed > MAX_HELD_CHARACTERS:
             raise Diverged
         return ""
 
@@ -109,7 +109,7 @@ class Splice:
         return self._paid(text)
 
     def _paid(self, text: str) -> str:
-        """The text without the white space that was said already."""
+        """Return the text without the white space that was sent already."""
         while self._owed and text and text[0].isspace():
             text, self._owed = text[1:], self._owed - 1
         if text:
@@ -118,7 +118,7 @@ class Splice:
 
 
 def _common(one: str, other: str) -> int:
-    """How many characters agree from the beginning."""
+    """Return how many characters agree from the beginning."""
     for index, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return index
@@ -126,7 +126,9 @@ def _common(one: str, other: str) -> int:
 
 
 def _ends_with_start_of(said: str, new: str) -> bool:
-    """Whether `new` could still turn out to repeat words at the end of `said`: it stands in it, from the start of a word on."""
+    """Return whether `new` could still turn out to repeat words at the end of `said`.
+    It does if it stands there, from the start of a word on.
+    """
     tail = said.rstrip()
     at = tail.find(new, max(0, len(tail) - 2_000))
     while at >= 0:
@@ -137,7 +139,7 @@ def _ends_with_start_of(said: str, new: str) -> bool:
 
 
 def _overlap(said: str, new: str) -> int:
-    """How many characters at the beginning of `new` repeat the end of `said`; 0 where they are too few to be sure."""
+    """Return how many characters at the beginning of `new` repeat the end of `said`; 0 if too few to be sure."""
     tail = said.rstrip()
     for length in range(min(len(tail), len(new), 2_000), REPEATED - 1, -1):
         if tail.endswith(new[:length]) and re.match(r"\W|\b", tail[-length:]):
@@ -148,30 +150,30 @@ def _overlap(said: str, new: str) -> int:
 
 
 @dataclass(slots=True)
-class Heard:
-    """What one model call has said so far, over all who said it."""
+class Transcript:
+    """The text of one model call so far, over all targets that wrote it."""
 
     called: bool = False
-    """Whether it asked for a tool: such an answer is whole as it is."""
+    """True if it asked for a tool: such an answer is complete as it is."""
     _said: list[str] = field(default_factory=list[str])
     _splice: Splice | None = None
 
     @property
     def text(self) -> str:
-        """Its text."""
+        """The text so far."""
         return "".join(self._said)
 
     def continued(self) -> None:
-        """From here on another goes on."""
+        """Expect the events of another target from here on."""
         self._splice = Splice(self.text)
 
     def forget(self) -> None:
-        """What was said is not passed on: another begins anew."""
+        """Drop the text that was not passed on: another target begins anew."""
         self._said.clear()
         self._splice = None
 
     def see(self, event: Event) -> Event | None:
-        """The event as the client gets it; None where it is held, or was said before."""
+        """Return the event for the client; None if it is held, or repeats text."""
         if isinstance(event, ToolCall):
             self.called = True
         if not isinstance(event, Text):
@@ -180,7 +182,7 @@ class Heard:
         return self._spoken(text)
 
     def rest(self) -> Event | None:
-        """What was held, when the answer ends. Diverged where that cannot be joined."""
+        """Return the text that was held, when the answer ends. Diverged if it cannot be joined."""
         return self._spoken(self._splice.end()) if self._splice else None
 
     def _spoken(self, text: str) -> Text | None:

@@ -1,7 +1,7 @@
-"""One lazily re-armed timer for a whole stream.
+"""A timer for a whole stream, re-armed lazily.
 
-`asyncio.timeout` around each wait costs a timer per event. Here arming is an assignment; the timer runs at most once
-per limit, looks whether somebody has been waiting for too long, and otherwise goes to sleep again.
+`asyncio.timeout` around each wait costs a timer per event. Here arming is an assignment. The timer fires at most once per limit, checks
+whether a wait has lasted too long, and otherwise is set again.
 """
 
 import asyncio
@@ -9,14 +9,14 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
-LOOK = 0.05
-"""Seconds after which a paused watch looks again at the least."""
+PAUSED_POLL_INTERVAL_S = 0.05
+"""Seconds between two checks of a paused watch, at least."""
 CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
-"""The watch of the model call that this task is in: whoever writes to a slow client pauses it meanwhile."""
+"""The watch of the model call that this task belongs to: the code that writes to a slow client pauses it meanwhile."""
 
 
 class Watch:
-    """Cancels the task that has waited too long; `late` then tells that cancellation from anybody else's.
+    """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other.
 
         async with Watch() as watch:
             watch.wait(10)
@@ -29,7 +29,7 @@ class Watch:
             finally:
                 watch.rest()
 
-    What is not between `wait` and `rest` (a slow reader's time) does not count. Whoever waits is the task that entered it.
+    Time outside `wait` and `rest` (a slow reader's) does not count. The task that waits is the one that entered the watch.
     """
 
     def __init__(self) -> None:
@@ -52,28 +52,28 @@ class Watch:
             self._timer.cancel()
 
     def wait(self, limit: float) -> None:
-        """From now on somebody waits, for at most this many seconds."""
+        """Start a wait of at most this many seconds."""
         self._waiting = True
         self._due = self._loop.time() + limit
         if self._timer is None or self._armed > self._due:
             self._arm()
 
     def rest(self) -> None:
-        """Nobody waits any more."""
+        """End the wait."""
         self._waiting = False
 
     def pause(self) -> None:
-        """What is waited for now is a client. The provider's time stands still."""
+        """Stop the time of the provider: the wait is now for the client."""
         self._paused = self._loop.time()
 
     def resume(self) -> None:
-        """The client has read it."""
+        """Continue the time of the provider: the client has read."""
         if self._paused is not None:
             self._due += self._loop.time() - self._paused
             self._paused = None
 
     def late(self) -> bool:
-        """Whether the cancellation that just came was this watch's own. It is then taken back."""
+        """Return whether the cancellation that just came was this watch's own, and undo it if so."""
         if not self._fired or self._task is None:
             return False
         self._fired = False
@@ -90,7 +90,7 @@ class Watch:
         if self._task is None or not self._waiting:
             return  # the next wait arms it again
         if self._paused is not None:
-            self._timer = self._loop.call_later(max(LOOK, self._due - self._paused), self._look)
+            self._timer = self._loop.call_later(max(PAUSED_POLL_INTERVAL_S, self._due - self._paused), self._look)
             return
         if self._loop.time() < self._due:
             self._arm()

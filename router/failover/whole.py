@@ -43,7 +43,7 @@ OVERLONG = "An input is too long for the model. Please send shorter texts."
 
 @dataclass(slots=True)
 class Progress(Generic[R]):
-    """One try, as far as it has come. `part`: what is being asked; None before the first part and after each."""
+    """An attempt, as far as it has come. `part`: what is being asked; None before the first part and after each."""
 
     results: list[R]
     used: Usage | None = None
@@ -86,10 +86,10 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Policy
 
 
 class Errand:
-    """One question's way through the candidates. `attempts`: where the tries are noted."""
+    """The way of a question through the candidates. `attempts`: where they are noted."""
 
     def __init__(self, order: Sequence[Candidate], policy: Policy, chance: random.Random, question: Embed, attempts: list[Attempt]) -> None:
-        self._waiting = deque(sorted(order, key=lambda one: (one.left_alone, one.standing.pace.slow or one.standing.breaker.hint.warned)))
+        self._waiting = deque(sorted(order, key=lambda one: (one.left_alone, one.health.pace.slow or one.health.breaker.hint.warned)))
         self._policy = policy
         self._chance = chance
         self._owner = question.owner
@@ -110,52 +110,52 @@ class Errand:
         raise self._verdict()
 
     async def _asked(self, candidate: Candidate, parts: partial[Sequence[Part[R]]]) -> list[R]:
-        """One candidate, asked again while that may help."""
+        """Ask a candidate, and again while that may help."""
         for tries in count(1):
             try:
                 return await self._once(candidate, parts)
             except TargetDown as error:
                 if tries >= self._policy.retry.attempts or not self._worth_it(candidate, error):
                     raise
-                if error.outcome not in PASSED_OVER and not candidate.standing.retries.spend():
+                if error.outcome not in PASSED_OVER and not candidate.health.retries.spend():
                     raise
-                await pause(delay(self._policy.retry, error, tries, self._chance), candidate.standing.clock)
+                await pause(delay(self._policy.retry, error, tries, self._chance), candidate.health.clock)
         raise AssertionError  # it counts without end
 
     async def _once(self, candidate: Candidate, parts: partial[Sequence[Part[R]]]) -> list[R]:
-        """One try: every part in turn, each within the time that a route gives to a first token."""
-        standing = candidate.standing
-        breaker, clock = standing.breaker, standing.clock
+        """Ask a candidate for every part in turn, each within the time that a route gives to a first token."""
+        health = candidate.health
+        breaker, clock = health.breaker, health.clock
         began = clock()
         progress = Progress[R]([])
 
         def ended(outcome: str, wait: float | None = None) -> Attempt:
-            told = None if wait is None else round(wait, 3)
-            made = Attempt(candidate.name, outcome, round(clock() - began, 3), wait=told, began=began)
+            rounded = None if wait is None else round(wait, 3)
+            made = Attempt(candidate.name, outcome, round(clock() - began, 3), wait=rounded, began=began)
             return replace(made, usage=progress.used, estimate=progress.estimate)
 
-        admission = breaker.admit() if not candidate.off else None
-        if admission is None:
+        permit = breaker.admit() if not candidate.off else None
+        if permit is None:
             raise left_alone(candidate, ended, self._attempts.append)
-        standing.load.busy += 1
+        health.load.busy += 1
         try:
             for part in parts():
                 progress.part = part
                 try:
-                    async with asyncio.timeout(min(self._policy.timeout.first_token, admission.patience)):
+                    async with asyncio.timeout(min(self._policy.timeout.first_token, permit.patience)):
                         result, counted = await part.call()
                 except TimeoutError:
                     raise TargetSilent(candidate.name, "timeout_first_token") from None
                 if not progress.results:
-                    breaker.began(admission)
-                    standing.load.started(clock() - began)
-                    standing.pace.started(clock() - began)
+                    breaker.began(permit)
+                    health.load.started(clock() - began)
+                    health.pace.started(clock() - began)
                 progress.came(part, result, counted)
         except TargetError as error:
             if isinstance(error, TargetSilent) or error.outcome in TAKEN_UP:
                 progress.lost()
             self._attempts.append(ended(error.outcome, error.retry_after))
-            report(candidate, admission, began, error, self._owner)
+            report(candidate, permit, began, error, self._owner)
             raise
         except asyncio.CancelledError:
             progress.lost()
@@ -164,17 +164,17 @@ class Errand:
         else:
             made = ended("ok")
             self._attempts.append(replace(made, first=made.seconds))
-            breaker.succeeded(admission)
-            standing.retries.earn()
+            breaker.succeeded(permit)
+            health.retries.earn()
             return progress.results
         finally:
-            standing.load.busy -= 1
-            breaker.rest(admission)
+            health.load.busy -= 1
+            breaker.rest(permit)
 
     def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
-        """Whether the same target may be asked again: as for a chat."""
-        told = error.retry_after or 0
-        if isinstance(error, TargetSilent) or candidate.off or candidate.standing.breaker.wait() > told + ROUNDED:
+        """Return whether the same target may be asked again, as for a chat."""
+        retry_after = error.retry_after or 0
+        if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
             return False
         longest = self._policy.retry.backoff.most
         if any(not one.left_alone for one in self._waiting):
@@ -182,7 +182,7 @@ class Errand:
                 return False
         else:
             longest = max(longest, self._policy.timeout.first_token)
-        return told <= min(longest, self._until - candidate.standing.clock())
+        return retry_after <= min(longest, self._until - candidate.health.clock())
 
     def _verdict(self) -> Unanswered:
         attempts, failed = tuple(self._attempts), self._failed

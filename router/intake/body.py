@@ -9,11 +9,10 @@ import json
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from starlette.types import Receive
-
 from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, separators
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit, TooLarge
+from router.intake.scope import Receive
 from router.threads import Turns
 
 T = TypeVar("T")

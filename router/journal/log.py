@@ -8,7 +8,7 @@ import time
 from functools import lru_cache
 from typing import cast
 
-from router.failover import Turn
+from router.failover import RefusalChange
 from router.journal.entry import Entry, problems, rounded
 
 access = logging.getLogger("router.access")
@@ -74,7 +74,7 @@ def line(entry: Entry) -> None:
     access.info("request", extra={"fields": entry.explained()})
 
 
-def turned(turn: Turn) -> None:
+def turned(turn: RefusalChange) -> None:
     """One line for a target that begins to refuse every question, and one when it answers again. `since`: when the refusals began."""
     event = "target refuses every question" if turn.refuses else "target answers again"
     since = time.time() - turn.lasted

@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from router.failover import Turn
+from router.failover import RefusalChange
 from router.journal.entry import Entry
 from router.journal.report import Report, TargetReport, refused
 
@@ -107,7 +107,7 @@ class Metrics:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
             self._tools.labels(run.tool, result).inc()
 
-    def turned(self, turn: Turn) -> None:
+    def turned(self, turn: RefusalChange) -> None:
         """Count a target that begins to refuse every question, or does so for another reason."""
         if turn.refuses:
             self._refusals.labels(turn.target, turn.refusal.reason).inc()

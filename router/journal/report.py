@@ -100,8 +100,8 @@ def targets(generation: Generation) -> list[TargetReport]:
         for target in route.targets:
             asked.setdefault(target.name, []).append(name)
     breakers: dict[str, list[Breaker]] = {}
-    for (name, *_), (_, standing) in generation.kept.standings.items():
-        breakers.setdefault(name, []).append(standing.breaker)
+    for (name, *_), (_, health) in generation.kept.health.items():
+        breakers.setdefault(name, []).append(health.breaker)
     return [_target(name, routes, breakers[name], generation.kept) for name, routes in asked.items()]
 
 

@@ -1,17 +1,17 @@
-"""What callers may use, and what they have used: requests, tokens, money, answers at one time.
+"""Limits of callers and their counts: requests, tokens, money, concurrent answers.
 
     quota = Quota("chat-model", declared, store)
     admission = await quota.admit(subject)      # TooMany where that is too much
     …
     admission.settle(usage, cost)               # when the answer is over, however it ended
 
-A subject is whoever is counted together: an address, a caller, a whole route. Counts live in a store, and outlive an edit that declares
-the quota as before.
+A subject is counted as one: an address, a caller, a whole route. Counts live in a store. They outlive an edit that leaves the quota
+unchanged.
 """
 
 from router.quotas.local import Local
 from router.quotas.quota import Admission, Quota
 from router.quotas.redis import RedisCounts
-from router.quotas.store import Spent, Store, Taken, Window
+from router.quotas.store import CountStore, Spent, Taken, Window
 
-__all__ = ["Admission", "Local", "Quota", "RedisCounts", "Spent", "Store", "Taken", "Window"]
+__all__ = ["Admission", "CountStore", "Local", "Quota", "RedisCounts", "Spent", "Taken", "Window"]

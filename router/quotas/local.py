@@ -1,7 +1,7 @@
-"""Counts in this process. By a clock that never jumps; bounded: what is of no account any more is swept out now and then.
+"""Counts in this process. Their clock never jumps, and their memory is bounded: counts that no longer matter are swept out.
 
-The library `limits` could count here too; its store in memory looks through every key at every hit, each in a thread, and goes by the
-wall clock: a flood of addresses would stop the process (decision 70).
+The library `limits` could count here too; its store in memory looks through every key at every hit, each in a thread, and goes by the wall
+clock: a flood of addresses would stop the process (decision 70).
 """
 
 import time
@@ -15,16 +15,16 @@ SWEEP = 1024
 """Keys are looked through when so many have come since the last time."""
 
 MAX_ADDRESSES = 65_536
-"""Keys of client addresses that are kept; each takes about 1 KiB. Of more, the one that was used longest ago counts anew: a flood that
-has so many addresses has that many times the limit in any case. Keys of routes and callers are never let go for it.
+"""Keys of client addresses that are kept; each takes about 1 KiB. Beyond it the key used longest ago is dropped and counts anew.
+A flood from so many addresses has that many times the limit in any case. Keys of routes and callers are never dropped for it.
 """
 MAX_USERS = 65_536
-"""The same for keys of end users: one for each rate of a limit that they come under. Neither drives out the other."""
+"""Keys of end users that are kept: one for each rate of a limit that applies to them. Users and addresses do not displace each other."""
 
 
 @dataclass(slots=True)
 class _Window:
-    """When those were taken that still count, oldest first."""
+    """Times of the requests that still count, oldest first."""
 
     seconds: float
     times: deque[float] = field(default_factory=deque[float])
@@ -36,7 +36,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _Counter:
-    """What was spent in this window, which has a number, and in the one before."""
+    """Amounts spent in the current window, which has a number, and in the one before."""
 
     seconds: float
     number: int = 0
@@ -44,7 +44,7 @@ class _Counter:
     before: float = 0.0
 
     def turn(self, now: float) -> float:
-        """Go to the window of this moment; seconds until it turns."""
+        """Move to the window of this moment, and return the seconds until the next."""
         number, gone = divmod(now, self.seconds)
         if number != self.number:
             self.before = self.now if number == self.number + 1 else 0.0
@@ -61,14 +61,14 @@ class Local:
         self._counters: dict[str, _Counter] = {}
         self._inside: dict[str, int] = {}
         self._bounded: dict[str, OrderedDict[str, None]] = {ADDRESS: OrderedDict(), USER: OrderedDict()}
-        """How bounded keys begin → those that are kept, the one that was used last at the end."""
+        """Prefix of bounded keys → the keys that are kept, the one used last at the end."""
         self._new = 0
 
     def __len__(self) -> int:
         return len(self._windows) + len(self._counters) + len(self._inside)
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """One of so many in any so many seconds."""
+        """Take one of `most` requests in any `seconds` seconds."""
         now = self._clock()
         window = self._windows.get(key)
         if window is None:
@@ -84,12 +84,12 @@ class Local:
         return Taken(allowed, most - len(times), times[0] + seconds - now)
 
     def give_back(self, key: str, taken: Taken) -> None:  # noqa: ARG002 - one is as good as another
-        """One that was taken was not used: the newest counts no more."""
+        """Return a request that was taken but not used: the newest counts no more."""
         if (window := self._windows.get(key)) is not None and window.times:
             window.times.pop()
 
     async def spent(self, key: str, seconds: float) -> Spent:
-        """What was spent in the last so many seconds."""
+        """Return the amount spent in the last `seconds` seconds."""
         counter = self._counters.get(key)
         if counter is None:
             return Spent()
@@ -97,7 +97,7 @@ class Local:
         return Spent((Window(seconds, turns, counter.now, counter.before),))
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """So much was spent now."""
+        """Add an amount that was spent now."""
         now = self._clock()
         counter = self._counters.get(key)
         if counter is None:
@@ -117,7 +117,7 @@ class Local:
         return Window(counter.seconds, turns, counter.now, counter.before).after(0.0)
 
     async def enter(self, key: str, most: int) -> bool:
-        """Whether one more may be at it."""
+        """Take one of `most` concurrent places, and return whether there was one."""
         inside = self._inside.get(key, 0)
         if inside >= most:
             return False
@@ -125,14 +125,16 @@ class Local:
         return True
 
     def leave(self, key: str) -> None:
-        """Whoever entered has left."""
+        """Free a concurrent place."""
         if (inside := self._inside.get(key, 0)) > 1:
             self._inside[key] = inside - 1
         else:
             self._inside.pop(key, None)
 
     def _came(self, key: str, now: float) -> None:
-        """Another key. Now and then those that are of no account are dropped: at most as many stay as come in the longest window, and a few."""
+        """Add a key. Keys that no longer matter are swept out now and then.
+        At most as many keys stay as come in the longest window, and SWEEP more.
+        """
         if (kept := self._kept(key)) is not None:
             kept[key] = None
             if len(kept) > (MAX_ADDRESSES if kept is self._bounded[ADDRESS] else MAX_USERS):
@@ -157,10 +159,10 @@ class Local:
             kept.pop(key, None)
 
     def _used(self, key: str) -> None:
-        """A key is used again: of the bounded ones it is let go last."""
+        """Mark a bounded key as used last."""
         if (kept := self._kept(key)) is not None:
             kept.move_to_end(key)
 
     def _kept(self, key: str) -> OrderedDict[str, None] | None:
-        """The bounded keys among which this is; None where its number is bounded by the configuration."""
+        """Return the bounded keys that this one belongs to; None where the configuration bounds their number."""
         return self._bounded.get(key[: key.find(":") + 1])

@@ -1,4 +1,4 @@
-"""One declared limit, held against whoever asks."""
+"""Enforcement of a declared limit."""
 
 import hashlib
 import math
@@ -7,43 +7,43 @@ from dataclasses import dataclass, field, replace
 
 from router.config.limits import Limit
 from router.errors import TooMany
-from router.quotas.store import ADDRESS, USER, Store, Taken
+from router.quotas.store import ADDRESS, USER, CountStore, Taken
 from router.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
 AGAIN = 1.0
-"""Seconds after which somebody who gives one answer fewer may be welcome: nobody knows how long an answer takes."""
+"""Seconds until a client at its limit of concurrent answers may retry: the length of an answer is not known."""
 
 
 @dataclass(slots=True)
 class Admission:
-    """Leave to be answered once. Whoever has it settles it. `headers` say what is left (draft-ietf-httpapi-ratelimit-headers)."""
+    """Permission for one answer. Its holder settles it. `headers`: the rest of the limit (draft-ietf-httpapi-ratelimit-headers)."""
 
     quota: "Quota"
     key: str
     headers: Headers = field(default_factory=Headers)
     left: float = math.inf
-    """Requests that may still come now; no end of them where they are not limited."""
+    """Requests that may still come now; infinite where they are not limited."""
     used: float = 0.0
-    """The used share of its limits on tokens and money, the larger of the two, when it was given: from 0 to 1."""
+    """The used share of its limits on tokens and money, the larger of the two, at admission: from 0 to 1."""
     entered: bool = False
     taken: Taken | None = None
 
     def withdraw(self) -> None:
-        """Nothing comes of it: it is as if it had not been asked for."""
+        """Cancel the admission: nothing is counted."""
         if self.taken is not None:
             self.quota.store.give_back(f"{self.key}:requests", self.taken)
             self.taken = None
         self.settle(None, None)
 
     def leave(self) -> None:
-        """The answer is over, whatever it took: its place is free."""
+        """Free the concurrent place: the answer is over."""
         if self.entered:
             self.entered = False
             self.quota.store.leave(f"{self.key}:concurrent")
 
     def settle(self, usage: Usage | None, cost: float | None) -> None:
-        """The answer is over: it took so many tokens and so many dollars, as far as anybody knows."""
+        """Count the tokens and dollars of the answer, as far as they are known, and free its place."""
         self.leave()
         declared, store = self.quota.declared, self.quota.store
         if declared.tokens is not None and usage is not None:
@@ -53,9 +53,9 @@ class Admission:
 
 
 class Quota:
-    """A limit, and where it is counted. `name`: of the route or caller whose it is."""
+    """A limit and its store. `name`: of the route or caller that it belongs to."""
 
-    def __init__(self, name: str, declared: Limit, store: Store) -> None:
+    def __init__(self, name: str, declared: Limit, store: CountStore) -> None:
         self.name = name
         self.declared = declared
         self.store = store
@@ -69,8 +69,8 @@ class Quota:
         return Quota(self.name, replace(self.declared, per="key"), self.store)
 
     async def admit(self, subject: str) -> Admission:
-        """Leave for this subject to be answered once; TooMany where that would be too much."""
-        # What a subject is called (an address, a name) stands in no key; and a limit that is declared otherwise counts anew.
+        """Admit one answer for this subject. TooMany where a limit is reached."""
+        # No key holds the subject itself (an address, a name); and a limit that is declared otherwise counts anew.
         digest = hashlib.sha256(f"{self.name}\n{self.declared}\n{subject}".encode()).hexdigest()[:32]
         key = {"ip": ADDRESS, "user": USER}.get(self.declared.per, "") + digest
         admission = Admission(self, key)
@@ -82,7 +82,7 @@ class Quota:
         return admission
 
     async def _enter(self, admission: Admission) -> None:
-        """Take a place at one time, and one request, where these are limited."""
+        """Take a concurrent place and one request, where these are limited."""
         if self.declared.concurrent is not None:
             admission.entered = await self.store.enter(f"{admission.key}:concurrent", self.declared.concurrent)
             if not admission.entered:
@@ -96,7 +96,7 @@ class Quota:
             admission.taken = taken
 
     async def _spendable(self, admission: Admission) -> None:
-        """What was spent stops the next answer, not the one that spends it."""
+        """Refuse an answer if earlier ones have spent the limit. The answer that exceeds a limit is not cut off."""
         for name, rate in (("tokens", self.declared.tokens), ("spend", self.declared.spend)):
             if rate is None:
                 continue

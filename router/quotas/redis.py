@@ -1,7 +1,7 @@
-"""Counts that replicas share, in a Redis; in this process while that is away.
+"""Counts that replicas share in a Redis, and in this process while Redis is away.
 
-Each operation is one script, so that it is atomic: of a thousand that ask at once, of however many replicas, exactly as many pass as may.
-The scripts go by Redis' own clock, which is the same for all.
+Each operation is one script, so that it is atomic: of a thousand concurrent requests, at however many replicas, exactly the limit passes.
+The scripts use the clock of Redis, which is the same for all.
 """
 
 import asyncio
@@ -74,11 +74,11 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 )
-"""A place that is not known there, since Redis was away or began anew, is taken again."""
+"""A place that Redis does not know, since it was away or began anew, is taken again."""
 LASTS = 1.5
-"""Seconds after which the place of a replica that is gone is free."""
-EVERY = 0.5
-"""Seconds between two words that its places are still taken."""
+"""Seconds after which the place of a lost replica is free."""
+PLACES_INTERVAL_S = 0.5
+"""Seconds between two renewals of the places that are taken."""
 
 
 OWED = (
@@ -102,7 +102,7 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """One request that was let through without Redis. `at`: when, by the loop's clock."""
+    """A request that was let through without Redis. `at`: when, by the loop's clock."""
 
     key: str
     seconds: float
@@ -110,37 +110,37 @@ class Owed:
     at: float
 
     def report(self, now: float) -> tuple[str | int, ...]:
-        """Return the command that reports it, by the loop's clock of now."""
+        """Return the command that reports the request; `now` by the loop's clock."""
         return ("EVAL", OWED, 1, _key(self.key), milliseconds(self.seconds), self.token, milliseconds(now - self.at))
 
 
 class RedisCounts:
-    """A store that all replicas see; `local` counts while it is away."""
+    """A store that all replicas see; `local` counts while Redis is away."""
 
     def __init__(self, redis: Redis, local: Local) -> None:
         self._redis = redis
         self._local = local
         self._places: dict[str, list[str]] = {}
-        """Whoever is at it, from this process: key → tokens."""
+        """Places that this process holds: key → tokens."""
         self._staying: asyncio.Task[None] | None = None
-        self._telling: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
         self._owed: dict[str, Owed] = {}
-        """What was let through while Redis was away, by token."""
+        """Requests that were let through while Redis was away, by token."""
         self._unsent = Local()
-        """What was spent while Redis was away, and was not sent to it."""
+        """Amounts that were spent while Redis was away, and were not sent to it."""
         self._spenders: dict[str, float] = {}
-        """The keys of that, and the seconds of their windows."""
+        """The keys of these amounts → the seconds of their windows."""
         self._reporting: asyncio.Task[None] | None = None
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """One of so many in any so many seconds."""
+        """Take one of `most` requests in any `seconds` seconds."""
         token = secrets.token_hex(8)
         with suppress(Away):
             answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token)
             match answer:
                 case [int(allowed), int(left), int(reset)]:
                     if allowed:
-                        await self._local.take(key, most, seconds)  # should it go away, what was let through here is known here
+                        await self._local.take(key, most, seconds)  # so that it counts here if Redis goes away
                     return Taken(allowed == 1, left, reset / 1000, token)
                 case _:
                     pass
@@ -161,19 +161,19 @@ class RedisCounts:
             self._reporting = asyncio.create_task(self._report())
 
     async def _report(self) -> None:
-        """Report to Redis what was let through and spent while it was away, once it is back."""
+        """Report to Redis the requests and amounts from the time when it was away, once it is back."""
         try:
             while self._owed or self._spenders:
                 await self._redis.back()
                 await self._report_taken()
                 await self._report_spent()
         except Away:
-            pass  # it is of the past
+            pass  # this Redis is closed
         finally:
             self._reporting = None
 
     async def _report_taken(self) -> None:
-        """A token never counts twice: what is not known to have been heard is reported again."""
+        """Report requests. A token never counts twice: a report without an answer is repeated."""
         now = asyncio.get_running_loop().time()
         batch = list(islice(self._owed.values(), BATCH))
         with suppress(Away):
@@ -182,20 +182,22 @@ class RedisCounts:
                 self._owed.pop(one.token, None)
 
     async def _report_spent(self) -> None:
-        """What was spent while Redis was away counts there from now on, and no longer here."""
+        """Report amounts. From then on they count in Redis, and no longer here."""
         for key in list(islice(self._spenders, BATCH)):
             seconds = self._spenders.pop(key)
             await self._spend(key, self._unsent.collect(key), seconds)
 
     def give_back(self, key: str, taken: Taken) -> None:
-        """One that was taken was not used."""
+        """Return a request that was taken but not used."""
         self._local.give_back(key, taken)
         self._owed.pop(taken.token, None)
         if taken.token:
-            self._tell(self._removed(key, taken.token))
+            self._send(self._removed(key, taken.token))
 
     async def spent(self, key: str, seconds: float) -> Spent:
-        """What was spent in the last so many seconds, there and here: what was spent while Redis was away counts too."""
+        """Return the amount spent in the last `seconds` seconds, in Redis and here.
+        Amounts from the time when Redis was away count too.
+        """
         here, unsent = await self._local.spent(key, seconds), await self._unsent.spent(key, seconds)
         spent = Spent((*here.windows, *unsent.windows))
         with suppress(Away):
@@ -207,8 +209,8 @@ class RedisCounts:
         return spent
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """So much was spent now."""
-        self._tell(self._spend(key, amount, seconds))
+        """Add an amount that was spent now."""
+        self._send(self._spend(key, amount, seconds))
 
     async def _spend(self, key: str, amount: float, seconds: float) -> None:
         try:
@@ -221,11 +223,13 @@ class RedisCounts:
             self._spenders[key] = seconds
             self._report_later()
         except Away:
-            # Whether Redis heard of it is not known: it counts here as well, rather twice for a while than not at all.
+            # Redis may have counted it or not: it counts here as well, rather twice for a while than not at all.
             self._local.spend(key, amount, seconds)
 
     async def enter(self, key: str, most: int) -> bool:
-        """Whether one more may be at it. Whoever is at it from this process is counted here in any case, should Redis go away."""
+        """Take one of `most` concurrent places, and return whether there was one.
+        The places of this process are also counted here, in case Redis goes away.
+        """
         if not await self._local.enter(key, most):
             return False
         token, entered = secrets.token_hex(8), False
@@ -246,41 +250,41 @@ class RedisCounts:
         return True
 
     def leave(self, key: str) -> None:
-        """Whoever entered has left."""
+        """Free a concurrent place."""
         if not (places := self._places.get(key)):
             return
         token = places.pop()
         if not places:
             del self._places[key]
         self._local.leave(key)
-        self._tell(self._removed(key, token))
+        self._send(self._removed(key, token))
 
     async def _removed(self, key: str, token: str) -> None:
         with suppress(Away):
             await self._redis.ask("ZREM", _key(key), token)
 
     async def _stay(self) -> None:
-        """Say that the places of this process are still taken, for as long as there are any; when Redis comes back, at once."""
+        """Renew the places of this process while there are any; when Redis comes back, at once."""
         try:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(PLACES_INTERVAL_S)
             while self._places:
                 held = [(key, token) for key, tokens in self._places.items() for token in tokens]
                 try:
                     await self._redis.ask_all([("EVAL", STAY, 1, _key(key), token, milliseconds(LASTS)) for key, token in held])
-                    await asyncio.sleep(EVERY)
+                    await asyncio.sleep(PLACES_INTERVAL_S)
                 except Away:
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(EVERY):
+                        async with asyncio.timeout(PLACES_INTERVAL_S):
                             await self._redis.back()
         except Away:
-            pass  # it is of the past
+            pass  # this Redis is closed
         finally:
             self._staying = None
 
-    def _tell(self, work: Coroutine[object, object, None]) -> None:
+    def _send(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
 
 def _key(key: str) -> str:

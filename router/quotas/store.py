@@ -1,7 +1,7 @@
-"""Where counts live: what a quota needs of a store, whichever it is.
+"""The interface of a store of counts, as a quota uses it.
 
-`take` and `enter` decide, so they are awaited and are atomic; `give_back`, `spend` and `leave` only tell, and never fail: a store that
-is away hears of it later or not at all.
+`take` and `enter` decide, so they are awaited and are atomic. `give_back`, `spend` and `leave` only report, and never fail: while the store
+is away, the report is delayed or lost.
 """
 
 from dataclasses import dataclass
@@ -9,15 +9,17 @@ from itertools import pairwise
 from typing import Protocol
 
 ADDRESS = "ip:"
-"""How the key of a client's address begins. Strangers choose their addresses, so a store may have to let some go."""
+"""The prefix of a client address's key. Strangers choose their addresses, so a store may have to drop some."""
 USER = "user:"
-"""How the key of an end user begins. A front end may let anybody sign up, so a store may have to let some go."""
+"""The prefix of an end user's key. A front end may let anybody sign up, so a store may have to drop some."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of asking for one. `left`: how many more there are now; `reset`: seconds until there is another one; `token`: what it is
-    given back by, where the store needs to be told which.
+    """The result of taking one request.
+    left: how many more there are now
+    reset: seconds until there is another one
+    token: identifies the request when it is given back, where the store needs that
     """
 
     allowed: bool
@@ -28,7 +30,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was spent in this window of so many seconds, which turns in so many, and in the one before (a sliding counter)."""
+    """The amounts of a sliding window: spent in the current one of so many `seconds`, which `turns` in so many, and in the one before."""
 
     seconds: float
     turns: float
@@ -36,7 +38,9 @@ class Window:
     before: float
 
     def after(self, wait: float) -> float:
-        """What counts of it so many seconds later. The share of the window before fades evenly; this one's is whole until it turns."""
+        """Return the amount that still counts after `wait` seconds.
+        The share of the window before fades evenly; the current one counts in full until it turns.
+        """
         if wait < self.turns:
             return self.now + self.before * (self.turns - wait) / self.seconds
         return self.now * max(0.0, self.turns + self.seconds - wait) / self.seconds
@@ -44,16 +48,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was spent, wherever that was counted."""
+    """The amounts spent, wherever they were counted."""
 
     windows: tuple[Window, ...] = ()
 
     def after(self, wait: float = 0.0) -> float:
-        """What counts of it so many seconds later, if no more is spent."""
+        """Return the amount that still counts after `wait` seconds, if no more is spent."""
         return sum(window.after(wait) for window in self.windows)
 
     def until(self, most: float) -> float:
-        """Seconds for which as much as this counts of it."""
+        """Return the seconds until less than `most` counts."""
         if self.after() < most:
             return 0.0
         # Between two turns of any window it falls evenly; after the last of them nothing is left.
@@ -62,29 +66,29 @@ class Spent:
         return first + (last - first) * (self.after(first) - most) / (self.after(first) - self.after(last))
 
 
-class Store(Protocol):
-    """Counts by key. A key holds no word of a user."""
+class CountStore(Protocol):
+    """Counts by key. A key holds no text of a user."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """One of so many in any so many seconds (a moving window)."""
+        """Take one of `most` requests in any `seconds` seconds (a moving window)."""
         ...
 
     def give_back(self, key: str, taken: Taken) -> None:
-        """One that was taken was not used."""
+        """Return a request that was taken but not used."""
         ...
 
     async def spent(self, key: str, seconds: float) -> Spent:
-        """What was spent in the last so many seconds."""
+        """Return the amount spent in the last `seconds` seconds."""
         ...
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """So much was spent now."""
+        """Add an amount that was spent now."""
         ...
 
     async def enter(self, key: str, most: int) -> bool:
-        """Whether one more may be at it. A yes is taken for entered."""
+        """Take one of `most` concurrent places, and return whether there was one."""
         ...
 
     def leave(self, key: str) -> None:
-        """Whoever entered has left."""
+        """Free a concurrent place."""
         ...

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from router.access.gate import Gate
+from router.access.slowdown import Slowdown
 from router.admin.hour import Hour
 from router.admin.operations import Admin
 from router.admin.siblings import Siblings
@@ -35,15 +36,17 @@ def application(
     *,
     run_key: Secret | None = None,
     only: Callers | None = None,
+    slowdown: Slowdown | None = None,
 ) -> Edge:
     """The ASGI application over a generation; with the routes file it came from, edits of that can go live. `host`: the address it
-    is served at. `run_key`: an admin key that counts while none is declared. `only`: who may ask, whatever is declared.
+    is served at. `run_key`: an admin key that counts while none is declared. `only`: who may ask, whatever is declared. `slowdown`: how
+    refusals of keys are delayed.
     """
     live = Live(generation)
     folder = folder_from_environment()
     ring, metrics, traces, bill, hour = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill(), Hour()
     # The ring comes last: it lets go of what it does not show.
-    gate = Gate(live, metrics.admin_refused, run_key, only)
+    gate = Gate(live, metrics.admin_refused, run_key, only, slowdown)
     chat = Chat(live, gate, (line, metrics.count, traces.observe, bill.enter, hour.count, ring.keep), (ring.begin, hour.begin))
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)

@@ -1,4 +1,4 @@
-"""What replicas share through a Redis, where one is declared. While it is away each is on its own."""
+"""State that replicas share through a Redis, where one is declared. While Redis is away each replica is on its own."""
 
 from router.shared.hints import Hints
 from router.shared.logs import Batch, Deleted, Ending, Found, Logs, Source, Written, new_id

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from router.broadcast import Broadcast
-from router.cache import MOST, Elsewhere, Flight, Lead, Shared, Store, key
+from router.cache import MAX_FLIGHT_BYTES, Elsewhere, Flight, Lead, Shared, Store, key
 from router.chat import Ask
 from router.codec import decode, encode
 from router.config.declaration import Cache
@@ -94,7 +94,7 @@ class Keeper:
                 found.drop()
         if flight is None:
             flight = self._begun(name, ask, found)
-        async with aclosing(flight.told(how, ask.tried)) as events:
+        async with aclosing(flight.follow(how, ask.tried)) as events:
             async for event in events:
                 yield event
 
@@ -103,7 +103,7 @@ class Keeper:
         return flight if flight is not None and flight.made.open else None
 
     def _begun(self, name: str, ask: Ask, found: Elsewhere | Lead | None) -> Flight:
-        flight = Flight(Broadcast(MOST))
+        flight = Flight(Broadcast(MAX_FLIGHT_BYTES))
         if ask.cache.store:
             self._under_way[name] = flight
         flight.made.start(self._make(name, replace(ask, tried=flight.tried), flight, found))
@@ -119,7 +119,7 @@ class Keeper:
             if found is not None:
                 found.offer(flight)
             await made.take(self._answer(ask))
-            if ask.cache.store and made.whole and self.worth_it(made.events):
+            if ask.cache.store and made.complete_so_far and self.worth_it(made.events):
                 value = _written(made.events)
                 await self._store.put(name, value, self._declared.ttl)
                 if self._shared is not None:
@@ -182,7 +182,7 @@ async def _followed(made: Broadcast, found: Elsewhere) -> bool:
     try:
         await made.take(found.follow())
     except (Away, ReplicaLost, Stopping):
-        if made.events or not made.whole:
+        if made.events or not made.complete_so_far:
             raise
         return False
     return True

@@ -490,11 +490,11 @@ async def test_workers_hold_to_the_address_they_serve_at(workspace: Workspace) -
     """Real processes at every address of this machine: they serve with keys, and an edit that takes these out is not served."""
     workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
     async with process(workspace.root, "--host", EVERYWHERE, "--workers", "2", ROUTER_ENV="staging") as router:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while len((await router.get("/admin/config"))[1]["workers"]) < 2:
                 await asyncio.sleep(0.05)
         workspace.write("routes.yaml", routes(HI, more=MORE))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while router.said.count("not reloaded") < 2:
                 await asyncio.sleep(0.05)
         assert (await router.ask())[0] == 401

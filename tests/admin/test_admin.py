@@ -238,7 +238,7 @@ async def test_what_an_operator_says_to_one_worker_all_workers_do(workspace: Wor
     """Four processes: one drain, one reload, one look at a request, whichever of them is asked."""
     workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off, admin: {key: " + OPERATOR + "}}\n"))
     async with process(workspace.root, "--workers", "4") as router:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while len((await router.get("/admin/config", **AS_OPERATOR))[1]["workers"]) < 4:
                 await asyncio.sleep(0.05)
         assert (await router.post("/admin/targets/a", {"state": "drain"}, **AS_OPERATOR))[0] == 200

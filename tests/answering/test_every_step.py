@@ -90,7 +90,7 @@ async def test_words_are_not_held_back(name: str) -> None:
     """What was said arrives while the model is still silent about the rest."""
     source = Source()
     async with aclosing(BUILD[name]()(source.answer(waits=True))(ASK)) as events:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             async for event in events:
                 if isinstance(event, Text):
                     assert event.text.strip() == "One"
@@ -107,7 +107,7 @@ async def test_the_start_is_not_held_back(name: str) -> None:
         await silent.wait()
         yield Finish("stop")
 
-    async with aclosing(BUILD[name]()(answer)(ASK)) as events, asyncio.timeout(60):
+    async with aclosing(BUILD[name]()(answer)(ASK)) as events, asyncio.timeout(240):
         assert _unmarked(await anext(events)) == Start("a", "m")
 
 

@@ -45,7 +45,7 @@ async def replicas(
 async def begun(client: Client) -> aiohttp.ClientResponse:
     """An answer, as soon as its first words are there."""
     response = await client.session.post(f"{client.base}/api/chat", json=BODY)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         assert b"Half" in await response.content.readline()
     return response
 
@@ -57,7 +57,7 @@ async def named(server: RedisServer, kind: str) -> list[str]:
 
 async def there(server: RedisServer, kind: str, count: int = 1) -> None:
     """Wait until there are so many of them."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while len(await named(server, kind)) != count:
             await asyncio.sleep(0.01)
 

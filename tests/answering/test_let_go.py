@@ -95,7 +95,7 @@ async def test_what_was_running_is_shown_with_why_it_ended(workspace: Workspace,
         with caplog.at_level(logging.INFO, "router.access"):
             async with serving(workspace.build()) as client:
                 await client.get("/api/chat/none/stream")  # the packages are loaded after the first request
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(240):
                     while client.edge.admin.traces.opening:
                         await asyncio.sleep(0.01)
 
@@ -105,7 +105,7 @@ async def test_what_was_running_is_shown_with_why_it_ended(workspace: Workspace,
                         await heard.wait()
 
                 await case.end(client, halted)
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(240):
                     while client.edge.admin.chat.running:
                         await asyncio.sleep(0.01)
                 told = (await client.get("/admin/requests")).json["requests"]

@@ -68,7 +68,7 @@ async def test_a_refusal_has_each_dialects_shape(workspace: Workspace, path: str
         await asked(client)
         status, headers, body = await asked(client, path=path)
         assert (status, "retry-after" in headers) == (429, True)
-        assert code in body.decode() or "more than may be asked" in body.decode()
+        assert code in body.decode() or "Rate limit exceeded" in body.decode()
 
 
 async def test_a_page_reads_what_is_left_and_when_to_come_back(workspace: Workspace) -> None:
@@ -237,7 +237,7 @@ async def test_who_leaves_early_pays_an_estimate(workspace: Workspace) -> None:
             async with serving(workspace.build()) as client:
                 async with reading(client, "/api/chat", messages=[{"role": "user", "content": "x" * 40}]) as status:
                     assert status == 200
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(240):
                     while client.edge.admin.chat.running:
                         await asyncio.sleep(0.005)
                 assert (await client.ask()).status == 429
@@ -322,7 +322,7 @@ async def test_place_is_released_though_the_client_left_and_an_observer_raises(
 
 async def over(client: Client) -> None:
     """Wait until no answer is made any more and nothing is counted for one."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while client.edge.admin.chat.running or len(client.edge.live.generation.kept.counts):  # type: ignore[arg-type]
             await asyncio.sleep(0.005)
 
@@ -442,13 +442,13 @@ async def test_an_answer_whose_reader_left_has_its_place_while_it_is_made(worksp
     async with serving(workspace.build()) as client:
         async with reading(client, "/api/chat", id="c") as status:
             assert status == 200
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while client.edge.admin.chat._asking:
                 await asyncio.sleep(0.005)
         assert (await asked(client))[0] == 503
         assert "router_open_streams 1.0" in (await client.get("/metrics")).body.decode()
         assert (await client.post("/api/chat/c/stop")).status == 204
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while client.edge.admin.chat.running:
                 await asyncio.sleep(0.005)
         async with reading(client, "/api/chat", id="d") as status:
@@ -494,7 +494,7 @@ async def test_what_a_model_costs_is_known_from_the_table(workspace: Workspace) 
     )
     generation = workspace.build()
     generation.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while "a" not in generation.prices:
             await asyncio.sleep(0.01)
     assert (generation.prices["a"].input, generation.prices["a"].output) == (2.5, 10.0)

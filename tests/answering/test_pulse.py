@@ -29,7 +29,7 @@ class Heart:
 
     async def until(self, *, began: int = 0, beaten: int = 0) -> None:
         """Wait for so many."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while self.began < began or len(self.beaten) < beaten:
                 await asyncio.sleep(0)
 

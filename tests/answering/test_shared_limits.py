@@ -64,7 +64,7 @@ async def test_what_one_replica_spent_stops_the_other(workspace: Workspace) -> N
         workspace.write("routes.yaml", routes(target, "targets: [a]\n    limit: {tokens: 10/hour}", more))
         async with serving(workspace.build()) as one, serving(workspace.build()) as other:
             assert (await one.ask()).status == 200
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while (await other.ask()).status != 429:
                     await asyncio.sleep(0.01)
             assert (await one.ask()).status == 429
@@ -79,7 +79,7 @@ async def test_a_place_is_free_when_its_replica_is_killed(workspace: Workspace) 
         workspace.write("routes.yaml", text_)
         async with process(workspace.root) as first, process(workspace.root) as second:
             held = asyncio.create_task(first.ask())
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while "router_open_streams 1.0" not in (await first.get("/metrics"))[1]:
                     await asyncio.sleep(0.02)
             await asyncio.sleep(3)  # longer than a place lasts that nobody says is taken
@@ -107,7 +107,7 @@ async def test_when_there_is_room_is_told_by_redis_clock() -> None:
         redis = Redis(Secret(server.url))
         counts = RedisCounts(redis, Local())
         counts.spend("s", 10, 3600)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while (await counts.spent("s", 3600)).after() != 10:
                 await asyncio.sleep(0.01)
         (window,) = (await counts.spent("s", 3600)).windows
@@ -160,7 +160,7 @@ async def test_a_place_that_redis_has_lost_is_taken_again() -> None:
 
 async def places(server: RedisServer, count: int) -> None:
     """Wait until so many are taken in Redis."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while True:
             names = [name for name in await keys(server) if name.endswith(":quota") and await redis_said(server, "TYPE", name) == "zset"]
             if sum([int(await redis_said(server, "ZCARD", name)) for name in names]) == count:
@@ -194,7 +194,7 @@ async def test_what_was_taken_and_not_used_is_given_back() -> None:
         one.give_back("k", taken)
         one.give_back("k", taken)
         assert (await local.take("k", 1, 60)).allowed
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while not (await other.take("k", 2, 60)).allowed:
                 await asyncio.sleep(0.01)
         assert not (await other.take("k", 2, 60)).allowed
@@ -215,7 +215,7 @@ async def test_while_redis_is_away_each_counts_for_itself() -> None:
         counts.leave("e")
         assert await counts.enter("e", 1)
         counts.spend("s", 5, 60)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while (await counts.spent("s", 60)).after() != 5:
                 await asyncio.sleep(0.01)
         await redis.close()
@@ -272,7 +272,7 @@ async def test_an_answer_that_one_replica_kept_is_the_others_too(workspace: Work
 
 async def hit(client: Client) -> str:
     """The answer, once it is one that was kept: it is put there after its end."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while (answer := await client.ask()).headers["x-router-cache"] != "hit":
             await asyncio.sleep(0.01)
     return answer.text
@@ -328,7 +328,7 @@ async def test_users_of_one_key_find_no_answer_of_another_at_any_replica(workspa
                 async with other.session.get(f"{other.base}/api/chat/chat-1/stream", headers=of_user(user)) as response:
                     return response.status, await response.read()
 
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while (found := await resumed("ann-canary"))[0] != 200:
                     await asyncio.sleep(0.01)
             assert found == (200, whole)

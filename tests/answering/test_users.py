@@ -115,7 +115,7 @@ async def test_answer_of_a_chat_is_found_by_its_own_user_alone(workspace: Worksp
 
 async def found_soon(client: Client, headers: dict[str, str], chat: str) -> Answered:
     """The answer of a chat, as soon as there is one."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while (answer := await asked(client, headers, f"/api/chat/{chat}/stream", "GET")).status != 200:
             await asyncio.sleep(0.005)
     return answer
@@ -429,7 +429,7 @@ async def test_span_of_the_request_names_the_user_and_no_other(workspace: Worksp
         server = f"{declared()}  otel: {{endpoint: '{there.endpoint}', every: 1h}}\n"
         async with shared(workspace, targets=direct_target(good.base), server=server) as client:
             await asked(client, bearing(OTHER))  # the packages are loaded
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while client.edge.admin.traces.opening:
                     await asyncio.sleep(0.01)
             await asked(client, bearing(WEBUI, "ann-canary"))

@@ -199,7 +199,7 @@ async def raw(client: Client, wire: str) -> bytes:
     body = json.dumps(BODY).encode()
     head = f"POST /api/chat?protocol={wire} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         got = await reader.read()
     writer.close()
     return got

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.cache import LocalStates, Memory, trail
-from router.cache.states import ENTRY, LASTS, MAX_VALUE, Unreadable, read, written
+from router.cache.states import ENTRY, LASTS, MAX_VALUE, UnreadableState, read, written
 from router.chat import Call, Message, ReasoningState, Result
 
 STATE = ReasoningState("a=m", {"reasoning_content": "Hm. \ud83d"}, "c1", 3)
@@ -122,7 +122,7 @@ OTHERS: dict[str, bytes] = {
 @pytest.mark.parametrize("what", OTHERS)
 async def test_bytes_in_redis_that_are_no_states_are_a_miss(what: str, caplog: pytest.LogCaptureFixture) -> None:
     """Redis may hold anything: the question is asked without it, and one line in the log says so."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableState):
         read(OTHERS[what])
     shared: Any = Shared()
     await shared.put("two", OTHERS[what], LASTS)

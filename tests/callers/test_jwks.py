@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from router.callers.jwks import AGAIN, FRESH, MOST, SOON, STALE, Jwks
+from router.callers.jwks import AGAIN, FRESH, MAX_KEY_SET_BYTES, SOON, STALE, Jwks
 from router.targets import Connections
 
 ONE = {"keys": [{"kty": "RSA", "kid": "one"}]}
@@ -186,8 +186,8 @@ def whole(body: bytes, status: str = "200 OK", more: str = "") -> bytes:
 UNFIT = {
     "a redirect": whole(b"", "302 Found", "location: http://169.254.169.254/\r\n"),
     "an error": whole(json.dumps(ONE).encode(), "500 Oops"),
-    "too much": whole(b" " * (MOST + 1)),
-    "too much, without a length": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + b" " * (MOST + 1),
+    "too much": whole(b" " * (MAX_KEY_SET_BYTES + 1)),
+    "too much, without a length": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + b" " * (MAX_KEY_SET_BYTES + 1),
     "half of it": b'HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"keys"',
     "no HTTP": b"hello\r\n\r\n",
 }

@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from router.callers.jwks import AGAIN, Fixed, Jwks, Listed
-from router.callers.tokens import MOST, Tokens, usable
+from router.callers.tokens import MAX_TOKEN_CHARACTERS, Tokens, usable
 from router.config.declaration import Jwt
 from router.config.values import KeySet, Secret
 from router.errors import Misfit, Unauthorized, Unverifiable
@@ -180,7 +180,7 @@ async def test_a_huge_token_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> No
     tokens = issuer(RSA)
     monkeypatch.setattr("router.callers.tokens.decode", None)
     with pytest.raises(Unauthorized):
-        await tokens.caller(signed({**GOOD, "more": "x" * MOST}))
+        await tokens.caller(signed({**GOOD, "more": "x" * MAX_TOKEN_CHARACTERS}))
 
 
 def test_weak_keys_are_refused_when_they_are_declared() -> None:

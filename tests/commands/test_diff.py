@@ -143,7 +143,7 @@ def test_a_default_that_changes_is_one_line_for_all_who_have_it() -> None:
 
 
 def test_what_is_known_of_a_target_is_said_to_be_lost_only_where_it_is(workspace: Workspace) -> None:
-    """The words about breakers against the generation that is really built: the standing is another object, or it is the same."""
+    """The words about breakers against the generation that is really built: the health is another object, or it is the same."""
     edits = {
         "breaker: {failures: 2}": True,
         "breaker: {failures: 5}": False,  # the default, written down
@@ -153,11 +153,11 @@ def test_what_is_known_of_a_target_is_said_to_be_lost_only_where_it_is(workspace
     }
     old = routes(HI, "targets: [a]")
     before = workspace.write("routes.yaml", old).build()
-    standing = next(one for (name, *_), (_, one) in before.kept.standings.items() if name == "a")
+    health = next(one for (name, *_), (_, one) in before.kept.health.items() if name == "a")
     for edit, anew in edits.items():
         new = routes(HI, f"targets: [a]\n    {edit}")
         after = build(declare(read(workspace.write("routes.yaml", new).root / "routes.yaml"), {}), before.kept)
-        kept = any(one is standing for _, one in after.kept.standings.values())
+        kept = any(one is health for _, one in after.kept.health.values())
         assert kept is not anew
         assert any("start anew" in line for line in said(old, new)) is anew
 

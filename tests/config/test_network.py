@@ -231,7 +231,7 @@ def test_edit_of_the_way_forgets_how_a_target_fared(write: Write, tmp_path: Path
     first = build(write(ROUTES, bundle, HTTPS_PROXY=PROXY))
     same = build(write(ROUTES, bundle, HTTPS_PROXY=PROXY), first.kept)
     other = build(write(ROUTES, bundle, HTTPS_PROXY="http://proxy.corp.example:8080"), same.kept)
-    fared = [{key[0]: id(one) for key, (_, one) in made.kept.standings.items()} for made in (first, same, other)]
+    fared = [{key[0]: id(one) for key, (_, one) in made.kept.health.items()} for made in (first, same, other)]
     assert fared[0] == fared[1]
     assert {name for name in fared[1] if fared[1][name] != fared[2][name]} == {"away"}
 

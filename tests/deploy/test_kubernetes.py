@@ -165,7 +165,7 @@ async def test_the_directory_that_a_pod_sees_is_served_and_an_edit_goes_live(man
             assert (await router.get(container[probe]["httpGet"]["path"]))[0] == 200
         before = (await router.get("/readyz"))[1]["generation"]
         laid_out(manifests, tmp_path / "etc", {"routes.yaml": lambda text: here(text).replace("[gpt-4]", "[gpt-4, gpt-new]")})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while (await router.get("/readyz"))[1]["generation"] == before:
                 await asyncio.sleep(0.05)
         body = {"model": "gpt-new", "messages": [{"role": "user", "content": "Hi"}]}

@@ -76,16 +76,16 @@ async def test_a_chat_leaves_a_target_that_is_away_and_returns() -> None:
     of = pool("a", "b", "c")
     first, second, _ = order(of, "s")
     member = next(one for one in of.members if one.name == first)
-    member.standing.breaker.open()
+    member.health.breaker.open()
     assert order(of, "s")[0] == second
     assert await asked(of, ASK, 3) == {second: 3}
-    member.standing.breaker.half_open()
+    member.health.breaker.half_open()
     assert await asked(of, ASK, 3) == {first: 3}
     member.switches.put(first, "drain")
     assert await asked(of, ASK, 3) == {second: 3}
     member.switches.put(first, "auto")
-    member.standing.pace = Pace(Declared(failures=1, slow=1))
-    member.standing.pace.started(2)
+    member.health.pace = Pace(Declared(failures=1, slow=1))
+    member.health.pace.started(2)
     assert await asked(of, ASK, 3) == {second: 3}
 
 
@@ -93,7 +93,7 @@ def test_a_chat_leaves_a_crowded_target() -> None:
     """One with more than 1.5 times its share of the questions in flight, and four besides; by weight."""
     of = pool("a", "b", "c")
     first, second, _ = order(of, "s")
-    load = {one.name: one.standing.load for one in of.members}
+    load = {one.name: one.health.load for one in of.members}
     load[first].busy = 8
     assert order(of, "s")[0] == first
     load[first].busy = 9
@@ -102,7 +102,7 @@ def test_a_chat_leaves_a_crowded_target() -> None:
     assert order(of, "s")[0] == first
     of = pool("a", "b", weights=(9, 1))
     session = next(one for one in SESSIONS if order(of, one)[0] == "a")
-    of.members[0].standing.load.busy = 100
+    of.members[0].health.load.busy = 100
     assert order(of, session)[0] == "a"
 
 
@@ -114,7 +114,7 @@ async def test_a_burst_of_one_chat_spills_over_and_a_few_at_once_do_not() -> Non
     counts: list[int] = []
     for events in open_streams:
         await anext(events)
-        counts.append(max(one.standing.load.busy for one in of.members))
+        counts.append(max(one.health.load.busy for one in of.members))
     assert counts[3] == 4
     assert counts[-1] <= 1.5 * 60 / 3 + 5
     for events in open_streams:

@@ -13,8 +13,8 @@ from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, TargetSilent, Unanswered
 from router.events import Event, Events, Finish, Start, Text
-from router.failover import Breaker, Candidate, Policy, Standing, failover, standing
-from router.failover.breaker import Admission
+from router.failover import Breaker, Candidate, Policy, TargetHealth, failover, new_health
+from router.failover.breaker import Permit
 from tests.support.virtual import jumping, now
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -43,11 +43,11 @@ def made(clock: Clock, failures: int = 3) -> Breaker:
     return Breaker(Declared(failures=failures, within=30, open=15), clock)
 
 
-def admitted(breaker: Breaker) -> Admission:
+def admitted(breaker: Breaker) -> Permit:
     """Leave to ask it, which there must be."""
-    admission = breaker.admit()
-    assert admission is not None
-    return admission
+    permit = breaker.admit()
+    assert permit is not None
+    return permit
 
 
 def opened(clock: Clock) -> Breaker:
@@ -248,23 +248,23 @@ def test_who_says_when_is_left_alone_until_then(clock: Clock) -> None:
     breaker = made(clock)
     breaker.leave(20)
     breaker.leave(7)
-    assert (breaker.state, breaker.wait(), breaker.by_its_word) == ("open", 20, True)
+    assert (breaker.state, breaker.wait(), breaker.waits_for_retry_after) == ("open", 20, True)
     assert not breaker.admit()
     clock.now += 20
-    assert (breaker.state, breaker.wait(), breaker.by_its_word) == ("closed", 0, False)
+    assert (breaker.state, breaker.wait(), breaker.waits_for_retry_after) == ("closed", 0, False)
     assert breaker.admit()
     breaker.leave(3.2 * 86_400)
     assert breaker.wait() == 60
     breaker.open()
-    assert (breaker.wait(), breaker.by_its_word) == (60, False)
+    assert (breaker.wait(), breaker.waits_for_retry_after) == (60, False)
     breaker.half_open()  # an operator knows better
     assert breaker.state == "half_open"
     assert breaker.admit()
 
 
-def standing_of(breaker: Breaker) -> Standing:
-    """A target's standing, with this breaker."""
-    made = standing()
+def health_of(breaker: Breaker) -> TargetHealth:
+    """Return the health of a target that has this breaker."""
+    made = new_health()
     made.breaker = breaker
     return made
 
@@ -292,10 +292,10 @@ class Target:
 
     def candidate(self) -> Candidate:
         """As the chain sees it."""
-        return Candidate(self.name, self.answer, standing=standing_of(self.breaker))
+        return Candidate(self.name, self.answer, health=health_of(self.breaker))
 
 
-async def heard(*targets: Target) -> list[Event]:
+async def transcript(*targets: Target) -> list[Event]:
     """A whole answer."""
     async with aclosing(failover([target.candidate() for target in targets], ONCE)(ASK)) as events:
         return [event async for event in events]
@@ -313,17 +313,17 @@ async def test_a_target_that_is_down_is_not_asked_each_time(clock: Clock) -> Non
     primary, spare = Target("a", made(clock)), Target("b", made(clock))
     primary.fails = TargetDown("a", "status_503")
     for _ in range(10):
-        assert outcomes(await heard(primary, spare))[-1] == "ok"
+        assert outcomes(await transcript(primary, spare))[-1] == "ok"
     assert primary.asked == 3
     for _ in range(3):
         clock.now += 15
         for _ in range(5):
-            assert outcomes(await heard(primary, spare))[-1] == "ok"
+            assert outcomes(await transcript(primary, spare))[-1] == "ok"
     assert primary.asked == 6
     primary.fails = None
     clock.now += 15
-    assert outcomes(await heard(primary, spare)) == ["ok"]
-    assert outcomes(await heard(primary, spare)) == ["ok"]
+    assert outcomes(await transcript(primary, spare)) == ["ok"]
+    assert outcomes(await transcript(primary, spare)) == ["ok"]
     assert primary.asked == 8
 
 
@@ -372,7 +372,7 @@ def test_a_primary_that_was_down_for_a_minute_is_soon_back(how: str, before: int
         down = now() + before
         primary, served = Primary(how, down), list[tuple[float, list[str]]]()
         spare = Target("b", Breaker(Declared(), now))
-        asked = failover([Candidate("a", primary.answer, standing=standing(clock=now)), spare.candidate()], Policy(Timeout(), Retry()))
+        asked = failover([Candidate("a", primary.answer, health=new_health(clock=now)), spare.candidate()], Policy(Timeout(), Retry()))
 
         async def ask() -> None:
             async with aclosing(asked(ASK)) as events:
@@ -433,17 +433,17 @@ async def test_failures_in_mid_answer_count_too(clock: Clock) -> None:
     primary.fails, primary.late = TargetDown("a", "cut"), True
     spare = Target("b", made(clock))
     for _ in range(3):
-        await heard(primary, spare)
+        await transcript(primary, spare)
     assert (primary.asked, spare.asked) == (3, 0)
-    assert outcomes(await heard(primary, spare)) == ["breaker_open", "ok"]
+    assert outcomes(await transcript(primary, spare)) == ["breaker_open", "ok"]
 
 
 async def test_a_wrong_key_opens_it_at_once(clock: Clock) -> None:
     """It will not work the next time either."""
     primary, spare = Target("a", made(clock)), Target("b", made(clock))
     primary.fails = TargetDenied("a", "status_401")
-    assert outcomes(await heard(primary, spare)) == ["status_401", "ok"]
-    assert outcomes(await heard(primary, spare)) == ["breaker_open", "ok"]
+    assert outcomes(await transcript(primary, spare)) == ["status_401", "ok"]
+    assert outcomes(await transcript(primary, spare)) == ["breaker_open", "ok"]
 
 
 async def test_a_question_at_fault_says_nothing_of_the_target(clock: Clock) -> None:
@@ -451,7 +451,7 @@ async def test_a_question_at_fault_says_nothing_of_the_target(clock: Clock) -> N
     primary, spare = Target("a", made(clock, failures=1)), Target("b", made(clock))
     primary.fails = TargetRefused("a", "status_400")
     for _ in range(5):
-        assert outcomes(await heard(primary, spare)) == ["status_400", "ok"]
+        assert outcomes(await transcript(primary, spare)) == ["status_400", "ok"]
 
 
 async def test_when_all_are_left_alone_it_says_when_to_come_back(clock: Clock) -> None:
@@ -460,7 +460,7 @@ async def test_when_all_are_left_alone_it_says_when_to_come_back(clock: Clock) -
     only.fails = TargetDown("a", "status_500")
     clock.now += 5
     with pytest.raises(Busy) as caught:
-        await heard(only)
+        await transcript(only)
     assert caught.value.retry_after == 10
     assert only.asked == 0
 
@@ -477,7 +477,7 @@ async def test_a_client_that_leaves_during_the_probe_makes_room(clock: Clock) ->
         await asyncio.Event().wait()
 
     async def read() -> None:
-        async with aclosing(failover([Candidate("a", silent, standing=standing_of(breaker))], ONCE)(ASK)) as events:
+        async with aclosing(failover([Candidate("a", silent, health=health_of(breaker))], ONCE)(ASK)) as events:
             async for _ in events:
                 pass
 
@@ -499,6 +499,6 @@ async def test_a_target_that_fails_before_it_is_asked_leaves_no_probe(clock: Clo
         raise KeyError("a bug")
 
     with pytest.raises(KeyError):
-        async with aclosing(failover([Candidate("a", eager, standing=standing_of(breaker))], ONCE)(ASK)) as events:
+        async with aclosing(failover([Candidate("a", eager, health=health_of(breaker))], ONCE)(ASK)) as events:
             await anext(events)
     assert breaker.admit()

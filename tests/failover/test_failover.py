@@ -29,7 +29,7 @@ from router.errors import (
     UnsupportedParameter,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, ToolCall
-from router.failover import Candidate, Policy, failover, standing
+from router.failover import Candidate, Policy, failover, new_health
 from router.failover.candidate import RESERVE
 from tests.support.virtual import jumping, now
 
@@ -210,7 +210,7 @@ def test_time_until_a_target_can_be_asked_is_not_the_targets() -> None:
 
     async def run() -> None:
         good = Scripted("a", [Text("Hi"), STOP])
-        candidate = Candidate("a", good.answer(), standing=standing(clock=now), ready=ready)
+        candidate = Candidate("a", good.answer(), health=new_health(clock=now), ready=ready)
         seen = await heard(failover([candidate], Policy(QUICK, RETRY, "fail")))
         assert isinstance(seen[-1], Finish)
         (tried,) = seen[-1].attempts
@@ -328,8 +328,8 @@ async def timed(*candidates: Candidate, policy: Policy = DEFAULTS, ask: Ask = AS
 
 
 def known(target: Scripted, breaker: Breaker | None = None, retry: Retry | None = None) -> Candidate:
-    """This target, whose standing lasts over several questions."""
-    return Candidate(target.name, target.answer(), standing=standing(breaker, retry, clock=now))
+    """Return this target with a health that lasts over several questions."""
+    return Candidate(target.name, target.answer(), health=new_health(breaker, retry, clock=now))
 
 
 WELL: Turn = [Text("Hi"), STOP]
@@ -341,7 +341,7 @@ def test_where_nobody_listens_the_next_target_is_asked_at_once() -> None:
     async def run() -> None:
         dead, spare = known(Scripted("a", TargetDown("a", "connection"))), known(Scripted("b", WELL))
         assert await timed(dead, spare) == (0, [("a", "connection"), ("b", "ok")])
-        spare.standing.breaker.open()
+        spare.health.breaker.open()
         restarted = known(Scripted("a", TargetDown("a", "connection"), WELL))
         seconds, tried = await timed(restarted, spare)
         assert tried == [("a", "connection"), ("a", "ok")]
@@ -361,7 +361,7 @@ def test_a_target_that_the_first_try_closed_is_not_waited_for() -> None:
         assert await timed(down, spare) == (0, [("a", "status_503"), ("b", "ok")])
         await asyncio.sleep(4)
         assert await timed(down, spare) == (0, [("a", "status_503"), ("b", "ok")])
-        assert [down.standing.retries.spend() for _ in range(10)].count(True) == RESERVE - 1
+        assert [down.health.retries.spend() for _ in range(10)].count(True) == RESERVE - 1
 
     jumping(run())
 
@@ -409,7 +409,7 @@ def test_a_target_that_says_when_is_left_alone_by_all_until_then() -> None:
         for _ in range(20):
             await asyncio.sleep(1)
             assert await timed(first, spare) == (0, [("a", "breaker_open"), ("b", "ok")])
-        spare.standing.breaker.open()
+        spare.health.breaker.open()
         with pytest.raises(Busy) as caught:
             await timed(first, spare, policy=Policy(Timeout(first_token=5), Retry()))
         assert (caught.value.status, caught.value.retry_after) == (503, 4)

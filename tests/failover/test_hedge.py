@@ -14,7 +14,7 @@ from router.config.values import Span
 from router.drill import VirtualLoop
 from router.errors import Busy, TargetDown, Unanswered
 from router.events import Event, Events, Finish, Order, Start, Text
-from router.failover import Candidate, Policy, failover, standing
+from router.failover import Candidate, Policy, failover, new_health
 from router.failover.hedge import Hedge, race
 from router.failover.load import Load
 from tests.conftest import LANES, Workspace, routes, serving
@@ -57,17 +57,17 @@ class Slow:
 
     def candidate(self) -> Candidate:
         """As the chain sees it."""
-        return Candidate(self.name, self.answer, standing=standing())
+        return Candidate(self.name, self.answer, health=new_health())
 
 
 async def heard(*targets: Slow, policy: Policy) -> list[Event]:
     """A whole answer, its order checked. Nothing of it is left behind."""
     order, before = Order(), len(asyncio.all_tasks())
     candidates = [target.candidate() for target in targets]
-    async with asyncio.timeout(60), aclosing(failover(candidates, policy)(ASK)) as events:
+    async with asyncio.timeout(240), aclosing(failover(candidates, policy)(ASK)) as events:
         seen = [order.see(event) async for event in events]
     order.end()
-    assert all(candidate.standing.load.busy == 0 for candidate in candidates)
+    assert all(candidate.health.load.busy == 0 for candidate in candidates)
     assert all(target.asked == target.closed for target in targets)
     assert len(asyncio.all_tasks()) == before
     return seen
@@ -97,7 +97,7 @@ async def test_a_late_first_may_still_win() -> None:
     """The second was asked in vain, and is closed."""
     first, second = Slow("a", held=True), Slow("b", held=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not second.asked:
             await asyncio.sleep(0)
     first.starts.set()
@@ -108,7 +108,7 @@ async def test_where_both_start_at_once_both_are_told_of() -> None:
     """One of them answers; the other was abandoned, whatever it had begun to say."""
     first, second = Slow("a", held=True), Slow("b", held=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not second.asked:
             await asyncio.sleep(0)
     first.starts.set()
@@ -121,7 +121,7 @@ async def test_one_that_fails_leaves_it_to_the_other() -> None:
     assert summary(await heard(Slow("a", fails=True), Slow("b"), policy=policy())) == ("b", [("a", "status_503"), ("b", "ok")])
     first, second = Slow("a", held=True), Slow("b", fails=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not second.closed:
             await asyncio.sleep(0)
     first.starts.set()
@@ -132,7 +132,7 @@ async def test_a_third_target_answers_where_both_fail() -> None:
     """No target is asked by both ways through."""
     first, second, third = Slow("a", held=True, fails=True), Slow("b", held=True, fails=True), Slow("c")
     asked = asyncio.create_task(heard(first, second, third, policy=policy()))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not second.asked:
             await asyncio.sleep(0)
     second.starts.set()
@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_during_the_race_closes_both() -> None:
     """Neither call is left open."""
     first, second = Slow("a", held=True), Slow("b", held=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not second.asked:
             await asyncio.sleep(0)
     asked.cancel()
@@ -235,7 +235,7 @@ def starts(hedged: Declared | None) -> tuple[list[float], int]:
 
     async def run() -> list[float]:
         loop = asyncio.get_running_loop()
-        candidates = [Candidate(name, answer, standing=standing(clock=loop.time)) for name in "ab"]
+        candidates = [Candidate(name, answer, health=new_health(clock=loop.time)) for name in "ab"]
         asked = failover(candidates, Policy(Timeout(), Retry(), "fail", hedged))
         times: list[float] = []
         for _ in range(QUESTIONS):

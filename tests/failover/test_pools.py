@@ -12,7 +12,7 @@ from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import TargetDown
 from router.events import Event, Events, Finish, Start, Text
-from router.failover import Candidate, Policy, Pool, failover, standing
+from router.failover import Candidate, Policy, Pool, failover, new_health
 from router.failover.load import Load, Pace
 from tests.conftest import Workspace, routes
 from tests.failover.test_breaker import Clock
@@ -31,7 +31,7 @@ def named(name: str, *, down: bool = False) -> Candidate:
         yield Text(name)
         yield Finish("stop")
 
-    return Candidate(name, answer, standing=standing())
+    return Candidate(name, answer, health=new_health())
 
 
 async def said(*targets: Candidate | Pool, chance: random.Random | None = None, times: int = 1) -> list[str]:
@@ -66,10 +66,10 @@ async def test_the_least_busy_is_asked_first() -> None:
     open_streams = [answer(ASK) for _ in range(20)]
     for events in open_streams:
         assert isinstance(await anext(events), Start)
-    assert {member.standing.load.busy for member in pool.members} == {5}
+    assert {member.health.load.busy for member in pool.members} == {5}
     for events in open_streams:
         await events.aclose()
-    assert {member.standing.load.busy for member in pool.members} == {0}
+    assert {member.health.load.busy for member in pool.members} == {0}
 
 
 async def test_latency_keeps_away_from_the_slow_one() -> None:
@@ -77,12 +77,12 @@ async def test_latency_keeps_away_from_the_slow_one() -> None:
     clock = Clock()
     slow, quick = named("slow"), named("quick")
     for candidate, seconds in ((slow, 2.0), (quick, 0.2)):
-        candidate.standing.load = Load(clock)
-        candidate.standing.load.started(seconds)
+        candidate.health.load = Load(clock)
+        candidate.health.load.started(seconds)
     pool = Pool((slow, quick), balance="latency")
     assert {pool.order(random.Random(seed))[0].name for seed in range(20)} == {"quick"}
     # As many questions in flight as it is quicker, and the slow one is no worse.
-    quick.standing.load.busy = 12
+    quick.health.load.busy = 12
     assert {pool.order(random.Random(seed))[0].name for seed in range(20)} == {"slow"}
 
 
@@ -115,7 +115,7 @@ def test_what_is_usual_is_learned() -> None:
 async def test_one_that_is_left_alone_comes_last_of_its_pool() -> None:
     """An open breaker is not the first thing that each request runs into."""
     pool = Pool((named("a"), named("b")), (1000, 1))
-    pool.members[0].standing.breaker.open()
+    pool.members[0].health.breaker.open()
     assert [member.name for member in pool.order(random.Random(1))] == ["b", "a"]
 
 
@@ -151,8 +151,8 @@ def test_nobody_is_slow_unless_that_is_declared() -> None:
 async def test_a_slow_target_is_still_asked_where_nobody_else_answers() -> None:
     """It is behind the others, not out."""
     slow, spare = named("slow"), named("spare")
-    slow.standing.pace = Pace(Declared(failures=1, slow=1))
-    slow.standing.pace.started(2)
+    slow.health.pace = Pace(Declared(failures=1, slow=1))
+    slow.health.pace.started(2)
     assert await said(slow, spare) == ["spare"]
     assert await said(slow, named("down", down=True)) == ["slow"]
 

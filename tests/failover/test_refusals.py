@@ -16,7 +16,7 @@ from router.commands import main
 from router.config import load
 from router.drill import drilled
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetRefused
-from router.failover import Reason, Refusals, Turn
+from router.failover import Reason, RefusalChange, Refusals
 from router.failover.refusals import LASTING, REASONS, RUN
 from router.generation import Ground, build
 from router.journal.log import JsonLines
@@ -38,7 +38,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.time = 1_000.0
-        self.turns: list[Turn] = []
+        self.turns: list[RefusalChange] = []
         self.refusals = Refusals("a", lambda: self.time, [self.turns.append])
 
     def denied(self, asked: float | None = None, outcome: str = "status_401") -> None:
@@ -233,7 +233,7 @@ def test_an_edit_elsewhere_keeps_the_state_and_another_key_ends_it(workspace: Wo
     refusals.refused(refusals.clock(), TargetDenied("a", "status_401"))
     second = made("sk-1", other, first.kept)
     assert second.kept.refusals["a"][1] is refusals
-    assert {standing.refusals for _, standing in second.kept.standings.values()} == {refusals}
+    assert {health.refusals for _, health in second.kept.health.values()} == {refusals}
     third = made("sk-2", other, second.kept)
     assert third.kept.refusals["a"][1].now is None
     for one in (first, second, third):
@@ -394,7 +394,7 @@ async def test_two_workers_tell_of_a_target_as_one(workspace: Workspace) -> None
     async with provider(refusal) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base) + "b: {script: [{text: other}]}", "targets: [a, b]", KEYED))
         async with process(workspace.root, "--workers", "2") as router:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while (await router.get("/metrics", **AS_OPERATOR))[1].count("router_workers 2.0") == 0:
                     await asyncio.sleep(0.05)
 
@@ -402,7 +402,7 @@ async def test_two_workers_tell_of_a_target_as_one(workspace: Workspace) -> None
                 pages = [(await router.get("/admin/targets", **AS_OPERATOR))[1]["targets"] for _ in range(8)]
                 return {page[0]["refusing"] and page[0]["refusing"]["reason"] for page in pages}
 
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while router.said.count("target refuses every question") < 2:  # once in each worker
                     assert b"other" in (await router.ask())[2]
             assert await reasons() == {"unauthorized"}

@@ -100,7 +100,7 @@ async def heard(*candidates: Candidate, ask: Ask = ASK, policy: Policy = QUICK) 
 async def all_of(answer: Answer, ask: Ask = ASK) -> list[Event]:
     """The whole answer, its order checked."""
     order = Order()
-    async with asyncio.timeout(60), aclosing(answer(ask)) as events:
+    async with asyncio.timeout(240), aclosing(answer(ask)) as events:
         seen = [order.see(event) async for event in events]
     order.end()
     return seen

@@ -200,7 +200,7 @@ async def test_replicas_switch_at_what_all_of_them_have_used(workspace: Workspac
         text_ = conditional("budget_used: 10%", "\n    limit: {spend: 60USD/day}", server, priced(best, cheap))
         workspace.write("routes.yaml", text_)
         async with serving(workspace.build()) as one, serving(workspace.build()) as other:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while await asked(one) != "cheap":
                     pass
                 while await asked(other) != "cheap":

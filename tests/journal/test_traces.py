@@ -31,7 +31,7 @@ async def test_a_request_its_tries_and_its_tools_are_spans(workspace: Workspace)
         async with serving(workspace.build()) as client:
             await client.ask("first: the packages are loaded")
             good.script[:] = [Reply(calls(("call_1", "get_weather", '{"location": "Ulm"}'))), Reply(text("Sunny."))]
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while client.edge.admin.traces.opening:
                     await asyncio.sleep(0.01)
             body = {"model": "gpt-4", "messages": [{"role": "user", "content": "canary question"}]}
@@ -116,7 +116,7 @@ async def asked_twice(workspace: Workspace, there: Collector, good: Provider, he
     workspace.write("routes.yaml", routes(direct_target(good.base), more=more))
     async with serving(workspace.build()) as client:
         await client.ask()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while client.edge.admin.traces.opening:
                 await asyncio.sleep(0.01)
         async with client.session.post(f"{client.base}/api/chat", json={"messages": [{"role": "user", "content": "Hi"}]}) as response:
@@ -132,7 +132,7 @@ async def test_a_collector_that_is_away_costs_no_answer(workspace: Workspace) ->
     async with serving(build(load(file)), file) as client:
         for _ in range(20):
             assert (await client.ask()).text == "Hi"
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while client.edge.admin.traces.opening:
                 await asyncio.sleep(0.01)
         for _ in range(20):

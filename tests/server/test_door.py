@@ -188,7 +188,7 @@ class Endless:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for this to become true."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -422,7 +422,7 @@ async def test_readiness_waits_for_litellm(workspace: Workspace) -> None:
     async with provider(Reply(text("Hi"))) as fake:
         workspace.write("routes.yaml", routes(litellm_target(fake.base)))
         async with serving(workspace.build()) as client:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while (await client.get("/readyz")).status != 200:
                     await asyncio.sleep(0)
             assert (await client.ask()).text == "Hi"
@@ -448,7 +448,7 @@ async def test_a_client_that_leaves_closes_the_providers_connection(workspace: W
                     writer.transport.abort()
                 await fake.until(lambda: fake.closed == 100)
             assert fake.open == 0
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while len(asyncio.all_tasks()) > before + 2:
                     await asyncio.sleep(0)
 
@@ -486,7 +486,7 @@ async def wait_long() -> str:
     workspace.write("routes.yaml", routes("a: {script: [{call: wait_long}]}", "targets: [a]\n    tools: [slow]"))
     async with serving(workspace.build()) as client:
         writer = await _begin(client.base, ())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while not (workspace.root / "tools/begun").exists():
                 await asyncio.sleep(0)
             writer.transport.abort()

@@ -77,7 +77,7 @@ async def two() -> AsyncGenerator[tuple[RedisServer, Logs, Logs], None]:
 
 async def found(where: Logs, name: str = "n") -> Found:
     """A log, as soon as it is there."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while (one := await where.find(name)) is None:
             await asyncio.sleep(0.01)
     return one
@@ -86,7 +86,7 @@ async def found(where: Logs, name: str = "n") -> Found:
 async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
     """The numbers, until there are so many, each checked to come once."""
     numbers: list[int] = []
-    async with asyncio.timeout(60), aclosing(where.read(what)) as batches:
+    async with asyncio.timeout(240), aclosing(where.read(what)) as batches:
         async for batch in batches:
             if isinstance(batch, Ending):
                 break
@@ -233,14 +233,14 @@ async def test_what_was_begun_last_is_found() -> None:
         await found(other)
         await asyncio.sleep(0.002)
         second = other.write("n", Counting(), lasts=60, keep=60)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while (await found(one)).id != second.id:
                 await asyncio.sleep(0.01)
         await server.daemon.kill()
         await server.daemon.start()
         for written in (second, first):
             written.doubt()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while len([name for name in await keys(server) if first.id in name or second.id in name]) < 2:
                 await asyncio.sleep(0.01)
         assert (await found(one)).id == second.id
@@ -307,7 +307,7 @@ async def test_replica_whose_sign_of_life_is_late_is_not_lost(monkeypatch: pytes
 
         monkeypatch.setattr(other._redis, "ask_all", late)
         reading = asyncio.create_task(read(other, await found(other)))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while looks[0] < 3 * (ABSENT + 1) and not reading.done():
                 source.count += 3
                 written.news()
@@ -348,7 +348,7 @@ async def test_a_log_that_is_no_longer_whole_is_not_found_but_read_on() -> None:
             source.count += 30
             written.news()
             await asyncio.sleep(0.01)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while await other.find("n") is not None:
                 await asyncio.sleep(0.01)
         assert int(await said(server, "XLEN", key("n", written.id))) < 1000

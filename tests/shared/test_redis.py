@@ -32,7 +32,7 @@ async def link(url: str) -> AsyncGenerator[Redis, None]:
 async def linked(*options: str) -> AsyncGenerator[tuple[RedisServer, Redis], None]:
     """A Redis and a way to it that is open."""
     async with redis_server(*options) as server, link(server.url) as redis:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             await redis.back()
         yield server, redis
 
@@ -290,7 +290,7 @@ async def test_whoever_waits_is_let_go_when_it_is_closed() -> None:
         asked = [asyncio.create_task(redis.ask("GET", "a")) for _ in range(3)]
         await until(lambda: bool(redis._under_way))
         await redis.close()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             assert [type(one) for one in await asyncio.gather(*asked, return_exceptions=True)] == [Away] * 3
 
 

@@ -52,7 +52,7 @@ async def test_the_metrics_say_whether_it_is_there(workspace: Workspace) -> None
         await until(lambda: redis.here)
         assert b"router_redis_up 1.0" in (await client.get("/metrics")).body
         await server.daemon.kill()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while redis.here:
                 await client.post(id="chat-1", messages=[{"role": "user", "content": "Hi"}])
         told = (await client.get("/metrics")).body

@@ -69,7 +69,7 @@ def kept(
 
 async def read(answer: Answer, ask: Ask = ASK) -> list[Event]:
     """All of an answer."""
-    async with asyncio.timeout(60), aclosing(answer(ask)) as events:
+    async with asyncio.timeout(240), aclosing(answer(ask)) as events:
         return [event async for event in events]
 
 

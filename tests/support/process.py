@@ -59,7 +59,7 @@ class Process:
     async def ended(self, number: int = signal.SIGTERM) -> int:
         """Send it a signal, and wait for its end: the exit code."""
         self.process.send_signal(number)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             return await self.process.wait()
 
 

@@ -98,7 +98,7 @@ class Provider:
 
     async def until(self, condition: Any) -> None:
         """Wait until this becomes true; it is looked at whenever a stream opens or closes."""
-        async with asyncio.timeout(60), self.changed:
+        async with asyncio.timeout(240), self.changed:
             await self.changed.wait_for(condition)
 
     async def _note(self) -> None:

@@ -11,7 +11,7 @@ async def said(server: RedisServer, *words: str) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(one.encode()), one.encode()) for one in words))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             return await _read(reader)
     finally:
         writer.transport.abort()

@@ -62,7 +62,7 @@ class Chat:
     async def _leave(self, client: Client, body: dict[str, Any], fake: Caches) -> None:
         """Ask, and leave when the answer has begun."""
         async with client.session.post(f"{client.base}/api/chat", json=body) as response:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 await fake.held.wait()
                 while b"0:" not in await response.content.readline():
                     pass
@@ -115,7 +115,7 @@ async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace
                 replicas = [(one, other)[(number + turn) % 2] for number in range(CHATS)]
                 await asyncio.gather(*(chat.ask(replica, turn, fake) for chat, replica in zip(chats, replicas, strict=True)))
                 fake.now += SECONDS
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while one.edge.admin.chat.running or other.edge.admin.chat.running:
                     await asyncio.sleep(0.01)
     assert fake.refused == []
@@ -167,7 +167,7 @@ async def test_uncounted_call_is_estimated_by_the_chat_before_it(
                     await asyncio.sleep(0.05)
             for turn in range(CUT[1] + 1):
                 await chat.ask(client, turn, fake)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while client.edge.admin.chat.running:
                     await asyncio.sleep(0.01)
     (last,) = [

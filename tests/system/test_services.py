@@ -12,7 +12,7 @@ from tests.support.services import RedisServer, program, redis_server, run
 
 async def said(server: RedisServer, *command: str) -> bytes:
     """One command, in Redis's own form, and the first line of its answer."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         try:
             writer.write(b"".join([b"*%d\r\n" % len(command), *(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in command)]))

@@ -51,7 +51,7 @@ async def asked(company: str, base: str, proxy: Secret | None = None) -> list[st
     for name in NAMES:
         declared = Target(model=Name(f"{company}/{name}"), api_base=base, api_key=Secret("sk-test"), proxy=proxy)
         with suppress(Exception):
-            async with asyncio.timeout(60), aclosing(litellm.answer("a", declared, 3)(ASK)) as events:
+            async with asyncio.timeout(240), aclosing(litellm.answer("a", declared, 3)(ASK)) as events:
                 async for _ in events:
                     pass
     return sorted(reached)

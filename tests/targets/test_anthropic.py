@@ -30,7 +30,7 @@ async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
     """Every event of one answer, their order checked, nothing left open."""
     order, connections = Order(), Connections()
     try:
-        async with asyncio.timeout(60), aclosing(anthropic.answer("a", target, 0.5, connections)(ask)) as events:
+        async with asyncio.timeout(240), aclosing(anthropic.answer("a", target, 0.5, connections)(ask)) as events:
             return [order.see(event) async for event in events]
     finally:
         await connections.close()

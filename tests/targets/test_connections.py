@@ -76,7 +76,7 @@ async def serving(*responses: bytes, close: bool = False) -> AsyncGenerator[tupl
 
 async def asked(server: Server, connections: Connections) -> Connection:
     """A response whose headers are here."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         response = await connections.ask(connections.endpoint(server.url, NOTHING, 3), b"{}")
         await response.answered()
     return response
@@ -86,7 +86,7 @@ async def read(response: Connection) -> bytes:
     """The body, to its end; the connection is released."""
     pieces: list[bytes] = []
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while piece := await response.read():
                 pieces.append(piece)
     finally:
@@ -207,7 +207,7 @@ async def test_who_leaves_early_closes_the_connection() -> None:
         response = await asked(server, connections)
         assert await response.read() == b"hello"
         response.release()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             await server.left.wait()
 
 

@@ -61,7 +61,7 @@ async def serving(serve: Served) -> AsyncGenerator[tuple[Server, Connections, En
     listener = await asyncio.start_server(server.accept, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             yield server, connections, connections.endpoint(url, {}, 3)
     finally:
         await connections.close()

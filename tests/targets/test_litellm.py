@@ -193,7 +193,7 @@ async def test_a_connection_has_its_limit(tmp_path: Path) -> None:
     async with upstreams(tmp_path) as there:
         for name in ("openai", "gemini", "anthropic", "mistral", "ollama_chat"):
             target = Declared(model=Name(f"{name}/fake"), api_base=there.addresses["hole"], api_key=Secret("sk-test"))
-            async with asyncio.timeout(60), aclosing(litellm.answer("a", target, 0.2)(HI)) as events:
+            async with asyncio.timeout(240), aclosing(litellm.answer("a", target, 0.2)(HI)) as events:
                 with pytest.raises(TargetSilent) as caught:
                     _ = [event async for event in events]
             assert caught.value.outcome == "timeout_connect"
@@ -362,7 +362,7 @@ OLLAMAS = (
 async def test_the_mark_of_the_end_is_not_waited_for() -> None:
     """The reason is told: signs of life, or silence, make no other answer of it."""
     for reply in (Reply(text("Hi")[:-1], hold=True), Reply(text("Hi")[:-2], again=b": alive\n\n")):
-        async with asyncio.timeout(60), provider(reply) as fake:
+        async with asyncio.timeout(240), provider(reply) as fake:
             assert [type(event) for event in await heard(declared(fake.base))] == [Start, Text, Finish]
 
 

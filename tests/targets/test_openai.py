@@ -30,7 +30,7 @@ async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
     """Every event of one answer, their order checked, nothing left open."""
     order, connections = Order(), Connections()
     try:
-        async with asyncio.timeout(60), aclosing(openai.answer("a", target, 0.5, connections)(ask)) as events:
+        async with asyncio.timeout(240), aclosing(openai.answer("a", target, 0.5, connections)(ask)) as events:
             return [order.see(event) async for event in events]
     finally:
         await connections.close()
@@ -212,7 +212,7 @@ async def test_a_stream_is_one_whatever_its_type(kind: str) -> None:
     for first in (b"", odd):
         gate.clear()
         frames = (first + chunk({"content": "Hel"}), *text("lo"))
-        async with asyncio.timeout(60), provider(Reply(frames, headers={"content-type": kind}, gate=gate)) as fake:
+        async with asyncio.timeout(240), provider(Reply(frames, headers={"content-type": kind}, gate=gate)) as fake:
             events = openai.answer("a", declared(fake.base), 0.5, connections)(HI)
             assert [await anext(events), await anext(events)] == [START, Text("Hel")]
             gate.set()

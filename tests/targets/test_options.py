@@ -51,7 +51,7 @@ async def asked(workspace: Workspace, lane: str, options: str, *replies: Reply, 
         declared = declare(read(workspace.write("routes.yaml", routes(target)).root / "routes.yaml"), variables).routes.targets
         try:
             opened = open_target("a", next(iter(declared.values())), 3, connections, LEARNED)
-            async with asyncio.timeout(60), aclosing(opened.answer(ask)) as events:
+            async with asyncio.timeout(240), aclosing(opened.answer(ask)) as events:
                 said: list[Event] = [event async for event in events]
                 assert said
         finally:

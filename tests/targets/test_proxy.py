@@ -153,7 +153,7 @@ class Scene:
         """The answer's text, or the outcome of a try that brought none."""
         opened = open_target("a", target or self.target, connect, self.connections)
         try:
-            async with asyncio.timeout(60), aclosing(opened.answer(ASK)) as events:
+            async with asyncio.timeout(240), aclosing(opened.answer(ASK)) as events:
                 return "".join([event.text async for event in events if isinstance(event, Text)])
         except TargetError as error:
             return CANARY if CANARY in f"{error!r} {error} {error.public}" else error.outcome
@@ -299,7 +299,7 @@ async def test_proxy_that_hangs_is_left_within_the_time_to_connect(authority: Au
     async with scene(authority, fault=hangs) as one:
         opened = open_target("a", one.target, 0.05, one.connections)
         with pytest.raises(TargetError) as caught:
-            async with asyncio.timeout(60), aclosing(opened.answer(ASK)) as events:
+            async with asyncio.timeout(240), aclosing(opened.answer(ASK)) as events:
                 await anext(events)
         assert (type(caught.value).__name__, caught.value.outcome) == ("TargetSilent", "proxy_timeout")
 

@@ -144,7 +144,7 @@ def toolbox(generation: Generation, seconds: float = 30) -> Toolbox:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait until this becomes true."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not true():
             await asyncio.sleep(0.01)
 

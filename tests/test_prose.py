@@ -1,0 +1,182 @@
+"""The language of the code, held by a test: what docstrings open with, what tests and names are called, which terms the docs use.
+
+The rooms of `DONE` follow all of it. A room joins the list once its docstrings, names and tests do.
+"""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import ROOT
+
+DONE = ("broadcast", "cache", "callers", "codec", "errors", "events", "failover", "quotas", "relay", "threads", "usage")
+"""Rooms (a folder of `router/`, or a module without its `.py`) whose prose is done."""
+DONE_TESTS: tuple[str, ...] = ()
+"""Folders and files of `tests/` whose test names are done."""
+
+UNBOUND = (
+    "what whether who whoever whatever whose it its one nobody how when where which that those they these this as also and or of in for by here "
+    "there so not only no none everything everybody such why if to from with at on is are was has the_same"
+)
+OPENERS = frozenset(UNBOUND.split())
+"""Words no docstring opens with: they need an antecedent, or leave out the subject."""
+ATTRIBUTE_OPENERS = OPENERS - {"none", "not", "no", "only"}
+"""The same for the line below a field or a constant: `None while …` is the shortest way to say what the value means."""
+MAX_LINE = 140
+"""Characters of a docstring's first line."""
+
+BAD_PHRASES = ("a_thing", "the_same")
+BAD_NAMES = frozenset({"told", "whole"})
+"""Names of functions, parameters and variables that say nothing about what is in them."""
+BAD_CONSTANTS = re.compile(r"_?(MOST|EVERY|LOOK)(_|$)")
+"""Constants are called by what they bound and in which unit: `MAX_ANSWER_BYTES`, `POLL_INTERVAL_S`."""
+
+PAIRS: dict[str, set[str]] = {}
+"""Class names that may stand twice: the structs of two wires."""
+
+TERMS = {
+    "circuit breaker": "routes.md",
+    "half-open": "routes.md",
+    "probe": "routes.md",
+    "load balancing": "routes.md",
+    "time to first token": "routes.md",
+    "token bucket": "routes.md",
+    "request coalescing": "cache.md",
+    "stale": "cache.md",
+    "hit": "cache.md",
+    "miss": "cache.md",
+    "graceful shutdown": "operations.md",
+    "backpressure": "operations.md",
+}
+"""The field's terms, each with the page of `docs/` that documents what it names."""
+
+
+class Line(NamedTuple):
+    """A docstring, or the line below a field or a constant."""
+
+    where: str
+    text: str
+    attribute: bool
+
+    @property
+    def first(self) -> str:
+        """Its first line."""
+        return self.text.strip().partition("\n")[0].rstrip()
+
+
+def _modules(*rooms: str) -> Iterator[tuple[Path, ast.Module]]:
+    for room in rooms:
+        path = ROOT / "router" / room
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
+            yield file.relative_to(ROOT), ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _lines(path: Path, tree: ast.Module) -> Iterator[Line]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if text := ast.get_docstring(node):
+                yield Line(f"{path}:{getattr(node, 'lineno', 1)}", text, attribute=False)
+            for before, after in pairwise(node.body):
+                if isinstance(before, ast.Assign | ast.AnnAssign) and _is_text(after):
+                    yield Line(f"{path}:{after.lineno}", ast.literal_eval(after.value), attribute=True)  # type: ignore[attr-defined]
+
+
+def _opening(text: str) -> tuple[str, str]:
+    """Return the first word, and the first two joined by `_`, in lower case."""
+    words = re.findall(r"[A-Za-z']+", text)[:2]
+    return (words[0].lower() if words else ""), "_".join(words).lower()
+
+
+def test_docstring_opens_with_a_subject_or_an_imperative() -> None:
+    """No docstring of a room that is done opens with a pronoun or a question word."""
+    bad: list[str] = []
+    for path, tree in _modules(*DONE):
+        for line in _lines(path, tree):
+            openers = ATTRIBUTE_OPENERS if line.attribute else OPENERS
+            if openers & set(_opening(line.text)):
+                bad.append(f"{line.where}: {line.first}")
+    assert not bad, "\n" + "\n".join(bad)
+
+
+def test_docstring_says_one_whole_sentence_on_its_first_line() -> None:
+    """The first line of a docstring stands alone: it ends there, within 140 characters."""
+    bad = [
+        f"{line.where}: {line.first}"
+        for path, tree in _modules(*DONE)
+        for line in _lines(path, tree)
+        if not line.attribute and (len(line.first) > MAX_LINE or not line.first.endswith((".", ":", "?")))
+    ]
+    assert not bad, "\n" + "\n".join(bad)
+
+
+def test_test_name_opens_with_its_subject() -> None:
+    """A test is called test_<subject>_<verb>_<condition>: a failure line in CI shows only the name."""
+    bad: list[str] = []
+    for place in DONE_TESTS:
+        path = ROOT / "tests" / place
+        for file in sorted(path.rglob("test_*.py")) if path.is_dir() else [path]:
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                    words = node.name.removeprefix("test_")
+                    if words.partition("_")[0] in OPENERS or words.startswith(BAD_PHRASES) or words.count("_") < 1:
+                        bad.append(f"{file.relative_to(ROOT)}:{node.lineno}: {node.name}")
+    assert not bad, "\n" + "\n".join(bad)
+
+
+def test_class_name_stands_for_one_class() -> None:
+    """Two classes of one name stand in `router/` only as the structs of two wires."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for path, tree in _modules(*DONE):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].add(str(path))
+    clashes = {name: sorted(paths) for name, paths in found.items() if len(paths) > 1 and paths != PAIRS.get(name, set[str]())}
+    assert not clashes
+
+
+def test_name_says_its_subject() -> None:
+    """No function, parameter, field or variable is called `told` or `whole`, no constant `MOST`, `EVERY` or `LOOK`."""
+    bad = [
+        f"{path}:{line}: {name}"
+        for path, tree in _modules(*DONE)
+        for name, line in _names(tree)
+        if name.strip("_") in BAD_NAMES or BAD_CONSTANTS.match(name)
+    ]
+    assert not bad, "\n" + "\n".join(bad)
+
+
+def _names(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield every name that the module gives to something, with its line."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield node.name, node.lineno
+            case ast.arg():
+                yield node.arg, node.lineno
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name, node.lineno
+            case ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name, node.lineno
+            case ast.alias(asname=str(name)):
+                yield name, node.lineno
+            case ast.MatchAs(name=str(name)):
+                yield name, node.lineno
+            case _:
+                pass
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_term_stands_on_the_page_that_documents_it(term: str) -> None:
+    """An operator who searches the docs for the field's word finds the page."""
+    page = (ROOT / "docs" / TERMS[term]).read_text(encoding="utf-8").casefold()
+    assert re.search(rf"\b{term}\b", page)
