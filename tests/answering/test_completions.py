@@ -141,18 +141,18 @@ async def test_the_models(workspace: Workspace) -> None:
 
 
 async def test_what_is_not_served_of_openais_api_is_not_found(workspace: Workspace) -> None:
-    """Its clients read so in their own form, with the request's id, whatever they ask for: embeddings, one model, another method."""
+    """Its clients read so in their own form, with the request's id, whatever they ask for: images, moderations, another method."""
     async with asked_by_openai(workspace) as (client, sdk):
-        with pytest.raises(openai.NotFoundError) as embeddings:
-            await sdk.embeddings.create(model="gpt-4", input="Hello")
+        with pytest.raises(openai.NotFoundError) as unserved:
+            await sdk.moderations.create(model="gpt-4", input="Hello")
         answers = [
             await client.post("/v1/models"),
             await client.get("/v1/"),
             await client.post("/v1/chat/completions/", **BODY),
         ]
         listed = await sdk.models.with_raw_response.list()
-    assert (embeddings.value.code, embeddings.value.type) == ("unknown_address", "invalid_request_error")
-    assert embeddings.value.request_id
+    assert (unserved.value.code, unserved.value.type) == ("unknown_address", "invalid_request_error")
+    assert unserved.value.request_id
     for answer in answers:
         assert (answer.status, answer.json["error"]["code"]) == (404, "unknown_address")
         assert answer.headers["x-request-id"]

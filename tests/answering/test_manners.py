@@ -77,13 +77,13 @@ async def test_an_unknown_address_is_refused_in_the_form_of_its_neighbours(works
     """OpenAI's below /v1, Anthropic's below /v1/messages or for a client of its API, elsewhere one that all our front ends read."""
     async with serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client:
         openais = [await client.get(path) for path in ("/v1", "/v1/", "/v1/files", "/v1/messagesx")]
-        openais += [await client.post("/v1/models"), await client.post("/v1/responses")]
+        openais += [await client.post("/v1/models"), await client.post("/v1/audio/speech")]
         anthropics = [
             await client.get("/v1/messages/batches"),
             await client.get("/v1/messages/"),
             await client.get("/v1/files", OF_ANTHROPIC),
         ]
-        others = [await client.get(path) for path in ("/", "/no-such", "/api", "/api/chats")]
+        others = [await client.get(path) for path in ("/index.html", "/no-such", "/api", "/api/chats")]
     for answer in openais:
         assert (answer.status, answer.json["error"]["code"], answer.json["error"]["type"]) == (
             404,

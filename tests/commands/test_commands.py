@@ -253,7 +253,7 @@ def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers
         finally:
             process.kill()
     assert process.returncode == 0, said + rest
-    assert f"http://127.0.0.1:{port}/api/chat" in said
+    assert f"http://127.0.0.1:{port}/  (questions: /api/chat," in said
 
 
 SPOILT = '''import multiprocessing

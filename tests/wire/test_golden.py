@@ -238,14 +238,16 @@ def test_every_folder_has_its_cases() -> None:
 
 
 async def test_openais_list_of_models(workspace: Workspace) -> None:
-    """The golden object, but for the time at which this process began."""
+    """The golden objects, but for the time at which this process began, with fields of our own; and one for each alias."""
     golden = json.loads((GOLDEN / "openai-chat/models.json").read_text(encoding="utf-8"))
     first, *others = [model["id"] for model in golden["data"]]
     assert first == "chat-model"
     more = "".join(f"  {name}: {{pipeline: chat, targets: [a]}}\n" for name in others)
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=more)).build()) as client:
         listed = (await client.get("/v1/models")).json
-    assert {**listed, "data": [{**model, "created": 1700000000} for model in listed["data"]]} == golden
+    own = {"kind", "tools", "name", "context_window", "max_output_tokens", "input_modalities", "price"}
+    shown = [{name: model[name] for name in model.keys() - own} | {"created": 1700000000} for model in listed["data"]]
+    assert {**listed, "data": [model for model in shown if model["id"] != "gpt-4"]} == golden
 
 
 def test_openais_bodies() -> None:
