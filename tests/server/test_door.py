@@ -489,7 +489,7 @@ async def test_hostile_json_is_refused_quickly(workspace: Workspace, case: str) 
     async with open_door(workspace) as client:
         answer = await said(client.base, request("POST /api/chat", QUICK[case]))
     assert 400 <= answer.status < 500
-    assert set(json.loads(answer.rest)) == {"type", "error", "message", "code", "requestId"}
+    assert set(json.loads(answer.rest)) - {"message"} == {"type", "error", "code", "requestId"}
     timed = min(_seconds(QUICK[case]) for _ in range(3))
     assert timed < 0.5  # 1 MiB of JSON takes some 10 ms; what grows faster than its length would take minutes
 
