@@ -9,17 +9,20 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
 
 install: .venv/.done    ## .venv with .venv/bin/router
 
-# Half of what the tests do is to wait for something: three at a time keep two cores busy. JOBS=0 runs them one after the other.
-JOBS ?= 3
+# Half of what the tests do is to wait for something: four at a time keep two cores busy. JOBS=0 runs them one after the other.
+JOBS ?= 4
 test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any  ## the whole suite
-	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile
+	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+quick: .venv-dev/.done  ## what tells most in a minute: without slow files and without Redis, nginx, squid, Node and Chromium
+	.venv-dev/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not redis and not nginx and not squid and not node and not chromium"
 
 CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done
 clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs npm

@@ -40,6 +40,83 @@ HERE: dict[str, Any] = {"http_version": "1.1", "query_string": b"", "headers": [
 """What a scope says of a request that a program of this machine sends."""
 
 
+SLOW = frozenset(
+    {
+        "access/test_auth.py",
+        "access/test_strangers.py",
+        "admin/test_admin.py",
+        "admin/test_openapi.py",
+        "admin/test_page_cost.py",
+        "admin/test_webpage_in_a_browser.py",
+        "answering/test_cache.py",
+        "answering/test_embeddings.py",
+        "answering/test_flights.py",
+        "answering/test_let_go.py",
+        "answering/test_limits.py",
+        "answering/test_replicas.py",
+        "answering/test_resume.py",
+        "answering/test_shared_limits.py",
+        "answering/test_structured.py",
+        "answering/test_users.py",
+        "answering/test_wires.py",
+        "clients/test_replayed_streams.py",
+        "clients/test_router_streams.py",
+        "commands/test_commands.py",
+        "commands/test_installed.py",
+        "config/test_declaration.py",
+        "deploy/test_kubernetes.py",
+        "deploy/test_replicas.py",
+        "deploy/test_strangers_through_nginx.py",
+        "failover/test_fault.py",
+        "failover/test_refusals.py",
+        "intake/test_files_asked.py",
+        "journal/test_metrics.py",
+        "journal/test_traces.py",
+        "migration/test_import.py",
+        "migration/test_routing.py",
+        "models/test_client_fields.py",
+        "models/test_matrix.py",
+        "models/test_reasoning_state.py",
+        "models/test_thinkers.py",
+        "server/test_door.py",
+        "server/test_machine.py",
+        "server/test_mounted.py",
+        "server/test_server.py",
+        "server/test_shutdown.py",
+        "shared/test_logs.py",
+        "system/test_canary.py",
+        "system/test_corporate_network.py",
+        "system/test_faults.py",
+        "system/test_fuzz.py",
+        "system/test_security.py",
+        "targets/test_litellm.py",
+        "targets/test_recordings.py",
+        "test_drill.py",
+        "test_reload.py",
+        "test_shape.py",
+        "toolbox/test_mcp.py",
+    }
+)
+"""Files of tests that take more than ten seconds (`pytest --durations=0`)."""
+
+NEEDS = {"redis_server": "redis", "RedisServer": "redis", "nginx": "nginx", "edge": "nginx", "squid": "squid", "browser": "chromium"}
+"""What a file of tests imports of tests/support and tests/deploy → the marker of the program that it needs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what their file needs, and put slow files first: a worker that begins one last keeps the others waiting."""
+    for item in items:
+        file = item.path.relative_to(ROOT / "tests").as_posix()
+        names = cast("dict[str, object]", vars(cast("pytest.Function", item).module))
+        for marker in {mark for name, mark in NEEDS.items() if name in names}:
+            item.add_marker(marker)
+        if file.startswith("clients/"):
+            item.add_marker("node")
+        if file in SLOW:
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _stay_here() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
     """Any connection that leaves this machine fails at once, as on a machine without a network."""

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from socket import socket
 from weakref import WeakKeyDictionary
 
@@ -53,14 +54,15 @@ class Workers(Multiprocess):
         super().handle_term()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that are no more; end where one could not start before any has served."""
-        if self.served:
-            self._replace()
-            return
-        alive = [process for process in self.processes if process.process.is_alive()]
-        self.served = any(process.is_ready(timeout=0.5) for process in alive)
-        if not self.served and len(alive) < len(self.processes):
-            self.should_exit.set()  # it could not start, and neither could one in its place
+        """Replace workers that ended. End where a worker ended by itself before any has served: it could not start, and neither could
+        another. A worker that was killed (a negative exit code) could.
+        """
+        if not self.served:
+            self.served = any(_ready(process) for process in self.processes if process.process.is_alive())
+            if not self.served and any((process.exitcode or 0) > 0 for process in self.processes):
+                self.should_exit.set()
+                return
+        self._replace()
 
     def _replace(self) -> None:
         """Replace those who are no more, and those who are silent. A healthy one is not waited for."""
@@ -74,3 +76,12 @@ class Workers(Multiprocess):
             super().keep_subprocess_alive()
             workers[index] = self.processes[0]
         self.processes = workers
+
+
+def _ready(process: Process) -> bool:
+    """Return whether a worker says that it has started. Answers to earlier questions, of a busy machine, may be in the pipe before its newest."""
+    ready = process.is_ready(timeout=0.5)
+    with suppress(OSError, EOFError):
+        while not ready and process.parent_conn.poll(0):
+            ready = process.parent_conn.recv() is True
+    return ready

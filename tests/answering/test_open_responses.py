@@ -1,16 +1,15 @@
 """The checks of Open Responses' compliance suite, against its schema of a response and of each event of a stream."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.conftest import ROOT, Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Provider, Reply, calls, chunk, running, text
 
-SPECIFICATION: dict[str, Any] = json.loads((Path(__file__).parent / "wire" / "open_responses.json").read_text())
+SPECIFICATION: dict[str, Any] = json.loads((ROOT / "tests/wire/open_responses.json").read_text())
 SCHEMAS: dict[str, Any] = SPECIFICATION["components"]["schemas"]
 EVENTS: dict[str, str] = {
     schema["properties"]["type"]["enum"][0]: name for name, schema in SCHEMAS.items() if name.endswith("StreamingEvent")

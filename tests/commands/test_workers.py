@@ -15,13 +15,23 @@ class Worker:
     """A worker as its supervisor sees it: whether its process lives, and whether it answers."""
 
     made: list["Worker"]
-    exitcode = 1
+    exitcode: int | None = None
 
     def __init__(self, *_: object) -> None:
         self.lives = self.answers = True
         self.process = self
         self.pid = len(self.made)
         self.made.append(self)
+        self.parent_conn = self
+        self.later: list[bool] = []
+
+    def poll(self, _: float) -> bool:
+        """Whether another answer lies in the pipe."""
+        return bool(self.later)
+
+    def recv(self) -> bool:
+        """Take it out."""
+        return self.later.pop(0)
 
     def is_alive(self, timeout: float | None = None) -> bool:
         """Its process's word for it, or, with a timeout, the supervisor's."""
@@ -33,6 +43,10 @@ class Worker:
         return self.lives and self.answers
 
     is_ready = is_alive
+
+    def ends(self, exitcode: int) -> None:
+        """End by itself, or by a signal where negative."""
+        self.lives, self.exitcode = False, exitcode
 
     def start(self) -> None:
         """It runs."""
@@ -97,3 +111,25 @@ def test_worker_that_is_late_is_not_replaced_until_it_counts_as_hanging(workers:
     workers.keep_subprocess_alive()
     assert pids(workers) == [3, 1]
     assert not starting.lives
+
+
+@pytest.mark.parametrize(("exitcode", "goes_on"), [(-signal.SIGKILL, True), (1, False)], ids=["killed", "by itself"])
+def test_worker_that_ends_before_any_has_served_is_replaced_if_it_was_killed(workers: Workers, exitcode: int, goes_on: bool) -> None:
+    """A worker that ends by itself could not start: then the server ends."""
+    workers.served = False
+    for worker in Worker.made:
+        worker.answers = False
+    Worker.made[0].ends(exitcode)
+    workers.keep_subprocess_alive()
+    assert workers.should_exit.is_set() is not goes_on
+    assert pids(workers) == ([2, 1] if goes_on else [0, 1])
+
+
+def test_worker_is_ready_by_its_newest_answer(workers: Workers) -> None:
+    """On a busy machine answers to earlier questions lie before it."""
+    workers.served = False
+    for worker in Worker.made:
+        worker.answers = False
+    Worker.made[0].later = [False, True]
+    workers.keep_subprocess_alive()
+    assert workers.served
