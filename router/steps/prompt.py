@@ -172,7 +172,7 @@ def _find(word: str, name: str, text: str) -> Place:
 
 
 def render(template: jinja2.Template, ask: Ask) -> str:
-    """The prompt for this question. BadAsk where it needs a field the request lacks."""
+    """Render the prompt for a question. Raise BadAsk where it needs a field that the request lacks."""
     pieces: list[str] = []
     size = 0
     try:
@@ -182,6 +182,6 @@ def render(template: jinja2.Template, ask: Ask) -> str:
             if size > MAX_CHARS:
                 raise TooLarge("The conversation is too large for this model's prompt.")
     except TypeError:
-        # Anyone may send a list where the template takes a text: that is not for the log of faults.
+        # A client may send a list where the template takes a text: that is not a fault of the router to be logged.
         raise BadAsk("A field of the request is of another kind than this model's prompt takes.") from None
     return "".join(pieces).strip()

@@ -1,8 +1,8 @@
 """Reasoning state over calls that the client runs: the outermost step of every route.
 
-The provider wants its state back with the results, and those come in a request of their own. So the state of a model call whose calls
-are left to the client is kept (`cache/states.py`), and put back into the assistant message that brings the calls again. No
-ReasoningState leaves this step. A request without tools and without calls passes by it.
+The provider wants its state back with the results, which come in another request. If the tool calls of a model call are left to the
+client, the state of that model call is kept (`cache/states.py`) and put back into the assistant message that repeats the calls.
+No ReasoningState leaves this step. A request without tools and without calls passes it unchanged.
 """
 
 from collections.abc import Sequence
