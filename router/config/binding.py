@@ -218,12 +218,12 @@ TYPOGRAPHIC = tuple("“”„‘’«»")
 
 
 def _bare_variable(node: document.Scalar, shape: Spelled) -> str:
-    """The name of a variable that stands where a secret should."""
+    """Return the name of a variable that stands in place of a secret."""
     return node.text if shape.kind is Secret and VARIABLE.fullmatch(node.text) else ""
 
 
 def _in_flow(node: document.Scalar) -> str:
-    """A remark where a reference may need quotes: a plain scalar may stand between brackets."""
+    """Return the remark where a reference may need quotes: a plain scalar may stand between brackets."""
     return ", in quotes where it stands between brackets" if node.plain else ""
 
 

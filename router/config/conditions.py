@@ -187,8 +187,8 @@ def _text(value: Json) -> str | None:
 def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
     """Return True if `entry` holds for some question for which none of `earlier` does. None holds for each question.
 
-    A caller, a claim and a header can only help an entry to hold, so it is enough to look at questions that have no more of them than
-    `entry` asks for; and of the numbers at the ends of ranges.
+    A caller, a claim and a header can only help an entry to hold. It is therefore enough to check questions with just those that `entry`
+    asks for, and with the numbers at the ends of ranges.
     """
     if None in earlier:
         return False

@@ -81,7 +81,7 @@ class Retry:
 
     attempts: at most this many tries of one target, the first included
     backoff: the shortest and the longest wait; it doubles from try to try, with jitter
-    budget: retries as a share of answers, over all requests: a target that answers no request is not retried
+    budget: retries as a share of answers, over all requests: while a target answers no request, its retries stop
     """
 
     attempts: Annotated[int, Bounds(1, 10)] = 2

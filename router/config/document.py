@@ -1,8 +1,8 @@
 """Reading of YAML: text → a tree of nodes with their places.
 
 All decisions on how YAML is read are made here. The tree is made from libyaml's events, not by its constructor.
-A plain scalar therefore stays a text until the declaration says which type is wanted (`no`, `012` and `1:30`
-stay texts), duplicate keys are errors, and an alias cannot multiply.
+A plain scalar therefore stays a text (`no`, `012`, `1:30`) until the declaration says which type is wanted.
+Duplicate keys are errors, and an alias cannot multiply.
 """
 
 import re

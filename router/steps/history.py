@@ -2,8 +2,8 @@
 
     - history: {keep: 40}
 
-System messages stay and do not count. The kept messages begin with a user's, so that no tool result stands
-there without its call (providers refuse that) and no answer without its question.
+System messages stay and do not count. The kept messages begin with a user's: no tool result is left
+without its call (providers refuse that), and no answer without its question.
 
 Messages are dropped several at a time. The history then begins at the same message for some turns, and the provider reads that
 beginning from its prompt cache. With another beginning each turn, every question of a long chat would miss that cache.

@@ -1,7 +1,7 @@
 """Reasoning state over calls that the client runs: the outermost step of every route.
 
-The provider wants its state back with the results, which come in another request. If the tool calls of a model call are left to the
-client, the state of that model call is kept (`cache/states.py`) and put back into the assistant message that repeats the calls.
+The provider wants its state back with the results, which come in another request. If a model call leaves tool calls to the client,
+its state is kept (`cache/states.py`). It is put back into the assistant message that repeats the calls.
 No ReasoningState leaves this step. A request without tools and without calls passes it unchanged.
 """
 

@@ -1,7 +1,7 @@
 """The tool loop, from a route's `tools:` and `max_steps:`.
 
-Each round asks the model, passes its events through, runs the called tools concurrently, yields each result as it is done,
-and asks again with all results appended. The loop ends when a model call asks for no tool. It ends with the finish reason
+Each round asks the model, passes its events through and runs the called tools concurrently. Each result is yielded as it is
+done, and the next round asks with all results appended. The loop ends when a model call asks for no tool. It ends with the finish reason
 tool-calls after `max_steps` model calls, or when three in a row asked for the same and got the same. The loop looks at the
 calls themselves, never at a finish reason: providers err there.
 

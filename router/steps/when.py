@@ -1,7 +1,7 @@
 """Conditions of a route's targets: only entries whose `when` holds are asked.
 
-The step stands below the pipeline's steps and above the cache. A condition is therefore about the conversation that a model would read,
-and a cached answer is used only for questions for which the same entries hold. The conditions are checked once per answer: all its model
+The step stands below the pipeline's steps and above the cache. A condition is therefore about the conversation that a model would read.
+A cached answer is used only for questions for which the same entries hold. The conditions are checked once per answer: all its model
 calls, and the target that rescues it, are among the same entries.
 """
 
