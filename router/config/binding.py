@@ -1,4 +1,4 @@
-"""A node and a shape → a value, and a complaint for each thing that does not fit."""
+"""Binding of nodes to shapes: a value, and a complaint for each part that does not fit."""
 
 import difflib
 import re
@@ -16,37 +16,37 @@ from router.signature import Anything, Choice, Either, Listing, Record, Scalar, 
 LITERAL_SECRET = re.compile(
     r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*""",
 )
-"""A key written out in a file, in an address or as a default too: the line is quoted without it. A time or a number is none."""
+"""A secret written out in a file, also in an address or as a default: the line is quoted without it. Times and numbers are not secrets."""
 SECRET_BELOW = re.compile(
     r"""(?i)(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*:\s*[|>]?[-+]?\s*(?:#.*)?$"""
 )
-"""A line whose key stands on the next one: that one is not quoted at all."""
+"""A line whose secret stands on the next line: that next line is not quoted at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaints:
-    """What is wrong so far, over every file of a load."""
+    """The mistakes found so far, over every file of a load."""
 
     texts: Mapping[str, str]
-    """File name → its text: the complaints quote the line."""
+    """File name → its text: complaints quote the line."""
     found: list[Complaint] = field(default_factory=list[Complaint])
     warnings: list[Complaint] = field(default_factory=list[Complaint])
-    """What is no mistake by itself, but is seldom meant."""
+    """Warnings: not a mistake by itself, but seldom meant."""
     lacking: list[Complaint] = field(default_factory=list[Complaint])
-    """Variables and secret files that are not there, where that is no mistake: see `without_environment`."""
+    """Variables and secret files that are missing, where that is not a mistake: see `without_environment`."""
     without_environment: bool = False
     advice: Advice = field(default_factory=lambda: Advice({}))
 
     def add(self, place: Place, message: str) -> None:
-        """Note a mistake, once."""
+        """Record a mistake, once."""
         self._note(self.found, place, message)
 
     def warn(self, place: Place, message: str) -> None:
-        """Note a warning, once."""
+        """Record a warning, once."""
         self._note(self.warnings, place, message)
 
     def lack(self, place: Place, message: str) -> None:
-        """Note a variable or secret file that is not there."""
+        """Record a variable or secret file that is missing."""
         self._note(self.lacking if self.without_environment else self.found, place, message)
 
     def _note(self, found: list[Complaint], place: Place, message: str) -> None:
@@ -59,11 +59,11 @@ class Complaints:
             found.append(complaint)
 
     def in_order(self) -> tuple[Complaint, ...]:
-        """All mistakes, file by file, from top to bottom."""
+        """Return all mistakes, file by file, from top to bottom."""
         return self.sorted(self.found)
 
     def sorted(self, found: Iterable[Complaint]) -> tuple[Complaint, ...]:
-        """Some of them, file by file, from top to bottom."""
+        """Return these complaints, file by file, from top to bottom."""
         files = list(self.texts)
         order = {name: index for index, name in enumerate(files)}
         return tuple(
@@ -77,7 +77,7 @@ def _close(word: str, words: Sequence[str], cutoff: float = 0.6) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean …?`, or the words there are where they are few, or nothing."""
+    """Return `; did you mean …?`, else the known words where they are few, else nothing."""
     words = list(known)
     if close := _close(word, words):
         return close
@@ -85,7 +85,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def file_meant(word: str, known: Sequence[str], ending: str) -> str:
-    """The same for the name of a file that is written without its folder and its ending."""
+    """Return the hint for the name of a file, which is written without its folder and its ending."""
     bare = word.removesuffix(ending).rpartition("/")[2]
     if bare != word and bare in known:
         return f"; did you mean `{bare}`, without its folder and `{ending}`?"
@@ -93,25 +93,25 @@ def file_meant(word: str, known: Sequence[str], ending: str) -> str:
 
 
 def step_meant(word: str, known: Iterable[str]) -> str:
-    """The same for a word of a pipeline."""
+    """Return the hint for a word of a pipeline."""
     words = list(known)
     advice = remedies.STEPS.get(word.lower())
     return _close(word, words, 0.8) or (f"; {advice}" if advice else did_you_mean(word, words))
 
 
 class Unfit:
-    """What a node is worth that could not be bound. Its complaint has been made."""
+    """The value of a node that could not be bound. Its complaint has been recorded."""
 
 
 UNFIT = Unfit()
 
 
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
-    """The value, or UNFIT."""
+    """Return the value of a node, or UNFIT."""
     if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
         if not node.forgiven:
             complaints.lack(node.place, node.unset + _to_set(node.unset))
-        return _stand_in(shape) if node.unset else UNFIT  # malformed: that has been told already
+        return _stand_in(shape) if node.unset else UNFIT  # malformed: complained of already
     match shape:
         case Either(options):
             return _either(node, options, complaints, what)
@@ -128,13 +128,13 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
 
 
 def _to_set(unset: str) -> str:
-    """What to do about a variable that is not set; whoever wrote `${NAME:?message}` has said that there."""
+    """Return the advice for a variable that is not set; `${NAME:?message}` has its own."""
     hit = re.fullmatch(r"the environment variable (\w+) is not set", unset)
     return f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
 
 
 def _stand_in(shape: Shape) -> object:
-    """Some value of this shape, for a scalar whose own is not known and not needed."""
+    """Return some value of this shape, for a scalar whose own value is unknown and not needed."""
     match shape:
         case Choice(values):
             return values[0]
@@ -181,7 +181,7 @@ def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, 
 
 
 def _switch(word: str, values: Sequence[str]) -> str:
-    """A hint where somebody wrote `false` for the word that means so here, or `yes`."""
+    """Return the hint where a truth value stands for a word, such as `false` or `yes`."""
     meant = HINTS.get(("boolean", word.lower()), f"`{word.lower()}`")
     words = ("none", "off", "hide", "skip") if "`false`" in meant else ("on", "show", "keep") if "`true`" in meant else ()
     return next((f"; did you mean `{one}`?" for one in words if one in values), "")
@@ -218,12 +218,12 @@ TYPOGRAPHIC = tuple("“”„‘’«»")
 
 
 def _bare_variable(node: document.Scalar, shape: Spelled) -> str:
-    """The name of a variable that stands where a secret should."""
+    """Return the name of a variable that stands in place of a secret."""
     return node.text if shape.kind is Secret and VARIABLE.fullmatch(node.text) else ""
 
 
 def _in_flow(node: document.Scalar) -> str:
-    """A remark where a reference may need quotes: a plain scalar may stand between brackets."""
+    """Return the remark where a reference may need quotes: a plain scalar may stand between brackets."""
     return ", in quotes where it stands between brackets" if node.plain else ""
 
 
@@ -284,7 +284,7 @@ def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> obje
 
 
 def _as_list(node: Node, item: Shape) -> str:
-    """What to write where something else stands in place of a list."""
+    """Return the advice where another kind of node stands in place of a list."""
     if is_null(node):
         return f", and has no value: write [{example(item)}], or indent what belongs to it"
     if isinstance(node, document.Scalar):
@@ -296,7 +296,7 @@ def _as_list(node: Node, item: Shape) -> str:
 
 
 def _as_table(node: Node, item: Shape) -> str:
-    """What to write where something else stands in place of a mapping of names."""
+    """Return the advice where another kind of node stands in place of a mapping of names."""
     shown = f"NAME: {example(item)}"
     if is_null(node):
         return f", and has no value: indent what belongs to it, e.g. `{shown}`, by two spaces"
@@ -324,13 +324,13 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
     if fits:
         return built(node, record, values, complaints)
     if all(item.name in values for item in record.fields if item.required):
-        # Not to be used; but what its rules object to in the other fields is told now, not after the first mistake is mended.
+        # The result is not used. The record's rules still check the other fields now, not after the first mistake is mended.
         built(node, record, values, complaints, among=values)
     return UNFIT
 
 
 def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Record, empty: str, complaints: Complaints) -> str:
-    """What was meant by a key that its mapping does not have, or what to write instead. `empty`: the key before it, if that has no value."""
+    """Return the hint for a key that its mapping does not have. `empty`: the key before it, if that has no value."""
     key, entry = pair
     known = [one.name for one in record.fields]
     word = re.split("[:=：]", key.text, maxsplit=1)[0]
@@ -346,7 +346,7 @@ def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Reco
 
 
 def _as_record(node: Node, record: Record) -> str:
-    """What to write where something else stands in place of a mapping with known keys."""
+    """Return the advice where another kind of node stands in place of a mapping with known keys."""
     known = [item.name for item in record.fields]
     if isinstance(node, document.Scalar) and (hit := re.match(r"(\w+)\s*[:=：]", node.text)) and hit[1] in known:
         return f", each key with a colon and a space: write `{hit[1]}: …`"
@@ -356,7 +356,7 @@ def _as_record(node: Node, record: Record) -> str:
 
 
 def _lifted(node: document.Table, record: Record, complaints: Complaints) -> document.Table:
-    """The mapping with those of its keys that were indented too far taken out of the mapping above them: the rest is checked as meant."""
+    """Return the mapping with keys that are indented too far moved up to it, so that the rest is checked as meant."""
     pairs: list[tuple[document.Scalar, Node]] = []
     lifted: list[tuple[document.Scalar, Node]] = []
     for key, entry in node.pairs:
@@ -374,7 +374,7 @@ def _lifted(node: document.Table, record: Record, complaints: Complaints) -> doc
 
 
 def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.Table, record: Record) -> bool:
-    """Whether a key of a mapping of names is one of the mapping above it, and nothing that stands in it is what the names take."""
+    """Return True if a key among names belongs to the mapping above, and nothing in it is what the names take."""
     key, entry = pair
     if not isinstance(shape, Table) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
         return False
@@ -383,7 +383,7 @@ def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.T
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
-    """The values of a record's fields that could be bound, and whether they are all there is."""
+    """Return the values of a record's fields that could be bound, and True if that is all of them."""
     if not isinstance(node, document.Table):
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
@@ -394,7 +394,7 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
     for key, entry in node.pairs:
         item = record.field(key.text)
         if item is None:
-            word = re.split("[:=：]", key.text, maxsplit=1)[0]  # what stands behind it may be a secret
+            word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
             hint = _hint((key, entry), node, record, empty, complaints)
             meant += hint
             complaints.add(key.place, f"unknown key `{word}` in {what}{hint}")
@@ -416,7 +416,7 @@ def built(
     complaints: Complaints,
     among: Collection[str] | None = None,
 ) -> object:
-    """What the record's function makes of the values; its own objection becomes a complaint at the field it names.
+    """Build the record from the values. Its own objection becomes a complaint at the field that it names.
 
     `among`: only an objection to one of these fields counts.
     """
@@ -427,13 +427,13 @@ def built(
             return UNFIT
         culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
         if culprit is not None and _is_guessed(culprit):
-            return UNFIT  # what stands in for a value that nobody knows may be objected to
+            return UNFIT  # the objection is to a stand-in for an unknown value
         complaints.add(misfit.place or (culprit or node).place, misfit.message)
         return UNFIT
 
 
 def _is_guessed(node: Node) -> bool:
-    """Whether something in it stands for a value that nobody knows."""
+    """Return True if a node holds a stand-in for an unknown value."""
     match node:
         case document.Scalar():
             return node.forgiven or bool(node.unset)
@@ -468,21 +468,21 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
 
 
 def _known_keys(node: Node, shape: Shape) -> int:
-    """How many keys of a mapping a record has: of several records the one that has most was meant."""
+    """Count the keys of a mapping that a record has: of several records the one with the most was meant."""
     if not isinstance(node, document.Table) or not isinstance(shape, Record):
         return 0
     return sum(shape.field(key.text) is not None for key, _ in node.pairs)
 
 
 def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[Listing]) -> bool:
-    """Whether an entry of one of the lists has more of a mapping's keys than what may stand in their place."""
+    """Return True if an entry of a list shape has more of the mapping's keys than the records that may stand there."""
     inside = [option for one in lists for option in (one.item.options if isinstance(one.item, Either) else (one.item,))]
     most = max((_known_keys(node, option) for option in inside), default=0)
     return most > max(_known_keys(node, option) for option in meant)
 
 
 def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
-    """A hint where a mapping stands alone that a list would take."""
+    """Return the hint where a mapping stands alone that belongs in a list."""
     takes = any(isinstance(one, Listing) and isinstance(node, kinds(one.item)) for one in options)
     if not takes or not isinstance(node, document.Table):
         return ""
@@ -491,10 +491,10 @@ def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
 
 
 def kinds(shape: Shape) -> tuple[type, ...]:
-    """The nodes that may be meant as a value of this shape."""
+    """Return the kinds of nodes that may be meant as a value of this shape."""
     match shape:
         case Scalar("null"):
-            return ()  # a key that is not wanted is left out: an empty value is a slip
+            return ()  # an unwanted key is left out: an empty value is a slip
         case Scalar() | Choice() | Spelled():
             return (document.Scalar,)
         case Listing():
@@ -518,7 +518,7 @@ def _anything(node: Node, complaints: Complaints) -> object:
 
 
 def _plain(node: document.Scalar, complaints: Complaints) -> object:
-    """A scalar where any would do: YAML 1.2's reading, and a complaint where readers differ."""
+    """Return a scalar of any type as YAML 1.2 reads it, with a complaint where readers differ."""
     if not node.plain:
         return node.text
     if is_null(node):

@@ -1,9 +1,9 @@
-"""Conditions on an entry of a route's targets: what `when` may say, whether it holds for a question, and whether it ever can.
+"""Conditions on an entry of a route's targets: the keys of `when`, the test for one question, the test for any question at all.
 
     - {use: cheap, when: {budget_used: 80%}}
 
 All conditions of one `when` must hold; of a list of values any one is enough. There is no `not`: a range has two ends, and an entry
-for everybody else stands behind the one for some.
+for all others stands behind the one for some.
 """
 
 import math
@@ -19,7 +19,7 @@ from router.errors import Misfit
 from router.signature import Spelled
 
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"})
-"""Headers that hold secrets: those are written in no file."""
+"""Headers that hold secrets: their values are not written in a file."""
 MAX_DIGITS = 9
 MAX_VALUE = 256
 """Characters of a value that a caller, a claim or a header is compared with."""
@@ -37,7 +37,7 @@ class Range:
 
     @property
     def ends(self) -> Iterator[float]:
-        """Numbers among which there is one of every range that is cut by this one."""
+        """Yield the ends: each range that this one cuts holds one of them."""
         yield self.least
         if self.below != math.inf:
             yield self.below
@@ -114,13 +114,13 @@ BudgetUsed = Annotated[Range, Spelled("share of a budget", _used, r"^\d[\d.]*%(\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """When an entry of a route's targets is asked: all of these must hold, of several values any one.
+    """The condition of an entry of a route's targets: all of these must hold, of several values any one.
 
-    caller: who asks, by the name of the key or the token's `sub`
+    caller: the caller, by the name of the key or the token's `sub`
     claim: claims of the caller's token, each with its value
-    header: headers of the request, each with its value, exactly; who may ask is not for a header to say
-    has_image: whether the conversation shows an image
-    tokens: estimated tokens of the conversation: 8000.. for so many and more, ..8000 for fewer
+    header: headers of the request, each with its value, exactly; a header does not decide who may ask
+    has_image: true: the conversation shows an image; false: it shows none
+    tokens: estimated tokens of the conversation: 8000.. for 8000 and more, ..8000 for fewer
     budget_used: used share of the tightest limit on money or tokens that counts the question: 80% for that much and more, ..80% for less
     """
 
@@ -140,7 +140,7 @@ class When:
 
     @property
     def _values(self) -> Iterator[tuple[str, "Values"]]:
-        """What is compared, by the condition's name."""
+        """Yield the compared values, each with the name of its condition."""
         if self.caller is not None:
             yield "caller", self.caller
         for name, named in (("claim", self.claim), ("header", self.header)):
@@ -148,11 +148,11 @@ class When:
 
     @property
     def callers(self) -> frozenset[str]:
-        """Those that it is for; none where it does not say."""
+        """The callers that the condition names; empty where it names none."""
         return frozenset(() if self.caller is None else listed(self.caller))
 
     def holds(self, here: Circumstances, tokens: int, *, has_image: bool) -> bool:
-        """Whether all of it holds for a question of so many tokens."""
+        """Return True if the whole condition holds for a question of so many tokens."""
         return (
             (self.caller is None or here.caller in listed(self.caller))
             and all(_has(here.claims.get(name), listed(values)) for name, values in (self.claim or {}).items())
@@ -167,28 +167,28 @@ Values = str | tuple[str, ...]
 
 
 def listed(values: Values) -> tuple[str, ...]:
-    """One value or several, as several."""
+    """Return one value or several as a tuple."""
     return (values,) if isinstance(values, str) else values
 
 
 def _has(claimed: Json, values: tuple[str, ...]) -> bool:
-    """Whether a claim is one of these values, or a list with one of them in it."""
+    """Return True if a claim is one of these values, or a list with one of them in it."""
     several = claimed if isinstance(claimed, Sequence) and not isinstance(claimed, str) else (claimed,)
     return any(_text(one) in values for one in several)
 
 
 def _text(value: Json) -> str | None:
-    """A claim's value as it is written in the file; None for one that has no such text."""
+    """Return a claim's value as it is written in the file; None for a value without such a text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int) else None
 
 
 def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
-    """Whether there is a question for which `entry` holds and none of `earlier` does. None holds for each question.
+    """Return True if `entry` holds for some question for which none of `earlier` does. None holds for each question.
 
-    A caller, a claim and a header can only help an entry to hold, so it is enough to look at questions that have no more of them than
-    `entry` asks for; and of the numbers at the ends of ranges.
+    A caller, a claim and a header can only help an entry to hold. It is therefore enough to check questions with just those that `entry`
+    asks for, and with the numbers at the ends of ranges.
     """
     if None in earlier:
         return False
@@ -197,7 +197,7 @@ def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
 
 
 def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Circumstances, int, bool]]:
-    """Questions for which an entry holds: one of each kind that these entries tell from each other."""
+    """Yield questions for which an entry holds: one of each kind that these entries tell apart."""
     known = [*others, *([entry] if entry else [])]
     tokens = sorted({0, *(int(end) for one in known if one.tokens for end in one.tokens.ends)})
     shares = sorted({0.0, *(end for one in known if one.budget_used for end in one.budget_used.ends)})
@@ -210,12 +210,12 @@ def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Cir
 
 
 def _choices(wanted: Mapping[Name, Values]) -> Iterable[dict[str, str]]:
-    """Each way to give every name one of its values."""
+    """Return each way to give every name one of its values."""
     return [dict(zip(map(str, wanted), chosen, strict=True)) for chosen in product(*map(listed, wanted.values()))]
 
 
 class _NoCondition:
-    """What an entry without a condition asks for."""
+    """The condition of an entry without one."""
 
     callers: frozenset[str] = frozenset()
     claim: Mapping[Name, Values] | None = None

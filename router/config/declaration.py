@@ -1,6 +1,6 @@
-"""What routes.yaml and the pipelines may say, as frozen values. The docstrings are the reference.
+"""Declaration of routes.yaml and the pipelines, as frozen values. The docstrings are the reference.
 
-`declare` is the only way in: it returns a Declaration that holds together, or raises ConfigError with every complaint.
+`declare` is the only way in: it returns a Declaration with every complaint in it. Without complaints it is consistent.
 """
 
 import re
@@ -59,12 +59,12 @@ from router.signature import record_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeout:
-    """How long to wait, and for what.
+    """Deadlines of an answer and its parts.
 
     connect: for a connection to the provider
     first_token: from asking a target until it starts to speak; then the next target is asked
     idle: between two events of an answer
-    tool: for one tool call; the model is told that it took too long
+    tool: for one tool call; then the model gets an error as its result
     total: for the whole answer, all its model calls and tools together
     """
 
@@ -77,11 +77,11 @@ class Timeout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often one target is asked before its first event, and how long between.
+    """Retries of one target before its first event, and the back-off between them.
 
     attempts: at most this many tries of one target, the first included
     backoff: the shortest and the longest wait; it doubles from try to try, with jitter
-    budget: second tries against answers, over all requests: where a target answers nobody, nobody asks it twice
+    budget: retries as a share of answers, over all requests: while a target answers no request, its retries stop
     """
 
     attempts: Annotated[int, Bounds(1, 10)] = 2
@@ -91,12 +91,12 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When a target that keeps failing is left alone.
+    """Circuit breaker: a target that keeps failing gets no requests for a while.
 
-    failures: so many failed tries in a row, of any requests
-    within: in this time
-    open: leave it alone for this long; then one request at a time tries it
-    slow: after so many answers in a row that started later than this, others are asked before it for as long; unless given, never
+    failures: failed tries in a row, of any requests, that open it
+    within: the time in which these must fall
+    open: time without requests; then one probe at a time is sent
+    slow: after `failures` answers in a row that started later than this, other targets are asked first for the time `open`; unless given, never
     """
 
     failures: Annotated[int, Bounds(1, 1000)] = 5
@@ -107,10 +107,10 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hedge:
-    """A second target is asked while the first is late; whichever starts to speak first answers.
+    """Hedging: a second target is asked while the first is late; the first of them to start gives the answer.
 
-    after: how late; unless given it is learned: what most of the first target's answers took to start
-    at_most: such calls against questions, so that they cost no more than this
+    after: delay before the second call; unless given, it is learned from the first target's time to first token
+    at_most: such calls as a share of questions, so that they cost no more than this
     """
 
     after: Seconds | None = None
@@ -119,12 +119,12 @@ class Hedge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """Answers are kept, and given again to whoever asks the same.
+    """Cache of answers, returned again for the same question.
 
-    ttl: for so long
-    size: bytes of them in one process; beyond it those used longest ago go first
-    scope: who may be given an answer: the end user it was made for, all users of that caller, or everybody who asks this route
-    tools: whether an answer for which tools ran is kept: keep, or skip; the tools do not run again for whoever is given it
+    ttl: time to live of an answer
+    size: bytes of answers in one process; beyond it the least recently used go first
+    scope: clients that share an answer: the end user it was made for (user), all users of that caller (caller), or all clients of this route (route)
+    tools: keep caches answers for which tools ran, skip does not; on a hit the tools do not run again
     """
 
     ttl: Seconds
@@ -139,10 +139,10 @@ class Cache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One target of a pool.
+    """A target of a pool.
 
     use: the target
-    weight: its share of the questions, against the weights of the others; 1 where they have some and it has none
+    weight: its share of the questions, relative to the other weights; 1 where others have a weight and it has none
     when: it is asked where all of this holds; unless given, always
     """
 
@@ -152,7 +152,7 @@ class Member:
 
     @property
     def shares(self) -> bool:
-        """Whether it makes its pool one that goes by weights."""
+        """True if this member makes its pool one that goes by weights."""
         return self.weight is not None or self.when is None
 
 
@@ -175,7 +175,7 @@ class TargetEntry:
 
     @property
     def pool(self) -> "tuple[Member, ...]":
-        """Its targets, each with its condition."""
+        """The targets of the entry, each with its condition."""
         members = self.use if isinstance(self.use, tuple) else (self.use,)
         weighted = any(isinstance(one, Member) for one in members)
         return tuple(
@@ -188,13 +188,13 @@ class TargetEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptLine:
-    """One thing a scripted target does. Exactly one of its keys.
+    """A step of a scripted target. Exactly one of its keys, and `arguments` with `call`.
 
-    text: say this
-    thought: think this
+    text: send this text
+    thought: send this as a thought
     call: ask for this tool, with `arguments`
-    arguments: what to call it with
-    pause: say nothing for this long
+    arguments: the arguments of the call
+    pause: send nothing for this long
     fail: break off: down, silent, refused, denied, too_long or filtered
     finish: end here, for this reason
     """
@@ -225,27 +225,27 @@ MODEL_KEYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Something that answers: a provider's model, or a script.
+    """A target of requests: a provider's model, or a script.
 
     model: a LiteLLM model name, provider/model
-    script: `demo` answers offline; a list of lines says just those
+    script: `demo` answers offline; a list of lines is played as it stands
     api_key: the provider's key, e.g. ${OPENAI_API_KEY}
-    api_base: where the provider's API is, if not at its own address
+    api_base: the address of the provider's API, if it is not the provider's own
     api_version: of Azure's API, e.g. 2024-10-21; for azure/ alone
-    via: litellm has LiteLLM ask a provider whose wire is otherwise read directly
+    via: litellm asks through LiteLLM where the router otherwise speaks the provider's API itself
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
     params: sampling parameters this target always gets; a request's own come on top
     context_window: tokens this target can read; a conversation too long for another target goes here
-    fetch_files: whether its server is handed the addresses of files, to fetch them; unless given, where that is a known provider's
-    price: what it costs; unless given, as LiteLLM's table says
+    fetch_files: true sends its server the addresses of files, to fetch them; unless given, true for the servers of known providers
+    price: its price; unless given, the one in LiteLLM's table
     base_model: the model that a deployment or a server of your own serves, provider/model; its facts hold for this target
-    facts: what the model accepts, where the table is wrong or does not know it
-    body: fields that each of its requests has besides, merged into what the router writes; they stand over what a question asks for
-    headers: headers that each of its requests has besides; a secret among them by reference, ${TEAM_TOKEN}
+    facts: properties of the model, where the table is wrong or does not know it
+    body: additional fields of each of its requests, merged into the router's own; they stand over those of a question
+    headers: additional headers of each of its requests; a secret among them by reference, ${TEAM_TOKEN}
     proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`: a file of them, ${file:corporate-ca.pem}
-    prompt_cache: whether the provider is asked to keep the beginning of a prompt for the next one: auto where it is known to take that, on, off
-    batch_size: inputs of one call for embeddings, at most; unless given, as many as the provider is known to take
+    prompt_cache: ask the provider to cache the beginning of a prompt for the next one: auto (where it is known to accept that), on, off
+    batch_size: most inputs of one call for embeddings; unless given, as many as the provider is known to take
     """
 
     model: ModelName | None = None
@@ -287,21 +287,21 @@ class Target:
 
     @property
     def egress(self) -> Egress:
-        """The way to it, once `network` is put in."""
+        """The way to the target, once `network` is put in."""
         return egress_of(self.proxy, self.ca)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What every route has that does not say otherwise.
+    """Defaults of every route for keys that it leaves out.
 
-    timeout: how long to wait, and for what
-    retry: how often to ask one target
-    breaker: when a target that keeps failing is left alone
-    balance: which target of a pool without weights is asked first: the least_busy one, or by latency the one that starts soonest
-    rescue: what follows where an answer breaks off: continue has another target go on from there, fail ends it with an error
-    affinity: chat keeps a chat on the target of a pool that holds its prompt cache; off has each question go by weight or balance
-    prompt_cache: off has no provider asked to keep the beginning of a prompt; auto leaves that to each target
+    timeout: deadlines of an answer and its parts
+    retry: retries of one target
+    breaker: the circuit breaker of each target
+    balance: load balancing in a pool without weights: first the least_busy target, or by latency the one that starts soonest
+    rescue: after an answer breaks off: continue lets another target go on from there, fail ends it with an error
+    affinity: chat keeps a chat on the target of a pool that holds its prompt cache; off sends each question by weight or balance
+    prompt_cache: off asks no provider to cache the beginning of a prompt; auto leaves that to each target
     """
 
     timeout: Timeout = field(default_factory=Timeout)
@@ -315,27 +315,27 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A model id of the front end: what is asked, and who answers.
+    """A model id of the front end: a pipeline and the targets that answer.
 
-    kind: what it answers: chat, or embeddings, which has no pipeline and is asked at /v1/embeddings
-    pipeline: what is asked: pipelines/<name>.yaml; each chat route has one
-    targets: who answers, in order: the first that starts to speak; a list in the list is a pool; {use, when} is asked where its condition holds
+    kind: chat, or embeddings, which has no pipeline and is asked at /v1/embeddings
+    pipeline: pipelines/<name>.yaml, which makes the question; each chat route has one
+    targets: the targets in order; the first to start answers; a list in the list is a pool; {use, when} is asked where its condition holds
     aliases: other ids for the same route
     tools: the tool sets the model may use: tools/<name>.py, here or in processes of their own, or an MCP server; none unless named
     max_steps: model calls in one answer; at the cap the finish reason is tool-calls
-    reasoning: whether the model's thoughts are shown to the client
+    reasoning: show sends the model's thoughts to the client, hide leaves them out
     timeout: over the defaults' own
     retry: over the defaults' own
     breaker: over the defaults' own
     balance: over the defaults' own
     hedge: ask the next target too while the first is late
-    cache: keep answers, and give them again; unless given, every question is asked
+    cache: cache answers, and return them for the same question; unless given, every question is asked
     rescue: over the defaults' own
     affinity: over the defaults' own
     prompt_cache: over the defaults' own
-    limit: how much may be used; unless given, as much as anybody wants
-    max_output: tokens of one model call; it is asked for no more, and one that goes on all the same is cut off
-    listed: whether lists of models show the route; a hidden route answers all the same
+    limit: the limit on use; unless given, none
+    max_output: most tokens of one model call; the model is asked for no more, and an answer that goes on all the same is cut off
+    listed: false hides the route from lists of models; a hidden route answers all the same
     """
 
     kind: Literal["chat", "embeddings"] = "chat"
@@ -368,7 +368,7 @@ class Route:
 
     @property
     def pools(self) -> "tuple[tuple[Reference | Member, ...], ...]":
-        """The targets in order; one that stands alone is a pool of one."""
+        """The pools in order; a target that stands alone is a pool of one."""
         return tuple(
             entry.pool if isinstance(entry, TargetEntry) else entry if isinstance(entry, tuple) else (entry,) for entry in self.targets
         )
@@ -385,28 +385,28 @@ class Route:
 
     @property
     def tool_sets(self) -> tuple[Name, ...]:
-        """The tool sets of its own files."""
+        """The tool sets of the route that are files."""
         return tuple(one.use if isinstance(one, IsolatedSet) else one for one in self.tools if not isinstance(one, ToolServer))
 
     @property
     def isolated_sets(self) -> "tuple[IsolatedSet, ...]":
-        """Those of them that run in processes of their own."""
+        """The tool sets that run in processes of their own."""
         return tuple(one for one in self.tools if isinstance(one, IsolatedSet))
 
     @property
     def tool_servers(self) -> tuple[ToolServer, ...]:
-        """The servers whose tools it grants."""
+        """The tool servers of the route."""
         return tuple(one for one in self.tools if isinstance(one, ToolServer))
 
 
 def named(one: "Reference | Member") -> Name:
-    """The target that an entry of a pool names."""
+    """Return the target that an entry of a pool names."""
     return one.use if isinstance(one, Member) else one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cors:
-    """Which web pages may call from a browser.
+    """Web pages that may call from a browser.
 
     origins: scheme and host of each, exactly
     """
@@ -416,7 +416,7 @@ class Cors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestBounds:
-    """What a request may hold.
+    """Limits on the content of a request.
 
     body: bytes of the body
     messages: messages of the conversation
@@ -432,7 +432,7 @@ class RequestBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ui:
-    """What AI SDK clients from 5.0 on are sent.
+    """The stream for AI SDK clients from 5.0 on.
 
     min_client: the oldest of them; 5.0 is read by every release, 6.0 adds the finish reason where AI SDK 6 and 7 look for it
     """
@@ -442,11 +442,11 @@ class Ui:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """How the answer of a chat can be found again, by the chat's id.
+    """Resuming the answer of a chat, by the chat's id.
 
-    keep: for so long after its end
-    grace: an answer that nobody views any more goes on for so long; unless given, it ends at once
-    size: bytes of one answer; a longer one cannot be found again
+    keep: time after its end in which it can be resumed
+    grace: time for which an answer goes on after its last client has left; unless given, it ends at once
+    size: most bytes of one answer; a longer one cannot be resumed
     """
 
     keep: Seconds = 60.0
@@ -461,15 +461,15 @@ Algorithm = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jwt:
-    """Callers who bear a token of somebody else's making (RFC 7519). Its `sub` is the caller's name; `exp` it must have.
+    """Callers with a token of an issuer (RFC 7519). The `sub` is the caller's name; `exp` is required.
 
     issuer: its `iss`, exactly
-    audience: this must be its `aud`, or among them
-    algorithms: it may be signed with, and no other
+    audience: its `aud`, or one of them
+    algorithms: the only algorithms it may be signed with
     jwks: the public keys it may be signed with: the issuer's address of them, or a file: ${file:jwks.json}
-    secret: the one secret that it is signed with, of HS256 and its like
+    secret: the one secret that it is signed with, for HS256, HS384 and HS512
     routes_claim: a claim that lists the only routes it may ask; unless given, all
-    user_claim: a claim that names the end user for whom it asks, e.g. email; a token without it is refused. Unless given, none is named
+    user_claim: a claim that names the end user, e.g. email; a token without it is refused. Unless given, no end user is named
     proxy: the HTTP proxy on the way to the address of `jwks`, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`
     """
@@ -506,13 +506,13 @@ class Jwt:
 
     @property
     def egress(self) -> Egress:
-        """The way to its keys, once `network` is put in."""
+        """The way to the issuer's keys, once `network` is put in."""
         return egress_of(self.proxy, self.ca)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
-    """How callers say who they are: `Authorization: Bearer`, and a key or a token. One of the two, or both.
+    """Authentication of callers: `Authorization: Bearer` with a key or a token. Declare one of the two, or both.
 
     keys: each caller's key by the caller's name; or a file of them: ${file:/run/secrets/keys}
     jwt: tokens of an issuer
@@ -528,10 +528,10 @@ class Auth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reloading:
-    """Whether an edit goes live.
+    """Reloading of edits.
 
-    when: by itself; auto: unless ROUTER_ENV is production
-    drills: true refuses an edit of which a drill fails
+    when: on: an edit goes live by itself; auto: unless ROUTER_ENV is production
+    drills: true refuses an edit with which a drill fails
     """
 
     when: Literal["auto", "on", "off"] = "auto"
@@ -539,14 +539,14 @@ class Reloading:
 
 
 LEAST_ADMIN_KEY = 20
-"""Characters: it opens every admin page, and nothing else keeps strangers from trying."""
+"""Characters of an admin key at least: it opens every admin page, and guesses are not limited otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
-    """Who may see /admin, /metrics and /docs: unless a key is declared, this machine alone.
+    """Access to /admin, /metrics and /docs: unless a key is declared, from this machine alone.
 
-    key: whoever bears it may, from anywhere, e.g. ${ROUTER_ADMIN_KEY}
+    key: gives access from anywhere, e.g. ${ROUTER_ADMIN_KEY}
     """
 
     key: Key | None = None
@@ -562,13 +562,13 @@ class Admin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Otel:
-    """Where traces and metrics go, by OTLP over HTTP; needs the extra `pointsman[otel]`.
+    """Export of traces and metrics, by OTLP over HTTP; needs the extra `pointsman[otel]`.
 
     endpoint: the collector, e.g. http://127.0.0.1:4318
-    token: what it is shown, as Authorization: Bearer
-    service: under this name
-    share: of the requests whose caller does not say; a trace that a caller has begun goes on as it says
-    every: metrics are sent so often
+    token: sent to it, as Authorization: Bearer
+    service: the name of the service in traces and metrics
+    share: sampled share of the requests without a trace of their caller; a trace that a caller has begun follows its sampling flag
+    every: interval at which metrics are sent
     proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`
     """
@@ -591,21 +591,21 @@ class Otel:
 class Server:
     """The HTTP edge.
 
-    cors: which web pages may call
-    request: what a request may hold
+    cors: web pages that may call
+    request: limits on the content of a request
     protocol: the dialect of answers below /api/chat; auto goes by the body; a request may name its own
-    ui: what AI SDK clients from 5.0 on are sent
-    keep_alive: after so long without a word a stream is given a sign of life, where its dialect has one
-    resume: how the answer of a chat can be found again
-    reload: whether an edit goes live by itself; auto: unless ROUTER_ENV is production; or `when` that is, and whether `drills` must hold
-    redis: where the Redis is that replicas share, e.g. ${REDIS_URL}; without it each is on its own
-    drain: on SIGTERM answers that run may go on for so long
-    admin: who may see /admin, /metrics and /docs
-    otel: where traces go; unless given, nowhere
-    max_streams: answers that are made at one time, over all callers, in each worker; who comes then is told to come again
-    proxies: who may say for whom it asks (X-Forwarded-For): addresses and networks
-    auth: who may ask; none is everybody, and must be said where others than this machine can reach it
-    page: whether the page at / is served; off answers there as at any address where nothing is
+    ui: the stream for AI SDK clients from 5.0 on
+    keep_alive: after this time without an event a stream gets a keep-alive, where its dialect has one
+    resume: resuming the answer of a chat
+    reload: on: an edit goes live by itself; auto: unless ROUTER_ENV is production; or a mapping of `when` and `drills`
+    redis: the address of the Redis that replicas share, e.g. ${REDIS_URL}; without it each replica is on its own
+    drain: graceful shutdown: on SIGTERM running answers may go on for this long
+    admin: access to /admin, /metrics and /docs
+    otel: export of traces and metrics; unless given, none
+    max_streams: most answers at one time, over all callers, in each worker; a further request is refused with Retry-After
+    proxies: addresses and networks of proxies whose X-Forwarded-For is trusted
+    auth: authentication of callers; none admits every client, and must be written where other machines can reach the server
+    page: off answers 404 at /, on serves the page
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -627,18 +627,18 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillAsk:
-    """What a drill asks.
+    """The question of a drill.
 
     model: a route's id or alias
-    text: what the user says
-    times: asked so often, one after the other; what is expected is expected of the last
-    every: so long after the one before; unless given, at once
-    image: true shows an image with it
-    tokens: the conversation is made as long as this, by the router's own estimate
-    caller: who asks
-    claims: what the caller's token claims
-    headers: of the request
-    budget_used: how much of the tightest limit on money or tokens is used, e.g. 90%
+    text: the user's message
+    times: number of requests, one after the other; `expect` is about the last
+    every: time between them; unless given, none
+    image: true adds an image
+    tokens: length of the conversation, by the router's own estimate
+    caller: the name of the caller
+    claims: claims of the caller's token
+    headers: headers of the request
+    budget_used: used share of the tightest limit on money or tokens, e.g. 90%
     """
 
     model: Reference
@@ -654,19 +654,19 @@ class DrillAsk:
 
     @property
     def circumstances(self) -> Circumstances:
-        """What the conditions of its route look at."""
+        """The circumstances that the conditions of the route look at."""
         headers = {str(name): (value,) for name, value in self.headers.items()}
         return Circumstances(self.caller or "", {str(name): one for name, one in self.claims.items()}, headers, self.budget_used or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expect:
-    """What must come of it. Unless it `fails`, the answer must be whole, with no word missing and none repeated.
+    """The expected result. Unless it `fails`, the answer must be complete, with no word missing and none repeated.
 
     served_by: the target that spoke last
     tried: every try in order, target and outcome, e.g. gpt status_503
     events: the kinds of events, runs as one, e.g. [Start, Text, Finish]
-    within: the whole answer takes no longer, e.g. 3s; or as long as this, e.g. 1.5s..3s
+    within: the longest time of the whole answer, e.g. 3s; or the shortest and the longest, e.g. 1.5s..3s
     finish: the finish reason
     fails: the code of the error it ends with
     """
@@ -685,12 +685,12 @@ class Expect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
-    """A fault, and what must come of it: run by `router drill`, with the code that serves and a clock that jumps.
+    """A fault and the expected result, run by `router drill` with the code that serves and a clock that jumps.
 
-    name: what it shows
-    given: target → what it does: at every try, or, as a list, try by try, the last again and again; a target that is not named answers
-    ask: what is asked
-    expect: what must come of it
+    name: the title: the behaviour that it shows
+    given: target → its behaviour at every try, or, as a list, try by try, the last repeated; a target that is not named answers
+    ask: the question
+    expect: the expected result
     """
 
     name: Title
@@ -707,14 +707,14 @@ class Drill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """routes.yaml: which model answers for each model id the front end knows.
+    """routes.yaml: the model ids of the front end, and the targets that answer for each.
 
-    targets: everything that can answer, named once
-    routes: the model ids the front end knows
-    defaults: what routes share
+    targets: all models and scripts that can answer, named once
+    routes: the model ids of the front end
+    defaults: keys that routes share
     server: the HTTP edge
-    network: how others are reached: a proxy, and certificates of your own
-    drills: faults, and what must come of them; more of them may stand in drills.yaml beside this file
+    network: the way to other servers: a proxy, and certificates of your own
+    drills: faults and expected results; more of them may stand in drills.yaml beside this file
     """
 
     targets: dict[Reference, Target]
@@ -727,9 +727,9 @@ class Routes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillFile:
-    """drills.yaml: faults, and what must come of them.
+    """drills.yaml: faults and expected results.
 
-    drills: each is played by `router drill`
+    drills: each is run by `router drill`
     """
 
     drills: tuple[Drill, ...]
@@ -737,7 +737,7 @@ class DrillFile:
 
 @dataclass(frozen=True, slots=True)
 class StepLine:
-    """One entry of a pipeline, not yet bound to its step's options."""
+    """An entry of a pipeline, not yet bound to its step's options."""
 
     name: Name
     options: Node
@@ -745,30 +745,30 @@ class StepLine:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A configuration that holds together, not yet built."""
+    """A configuration and its complaints. Without complaints it is consistent; it is not yet built."""
 
     routes: Routes
     pipelines: Mapping[str, tuple[StepLine, ...]]
     tools: Mapping[str, document.Scalar]
-    """Tool sets the routes name → where first, as written."""
+    """Tool sets that routes name → the first place, as written."""
     skipped: Mapping[str, str]
     """Optional target → why it is skipped."""
     snapshot: Snapshot
     digest: str
     secrets: Mapping[str, str | None] = field(repr=False)
-    """Secret files it asked for, `.env` among them: path → text, None where it could not be read."""
+    """Secret files that were named, `.env` among them: path → text, None where it could not be read."""
     complaints: Complaints
-    """None so far; whoever builds adds what only building shows."""
+    """Complaints so far; the build adds those that only building shows."""
     env_file: EnvFile
     """The `.env` beside the routes file."""
     tree: Table = field(repr=False)
-    """The routes file as it is written, with the drills of drills.yaml. What it inherits is not yet put in. Its scalars are resolved: secrets
-    stand in it.
+    """The routes file as it is written, with the drills of drills.yaml and without `defaults` put into routes. Its scalars are resolved, so it
+    holds secrets.
     """
 
 
 def _places() -> Mapping[str, tuple[Spot, ...]]:
-    """Every word of routes.yaml, and where it may stand; a drill's own words are nobody's slip."""
+    """Return every word of routes.yaml with its places. Words of drills are left out: they are not mistaken for others."""
     found: dict[str, tuple[Spot, ...]] = {}
     for word, spot in spots(record_of(Routes)):
         if spot.path[0] != "drills":
@@ -787,10 +787,12 @@ def declare(
     lacking: Literal["mistakes", "noted"] = "mistakes",
     beside: EnvFile | None = None,
 ) -> Declaration:
-    """The declaration a snapshot makes. With complaints in it, it is not to be served: see `Declaration.complaints`. `host`: the
-    address it is to be served at. Without `variables` it is what the files say whatever `${…}` stands for: to be described, not to be
-    built. `lacking`: what variables and secret files are that are not there; noted, they stand for any value of the right kind, and the
-    declaration is to be checked, not to be served. `beside`: the `.env` in the folder; None where it is not to be looked at.
+    """Return the declaration of a snapshot. One with complaints must not be served: see `Declaration.complaints`.
+    variables: the environment; None leaves `${…}` unresolved: the declaration is to be described, not to be built
+    host: the address it is to be served at
+    lacking: `mistakes` complains of missing variables and secret files; `noted` lists them and puts in any value of the right kind:
+      the declaration is to be checked, not to be served
+    beside: the `.env` in the folder; None where it is not to be looked at
     """
     complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
     env_file = beside or EnvFile()
@@ -822,7 +824,7 @@ def declare(
 
 
 def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
-    """The tree of the routes file, with the drills of drills.yaml."""
+    """Return the tree of the routes file, with the drills of drills.yaml."""
     tree = _tree(snapshot.routes, snapshot, environment, complaints)
     if DRILLS not in snapshot.texts or snapshot.routes == DRILLS:
         return tree
@@ -843,7 +845,7 @@ def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: C
 
 
 def _with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
-    """Optional targets that lack a variable: noted, and that forgiven, so that the rest of them is still checked."""
+    """Forgive missing variables of optional targets and record those targets as skipped. Their other keys are still checked."""
     targets = tree.get("targets")
     if not isinstance(targets, Table):
         return tree
@@ -874,7 +876,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
 
 
 def with_defaults(tree: Table) -> Table:
-    """Each route with what it does not say taken from `defaults`."""
+    """Return the tree with `defaults` put into each route where it leaves a key out."""
     tree = without_pipelines(tree)
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
@@ -885,7 +887,7 @@ def with_defaults(tree: Table) -> Table:
 
 
 def _inherited(table: Table, under: Table) -> Table:
-    """The union of two mappings, at every level; the first one's values win."""
+    """Return the union of two mappings, at every level; the first one's values win."""
     pairs = [
         (key, _inherited(value, below) if isinstance(value, Table) and isinstance(below := under.get(key.text), Table) else value)
         for key, value in table.pairs
@@ -899,7 +901,7 @@ def _with(tree: Table, name: str, node: Node) -> Table:
 
 
 def through(routes: Routes) -> Routes:
-    """The same with `network` put into whatever is reached at an address, as far as that does not say otherwise itself."""
+    """Return the routes with `network` put into each part that is reached at an address and has no way of its own."""
     network, server = routes.network, routes.server
     if network.proxy is None and network.ca is None:
         return routes
@@ -931,9 +933,9 @@ Reached = TypeVar("Reached", ToolServer, Jwt, Otel)
 
 
 def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
-    """Targets that exist; ids and aliases that are told apart. Returns which pipelines and tools the routes name, and where.
+    """Check that targets exist and that ids and aliases are unique. Return the pipelines and tools that routes name, and where.
 
-    It reads the tree, not what was bound from it: a route with a mistake is still checked for its other ones.
+    The check reads the tree, not the bound values: a route with a mistake is still checked for its other ones.
     """
     used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
     targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
@@ -950,7 +952,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
             taken.setdefault(alias.text, alias.place)
         for word, places in used.items():
             for name in _words(route, word):
-                if name.place != route.place:  # else it is a stand-in for a pipeline that the route's kind does not have
+                if name.place != route.place:  # else it is the stand-in of an embeddings route
                     places.setdefault(name.text, name)
         words = _words(route, "tools")
         for name in words[1:]:
@@ -964,7 +966,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
 
 
 def _declared(target: document.Scalar, known: Sequence[str]) -> str:
-    """What to write where a route names a target that there is not: perhaps it names a model."""
+    """Return the advice where a route names an unknown target: perhaps it names a model."""
     hint = did_you_mean(target.text, known)
     if "did you mean" in hint or "/" not in target.source or "$" in target.source:
         return hint
@@ -973,7 +975,7 @@ def _declared(target: document.Scalar, known: Sequence[str]) -> str:
 
 
 def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
-    """Targets and routes of a drill exist."""
+    """Check that the targets and routes of a drill exist."""
     if not isinstance(drill, Table):
         return
     given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
@@ -988,7 +990,7 @@ def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], com
 
 
 def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
-    """Keys are told apart, and name routes that there are. A file of keys is complained about where it is named."""
+    """Check that keys are unique and name existing routes. Complaints of a file of keys stand where the file is named."""
     auth = _at(tree, "server", "auth")
     known = [str(name) for name in routes.routes]
     keys = _at(auth, "keys")
@@ -1008,7 +1010,7 @@ def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) ->
 
 
 def _callers_known(tree: Node | None, routes: Routes) -> Known | None:
-    """Who may be told apart by a condition; None where `server.auth` has a mistake."""
+    """Return the callers that a condition may name; None where `server.auth` has a mistake."""
     auth = routes.server.auth
     if isinstance(auth, Auth):
         return Known({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
@@ -1016,7 +1018,7 @@ def _callers_known(tree: Node | None, routes: Routes) -> Known | None:
 
 
 def _check_limits(tree: Node | None, complaints: Complaints) -> None:
-    """A limit per key needs keys that somebody issued: a client that may make up its own gets a fresh limit with each."""
+    """Complain of a limit per key without declared keys: a client that makes up its keys would get a fresh limit with each."""
     named = _at(tree, "routes")
     if isinstance(_at(tree, "server", "auth"), Table) or not isinstance(named, Table):
         return
@@ -1037,7 +1039,7 @@ NO_USERS = (
 
 
 def _check_users(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
-    """What is counted or kept for each end user needs a caller that names its users: else all users of a front end would be one."""
+    """Complain of limits and caches per end user if no caller names its users: all users of a front end would be one."""
     named = _at(tree, "routes")
     if _names_users(tree, routes) or not isinstance(named, Table):
         return
@@ -1055,7 +1057,7 @@ def _check_users(tree: Node | None, routes: Routes, complaints: Complaints) -> N
 
 
 def _names_users(tree: Node | None, routes: Routes) -> bool:
-    """Whether a caller names its end users; also where that cannot be known, since the file of keys could not be read."""
+    """Return True if a caller names its end users, or if the file of keys could not be read."""
     auth = _at(tree, "server", "auth")
     if _at(auth, "jwt", "user_claim") is not None:
         return True
@@ -1069,7 +1071,7 @@ def _names_users(tree: Node | None, routes: Routes) -> bool:
 
 
 def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
-    """A proxy's password is named, not written out: the file is shown, compared and kept in a repository."""
+    """Complain of a proxy's password that is written out: the file is shown, compared and kept in a repository."""
     targets, routes = _at(tree, "targets"), _at(tree, "routes")
     tools = [_at(route, "tools") for _, route in routes.pairs] if isinstance(routes, Table) else []
     holders = [
@@ -1090,15 +1092,16 @@ def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
 
 
 def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:
-    """An address that others reach needs `server.auth`."""
+    """Complain of a missing `server.auth` if other machines can reach the address."""
     if not loopback(host):
         reached = host or "every address of this machine"
         _require_auth(tree, file, f"whoever reaches {reached} could ask, and you would pay: write under `server` who may", complaints)
 
 
 def require_auth(declaration: Declaration) -> None:
-    """Complain where `server.auth` is not declared, whatever the address: in production a proxy stands before the server, and one that
-    speaks HTTP/1.1, rewrites Host and adds no header cannot be told from a program of this machine.
+    """Complain where `server.auth` is not declared, whatever the address.
+
+    In production a proxy stands before the server. One that speaks HTTP/1.1, rewrites Host and adds no header looks like a local program.
     """
     why = "ROUTER_ENV is production, and nothing says who may ask: write it under `server`"
     _require_auth(declaration.tree, declaration.snapshot.routes, why, declaration.complaints)
@@ -1116,7 +1119,7 @@ def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints
 
 
 def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
-    """A limit for each address, where nothing is said of proxies: behind one that is not declared, all its clients are one."""
+    """Warn of a limit per address without `proxies`: all clients behind an undeclared proxy would share it."""
     if _at(tree, "server", "proxies") is not None:
         return
     routes, keys = _at(tree, "routes"), _at(tree, "server", "auth", "keys")
@@ -1132,11 +1135,11 @@ def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
 
 
 SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
-"""Providers whose model may be served by anybody, below /v1 as a rule."""
+"""Providers whose models are often self-hosted, as a rule below /v1."""
 
 
 def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
-    """An address of OpenAI's API that ends with its host: most servers answer that with a 404."""
+    """Warn of an address of OpenAI's API without a path: most servers answer it with a 404."""
     targets = _at(tree, "targets")
     for _, target in targets.pairs if isinstance(targets, Table) else ():
         model, base = _at(target, "model"), _at(target, "api_base")
@@ -1157,7 +1160,7 @@ def _at(node: Node | None, *path: str) -> Node | None:
 
 
 def _words(route: Node, name: str) -> list[document.Scalar]:
-    """The scalars under a key of a route, be they one, a list, or lists in the list."""
+    """Return the scalars under a key of a route: a single one, a list, or lists in the list."""
     node = route.get(name) if isinstance(route, Table) else None
     return [entry for entry in _scalars(node) if entry.text and not (entry.unset or entry.forgiven)]
 

@@ -1,8 +1,8 @@
-"""YAML text → a tree of nodes that know where they stand.
+"""Reading of YAML: text → a tree of nodes with their places.
 
-Everything that affects how YAML is read lives here. The tree is made from libyaml's events, not by its
-constructor: so nothing is guessed from a plain scalar before the declaration says what is wanted there (`no`,
-`012` and `1:30` stay texts), duplicate keys are errors, and an alias cannot multiply.
+All decisions on how YAML is read are made here. The tree is made from libyaml's events, not by its constructor.
+A plain scalar therefore stays a text (`no`, `012`, `1:30`) until the declaration says which type is wanted.
+Duplicate keys are errors, and an alias cannot multiply.
 """
 
 import re
@@ -17,21 +17,21 @@ from router.errors import Complaint, Place
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_ALIASES = 1_000
-"""Nodes that aliases may add to a document, all told."""
+"""Nodes that aliases may add to a document, in total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A scalar as written. `plain` where it stood without quotes; `source` keeps `${VAR}` after it was resolved."""
+    """A scalar as written. `plain`: it stood without quotes; `source` keeps `${VAR}` after it was resolved."""
 
     place: Place
     text: str
     plain: bool
     source: str = ""
     unset: str = ""
-    """Which variable or secret file this scalar lacks, as a sentence; empty where it lacks none."""
+    """The missing variable or secret file, as a sentence; empty where none is missing."""
     forgiven: bool = False
-    """Whether that is no mistake here (an optional target): any value of the right kind stands in."""
+    """True where that is not a mistake (an optional target): any value of the right kind stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Table:
     pairs: tuple[tuple[Scalar, "Node"], ...]
 
     def get(self, name: str) -> "Node | None":
-        """The value under a key."""
+        """Return the value under a key; None without that key."""
         return next((value for key, value in self.pairs if key.text == name), None)
 
 
@@ -58,7 +58,7 @@ Node = Scalar | Listing | Table
 
 
 class Unreadable(Exception):
-    """The text is not YAML we read; bears the one complaint."""
+    """Text that is not YAML, or not YAML that is read here. Bears the one complaint."""
 
     def __init__(self, complaint: Complaint) -> None:
         super().__init__(str(complaint))
@@ -66,7 +66,7 @@ class Unreadable(Exception):
 
 
 def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node | None:
-    """The tree of one document; None where there is nothing in it. Unreadable where it is not YAML."""
+    """Return the tree of one document; None for an empty one. Raise Unreadable where it is not YAML."""
     if len(text) > MAX_BYTES:
         raise Unreadable(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     reader = _Reader(file, complain)
@@ -78,7 +78,7 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
 
 
 def unreadable(error: yaml.YAMLError, text: str, file: str) -> Unreadable:
-    """What is not YAML about a text, as the one complaint."""
+    """Return the error for a text that is not YAML, with its one complaint."""
     if isinstance(error, yaml.MarkedYAMLError):
         line, column, advice = explained(error, text)
         return Unreadable(Complaint(Place(file, line, column), f"this is not YAML: {advice}"))
@@ -176,7 +176,7 @@ class _Reader:
 
 
 def _untagged(value: str) -> str:
-    """What to write in place of a tag such as `!env NAME`."""
+    """Return the advice for a tag such as `!env NAME`."""
     return f": write ${{{value}}}" if VARIABLE.fullmatch(value) else ": leave it out"
 
 
@@ -191,15 +191,15 @@ def _size(node: Node) -> int:
 
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
-"""What an environment variable is called, as a rule: of such a word it is plain that it is none of ours, and no secret."""
+"""Usual names of environment variables: such a word is not a word of the configuration, and not a secret."""
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?")
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 TRUTHS = {"true": True, "false": False}
 DOUBTFUL = re.compile(r"(?i)y|n|yes|no|on|off|true|false|[-+]?0[0-9_]+|[-+]?[0-9]+(:[0-9]{1,2})+|0[xo][0-9a-f]+|[-+]?\.(inf|nan)")
-"""Plain scalars that one YAML reader takes for a text and another for something else."""
+"""Plain scalars that one YAML reader takes for a text and another for another type."""
 
 
 def is_null(node: Node) -> bool:
-    """Whether a key was left without a value."""
+    """Return True if a key was left without a value."""
     return isinstance(node, Scalar) and node.plain and node.text in NULLS

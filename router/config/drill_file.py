@@ -26,7 +26,7 @@ def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
         key = document.Scalar(drills.place, "drills", plain=True, source="drills")
         return replace(routes, pairs=(*routes.pairs, (key, drills)))
     if not isinstance(own, document.Listing):
-        return routes  # a mistake, which is complained about where it stands
+        return routes  # a mistake, complained of elsewhere
     both = replace(own, items=(*own.items, *drills.items))
     return replace(routes, pairs=tuple((key, both if key.text == "drills" else node) for key, node in routes.pairs))
 
@@ -52,7 +52,7 @@ def _listed(beside: Node, complaints: Complaints) -> document.Listing | None:
     drills = beside.get("drills")
     for key, _ in beside.pairs:
         if key.text != "drills":
-            word = re.split("[:=：]", key.text, maxsplit=1)[0]  # what stands behind it may be a secret
+            word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
             complaints.add(key.place, f"unknown key `{word}` in {DRILLS}, which has `drills` alone: write the others in the routes file")
     if not isinstance(drills, document.Listing):
         complaints.add(beside.place if drills is None else drills.place, FORM)

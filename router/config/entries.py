@@ -1,4 +1,4 @@
-"""The entries of routes' targets: conditions that can never hold, and entries that no question gets to."""
+"""Checks of routes' targets: conditions that can never hold, and entries that no question reaches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ WHEN = record_of(When)
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the configuration knows of those who ask.
+    """Callers that the configuration knows.
 
     keys: the callers with a key, by name
     jwt: whether callers may bear a token of an issuer
@@ -28,7 +28,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A target in the targets of a route. `condition`: what its `when` says, where it has one."""
+    """A target in the targets of a route. `condition`: its `when` as a tree, where it has one."""
 
     name: document.Scalar
     condition: Table | None = None
@@ -36,8 +36,9 @@ class Entry:
 
 
 def check_entries(tree: Node | None, known: Known | None, complaints: Complaints) -> None:
-    """Complain of entries that are never asked; warn of routes in which a question may find no entry. `known`: None where that is not
-    known, because of another mistake.
+    """Complain of entries that are never asked; warn of routes in which a question may find no entry.
+
+    `known`: None where the callers are not known, because of another mistake.
     """
     routes = tree.get("routes") if isinstance(tree, Table) else None
     for key, route in routes.pairs if isinstance(routes, Table) else ():
@@ -57,7 +58,7 @@ def check_entries(tree: Node | None, known: Known | None, complaints: Complaints
 
 
 def _size(targets: Node) -> int:
-    """How many targets stand there, those whose condition has a mistake among them."""
+    """Count the targets below a node, including those whose condition has a mistake."""
     match targets:
         case document.Listing(items=items):
             return sum(map(_size, items))
@@ -69,7 +70,7 @@ def _size(targets: Node) -> int:
 
 
 def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Entry]:
-    """The targets below a node, in order. One whose condition has a mistake is left out: that has been complained about."""
+    """Yield the targets below a node, in order, without those whose condition has a mistake: it is complained of elsewhere."""
     match node:
         case document.Scalar() if node.text and not (node.unset or node.forgiven):
             if condition is None:
@@ -86,7 +87,7 @@ def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Entry
 
 
 def _check_order(route: str, entries: Sequence[Entry], complaints: Complaints) -> None:
-    """A target that stands there again is asked again only where its first entry does not hold."""
+    """Complain of a repeated target whose earlier entries hold wherever this one does."""
     for number, entry in enumerate(entries):
         earlier = [one for one in entries[:number] if one.name.text == entry.name.text]
         if not earlier or reachable(entry.when, [one.when for one in earlier]):
@@ -107,7 +108,7 @@ def _check_order(route: str, entries: Sequence[Entry], complaints: Complaints) -
 
 
 def _check_condition(route: str, declared: Node, entry: Entry, known: Known, complaints: Complaints) -> None:
-    """Conditions that hold for nobody who may ask."""
+    """Complain of conditions that hold for no caller."""
     condition, when = entry.condition, entry.when
     if condition is None or when is None:
         return
@@ -154,7 +155,7 @@ def _may_ask(key: ApiKey, route: str) -> bool:
 
 
 def _has_budget(route: str, declared: Node, when: When, known: Known) -> bool:
-    """Whether a limit on money or tokens counts a question for which the rest of the condition holds."""
+    """Return True if a limit on money or tokens counts a question for which the rest of the condition holds."""
     limit = declared.get("limit") if isinstance(declared, Table) else None
     if isinstance(limit, Table) and any(limit.get(name) is not None for name in ("spend", "tokens")):
         return True

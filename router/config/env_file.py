@@ -16,7 +16,7 @@ from router.errors import Complaint, Place
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """What `.env` holds.
+    """The content of `.env`.
 
     variables: name → value, of those that have one here and that the environment of the process does not have, not even empty
     text: the whole file; None where there is none, or where it cannot be read
@@ -51,15 +51,15 @@ def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
 
 
 def _wrong_lines(bindings: list[Binding]) -> tuple[Complaint, ...]:
-    """A warning for each line that is no variable. The line is not quoted: a key may stand in it."""
+    """Return a warning for each line that is not a variable. The line is not quoted: a key may stand in it."""
     return tuple(_warning(one.original.line, "this line is left out: write NAME=value") for one in bindings if one.error)
 
 
 def _exposed(path: Path) -> tuple[Complaint, ...]:
-    """A warning where every user of the machine can read the keys."""
+    """Return a warning if every user of the machine can read the keys."""
     try:
         everybody = bool(path.stat().st_mode & stat.S_IROTH) and os.name == "posix"
-    except OSError:  # it has gone meanwhile
+    except OSError:  # removed meanwhile
         return ()
     return (_warning(1, "every user of this machine can read this file: write `chmod 600 .env`"),) if everybody else ()
 

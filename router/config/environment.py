@@ -1,9 +1,9 @@
-"""`${VAR}` in a document, resolved: on scalars, after parsing, so that a value cannot inject YAML.
+"""References such as `${VAR}`, resolved on scalars after parsing, so that a value cannot inject YAML.
 
 ${VAR}            the variable, of the process or of `.env`; an error while it is unset
 ${VAR:-default}   or the default, while it is unset or empty
 ${VAR:?message}   or an error with this message
-${file:/path}     what stands in a file, without its last line break
+${file:/path}     the content of a file, without its last line break
 $$                a dollar sign
 """
 
@@ -24,27 +24,31 @@ BODY = re.compile(r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<mod
 ENV_FILE = ".env"
 """The file of variables beside the routes file: see env_file.py."""
 OWN = ("ROUTER_ENV",)
-"""Variables that decide something where no `${…}` names them."""
+"""Variables with an effect of their own, without a `${…}` that names them."""
 MAX_SECRET = 1024 * 1024
-"""Characters of a file that is named by `${file:…}`: a CA bundle of a whole system has 250,000."""
+"""Characters of a file named by `${file:…}`: the CA bundle of a whole system has 250,000."""
 
 
 UNKNOWN = "nobody asked what it holds"
 
 
 PASSED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
-"""The variables that a program of the router's finds in its environment, as the command of an MCP server does: none holds a key."""
+"""Variables passed on to the programs that the router starts, such as the command of an MCP server: none holds a key."""
 
 
 def passed_on() -> dict[str, str]:
-    """Those of them that there are."""
+    """Return those of `PASSED_ON` that are set."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 class Environment:
-    """The variables and secret files of one load. `beside`: the variables of `.env` that the environment lacks. `used` is what it read from
-    files, for the generation's digest; `files` each file that was asked for, with None where it could not be read. Without variables
-    neither is looked at: a reference then stands for any value of the right kind.
+    """The variables and secret files of one load.
+
+    Without `variables` nothing is read: a reference then stands for any value of the right kind.
+
+    beside: the variables of `.env` that the environment lacks
+    used: values read from files, for the generation's digest
+    files: each file that was named, with None where it could not be read
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Environment:
         self.files: dict[str, str | None] = {}
 
     def resolve(self, node: Node) -> Node:
-        """The same tree with its references replaced. A scalar that lacks something bears that in `unset`."""
+        """Return the tree with its references replaced. A scalar bears the variable or file that is missing in `unset`."""
         match node:
             case Scalar():
                 return self._scalar(node) if "$" in node.text else node
@@ -92,7 +96,7 @@ class Environment:
 
         text = REFERENCE.sub(value, node.text)
         if malformed:
-            self._complain(node.place, malformed[0])  # optional target or not; and nothing more is asked of this scalar
+            self._complain(node.place, malformed[0])  # for an optional target too; the scalar is not checked further
         return replace(node, text=text, unset="" if malformed else "; ".join(lacks), forgiven=bool(malformed) or UNKNOWN in lacks)
 
     def _variable(self, body: re.Match[str]) -> tuple[str, str]:
@@ -118,9 +122,9 @@ class Environment:
 
 
 def secret(path: Path) -> tuple[str | None, str]:
-    """What stands in a secret file; None where that is nothing to go by, and why."""
+    """Return the text of a secret file; None and the reason where it cannot be used."""
     try:
-        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # to read a pipe is to wait for whoever writes into it
+        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # reading a pipe would wait for its writer
             return None, "cannot be read: it is no file"
         with path.open(encoding="utf-8") as file:
             text = file.read(MAX_SECRET + 1)

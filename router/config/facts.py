@@ -1,4 +1,4 @@
-"""What an operator knows of a model better than any table: a target's `facts`."""
+"""A target's `facts`: properties of a model that an operator knows better than any table."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -7,31 +7,31 @@ from router.bounds import Bounds
 from router.chat import Effort
 
 Hint = Literal["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop", "reasoning_effort"]
-"""Parameters without which a question is still the same question: a model that refuses one is asked without it."""
+"""Parameters that may be left out: a model that refuses one is asked without it."""
 
 
 Extra = Literal["top_k", "min_p", "repetition_penalty", "verbosity", "service_tier", "prediction", "parallel_tool_calls", "logit_bias"]
-"""Parameters that not every provider knows: a model is sent those that it is known to take."""
+"""Parameters that some providers do not know: a model is sent those that it is known to take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactsConfig:
-    """What a target's model accepts, where the table is wrong or does not know it. What is not given is as the table says.
+    """Properties of a target's model, where the table is wrong or does not know it. All others are as the table says.
 
     refuses: parameters that it refuses; they are left out, `stop` is kept by cutting the answer
     takes: parameters beyond those that most models take, that it takes as well; the others of them are left out
-    limit: what it calls the limit of an answer's length; none: it takes no limit, the answer is cut
-    thinking: how it is told to think: by effort, by a budget of tokens, adaptive, or none where it does not think
+    limit: its name for the limit of an answer's length; none: it takes no limit, the answer is cut
+    thinking: its setting for reasoning: effort, a budget of tokens, adaptive, or none where it does not think
     efforts: the efforts that it takes
     tools: false where it takes no tools: a question with tools goes to the next target
-    forced_tools: false where it may not be made to call a tool
+    forced_tools: false where it cannot be forced to call a tool
     wire: the API that it is asked through: chat, or responses (openai/ and azure/)
     returns: the field without which it refuses a call in a conversation: its reasoning before that call
-    prefill: whether it goes on from the assistant's last words
-    images: whether it reads images
-    documents: whether it reads PDF documents
-    schemas: whether its provider keeps its answers to a JSON schema: they are streamed; otherwise they are held back and checked
-    json_mode: whether its provider keeps its answers to JSON, without a schema
+    prefill: true where it continues the assistant's last words
+    images: true where it reads images
+    documents: true where it reads PDF documents
+    schemas: true where its provider enforces a JSON schema: such answers are streamed; otherwise they are held back and checked
+    json_mode: true where its provider enforces JSON without a schema
     max_output: tokens that it writes at most
     """
 

@@ -1,7 +1,7 @@
-"""Another program's YAML → values that know where they stand.
+"""YAML of other programs → values with their places.
 
-Read as such programs read it, with PyYAML: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. What is ours
-is read more strictly, see document.py.
+Read as such programs read it, with PyYAML: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. The router's
+own files are read more strictly, see document.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from router.errors import Complaint, Place
 
 Plain: TypeAlias = "str | int | float | bool | None"
 TYPED = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
-"""What is more than a text. A date is none of it: nobody calculates with one."""
+"""Tags of scalars that are read as other than text. Dates stay texts: no code calculates with them."""
 MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -38,7 +38,7 @@ class Said:
 
 
 def understood(text: str, file: str) -> Said | None:
-    """What a document says; None where there is nothing in it. Unreadable where it is not YAML."""
+    """Return the value of a document; None for an empty one. Raise Unreadable where it is not YAML."""
     if len(text) > MAX_BYTES:
         raise Unreadable(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     try:
@@ -52,7 +52,7 @@ class _Reader:
     def __init__(self, file: str) -> None:
         self._file = file
         self._known: dict[int, Said] = {}
-        """Nodes that were read already: an alias is the same node again, however often it stands there."""
+        """Nodes that were read already: an alias is the same node again, however often it is repeated."""
         self._constructor = yaml.constructor.SafeConstructor()
 
     def said(self, node: yaml.Node, depth: int) -> Said:
@@ -72,7 +72,7 @@ class _Reader:
         return made
 
     def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Said]]:
-        """Its keys and values, those that `<<` brings first: the mapping's own come after them and win."""
+        """Yield a mapping's keys and values, those of `<<` first: the mapping's own come after them and win."""
         for key, value in node.value:
             if key.tag == MERGE:
                 merged = reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]

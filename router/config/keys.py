@@ -1,11 +1,11 @@
-"""The API keys that callers bear, as they are declared: in routes.yaml, or one to a line in a file of their own.
+"""Declared API keys of callers: in routes.yaml, or one to a line in a file of their own.
 
-    # name  hash               what else
+    # name  hash               options
     alice   sha256:9b74c9897…  expires=2027-01-31  routes=chat-model,title-model
     webui   sha256:4e1243bd2…  user=header:X-OpenWebUI-User-Id
     ci      sha256:1c8bfe8f8…
 
-Nobody can make a key of its hash, so neither file is a secret; what may change them is.
+A key cannot be derived from its hash, so neither file is a secret. Write access to them must be restricted.
 """
 
 import re
@@ -24,7 +24,7 @@ HASH = r"sha256:[0-9a-f]{64}"
 DAY = r"\d{4}-\d\d-\d\d"
 MOMENT = rf"{DAY}(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?"
 KEY = "pm_"
-"""What every key begins with: a key that stands where its hash should is told from a slip."""
+"""Prefix of every key: a key in place of its hash is recognised."""
 
 
 def _hash(text: str) -> str:
@@ -36,7 +36,7 @@ def _hash(text: str) -> str:
 
 
 def moment(text: str) -> datetime:
-    """A day, which is its first second in UTC, or a moment. Misfit where it is neither."""
+    """Read a day, which is its first second in UTC, or a moment. Raise Misfit where it is neither."""
     try:
         if re.fullmatch(MOMENT, text, re.ASCII):
             made = datetime.fromisoformat(text)
@@ -52,13 +52,13 @@ Moment = Annotated[datetime, Spelled("moment", moment, f"^{MOMENT}$", "2027-01-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """One caller's key. `router keys new NAME` makes one, and prints what to write.
+    """A caller's key. `router keys new NAME` makes one, and prints the lines to write.
 
-    hash: of the key; the key itself stands nowhere here
+    hash: of the key; the key itself is not written here
     expires: from this day or moment on it is refused, e.g. 2027-01-31; a day begins in UTC
     routes: the only routes it may ask; unless given, all
     limit: how much it may use, over all routes
-    user: where its requests name the end user for whom they ask, if it is the key of a front end; unless given, they name none
+    user: for the key of a front end: the header or field in which its requests name the end user; unless given, they name none
     """
 
     hash: KeyHash
@@ -83,11 +83,11 @@ OPTIONS: Mapping[str, Callable[[str], object]] = {
     "routes": lambda text: tuple(name_of(one) for one in text.split(",")),
     "user": user_source,
 }
-"""What a line may say of a key beside its hash."""
+"""Options that a line may give a key beside its hash."""
 
 
 def lines(text: str) -> dict[Name, ApiKey]:
-    """The keys of a file. Misfit says in which line it is wrong; nothing of the line, which may hold a secret by mistake."""
+    """Read the keys of a file. Misfit names the wrong line but quotes nothing of it: it may hold a secret by mistake."""
     found: dict[Name, ApiKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()

@@ -1,4 +1,4 @@
-"""Kinds of routes: which keys of a route each of them has a use for."""
+"""Kinds of routes, and the keys that each of them has a use for."""
 
 from collections.abc import Container, Iterator
 from dataclasses import replace
@@ -25,11 +25,11 @@ DRILL_OF_CHATS = {
 }
 """Keys of a drill that a drill of an embeddings route has no use for → why."""
 NO_PIPELINE = "none"
-"""Stands where a route of such a kind would name its pipeline; no file is looked for."""
+"""Stand-in for the pipeline of a route that has none; no file is looked for."""
 
 
 def check_kinds(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of keys that a route's kind has no use for. `tree`: as it is written; what a route inherits is no mistake."""
+    """Complain of keys that a route's kind has no use for. `tree`: as it is written, because an inherited key is not a mistake."""
     routes = tree.get("routes") if isinstance(tree, Table) else None
     for name, route in _embedders(routes):
         for key, _ in route.pairs:
@@ -45,7 +45,7 @@ def check_kinds(tree: Node | None, complaints: Complaints) -> None:
 
 
 def _check_drill(drill: Node, embedders: Container[str], complaints: Complaints) -> None:
-    """Complain of what a drill of an embeddings route asks or expects that only a chat has."""
+    """Complain of keys in a drill of an embeddings route that only a chat has."""
     ask = drill.get("ask") if isinstance(drill, Table) else None
     model = ask.get("model") if isinstance(ask, Table) else None
     if not isinstance(drill, Table) or not isinstance(model, Scalar) or model.text not in embedders:
@@ -58,7 +58,7 @@ def _check_drill(drill: Node, embedders: Container[str], complaints: Complaints)
 
 
 def without_pipelines(tree: Table) -> Table:
-    """The same with a stand-in for the pipeline of each route that has none by its kind, so that only a chat route lacks it."""
+    """Return the tree with a stand-in for the pipeline of each embeddings route, so that only a chat route can lack one."""
     routes = tree.get("routes")
     if not isinstance(routes, Table):
         return tree
@@ -75,7 +75,7 @@ def _stood_in(route: Node) -> Node:
 
 
 def _embedders(routes: Node | None) -> Iterator[tuple[str, Table]]:
-    """The embeddings routes, by name."""
+    """Yield the embeddings routes, by name."""
     for name, route in routes.pairs if isinstance(routes, Table) else ():
         if isinstance(route, Table) and _makes_embeddings(route):
             yield name.text, route

@@ -1,4 +1,4 @@
-"""How much may be used: as a route, or a caller's key, declares it."""
+"""Limits on use, as a route or a caller's key declares them."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
@@ -18,13 +18,13 @@ Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5U
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """How much may be used. What is spent is known when an answer is over: it stops the next one.
+    """A limit on use. Spend and tokens are known when an answer is over: they stop the next one.
 
-    requests: so many in any such time, e.g. 10/minute
+    requests: at most this many in any such time, e.g. 10/minute
     tokens: read and written, as the providers count
     spend: in US dollars, by the prices of the targets
     concurrent: answers at one time
-    per: whom it counts together: one address (ip), one caller (key), one end user of a caller (user), or all who ask the route
+    per: what it counts together: one address (ip), one caller (key), one end user of a caller (user), or all requests to the route
     """
 
     requests: Count | None = None

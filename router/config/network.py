@@ -1,5 +1,6 @@
-"""How the router reaches others: a proxy, and certificates beside the system's. Declared in the file alone: no variable of the environment
-(HTTPS_PROXY and the like) counts unless the file names it.
+"""Outgoing connections of the router: a proxy, and certificates beside the system's.
+
+Both are declared in the file alone: no variable of the environment (HTTPS_PROXY and the like) counts unless the file names it.
 """
 
 import base64
@@ -14,12 +15,12 @@ from router.errors import Misfit
 from router.signature import Spelled
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-"""One certificate in a PEM file. What stands between them is for people, in any alphabet."""
+"""A certificate in a PEM file. The text between certificates is for people, in any alphabet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy. `tls`: whether it is itself spoken to over TLS; `user`, `password`: decoded, both empty where it wants none."""
+    """An HTTP proxy. `tls`: True for an https:// proxy; `user`, `password`: decoded, both empty without credentials."""
 
     host: str
     port: int
@@ -29,18 +30,18 @@ class Proxy:
 
     @property
     def label(self) -> str:
-        """What logs call it: without its credentials."""
+        """The name of the proxy in logs, without its credentials."""
         return self._authority
 
     @property
     def authorization(self) -> str:
-        """What it is shown in `Proxy-Authorization` (RFC 7617); empty where that is nothing."""
+        """The value of `Proxy-Authorization` (RFC 7617); empty without credentials."""
         pair = f"{self.user}:{self.password}".encode()
         return f"Basic {base64.b64encode(pair).decode()}" if self.user or self.password else ""
 
     @property
     def url(self) -> str:
-        """Its address with its credentials, for the clients of libraries."""
+        """The address with the credentials, for the clients of libraries."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.authorization else ""
         return f"{'https' if self.tls else 'http'}://{login}{self._authority}"
 
@@ -58,13 +59,13 @@ class Certificates:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """The way to an address. `proxy`: None for the direct one; `ca`: PEM, empty where the system's authorities are all."""
+    """The way to an address. `proxy`: None for the direct one; `ca`: PEM, empty for the system's authorities alone."""
 
     proxy: Proxy | None = None
     ca: str = field(default="", repr=False)
 
     def proxy_to(self, host: str) -> Proxy | None:
-        """The proxy on the way to a host. To this machine there is none: the proxy's loopback is another machine's."""
+        """Return the proxy on the way to a host. To this machine there is none: the proxy's loopback is another machine's."""
         return None if self.proxy is None or is_this_machine(host) else self.proxy
 
 
@@ -72,13 +73,13 @@ DIRECT = Egress()
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host, without brackets, is this machine: localhost and the names below it (RFC 6761), 127.0.0.0/8, ::1."""
+    """Return True if a host, without brackets, is this machine: localhost and names below it (RFC 6761), 127.0.0.0/8, ::1."""
     name = host.lower().removesuffix(".")
     return name.endswith(".localhost") or loopback(name.removeprefix("::ffff:"))
 
 
 def tls_context(ca: str) -> ssl.SSLContext:
-    """A context that trusts the system's authorities and these; names and certificates are always checked. Takes 10 ms."""
+    """Return a TLS context that trusts the system's authorities and these. Names and certificates are always checked. Takes 10 ms."""
     context = ssl.create_default_context()
     if ca:
         context.load_verify_locations(cadata=ca)
@@ -86,7 +87,7 @@ def tls_context(ca: str) -> ssl.SSLContext:
 
 
 def proxy_of(text: str) -> Proxy:
-    """The proxy at an address. Misfit where it is none; nothing of the text is repeated: there may be a password in it."""
+    """Read the address of a proxy. Misfit repeats nothing of the text: there may be a password in it."""
     wanted = "write http://host:port, or https:// where it is spoken to over TLS"
     encoded = "`/`, `#`, `?` and `%` in a password are written %2F, %23, %3F and %25"
     try:
@@ -131,7 +132,7 @@ REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 
 def has_literal_password(source: str) -> bool:
-    """Whether an address of a proxy, as it is written, has a password in it, or as the default of a `${…}`."""
+    """Return True if a proxy's address, as it is written, holds a password, be it as the default of a `${…}`."""
     bare = REFERENCE.sub(lambda hit: hit[0][2:-1].partition(":-")[2] if ":-" in hit[0] else "$", source)
     hit = re.search(r"//[^/@:]*:([^/]*)@", bare)
     return hit is not None and hit[1].strip("$") != ""
@@ -140,19 +141,19 @@ def has_literal_password(source: str) -> bool:
 ProxyAddress = Annotated[Secret, Spelled("proxy's address", _proxy_address, "", "http://proxy.example.com:3128")]
 CaBundle = Annotated[Certificates, Spelled("CA bundle", _certificates, "", "${file:corporate-ca.pem}")]
 OwnProxy = Literal["none"] | ProxyAddress
-"""What one thing says of its own way: a proxy, or that there is none."""
+"""The `proxy` of a single target, server or collector: an address, or `none` for the direct way."""
 
 
 def egress_of(proxy: Secret | Literal["none"] | None, ca: Certificates | None) -> Egress:
-    """The way that was declared."""
+    """Return the way that was declared."""
     return Egress(proxy_of(proxy.value) if isinstance(proxy, Secret) else None, ca.pem if ca else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """How targets, MCP servers, an issuer's keys and the collector of traces are reached, where they do not say otherwise.
+    """The way to targets, MCP servers, an issuer's keys and the collector of traces, where they declare none of their own.
 
-    proxy: an HTTP proxy that is asked for everything but this machine, e.g. http://proxy.example.com:3128, or ${HTTPS_PROXY}
+    proxy: an HTTP proxy for all addresses but this machine, e.g. http://proxy.example.com:3128, or ${HTTPS_PROXY}
     ca: certificates that are trusted beside the system's: a file of them, ${file:corporate-ca.pem}
     """
 

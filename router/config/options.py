@@ -1,6 +1,6 @@
-"""What a target's requests have besides what the router makes of a question: its `body` and its `headers`.
+"""A target's `body` and `headers`: fields and headers that its requests carry in addition to the router's own.
 
-Which fields of a body the router needs for itself depends on the API that is asked: see router/targets/options.py.
+The fields of a body that are reserved for the router depend on the API that is asked: see router/targets/options.py.
 """
 
 import re
@@ -15,10 +15,10 @@ from router.signature import Spelled
 NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 """A header's name (RFC 9110, 5.6.2)."""
 VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-"""A header's value that every server reads alike: visible ASCII, blanks only inside (RFC 9110, 5.5)."""
+"""A header's value that all servers read alike: visible ASCII, blanks only inside (RFC 9110, 5.5)."""
 MAX_NAME = 256
 MAX_VALUE = 8 * 1024
-"""Characters of one: servers refuse more than some KiB for all headers together."""
+"""Characters of a header's value: servers refuse more than some KiB for all headers together."""
 KEYS = "the key is written as `api_key`, and sent as its provider wants it"
 FRAMING = "the router writes it for each request"
 RESERVED: Mapping[str, str] = {
@@ -34,7 +34,7 @@ RESERVED: Mapping[str, str] = {
 
 
 def header_name(text: str) -> Name:
-    """A header's name. Misfit where it is none, or one that the router writes."""
+    """Read a header's name. Raise Misfit where it is not one, or where the router writes that header."""
     if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
         raise Misfit("this is no header's name: use letters, digits and -, as in anthropic-beta")
     if (why := RESERVED.get(text.lower())) is not None:
@@ -43,7 +43,7 @@ def header_name(text: str) -> Name:
 
 
 def header_value(text: str) -> Secret:
-    """A header's value. Misfit where it cannot be sent."""
+    """Read a header's value. Raise Misfit where it cannot be sent."""
     # Nothing of the text is repeated: it may be a secret.
     if not VALUE.fullmatch(text) or len(text) > MAX_VALUE:
         raise Misfit("a header's value is one line of visible ASCII characters, with blanks only between them")
@@ -62,7 +62,7 @@ HeaderValue = Annotated[Secret, Spelled("header's value", header_value, "", "${T
 
 
 def check_headers(headers: Mapping[Name, Secret]) -> None:
-    """Misfit where two names are one, or where a header that is a secret by its name is written out."""
+    """Raise Misfit where a name stands twice, or where a header that is a secret by its name is written out."""
     seen: set[str] = set()
     for name, value in headers.items():
         if name.lower() in seen:
@@ -75,5 +75,5 @@ def check_headers(headers: Mapping[Name, Secret]) -> None:
 
 
 def public_headers(headers: Mapping[Name, Secret]) -> dict[str, str]:
-    """The headers that are no secrets by their names, with their values: an answer may depend on them."""
+    """Return the headers that are not secrets by their names, with their values: an answer may depend on them."""
     return {name.lower(): value.value for name, value in headers.items() if secret_in_name(name) is None}

@@ -32,7 +32,7 @@ def origin(text: str) -> str:
 
 
 def _made(hit: re.Match[str]) -> str | None:
-    """The origin of these parts; None where no browser sends such a one."""
+    """Return the origin of these parts; None where no browser sends such an origin."""
     scheme, host = hit["scheme"].lower(), hit["host"]
     port = int(hit["port"]) if hit["port"] else None
     if port is not None and not 0 < port <= 65535:
@@ -46,7 +46,7 @@ def _made(hit: re.Match[str]) -> str | None:
 
 
 def _web_host(host: str) -> str | None:
-    """A host as browsers write it (URL Standard, "host parsing"); None where it is none."""
+    """Return a host as browsers write it (URL Standard, "host parsing"); None where it is not a host."""
     try:
         if host.startswith("["):
             return f"[{ipaddress.IPv6Address(host[1:-1])}]"
@@ -57,13 +57,13 @@ def _web_host(host: str) -> str | None:
         host = host.lower()
         if re.fullmatch(r"[0-9.]+|.*\.0x[0-9a-f]*|.*\.[0-9]+", host):  # the last label is a number: an IPv4 address, or nothing
             return str(ipaddress.IPv4Address(host))
-    except ValueError:  # idna's own error is one
+    except ValueError:  # idna's own error is a ValueError
         return None
     return host if re.fullmatch(r"[a-z0-9_.-]+", host) and host.strip(".") else None
 
 
 def _meant(text: str) -> str | None:
-    """The origin that was meant, where that can be told: of a whole address, or behind a slip in the scheme."""
+    """Return the origin that was probably meant: of a whole address, or behind a slip in the scheme; None where none is likely."""
     try:
         parts = urlsplit(text.strip().replace("wss://", "https://").replace("ws://", "http://"))
     except ValueError:

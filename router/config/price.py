@@ -1,4 +1,4 @@
-"""What a model costs: as a target declares it, or as LiteLLM's table has it."""
+"""Prices of models: as a target declares them, or as LiteLLM's table has them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ Dollars = Annotated[float, Bounds(0, 1_000_000)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a model costs, in US dollars for a million tokens.
+    """The price of a model, in US dollars for a million tokens.
 
-    input: of those it reads
-    output: of those it writes
-    cached: of those it reads from the provider's prompt cache; unless given, as input
-    cache_write: of those that are written to that cache; unless given, as input
-    cache_write_1h: of those that are written to it for an hour; unless given, as cache_write
-    reasoning: of those it writes to think; unless given, as output
+    input: of tokens that it reads
+    output: of tokens that it writes
+    cached: of tokens read from the provider's prompt cache; unless given, as input
+    cache_write: of tokens written to that cache; unless given, as input
+    cache_write_1h: of tokens written to it for an hour; unless given, as cache_write
+    reasoning: of reasoning tokens; unless given, as output
     """
 
     input: Dollars
@@ -31,7 +31,7 @@ class Price:
     reasoning: Dollars | None = None
 
     def of(self, usage: Usage) -> float:
-        """What one model call with this usage costs, in dollars."""
+        """Return the cost of one model call with this usage, in dollars."""
         stored = self.input if self.cache_write is None else self.cache_write
         parts = (
             (max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens), self.input),
@@ -44,20 +44,21 @@ class Price:
         return sum(count * dollars for count, dollars in parts) / MILLION
 
     def saved(self, usage: Usage) -> float:
-        """Dollars that the provider's prompt cache saved in one model call; less than nothing where writing to it cost more than that."""
+        """Return the dollars that the provider's prompt cache saved in one model call; negative where writing to it cost more."""
         return self.of(usage.uncached) - self.of(usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TieredPrice(Price):
-    """A price that is another one for long prompts. `tiers`: from more than so many tokens of input on, all tokens of the call cost this;
-    the longest first.
+    """A price with tiers for long prompts.
+
+    tiers: (tokens, price): with more input tokens than these, all tokens of the call cost this price; the largest first
     """
 
     tiers: Sequence[tuple[int, Price]] = ()
 
     def of(self, usage: Usage) -> float:
-        """What one model call with this usage costs, in dollars."""
+        """Return the cost of one model call with this usage, in dollars."""
         for above, price in self.tiers:
             if usage.input_tokens > above:
                 return price.of(usage)

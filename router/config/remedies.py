@@ -1,4 +1,4 @@
-"""What to write instead: of words that other programs have, and of ours where they stand in the wrong place.
+"""Advice for unknown keys: words of other programs, and the router's own words in the wrong place.
 
 A key that its mapping does not have is looked up here before the nearest spelling is guessed.
 """
@@ -47,7 +47,7 @@ WORDS: Mapping[str, str] = {
     "host": STARTED,
     "workers": STARTED,
 }
-"""Words of LiteLLM's, of OpenAI's SDKs, of web servers and of Docker Compose's → what to write here, wherever they stand."""
+"""Words of LiteLLM, OpenAI's SDKs, web servers and Docker Compose → what to write here, in any mapping."""
 IN: Mapping[str, Mapping[str, str]] = {
     "Target": {
         **dict.fromkeys(("key", "token", "secret", "openai_api_key", "auth"), "write `api_key: ${OPENAI_API_KEY}`"),
@@ -62,7 +62,7 @@ IN: Mapping[str, Mapping[str, str]] = {
     },
     "Server": dict.fromkeys(("api_key", "token", "password"), CALLERS),
 }
-"""The same, of one mapping alone: by the name of its record."""
+"""Words that have advice of their own in one mapping, by the name of its record."""
 STEPS: Mapping[str, str] = {
     "system": "write the text into pipelines/NAME.j2, and `- prompt: NAME.j2` here",
     "template": "write `- prompt: NAME.j2`",
@@ -74,18 +74,18 @@ STEPS: Mapping[str, str] = {
     "tools": "write `tools: [NAME]` in the route",
     "cache": "write `cache: {ttl: 1h}` in the route",
 }
-"""Words that stand in a pipeline and are no steps → what to write."""
+"""Words that are not steps but are written in pipelines → what to write."""
 FALLBACKS = ("fallbacks", "fallback", "fallback_models", "backup", "default_fallbacks", "context_window_fallbacks")
 HARMLESS = ("duration", "size", "span", "share", "rate", "spend")
 """Spellings whose texts are never secrets: they are repeated."""
 WIDEST = 40
-"""Characters of an example: of a longer one only the beginning is shown."""
+"""Characters of an example; of a longer one only the beginning is shown."""
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A place where a word may stand: the keys on the way to it, NAME for a name of the operator's, and what it takes."""
+    """A place where a word may stand: the keys on the way to it (NAME for an operator's own name) and the shape of its value."""
 
     path: Path
     shape: Shape
@@ -94,7 +94,7 @@ class Spot:
 
 
 def spots(record: Record, path: Path = ()) -> Iterator[tuple[str, Spot]]:
-    """Every key below a record, and where it stands."""
+    """Yield every key below a record, with its place."""
     for item in record.fields:
         here = (*path, item.name)
         yield item.name, Spot(here, item.shape, record.name)
@@ -112,17 +112,17 @@ def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
             for option in options:
                 yield from _records(option)
         case _:
-            pass  # what stands in a list has no one place
+            pass  # a key inside a list has no fixed place
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is said of a key that its mapping does not have. `places`: where each word of ours may stand in the whole file."""
+    """Advice for a key that its mapping does not have. `places`: word of the configuration → its places in the whole file."""
 
     places: Mapping[str, Sequence[Spot]]
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
-        """A sentence that names the remedy; empty where none is known."""
+        """Return a sentence with the remedy; empty where none is known."""
         word = _snake(key.text)
         if word in FALLBACKS:
             return _fallbacks(table, value)
@@ -134,7 +134,7 @@ class Advice:
         return self._moved(record, word, value)
 
     def _moved(self, record: Record, word: str, value: Node) -> str:
-        """Where a word of ours belongs: below this mapping, or elsewhere in the file."""
+        """Return the place where a word of the configuration belongs: below this mapping, or elsewhere in the file."""
         below = [spot for name, spot in spots(record) if name == word and len(spot.path) > 1]
         if below:
             return f"it belongs in `{below[0].path[0]}`: write `{_written(below[0], value)}`"
@@ -146,12 +146,12 @@ class Advice:
 
 
 def _snake(word: str) -> str:
-    """`baseUrl`, `BASE-URL` and `base_url` are one word."""
+    """Return a word in snake case: `baseUrl`, `BASE-URL` and `base_url` are one word."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).replace("-", "_").lower()
 
 
 def _filled(sentence: str, word: str, value: Node) -> str:
-    """The sentence with the number that was written, where it has a place for one."""
+    """Return the sentence with the written number, where it has a place for one."""
     number = value.text if isinstance(value, Scalar) and re.fullmatch(r"[1-9]\d{0,8}", value.text) and value.source == value.text else ""
     if sentence == STARTED:
         return sentence.format(word=word, value=number or word.upper())
@@ -161,7 +161,7 @@ def _filled(sentence: str, word: str, value: Node) -> str:
 
 
 def _fallbacks(table: Table, value: Node) -> str:
-    """The targets of the route with those behind them that it is to fall back to."""
+    """Return the advice to put fallbacks behind the route's own targets."""
     own = [one.source for one in _names(table.get("targets"))]
     behind = [one.source for one in _names(value)]
     listed = ", ".join([*own, *behind]) if own and behind else "FIRST, SECOND"
@@ -169,13 +169,13 @@ def _fallbacks(table: Table, value: Node) -> str:
 
 
 def _names(node: Node | None) -> list[Scalar]:
-    """The plain names of a list; none where it holds anything else."""
+    """Return the plain names of a list; none where it holds other nodes."""
     items = node.items if isinstance(node, Listing) else ()
     return [one for one in items if isinstance(one, Scalar)] if all(isinstance(one, Scalar) for one in items) else []
 
 
 def _written(spot: Spot, value: Node) -> str:
-    """A key with its value, in the mappings it belongs into, on one line."""
+    """Return a key with its value, in the mappings that it belongs to, on one line."""
     made = f"{spot.path[-1]}: {_shown(spot.shape, value)}"
     for name in reversed(spot.path[:-1]):
         made = f"{name}: {{{made}}}"
@@ -183,7 +183,7 @@ def _written(spot: Spot, value: Node) -> str:
 
 
 def _shown(shape: Shape, value: Node) -> str:
-    """A value as it was written, where it can be no secret and fits; else what one looks like."""
+    """Return a value as it was written, where it fits and cannot be a secret; else an example."""
     options = shape.options if isinstance(shape, Either) else (shape,)
     if isinstance(value, Scalar) and value.source == value.text:
         for option in options:
@@ -197,7 +197,7 @@ def _shown(shape: Shape, value: Node) -> str:
 
 
 def example(shape: Shape) -> str:
-    """What a value of a shape looks like, on one line."""
+    """Return an example of a shape, on one line."""
     match shape:
         case Spelled():
             text = shape.example if len(shape.example) <= WIDEST else f"{shape.example[:7]}…"
@@ -220,7 +220,7 @@ def example(shape: Shape) -> str:
 
 
 def _usual(item: Field) -> str:
-    """The default of a field, where it is one that can be written; else an example."""
+    """Return the default of a field, where it can be written; else an example."""
     if isinstance(item.shape, Spelled) and item.shape.write is not None and item.default is not None:
         return item.shape.write(item.default)
     plain = isinstance(item.default, int | float) and not isinstance(item.default, bool)
@@ -240,11 +240,11 @@ MEANT = (
     re.compile(rf"\$(?P<name>{VARIABLE.pattern})"),
     re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)-[^{}]*\}"),
 )
-"""How other programs write an environment variable."""
+"""Spellings of an environment variable in other programs."""
 
 
 def variable(text: str) -> str:
-    """The name of the variable that a text means in another program's spelling; empty where it means none."""
+    """Return the variable that a text means in another program's spelling; empty where it means none."""
     return next((hit["name"] for pattern in MEANT if (hit := pattern.fullmatch(text.strip()))), "")
 
 
@@ -252,7 +252,7 @@ DOLLARS = re.compile(r"\$(?P<sum>\d{1,9}(?:\.\d{1,6})?)(?:/(?P<unit>second|minut
 
 
 def dollar(text: str) -> str:
-    """What to write in place of a text whose dollar sign begins no reference of ours."""
+    """Return the advice for a text whose dollar sign does not begin a reference."""
     if name := variable(text):
         return f"write ${{{name}}} for the environment variable"
     if hit := DOLLARS.fullmatch(text):

@@ -1,4 +1,4 @@
-"""routes.schema.json and drills.schema.json: what editors complete and check the two files with, made from the declaration."""
+"""JSON schemas of routes.yaml and drills.yaml, made from the declaration: editors complete and check the files with them."""
 
 from typing import Any, cast
 
@@ -7,7 +7,7 @@ from router.signature import record_of, schema
 
 
 def routes_schema() -> dict[str, object]:
-    """The JSON schema of routes.yaml. A text that holds `${…}` may stand for any scalar: it is known only when it is loaded."""
+    """Return the JSON schema of routes.yaml. A text with `${…}` may stand for any scalar: its value is known only at load."""
     definitions: dict[str, object] = {}
     root = schema(record_of(Routes), definitions)
     route = cast("dict[str, Any]", definitions[record_of(Route).name])
@@ -15,12 +15,12 @@ def routes_schema() -> dict[str, object]:
     route["required"].remove("pipeline")
     route |= {"if": {"properties": {"kind": {"const": "embeddings"}}, "required": ["kind"]}, "then": {}, "else": {"required": ["pipeline"]}}
     for item in record_of(Defaults).fields:
-        own[item.name].pop("default", None)  # a route that says nothing has what `defaults` says
+        own[item.name].pop("default", None)  # a route without it has the value of `defaults`
     return _document("routes.yaml", root, definitions)
 
 
 def drills_schema() -> dict[str, object]:
-    """The JSON schema of drills.yaml."""
+    """Return the JSON schema of drills.yaml."""
     definitions: dict[str, object] = {}
     return _document("drills.yaml", schema(record_of(DrillFile), definitions), definitions)
 

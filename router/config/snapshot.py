@@ -1,4 +1,4 @@
-"""Everything a configuration is made of, read once: one consistent picture, named by its hash."""
+"""Snapshot of a configuration's files, read once: one consistent state, named by its hash."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from router.errors import Complaint, ConfigError, Place
 
 FOLDERS = {"pipelines": (".yaml", ".j2", ".json"), "tools": (".py",)}
 DRILLS = "drills.yaml"
-"""The file of drills beside a routes file, whatever that one is called. It need not be there."""
+"""The optional file of drills beside a routes file, whatever the name of that file."""
 BEGIN = "; `router init DIR` writes a workspace that answers at once, and --routes FILE names a file elsewhere"
-"""What to do where there is no routes file."""
+"""Advice where there is no routes file."""
 MAX_FILES = 2_000
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -30,7 +30,7 @@ class Snapshot:
     """Path relative to the root, with `/`, → text. The routes file comes first, then drills.yaml."""
 
     def digest(self, secrets: Mapping[str, str]) -> str:
-        """A name for exactly this text (and these secret files): 12 hexadecimal digits."""
+        """Return the digest of these texts and secret files: 12 hexadecimal digits."""
         total = hashlib.sha256()
         for name, text in [*sorted(self.texts.items()), *sorted(secrets.items())]:
             for part in (name, text):
@@ -40,7 +40,7 @@ class Snapshot:
 
 
 def read(routes: Path) -> Snapshot:
-    """The snapshot as it is on disk now. ConfigError where a file cannot be read."""
+    """Read the snapshot from disk. Raise ConfigError where a file cannot be read."""
     routes = routes.absolute()
     root = routes.parent
     complaints: list[Complaint] = []
@@ -52,7 +52,7 @@ def read(routes: Path) -> Snapshot:
             continue
         try:
             found = path.stat()
-            if not stat.S_ISREG(found.st_mode):  # to read a pipe is to wait for whoever writes into it
+            if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for its writer
                 complaints.append(Complaint(Place(name, 1, 1), "this is no file"))
                 continue
             if found.st_size > MAX_BYTES:
@@ -71,14 +71,14 @@ def read(routes: Path) -> Snapshot:
 
 
 def keep(snapshot: Snapshot, path: Path) -> None:
-    """Write it down, for a process that comes later and is to serve the same, whatever the files hold by then."""
+    """Write a snapshot to a file, for a process that starts later and must serve the same, whatever the files hold by then."""
     beside = path.with_suffix(f".{os.getpid()}")
     beside.write_text(json.dumps({"root": str(snapshot.root), "routes": snapshot.routes, "texts": dict(snapshot.texts)}), encoding="utf-8")
     beside.rename(path)
 
 
 def kept(path: Path) -> Snapshot | None:
-    """What was written down there; None where nothing was."""
+    """Return the snapshot that `keep` wrote; None without such a file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
@@ -87,14 +87,14 @@ def kept(path: Path) -> Snapshot | None:
 
 
 def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """A folder and those below it, each with its files. Links to folders below it are not followed."""
+    """Yield a folder and those below it, each with its files. Links to folders below it are not followed."""
     for parent, folders, names in os.walk(folder, onerror=unread):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         yield parent, sorted(names)
 
 
 def _drill_file(routes: Path) -> list[Path]:
-    """The drills.yaml beside a routes file. A dangling link counts as one: to read it is an error."""
+    """Return the drills.yaml beside a routes file, if any. A dangling link counts as one: reading it is an error."""
     file = routes.parent / DRILLS
     return [file] if file != routes and os.path.lexists(file) else []
 
@@ -103,7 +103,7 @@ def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
     found: list[Path] = []
 
     def unread(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # they need not be there
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # the folders are optional
             name = Path(error.filename).relative_to(root).as_posix()
             complaints.append(Complaint(Place(name, 1, 1), f"the folder cannot be read: {error.strerror}"))
 
@@ -116,12 +116,13 @@ def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
 
 
 def _same_mount(path: Path, root: Path) -> bool:
-    """A Kubernetes ConfigMap mounts each file as a link into `..data` beside it, which is in the folder; a folder
-    that is itself a mount of its own (pipelines/ -> elsewhere) is the operator's doing, a single file is not.
+    """Return True if a link stays below a folder that is a link itself: such a folder may lead elsewhere, a single file may not.
+
+    A Kubernetes ConfigMap mounts each file as a link into `..data` beside it. An operator may mount a whole folder (pipelines/ → elsewhere).
     """
     return any(parent.is_symlink() and _resolved(path).is_relative_to(_resolved(parent)) for parent in path.parents if parent != root)
 
 
 def _resolved(path: Path) -> Path:
-    """Where it leads. Links that go round in a circle lead nowhere: to read one is an error that has words for it."""
+    """Return the path without links. A circle of links is left as it is: reading it raises an error that says so."""
     return Path(os.path.realpath(path))

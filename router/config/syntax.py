@@ -1,4 +1,4 @@
-"""What is wrong with a text that is not YAML, and what to write: libyaml's own messages name neither."""
+"""Explanations of YAML errors, with advice: libyaml's own messages name neither the mistake nor the remedy."""
 
 import re
 from collections.abc import Sequence
@@ -8,18 +8,18 @@ import yaml
 UNSPACED = re.compile(r"\s*(?:- +)?(?P<key>[A-Za-z_][\w-]*):(?=[^\s:/\\\d])")
 """A key of the block form whose value follows the colon at once."""
 REFERENCE = re.compile(r"(?<![\"'\w])\$\{(?P<body>[^{}\s]*)")
-"""A `${NAME}` that no quotes hold."""
+"""A `${NAME}` without quotes."""
 KEY_AND_VALUE = re.compile(r"\s*(?:- +)?[^\s#'\"{\[][^#'\"{\[]*?:\s+\S")
 INDENT = re.compile(r"\s*")
 NO_START = {
     "while scanning an alias": "`*` begins an alias",
     "while scanning an anchor": "`&` begins an anchor",
 }
-"""libyaml's context → what it took the character for."""
+"""libyaml's context → its reading of the character."""
 
 
 def explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
-    """Line and column of the culprit, from 1, and a sentence that says what to write. No value of the text is repeated in it."""
+    """Return line and column of the mistake, from 1, and a sentence with the remedy. No value of the text is repeated in it."""
     lines = text.splitlines()
     at = _place(error.problem_mark or error.context_mark)
     began = _place(error.context_mark) if error.context_mark else at
@@ -61,7 +61,7 @@ def _line(lines: Sequence[str], number: int) -> str:
 
 
 def _tab(line: str, column: int) -> int | None:
-    """The column of a tab that stands where only spaces may: in the indent, or where a value was to begin."""
+    """Return the column of a tab in the indent or at the beginning of a value, where only spaces may stand; None without one."""
     indent = INDENT.match(line)
     if indent and "\t" in indent[0]:
         return indent[0].index("\t") + 1
@@ -75,7 +75,7 @@ def _quoted(problem: str, at: tuple[int, int], began: tuple[int, int]) -> tuple[
 
 
 def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, str] | None:
-    """A key without the space after its colon, in the lines between or the one before."""
+    """Find a key without the space after its colon, in these lines or the one before."""
     for number in range(max(1, first - 1), last + 1):
         if hit := UNSPACED.match(_line(lines, number)):
             key = hit["key"]
@@ -84,7 +84,7 @@ def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, st
 
 
 def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) -> tuple[int, int, str]:
-    """Something between `{` and `}`, or `[` and `]`."""
+    """Explain a mistake between `{` and `}`, or `[` and `]`."""
     opening, closing = ("{", "}") if context.endswith("mapping") else ("[", "]")
     if hit := REFERENCE.search(line[: at[1] + 1]):
         rest = re.match(r"[A-Za-z_]\w*", line[hit.start("body") :])
@@ -98,7 +98,7 @@ def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) 
 
 
 def _second_colon(lines: Sequence[str], line: str, at: tuple[int, int]) -> tuple[int, int, str]:
-    """A colon where no key can be: a value holds one, or the line is indented below a key that has its value already."""
+    """Explain a colon where no key can stand: a value holds one, or the line is indented below a key that has a value."""
     if KEY_AND_VALUE.match(line[: at[1] - 1]):
         return *at, "put a value that holds `: ` in quotes, and two keys on two lines"
     indent = len(line) - len(line.lstrip())
@@ -110,7 +110,7 @@ def _second_colon(lines: Sequence[str], line: str, at: tuple[int, int]) -> tuple
 
 
 def _unaligned(line: str, at: tuple[int, int], began: tuple[int, int]) -> str:
-    """A line that belongs to no mapping, or a rest behind a value that has ended."""
+    """Explain a line that belongs to no mapping, or text behind a value that has ended."""
     if line[: at[1] - 1].strip():
         return "the value has ended before this: put all of it in quotes, or take one bracket away"
     if line[at[1] - 1 : at[1]] == "-":

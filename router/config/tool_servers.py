@@ -49,7 +49,7 @@ def _tool_name(text: str) -> Name:
 
 
 TOOL_NAME = r"[A-Za-z0-9_-]{1,64}"
-"""What every provider takes as a tool's name."""
+"""A tool's name that all providers accept."""
 
 ServerAddress = Annotated[Name, Spelled("web address", _server_address, r"^(https?://|\$\{)", "https://mcp.example.com/mcp")]
 Word = Annotated[Name, Spelled("word", _word, "", "npx")]
@@ -62,10 +62,10 @@ ToolName = Annotated[Name, Spelled("tool's name", _tool_name, f"^{TOOL_NAME}$", 
 class ToolServer:
     """An MCP server whose tools the model may use.
 
-    mcp: its address (streamable HTTP); or the command that starts it, word by word, which no shell reads
-    token: what the address is shown, as Authorization: Bearer
-    env: what the command finds in its environment, beside PATH, HOME and the like: it inherits nothing else
-    only: the only ones of its tools that the model may use; unless given, all
+    mcp: its address (streamable HTTP); or the command that starts it, word by word, without a shell
+    token: sent to the address, as Authorization: Bearer
+    env: the environment of the command, beside PATH, HOME and the like: it inherits nothing else
+    only: the only tools of it that the model may use; unless given, all
     proxy: the HTTP proxy on the way to the address, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`
     """
@@ -91,17 +91,17 @@ class ToolServer:
 
     @property
     def at_address(self) -> bool:
-        """Whether it is reached at an address; else it is a command."""
+        """True if the server is reached at an address; False for a command."""
         return not isinstance(self.mcp, tuple)
 
     @property
     def egress(self) -> Egress:
-        """The way to it, once `network` is put in."""
+        """The way to the server, once `network` is put in."""
         return egress_of(self.proxy, self.ca)
 
     @property
     def label(self) -> str:
-        """What it is called where operators look: as it is written, `${…}` and all; of an address no query."""
+        """The name of the server for operators: as it is written, with its `${…}`; an address without its query."""
         if isinstance(self.mcp, tuple):
             return " ".join(word.source or word for word in self.mcp)
         shown = re.match(r"(\$\{[^}]*\}|[^?#])*", self.mcp.source or self.mcp)  # `${HOST:?message}` has a question mark of its own

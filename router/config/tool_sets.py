@@ -1,4 +1,4 @@
-"""Tool sets, as a route declares them among its `tools:` where it says more of one than its name.
+"""Tool sets with options, as a route declares them among its `tools:`.
 
 tools:
 - weather                                          # tools/weather.py, in the router's own process
@@ -18,7 +18,7 @@ class IsolatedSet:
 
     use: the tool set: tools/<name>.py
     isolate: `process`: each call runs in a process beside the router, which is killed when the call is over its time
-    env: what it finds in its environment, beside PATH, HOME and the like: it inherits nothing else
+    env: the environment of the process, beside PATH, HOME and the like: it inherits nothing else
     """
 
     use: Reference
@@ -27,5 +27,5 @@ class IsolatedSet:
 
     @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """What routes share that say the same: its name, and its environment."""
+        """The name and the environment: routes with equal keys share one set."""
         return str(self.use), tuple(sorted((str(name), value.value) for name, value in self.env.items()))

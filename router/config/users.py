@@ -1,4 +1,4 @@
-"""Where the requests of a front end name its end users, as a caller's key declares it."""
+"""Source of end users' ids in the requests of a front end, as a caller's key declares it."""
 
 import re
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ UserHeader = Annotated[str, Spelled("header's name", user_header, f"^{NAME}$", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserSource:
-    """Where the requests of a caller name the end user for whom they ask. It is believed of this caller alone.
+    """The place in a caller's requests that names the end user. It is trusted for this caller alone.
 
     header: in this header, e.g. X-OpenWebUI-User-Id
     field: in this field of the body
-    optional: true lets a request name nobody, and counts it with the caller itself; unless given, such a request is refused
+    optional: true accepts a request that names no user, and counts it with the caller itself; unless given, it is refused
     """
 
     header: UserHeader | None = None

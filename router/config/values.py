@@ -1,4 +1,4 @@
-"""Values with a spelling of their own: durations, sizes, spans, shares, names, secrets. One reader each."""
+"""Values with a spelling of their own: durations, sizes, spans, shares, names, secrets. Each has one reader."""
 
 import ipaddress
 import json
@@ -18,7 +18,7 @@ BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 DURATION = r"\d+(\.\d+)?(ms|s|m|h|d)"
 SIZE = r"\d+(B|KiB|MiB|GiB)"
 MAX_DIGITS = 20
-"""Characters of a number and its unit: more are infinite to a float and too many for Python's int."""
+"""Characters of a number and its unit: longer ones are infinite as a float and too long for Python's int."""
 
 
 def _duration(text: str) -> float:
@@ -29,14 +29,14 @@ def _duration(text: str) -> float:
 
 
 def duration(text: str) -> float:
-    """Seconds, more than none. Misfit where it is no duration."""
+    """Read a duration above 0, in seconds. Raise Misfit where it is not one."""
     if (seconds := _duration(text)) <= 0:
         raise Misfit(f"`{text}` is no time at all: it must be longer than 0s")
     return seconds
 
 
 def written_duration(seconds: float) -> str:
-    """A duration in its largest whole unit: 90 is `90s`, 300 is `5m`."""
+    """Return a duration in its largest whole unit: 90 is `90s`, 300 is `5m`."""
     for unit in ("d", "h", "m", "s"):
         if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
             return f"{seconds / SECONDS[unit]:.0f}{unit}"
@@ -57,7 +57,7 @@ def _size(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From the shortest to the longest, in seconds."""
+    """A span of times from `least` to `most`, in seconds."""
 
     least: float
     most: float
@@ -97,7 +97,7 @@ def _share(text: str) -> float:
 
 
 def _has_port(parts: SplitResult) -> bool:
-    """Whether the port, if there is one, is one."""
+    """Return True if the address has a valid port, or none."""
     try:
         return parts.port != 0
     except ValueError:
@@ -105,11 +105,11 @@ def _has_port(parts: SplitResult) -> bool:
 
 
 ELSEWHERE = "use `api_key`, or `token` for an MCP server or a collector"
-"""Where a secret goes instead."""
+"""Advice where a secret stands in an address."""
 
 
 def web_address(text: str) -> str:
-    """An address without a secret in it. Misfit where it is none."""
+    """Read a web address without a secret in it. Raise Misfit where it is not one."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise Misfit("this is not a web address: write e.g. https://host/v1")
@@ -121,7 +121,7 @@ def web_address(text: str) -> str:
 
 
 def _api_base(text: str) -> str:
-    """The address of a provider's API. Misfit where it is that of one of its endpoints."""
+    """Read the address of a provider's API. Raise Misfit for the address of one of its endpoints."""
     address = web_address(text)
     if address.endswith("/chat/completions"):
         raise Misfit(f"`{text}` is one endpoint of the API: write {address.removesuffix('/chat/completions')}, the rest is put behind it")
@@ -129,7 +129,7 @@ def _api_base(text: str) -> str:
 
 
 class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
-    """A name as written in a file; knows where, and with which references."""
+    """A name as written in a file, with its place and its references."""
 
     place: Place | None = None
     source: str = ""
@@ -137,7 +137,7 @@ class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A value that is never shown. Its repr is what stood in the file, `${OPENAI_API_KEY}`, or stars."""
+    """A value that is never shown. Its repr is the text of the file, `${OPENAI_API_KEY}`, or stars."""
 
     value: str
     source: str = "***"
@@ -151,8 +151,12 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a target does when a drill asks it. `status`: an HTTP status it answers with; `after`, `retry`: seconds; `lasts`: seconds of
-    a stall that ends, None for one that does not; `times`: at so many tries, None where nothing is said.
+    """The behaviour of a target in a drill.
+
+    status: the HTTP status of its answer
+    after, retry: seconds
+    lasts: seconds of a stall; None for a stall without an end
+    times: number of tries; None where it is not given
     """
 
     what: str
@@ -189,7 +193,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
 
 
 def name_of(text: str) -> Name:
-    """A name. Misfit where it is none."""
+    """Read a name. Raise Misfit where it is not one."""
     if not re.fullmatch(NAME, text):
         raise Misfit(f"`{text[:40]}` is not a name: use letters, digits and . _ - : / @, 128 at most")
     return Name(text)
@@ -225,13 +229,13 @@ FAMILIES = {
     "llama": "ollama_chat",
     "qwen": "ollama_chat",
 }
-"""How a model's name begins → who most likely serves it; of all others OpenAI does."""
+"""Beginning of a model's name → its most likely provider; for all others OpenAI."""
 PROVIDERS = frozenset({"openai", "anthropic", "azure", "gemini", "groq", "mistral", "deepseek", "ollama", "openrouter", "xai"})
-"""Those that other programs put before a model with a colon."""
+"""Providers that other programs put before a model with a colon."""
 
 
 def _with_provider(text: str) -> str:
-    """The model as it would be written."""
+    """Return the model with its likely provider."""
     provider, colon, model = text.partition(":")
     if colon and model and provider.lower() in PROVIDERS:
         return f"{'ollama_chat' if provider.lower() == 'ollama' else provider.lower()}/{model}"
@@ -241,7 +245,7 @@ def _with_provider(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The public keys that tokens are signed with: at an address, or as they stand in a file (RFC 7517)."""
+    """The public keys that verify tokens: at an address, or as they stand in a file (RFC 7517)."""
 
     url: str = ""
     keys: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
@@ -258,7 +262,7 @@ def _key_set(text: str) -> KeySet:
 
 
 def key_set(text: str | bytes) -> tuple[Mapping[str, object], ...]:
-    """The keys of a JSON Web Key Set. Misfit where it is none."""
+    """Read the keys of a JSON Web Key Set. Raise Misfit where it is not one."""
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):
@@ -270,7 +274,7 @@ def key_set(text: str | bytes) -> tuple[Mapping[str, object], ...]:
 
 
 def loopback(host: str) -> bool:
-    """Whether only this machine can be meant by it."""
+    """Return True if a host can only be this machine."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -278,7 +282,7 @@ def loopback(host: str) -> bool:
 
 
 PLACEHOLDER = re.compile(r"(?i)<.*>|\.\.\.|…|sk-(\.{2,}|…|x{3,})|(your|insert|enter|replace)[-_ ].*|changeme|change[-_]me|todo")
-"""What a page shows in place of a key."""
+"""Placeholders for a key, as documentation shows them."""
 
 
 def _secret(text: str) -> Secret:
@@ -292,7 +296,7 @@ def _secret(text: str) -> Secret:
 
 
 REDIS_OPTIONS = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
-"""What the address of a Redis may say behind its `?`. Time limits and the like are the router's own."""
+"""Options that a Redis address may have behind its `?`. Time limits and the like are the router's own."""
 
 
 def _redis_address(text: str) -> Secret:

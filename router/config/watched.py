@@ -1,7 +1,7 @@
-"""What has to be watched for an edit to be heard of: folders, and the names in them that count.
+"""Folders to watch for edits of a configuration, and the names in them that count.
 
-A watch of a file is blind once another takes its place, so its folder is watched; and that of each link on the way to it, for it may be
-turned. What is not there is waited for where it would come to be.
+A watch of a file is blind once another file takes its place, so its folder is watched. So is the folder of each link on the way to it,
+because the link may be turned. A missing file is waited for in the folder where it would appear.
 """
 
 import os
@@ -17,14 +17,14 @@ MOST_LINKS = 40
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Folders to watch, none with what is below it. All are named without links, as whoever watches will call what it sees."""
+    """Folders to watch, without their subfolders. All paths are without links, as the watcher reports them."""
 
     folders: frozenset[tuple[str, int, int]]
-    """Path, device and number: a folder that took the place of another is not the one that was watched."""
+    """Path, device and inode: a folder that took the place of another is a new one."""
     names: frozenset[str]
-    """What counts in them, and they themselves."""
+    """Paths whose changes count: files in the folders, and the folders themselves."""
     whole: frozenset[str]
-    """Those in which everything does."""
+    """Folders in which every change counts."""
 
     @property
     def paths(self) -> frozenset[str]:
@@ -32,12 +32,12 @@ class Watched:
         return frozenset(path for path, *_ in self.folders)
 
     def counts(self, _: object, path: str) -> bool:
-        """Whether a change of this may be an edit."""
+        """Return True if a change of this path may be an edit."""
         return path in self.names or str(Path(path).parent) in self.whole
 
 
 def watched(routes: Path, others: Iterable[Path]) -> Watched:
-    """What decides what stands in the routes file, in drills.yaml, pipelines/ and tools/ beside it, and in these other files."""
+    """Return the watch for the routes file, drills.yaml, pipelines/ and tools/ beside it, and these other files."""
     root = routes.absolute().parent
     whole: set[str] = set()
     files = [routes.absolute(), root / DRILLS, *others, *(root / folder for folder in FOLDERS)]
@@ -51,7 +51,7 @@ def watched(routes: Path, others: Iterable[Path]) -> Watched:
 
 
 def _way(path: Path) -> Iterator[Path]:
-    """Each thing on the way to a file that another may take the place of: links, itself, or the first that is not there."""
+    """Yield each replaceable path on the way to a file: links, the file itself, or the first missing part."""
     for _ in range(MOST_LINKS):
         for part in (*reversed(path.parents), path):
             try:
@@ -74,5 +74,5 @@ def _known(folders: Iterable[str]) -> Iterator[tuple[str, int, int]]:
         try:
             found = Path(path).stat()
         except (OSError, ValueError):
-            continue  # it went meanwhile: the next look finds where it would be
+            continue  # removed meanwhile: the next look finds where it would be
         yield path, found.st_dev, found.st_ino

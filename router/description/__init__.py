@@ -1,9 +1,9 @@
-"""A configuration as plain JSON, nothing secret in it; and what the change from one to another means.
+"""Descriptions of configurations: plain JSON without secrets, and sentences for the change from one to another.
 
-    describe(declaration)    → Description: what is served, with what is left out filled in, each value spelled in one way
-    changes(before, after)   → what it means that one becomes the other: a sentence each
+    describe(declaration)    → Description: the configuration with defaults filled in, each value in one spelling
+    changes(before, after)   → the effects of the change, a sentence each
 
-A description needs no environment: `${VAR}` stays `${VAR}`. So it can be made where no key is set, and shown.
+A description needs no environment: `${VAR}` stays `${VAR}`. It can be made where no key is set, and can be shown.
 """
 
 from router.description.canonical import listing, shown, table

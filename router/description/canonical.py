@@ -1,4 +1,4 @@
-"""One node of a file → its canonical JSON: equal where it means the same, and nothing secret in it."""
+"""Canonical JSON of a file's nodes: equal where two nodes mean the same, without secrets."""
 
 import hashlib
 import inspect
@@ -16,12 +16,12 @@ from router.signature import Anything, Either, Listing, Record, Scalar, Shape, S
 
 STARS = "***"
 MARKED = re.compile(r"\*\*\* \([0-9a-f]{8}\)")
-"""What stands for a secret: stars, and a mark that tells it from another. See decision 56."""
+"""The text in place of a secret: stars, and a mark that tells two secrets apart. See decision 56."""
 DEFAULT = re.compile(r"(\$\{\w+:-)([^{}]*)")
 
 
 def canonical(node: Node | None, shape: Shape, default: object = None) -> Json:
-    """What a node says, in the one way there is to say it; the default where there is no node."""
+    """Return the canonical JSON of a node; that of the default where there is no node."""
     if node is None:
         return of_value(default, shape)
     match shape:
@@ -41,7 +41,7 @@ def canonical(node: Node | None, shape: Shape, default: object = None) -> Json:
 
 
 def of_value(value: object, shape: Shape) -> Json:
-    """The same of a value that no file says: a default."""
+    """Return the canonical JSON of a value that stands in no file: a default."""
     if value is None:
         return None
     match shape:
@@ -60,7 +60,7 @@ def of_value(value: object, shape: Shape) -> Json:
 
 
 def shown(value: Json) -> Json:
-    """A value of a description, as it may be said aloud: without the marks of secrets."""
+    """Return a value of a description as it may be published: without the marks of secrets."""
     if isinstance(value, str):
         return MARKED.sub(STARS, value)
     if isinstance(value, Mapping):
@@ -71,17 +71,17 @@ def shown(value: Json) -> Json:
 
 
 def table(value: Json) -> JsonObject:
-    """The mapping that a value is; an empty one where it is none."""
+    """Return the value if it is a mapping, else an empty mapping."""
     return value if isinstance(value, Mapping) else {}
 
 
 def listing(value: Json) -> Sequence[Json]:
-    """The list that a value is; an empty one where it is none."""
+    """Return the value if it is a list, else an empty tuple."""
     return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def digest(text: str) -> str:
-    """A name for exactly this text."""
+    """Return the digest of a text: 12 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
@@ -98,7 +98,7 @@ def _scalar(node: document.Scalar, shape: Shape) -> Json:
 
 
 def _reference(source: str, *, secret: bool) -> str:
-    """A reference as it is written, with no secret that it may have as its default."""
+    """Return a reference as it is written, with a secret in its default masked."""
     if secret:
         starred = DEFAULT.sub(lambda hit: hit[1] + (_starred(hit[2]) if hit[2] else ""), source)
         outside = re.sub(r"\$\{[^{}]*\}", "", source)
@@ -113,7 +113,7 @@ def _starred(secret: str) -> str:
 
 
 def _meant(node: Node, options: Sequence[Shape]) -> Shape:
-    """The option that a node was meant for: the first it fits, else the last of its kind."""
+    """Return the option that a node was meant for: the first it fits, else the last of its kind."""
     near = [one for one in options if isinstance(node, kinds(one))]
     for option in near[:-1]:
         trial = Complaints({})
@@ -124,7 +124,7 @@ def _meant(node: Node, options: Sequence[Shape]) -> Shape:
 
 
 def _holds(shape: Shape, value: object) -> bool:
-    """Whether a default may be of this shape."""
+    """Return True if a default may be of this shape."""
     match shape:
         case Record(build=build):
             return type(value) is build
@@ -139,7 +139,7 @@ def _holds(shape: Shape, value: object) -> bool:
 
 
 def _held(name: str, node: Node) -> Json:
-    """What stands under a name; a text that is a secret by its name is masked."""
+    """Return the JSON of the value under a name, masked where the name marks it as a secret."""
     if (
         isinstance(node, document.Scalar)
         and not NUMBER.fullmatch(node.text)

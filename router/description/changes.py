@@ -1,4 +1,4 @@
-"""What it means that one configuration becomes another, thing by thing. Values are compared, not lines."""
+"""Effects of the change from one configuration to another, each as a sentence. Values are compared, not lines."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from router.description.order import reordered
 from router.description.sentences import Change, brief, listed, worded
 
 MOST = 200
-"""Characters of a sentence that says a value and what it becomes."""
+"""Characters of a sentence that names the old and the new value; a longer one only names the key."""
 BECOMES = {
     "cache": ("cached from now on: {}", "no longer cached"),
     "balance": ("pools are balanced by {} from now on", "there is no pool to balance any more"),
@@ -18,13 +18,13 @@ BECOMES = {
     "limits": ("limited from now on: {}", "no longer limited"),
     "otel": ("traces are sent from now on: {}", "traces are no longer sent"),
 }
-"""What it means that a whole part is there, or no longer."""
+"""Key of a whole part → the sentences for its arrival and its removal."""
 ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
-"""Keys of a route that are told in words of their own."""
+"""Keys of a route that have sentences of their own."""
 
 
 def changes(before: Description, after: Description) -> list[Change]:
-    """What is another, the gravest first: ids that go, then each route, then what routes share."""
+    """Return the differences, the gravest first: removed ids, then each route, then the parts that routes share."""
     return [
         *_ids(before, after),
         *(change for name in after.routes if name in before.routes for change in _route(name, before, after)),
@@ -39,7 +39,7 @@ def changes(before: Description, after: Description) -> list[Change]:
 
 
 def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Json, Json]]:
-    """Each value that differs: (its key with dots, what it was, what it is)."""
+    """Yield each value that differs: its key with dots, the old value, the new value."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in {**before, **after}:
             yield from leaves(before.get(name), after.get(name), f"{path}.{name}" if path else name)
@@ -48,7 +48,7 @@ def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Jso
 
 
 def _becomes(path: str, was: Json, now: Json) -> str:
-    """A value and what it becomes, in words."""
+    """Return the words for a value and its successor."""
     there, gone = BECOMES.get(path, ("", ""))
     if gone and (was is None or now is None):
         return there.format(worded(now)) if was is None else gone
@@ -72,7 +72,7 @@ def _lists(what: str, was: Sequence[Json], now: Sequence[Json]) -> str:
 
 
 def _ids(before: Description, after: Description) -> Iterator[Change]:
-    """Which ids are asked for, and who answers them."""
+    """Yield the changes of ids and aliases, and of the route behind each."""
     was, now = before.ids, after.ids
     for name in before.routes:
         if name not in after.routes:
@@ -141,8 +141,9 @@ def _granted(was: JsonObject, now: JsonObject) -> str:
 
 
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
-    """Whether a target that the route goes on asking is asked under a policy under which nobody asked it before: what is known of a
-    target is kept with that, see Kept in router/generation.py.
+    """Return True if the route now asks one of its old targets under a policy under which no route asked that target before.
+
+    State of a target is kept per policy: see Kept in router/generation.py.
     """
     now = after.routes[name]
     policies = {
@@ -153,7 +154,7 @@ def _asked_anew(name: str, before: Description, after: Description) -> bool:
 
 
 def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
-    """Whether a value comes from `defaults`, where it may."""
+    """Return the remark that a value comes from `defaults`; empty where it does not."""
     if path.partition(".")[0] not in DEFAULTS or path in listing(now.get("own")):
         return ""
     return " (from defaults from now on)" if path in listing(was.get("own")) else " (from defaults)"
@@ -279,14 +280,16 @@ def _drills(before: Description, after: Description) -> Iterator[Change]:
 
 
 ADDRESS = ("model", "api_base", "api_version", "api_key")
-"""Keys of a target that say whose prompt cache its chats are in."""
+"""Keys of a target that decide in which prompt cache its chats are."""
 FRONT = ("prompt", "history")
-"""Steps of a pipeline that make the beginning of what a provider reads."""
+"""Steps of a pipeline that make the beginning of the prompt."""
 
 
 def _cold(before: Description, after: Description) -> Iterator[Change]:
-    """Routes whose next question of each chat begins otherwise than the last one, or goes to somebody else: no provider finds its beginning
-    in its prompt cache, and the whole of it is paid for once more. Scripts have no such cache.
+    """Yield a change for each route whose chats miss the providers' prompt caches at their next question.
+
+    The next question begins otherwise than the last one, or goes to another target: its whole prompt is paid for once more.
+    Scripts have no prompt cache.
     """
     for name, now in after.routes.items():
         was = before.routes.get(name)
@@ -307,7 +310,7 @@ def _cold(before: Description, after: Description) -> Iterator[Change]:
 
 
 def _first_asked(route: JsonObject) -> set[str]:
-    """The targets that may be asked first: up to the first entry that has no condition."""
+    """Return the targets that may be asked first: up to the first entry without a condition."""
     found: set[str] = set()
     for pool, words in zip(pools(route), conditions(route), strict=True):
         found.update(names((pool,)))
@@ -317,14 +320,14 @@ def _first_asked(route: JsonObject) -> set[str]:
 
 
 def _front(route: JsonObject, described: Description) -> Json:
-    """What of a route's pipeline makes the beginning of a prompt."""
+    """Return the part of a route's pipeline that makes the beginning of the prompt."""
     pipeline = table(described.pipelines.get(str(route.get("pipeline"))))
     steps = [one for one in listing(pipeline.get("steps")) if table(one).get("step") in FRONT]
     return [steps, pipeline.get("texts")]
 
 
 def _tooling(route: JsonObject, described: Description) -> Json:
-    """What a route's model is told of tools, as far as a configuration says it."""
+    """Return the tools that a route's model is offered, as far as the configuration names them."""
     return [route.get("tools"), [described.tools.get(name) for name in tool_files(route)]]
 
 

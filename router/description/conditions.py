@@ -7,7 +7,7 @@ from router.description.canonical import listing, table
 
 
 def condition(when: JsonObject) -> str:
-    """What must hold, to be read after "where"; empty where nothing must."""
+    """Return a condition in words that follow "where"; empty without a condition."""
     return " and ".join(_said(when))
 
 
@@ -31,7 +31,7 @@ def _any(values: Json) -> str:
 
 
 def _range(text: str, less: str) -> str:
-    """A range as it is written, in words; what stands for a variable stays as it is."""
+    """Return a range in words; a reference to a variable stays as it is."""
     least, dots, below = text.partition("..")
     if not dots or (least and not below):
         return f"{least} or more"

@@ -1,4 +1,4 @@
-"""A description: what a configuration says, with what is left out filled in. Plain JSON, kept in this form."""
+"""Description of a configuration with its defaults filled in: plain JSON, stored in this form."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from router.steps.prompt import templates_of
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a configuration says.
+    """The content of a configuration.
 
     first: the route of a request that names no model
     routes: id → its keys, those of `defaults` put in; `targets` is a list of pools; `own` lists what the route says itself
@@ -44,12 +44,12 @@ class Description:
     drills: Mapping[str, JsonObject]
 
     def as_json(self) -> dict[str, Json]:
-        """The same as a JSON object."""
+        """Return the description as a JSON object."""
         parts = {"routes": self.routes, "targets": self.targets, "pipelines": self.pipelines, "tools": self.tools, "server": self.server}
         return {"first": self.first, **parts, "network": self.network, "drills": self.drills}
 
     def route_of(self, model: str) -> str | None:
-        """The route of an id or alias."""
+        """Return the route of an id or alias; None where there is none."""
         return model if model in self.routes else self.ids.get(model)
 
     @property
@@ -59,7 +59,7 @@ class Description:
         return {**aliases, **{name: name for name in self.routes}}
 
     def asking(self, target: str) -> tuple[str, ...]:
-        """The routes that ask a target."""
+        """Return the routes that ask a target."""
         return tuple(name for name, route in self.routes.items() if target in names(pools(route)))
 
 
@@ -68,17 +68,17 @@ Pool = tuple[tuple[str, float | None], ...]
 
 
 def pools(route: JsonObject) -> tuple[Pool, ...]:
-    """The targets of a described route, in order."""
+    """Return the pools of a described route, in order."""
     return tuple(tuple(_member(one) for one in listing(pool)) for pool in listing(route.get("targets")))
 
 
 def conditions(route: JsonObject) -> tuple[tuple[str, ...], ...]:
-    """The condition of each target of a described route, in words, by pool and place; empty where there is none."""
+    """Return the condition of each target of a described route, in words, by pool and place; empty where there is none."""
     return tuple(tuple(condition(table(table(one).get("when"))) for one in listing(pool)) for pool in listing(route.get("targets")))
 
 
 def entries(route: JsonObject) -> tuple[Pool, ...]:
-    """The same as `pools`, each target called with its condition: one that stands there twice is told from itself."""
+    """Return the pools with each target's condition in its name: two entries of one target stay apart."""
     return tuple(
         tuple((f"{name} where {words}" if words else name, weight) for (name, weight), words in zip(pool, said, strict=True))
         for pool, said in zip(pools(route), conditions(route), strict=True)
@@ -86,17 +86,17 @@ def entries(route: JsonObject) -> tuple[Pool, ...]:
 
 
 def names(of: tuple[Pool, ...]) -> tuple[str, ...]:
-    """The targets in them."""
+    """Return the names of the targets in the pools."""
     return tuple(name for pool in of for name, _ in pool)
 
 
 def tool_sets(route: JsonObject) -> tuple[str, ...]:
-    """The tool sets of a described route; a server is called as it is written."""
+    """Return the tool sets of a described route; a server goes by its address or command."""
     return tuple(one if isinstance(one, str) else _granted(table(one)) for one in listing(route.get("tools")))
 
 
 def tool_files(route: JsonObject) -> tuple[str, ...]:
-    """The tool sets of a described route that are files, wherever they run."""
+    """Return the tool sets of a described route that are files, isolated ones included."""
     return tuple(
         str(one if isinstance(one, str) else table(one)["use"])
         for one in listing(route.get("tools"))
@@ -122,7 +122,7 @@ def _member(one: Json) -> tuple[str, float | None]:
 
 
 def describe(declaration: Declaration) -> Description:
-    """The description of a declaration. Takes under a millisecond for each route."""
+    """Return the description of a declaration. This takes under a millisecond for each route."""
     whole = with_defaults(declaration.tree)
     routes = {name: _route(node) for name, node in _pairs(whole, "routes")}
     for name, node in _pairs(declaration.tree, "routes"):
@@ -140,7 +140,7 @@ def describe(declaration: Declaration) -> Description:
 
 
 def understood(value: Json) -> Description:
-    """The description that `as_json` made. Misfit where it is none: another version of the router may have made it."""
+    """Return the description that `as_json` wrote. Raise Misfit where it is not one: another version of the router may have made it."""
     said = table(value)
     parts = {name: said.get(name) for name in ("routes", "targets", "pipelines", "tools", "server", "drills")}
     whole = all(isinstance(part, Mapping) for part in parts.values()) and isinstance(said.get("first"), str)
@@ -182,13 +182,13 @@ def _route(node: Node) -> dict[str, Json]:
     if said.get("kind") != "chat":
         said |= dict.fromkeys(CHAT_ONLY)
     if not any(len(pool) > 1 and pool[0][1] is None for pool in pools(said)):
-        said["balance"] = None  # there is no pool that it could balance
+        said["balance"] = None  # no pool is there to balance
     return said
 
 
 def _pool(entry: Json) -> Json:
-    """A pool as a list: of names, or where one has a weight or a condition, of what is said of each."""
-    pool = isinstance(entry, Mapping)  # with a condition of its own, that of each of its targets
+    """Return a pool as a list: a name for each target, or a mapping where a target has a weight or a condition."""
+    pool = isinstance(entry, Mapping)  # the condition of the pool is that of each of its targets
     used, condition = (table(entry).get("use"), table(entry).get("when")) if pool else (entry, None)
     members = [used] if isinstance(used, str) else list(listing(used))
     said = [table(one) if isinstance(one, Mapping) else {"use": one} for one in members]
@@ -197,7 +197,7 @@ def _pool(entry: Json) -> Json:
 
 
 def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
-    """One target of a pool; its name alone where there is no more to say."""
+    """Return one target of a pool; its name alone where it has neither a weight nor a condition."""
     made: dict[str, Json] = {"use": said.get("use")}
     if weighted:
         made["weight"] = 1.0 if said.get("weight") is None else said["weight"]
@@ -210,7 +210,7 @@ def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
 
 
 def _said(node: Node, path: str = "") -> Iterator[str]:
-    """The keys that a mapping has, those of the mappings in it with a dot."""
+    """Yield the keys of a mapping, those of the mappings in it with a dot."""
     if isinstance(node, document.Table):
         for key, value in node.pairs:
             below = f"{path}.{key.text}" if path else key.text
@@ -221,7 +221,7 @@ def _said(node: Node, path: str = "") -> Iterator[str]:
 
 
 DEFAULTS = frozenset(item.name for item in record_of(Defaults).fields)
-"""What a route takes from `defaults` where it does not say it itself."""
+"""Keys that a route inherits from `defaults`."""
 
 
 def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObject:
@@ -238,7 +238,7 @@ def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObje
 
 
 def _options(line: StepLine) -> Json:
-    """A step's options: its word's own value, or a mapping of them."""
+    """Return a step's options: the value of the word itself, or a mapping of options."""
     function = STEPS.get(line.name)
     if function is None:
         return canonical(line.options, Anything())

@@ -1,4 +1,4 @@
-"""What it means for a route that its targets are others, or in another order."""
+"""Sentences for a route's targets that changed, or changed their order."""
 
 from router.description.described import Pool, names
 
@@ -6,7 +6,7 @@ Pools = tuple[Pool, ...]
 
 
 def reordered(before: Pools, after: Pools) -> list[str]:
-    """A sentence for each thing that changed; at least one, unless they are the same. Within a pool the order means nothing."""
+    """Return a sentence for each change; at least one, unless both are the same. The order within a pool means nothing."""
     before, after = (tuple(tuple(sorted(pool)) for pool in pools) for pools in (before, after))
     if before == after:
         return []
@@ -22,7 +22,7 @@ def reordered(before: Pools, after: Pools) -> list[str]:
     said += [f"target {_named(name, weights[name])} added{_where(name, after)}" for name in came if name not in head]
     said += [f"target {name} removed" for name in went]
     said += _weighed(before, after)
-    # What was said may not be all: whoever knows only that must be able to tell the new order from the old.
+    # The sentences so far may not be enough to derive the new order from the old one.
     if not said or not _follows(before, after, came, first=first):
         said.append(f"targets in order now: {', '.join(_said(pool) for pool in after)}")
     return said
@@ -59,7 +59,7 @@ def _weight(weight: float | None) -> str:
 
 
 def _follows(before: Pools, after: Pools, came: list[str], *, first: bool) -> bool:
-    """Whether the new order is the old one with what was added, without what was removed, and with the new first one in front."""
+    """Return True if the new order follows from the old one: targets removed, targets added, a new first target in front."""
     new = names(after)
     kept = [tuple(name for name in names((pool,)) if name in new) for pool in before]
     there = [tuple(name for name in names((pool,)) if name not in came) for pool in after]

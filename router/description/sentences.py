@@ -1,4 +1,4 @@
-"""A change as a sentence; and values of a description in words."""
+"""Changes as sentences, and values of a description in words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,16 @@ UNSAID = {
     "api_base": "the provider's own",
     "context_window": "as LiteLLM's table says",
 }
-"""What it means that a key is not there, where that is not just `unset`."""
+"""Key → the word for its absence, where that is not just `unset`."""
 LONG = 60
-"""Characters of a value that are still said."""
+"""Characters of a value that a sentence still quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is another now. `what`: its key, with dots; empty where the whole thing came or went, and the words name it.
-    `then`: what else follows.
+    """A change of one part of a configuration.
+    what: its key, with dots; empty where the whole part was added or removed, and the words name it
+    then: a further effect
     """
 
     about: About
@@ -36,24 +37,24 @@ class Change:
 
     @property
     def said(self) -> str:
-        """All but what it is about."""
+        """The words without the name of the changed part."""
         return f"{self.words}; {self.then}" if self.then else self.words
 
     def sentence(self, *others: str) -> str:
-        """The change in words. `others`: what else of this kind changes in the same way."""
+        """Return the change in words. `others`: names of the same kind that change in the same way."""
         if not self.what:
             return self.said
         kind = "" if self.about == "route" else self.about
         return f"{' '.join(filter(None, [kind, listed([self.name, *others])]))}: {self.said}"
 
     def as_json(self) -> JsonObject:
-        """The same as a JSON object."""
+        """Return the change as a JSON object."""
         told: JsonObject = {"about": self.about, "name": self.name, "what": self.what}
         return {**told, "before": shown(self.before), "after": shown(self.after), "sentence": self.sentence()}
 
 
 def sentences(changes: Sequence[Change]) -> list[str]:
-    """One for each change; one for all routes that change in the same way."""
+    """Return a sentence for each change; routes that change in the same way share one."""
     alike: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
         alone = () if change.about == "route" and change.what else (change.about, change.name)
@@ -62,14 +63,14 @@ def sentences(changes: Sequence[Change]) -> list[str]:
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Names as one says them: `a, b and c`; `a, b, c, d and 96 more`."""
+    """Return names as a phrase: `a, b and c`; `a, b, c, d and 96 more`."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def worded(value: Json, key: str = "") -> str:
-    """A value of a description as words. `key`: whose it is."""
+    """Return a value of a description in words. `key`: the key that it stands under."""
     match shown(value):
         case None:
             return UNSAID.get(key.rpartition(".")[2], "unset")
@@ -87,6 +88,6 @@ def worded(value: Json, key: str = "") -> str:
 
 
 def brief(value: Json) -> str:
-    """The same, where it is a line of moderate length; else nothing."""
+    """Return a value in words where it is a line of at most `LONG` characters; else an empty text."""
     text = worded(value)
     return text if len(text) <= LONG and text.isprintable() else ""

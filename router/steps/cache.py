@@ -1,11 +1,10 @@
-"""Answer what was answered before, and ask once what several ask at once: a route's `cache:`.
+"""A route's `cache:`: repeated questions get the cached answer, identical concurrent ones share one call (request coalescing).
 
-It stands below the pipeline's steps and above the tool loop. So a question is told by what a provider would see of it, whatever
-the pipeline made of the body; and an answer is kept as it came, thoughts, calls and results included, and goes through the
-pipeline's other steps again, as a new one would.
+The step stands below the pipeline's steps and above the tool loop. The cache key is therefore what a provider would see of the question.
+An answer is cached as it came, with its thoughts, tool calls and results, and passes through the pipeline's other steps again on a hit.
 
-Whoever asks while the same is being answered follows that answer, from its start; also where another replica makes it. The call runs in
-a task of its own: it is nobody's who asked, and ends when the last of them has left. Kept are only whole answers: see `Keeper.worth_it`.
+A request that arrives while an identical one is being answered follows that answer from its start, even one that another replica makes.
+The call runs in a task of its own and ends when its last client has left. Only complete answers are cached: see `Keeper.worth_it`.
 """
 
 import asyncio
@@ -24,12 +23,14 @@ from router.events import Answer, Cached, Event, Events, Finish, Start, Step, To
 from router.shared import Away
 
 AT_FIRST = 16
-"""Events of a kept answer that are passed on before the rest is looked at: a client sees the beginning of a long one sooner."""
+"""Events of a cached answer that are passed on before the loop yields once: the client sees the beginning of a long answer sooner."""
 
 
 def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str, last_resort: frozenset[str]) -> Step:
-    """The cache of one route. `shared`: what replicas share of it; `made_by`: a digest of what makes its answers; `last_resort`: targets
-    whose answers are not kept.
+    """Return the cache step of one route.
+    shared: the cache that replicas share
+    made_by: a digest of the configuration that makes the route's answers
+    last_resort: targets whose answers are not cached
     """
 
     def step(answer: Answer) -> Answer:
@@ -40,13 +41,13 @@ def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str,
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer that was kept. `age`: seconds since it was made."""
+    """A cached answer. `age`: seconds since it was made."""
 
     events: Sequence[Event]
     age: float
 
     def told(self) -> Iterator[Event]:
-        """It, as it is given again."""
+        """Yield the events of the answer, marked as a cache hit."""
         for event in self.events:
             match event:
                 case Start():
@@ -58,7 +59,7 @@ class Kept:
 
 
 class Keeper:
-    """The answers of one route: those that are kept, and those that are being made."""
+    """The answers of one route: those in the cache, and those that are being made."""
 
     def __init__(
         self, answer: Answer, declared: Cache, store: Store, shared: Shared | None, *, made_by: str, last_resort: frozenset[str]
@@ -72,7 +73,7 @@ class Keeper:
         self._under_way: dict[str, Flight] = {}
 
     async def answer(self, ask: Ask) -> Events:
-        """One that is kept, one that is under way, or a new one."""
+        """Stream the cached answer, else follow the one under way, else make a new one."""
         name = key(ask, self._made_by, _shared_by(ask, self._declared))
         how: Cached = "bypass"
         flight: Flight | None = None
@@ -87,7 +88,7 @@ class Keeper:
                         if count == AT_FIRST:
                             await asyncio.sleep(0)
                     return
-                flight = self._joined(name)  # another may have begun while the store was asked
+                flight = self._joined(name)  # another request may have begun it during the lookup
             if flight is None:
                 how = "miss"
             elif isinstance(found, Lead):
@@ -131,9 +132,11 @@ class Keeper:
                 await found.free()
 
     async def _looked(self, name: str, ask: Ask) -> tuple[Kept | None, Elsewhere | Lead | None]:
-        """What is kept; else what other replicas know of it. What they keep counts before what is here: they may have made it anew.
+        """Return the cached answer, and what other replicas know of the question where no answer was taken from them.
 
-        A question whose answer nobody is to share asks them for what they keep alone, and so does one for which that is too old.
+        The shared cache comes before the local one: another replica may have made a newer answer.
+        A request with `store` off reads the shared cache alone: it neither follows another replica nor takes the lead.
+        An answer that is too old for the request counts as a miss.
         """
         found: bytes | Elsewhere | Lead | None = None
         if self._shared is not None:
@@ -149,9 +152,11 @@ class Keeper:
         return kept, found
 
     def worth_it(self, events: Sequence[Event]) -> bool:
-        """Whether an answer may be given again: it came to its own end (a cut at max_tokens, a filter's or max_steps' is not that);
-        no model broke off in it; no tool failed, and none ran unless that is declared to be kept; no call is left to the caller;
-        and it is none of a target of last resort.
+        """Return True if the answer may be cached: all of the conditions below hold.
+
+        - It ended with `stop`: not at max_tokens, not by a filter, not at max_steps.
+        - No model broke off in it, and no target of last resort took part.
+        - No tool ran, or the route declares `tools: keep`, no tool failed, and no call is left to the caller.
         """
         end = events[-1] if events else None
         if not isinstance(end, Finish) or end.reason != "stop":
@@ -167,7 +172,7 @@ class Keeper:
 
 
 def _shared_by(ask: Ask, declared: Cache) -> str:
-    """Who may be given the answer: an end user, a caller with all its users, or, where it is empty, everybody."""
+    """Return who shares the answer: an end user, a caller with all its users, or all clients of the route (empty)."""
     match declared.scope:
         case "user":
             return ask.owner
@@ -178,7 +183,7 @@ def _shared_by(ask: Ask, declared: Cache) -> str:
 
 
 async def _followed(made: Broadcast, found: Elsewhere) -> bool:
-    """Take what another replica makes. Whether there was any of it: where there was not, another may make it."""
+    """Follow the answer that another replica makes. Return False if nothing of it arrived: another replica may then make it."""
     try:
         await made.take(found.follow())
     except (Away, ReplicaLost, Stopping):
@@ -189,13 +194,13 @@ async def _followed(made: Broadcast, found: Elsewhere) -> bool:
 
 
 def _written(events: Sequence[Event]) -> bytes:
-    """An answer as it is kept: when it was made, in milliseconds since 1970, a line break, and its events, without what was tried."""
+    """Return a cache entry: the time in milliseconds since 1970, a line break, and the answer's events without their attempts."""
     told = [replace(event, attempts=()) if isinstance(event, Start | Finish) else event for event in events]
     return b"%d\n" % (time.time() * 1000) + encode(told)
 
 
 def _read(value: bytes) -> Kept | None:
-    """What `_written` wrote; None where this is something else."""
+    """Return the answer that `_written` stored; None where the value is something else."""
     made, _, data = value.partition(b"\n")
     try:
         age, events = max(0.0, time.time() - int(made) / 1000), decode(data)

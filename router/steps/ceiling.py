@@ -1,7 +1,7 @@
-"""No more than so many tokens of one model call: a route's `max_output`.
+"""A route's `max_output`: the most tokens of one model call.
 
-The model is asked for no more. One that goes on all the same, as a broken server may for ever, is cut off where its characters
-could not be so few tokens.
+The limit is sent to the model. An answer that goes on all the same (a broken server may never stop) is cut off
+once it has more characters than the limit allows: tokens × `WIDEST` + `SLACK`.
 """
 
 from contextlib import aclosing
@@ -11,13 +11,13 @@ from router.chat import Ask
 from router.events import Answer, Events, Finish, Step, Text, Thought, ToolInput
 
 WIDEST = 16
-"""Characters of a token: hardly any is longer, most are four."""
+"""Characters of a token at most: hardly any token is longer, most have four."""
 SLACK = 1024
-"""Characters more, so that a short answer is not cut off for its few long words."""
+"""Characters in addition, so that a short answer is not cut off for a few long words."""
 
 
 def ceiling(*, tokens: int) -> Step:
-    """At most so many tokens."""
+    """Limit each model call to so many tokens."""
 
     def step(answer: Answer) -> Answer:
         async def capped(ask: Ask) -> Events:

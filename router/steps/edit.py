@@ -18,7 +18,7 @@ from router.events import Answer, Events, Failure, Finish, Start, Step, Text
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """What to take off. `undecided` matches a beginning that may still become a head, `loose` an ending that may be tail."""
+    """The patterns of one kind of `strip`. `undecided`: a beginning that may still become a head; `loose`: an ending that may be a tail."""
 
     head: re.Pattern[str]
     undecided: re.Pattern[str]
@@ -69,7 +69,7 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
                                 yield Text(text)
                             continue
                         case Start() | Finish() | Failure():
-                            # What was held is the end of one model's words: it is said before the next one speaks.
+                            # The held text is the end of one model's words: it goes out before the next model's.
                             if rest := trim.end():
                                 yield Text(rest)
                         case _:
@@ -82,7 +82,7 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
 
 
 class Trim:
-    """A text without its ends, piece by piece: holds back only what may yet turn out to be an end."""
+    """A text stripped of its ends while it streams. Only a piece that may yet turn out to be an end is held back."""
 
     def __init__(self, ends: Strip | None, limit: int | None) -> None:
         self._ends = ends
@@ -92,7 +92,7 @@ class Trim:
         self._opened = False
 
     def feed(self, text: str) -> str:
-        """What of the text may go out now."""
+        """Return the part of the text that may go out now."""
         text, self._held = self._held + text, ""
         if self._ends is None:
             kept = len(text.rstrip())  # blanks before the cut go, in whatever piece they came
@@ -109,7 +109,7 @@ class Trim:
         return self._cut(text)
 
     def end(self) -> str:
-        """What was held, without the end."""
+        """Return the held text without its end."""
         text, self._held = self._held, ""
         if self._ends is None or not text:
             return self._cut(text)

@@ -2,11 +2,11 @@
 
     - history: {keep: 40}
 
-System messages stay and do not count. What is kept begins with a user's message, so that no tool result stands
-there without its call (providers refuse that) and no answer without its question.
+System messages stay and do not count. The kept messages begin with a user's: no tool result is left
+without its call (providers refuse that), and no answer without its question.
 
-Messages are dropped several at a time. What is kept then begins at the same message for some turns, and the provider reads that
-beginning from its prompt cache; were it another one each turn, no question of a long chat would find anything there.
+Messages are dropped several at a time. The history then begins at the same message for some turns, and the provider reads that
+beginning from its prompt cache. With another beginning each turn, every question of a long chat would miss that cache.
 """
 
 from router.chat import Message
@@ -14,7 +14,7 @@ from router.errors import Misfit
 from router.events import Answer, Step
 
 SHARE = 4
-"""A fourth of what is kept is dropped at a time: of five turns of a long chat one finds the prompt cache cold."""
+"""A fourth of the kept messages is dropped at a time: of five turns of a long chat one finds the prompt cache cold."""
 
 
 def history(keep: int) -> Step:
@@ -33,7 +33,7 @@ def history(keep: int) -> Step:
 
 
 def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[Message, ...]:
-    """The system messages and at most the last `keep` others: a multiple of `cut` is dropped. The latest user's message always stays."""
+    """Return the system messages and at most the last `keep` others. A multiple of `cut` is dropped; the latest user message stays."""
     spoken = [index for index, message in enumerate(messages) if message.role != "system"]
     if len(spoken) <= keep:
         return messages

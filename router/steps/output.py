@@ -2,7 +2,7 @@
 
 - output: recipe.json
 
-Every answer of the pipeline keeps to it, or is an error. It stands over the form that a client asks for.
+Every answer of the pipeline fits the schema, or is an error. The schema stands over the form that a client asks for.
 """
 
 import json
@@ -32,7 +32,7 @@ def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def _read(name: str, files: Mapping[str, str]) -> JsonObject:
-    """The schema in a file. Misfit at its own line where it is none."""
+    """Read the schema in a file. Raise Misfit, with the line in that file, where it is not a schema."""
     if name not in files:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in files if one.endswith('.json')])}")
     file = f"pipelines/{name}"

@@ -1,4 +1,4 @@
-"""Set sampling parameters: the pipeline's word stands over the client's.
+"""Set sampling parameters: the pipeline's values stand over the client's.
 
 - params: {temperature: 0, max_tokens: 40}
 """

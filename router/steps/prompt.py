@@ -1,10 +1,10 @@
-"""Say what is asked: a Jinja template becomes the system prompt.
+"""Render a Jinja template as the system prompt.
 
     - prompt: chat.j2
 
 The template stands beside the pipeline and sees `messages` (each with .role and .text), `params` (sampling
 parameters, and the request's own `params`) and `ask` (the request's other fields: `ask.kind`). It comes from the
-configuration only; what users write is data to it. It can reach nothing outside its folder: the loader is a dict.
+configuration only; users' text is data to it. It can reach nothing outside its folder: the loader is a dict.
 """
 
 import re
@@ -24,11 +24,11 @@ from router.events import Answer, Step
 
 VISIBLE = ("messages", "params", "ask")
 MAX_CHARS = 1024 * 1024
-"""A prompt may quote the conversation, not multiply it."""
+"""Characters of a rendered prompt: it may quote the conversation, not multiply it."""
 
 
 class Missing(jinja2.StrictUndefined):
-    """A field the request lacks: the caller's doing, so it hears its name."""
+    """A field that the request lacks: the client's mistake, so the error names the field."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Missing(jinja2.StrictUndefined):
         def refusal(_: str) -> BadAsk:
             return BadAsk(told, logged="This model needs a field that the request lacks.")  # a template may take its name from the request
 
-        # Whatever is done with it, save asking whether it is there, raises what this makes.
+        # Every use of it except a test for its presence raises this error.
         super().__init__(hint, obj, name, refusal)  # pyright: ignore[reportArgumentType]
 
 
@@ -61,7 +61,7 @@ def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:
-    """The template, ready to render. Misfit at its own line where it does not compile or asks for what is not there."""
+    """Return the template, ready to render. Raise Misfit, with its line, where it does not compile or names an unknown word."""
     if name not in templates:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in templates if one.endswith('.j2')])}")
     environment = ImmutableSandboxedEnvironment(
@@ -81,7 +81,7 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
     text = templates[name]
     try:
         tree = environment.parse(text, name)
-        for node in tree.find_all((nodes.Filter, nodes.Test)):  # Jinja itself looks at those inside an `if` when it gets there
+        for node in tree.find_all((nodes.Filter, nodes.Test)):  # Jinja itself checks those inside an `if` only at run time
             words = environment.filters if isinstance(node, nodes.Filter) else environment.tests
             if node.name not in words:
                 raise Misfit(
@@ -90,7 +90,7 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
         environment.compile(tree, name)
     except jinja2.TemplateSyntaxError as error:
         raise Misfit(f"this template does not compile: {error.message}", place=Place(f"pipelines/{name}", error.lineno, 1)) from None
-    except (SyntaxError, RecursionError, MemoryError):  # of the Python that Jinja makes of it
+    except (SyntaxError, RecursionError, MemoryError):  # raised by the Python code that Jinja generates
         raise Misfit("this template does not compile: it is nested too deeply", place=Place(f"pipelines/{name}", 1, 1)) from None
     known = {*VISIBLE, *environment.globals}
     for word in sorted(meta.find_undeclared_variables(tree) - known):
@@ -105,7 +105,7 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
 
 
 def templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
-    """The template and all that it includes, as far as they are there and name what they include."""
+    """Return the template and all templates it includes. Missing ones and computed names are left out."""
     found: set[str] = set()
     todo = [name]
     while todo:
@@ -120,13 +120,14 @@ def templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
 TIMELY = re.compile(
     r"(?i)(?:^|_)(?:now|today|date|time|datetime|timestamp|clock|hour|minute|weekday|nonce|uuid|random|request_?id|trace_?id)(?:$|_)"
 )
-"""What a field of a request is called that is another in each request."""
+"""Names of request fields whose value differs in each request."""
 HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]:
-    """Where a template and those that it includes put in what is another in each request, and what that is: the prompt that it makes begins
-    every question, so no provider finds anything in its prompt cache.
+    """Return where a template, or one that it includes, puts in a value that differs in each request, and what that value is.
+
+    The prompt begins every question: with such a value in it, no question finds anything in a provider's prompt cache.
     """
     environment = jinja2.Environment(autoescape=False)  # noqa: S701 - nothing is rendered
     found: list[tuple[Place, str]] = []
@@ -142,7 +143,7 @@ def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]
 
 
 def _varying(node: nodes.Node) -> tuple[str, str] | None:
-    """A word of a template that stands for something else in each request, and what that is; None where it does not."""
+    """Return the word of a template whose value differs in each request, and what it is; None where the node has no such word."""
     match node:
         case nodes.Filter(name="random"):
             return "random", "a random choice (`random`)"
@@ -161,7 +162,7 @@ def _is_timely(field: str) -> bool:
 
 
 def _find(word: str, name: str, text: str) -> Place:
-    """Where a word stands in a template's code: Jinja says the line at best."""
+    """Find the place of a word in a template's code: Jinja gives the line at best."""
     for tag in re.finditer(r"\{[{%].*?[%}]\}", text, re.DOTALL):
         hit = re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", tag[0])
         if hit:
@@ -171,7 +172,7 @@ def _find(word: str, name: str, text: str) -> Place:
 
 
 def render(template: jinja2.Template, ask: Ask) -> str:
-    """The prompt for this question. BadAsk where it needs a field the request lacks."""
+    """Render the prompt for a question. Raise BadAsk where it needs a field that the request lacks."""
     pieces: list[str] = []
     size = 0
     try:
@@ -181,6 +182,6 @@ def render(template: jinja2.Template, ask: Ask) -> str:
             if size > MAX_CHARS:
                 raise TooLarge("The conversation is too large for this model's prompt.")
     except TypeError:
-        # Anyone may send a list where the template takes a text: that is not for the log of faults.
+        # A client may send a list where the template takes a text: that is not a fault of the router to be logged.
         raise BadAsk("A field of the request is of another kind than this model's prompt takes.") from None
     return "".join(pieces).strip()

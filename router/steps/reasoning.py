@@ -7,7 +7,7 @@ from router.events import Answer, Events, Step, Thought
 
 
 def reasoning() -> Step:
-    """The answer without its thoughts."""
+    """Drop the thoughts of the answer."""
 
     def step(answer: Answer) -> Answer:
         async def spoken(ask: Ask) -> Events:

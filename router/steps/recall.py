@@ -1,8 +1,8 @@
 """Reasoning state over calls that the client runs: the outermost step of every route.
 
-The provider wants its state back with the results, and those come in a request of their own. So the state of a model call whose calls
-are left to the client is kept (`cache/states.py`), and put back into the assistant message that brings the calls again. No
-ReasoningState leaves this step. A request without tools and without calls passes by it.
+The provider wants its state back with the results, which come in another request. If a model call leaves tool calls to the client,
+its state is kept (`cache/states.py`). It is put back into the assistant message that repeats the calls.
+No ReasoningState leaves this step. A request without tools and without calls passes it unchanged.
 """
 
 from collections.abc import Sequence
@@ -45,12 +45,12 @@ def _is_left(result: Result) -> bool:
 
 
 def _up_to(names: dict[int, str], held: States) -> States:
-    """The states of this conversation's model calls, in their order."""
+    """Return the states of this conversation's model calls, in their order."""
     return {name: held[name] for name in names.values() if name in held}
 
 
 def _restored(ask: Ask, names: dict[int, str], held: States) -> Ask:
-    """The question with the state of its model calls. What a client sent of a call whose state is kept is left out."""
+    """Return the question with the kept state of its model calls. State that the client sent for such a call is left out."""
     found = {index: held[name] for index, name in names.items() if held.get(name)}
     if not found:
         return ask
@@ -70,14 +70,14 @@ class Rounds:
     trail: Trail
     """The conversation before it."""
     states: list[ReasoningState] = field(default_factory=list[ReasoningState])
-    """Of the last model call."""
+    """Reasoning states of the last model call."""
     _calls: list[Call] = field(default_factory=list[Call])
     _results: list[Result] = field(default_factory=list[Result])
     _before: list[Message] = field(default_factory=list[Message])
     """The model calls before it, whose tools the route ran."""
 
     def see(self, event: Event) -> None:
-        """Note what matters of an event."""
+        """Record the parts of an event that matter here."""
         match event:
             case Start():
                 if self._calls:
@@ -93,8 +93,9 @@ class Rounds:
                 pass
 
     def names(self) -> list[str]:
-        """The names under which the client may bring the calls that are left to it: some clients are shown the route's own rounds and
-        send them along, others are not. None where no call is left, or there is no state.
+        """Return the names under which the client may return the calls that are left to it; empty without such a call or without state.
+
+        Some clients are shown the route's own rounds and send them along, others are not.
         """
         run = {result.call_id for result in self._results}
         left = [call for call in self._calls if call.call_id not in run]

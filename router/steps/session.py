@@ -1,8 +1,8 @@
 """The session of a question: the outermost step of every route.
 
-A session is a digest of the caller, the end user and the chat's id. Where the front end sends no id, the messages up to the first of the
-user's stand for it, as the client sent them: they are the same in each question of the chat, whatever the pipeline makes of them.
-Every replica computes the same digest. A pool keeps a chat at one of its targets by it (session affinity), and providers are sent a keyed
+A session is a digest of the caller, the end user and the chat's id. If the front end sends no id, the messages up to the first user
+message stand for it, as the client sent them: they are the same in each question of the chat, whatever the pipeline makes of them.
+Every replica computes the same digest. Pools use it to keep a chat at one target (session affinity), and providers are sent a keyed
 hash of it (prompt caching).
 """
 
@@ -25,7 +25,7 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the SHA-256, in hex. Without an id, two chats of one caller that begin with the same words are one session."""
+    """Return the SHA-256 of the session, in hex. Without an id, two chats of one caller that begin with the same words are one session."""
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
         asked = next((at for at, message in enumerate(ask.messages) if message.role == "user"), len(ask.messages))

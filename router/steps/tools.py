@@ -1,12 +1,12 @@
 """The tool loop, from a route's `tools:` and `max_steps:`.
 
-Ask; pass events through; run the tools that were called, side by side; yield each result as it is done; ask again
-with all of them appended. It ends when a model call asks for no tool; or, with the finish reason tool-calls, after
-`max_steps` model calls, or when three of them in a row asked for the same and got the same. It decides on the calls it
-saw, never on a finish reason: providers err there.
+Each round asks the model, passes its events through and runs the called tools concurrently. Each result is yielded as it is
+done, and the next round asks with all results appended. The loop ends when a model call asks for no tool. It ends with the finish reason
+tool-calls after `max_steps` model calls, or when three in a row asked for the same and got the same. The loop looks at the
+calls themselves, never at a finish reason: providers err there.
 
 Tools that the caller brought are the caller's to run: an answer that calls one ends with the finish reason tool-calls. The
-route's own tool of the same name stands over the caller's.
+route's own tool of the same name takes precedence.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from router.toolbox import Toolbox
 
 
 def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
-    """The tool loop over one toolbox."""
+    """Run the tool loop over one toolbox."""
 
     def step(answer: Answer) -> Answer:
         async def looped(ask: Ask) -> Events:
@@ -72,7 +72,7 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
 
 UNDECIDED = "The model only called tools, and never gave the JSON that was asked for."
 CIRCLE = 3
-"""Model calls in a row that ask for the same and get the same: the next one would too."""
+"""Model calls in a row that ask for the same and get the same: the next call would too."""
 
 
 LEFT = "Not run: the answer ended with a call that is the caller's to run."
@@ -80,13 +80,13 @@ LEFT = "Not run: the answer ended with a call that is the caller's to run."
 
 @dataclass(slots=True)
 class Turn:
-    """One answer as far as it has come: what this model call said, and what all of them used."""
+    """The state of one answer: the words of the current model call, and the usage of all its model calls."""
 
     theirs: frozenset[str] = frozenset()
     """Tools that the caller runs."""
     usage: Usage | None = None
     attempts: tuple[Attempt, ...] = ()
-    """Of the model calls that have ended."""
+    """Attempts of the model calls that have ended."""
     over: bool = False
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
@@ -99,14 +99,14 @@ class Turn:
     _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
-        """Another model call."""
+        """Begin another model call."""
         self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
 
     def see(self, event: Event) -> Event | None:
-        """The event as it goes on; None for the Finish of one model call, which may not be the answer's."""
+        """Record an event and return it as it goes on; None for reasoning state and for the Finish of one model call, which may not be the last."""
         match event:
             case Text(text):
                 self._said.append(text)
@@ -134,7 +134,7 @@ class Turn:
         return event
 
     def _unique(self, call_id: str) -> str:
-        """An id that no earlier model call of this answer used: some providers count from call_0 each time."""
+        """Return an id that no earlier model call of this answer used: some providers count from call_0 each time."""
         if call_id not in self._renamed:
             self._renamed[call_id] = f"call_{secrets.token_hex(8)}" if call_id in self._taken else call_id
         return self._renamed[call_id]
@@ -146,29 +146,29 @@ class Turn:
 
     @property
     def leaves(self) -> bool:
-        """Whether something is left for the caller to run."""
+        """True if a call is left for the caller to run."""
         return any(call.name in self.theirs for call in self.calls)
 
     def left(self) -> list[ToolResult]:
-        """What is said of the other calls: the caller will ask again, and does not know of them."""
+        """Return error results for the other calls: the caller will ask again, and does not know of them."""
         others = [call for call in self.calls if call.name not in self.theirs]
         return [ToolResult(call.call_id, call.name, LEFT, is_error=True) for call in others]
 
     def circles(self) -> bool:
-        """Whether the model calls go in a circle: the last few asked for the same tools, and were given the same."""
+        """Return True if the last `CIRCLE` model calls asked for the same tools and got the same results."""
         given = [(call.name, call.arguments, call.malformed, self.results[call.call_id].result) for call in self.calls]
         self._rounds.append(json.dumps(given, sort_keys=True, default=repr))
         return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
 
     def finish(self) -> Finish:
-        """The end of the whole answer."""
+        """Return the Finish of the whole answer, with the usage and the attempts of all its model calls."""
         last = self._last or Finish("unknown")
-        # Its calls were run, or it made none: "tool-calls" would tell the client that something is left to do.
+        # The calls were run, or there were none: "tool-calls" would ask the client to run them.
         reason = "stop" if last.reason == "tool-calls" else last.reason
         return Finish(reason, self.usage, self.attempts)
 
     def messages(self) -> tuple[Message, Message]:
-        """This model call and its results, for the next one."""
+        """Return the messages of this model call and of its results, for the next model call."""
         spoken: list[Part] = [text] if (text := "".join(self._said)) else []
         spoken += self._states
         spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
@@ -178,7 +178,7 @@ class Turn:
 
 
 async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolResult, None]:
-    """The results, each when it is done. Whoever stops listening stops the tools."""
+    """Run the tools and yield each result when it is done. Closing the generator cancels the tools."""
     running = [asyncio.create_task(_result(toolbox, call)) for call in calls]
     try:
         for done in asyncio.as_completed(running):

@@ -1,7 +1,8 @@
-"""Which entries of a route's targets are asked: those whose `when` holds.
+"""Conditions of a route's targets: only entries whose `when` holds are asked.
 
-It stands below the pipeline's steps and above the cache. So a condition is about the conversation that a model would read, and an answer is kept for those questions
-alone for which the same entries hold. It looks once: the model calls of one answer, and whoever rescues it, are among the same entries.
+The step stands below the pipeline's steps and above the cache. A condition is therefore about the conversation that a model would read.
+A cached answer is used only for questions for which the same entries hold. The conditions are checked once per answer: all its model
+calls, and the target that rescues it, are among the same entries.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from router.events import Answer, Step
 
 
 def when(*, conditions: Sequence[When | None]) -> Step:
-    """Note which of these hold, by their places. One that is None always does."""
+    """Record which conditions hold, by their places. An entry without a condition (None) always holds."""
     measured = any(one is not None and one.tokens is not None for one in conditions)
 
     def held(ask: Ask) -> frozenset[int]:
