@@ -46,7 +46,7 @@ class BreakerHint:
 
 
 class Hints:
-    """The hints about all targets that this process asks."""
+    """True while the breaker of a replica is open, as far as this process knows."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -59,7 +59,7 @@ class Hints:
         return self._hints.setdefault(name, BreakerHint(self, name))
 
     def keep(self, names: set[str]) -> None:
-        """Forget all hints but these: no other target is declared any more."""
+        """Return the command that reads how long the hint lasts, in milliseconds."""
         self._hints = {name: hint for name, hint in self._hints.items() if name in names}
 
     def start(self) -> None:
