@@ -329,7 +329,7 @@ def _check_either(options: tuple[Shape, ...], value: object, path: str) -> objec
             return check(option, value, path)
         except Misfit as misfit:
             complaints.append(misfit)
-    # The complaint that got deepest into the value is the one about the option that was meant.
+    # The complaint that got deepest into the value is about the option that was meant.
     raise max(complaints, key=lambda misfit: len(misfit.field or ""))
 
 

@@ -1,4 +1,4 @@
-"""The questions of a rehearsal. Each differs from the plain one in one thing, so that a refusal says which thing is refused."""
+"""Questions of a rehearsal. Each differs from the plain one in one thing, so that a refusal shows which thing is refused."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ WEATHER = ToolSpec(
 
 
 def png(size: int = 64) -> str:
-    """A square of plain red as a data: URL: large enough for providers that refuse images of a few pixels."""
+    """Return a plain red square as a data: URL: large enough for providers that refuse images of a few pixels."""
     rows = (b"\x00" + b"\xff\x00\x00" * size) * size
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -37,7 +37,7 @@ def png(size: int = 64) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong with an answer. `facts`: what it shows of the model; none where it shows nothing that a target can declare."""
+    """The fault of an answer. `facts`: what it shows of the model; empty if it shows nothing that a target can declare."""
 
     sentence: str
     facts: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -46,17 +46,17 @@ class Verdict:
 
 
 Judge = Callable[[Heard], Verdict | None]
-"""What is wrong with an answer; None where nothing is."""
+"""A function that returns the fault of an answer; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question.
+    """A question of the rehearsal.
 
     name: one word or two, for the report
-    ask: the question; its `max_tokens` is put in where it names none
+    ask: the question; its `max_tokens` is filled in if it has none
     judge: reads the answer
-    refused: what a refusal shows that names no parameter; None where it shows nothing
+    refused: the meaning of a refusal that names no parameter; None if it has none
     """
 
     name: str
