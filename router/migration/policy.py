@@ -1,4 +1,4 @@
-"""How long, how often, when somebody is left alone, what is kept and what is let through: for all routes, and for each."""
+"""Policy of the original as ours, for all routes and for each: timeouts, retries, circuit breakers, cache, limits."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,24 @@ from router.migration.page import Section, Value, spelled
 from router.migration.settings import Settings
 
 STRATEGIES = {"simple-shuffle": "", "least-busy": "", "latency-based-routing": "latency"}
-"""How the original chooses → `balance`, where that is not what it is anyway."""
+"""Strategy of the original → `balance`; empty if it is the default."""
 RETRIED = ("RateLimitErrorRetries", "InternalServerErrorRetries", "ServiceUnavailableErrorRetries", "DefaultRetries")
-"""Errors after which a target of ours is asked again, as LiteLLM names them."""
+"""Errors after which a target is retried here, as LiteLLM names them."""
 RETRIES = 2
-"""What LiteLLM does where nobody says."""
+"""LiteLLM's default."""
 MOST = 10
-"""Attempts that routes.yaml takes."""
+"""Attempts that routes.yaml allows at most."""
 TOTAL = 300.0
-"""Seconds: `timeout.total` where nobody says."""
+"""Seconds: the default of `timeout.total`."""
 MOST_AT_ONCE = 1_000_000
-"""Answers at one time that a limit may say."""
+"""Simultaneous answers that a limit may allow at most."""
 SHORTEST = 0.001
-"""Seconds. What is shorter is a way of saying none."""
+"""Seconds. A shorter time is a way to write none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """Calls that the original makes, the first included, and the values that say so many."""
+    """Calls that the original makes, the first included, and the values that set the number."""
 
     count: int
     said: tuple[Said, ...]
@@ -40,7 +40,7 @@ class Policy:
     settings: Settings
 
     def defaults(self, made: Section) -> None:
-        """What holds for every route."""
+        """Write the policy that holds for every route."""
         account = self.settings.source.account
         told, whose = self._silence({})
         account.carry(whose)

@@ -120,7 +120,7 @@ def _sees(heard: Heard) -> Verdict | None:
 
 
 def goes_on(heard: Heard) -> Verdict | None:
-    """An answer that was begun is continued from its last words."""
+    """Find out whether an answer that was begun is continued from its last words."""
     splice = Splice(SAID)
     try:
         rest = splice.feed(heard.text) + splice.end()
@@ -159,7 +159,7 @@ FORCED = Question(
     Verdict("it refuses to be made to call a tool", {"forced_tools": False}),
 )
 ROUNDS = Question("two rounds", TOOL.ask, says_something)
-"""Its conversation goes on from an answer that called the tool."""
+"""A conversation that goes on from an answer that called the tool."""
 FOREIGN = Question(
     "another's call",
     TOOL.ask.with_messages(
@@ -169,14 +169,14 @@ FOREIGN = Question(
     ),
     says_something,
 )
-"""It goes on from a call that another target made, of which nobody has the reasoning: as after a rescue. It is told to think, if it can be."""
+"""A conversation that goes on from another target's call, without its reasoning, as after a rescue. With an effort, if the model takes one."""
 PARALLEL = Question(
     "parallel calls",
     _ask("What is the weather in Oslo and in Lima? Call get_weather for both at once.", tools=(WEATHER,)),
     _calls_twice,
 )
 CONTINUE = Question("continue", _ask("Count from one to ten in words, with a space between them, and nothing else."), goes_on)
-"""The beginning of the answer is put in, in the way that the target takes it."""
+"""The beginning of the answer is filled in, in the way that the target takes it."""
 
 QUESTIONS: tuple[Question, ...] = (
     PLAIN,
@@ -209,4 +209,4 @@ QUESTIONS: tuple[Question, ...] = (
     CONTINUE,
     Question("length limit", _ask("Write the numbers from one to two hundred in words.", params=Params(max_tokens=LIMIT)), _is_cut),
 )
-"""In the order in which they are asked."""
+"""All questions, in the order in which they are asked."""

@@ -31,7 +31,7 @@ class Grant:
 
 
 class Toolbox:
-    """The tools granted to one route. `limit`: seconds of one call. Among equal names the first counts: functions, then servers in order."""
+    """The tools granted to one route; a call is limited to so many seconds. Among equal names the first counts: functions, then servers."""
 
     def __init__(self, tools: Iterable[Tool | IsolatedTool], limit: float, grants: Sequence[Grant] = ()) -> None:
         self._limit = limit

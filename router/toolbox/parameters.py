@@ -22,7 +22,7 @@ from router.errors import Misfit, Place
 from router.toolbox.misfits import explained
 
 CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""For the parameters, and the dataclasses and TypedDicts among them. A pydantic model decides for itself about unknown keys."""
+"""Configuration of the parameters, and of the dataclasses and TypedDicts among them. A pydantic model decides itself about unknown keys."""
 
 
 class Unfit(TypeError):
