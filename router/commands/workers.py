@@ -1,4 +1,4 @@
-"""Several workers, each a process: started, told of signals, and replaced where one ends or falls silent."""
+"""Worker processes of one server: started, passed signals, and replaced if one ends or falls silent."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ SILENCE = 30.0
 
 
 class Workers(Multiprocess):
-    """They are told of SIGHUP: uvicorn's own would put new ones in their place. `told`: somebody has said that it is to end.
+    """The workers, and their supervisor. SIGHUP is passed on to them: uvicorn itself would replace them. `told`: true after an order to end.
 
-    A worker that says nothing for SILENCE is put to an end and replaced. uvicorn's own patience is five seconds, also for one that is
-    only starting: on a machine with much to do each took the next one's place, and none ever served.
+    A worker without a sign of life for SILENCE seconds is ended and replaced. uvicorn itself waits five seconds, even for a worker that is
+    only starting: on a busy machine each took the next one's place, and none ever served.
     """
 
     told = served = False
@@ -30,30 +30,30 @@ class Workers(Multiprocess):
         self._heard: WeakKeyDictionary[Process, float] = WeakKeyDictionary()
 
     def handle_signals(self) -> None:
-        """Handle those that came, and a SIGHUP that was blocked."""
+        """Handle the signals that came, and a SIGHUP that was blocked."""
         super().handle_signals()
         if signal.SIGHUP in signal.sigpending():
             signal.sigwait({signal.SIGHUP})
             self.handle_hup()
 
     def handle_hup(self) -> None:
-        """Have every worker read the files."""
+        """Make every worker read the files."""
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
 
     def handle_int(self) -> None:
-        """End, as was said."""
+        """End on SIGINT."""
         self.told = True
         super().handle_int()
 
     def handle_term(self) -> None:
-        """End, as was said."""
+        """End on SIGTERM."""
         self.told = True
         super().handle_term()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that are no more; end where one could not start before any has served."""
+        """Replace workers that have ended. If one ends before any has served, end all."""
         if self.served:
             self._replace()
             return
@@ -63,10 +63,10 @@ class Workers(Multiprocess):
             self.should_exit.set()  # it could not start, and neither could one in its place
 
     def _replace(self) -> None:
-        """Replace those who are no more, and those who are silent. A healthy one is not waited for."""
+        """Replace workers that have ended or are silent. Does not wait for a healthy one."""
         now, workers = self._clock(), self.processes
         for index, process in enumerate(workers):
-            if process.ping(timeout=0):  # to an earlier one, as a rule
+            if process.ping(timeout=0):  # the answer to an earlier ping, as a rule
                 self._heard[process] = now
             if process.process.is_alive() and now - self._heard.setdefault(process, now) < SILENCE:
                 continue

@@ -15,14 +15,14 @@ WIDTH = 120
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A comment. `lost`: it tells of something that has no equal here."""
+    """A comment. `lost`: true if it is about something without an equal here."""
 
     text: str
     lost: bool = False
 
     @property
     def line(self) -> str:
-        """It, on one line: whatever it repeats from the original cannot end the comment."""
+        """The comment on one line: text from the original cannot end it."""
         return "# " + (LOST if self.lost else "") + " ".join(re.sub(r"[^\x20-\x7e\xa0-\ud7ff\uf900-\ufffd]+", " ", self.text).split())
 
 

@@ -91,7 +91,7 @@ INFO = {
 TOLD_ONLY = frozenset(
     {"description", "metadata", "version", "created_at", "created_by", "updated_at", "updated_by", "db_model", "litellm_provider"}
 )
-"""Keys of model_info that only tell, and change nothing."""
+"""Keys of model_info that only describe, and change nothing."""
 
 ROUTER = {
     **dict.fromkeys(("num_retries", "timeout", "stream_timeout", "allowed_fails", "cooldown_time", "disable_cooldowns"), HELD),
@@ -194,4 +194,4 @@ CALLBACKS = {
 }
 OTHERWISE = "no equal here"
 OVERRULED = (HELD, OTHERWISE)
-"""Reasons that are not the reason where a value stands in the environment."""
+"""Reasons that do not apply to a value in the environment."""
