@@ -1,7 +1,7 @@
 """A typed function seen as a model: its parameters are the fields, its docstring their documentation.
 
-One reading serves three purposes: a tool's JSON schema and the check of its arguments, a step's options in YAML,
-and the declaration of routes.yaml itself (a dataclass is a function too: its constructor).
+One reading serves three purposes: a tool's JSON schema and the check of its arguments, a step's options in YAML, and routes.yaml itself.
+A dataclass of its declaration is a function too: its constructor.
 
     def get_weather(location: str, days: int = 1) -> str:
         '''Current weather for a city.

@@ -16,7 +16,7 @@ SILENCE = 30.0
 
 
 class Workers(Multiprocess):
-    """The workers, and their supervisor. SIGHUP is passed on to them: uvicorn itself would replace them. `told`: true after an order to end.
+    """The workers and their supervisor. SIGHUP is passed on to them; uvicorn itself would replace them. `told`: true after an order to end.
 
     A worker without a sign of life for SILENCE seconds is ended and replaced. uvicorn itself waits five seconds, even for a worker that is
     only starting: on a busy machine each took the next one's place, and none ever served.

@@ -12,7 +12,7 @@ from typing import Literal
 from router.config.foreign import Said
 
 Outcome = Literal["carried", "told", "alike"]
-"""carried: the value is in the new file; told: a comment says that it is not; alike: the router does the same anyway, or it does nothing."""
+"""carried: the value is in the new file; told: a comment says that it is not; alike: the router does the same, or it does nothing."""
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Account:
 
     _entered: dict[str, Said] = field(default_factory=dict[str, Said])
     _outcomes: dict[int, tuple[Outcome, Said]] = field(default_factory=dict[int, tuple[Outcome, Said]])
-    """Identity of a value → its outcome and the value. Each is entered once, see `apart`; it is kept, lest another one gets its identity."""
+    """Identity of a value → its outcome and the value. Each is entered once, see `apart`. Kept, lest another value gets its identity."""
 
     def enter(self, path: str, said: Said) -> None:
         """Enter a value that has to be settled; an empty one is settled at once."""

@@ -1,7 +1,7 @@
 """Routes made of the original's groups and fallbacks.
 
-A route asks its own group first, the deployments of one order after the other, then the groups it falls back to, depth first as
-LiteLLM goes through them, then those for conversations that are too long.
+A route asks its own group first: the deployments of one order after the other. Then come the groups it falls back to, depth first as
+LiteLLM goes through them, and last those for conversations that are too long.
 """
 
 import math

@@ -169,7 +169,7 @@ FOREIGN = Question(
     ),
     says_something,
 )
-"""A conversation that goes on from another target's call, without its reasoning, as after a rescue. With an effort, if the model takes one."""
+"""A conversation that goes on from another target's call, without its reasoning, as after a rescue. With an effort, if it takes one."""
 PARALLEL = Question(
     "parallel calls",
     _ask("What is the weather in Oslo and in Lima? Call get_weather for both at once.", tools=(WEATHER,)),

@@ -276,7 +276,7 @@ class _Follower:
     doomed: bool = False
     missed: int = 0
     """Checks in a row at which its stream was missing."""
-    """Of `doomed`: the writer is gone, and the events in Redis now are all."""
+    """`doomed`: the writer is gone, and the events in Redis now are all."""
     lost: bool = False
     looked: bool = False
     """True once Redis has answered what the stream holds, even if it is empty."""

@@ -1,10 +1,10 @@
 """A Redis that may be away: a request waits for it once and shortly, and it comes back by itself.
 
 All commands to Redis go through here. Redis counts as away in two cases:
-- while a command is under way, nothing at all is answered for `LIMIT` seconds, not even a PING
-- an answer says that Redis cannot be used: full, read-only, loading, no permission
+- while a command is under way, nothing at all is answered for `LIMIT` seconds, not even a PING;
+- an answer says that Redis cannot be used: full, read-only, loading, no permission.
 
-Waiting commands then end with `Away`, later ones fail with it at once, and a probe in the background writes a key until a write succeeds.
+Waiting commands then end with `Away`, and later ones fail with it at once. A probe in the background writes a key until a write succeeds.
 The limit is one of silence, not of each command: a burst that takes this process long to get through is no absence of Redis.
 
 Commands that are asked at the same time go out together, on one connection: a hundred cost as much as a few.

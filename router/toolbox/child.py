@@ -2,11 +2,11 @@
 
 router/toolbox/isolated.py starts it and exchanges frames with it over one socket: four bytes with the length, then JSON.
 
-→ {"name", "text", "path"}                  the file
-← {"tools": [[name, description, schema]]}  or {"misfit", "line", "column"} if it has none
-→ {"tool", "arguments", "seconds"}          a call
-← {"progress"}                              each value that an async generator yields
-← {"result", "is_error"}                    or {"failed", "at"}: the type of the exception, and its place
+    → {"name", "text", "path"}                  the file
+    ← {"tools": [[name, description, schema]]}  or {"misfit", "line", "column"} if it has none
+    → {"tool", "arguments", "seconds"}          a call
+    ← {"progress"}                              each value that an async generator yields
+    ← {"result", "is_error"}                    or {"failed", "at"}: the type of the exception, and its place
 
 It inherits nothing else: no other variable than those named, no open file. It ends when the socket does.
 """

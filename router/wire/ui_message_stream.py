@@ -12,9 +12,9 @@
     data: {"type":"finish","messageMetadata":{"finishReason":"stop","usage":{…},"model":"chat-model"}}
     data: [DONE]
 
-Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know, so what is written here is what
-every release since 5.0.0 takes: no `finishReason` on `finish` (only with `server.ui.min_client: "6.0"`), no
-`tool-input-error`, nothing that is null. A part is closed before anything else begins; part ids are unique in the message.
+Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know. So the frames hold only what every release
+since 5.0.0 takes: no `finishReason` on `finish` (only with `server.ui.min_client: "6.0"`), no `tool-input-error`, nothing that is null.
+A part is closed before anything else begins; part ids are unique in the message.
 """
 
 from json.encoder import encode_basestring
