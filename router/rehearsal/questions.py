@@ -70,7 +70,7 @@ def _ask(*parts: str | File, params: Params | None = None, tools: tuple[ToolSpec
 
 
 def says_something(heard: Heard) -> Verdict | None:
-    """An answer has words in it, or thoughts for which the limit left no words."""
+    """Find out whether an answer has words in it, or thoughts for which the limit left no words."""
     thinking = heard.thoughts or (heard.usage is not None and heard.usage.output_tokens > 0)
     if heard.text.strip() or (heard.reason == "length" and thinking):
         return None
