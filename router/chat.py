@@ -1,4 +1,4 @@
-"""The question: an Ask, and what it is made of. Frozen values; a change is a new one."""
+"""The question: an Ask and its parts. Frozen values; a change makes a new one."""
 
 import json
 import math
@@ -12,23 +12,23 @@ from router.errors import Attempt, Misfit
 from router.usage import tokens_in
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
-"""What JSON can hold."""
+"""Any value that JSON can hold."""
 
 JsonObject = Mapping[str, Json]
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
-"""Half a surrogate pair, as JSON writes it: UTF-8 has no other way to."""
+"""Half a surrogate pair, as JSON writes it: UTF-8 cannot write it in any other way."""
 
 
 def whole(text: str) -> str:
-    """The text with its surrogate pairs joined and lone halves replaced by U+FFFD: it can be written as UTF-8."""
+    """Return the text with its surrogate pairs joined and lone halves replaced by U+FFFD: it can be written as UTF-8."""
     if not SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def mended(value: Json) -> Json:
-    """The value with every text in it made `whole`, its keys too."""
+    """Return the value with every text and key in it made `whole`."""
     match value:
         case str():
             return whole(value)
@@ -41,8 +41,9 @@ def mended(value: Json) -> Json:
 
 
 def finite(text: str) -> float:
-    """Return a number as JSON spells it (a `parse_float` for `json.loads`). ValueError where it is infinite to a float: written out
-    again it would not be JSON.
+    """Return a number as JSON spells it (a `parse_float` for `json.loads`).
+
+    Raises ValueError if the float is infinite: written out again it would not be JSON.
     """
     if math.isinf(number := float(text)):
         raise ValueError(text)
@@ -55,7 +56,7 @@ def no_constant(word: str) -> None:
 
 
 def deeper(value: object, depth: int) -> bool:
-    """Whether a JSON value is nested deeper than that. Never deep in calls itself: Python's own limit is near 1,000."""
+    """Return whether a JSON value is nested deeper than `depth`. Not recursive: Python's own limit is near 1,000."""
     level: list[object] = [value]
     for _ in range(depth):
         level = [inner for outer in level for inner in _inside(outer)]
@@ -70,18 +71,19 @@ def _inside(value: object) -> Sequence[object]:
 
 
 def separators(data: bytes) -> int:
-    """Count the signs that stand before a JSON value, in texts as well: at least as many as there are values, without the first."""
+    """Count the characters that precede a JSON value, inside texts too: at least the number of values less one."""
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def crowded(data: bytes, most: int) -> bool:
-    """Return whether JSON holds more values than that; an empty list or object counts as two. It is not parsed: a parser holds the
-    interpreter's lock until it is done (0.4 s for 1 MiB of lists), these few passes over the bytes let go of it in between. What is no
-    JSON is counted up to its first mistake, where a parser stops.
+    """Return whether JSON holds more than `most` values; an empty list or object counts as two.
+
+    The JSON is not parsed: a parser holds the interpreter's lock until it is done (0.4 s for 1 MiB of lists).
+    These few passes over the bytes release it in between. Invalid JSON is counted up to its first mistake, where a parser stops.
     """
     if separators(data) < most:
         return False
-    # Outside of texts there is no backslash, and inside them a quotation mark has one.
+    # Outside of texts there is no backslash, and inside them each quotation mark has one.
     bare = data.replace(rb"\\", b"").replace(rb"\"", b"")
     texts = bare.count(b'"') // 2
     if texts > 2 * most:  # each is a value, or the key of one
@@ -118,7 +120,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool gave for the call that bears this id. `files`: what it showed beside it."""
+    """The result of a tool for the call of this id. `files`: the files that the tool showed beside it."""
 
     call_id: str
     name: str
@@ -128,20 +130,23 @@ class Result:
 
     @property
     def text(self) -> str:
-        """The result as a model reads it."""
+        """The result as the text that a model reads."""
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
 Detail = Literal["low", "high", "original"]
-"""How closely a model is to look at an image, by the words of OpenAI's API."""
+"""The detail with which a model looks at an image, in the words of OpenAI's API."""
 FileSort = Literal["image", "document"]
-"""What a model must be able to read, to read a file."""
+"""The sort of files that a model must be able to read."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An image or a document that the user shows to the model. `url` is a data: URL, or an address the provider fetches;
-    `kind` its media type (`image/*` where only that is known); `detail`: how closely an image is looked at, where the client says.
+    """An image or a document that the user shows to the model.
+
+    kind: its media type (`image/*` if only that is known)
+    url: a data: URL, or an address that the provider fetches
+    detail: how closely an image is looked at, if the client sets it
     """
 
     kind: str
@@ -151,12 +156,12 @@ class File:
 
     @property
     def remote(self) -> bool:
-        """Whether somebody has to fetch it."""
+        """True if the provider has to fetch it."""
         return self.url[:5].lower() != "data:"
 
     @property
     def sort(self) -> FileSort:
-        """Whether it is an image or a document."""
+        """The sort of the file: an image or a document."""
         return "image" if self.kind.startswith("image/") else "document"
 
 
@@ -164,13 +169,13 @@ class File:
 class ReasoningState:
     """Opaque state of a model's reasoning, which its provider wants back with the tool results of the same turn.
 
-    It is returned to the target that issued it and to no other, and no client is sent it. It is an event of the answer as well
+    It is returned to the target that issued it and to no other. It is never sent to a client. It is an event of the answer as well
     as a part of the assistant message that the next request repeats.
 
     issuer: the target and its model, as `issued_by` names them; empty for state that the client sent back, which every target
         of the same form may have
     value: in the provider's own form: {"reasoning_content": …}, {"reasoning_details": […]}, a thinking block, a reasoning item
-    call_id: the call that it belongs to, where it belongs to one (Gemini's thought signatures)
+    call_id: the call that it belongs to, if any (Gemini's thought signatures)
     after: characters of the message's text that the model wrote after it
     """
 
@@ -181,17 +186,17 @@ class ReasoningState:
 
 
 def issued_by(target: str, model: str) -> str:
-    """The issuer of a target's reasoning state. An edit that gives the target another model makes it another issuer."""
+    """Return the issuer of a target's reasoning state. An edit that gives the target another model makes it another issuer."""
     return f"{target}={model}"
 
 
 Part = str | File | Call | Result | ReasoningState
-"""One piece of a message. A plain `str` is text; Files stand in `user` messages, ReasoningStates in `assistant` messages."""
+"""A piece of a message. A plain `str` is text; Files stand in `user` messages, ReasoningStates in `assistant` messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `tool` messages hold only Results; Calls stand in `assistant` messages. `name`: which of several participants speaks."""
+    """A message of the conversation. `tool` messages hold only Results; Calls stand in `assistant` messages. `name`: its participant."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -204,23 +209,23 @@ class Message:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """The tools this message asks for."""
+        """The tool calls in this message."""
         return tuple(part for part in self.parts if isinstance(part, Call))
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """The tool results this message brings."""
+        """The tool results in this message."""
         return tuple(part for part in self.parts if isinstance(part, Result))
 
     def states(self, issuer: str) -> tuple[ReasoningState, ...]:
-        """The reasoning state that this issuer may have back: its own, or, where the message holds none, the client's."""
+        """Return the reasoning state that this issuer may have back: its own, or the client's if the message holds none of its own."""
         states = [part for part in self.parts if isinstance(part, ReasoningState)]
         own = tuple(state for state in states if state.issuer == issuer)
         return own or tuple(state for state in states if not state.issuer)
 
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-"""How long a reasoning model may think, by the words of OpenAI's API and Anthropic's."""
+"""The amount of thinking that a reasoning model may do, in the words of OpenAI's API and Anthropic's."""
 
 
 LIMITS = {
@@ -237,7 +242,7 @@ LIMITS = {
 BIAS = Bounds(-100, 100)
 """The range of one entry of `logit_bias`."""
 Tier = Literal["auto", "default", "flex", "priority", "scale", "standard_only", "on_demand", "performance"]
-"""How a provider is to treat a request: the words of OpenAI, Anthropic and Groq."""
+"""The treatment of a request by its provider: the words of OpenAI, Anthropic and Groq."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +295,7 @@ class Params:
             raise Misfit(f"logit_bias: each value must be {BIAS}", "logit_bias")
 
     def over(self, under: Self) -> Self:
-        """These, on top of others. Of two values of max_tokens the smaller wins: a caller may ask for less, not for more."""
+        """Return these parameters on top of others. The smaller max_tokens wins: a caller may ask for less, not for more."""
         chosen = {name: value for name, value in self.given.items() if name != "max_tokens" or under.max_tokens is None}
         if self.max_tokens is not None and under.max_tokens is not None:
             chosen["max_tokens"] = min(self.max_tokens, under.max_tokens)
@@ -298,13 +303,13 @@ class Params:
 
     @property
     def given(self) -> dict[str, Json]:
-        """Those that are set, by name."""
+        """The parameters that are set, by name."""
         return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as the model sees it. `parameters` is a JSON schema of type object; `strict`: whether its calls must keep to it exactly."""
+    """A tool as the model sees it. `parameters`: a JSON schema of type object. `strict`: true if its calls must keep to it exactly."""
 
     name: str
     description: str
@@ -314,7 +319,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Whether the model may call tools: as it likes, not at all, it must call one, or this one."""
+    """The model's freedom to call tools: as it likes, not at all, at least one, or a named one."""
 
     kind: Literal["auto", "none", "required", "named"] = "auto"
     name: str = ""
@@ -327,7 +332,7 @@ AUTO = Choice()
 class OutputFormat:
     """The form that an answer's text must have: JSON alone.
 
-    schema: the JSON schema that it must keep to, checked by `router.output`; None where any JSON object will do
+    schema: the JSON schema that it must keep to, checked by `router.output`; None allows any JSON object
     name: the name of the schema, as OpenAI's API takes one: letters, digits, _ and -, 64 at most
     description: the purpose of the schema, for the model
     """
@@ -339,10 +344,10 @@ class OutputFormat:
 
 @dataclass(frozen=True, slots=True)
 class CacheControl:
-    """What the caller lets a cache do (RFC 9111, of a request).
+    """The caller's limits on caching (RFC 9111, of a request).
 
-    max_age: an answer that was made fewer seconds ago will do; with 0 none will
-    store: whether the answer may be kept
+    max_age: seconds; an older answer is not used, and with 0 no cached answer is
+    store: true if the answer may be kept
     """
 
     max_age: float = math.inf
@@ -363,11 +368,11 @@ def owner(caller: str, user: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the conditions of a route may look at besides the conversation.
+    """The facts that the conditions of a route may look at besides the conversation.
 
-    caller: the name of the caller's key, or its token's `sub`; empty where nobody said
-    claims: what the caller's token claims
-    headers: those headers of the request that a condition names, in small letters, each with its values
+    caller: the name of the caller's key, or its token's `sub`; empty if unknown
+    claims: the claims of the caller's token
+    headers: the request's headers that a condition names, in lower case, each with its values
     budget_used: the used share of the tightest limit on money or tokens that the request counts for, from 0 to 1
     """
 
@@ -380,27 +385,28 @@ class Circumstances:
 NOWHERE = Circumstances()
 
 InducedFault = Literal["cut", "stall", "429", "garbage"]
-"""How the provider of one request is broken, to see what follows; see failover/fault.py."""
+"""The way in which the provider of one request is made to fail, for tests of failover; see failover/fault.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One question: which route, the conversation, the tools granted, how to sample."""
+    """A question: its route, the conversation, the tools granted, the sampling parameters."""
 
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
-    """Those the caller runs, as it comes in; the route's own are added on its way."""
+    """Tools that the caller runs, when the question comes in; the route's own are added later."""
     choice: Choice = AUTO
     params: Params = field(default_factory=Params)
     fields: JsonObject = field(default_factory=dict[str, Json])
     """The body's other top-level fields: a template sees them as `ask.<field>`."""
     until: float = math.inf
-    """When nobody waits for the answer any more, by `time.monotonic`."""
+    """Time after which no client waits for the answer any more, by `time.monotonic`."""
     caller: str = ""
-    """Who asks, as `Caller.id`. No template sees it."""
+    """The caller, as `Caller.id`. No template sees it."""
     user: str = ""
-    """The end user on whose behalf the caller asks, as a declared front end or the caller's token names them; empty where none is named.
+    """The end user on whose behalf the caller asks, as a declared front end or the caller's token names them; empty without a name.
+
     No template sees it.
     """
     chat: str = ""
@@ -415,13 +421,13 @@ class Ask:
     """Fields of the body that concern the operator's account at a provider: no target is sent them."""
     cache: CacheControl = ANY_AGE
     circumstances: Circumstances = field(default=NOWHERE, compare=False, repr=False)
-    """What the route's conditions look at. No template sees it."""
+    """The facts that the route's conditions look at. No template sees it."""
     held: frozenset[int] | None = None
     """The places of the entries of the route's targets whose condition holds, from 0; None where the route has no conditions."""
     fault: InducedFault | None = None
-    """How the target that is asked first fails; None where it is left to itself. No template sees it."""
+    """The induced fault of the target that is asked first; None without one. No template sees it."""
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False, repr=False)
-    """What was tried for it so far, for each model call: for whoever ends the answer, and is told by no event of what ran just then."""
+    """The attempts of each model call so far, for code that ends the answer early and gets no event with them."""
 
     @property
     def owner(self) -> str:
@@ -455,7 +461,7 @@ class Ask:
 
     @property
     def holder(self) -> str:
-        """The target that issued the reasoning state of this turn's last calls; empty where there is none of it."""
+        """The target that issued the reasoning state of this turn's last calls; empty without such state."""
         for message in reversed(self.messages):
             if message.role == "user":
                 return ""
@@ -464,5 +470,5 @@ class Ask:
         return ""
 
     def with_messages(self, *messages: Message) -> Self:
-        """The same question over another conversation."""
+        """Return the same question over another conversation."""
         return replace(self, messages=messages)

@@ -5,9 +5,9 @@
       ask: {model: chat-model, text: hi}
       expect: {served_by: claude, within: 3s}
 
-A drill is run with the generation that serves: its pipelines, its failover, its policies. Only the targets are played, and time does
-not pass: the loop's clock jumps to the next timer. Every drill begins with breakers that are closed and targets of which nothing is
-known. Targets that are optional and lack a variable are played like the others.
+A drill runs on a generation as in production: its pipelines, its failover, its policies. Only the targets are simulated, and time does
+not pass: the loop's clock jumps to the next timer. Every drill begins with closed circuit breakers and targets of which nothing is
+known. Optional targets that lack a variable are simulated like the others.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ WORDS = "A drill shows before the fault does what becomes of an answer when a ta
 PACE = 0.05
 """Seconds between two words."""
 FOREVER = 86_400.0
-"""Seconds that a silent target says nothing."""
+"""Seconds that a silent target sends nothing."""
 PAST_THE_CACHE = CacheControl(max_age=0.0, store=False)
-"""A drill is of what targets do: each of its questions is asked."""
+"""Bypass the cache: a drill tests targets, and each of its questions is asked."""
 PICTURE = File("image/png", "data:image/png;base64,iVBORw0KGgo=")
 CHARACTERS = 4
-"""Characters of a token in a run of letters that is no word."""
+"""Characters of a token in a run of letters that is not a word."""
 LOST = Attempt("nobody", "none", 0)
 
 PLAYED: dict[str, Callable[[str], TargetError]] = {
@@ -49,12 +49,12 @@ PLAYED: dict[str, Callable[[str], TargetError]] = {
     "too_long": lambda name: ContextTooLong(name, "context_too_long"),
     "filtered": lambda name: ContentFiltered(name, "content_filter"),
 }
-"""Faults that are an error and no more."""
+"""Faults that are nothing but an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drilled:
-    """How a drill went. `faults`: what came otherwise than expected; `seconds`: of the answer, by its own clock."""
+    """The result of a drill. `faults`: differences from what was expected; `seconds`: the time of the answer, by its own clock."""
 
     name: str
     place: Place | None
@@ -63,7 +63,7 @@ class Drilled:
     seconds: float
 
     def complaint(self, file: str) -> Complaint:
-        """A drill that failed, as what is wrong with the configuration."""
+        """Return the failed drill as a complaint about the configuration."""
         tried = f" (tried: {', '.join(self.tried)})" if self.tried else ""
         return Complaint(self.place or Place(file, 1, 1), f"the drill `{self.name}` fails: {'; '.join(self.faults)}{tried}")
 
@@ -76,12 +76,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = 1000.0
 
     def time(self) -> float:
-        """Now, in seconds."""
+        """Return the virtual time, in seconds."""
         return self._now
 
     def _run_once(self) -> None:
         if not self._ready:  # type: ignore[attr-defined]
-            # Those that were cancelled are dropped only after this: whoever jumped to one would wait for the next in earnest.
+            # Cancelled timers are dropped only after this: a jump to one of them would wait for the next in real time.
             timers = cast("list[asyncio.TimerHandle]", self._scheduled)  # type: ignore[attr-defined]
             due = [timer.when() for timer in timers if not timer.cancelled()]
             self._now = max(self._now, min(due, default=0.0))
@@ -89,7 +89,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled]:
-    """Run the drills of a configuration (those of these names, where any are given). ConfigError where it cannot be built."""
+    """Run the drills of a configuration, or only those of the given names. Raises ConfigError if it cannot be built."""
     chosen = [drill for drill in declaration.routes.drills if not names or drill.name in names]
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_all(declaration, chosen))
@@ -97,7 +97,7 @@ def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled
 
 @dataclass(slots=True)
 class _Came:
-    """What came of one question."""
+    """The outcome of one question."""
 
     events: list[Event]
     error: str = ""
@@ -112,10 +112,10 @@ class _Came:
 async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drilled]:
     stage, results = Stage(), list[Drilled]()
     whole: dict[str, str] = {}
-    """Route and question → what it says where nothing goes wrong."""
+    """Route and question → the text of the answer without any fault."""
     for drill in drills:
         alone = _alone(declaration, drill)
-        name = f"{next(iter(alone.routes.routes))} {replace(drill.ask, times=1, every=None)}"  # who is asked may depend on all of it
+        name = f"{next(iter(alone.routes.routes))} {replace(drill.ask, times=1, every=None)}"  # the target may depend on all of it
         if name not in whole:
             with stage.set(alone, {}) as route:
                 whole[name] = (await _ask(route, drill)).text
@@ -125,7 +125,7 @@ async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drille
 
 
 class Stage:
-    """Where drills are played, one after the other: what their builds share, which nothing that happens in one of them changes."""
+    """The shared parts of all drills' builds, which no drill changes. Drills run one after the other."""
 
     def __init__(self) -> None:
         self._connections = Connections()
@@ -133,7 +133,7 @@ class Stage:
 
     @contextmanager
     def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
-        """The one route of this declaration, its targets played."""
+        """Build the one route of this declaration, with simulated targets."""
         clock = asyncio.get_running_loop().time
         ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load, _splitter(given))
         generation = build(declaration, Kept(self._connections), ground)
@@ -144,12 +144,15 @@ class Stage:
 
 
 def _alone(declaration: Declaration, drill: Drill) -> Declaration:
-    """Only the route that is asked, with what it needs, and no target left out. By a name of its own: what serves may have the same text."""
+    """Return only the asked route, with what it needs and no target left out.
+
+    The digest is its own: the serving configuration may have the same text.
+    """
     all_of_it = declaration.routes
     name = next((name for name, route in all_of_it.routes.items() if drill.ask.model in (name, *route.aliases)), drill.ask.model)
-    # Which target of a pool comes first is for the seed of chance to say, not for the words of the question.
+    # The seed of chance decides which target of a pool comes first, not the words of the question.
     route = replace(all_of_it.routes[name], affinity="off")
-    server = replace(all_of_it.server, redis=None)  # what replicas share is theirs
+    server = replace(all_of_it.server, redis=None)  # a drill shares nothing with replicas
     routes = replace(all_of_it, server=server, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
     pipelines = {name: declaration.pipelines[name] for name in (str(route.pipeline),) if route.kind == "chat"}
     tools = {one: declaration.tools[one] for one in route.tool_sets}
@@ -167,7 +170,7 @@ async def _run(route: Compiled, drill: Drill, whole: str) -> Drilled:
 
 
 def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections, Learned], Target]:
-    """Opens targets that are what they are declared to be, but for their answers."""
+    """Return a function that opens targets as declared, except for their answers."""
 
     def opened(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned) -> Target:
         try:
@@ -185,7 +188,7 @@ def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:
 
 
 def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections], Split]:
-    """Makes a target's calls for embeddings: one for each question, played."""
+    """Return a function that makes a target's simulated calls for embeddings: one for each question."""
 
     def split(name: str, _declared: TargetConfig, _connect: float, _connections: Connections) -> Split:
         call = _embedded(name, given.get(name) or (Fault("ok"),))
@@ -195,14 +198,14 @@ def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConf
 
 
 class _Faults:
-    """What a target does, try by try."""
+    """The faults of a target, attempt by attempt."""
 
     def __init__(self, name: str, faults: Sequence[Fault]) -> None:
         self._name = name
         self._left = [fault for fault in faults for _ in range(fault.times or 1)]
 
     async def next(self) -> Fault:
-        """Return what the next try does, once it begins to. TargetError where it does not begin."""
+        """Return the fault of the next attempt, once its answer begins. Raises TargetError if it does not begin."""
         fault = self._left.pop(0) if len(self._left) > 1 else self._left[0]
         await asyncio.sleep(fault.after)
         if fault.status is not None:
@@ -249,7 +252,7 @@ def _played(name: str, model: str, given: Sequence[Fault]) -> Answer:
 
 
 def _rest(ask: Ask) -> str:
-    """What is left to say: all of it, or what comes after that with which another began."""
+    """Return the words left to say: all of them, or those after the text with which another target began."""
     said = next((message.text for message in reversed(ask.messages) if message.role == "assistant"), "")
     return WORDS.removeprefix(said).lstrip() if said and WORDS.startswith(said) else WORDS
 
@@ -274,7 +277,7 @@ async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill)
 
 
 async def _ask(route: Compiled, drill: Drill) -> _Came:
-    """Ask once."""
+    """Ask the drill's question once."""
     if route.embed is not None:
         return await _ask_for_embeddings(route.embed, route, drill)
     clock = asyncio.get_running_loop().time
@@ -304,7 +307,7 @@ async def _ask(route: Compiled, drill: Drill) -> _Came:
 
 
 def _faults(drill: Drill, came: _Came, whole: str) -> list[str]:
-    """What came otherwise than expected."""
+    """Return the differences between the outcome and what was expected."""
     expect, found = drill.expect, list[str]()
 
     def compare(words: str, expected: object, got: object) -> None:
@@ -332,6 +335,6 @@ def _said(tried: Sequence[Attempt]) -> tuple[str, ...]:
 
 
 def _kinds(events: Sequence[Event]) -> list[str]:
-    """The kinds of events, runs as one."""
+    """Return the kinds of events; a run of the same kind counts as one."""
     kinds = [type(event).__name__ for event in events]
     return [kind for number, kind in enumerate(kinds) if number == 0 or kinds[number - 1] != kind]

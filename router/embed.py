@@ -16,7 +16,7 @@ from router.usage import Usage, tokens_in
 R = TypeVar("R")
 
 Vector: TypeAlias = "array[float]"
-"""One embedding: doubles, so that a provider's numbers are passed on as it wrote them."""
+"""An embedding: doubles, so that a provider's numbers are passed on as it wrote them."""
 MAX_DIMENSIONS = 16_384
 """Numbers of one embedding; the longest of any provider known in November 2026 has 8,192."""
 MAX_NUMBER = 3.4e38
@@ -25,15 +25,15 @@ MAX_NUMBER = 3.4e38
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embed:
-    """One question for embeddings.
+    """A question for embeddings.
 
     model: the route
     inputs: texts, or lists of tokens of the model's own
     dimensions: how many numbers each embedding is to have; None leaves that to the model
     fields: the body's other fields
-    caller, user: who asks, as of an `Ask`
-    until: when nobody waits for the answer any more, by `time.monotonic`
-    tried: as of an `Ask`: the tries, where the request's record finds them
+    caller, user: as of an `Ask`
+    until: time after which no client waits for the answer any more, by `time.monotonic`
+    tried: as of an `Ask`: the attempts, for the request's record
     """
 
     model: str
@@ -52,16 +52,16 @@ class Embed:
 
 
 def tokens_of(inputs: Sequence[str | tuple[int, ...]]) -> int:
-    """Tokens of these inputs; those of texts are estimated."""
+    """Return the tokens of these inputs; those of texts are estimated."""
     texts = [one for one in inputs if isinstance(one, str)]
     return sum(len(one) for one in inputs if not isinstance(one, str)) + (tokens_in("\n".join(texts)) if texts else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Part(Generic[R]):
-    """One call to a provider, of the calls that a question takes.
+    """A call to a provider, one of the calls that a question takes.
 
-    call: makes it: the result, and the tokens that the provider counted, None where it did not. TargetError where there is no result
+    call: makes it; returns the result and the tokens that the provider counted, or None. Raises TargetError without a result
     tokens: estimates its input
     """
 
@@ -71,7 +71,7 @@ class Part(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The answer. `target`: whose model made all of it; `usage`: its tokens, counted or estimated."""
+    """The answer. `target`: the one whose model made all of it; `usage`: its tokens, counted or estimated."""
 
     vectors: tuple[Vector, ...]
     target: str
@@ -81,4 +81,4 @@ class Embeddings:
 Split = Callable[[Embed], Sequence[Part[Sequence[Vector]]]]
 """A target's calls for a question; their results stand in the order of the inputs."""
 Embedder = Callable[[Embed], Awaitable[Embeddings]]
-"""What answers: all targets of a route as one. An Unanswered where none does."""
+"""A function that answers with all targets of a route as one. Raises Unanswered if none answers."""

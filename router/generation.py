@@ -1,7 +1,7 @@
 """A generation: one loaded configuration, compiled, frozen, named by the hash of its text.
 
 `build(declaration)` is the whole way from a declaration to something that answers; `router check` takes it too, and
-closes what it built. Every complaint of a load is reported at once.
+closes what it built. All complaints of a load are reported at once.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ OTHER_KIND = {
 """Kind of a route → the refusal of a request of another kind."""
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
-"""Keys of `server` → the package that they need, which comes with the extra of the same name."""
+"""Keys of `server` → the package that they need, which the extra of the same name installs."""
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
@@ -86,61 +86,62 @@ class Compiled:
     steps: tuple[str, ...]
     """The words of its pipeline, outermost first."""
     stand_ins: Mapping[str, Post]
-    """Its scripts that are asked only after a model, also one that is skipped: an answer of theirs is one that no model gave."""
+    """Scripts that are asked only after a model, even a skipped one: no model gave an answer of theirs."""
     headers: frozenset[str] = frozenset()
-    """The headers that its conditions name, in small letters."""
+    """The headers that its conditions name, in lower case."""
     embed: Embedder | None = None
-    """Its answer to a question for embeddings; None where it is of another kind."""
+    """The function that answers a question for embeddings; None if the route is of another kind."""
     scripted: bool = False
-    """Whether all targets that it declares are scripts, those that are skipped among them."""
+    """True if all targets that it declares are scripts, skipped ones included."""
 
 
 @dataclass(slots=True)
 class Kept:
-    """What outlives a generation: connections, how each target has fared, with the declaration it fared under, and what an
-    operator said of it. The next generation takes over what it declares in the same way, and forgets the rest; what an operator said it keeps.
+    """State that outlives a generation: connections, the health of targets with the declaration it was seen under, operators' switches.
+
+    The next generation takes over the state of what it declares in the same way, and drops the rest. Operators' switches always stay.
     """
 
     connections: Connections = field(default_factory=Connections)
     local: Local = field(default_factory=Local)
-    """What was used, of every limit, as far as it is counted here. One that is declared otherwise begins anew: its keys are others."""
+    """Use of every limit, as counted in this process. A limit that is declared otherwise starts anew: its keys are others."""
     shared: RedisCounts | None = None
-    """The same, where replicas share it."""
+    """Use of every limit, counted in Redis for all replicas."""
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
     learned: dict[str, tuple[Declared, Learned]] = field(default_factory=dict[str, tuple[Declared, Learned]])
-    """What each target taught by refusing, with the declaration that it was asked under."""
+    """Target → what its refusals taught, with the declaration that it was asked under."""
     refusals: dict[str, tuple[Declared, Refusals]] = field(default_factory=dict[str, tuple[Declared, Refusals]])
     turned: list[Listener] = field(default_factory=list[Listener])
-    """Who is shown each time that a target begins to refuse every question, or answers again."""
+    """Functions that are called each time that a target begins to refuse every question, or answers again."""
     switches: Switches = field(default_factory=Switches)
     jwks: Sources = field(default_factory=dict[tuple[str, Egress], Jwks])
     health: dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, TargetHealth]] = field(
         default_factory=dict[tuple[str, BreakerDeclared, Retry], tuple[Declared, TargetHealth]]
     )
     redis: Redis | None = None
-    """What replicas share; None where `server.redis` is not declared."""
+    """The Redis that replicas share; None if `server.redis` is not declared."""
     departed: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
-    """Who is told each time that it goes away."""
+    """Functions that are called each time that Redis goes away."""
     hints: Hints | None = None
-    """What they tell each other of targets."""
+    """Open circuit breakers, shared between replicas."""
     logs: Logs | None = None
-    """What this one says to be read by the others, and reads of theirs."""
+    """Logs that this replica writes for the others, and reads of theirs."""
     tool_servers: list[McpServer] = field(default_factory=list[McpServer])
-    """Each once, whichever routes grant its tools."""
+    """Each server once, however many routes grant its tools."""
     memory: Memory = field(default_factory=Memory)
     """The reasoning of calls that clients run."""
     stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
-    """Route → the answers it keeps. One of another configuration is under another key, and goes when its time is over."""
+    """Route → its cached answers. Those of another configuration have other keys, and expire."""
 
     @property
     def counts(self) -> CountStore:
-        """Where limits are counted."""
+        """The store in which limits are counted."""
         return self.shared or self.local
 
 
 @dataclass(slots=True)
 class Generation:
-    """One configuration that serves. Requests hold it to their end; `close` lets go what it opened, but for what is `kept`."""
+    """A configuration that serves. Requests hold it to their end; `close` releases what it opened, except for `kept`."""
 
     digest: str
     declaration: Declaration
@@ -151,12 +152,12 @@ class Generation:
     _sets: Sequence[ToolSet | ToolProcesses] = ()
     kept: Kept = field(default_factory=Kept)
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
-    """Target → what it costs, as far as that is known."""
+    """Target → its price, if known."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
 
     def route(self, model: str) -> Compiled:
-        """The route of this id or alias. UnknownModel where there is none; the id is never repeated to the client."""
+        """Return the route of this id or alias. Raises UnknownModel without one; the id is never repeated to the client."""
         if not MODEL_ID.fullmatch(model):
             raise UnknownModel
         found = self.routes.get(self.aliases.get(model, model))
@@ -166,11 +167,11 @@ class Generation:
 
     @property
     def usual(self) -> str:
-        """The route that answers a chat which names none: the first of those that answer chats."""
+        """The route for a chat that names none: the first one that answers chats."""
         return next((name for name, route in self.routes.items() if route.declared.kind == "chat"), next(iter(self.routes)))
 
     def start(self) -> None:
-        """Warm up the targets that are slow at first, in the background; the others serve meanwhile. Look for Redis, too."""
+        """Warm up slow targets in the background, while the others serve. Start Redis, hints and tool servers, too."""
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
@@ -184,13 +185,13 @@ class Generation:
 
     @property
     def ready(self) -> bool:
-        """Whether every target answers as quickly as it ever will, and every tool server was reached, or could not be."""
+        """True if every target answers as quickly as it ever will, and every tool server was reached, or could not be."""
         if not all(server.tried for server in self.kept.tool_servers):
             return False
         return all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
 
     async def close(self) -> None:
-        """Let go of everything that was opened."""
+        """Close everything that was opened."""
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
@@ -204,7 +205,7 @@ class Generation:
                 await self.kept.hints.close()
 
     def discard(self) -> None:
-        """The same, where it was never started."""
+        """Release a generation that was never started."""
         for tool_set in self._sets:
             tool_set.close()
         for server in self.kept.tool_servers:
@@ -215,9 +216,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a generation stands on: who opens its targets, by which clock they are judged, what chance decides, who runs its tools' files,
-    who makes a target's calls for embeddings.
-    """
+    """The environment of a generation: functions that open targets, split embeddings and load tool files, the clock, and chance."""
 
     open: Callable[[str, Declared, float, Connections, Learned], Target] = open_target
     clock: Clock = time.monotonic
@@ -227,8 +226,9 @@ class Ground:
 
 
 def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
-    """The generation a declaration makes, with what the one before it kept. ConfigError with every complaint, the declaration's
-    own included.
+    """Return the generation of a declaration, with the state kept from the one before.
+
+    Raises ConfigError with every complaint, the declaration's own included.
     """
     _check_extras(declaration)
     builder = _Builder(declaration, before or Kept(), ground or Ground())
@@ -258,7 +258,7 @@ def _check_extras(declaration: Declaration) -> None:
 
 
 class _Builder:
-    """What routes share, made once each."""
+    """Builds the parts that routes share, each of them once."""
 
     def __init__(self, declaration: Declaration, before: Kept, ground: Ground) -> None:
         self._declaration = declaration
@@ -284,7 +284,7 @@ class _Builder:
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
         self._warn_of_cold_prompts()
         self._targets: dict[tuple[str, float, bool], Target] = {}
-        """Name, seconds that a connection may take, whether its prompt caching is off whatever it declares → the target."""
+        """(Name, seconds that a connection may take, true if its prompt caching is forced off) → the target."""
         for name in declaration.routes.targets:
             if name not in declaration.skipped:
                 self._target(name, declaration.routes.defaults.timeout.connect)
@@ -294,11 +294,11 @@ class _Builder:
             made.close()
 
     def prices(self) -> dict[str, Price]:
-        """Target → what it costs: as declared, else as the table says."""
+        """Return target → its price: as declared, else as in the table."""
         return {target.name: target.facts.price for target in self._targets.values() if target.facts.price is not None}
 
     def callers(self) -> Callers:
-        """Who may ask."""
+        """Return the callers that may ask."""
         try:
             auth, connections = self._declaration.routes.server.auth, self.kept.connections
             return callers(auth, lambda egress: connections.over(egress).fetch, self._before.jwks, self.kept.jwks)
@@ -307,7 +307,7 @@ class _Builder:
             return ANYBODY
 
     def route(self, name: str, route: Route) -> Compiled | None:
-        """One route; None where something it needs could not be made (that has been complained about)."""
+        """Return a compiled route; None if a part that it needs could not be made (a complaint was added)."""
         skipped = self._declaration.skipped
         uncached = route.prompt_cache == "off"
         opened = {name: self._target(name, route.timeout.connect, uncached=uncached) for name in route.names if name not in skipped}
@@ -356,8 +356,9 @@ class _Builder:
         return None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)
 
     def _embeddings(self, name: str, route: Route, opened: Sequence[Target]) -> Compiled | None:
-        """A route of kind embeddings. Its scripts are asked only where every model before them is skipped: their vectors are of no use
-        among a model's.
+        """Return a compiled route of kind embeddings.
+
+        Its scripts are asked only if every model before them is skipped: their vectors are of no use among a model's.
         """
         posts = self._posts(route)
         targets = tuple(target for target in opened if target.lane != "script" or not posts[target.name].asked)
@@ -396,7 +397,7 @@ class _Builder:
             )
 
     def _check_images(self, route: Route, opened: Mapping[Name, Target | None]) -> None:
-        """Complain of a target that is asked only about images, and is known to read none."""
+        """Complain of a target that is asked only about images, and is known not to read them."""
         for pool in route.pools:
             for one in pool:
                 target = opened.get(named(one))
@@ -408,7 +409,7 @@ class _Builder:
                     )
 
     def _posts(self, route: Route) -> dict[str, Post]:
-        """Where each target of a route stands: after which models, and which of those are skipped."""
+        """Return the position of each target in a route: the models before it, and which of those are skipped."""
         posts: dict[str, Post] = {}
         before: list[str] = []
         skipped = frozenset(map(str, self._declaration.skipped))
@@ -433,9 +434,9 @@ class _Builder:
         return FROM_ROUTE["cache"](declared=declared, store=store, shared=shared, made_by=made_by, last_resort=last_resort)
 
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
-        """A digest of what makes the answers of a route, once it is asked: who, in which order, with which tools. What the pipeline
-        makes of a question is in the question. A key's rotation changes nothing, nor does that of a secret in a header, nor the way to who
-        answers.
+        """Return a digest of all that makes the answers of a route: its targets, their order, their tools.
+
+        The pipeline's effect is in the question already. A rotated key, a secret in a header and the network path change nothing.
         """
         present = {target.name for target in targets}
         declared = self._declaration.routes.targets
@@ -458,7 +459,7 @@ class _Builder:
         ).hexdigest()
 
     def _redis(self) -> Redis | None:
-        """The Redis that is declared: the one before, where it is the same."""
+        """Return the declared Redis: the one in use, if it is the same."""
         url, before = self._declaration.routes.server.redis, self._before.redis
         if url is None:
             return None
@@ -498,7 +499,7 @@ class _Builder:
         )
 
     def _of_target(self, name: str, declared: Declared, table: Callable[[Kept], Mapping[str, tuple[Declared, T]]]) -> T | None:
-        """What is known of a target, whoever asks it: here, or before, where it was declared in the same way."""
+        """Return the known state of a target, shared by its routes, if it was declared in the same way."""
         for kept in (self.kept, self._before):
             known, found = table(kept).get(name, (None, None))
             if found is not None and known == declared:
@@ -506,7 +507,7 @@ class _Builder:
         return None
 
     def _learned(self, name: str, declared: Declared) -> Learned:
-        """What a target taught by refusing, while it is declared in the same way."""
+        """Return what a target's refusals taught, if it is declared in the same way."""
         learned = self._of_target(name, declared, lambda kept: kept.learned) or Learned()
         self.kept.learned[name] = (declared, learned)
         return learned
@@ -544,7 +545,7 @@ class _Builder:
         return tuple(tool for _, tool in granted.values())
 
     def _servers(self, route: Route) -> list[Grant]:
-        """The servers whose tools a route grants: those before, where they are the same."""
+        """Return the servers whose tools a route grants: those in use, if they are the same."""
         grants: list[Grant] = []
         for declared in route.tool_servers:
             whole = replace(declared, only=None)
@@ -581,7 +582,7 @@ class _Builder:
             return None
 
     def _tool_file(self, name: str, source: str, place: Place) -> tuple[str, Path] | None:
-        """The text of a tool set's file, and where it is."""
+        """Return the text of a tool set's file, and its path."""
         texts = self._declaration.snapshot.texts
         file = f"tools/{name}.py"
         if file not in texts:
@@ -591,7 +592,7 @@ class _Builder:
         return texts[file], Path(self._declaration.snapshot.root, file)
 
     def _warn_of_cold_prompts(self) -> None:
-        """Templates that make another prompt each time, where a route that has them has its prompts cached."""
+        """Warn of templates that make another prompt each time, in routes that have their prompts cached."""
         asked = {str(route.pipeline) for route in self._declaration.routes.routes.values() if route.prompt_cache != "off"}
         lines = [line for name, pipeline in self._declaration.pipelines.items() if name in asked for line in pipeline]
         for line in lines:
@@ -635,24 +636,24 @@ class _Builder:
 
 
 def _no_chat(_: Ask) -> Events:
-    """The answer to a chat of a route of another kind. BadAsk."""
+    """Raise BadAsk: a chat was sent to a route of another kind."""
     raise BadAsk(OTHER_KIND["embeddings"])
 
 
 def _made(one: Name | Member) -> tuple[object, ...]:
-    """What an entry of a pool says of who makes an answer."""
+    """Return the parts of a pool's entry that decide which target makes an answer."""
     if not isinstance(one, Member):
         return (str(one), 1.0)
     return (str(one.use), 1.0 if one.weight is None else one.weight, *([one.when] if one.when else ()))
 
 
 def _called(target: Declared) -> str:
-    """What replicas call a target when they tell each other of it: by what is asked, whatever a file names it."""
+    """Return the name of a target between replicas: a digest of the model and its address, not of its name in a file."""
     return hashlib.sha256(repr((target.model, target.api_base, target.api_version)).encode()).hexdigest()
 
 
 def _pool(first: int, members: Sequence[Name | Member], candidates: Mapping[str, Candidate], route: Route) -> Pool | None:
-    """The pool of those that are not skipped; None where all are. `first`: the place of the first of them among all targets."""
+    """Return the pool of the targets that are not skipped; None if all are. `first`: its first place among all targets."""
     present = [(candidates[named(one)], one, first + at) for at, one in enumerate(members) if named(one) in candidates]
     if not present:
         return None
@@ -663,6 +664,6 @@ def _pool(first: int, members: Sequence[Name | Member], candidates: Mapping[str,
 
 
 def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:
-    """The function with its options and what the generation supplies; its word's own value goes by position."""
+    """Call a function with its options and what the generation supplies. The value of its own word goes by position."""
     first = [values.pop(own)] if own else []
     return function(*first, **values, **given)

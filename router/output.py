@@ -1,13 +1,11 @@
 """The form of an answer's text: JSON that keeps to a schema, found in the text and checked.
 
-    admitted(schema)           the schema of a client or an operator, if it can be checked within bounds; else a Misfit
-    checked(text, output)      what JSON an answer's text holds, and what is wrong with it
+    admitted(schema)           check that the schema of a client or an operator can be used within bounds; else raise Misfit
+    checked(text, output)      return the JSON that an answer's text holds, and its faults
 
-A schema is a stranger's program: it is bounded before it is run, and while it runs. No reference leaves the schema, so nothing is
+A schema is a stranger's program: it is bounded before it runs, and while it runs. No reference leaves the schema, so nothing is
 fetched. Its regular expressions run on an engine with a time limit. The work of one check is counted, so that references which multiply
 end in a refusal. `format` is an annotation, as JSON Schema has it by default (2020-12, Validation, 7.2.1): it is not checked.
-
-Everything that knows the package `jsonschema` lives here. It is imported when the first schema comes: without one nobody pays for it.
 """
 
 import importlib
@@ -27,7 +25,7 @@ from router.threads import Turns
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_VALUES = 2_000
-"""Values of a schema: to look at so many takes 0.2 s, beside the loop."""
+"""Values of a schema: a check of so many takes 0.2 s, beside the loop."""
 MAX_DEPTH = 64
 """Levels of nesting in a schema."""
 MAX_ANSWER_DEPTH = 100
@@ -41,11 +39,11 @@ MAX_REFERENCES = 200
 MAX_PATTERN = 1_000
 """Characters of a regular expression."""
 PATTERN_SECONDS = 0.5
-"""How long all of them may look at texts, in one check."""
+"""Seconds that all of them may search texts, in one check."""
 MAX_COMPLAINTS = 8
 MAX_COMPLAINT_CHARS = 300
 MAX_TRIES = 32
-"""Places in a text at which JSON is looked for."""
+"""Places in a text at which JSON is searched."""
 ON_LOOP_CHARS = 16 * 1024
 """Characters of an answer and its schema that are checked on the loop: 2 ms of work as a rule."""
 KEPT_SCHEMAS = 64
@@ -58,16 +56,16 @@ class Overworked(Exception):
 
 @dataclass(slots=True)
 class Work:
-    """What one check has done so far."""
+    """The work of one check so far."""
 
     done: int = 0
     within: int = 0
-    """References that are followed just now."""
+    """References that are being followed."""
     left: float = PATTERN_SECONDS
-    """Seconds that its regular expressions have yet."""
+    """Seconds left for its regular expressions."""
 
     def spend(self) -> None:
-        """One keyword more. Overworked where that is too many."""
+        """Count one keyword. Raises Overworked beyond MAX_WORK."""
         self.done += 1
         if self.done > MAX_WORK:
             raise Overworked
@@ -78,11 +76,11 @@ WORK: ContextVar[Work] = ContextVar("work")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a text holds.
+    """The result of a check.
 
-    text: its JSON, as the model wrote it, without what stands around it
-    wrong: sentences for the model that say what is wrong with it, each with its place; empty where nothing is
-    rules: the keywords of the schema that it breaks, for the log; `json` where there is no JSON, `bounds` where the check was given up
+    text: the JSON, as the model wrote it, without the text around it
+    wrong: sentences for the model about its faults, each with its place; empty without any
+    rules: the broken keywords of the schema, for the log; `json` without any JSON, `bounds` if the check was given up
     """
 
     text: str
@@ -92,12 +90,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """One schema, ready to check."""
+    """A schema, ready to check values."""
 
     _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
 
     def complaints(self, value: Json) -> list[tuple[str, str]]:
-        """What is wrong with a value: (keyword, sentence). Overworked where that cannot be found out within bounds."""
+        """Return the faults of a value: (keyword, sentence). Raises Overworked if they cannot be found within bounds."""
         WORK.set(Work())
         try:
             found = list(islice(self._errors(value), MAX_COMPLAINTS))
@@ -110,12 +108,12 @@ _turns = Turns()
 
 
 async def admitted(schema: JsonObject) -> None:
-    """Look at a schema, beside the loop. Misfit says what is wrong with it."""
+    """Check a schema, beside the loop. Raises Misfit with its fault."""
     await _turns.take(lambda: compiled(schema), "schema")
 
 
 def compiled(schema: JsonObject) -> Checker:
-    """The schema, ready to check. Misfit where it is none, or is beyond the bounds. The last ones are kept."""
+    """Return the schema, ready to check; the last ones are kept. Raises Misfit if it is invalid or beyond the bounds."""
     if deeper(schema, MAX_DEPTH):
         raise Misfit(f"a schema is nested {MAX_DEPTH} levels deep at most")
     written = json.dumps(schema, default=dict)
@@ -146,7 +144,7 @@ def _compiled(written: str) -> Checker:
         raise Misfit(f"this is no JSON schema: at {error.json_path}, {error.message}"[:MAX_COMPLAINT_CHARS]) from None
     except RecursionError:
         raise Misfit("this is no JSON schema: it is nested too deeply") from None
-    # An empty registry: nothing but the schema itself is looked up, let alone fetched.
+    # An empty registry: only the schema itself is looked up, and nothing is fetched.
     checker = Checker(_bounded(kind)(schema, registry=importlib.import_module("referencing").Registry()).iter_errors)
     probes: tuple[Json, ...] = ({}, [], "", 0, None)
     for probe in probes:
@@ -158,13 +156,13 @@ def _compiled(written: str) -> Checker:
 
 
 DATA = frozenset({"const", "enum", "default", "examples", "example"})
-"""Keywords whose values are data, and no schemas."""
+"""Keywords whose values are data, not schemas."""
 NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"})
 """Keywords whose values are schemas by names."""
 
 
 def _schemas(schema: Json) -> Iterator[JsonObject]:
-    """Each schema in a schema, itself first."""
+    """Yield each schema in a schema, itself first."""
     todo: list[Json] = [schema]
     while todo:
         one = todo.pop()
@@ -181,7 +179,7 @@ def _schemas(schema: Json) -> Iterator[JsonObject]:
 
 
 def _values(value: Json) -> Iterator[None]:
-    """One for each value in a value, itself included."""
+    """Yield once for each value in a value, itself included."""
     todo: list[Json] = [value]
     while todo:
         one = todo.pop()
@@ -193,7 +191,7 @@ def _values(value: Json) -> Iterator[None]:
 
 
 def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[Json]) -> None:
-    """Misfit where a schema refers to another document, or to nothing."""
+    """Raise Misfit if a schema refers to another document, or to nothing."""
     for name in ("$ref", "$dynamicRef", "$recursiveRef"):
         reference = schema.get(name)
         if not isinstance(reference, str):
@@ -205,7 +203,7 @@ def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[
 
 
 def referred(reference: str, root: JsonObject) -> JsonObject | bool | None:
-    """The schema that `#/…` refers to; None where there is none."""
+    """Return the schema that `#/…` refers to; None without one."""
     at: Json = root
     for name in reference.removeprefix("#").split("/")[1:]:
         key = unquote(name).replace("~1", "/").replace("~0", "~")
@@ -217,7 +215,7 @@ def referred(reference: str, root: JsonObject) -> JsonObject | bool | None:
 
 
 def _check_patterns(schema: JsonObject) -> None:
-    """Misfit where one of its regular expressions is none, or too long."""
+    """Raise Misfit if one of its regular expressions is invalid or too long."""
     named = schema.get("patternProperties")
     written = [schema.get("pattern"), *(cast("JsonObject", named) if isinstance(named, Mapping) else ())]
     for pattern in (one for one in written if isinstance(one, str)):
@@ -235,7 +233,7 @@ def _pattern(pattern: str) -> Any:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Whether a text holds what an expression describes. Overworked where that takes too long."""
+    """Return whether a text matches a regular expression. Raises Overworked if that takes too long."""
     work, began = WORK.get(), perf_counter()
     try:
         found = _pattern(pattern).search(text, timeout=max(work.left, 1e-3), concurrent=True)
@@ -253,7 +251,7 @@ Keyword = Callable[[Any, Any, Any, Any], Any]
 
 @cache
 def _bounded(kind: Any) -> Any:
-    """One draft's validator, its work counted, and its keywords replaced that run expressions or compare each with each."""
+    """Return one draft's validator with its work counted. Keywords that run expressions or compare all pairs are replaced."""
     jsonschema = importlib.import_module("jsonschema")
     error = jsonschema.ValidationError
 
@@ -297,7 +295,7 @@ def _bounded(kind: Any) -> Any:
 
 
 def _counted(check: Keyword, *, follows: bool) -> Keyword:
-    """A keyword's check, counted. `follows`: whether it follows a reference."""
+    """Return a keyword's check, counted. `follows`: true if it follows a reference."""
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         work = WORK.get()
@@ -317,7 +315,7 @@ def _counted(check: Keyword, *, follows: bool) -> Keyword:
 
 
 def _canonical(value: Json) -> str:
-    """A value as a text that no other has: 1 and 1.0 are one."""
+    """Return a value as a unique text: 1 and 1.0 have the same."""
     return json.dumps(_plain(value), sort_keys=True)
 
 
@@ -334,7 +332,7 @@ def _plain(value: Json) -> Json:
 
 
 async def checked(text: str, output: OutputFormat) -> Checked:
-    """What JSON a text holds, and what is wrong with it. What is large is checked beside the loop."""
+    """Return the JSON in a text and its faults. Large texts are checked beside the loop."""
     if len(text) > MAX_TEXT:
         return Checked("", (f"$: it is longer than {MAX_TEXT:,} characters",), ("bounds",))
     written = "" if output.schema is None else json.dumps(output.schema, default=dict)
@@ -344,7 +342,7 @@ async def checked(text: str, output: OutputFormat) -> Checked:
 
 
 def check(text: str, output: OutputFormat) -> Checked:
-    """The same, here and now. Of several JSON values in a text the longest that is right counts, and else the longest."""
+    """Check a text on this thread. Among several JSON values the longest valid one counts, else the longest."""
     best: Checked | None = None
     for written, value in sorted(_found(text), key=lambda one: -len(one[0])):
         complaints = _complaints(value, output)
@@ -356,7 +354,7 @@ def check(text: str, output: OutputFormat) -> Checked:
 
 
 def begins(text: str, output: OutputFormat) -> bool:
-    """Whether a text, which does not begin with white space, begins as this JSON does."""
+    """Return whether a text, which does not begin with white space, begins as this JSON does."""
     kind = "object" if output.schema is None else output.schema.get("type")
     return text.startswith("{") if kind == "object" else text[0] in '{["-0123456789tfn'
 
@@ -373,7 +371,7 @@ def _complaints(value: Json, output: OutputFormat) -> Sequence[tuple[str, str]]:
 
 
 def _found(text: str) -> list[tuple[str, Json]]:
-    """The JSON values in a text: all of it; else what stands in code fences; else what stands among other words."""
+    """Return the JSON values in a text: all of it, else the content of code fences, else values among other words."""
     for written in (text.strip(), *_fenced(text)):
         if (held := _loaded(written)) is not None:
             return [(written, held[0])]
@@ -395,7 +393,7 @@ def _found(text: str) -> list[tuple[str, Json]]:
 
 
 def _fenced(text: str) -> Iterator[str]:
-    """What stands in code fences, the longest first."""
+    """Yield the content of code fences, the longest first."""
     pieces = text.split("```")[1:][::2]
     for piece in sorted(pieces, key=len, reverse=True)[:MAX_TRIES]:
         head, line, rest = piece.partition("\n")
@@ -403,7 +401,7 @@ def _fenced(text: str) -> Iterator[str]:
 
 
 def _loaded(text: str) -> tuple[Json] | None:
-    """The one value that a text is, in a tuple; None where it is none."""
+    """Return the one value that a text is, in a tuple; None if it is not JSON."""
     try:
         return (cast("Json", json.loads(text, parse_float=finite, parse_constant=no_constant)),)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""Live: the generation that answers now, and how the next one comes to be.
+"""Live reload: the generation that answers now, and the way to the next one.
 
-Each request pins the generation it began with, to its end. Swapping is one assignment; the old generation is closed when its
-last rider leaves. `Reload` follows the files: watchfiles hints, their content decides. What is on disk is read whole, built off
-the loop and swapped in; what cannot be served changes nothing, and is complained about once.
+Each request pins the generation it began with, to its end. A swap is one assignment; the old generation is closed when its last
+request ends. `Reload` follows the files: watchfiles hints, their content decides. The files are read as a whole, built off
+the loop and swapped in. An edit that cannot be served changes nothing, and is complained about once.
 """
 
 import asyncio
@@ -35,48 +35,51 @@ log = logging.getLogger("router.reload")
 THREAD = "reload"
 
 EVERY = 2.0
-"""Seconds after which the files are looked at without a hint: a watch can miss an edit (a network's file system, a folder that was
-removed and made again)."""
+"""Seconds after which the files are read without a hint: a watch can miss an edit.
+
+Reasons: a network's file system, a folder that was removed and made again.
+"""
 SETTLE = 0.05
 """Seconds in which nothing may change before an edit is read: editors write a file in pieces."""
 MOST_SETTLE = 1.0
-"""Seconds after which it is read all the same."""
+"""Seconds after which it is read although it still changes."""
 BUILDS = 45.0
-"""Seconds in which an edit has to be built. LiteLLM is imported in some; a file of tools may hang when it is run."""
+"""Seconds in which an edit has to be built. Some builds import LiteLLM; a file of tools may hang when it is run."""
 
 
 class Live:
-    """Which generation answers, and how many requests ride on each."""
+    """The generation that answers, and the number of requests on each."""
 
     def __init__(self, generation: Generation) -> None:
         self._now = generation
         self.since = time.time()
-        """When it began to serve: seconds since 1970."""
+        """Time at which it began to serve: seconds since 1970."""
         self._ready = False
         self._riders: dict[int, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def generation(self) -> Generation:
-        """The one that new requests get."""
+        """The generation that new requests get."""
         return self._now
 
     @property
     def ready(self) -> bool:
-        """Whether the process answers as quickly as it ever will. Once it did, an edit that brings something slow to start does not turn
-        everybody away from what answers as before.
+        """True if the process answers as quickly as it ever will.
+
+        It stays true: after an edit that adds a slow target, requests to the others still get their answers as before.
         """
         self._ready = self._ready or self._now.ready
         return self._ready
 
     @property
     def alive(self) -> int:
-        """Generations that are not closed yet: the one that serves, and those whose last rider is still there."""
+        """Generations that are not closed yet: the one that serves, and those with a request left."""
         return len({*self._riders, id(self._now)}) + len(self._closing)
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
-        """The generation of this moment, kept whole until the block ends."""
+        """Return the present generation, kept open until the block ends."""
         generation = self._now
         key = id(generation)
         self._riders[key] = self._riders.get(key, 0) + 1
@@ -90,14 +93,14 @@ class Live:
                     self._let_go(generation)
 
     def swap(self, generation: Generation) -> None:
-        """From now on this one answers."""
+        """Serve this generation from now on."""
         old, self._now = self._now, generation
         self.since = time.time()
         if id(old) not in self._riders:
             self._let_go(old)
 
     async def close(self) -> None:
-        """Let everything go: the process ends."""
+        """Close everything: the process ends."""
         await self._now.close()
         await self._now.kept.connections.close()
         await asyncio.gather(*self._closing)
@@ -111,7 +114,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the files hold: texts, None where they cannot be read (`complaints` says why), and secrets."""
+    """The content of the files: texts and secrets. The texts are None if they cannot be read, as `complaints` explains."""
 
     snapshot: Snapshot | None
     secrets: Mapping[str, str | None]
@@ -120,9 +123,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An edit that cannot be served: what was complained of, and when (seconds since 1970). `digest`: its name, where it could be
-    read at all.
-    """
+    """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: its name, if it could be read."""
 
     error: ConfigError
     digest: str | None
@@ -131,8 +132,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The configuration on disk beside the one that serves. `changes`: what it means that it goes live, a sentence each; `complaints`: why it
-    cannot, in reading order.
+    """The configuration on disk beside the one that serves.
+
+    changes: a sentence for each effect of serving it
+    complaints: the reasons that it cannot be served, in reading order
     """
 
     digest: str | None
@@ -141,20 +144,21 @@ class Pending:
 
 
 def _nobody() -> None:
-    """Nobody is told."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is told of each edit that went live, and of each that could not."""
+    """Functions that are called for each edit that went live, and for each that could not."""
 
     swapped: Callable[[], None] = _nobody
     failed: Callable[[], None] = _nobody
 
 
 class Reload:
-    """Serves what the files hold that `routes` begins with, while it is entered: as they change, where the configuration says so;
-    else when it is asked to. `failed`: why their newest state is not served; None where it is.
+    """Serves the files that `routes` begins with, while it is entered: on each change if so configured, else on request.
+
+    failed: the reason that their newest state is not served; None if it is
     """
 
     def __init__(self, live: Live, routes: Path, host: str = "127.0.0.1", listeners: Listeners | None = None) -> None:
@@ -165,32 +169,32 @@ class Reload:
         self._hint = asyncio.Event()
         self._watched: Watched | None = None
         self._moved = asyncio.Event()
-        """There is something else to watch."""
+        """Set when other paths have to be watched."""
         self._wanted = False
-        """Somebody asked, whether edits go live by themselves or not."""
+        """True after a request for a reload, with or without automatic reloads."""
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._tried: Content | None = None
-        """What they held when a generation was last made of them, or could not be."""
+        """The content of which a generation was last built, or could not be."""
         self._secrets: tuple[str, ...] = ()
         self._digest: str | None = None
-        """Of what was tried last."""
+        """The digest of the content that was tried last."""
         self.failed: Failed | None = None
         self.swaps = 0
         """Edits that went live."""
         self.failures = 0
-        """Those that could not."""
+        """Edits that could not go live."""
         self.previous: Declaration | None = None
-        """What served before the newest swap."""
+        """The configuration that served before the newest swap."""
         self._returned = False
-        """Whether what serves is not what the files held last, because an operator went back."""
+        """True while an operator's step back serves, not the newest content of the files."""
 
     async def __aenter__(self) -> Self:
         _log_env_file(self._live.generation.declaration.env_file)
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # what came while the process started comes now
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a signal that came while the process started is delivered now
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -199,12 +203,12 @@ class Reload:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hints(self) -> None:
-        """From whoever watches. It is told anew what to watch where that is something else by now."""
+        """Pass on the hints of the watch. The watch starts anew when other paths have to be watched."""
         watch: Any = watchfiles
         while True:
             self._moved.clear()
             self._watched = wanted = await in_thread(self._to_watch, THREAD)
-            self._hint.set()  # what was written before
+            self._hint.set()  # for edits made before
             hints = watch.awatch(
                 *wanted.paths,
                 watch_filter=wanted.counts,
@@ -219,8 +223,8 @@ class Reload:
                     async for changes in hints:
                         self._hint.set()
                         if any(path in wanted.paths for _, path in changes):
-                            break  # one that is made again is another, whatever its name and number
-            except (OSError, RuntimeError):  # it has just gone, or the system watches no more: the files are looked at all the same
+                            break  # a file made again is another file, even with the same name and number
+            except (OSError, RuntimeError):  # it has just gone, or the system watches no more: the files are still read
                 await self._moved.wait()
 
     def _to_watch(self) -> Watched:
@@ -228,7 +232,7 @@ class Reload:
 
     @property
     def _follows(self) -> bool:
-        """Whether an edit goes live by itself; an edit may change that too."""
+        """True if an edit goes live by itself; an edit may change that too."""
         return reloads(self._live.generation.declaration)
 
     async def _follow(self) -> None:
@@ -244,20 +248,21 @@ class Reload:
                         await self._refresh()
                 if await in_thread(self._to_watch, THREAD) != self._watched:
                     self._moved.set()
-            except Exception as error:  # noqa: BLE001 - whatever this edit did, the next one is to be seen
+            except Exception as error:  # noqa: BLE001 - whatever this edit did, the next one must be seen
                 self._tried = None
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
 
     def _asked(self) -> None:
-        """Somebody asks for it: what could not be served is tried once more, for what it lacked may be there by now."""
+        """Reload on request: a failed edit is tried once more, for what it lacked may be there by now."""
         if self.failed is not None or self._returned:
             self._tried = None
         self._wanted = True
         self._hint.set()
 
     async def refresh(self) -> None:
-        """Serve what is on disk now, if it is another than what was tried last, or could not be served then. It goes on where its asker
-        leaves: half of it would be an edit that is lost.
+        """Serve the files as they are now, if they changed since the last try or could not be served then.
+
+        The reload goes on if its caller leaves: a half-done reload would lose the edit.
         """
         if self.failed is not None or self._returned:
             self._tried = None
@@ -280,7 +285,7 @@ class Reload:
             told = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
             self.failed = Failed(error, self._digest, time.time())
             if told:
-                return  # it was tried once more, and lacks what it lacked
+                return  # tried once more, it lacks what it lacked before
             self.failures += 1
             self._listeners.failed()
             complaints = [str(complaint) for complaint in error.complaints]
@@ -297,22 +302,23 @@ class Reload:
         self._listeners.swapped()
         self._live.swap(generation)
         generation.start()
-        self._hint.set()  # from now on they are looked at as this one says
+        self._hint.set()  # from now on the files are read as this generation declares
         log.info("reloaded", extra={"fields": {"generation": generation.digest, "skipped": dict(generation.skipped)}})
         if (now := generation.declaration.env_file) != before:
             _log_env_file(now)
         await in_thread(partial(keep_live, generation.declaration), THREAD)
 
     async def go_back(self, digest: str) -> bool:
-        """Serve again what served before the newest swap, if that is the configuration of this digest: whether it does. The files stay as they
-        are, and go live with the next edit or when somebody asks for it. ConfigError where it cannot be served any more.
+        """Serve again what served before the newest swap, if its digest is this one; return whether it serves.
+
+        The files stay as they are, and go live with the next edit or on request. Raises ConfigError if it cannot be served any more.
         """
         async with self._one:
             now, before = self._live.generation, self.previous
             if now.digest == digest:
                 return True
             if before is None or before.digest != digest:
-                # This worker took another's place since the edit: the one that went back first has left it what serves.
+                # This worker took another's place since the edit: the worker that went back first has left the configuration that serves.
                 before = await in_thread(lambda: load_live(self._routes, self._host), THREAD)
                 if before.digest != digest:
                     return False
@@ -322,13 +328,14 @@ class Reload:
             return True
 
     async def pending(self) -> Pending:
-        """What is on disk now, and is not served: read and declared, neither built nor served."""
+        """Return the configuration on disk that is not served: read and declared, neither built nor served."""
         now = self._live.generation
         return await in_thread(lambda: _pending(self._routes, now, self._host), THREAD)
 
     async def _built(self, content: Content) -> Generation | None:
-        """Return the generation of this content, built beside the loop; None where it is the one that serves. ConfigError where it cannot
-        be served, or takes too long to build: what comes of it then is closed, and changes nothing here.
+        """Return the generation of this content, built beside the loop; None if it is the one that serves.
+
+        Raises ConfigError if it cannot be served, or takes too long to build: a late result is closed, and changes nothing here.
         """
         late = threading.Event()
         now = self._live.generation
@@ -354,7 +361,7 @@ class Reload:
         return built.generation
 
     async def _settled(self) -> Content:
-        """What the files hold, once they hold still."""
+        """Return the content of the files, once they no longer change."""
         until = asyncio.get_running_loop().time() + MOST_SETTLE
         content = await in_thread(self._content, THREAD)
         while content != self._tried and asyncio.get_running_loop().time() < until:
@@ -374,8 +381,10 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What came of an edit. `declaration`: None where it could not be read as one; `generation`: None where the edit changes nothing, or
-    cannot be served: `error` then says why.
+    """The outcome of an edit.
+
+    declaration: None if it could not be read as one
+    generation: None if the edit changes nothing, or cannot be served (see `error`)
     """
 
     declaration: Declaration | None = None
@@ -384,7 +393,7 @@ class Built:
 
 
 def _made(content: Content, now: Generation, host: str) -> Built:
-    """Build the generation of this content. Of files nothing is read anew but secrets, of which only the declaration says which they are."""
+    """Build the generation of this content. Only secrets are read from files here: the declaration names them."""
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))
     declaration: Declaration | None = None
@@ -405,7 +414,7 @@ def _made(content: Content, now: Generation, host: str) -> Built:
 
 
 def _log_env_file(env_file: EnvFile) -> None:
-    """Log which variables come from `.env`, by their names alone, and what is wrong with that file."""
+    """Log the names of the variables that come from `.env`, and the faults of that file."""
     if env_file.names:
         log.info("variables come from .env", extra={"fields": {"names": list(env_file.names)}})
     if env_file.warnings:
@@ -413,7 +422,7 @@ def _log_env_file(env_file: EnvFile) -> None:
 
 
 def _pending(routes: Path, now: Generation, host: str) -> Pending:
-    """Compare what is on disk with what serves."""
+    """Compare the files on disk with the serving configuration."""
     try:
         snapshot = read(routes)
         after = declared(snapshot, host)
@@ -425,6 +434,6 @@ def _pending(routes: Path, now: Generation, host: str) -> Pending:
 
 
 def _seen(looking: asyncio.Task[None]) -> None:
-    """Whoever asked for it may have left."""
+    """Consume the error of a reload whose caller may have left."""
     if not looking.cancelled():
         looking.exception()

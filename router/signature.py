@@ -1,7 +1,7 @@
 """A typed function seen as a model: its parameters are the fields, its docstring their documentation.
 
-One reading serves three readers: a tool's JSON schema and the check of its arguments, a step's options in YAML,
-and the declaration of routes.yaml itself (a dataclass is a function too: its constructor).
+One reading serves three purposes: a tool's JSON schema and the check of its arguments, a step's options in YAML, and routes.yaml itself.
+A dataclass of its declaration is a function too: its constructor.
 
     def get_weather(location: str, days: int = 1) -> str:
         '''Current weather for a city.
@@ -33,16 +33,19 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words."""
+    """A choice of a few words."""
 
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """A text with a grammar of its own. `read` returns the value or raises Misfit; `write` makes the one text of a
-    value that can be spelled in several ways, where it can. `kind`: the type it stands on. `numbers`: least and most of the whole numbers
-    that are such a text: YAML takes one without quotes for a number, and so do editors.
+    """A text with a grammar of its own.
+
+    read: returns the value or raises Misfit
+    write: makes the one text of a value that can be spelled in several ways, if it can
+    kind: the type it is based on
+    numbers: least and most of the whole numbers that are such a text; YAML, like editors, takes one without quotes for a number
     """
 
     name: str
@@ -56,14 +59,14 @@ class Spelled:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list of one kind of thing."""
+    """A list of items of one shape."""
 
     item: "Shape"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A mapping from names to one kind of thing."""
+    """A mapping from names to items of one shape."""
 
     item: "Shape"
     key: Spelled | None = None
@@ -71,7 +74,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One named value of a record."""
+    """A named value of a record."""
 
     name: str
     shape: "Shape"
@@ -90,20 +93,20 @@ class Record:
     build: Callable[..., object]
 
     def field(self, name: str) -> Field | None:
-        """The field of this name."""
+        """Return the field of this name."""
         return next((item for item in self.fields if item.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """One of several shapes: the first whose kind fits is the one."""
+    """A choice of several shapes: the first whose kind fits is taken."""
 
     options: tuple["Shape", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """Whatever JSON can hold."""
+    """Any value that JSON can hold."""
 
 
 Shape = Scalar | Choice | Spelled | Listing | Table | Record | Either | Anything
@@ -124,7 +127,7 @@ TABLES = (dict, Mapping)
 
 
 def shape_of(annotation: object) -> Shape:
-    """The shape a type annotation describes. TypeError where it describes none that JSON has."""
+    """Return the shape that a type annotation describes. Raises TypeError if JSON has no such type."""
     if isinstance(annotation, Spelled):
         return annotation
     if (known := SCALARS.get(annotation)) is not None:
@@ -152,8 +155,10 @@ def shape_of(annotation: object) -> Shape:
 
 
 def record_of(function: Callable[..., object]) -> Record:
-    """A function (or dataclass) as a record of its parameters. Keyword-only parameters of a function are not
-    options: whoever builds it supplies them. TypeError where a parameter has no usable annotation.
+    """Return a function (or dataclass) as a record of its parameters.
+
+    Keyword-only parameters of a function are not options: the builder supplies them.
+    Raises TypeError if a parameter has no usable annotation.
     """
     summary, docs = documentation(function)
     hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
@@ -181,7 +186,7 @@ def _defaults(function: Callable[..., object]) -> dict[str, object]:
 
 
 def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
-    """A docstring as (what it says, what it says of each parameter: lines of the form `name: text`)."""
+    """Return a docstring as (description, parameter → its line of the form `name: text`)."""
     names = set(inspect.signature(function).parameters)
     said: list[str] = []
     docs: dict[str, str] = {}
@@ -195,7 +200,7 @@ def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]
 
 
 def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
-    """The JSON schema of a shape. With `definitions`, records go there and are referred to by name."""
+    """Return the JSON schema of a shape. With `definitions`, records go there and are referred to by name."""
     match shape:
         case Scalar(kind, bounds):
             return {"type": kind, **(bounds.schema() if bounds else {})}
@@ -225,7 +230,7 @@ def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[s
 
 
 def written(shape: Shape, value: object) -> object:
-    """A field's default as it would be written; None where there is none, or where it is a mapping whose keys have defaults of their own."""
+    """Return a field's default as it would be written; None without one, or for a mapping whose keys have defaults."""
     match shape:
         case Spelled():
             return shape.write(value) if shape.write is not None and value is not None else None
@@ -259,7 +264,7 @@ def _record_schema(record: Record, definitions: dict[str, object] | None) -> dic
 
 
 def _either_schema(options: tuple[Shape, ...], definitions: dict[str, object] | None) -> dict[str, object]:
-    # In YAML what is not wanted is left out; in JSON a model may say null.
+    # In YAML an unwanted value is left out; in JSON a model may write null.
     shown = [schema(option, definitions) for option in options if definitions is None or option != Scalar("null")]
     if len(shown) == 1:
         return shown[0]
@@ -273,7 +278,7 @@ WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", 
 
 
 def check(shape: Shape, value: object, path: str = "") -> object:
-    """A JSON value as the shape's own, strictly: `true` is no number, `"5"` is none either. Misfit says where."""
+    """Return a JSON value as the shape's own, strictly: `true` and `"5"` are not numbers. Raises Misfit with the place."""
     match shape:
         case Scalar(kind, bounds):
             if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
@@ -306,7 +311,7 @@ def check(shape: Shape, value: object, path: str = "") -> object:
 
 
 def arguments(record: Record, value: object, path: str = "") -> dict[str, object]:
-    """A JSON object as the keyword arguments of the record's function, checked."""
+    """Return a JSON object as the keyword arguments of the record's function, checked."""
     given = _mapping(value, path)
     for name in given:
         if record.field(name) is None:
@@ -324,7 +329,7 @@ def _check_either(options: tuple[Shape, ...], value: object, path: str) -> objec
             return check(option, value, path)
         except Misfit as misfit:
             complaints.append(misfit)
-    # The complaint that got deepest into the value is the one about the option that was meant.
+    # The complaint that got deepest into the value is about the option that was meant.
     raise max(complaints, key=lambda misfit: len(misfit.field or ""))
 
 

@@ -1,7 +1,7 @@
 """The command line: one file per command, one row each.
 
-A command is a module: its docstring is its help (the first paragraph what it does, the rest examples), `options` says what it
-takes, `run` does it and returns the exit code.
+A command is a module. Its docstring is its help: the first paragraph describes it, the rest is examples. `options` declares its
+arguments; `run` runs it and returns the exit code.
 """
 
 import argparse
@@ -22,16 +22,16 @@ __all__ = ["COMMANDS", "main", "parser"]
 
 
 class Command(Protocol):
-    """What a command's module has."""
+    """The members of a command's module."""
 
     __doc__: str | None
 
     def options(self, parser: argparse.ArgumentParser, /) -> None:
-        """Declare what it takes."""
+        """Declare the command's options."""
         ...
 
     def run(self, given: argparse.Namespace, /) -> int:
-        """Do it; the exit code."""
+        """Run the command, and return its exit code."""
         ...
 
 
@@ -50,7 +50,7 @@ COMMANDS: dict[str, Command] = {
     "completion": completion,
 }
 ROUTELESS = {"schema", "diff", "keys", "init", "import", "completion"}
-"""Those that read no routes file of their own."""
+"""Commands that read no routes file of their own."""
 
 EXAMPLES = """examples:
   router serve --port 8000            serve ./routes.yaml on http://127.0.0.1:8000
@@ -73,7 +73,7 @@ exit codes: 0 all is well, 1 the configuration is wrong or it could not be done,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command, and return its exit code."""
     options = parser().parse_args(arguments)
     try:
         return COMMANDS[options.command].run(options)
@@ -91,13 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read the output has gone (`router chat … | head -1`): nothing is left to say, not at exit either.
+        # The reader of the output has gone (`router chat … | head -1`): nothing is left to print, not at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 def parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
+    """Return the parser of all commands and their options."""
     root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
     root.add_argument("--version", action="version", version=f"pointsman {__version__}")

@@ -1,4 +1,4 @@
-"""The address that a server listens at: as the command line says, else as the environment or `.env` does."""
+"""The address that a server listens at: from the command line, else from the environment or `.env`."""
 
 import argparse
 import re
@@ -29,18 +29,20 @@ def number(least: int, most: int) -> Callable[[str], int]:
 
 
 port = number(0, 65_535)
-"""Reads the port of an option."""
+"""A reader of the port of an option."""
 
 
 def options(parser: argparse.ArgumentParser, default: str) -> None:
-    """What a command takes that serves. `default`: the address without an option and a variable, and what is to be said of it."""
+    """Declare the options of a command that serves. `default`: the address without an option and a variable, with a note on it."""
     parser.add_argument("--host", help=f"default: {HOST_VARIABLE}, else {default}")
     parser.add_argument("--port", type=port, help=f"default: {', '.join(PORT_VARIABLES)}, else {PORT}")
 
 
 def settle(given: argparse.Namespace, host: str) -> None:
-    """Fill in what the command line leaves open. An address of a variable counts as one of an option does: where others than this machine
-    reach it, `server.auth` must be declared. `host`: the address where no variable names one. WrongVariable for a port that is none.
+    """Fill in the address that the command line leaves open. `host`: the address if no variable names one.
+
+    An address from a variable counts as one from an option: if it is reachable from other machines, `server.auth` must be declared.
+    Raises WrongVariable for an invalid port.
     """
     env_file = env_file_of(given.routes)
     if given.host is None:

@@ -26,7 +26,7 @@ from router.targets import close_lanes
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.add_argument("route", help="a route's id or alias")
     parser.add_argument("text", help="what to ask")
 
@@ -70,18 +70,18 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
 
 @dataclass(slots=True)
 class _Terminal:
-    """The answer on stdout, all that is about it on stderr."""
+    """The terminal: the answer on stdout, all notes about it on stderr."""
 
     _open: bool = False
 
     def say(self, piece: str, *, faint: bool) -> None:
-        """A piece of the answer; thoughts in faint letters, and not among what a pipe gets."""
+        """Print a piece of the answer. Thoughts go to stderr in faint letters, so that a pipe does not get them."""
         out = sys.stderr if faint else sys.stdout
         print(f"\033[2m{piece}\033[0m" if faint and out.isatty() else piece, end="", flush=True, file=out)
         self._open = not piece.endswith("\n")
 
     def note(self, line: str) -> None:
-        """A line about the answer."""
+        """Print a line about the answer."""
         if self._open:
             print(flush=True)
         self._open = False

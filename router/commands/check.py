@@ -27,14 +27,14 @@ from router.generation import Generation, build
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.add_argument("--drills", action="store_true", help="run the drills too")
     parser.add_argument("--without-env", action="store_true", help="list variables and secret files that are missing; they are no mistakes")
     parser.add_argument("--json", action="store_true", help="print what was found as a JSON object")
 
 
 def run(given: argparse.Namespace) -> int:
-    """Check, and say that all is well; a ConfigError where it is not."""
+    """Check the configuration, and print the result; raises ConfigError if it is wrong."""
     try:
         generation = _checked(given)
     except ConfigError as error:
@@ -80,7 +80,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _checked(given: argparse.Namespace) -> Generation:
-    """The generation, closed again: it has shown that it can be made, and that its drills hold."""
+    """Return the generation, closed again: it can be built, and its drills hold."""
     declaration = without_environment(given.routes) if given.without_env else load(given.routes)
     if production(declaration):
         require_auth(declaration)

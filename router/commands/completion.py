@@ -16,12 +16,12 @@ SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.add_argument("shell", choices=SHELLS, help="whose script it is")
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the script."""
     import shtab  # noqa: PLC0415 - no other command needs it
 
     print(shtab.complete(given.root, shell=given.shell))

@@ -31,7 +31,7 @@ CHANGED = 3
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.usage = "router diff [options] A [B]\n       router diff [options] --live URL [B]"
     is_file(parser.add_argument("paths", nargs="*", metavar="A [B]", help="before and after; with --live only what is after"))
     running.options(parser, "A is what this server runs")
@@ -40,7 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Compare, and say what it means."""
+    """Compare, and print the meaning of the changes."""
     least, most = (0, 1) if given.live else (1, 2)
     if not least <= len(given.paths) <= most or given.paths.count(sides.STDIN) > 1:
         wanted = "with --live one path at most, what is after" if given.live else "one path or two, before and after; `-` once at most"

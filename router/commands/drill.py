@@ -21,15 +21,15 @@ from router.generation import build
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.add_argument("name", nargs="*", help="drills to run; unless given, all")
     parser.add_argument("--json", action="store_true", help="as JSON, for scripts")
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run them; 1 where one fails."""
+    """Run the drills, and return 1 if one fails."""
     declaration = load(given.routes)
-    build(declaration).discard()  # what is wrong with it is told first
+    build(declaration).discard()  # mistakes in it are printed first
     known = [drill.name for drill in declaration.routes.drills]
     if unknown := [name for name in given.name if name not in known]:
         raise ConfigError(tuple(Complaint(Place(str(given.routes), 1, 1), f"there is no drill `{name}`") for name in unknown))
@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def told(results: list[Drilled]) -> str:
-    """How they went, in words."""
+    """Return the results in words."""
     lines = [_line(one) for one in results]
     failed = sum(bool(one.faults) for one in results)
     lines.append(f"{len(results)} drill{'' if len(results) == 1 else 's'}, {failed or 'none'} failed.")

@@ -8,13 +8,13 @@ from router.errors import RouterError
 
 
 class Unwritten(RouterError):
-    """Files that were not written, and why."""
+    """An error: files were not written, for the reason given."""
 
     code = "unwritten"
 
 
 def write(texts: Mapping[Path, str]) -> None:
-    """Write them, and the folders they stand in. Unwritten where one cannot be."""
+    """Write files, and the folders they stand in. Raises Unwritten if one cannot be written."""
     for path, text in texts.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +24,6 @@ def write(texts: Mapping[Path, str]) -> None:
 
 
 def refuse(paths: Iterable[Path], advice: str) -> None:
-    """Unwritten where one of them is there already."""
+    """Raise Unwritten if one of these paths exists already."""
     if there := [str(path) for path in paths if os.path.lexists(path)]:
         raise Unwritten(f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already; {advice}")

@@ -1,6 +1,6 @@
-"""Serve the routes for a first look, to whoever bears a key that is made for this run and printed. For the image: its ports are
-published, so no request comes from the machine it runs on, whatever the configuration says of callers.
-`router try` without a target.
+"""A first look: serve the routes to clients with a key that is made for this run and printed (`router try` without a target).
+
+It is for the image: its ports are published, so no request comes from the machine it runs on, whatever callers the configuration declares.
 """
 
 import argparse
@@ -9,11 +9,11 @@ from router.callers.keys import new
 from router.commands import address, serve
 from router.config.values import Secret
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - nobody is answered without the key
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - no request is answered without the key
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     address.options(parser, f"{EVERYWHERE}, every address: only the key of this run counts")
 
 

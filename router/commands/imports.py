@@ -23,7 +23,7 @@ from router.migration import Imported, from_litellm
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.add_argument("origin", choices=["litellm"], help="whose configuration it is")
     is_file(parser.add_argument("config", type=Path, help="LiteLLM's config.yaml"))
     is_file(parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write this file; without it, print to stdout"))
@@ -32,7 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Import it; a ConfigError where it cannot be read, Unwritten where that would overwrite something."""
+    """Import the configuration. Raises ConfigError if it cannot be read, Unwritten if a file would be overwritten."""
     imported = from_litellm(given.config)
     if given.output is not None:
         texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}
@@ -49,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _same(path: Path, text: str) -> bool:
-    """Whether this is what stands there."""
+    """Return whether the file has this text already."""
     return path.is_file() and path.read_bytes() == text.encode()
 
 

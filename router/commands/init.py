@@ -32,7 +32,7 @@ NAMES = {
     ".env.example": "env.example",
     ".gitignore": "gitignore",
 }
-"""File of a workspace → what it is called here, where no tool is to heed it."""
+"""File of a workspace → its name in this package, under which tools ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Provider:
     model: str
     variable: str
     key: str = "api_key"
-    """What the variable holds."""
+    """The target's key that takes the variable."""
     effort: str = ""
-    """How much it thinks where a question does not say. A model that thinks unseen for long is taken for a silent one."""
+    """The default effort. A model that thinks unseen for long counts as silent."""
 
     @property
     def line(self) -> str:
@@ -66,13 +66,13 @@ PROVIDERS = {
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     is_folder(parser.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="made where missing; default: here"))
     parser.add_argument("--provider", choices=list(PROVIDERS), help="whose model answers once its variable is set")
 
 
 def run(given: argparse.Namespace) -> int:
-    """Write it; Unwritten where that would overwrite something."""
+    """Write the workspace. Raises Unwritten if a file would be overwritten."""
     folder: Path = given.folder
     refuse([folder / name for name in NAMES], "nothing was written")
     templates = files("router.commands") / "workspace"
@@ -81,17 +81,17 @@ def run(given: argparse.Namespace) -> int:
         texts = {path: _provided(text, PROVIDERS[given.provider]) for path, text in texts.items()}
     write(texts)
     there = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
-    # A router in an environment that is not active is no command yet.
+    # A router in an environment that is not active is not a command yet.
     router = "router" if which("router") else f"{shlex.quote(sys.executable)} -m router"
     print(f"Written to {folder}: {', '.join(NAMES)}. Next:\n\n  {there}{router} check\n  {there}{router} serve")
     return 0
 
 
 def _provided(text: str, provider: Provider) -> str:
-    """A template with a provider that answers, in place of the line that shows how one is written."""
+    """Return a template with this provider, in place of the line that shows how one is written."""
     usual = PROVIDERS["openai"]
     text = text.replace(f"  # {usual.line}", f"  {provider.line}")
-    text = re.sub(r"^  # (?=- name:|  \w+:)", "  ", text, flags=re.MULTILINE)  # the drill that shows what becomes of its failure
+    text = re.sub(r"^  # (?=- name:|  \w+:)", "  ", text, flags=re.MULTILINE)  # the drill of its failure
     text = text.replace("{gpt: 401}", f"{{{provider.target}: 401}}").replace("gpt status_401", f"{provider.target} status_401")
     text = text.replace("targets: [demo]      " + " " * len(provider.target), f"targets: [{provider.target}, demo]    ")
     return text.replace(f"{usual.variable}=", f"{provider.variable}=")

@@ -24,7 +24,7 @@ from router.errors import Misfit
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     deeds = parser.add_subparsers(title="what to do", required=True, metavar="new", dest="deed")
     made = deeds.add_parser("new", help="make a key", description="Make a key.")
     made.add_argument("name", type=_name, help="the caller's name; it is in the log")
@@ -95,7 +95,7 @@ def _routes(text: str) -> list[str]:
 
 
 def _expiry(text: str) -> str:
-    """The moment as it is written: in UTC, and as given where it was one."""
+    """Return the moment as it is written: in UTC if it was a time from now, else as given."""
     try:
         if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
             return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,7 +5,7 @@ from typing import Any
 
 FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "fish": "(__fish_complete_path (commandline -ct))", "tcsh": "f"}
 FOLDER = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "fish": "(__fish_complete_directories)", "tcsh": "d"}
-"""As shtab's own FILE and DIRECTORY, which are not imported here: to read the command line takes no package."""
+"""Equal to shtab's own FILE and DIRECTORY, which are not imported here: reading the command line needs no package."""
 
 
 def is_file(action: argparse.Action) -> None:

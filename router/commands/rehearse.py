@@ -1,4 +1,4 @@
-"""Rehearse a target: announce what it costs, ask, report. `router try TARGET`."""
+"""The rehearsal of a target: announce its cost, ask, report. `router try TARGET`."""
 
 import argparse
 import asyncio
@@ -24,11 +24,11 @@ WORDS = {
     "no_effort": "it takes no effort",
     "no_call": "no call was made before",
 }
-"""Why a question was not asked."""
+"""Outcome of a skipped question → the reason in words."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.add_argument("target", nargs="?", metavar="TARGET", help="a target's name: ask its provider about a dozen questions")
     parser.add_argument("--yes", action="store_true", help="with TARGET: ask without waiting for a y")
     parser.add_argument("--json", action="store_true", help="with TARGET: print the report as a JSON object")
@@ -45,7 +45,7 @@ class Beside:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse the target that is named."""
+    """Rehearse the named target."""
     declaration = load(given.routes)
     generation = build(declaration)
     generation.discard()
@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _declared(declaration: Declaration, name: str) -> TargetConfig:
-    """The target. ConfigError where there is none, it is skipped, or it answers no chats."""
+    """Return the target's declaration. Raises ConfigError if it is unknown, skipped, or does not answer chats."""
     known = {str(one): target for one, target in declaration.routes.targets.items()}
     skipped = {str(one): why for one, why in declaration.skipped.items()}
     kinds = {route.kind for route in declaration.routes.routes.values() if name in map(str, route.names)}
@@ -85,7 +85,7 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
 
 
 def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> Beside | None:
-    """The first target of the route that is given, else of the first route that names this target; None where it is itself."""
+    """Return the first target of the given route, else of the first route with this target; None if it is this target."""
     routes = [generation.route(route)] if route else [one for one in generation.routes.values() if name in map(str, one.declared.names)]
     for one in routes:
         first = next((target for target in one.targets if target.lane != "script"), None)

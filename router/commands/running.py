@@ -1,6 +1,6 @@
-"""The running server, as an operator asks it: its admin pages over HTTP.
+"""A running server, as an operator asks it: its admin pages over HTTP.
 
-Its key goes to loopback or over https, to nobody else; no redirect is followed, no proxy asked, nothing from the environment taken.
+Its key is sent to loopback or over https only. No redirect is followed, no proxy is used, and nothing is taken from the environment.
 """
 
 import argparse
@@ -23,19 +23,19 @@ from router.description import Description, listing, table, understood
 from router.errors import Misfit, RouterError
 
 WAIT = 10.0
-"""Seconds in which a server must have said all."""
+"""Seconds in which a server must have answered completely."""
 MOST = 64 * 1024 * 1024
 """Bytes of a page."""
 
 
 class NoServer(RouterError):
-    """The server cannot be asked, or says nothing of use."""
+    """The server cannot be asked, or its answer is of no use."""
 
     code = "no_server"
 
 
 def options(parser: argparse.ArgumentParser, what: str) -> None:
-    """What a command takes that may ask a server. `what`: what it does with --live."""
+    """Declare the options of a command that may ask a server. `what`: the effect of --live."""
     parser.add_argument("--live", metavar="URL", help=f"{what}, e.g. http://127.0.0.1:8000")
     key_file = "the server's admin key stands in this file; default: the variable ROUTER_ADMIN_KEY"
     is_file(parser.add_argument("--key-file", type=Path, metavar="FILE", help=key_file))
@@ -46,7 +46,7 @@ def options(parser: argparse.ArgumentParser, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a server runs. `declared`: its configuration; `skipped`: target → why; `refused`: complaints about an edit it does not serve."""
+    """The state of a server. `declared`: its configuration; `skipped`: target → reason; `refused`: complaints about an unserved edit."""
 
     digest: str
     since: str
@@ -56,7 +56,7 @@ class Served:
 
 
 class Running:
-    """A server that runs. NoServer where it cannot be asked."""
+    """A running server. Its methods raise NoServer if it cannot be asked."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         scheme, host = _address(str(given.live))
@@ -74,7 +74,7 @@ class Running:
             self._opener.add_handler(handler)
 
     def served(self) -> Served:
-        """What it runs."""
+        """Return the configuration that the server runs."""
         said = self._page("/admin/config")
         live, failed = table(said.get("live")), table(said.get("failed"))
         try:
@@ -86,7 +86,7 @@ class Running:
         return Served(str(live.get("digest")), str(live.get("since")), declared, table(live.get("skipped")), refused)
 
     def targets(self) -> dict[str, JsonObject]:
-        """How each target fares, by name."""
+        """Return target → its health."""
         tables = [table(one) for one in listing(self._page("/admin/targets").get("targets"))]
         return {str(one.get("name")): one for one in tables}
 
@@ -94,9 +94,9 @@ class Running:
         headers = {"accept": "application/json", "user-agent": "pointsman"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(self._base + path, headers=headers)  # noqa: S310 - its scheme was looked at
+        request = urllib.request.Request(self._base + path, headers=headers)  # noqa: S310 - its scheme was checked
         box: SimpleQueue[bytes | NoServer] = SimpleQueue()
-        # In a thread, for urllib's own time limit holds for each read anew: a server that trickles would never be given up.
+        # In a thread: urllib's own time limit holds for each read anew, so a server that trickles would never be given up.
         threading.Thread(target=self._ask, args=(request, path, box), daemon=True).start()
         try:
             said = box.get(timeout=WAIT)
@@ -124,7 +124,7 @@ class Running:
 
 
 def _address(url: str) -> tuple[str, str]:
-    """Scheme and host of a server's address. Nothing of it is repeated where it is wrong: a password may stand in it."""
+    """Return scheme and host of a server's address. An invalid address is never repeated: it may hold a password."""
     try:
         parts = urlsplit(url)
         whole = parts.port != 0 and bool(parts.hostname)

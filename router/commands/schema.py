@@ -15,17 +15,17 @@ import json
 from router.config.schema import drills_schema, routes_schema
 
 SCHEMAS = {"routes": routes_schema, "drills": drills_schema}
-"""File without its ending → what makes its schema."""
+"""File without its ending → the function that makes its schema."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.add_argument(
         "file", nargs="?", choices=tuple(SCHEMAS), default="routes", help="of routes.yaml, which is the default, or of drills.yaml"
     )
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the schema."""
     print(json.dumps(SCHEMAS[given.file](), indent=2, ensure_ascii=False))
     return 0

@@ -15,15 +15,19 @@ from router.generation import Compiled, build
 from router.targets import batch_of, facts_of, lane_of
 
 APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
-"""Keys of a route that are shown in words of their own; every other that is set has a line."""
+"""Keys of a route that are shown in words of their own; every other key that is set has a line."""
 USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True}
-"""Keys that have a line only where they say something else."""
+"""Keys that have a line only for another value than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is shown. `skipped`: target → why; `lanes`: target → its lane and why that one; `tools`: route → the names of its tools, or
-    of its tool sets where only those are known; `fares`: target → how it fares, where it runs.
+    """The data to show.
+
+    skipped: target → reason
+    lanes: target → its lane and the reason for it
+    tools: route → the names of its tools, or of its tool sets if only those are known
+    fares: target → its health, if it runs
     """
 
     digest: str
@@ -33,11 +37,11 @@ class Seen:
     tools: Mapping[str, Sequence[str]]
     fares: Mapping[str, JsonObject]
     facts: Mapping[str, Sequence[str]]
-    """Target → what its model accepts, in words."""
+    """Target → the features that its model accepts, in words."""
 
 
 def loaded(routes: Path) -> Seen:
-    """What is on disk. ConfigError where it is wrong."""
+    """Return the data of the files on disk. Raises ConfigError if they are wrong."""
     generation = build(load(routes))
     lanes = {str(name): lane_of(target) for name, target in generation.declaration.routes.targets.items()}
     tools = {name: _tools(route) for name, route in generation.routes.items()}
@@ -48,7 +52,7 @@ def loaded(routes: Path) -> Seen:
 
 
 def served(server: Running) -> Seen:
-    """What a server runs, and how its targets fare. NoServer where it cannot be asked."""
+    """Return the data of a running server, with the health of its targets. Raises NoServer if it cannot be asked."""
     live = server.served()
     description = live.declared
     skipped = {name: str(why) for name, why in live.skipped.items()}
@@ -59,12 +63,12 @@ def served(server: Running) -> Seen:
 
 
 def _tools(route: Compiled) -> list[str]:
-    """Its tools by name; what a server has is not known before it is asked."""
+    """Return the route's tools by name; those of a server are unknown before it is asked, so it is named instead."""
     return [*(spec.name for spec in route.toolbox.specs), *(f"mcp {server.label}" for server in route.declared.tool_servers)]
 
 
 def _lane(target: JsonObject) -> tuple[str, str]:
-    """The lane of a described target: what a variable holds is not known here."""
+    """Return the lane of a described target: the values of variables are not known here."""
     model = target.get("model")
     if not isinstance(model, str):
         return lane_of(Target(script="demo"))
@@ -75,7 +79,7 @@ def _lane(target: JsonObject) -> tuple[str, str]:
 
 
 def _facts(target: JsonObject) -> Sequence[str]:
-    """What the model of a described target accepts, by the table: what a variable holds is not known here."""
+    """Return the features that a described target's model accepts, by the table: the values of variables are not known here."""
     model, base = target.get("model"), target.get("base_model")
     if not isinstance(model, str) or "$" in model or "/" not in model:
         return ()
@@ -91,7 +95,7 @@ def _facts(target: JsonObject) -> Sequence[str]:
 
 
 def record(name: str, seen: Seen) -> dict[str, Json]:
-    """All there is to say of a route."""
+    """Return all data of a route."""
     route = seen.description.routes[name]
     return {
         "route": name,
@@ -107,7 +111,7 @@ def record(name: str, seen: Seen) -> dict[str, Json]:
 
 
 def _steps(route: JsonObject, tools: Sequence[str], description: Description) -> Iterator[JsonObject]:
-    """The steps that a question goes through, outermost first."""
+    """Yield the steps that a question goes through, outermost first."""
     if route.get("reasoning") == "hide":
         yield {"step": "reasoning", "options": "hide"}
     pipeline = description.pipelines.get(str(route.get("pipeline")), {})
@@ -117,11 +121,11 @@ def _steps(route: JsonObject, tools: Sequence[str], description: Description) ->
 
 
 FARES = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", "learned")
-"""What is shown of how a target fares, by the words of the admin pages."""
+"""Fields of a target's health that are shown, as the admin pages name them."""
 
 
 def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
-    """Each target, with what would become of it if a question came now."""
+    """Yield each target, with its treatment of a question that came now."""
     before: list[tuple[str, str]] = []
     for place, (pool, said) in enumerate(zip(pools(route), conditions(route), strict=True), 1):
         asked: list[tuple[str, str]] = []
@@ -151,14 +155,14 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
 
 
 def _batches(target: JsonObject) -> Iterator[str]:
-    """How many inputs a target is sent in one call for embeddings, in words; nothing of a script."""
+    """Yield the number of inputs that a target is sent in one call for embeddings, in words; nothing for a script."""
     model, most = target.get("model"), target.get("batch_size")
     if isinstance(model, str) and "$" not in model.partition("/")[0]:
         yield f"larger batches are split: at most {batch_of(model, most if isinstance(most, int) else None)} inputs in one call"
 
 
 def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
-    """Why a target would not be asked; nothing where it would."""
+    """Return the reason that a target would not be asked; empty if it would."""
     if name in seen.skipped:
         return seen.skipped[name]
     if fares.get("state") == "drain":
@@ -172,14 +176,14 @@ def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
 
 
 def _demo(target: JsonObject, before: Sequence[tuple[str, str]], route: JsonObject) -> str:
-    """Why the demo makes no embeddings: a target before it does. `before`: those that are not skipped."""
+    """Return the reason that the demo makes no embeddings: a target before it does. `before`: targets that are not skipped."""
     if route.get("kind") != "embeddings" or target.get("model") is not None or not before:
         return ""
     return f"a demo makes embeddings only while every model before it is skipped, and {before[0][0]} is not"
 
 
 def _why(name: str, where: str, before: Sequence[tuple[str, str]], fares: JsonObject, route: JsonObject) -> str:
-    """When a target would be asked. `where`: the words of its condition; `before`: the targets before it, with theirs."""
+    """Return the case in which a target would be asked. `where`: the words of its condition; `before`: earlier targets, with theirs."""
     probing = "; by one question at a time, for its breaker is half open" if fares.get("breaker") == "half_open" else ""
     only = f"where {where}: " if where else ""
     others = list(dict.fromkeys(one for one, _ in before if one != name))

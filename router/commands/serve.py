@@ -52,7 +52,7 @@ STANDARD = 2
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     address.options(parser, f"{LOCAL}, this machine only; for others server.auth must be declared")
     parser.add_argument("--workers", type=number(1, 1024), default=1, help="processes; default: 1")
     parser.add_argument(
@@ -67,16 +67,16 @@ def run(given: argparse.Namespace) -> int:
 
 
 def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
-    """Serve until the process is told to end. `guest`: the one caller's key that counts, whatever is declared; see first_look.py."""
+    """Serve until the process is told to end. `guest`: the only caller's key that counts, whatever is declared; see first_look.py."""
     _stand()
-    # uvicorn ends on these and then raises the signal again: to have been stopped is no failure.
+    # uvicorn ends on these and then raises the signal again: a stop is not a failure.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    # Until somebody heeds it: Python itself would end the process. Workers begin as this one does; see `Reload`.
+    # Blocked until it is handled: Python itself would end the process. Workers begin in the same way; see `Reload`.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    asked_at = given.host if guest is None else LOCAL  # with a guest, others than this machine are served only who bears its key
+    asked_at = given.host if guest is None else LOCAL  # with a guest, requests from other machines need its key
     generation = build(load(given.routes, asked_at))
-    # Imported here: they take longer than all other commands run.
+    # Imported here: this takes longer than all other commands run.
     import uvicorn  # noqa: PLC0415
 
     from router.server import Door, application, steady, to_stderr, warn_undeclared  # noqa: PLC0415
@@ -103,7 +103,7 @@ def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
         server_header=False,
         proxy_headers=False,
         lifespan="on",
-        timeout_graceful_shutdown=10,  # what ran has been ended before: see server/shutdown.py
+        timeout_graceful_shutdown=10,  # running requests have been ended before: see server/shutdown.py
         timeout_keep_alive=75,
     )
     if many:
@@ -143,23 +143,23 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Se
         except SystemExit as ended:  # uvicorn's own: the port is taken
             return 1 if ended.code else 0
         workers.run()
-    # A terminal's Ctrl-C may end workers that start before the one who supervises them has read its own.
+    # A terminal's Ctrl-C may end workers that start before their supervisor has read its own.
     return 0 if workers.told or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1
 
 
 def made_key(generation: Generation) -> Secret | None:
-    """Make an admin key for this run, where none is declared and somebody sits at the terminal who is shown it."""
+    """Make an admin key for this run, if none is declared and a terminal can show it."""
     seen = sys.stderr is not None and sys.stderr.isatty()  # None: the process was started without one
     return Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and seen else None
 
 
 def _only(guest: Secret | None) -> Callers | None:
-    """The callers of a server that only a guest may ask; None for those that are declared."""
+    """Return the callers of a server that only a guest may ask; None to use the declared ones."""
     return None if guest is None else Known(Keys({GUEST: ApiKey(hash=hashed(guest.value))}), None)
 
 
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
-    """Say what is served, and what is not and why: to people. Machines read the log and /readyz."""
+    """Print for people what is served, and what is skipped and why. Machines read the log and /readyz."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     if names := generation.declaration.env_file.names:
         said.append(f"  from .env: {', '.join(names)}")
@@ -178,12 +178,12 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
         ]
     if run_key is not None:
         said.append(f"  admin key of this run: {run_key.value}  (changes below /admin: Authorization: Bearer …)")
-    with suppress(OSError):  # a disk that is full keeps nobody from being served
+    with suppress(OSError):  # a full disk must not keep the server from starting
         print("\n".join(said), file=sys.stderr)
 
 
 def _question(generation: Generation, given: argparse.Namespace, guest: Secret) -> list[str]:
-    """A question that can be pasted into a terminal of the machine whose port leads here."""
+    """Return a command with a question, to paste into a terminal of the machine whose port leads here."""
     body = json.dumps({"model": next(iter(generation.routes)), "messages": [{"role": "user", "content": "Hello"}]})
     return [
         f"curl -N http://{LOCAL}:{given.port}/api/chat \\",
@@ -193,8 +193,9 @@ def _question(generation: Generation, given: argparse.Namespace, guest: Secret) 
 
 
 def _stand() -> None:
-    """Take the numbers of standard streams that are closed. A socket that got one would be written to; and libuv ends the process where it
-    is told to close one.
+    """Take the numbers of closed standard streams.
+
+    A socket with such a number would be written to, and libuv ends the process when it has to close one.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD:
         os.set_inheritable(number, True)  # noqa: FBT003 - the function's own form

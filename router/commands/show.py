@@ -33,7 +33,7 @@ SHARING = {"least_busy": "the least busy one first", "latency": "the one that st
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     parser.add_argument("route", nargs="?", help="a route's id or alias; default: all")
     running.options(parser, "show what this server runs")
     parser.add_argument("--json", action="store_true", help="print it as a JSON object")
@@ -58,11 +58,11 @@ FIRST = {
     "chat": "the first that starts to speak answers",
     "embeddings": "the first that makes all of the vectors answers",
 }
-"""Kind of a route → which of its targets answers."""
+"""Kind of a route → the target that answers."""
 
 
 def _page(record: JsonObject) -> Iterator[str]:
-    """A route, over some lines."""
+    """Yield the lines of one route."""
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))
     yield f"{record['route']}" + (f"  (also {aliases})" if aliases else "") + f"   generation {record['generation']}"
     if record["kind"] == "chat":
@@ -99,13 +99,13 @@ def _step(step: JsonObject) -> str:
 
 
 def _use(target: JsonObject) -> str:
-    """Whether a target is asked, and why."""
+    """Return the line that a target is asked, or not, and why."""
     weight = f" (weight {worded(target['weight'])})" if target["weight"] is not None else ""
     return f"{target['target']}{weight}: {'' if target['asked'] else 'skipped: '}{target['why']}"
 
 
 def _facts(target: JsonObject) -> Iterator[str]:
-    """What a target's model accepts, and what it taught by refusing."""
+    """Yield the features that a target's model accepts, and those learned from its refusals."""
     if facts := listing(target.get("facts")):
         yield "; ".join(str(one) for one in facts)
     if learned := listing(target.get("learned")):
@@ -113,7 +113,7 @@ def _facts(target: JsonObject) -> Iterator[str]:
 
 
 def _nature(target: JsonObject) -> str:
-    """What a target is, and how it fares."""
+    """Return a target's model, lane and health in words."""
     said = f"{target['model']}, {target['why_lane']}"
     if refusing := table(target.get("refusing")):
         said += f"; refuses every question since {_moment(refusing.get('since'))}: {refusing.get('reason')}"
@@ -125,14 +125,14 @@ def _nature(target: JsonObject) -> str:
 
 
 def _moment(seconds: Json) -> str:
-    """A time as a server tells it, in seconds since 1970; as it came where it is none."""
+    """Return a server's time, in seconds since 1970, as text; unchanged if it is not a time."""
     with suppress(TypeError, ValueError, OverflowError, OSError):
         return f"{datetime.fromtimestamp(cast('float', seconds), UTC):%Y-%m-%d %H:%M:%S} UTC"
     return worded(seconds)
 
 
 def _lines(records: Sequence[JsonObject]) -> Iterator[str]:
-    """A line for each route: id, aliases, pipeline, targets, tools."""
+    """Yield a line for each route: id, aliases, pipeline, targets, tools."""
     told = [_line(record) for record in records]
     widths = [max(len(row[column]) for row in told) for column in range(3)]
     for row in told:

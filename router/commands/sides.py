@@ -1,4 +1,4 @@
-"""What `router diff` compares: files, a text on standard input, a running server."""
+"""The sides that `router diff` compares: files, a text on standard input, a running server."""
 
 import sys
 from collections.abc import Mapping
@@ -14,8 +14,9 @@ STDIN = "-"
 
 
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
-    """Return two configurations, and whether every text of them is the same. A routes file with no pipelines and no tools beside it is read
-    with those of the other side, and with its drills.yaml. ConfigError with the places of both.
+    """Return two configurations, and whether all their texts are the same. Raises ConfigError with the places of both.
+
+    A routes file without pipelines and tools beside it is read with those of the other side, and with its drills.yaml.
     """
     found = [_snapshot(old), _snapshot(new)]
     for one, other in ((0, 1), (1, 0)):
@@ -26,17 +27,17 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
 
 
 def file(path: str) -> Description:
-    """One configuration."""
+    """Return one configuration."""
     return _described(_snapshot(path), path)
 
 
 def _is_alone(snapshot: Snapshot) -> bool:
-    """Whether no pipeline and no tool set stands beside a routes file."""
+    """Return whether a routes file has no pipeline and no tool set beside it."""
     return not snapshot.texts.keys() - {snapshot.routes, DRILLS}
 
 
 def _with_files_of(other: Snapshot, alone: Snapshot) -> Snapshot:
-    """The lone snapshot with the files that stand beside the other one. Its own drills, in either file, take the place of the other's."""
+    """Return the lone snapshot with the files beside the other one. Its own drills, in either file, replace the other's."""
     beside = {name: text for name, text in other.texts.items() if name not in (other.routes, alone.routes)}
     if DRILLS in alone.texts or as_written(alone).tree.get("drills") is not None:
         beside.pop(DRILLS, None)
@@ -74,7 +75,7 @@ def _described(snapshot: Snapshot, side: str) -> Description:
 
 
 def _placed(complaints: tuple[Complaint, ...], side: str) -> ConfigError:
-    """The complaints of one side, with its folder before the file: both sides may have one of the same name."""
+    """Return the complaints of one side, with its folder before the file: both sides may have one of the same name."""
     folder = Path(side) if Path(side).is_dir() else Path(side).parent
     return ConfigError(tuple(replace(one, place=_below(folder, one.place)) for one in complaints))
 

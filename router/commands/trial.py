@@ -26,13 +26,13 @@ from router.commands import first_look, rehearse
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the command's options."""
     rehearse.options(parser)
     first_look.options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse the target that is named, or serve."""
+    """Rehearse the named target, or serve."""
     if given.target is not None:
         return rehearse.run(given)
     if given.yes or given.json or given.beside is not None:

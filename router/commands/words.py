@@ -1,4 +1,4 @@
-"""What several commands say in the same words."""
+"""Words that several commands share."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,17 +15,17 @@ from router.generation import Generation
 from router.targets import NEEDS, emulated, fit
 
 WITHOUT = {"chat": "does not answer, users get the lines", "embeddings": "is skipped, clients get the vectors"}
-"""Kind of a route → what becomes of a question for which a script stands in."""
+"""Kind of a route → the fate of a question for which a script stands in."""
 
 
 def counted(generation: Generation) -> str:
-    """How many routes it has."""
+    """Return the number of routes in words."""
     count = len(generation.routes)
     return f"{count} route{'' if count == 1 else 's'}"
 
 
 def expired(server: Server) -> list[str]:
-    """A line for each key that lets nobody in any more."""
+    """Return a line for each key that has expired."""
     keys = server.auth.keys or {} if isinstance(server.auth, Auth) else {}
     now = datetime.now(UTC)
     return [
@@ -34,19 +34,19 @@ def expired(server: Server) -> list[str]:
 
 
 def warned(generation: Generation) -> Sequence[Complaint]:
-    """What is no mistake in its configuration, but seldom meant."""
+    """Return the warnings about its configuration: not mistakes, but seldom meant."""
     complaints = generation.declaration.complaints
     return complaints.sorted(complaints.warnings)
 
 
 def missing(generation: Generation) -> Sequence[Complaint]:
-    """Variables and secret files that it lacks, where it was made without them."""
+    """Return the variables and secret files that it lacks, if it was made without them."""
     complaints = generation.declaration.complaints
     return complaints.sorted(complaints.lacking)
 
 
 def unpriced(generation: Generation) -> dict[str, str]:
-    """Target → why a limit on money does not hold it: nobody knows what it costs."""
+    """Return target → the reason that a limit on money does not hold it: its price is unknown."""
     auth = generation.server.auth
     limits = [(key.limit, key.routes) for key in (auth.keys or {}).values()] if isinstance(auth, Auth) else []
     limits += [(route.declared.limit, (name,)) for name, route in generation.routes.items()]
@@ -62,8 +62,9 @@ def unpriced(generation: Generation) -> dict[str, str]:
 
 
 def omissions(generation: Generation) -> dict[str, list[str]]:
-    """Target → what its model will not be sent of what the configuration sets: `claude-sonnet-5 takes no temperature; the title
-    pipeline's is left out`.
+    """Return target → configured settings that its model will not be sent.
+
+    For example: `claude-sonnet-5 takes no temperature; the title pipeline's is left out`.
     """
     found: dict[str, list[str]] = {}
     pipelines = describe(generation.declaration).pipelines
@@ -78,7 +79,7 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
             lines = [
                 f"{model} takes no {one}; {whose} is left out"
                 for whose, params in wholes
-                for one in fit(target.facts, params.over(own)).omitted  # what it takes may hang on its own: an effort of none
+                for one in fit(target.facts, params.over(own)).omitted  # an effort of none of its own may change it
                 if one in params.given
             ]
             lines += [
@@ -106,14 +107,14 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
 
 
 def _schemas(pipeline: JsonObject, generation: Generation) -> Iterator[JsonObject]:
-    """The JSON schema that a pipeline promises, where it promises one."""
+    """Yield the JSON schema that a pipeline promises, if any."""
     for step in map(table, listing(pipeline.get("steps"))):
         if step.get("step") == "output":
             yield json.loads(generation.declaration.snapshot.texts[f"pipelines/{step['options']}"])
 
 
 def _params(pipeline: JsonObject) -> Iterator[Params]:
-    """The sampling parameters that a pipeline sets."""
+    """Yield the sampling parameters that a pipeline sets."""
     known = {field.name for field in fields(Params)}
     for step in map(table, listing(pipeline.get("steps"))):
         if step.get("step") == "params":
@@ -124,7 +125,7 @@ def _params(pipeline: JsonObject) -> Iterator[Params]:
 
 
 def stand_ins(generation: Generation) -> dict[str, str]:
-    """Route → what is wrong with its scripts in production: where no model answers, users read their lines. Empty elsewhere."""
+    """Return route → the fault of its scripts in production: if no model answers, users read their lines. Empty elsewhere."""
     if not production(generation.declaration):
         return {}
     return {
@@ -136,6 +137,6 @@ def stand_ins(generation: Generation) -> dict[str, str]:
 
 
 def _either(names: Iterable[str]) -> str:
-    """One of these."""
+    """Return the names joined by commas and "or"."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last

@@ -1,5 +1,6 @@
-"""Another gateway's configuration as one of ours: LiteLLM's proxy config → routes.yaml, with a comment at each thing that has no
-equal here. It never imports litellm.
+"""Import of another gateway's configuration: LiteLLM's proxy config → routes.yaml, with a comment at each thing without an equal here.
+
+It never imports litellm.
 """
 
 from collections.abc import Mapping
@@ -25,22 +26,22 @@ PIPELINES = {f"pipelines/{PIPELINE}.yaml": "# The model is asked just what the c
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of a config: the text of routes.yaml, the files it needs beside it, and what to tell the operator."""
+    """The result of an import: the text of routes.yaml, the files it needs beside it, and the notes for the operator."""
 
     text: str
     files: Mapping[str, str]
     carried: Mapping[str, int]
-    """What of → how many."""
+    """Kind (route, target, alias) → number that was carried over."""
     lost: tuple[tuple[int, str], ...]
-    """What is not: (the line of the text where a comment tells of it, its words)."""
+    """Losses: (the line of the text with the comment on it, its words)."""
     variables: Mapping[str, str]
-    """Each that must be set → why."""
+    """Variable that must be set → the reason."""
     outcomes: Mapping[str, Outcome]
-    """Path of each value of the original → what became of it."""
+    """Path of each value of the original → its outcome."""
 
 
 def from_litellm(config: Path) -> Imported:
-    """A LiteLLM proxy config. ConfigError where it is none, with file, line and column."""
+    """Import a LiteLLM proxy config. Raises ConfigError with file, line and column if it is not one."""
     source = read(config)
     found = models(source)
     settings = Settings(source, *(source.section(name) for name in ("router_settings", "litellm_settings", "general_settings")))
@@ -61,7 +62,7 @@ def _head(config: Path) -> list[str]:
 
 
 def _carried(page: Page) -> Mapping[str, int]:
-    """What of → how many."""
+    """Return kind (route, target, alias) → number that was carried over."""
     targets = [section for section in page.targets.values() if not section.dropped]
     routes = [section for section in page.routes.values() if section.keys and not section.dropped]
     counts = {"route": len(routes), "target": len(targets)}
@@ -70,7 +71,7 @@ def _carried(page: Page) -> Mapping[str, int]:
 
 
 def _names(source: Source) -> set[str]:
-    """Every variable that the original names."""
+    """Return every variable that the original names."""
     found: set[str] = set(source.section("environment_variables"))
     todo = list(source.sections.values())
     seen: set[int] = set()

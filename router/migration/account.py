@@ -1,7 +1,7 @@
-"""What became of each value of the original: none is dropped in silence, by construction.
+"""An account of each value of the original: by construction none is dropped in silence.
 
-Every value is entered when it is read. Whoever carries one over, or tells of it in a comment, says so here; one that nobody has
-settled when the page is done is told of there. So code that forgets a value, or takes it over in some cases alone, leaves a comment
+Every value is entered when it is read. Code that carries a value over, or mentions it in a comment, records that here. A value still
+open when the page is done is mentioned there. So code that forgets a value, or carries it over only in some cases, leaves a comment
 too many, never one too few.
 """
 
@@ -12,7 +12,7 @@ from typing import Literal
 from router.config.foreign import Said
 
 Outcome = Literal["carried", "told", "alike"]
-"""carried: it stands in what is written; told: a comment says that it does not; alike: it says what is so here, or does nothing there."""
+"""carried: the value is in the new file; told: a comment says that it is not; alike: the router does the same, or it does nothing."""
 
 
 @dataclass(slots=True)
@@ -21,10 +21,10 @@ class Account:
 
     _entered: dict[str, Said] = field(default_factory=dict[str, Said])
     _outcomes: dict[int, tuple[Outcome, Said]] = field(default_factory=dict[int, tuple[Outcome, Said]])
-    """Value, by its identity: each is entered once, see `apart`. It is kept, lest another one gets its identity."""
+    """Identity of a value → its outcome and the value. Each is entered once, see `apart`. Kept, lest another value gets its identity."""
 
     def enter(self, path: str, said: Said) -> None:
-        """Note a value that has to be settled; one that is empty says nothing."""
+        """Enter a value that has to be settled; an empty one is settled at once."""
         self._entered[path] = said
         if said.value is None or said.value in ("", ()) or said.value == {}:
             self.agree(said)
@@ -36,7 +36,7 @@ class Account:
                 self._outcomes[id(one)] = "carried", one
 
     def tell(self, *said: Said | None) -> None:
-        """Settle values that a comment tells of; what is carried over in another place stays so."""
+        """Settle values that a comment mentions; values that are carried over elsewhere stay so."""
         for one in said:
             if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":
                 self._outcomes[id(one)] = "told", one
@@ -48,20 +48,20 @@ class Account:
                 self._outcomes.setdefault(id(one), ("alike", one))
 
     def settled(self, said: Said) -> bool:
-        """Whether somebody has said what became of it."""
+        """Return whether the outcome of a value is recorded."""
         return id(said) in self._outcomes
 
     def open(self) -> Iterator[tuple[str, Said]]:
-        """Values that nobody has settled."""
+        """Yield the values without an outcome."""
         return ((path, said) for path, said in self._entered.items() if not self.settled(said))
 
     def outcomes(self) -> Mapping[str, Outcome]:
-        """Path → what became of the value."""
+        """Return path → the outcome of its value."""
         return {path: self._outcomes[id(said)][0] for path, said in self._entered.items()}
 
 
 def apart(said: Said) -> Said:
-    """The same mapping with values of its own: an anchor's value may stand in several, and be carried over in one of them alone."""
+    """Return the same mapping with values of its own: an anchor's value may be in several mappings, and be carried over in only one."""
     return (
         Said(said.place, {key: Said(one.place, one.value) for key, one in said.table.items()}) if isinstance(said.value, Mapping) else said
     )

@@ -1,4 +1,4 @@
-"""What of the original belongs to no route: its settings, key by key, each told of where it would stand here."""
+"""Settings of the original that belong to no route, key by key, each with its place in routes.yaml."""
 
 import re
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from router.migration.variables import Variables
 
 CALLBACKS = ("callbacks", "success_callback", "failure_callback")
 SERVER = frozenset({"max_parallel_requests", "max_request_size_mb", "allowed_ips", "allowed_routes", "custom_auth"})
-"""general_settings that would stand under `server`."""
+"""Keys of general_settings that belong under `server`."""
 SETTLED = frozenset({"model_list", "credential_list", *SETTINGS})
 """Sections whose values are settled one by one."""
 REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 
 def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
-    """Tell of them; and of whatever nobody has settled."""
+    """Mention these settings, and all values that are still open."""
     source = settings.source
     account = source.account
     _callbacks(settings.library, page.rest, account)
@@ -59,7 +59,7 @@ def _callbacks(library: Mapping[str, Said], made: Section, account: Account) -> 
 
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
-    """The routes have it already, where it is one of ours."""
+    """Settle the cache's settings: the routes have it already, if it is of a kind that the router has."""
     params, account = settings.cache, settings.source.account
     said = settings.library.get("cache")
     on = settings.source.truth(said)

@@ -1,4 +1,4 @@
-"""The models of a LiteLLM config: its deployments, in groups by the name that clients ask for."""
+"""Models of a LiteLLM config: its deployments, in groups by the name that clients ask for."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +18,18 @@ PREFIXES = {
     "bedrock_converse": "bedrock",
     "text-completion-openai": "text-completion-openai",
 }
-"""How the table names a provider → how a model is prefixed, where that differs."""
+"""Provider as the table names it → prefix of its models, if that differs."""
 FAMILIES = (
     (re.compile(r"(gpt-|chatgpt-|o[1-9](-|$)|ft:gpt-).*"), "openai"),
     (re.compile(r"claude-.*"), "anthropic"),
     (re.compile(r"gemini-.*"), "vertex_ai"),
 )
-"""Models that came after the table, or left it."""
+"""Models that are newer than the table, or have left it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One entry of the model_list. `model` has its provider before it, where that is known."""
+    """An entry of the model_list. `model` has its provider as a prefix, if that is known."""
 
     group: str
     place: Place
@@ -39,18 +39,18 @@ class Deployment:
 
     @property
     def provider(self) -> str:
-        """LiteLLM's name for who serves it."""
+        """The provider, as LiteLLM names it."""
         return self.model.partition("/")[0]
 
     @property
     def id(self) -> str:
-        """What `model_info` calls it; empty where it has no name of its own."""
+        """The id in `model_info`; empty without one."""
         said = self.info.get("id")
         return str(said.value) if said is not None and isinstance(said.value, str | int) and not isinstance(said.value, bool) else ""
 
     @property
     def mode(self) -> str:
-        """What it is for: chat, embedding, …; empty where nobody knows."""
+        """The purpose: chat, embedding, …; empty if unknown."""
         said = self.info.get("mode")
         return str(said.value) if said is not None and said.value else str(table.about(self.model).mode or "")
 
@@ -65,25 +65,25 @@ class Group:
 
 @dataclass(slots=True)
 class Models:
-    """Every model of the config. `wildcards` are groups whose name is a pattern."""
+    """All models of the config. `wildcards` are groups whose name is a pattern."""
 
     groups: dict[str, Group]
     wildcards: dict[str, Group]
     others: list[tuple[Deployment, str]] = field(default_factory=list[tuple[Deployment, str]])
-    """Entries that nobody can ask here, and why."""
+    """Entries that no client can ask here, with the reason."""
 
     def group(self, name: str) -> Group | None:
-        """The group of a name; one that is a wildcard's is made here, by its name. None where nobody serves it."""
+        """Return the group of a name, made from a wildcard if one matches; None if no deployment serves it."""
         if name not in self.groups and (made := self._matched(name)) is not None:
             self.groups[name] = made
         return self.groups.get(name)
 
     def deployment(self, name: str) -> Deployment | None:
-        """The deployment of this id."""
+        """Return the deployment of this id."""
         return next((one for group in self.groups.values() for one in group.deployments if one.id == name), None)
 
     def _matched(self, name: str) -> Group | None:
-        """The longest pattern is the closest; a name without its provider is tried with it."""
+        """Return a group made of the longest matching pattern. A name without its provider is also tried with it."""
         for asked in (name, prefixed(name)):
             for pattern in sorted(self.wildcards, key=len, reverse=True):
                 hit = re.match(re.escape(pattern).replace(r"\*", "(.*)"), asked)
@@ -112,7 +112,7 @@ def _filled(model: str, hit: re.Match[str]) -> str:
 
 
 def prefixed(model: str, provider: str = "") -> str:
-    """The model with its provider before it, as routes.yaml wants it; as it is where nobody knows its provider."""
+    """Return the model with its provider as a prefix, as routes.yaml needs it; unchanged if its provider is unknown."""
     if provider:
         return model if model.startswith(f"{provider}/") else f"{provider}/{model}"
     if "/" in model or model == "*":
@@ -123,7 +123,7 @@ def prefixed(model: str, provider: str = "") -> str:
 
 
 def models(source: Source) -> Models:
-    """Those of the config. What is malformed is complained about."""
+    """Return the models of the config. Malformed entries are complained about."""
     made = Models({}, {})
     said = source.sections.get("model_list")
     if said is None or not isinstance(said.value, tuple):
@@ -181,7 +181,7 @@ def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Sa
 
 
 def _enter(source: Source, path: str, entry: Said, params: Mapping[str, Said], info: Mapping[str, Said]) -> None:
-    """Enter the values of an entry of the model_list; what stands beside its three keys is nobody's."""
+    """Enter the values of an entry of the model_list; unknown keys beside its three stay open."""
     for key, one in entry.table.items():
         inner = {"litellm_params": params, "model_info": info}.get(key)
         for name, value in (inner or {}).items():
@@ -211,14 +211,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
 
 
 def slug(name: str, otherwise: str = "model") -> str:
-    """A name that routes.yaml takes, as near to this one as may be."""
+    """Return a name that routes.yaml takes, as similar to this one as possible."""
     if NAME.fullmatch(name):
         return name
     return re.sub(r"[^A-Za-z0-9._:/@-]+", "-", name).strip("-._:/@")[:100] or otherwise
 
 
 def names(group: Group) -> Mapping[int, str]:
-    """What to call the targets of a group, by their place in it: as it is called, and what tells them apart."""
+    """Return place in a group → name of the target: the group's name, and a part that differs."""
     whole = slug(group.name)
     count = len(group.deployments)
     if count == 1:
@@ -237,7 +237,7 @@ def names(group: Group) -> Mapping[int, str]:
 
 
 def _labels(deployments: Sequence[Deployment], group: str) -> Sequence[str]:
-    """What tells them apart: words of their models, their addresses or their keys' names; or numbers."""
+    """Return labels that differ: words of models, addresses or key names; else numbers."""
     if len(deployments) == 1:
         return [""]
     for words in zip(*(list(_words(one)) for one in deployments), strict=True):
@@ -263,7 +263,7 @@ def _words(deployment: Deployment) -> Iterator[Sequence[str]]:
                 host = ""
             yield _split(host if re.fullmatch(r"[\d.:]+", host) else host.partition(".")[0])
         else:
-            yield []  # a key that is written out names nobody
+            yield []  # a written-out key has no name
 
 
 def _split(text: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""A routes.yaml as it is being written: its sections, and the remarks that belong to each."""
+"""A routes.yaml while it is written: its sections, and the remarks that belong to each."""
 
 import json
 import re
@@ -15,14 +15,14 @@ WIDTH = 120
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A comment. `lost`: it tells of something that has no equal here."""
+    """A comment. `lost`: true if it is about something without an equal here."""
 
     text: str
     lost: bool = False
 
     @property
     def line(self) -> str:
-        """It, on one line: whatever it repeats from the original cannot end the comment."""
+        """The comment on one line: text from the original cannot end it."""
         return "# " + (LOST if self.lost else "") + " ".join(re.sub(r"[^\x20-\x7e\xa0-\ud7ff\uf900-\ufffd]+", " ", self.text).split())
 
 
@@ -33,20 +33,20 @@ class Section:
     keys: dict[str, Value] = field(default_factory=dict[str, Value])
     remarks: list[Remark] = field(default_factory=list[Remark])
     notes: dict[str, str] = field(default_factory=dict[str, str])
-    """Key → a short comment behind its value."""
+    """Key → a short comment after its value."""
     dropped: bool = False
-    """Whether its keys cannot be served: they are written as comments too."""
+    """True if its keys cannot be served: they are written as comments too."""
 
     def note(self, text: str) -> None:
-        """Say something of what is there."""
+        """Add a remark about something that is there."""
         self.remarks.append(Remark(text))
 
     def lose(self, text: str) -> None:
-        """Say that something is not there."""
+        """Add a remark about something that is lost."""
         self.remarks.append(Remark(text, lost=True))
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
-        """It, as YAML. Its remarks stand in it, for they are about its keys; before it where it is a comment itself."""
+        """Yield the section as YAML. Its remarks stand in it, below its name; if it is a comment itself, before it."""
         first = f"{indent}# " if self.dropped else indent
         title = [f"{first}{scalar(name)}:"] if self.keys else []
         remarks = [f"{indent}{'  ' if self.keys and not self.dropped else ''}{remark.line}" for remark in self.remarks]
@@ -64,7 +64,7 @@ class Section:
 
 @dataclass(slots=True)
 class Page:
-    """The file."""
+    """The file to be written."""
 
     head: list[str]
     targets: dict[str, Section] = field(default_factory=dict[str, Section])
@@ -77,7 +77,7 @@ class Page:
     """Remarks that belong to no key of ours."""
 
     def text(self) -> str:
-        """It, as YAML."""
+        """Return the page as YAML."""
         parts = [
             [f"# {line}".rstrip() for line in self.head],
             _blocks("targets", self.targets),
@@ -89,7 +89,7 @@ class Page:
         return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
     def lost(self) -> tuple[tuple[int, str], ...]:
-        """What is not carried over: the line in which that is told, and the words."""
+        """Return the losses: the line of each remark, and its words."""
         mark = f"# {LOST}"
         lines = enumerate(map(str.strip, self.text().split("\n")), 1)
         return tuple((number, line.removeprefix(mark)) for number, line in lines if line.startswith(mark))
@@ -104,12 +104,12 @@ PLAIN = re.compile(r"[A-Za-z0-9_/.+-](?:[A-Za-z0-9_/.+@:-]*[A-Za-z0-9_/.+@-])?")
 BARE = re.compile(r"[A-Za-z0-9_/.+$-](?:[A-Za-z0-9_/.+@:${}-]*[A-Za-z0-9_/.+@${}-])?")
 """Outside of brackets a reference needs no quotes."""
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
-"""YAML 1.1's readers make a date of it."""
+"""A text that readers of YAML 1.1 take for a date."""
 UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def scalar(value: str | float | None, *, bare: bool = True) -> str:
-    """A scalar that every reader takes for the same."""
+    """Return a scalar in a form that every reader takes for the same."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -123,7 +123,7 @@ def scalar(value: str | float | None, *, bare: bool = True) -> str:
 
 
 def flowing(value: Value, *, bare: bool = False) -> str:
-    """A value on one line."""
+    """Return a value on one line."""
     match value:
         case str() | bool() | int() | float() | None:
             return scalar(value, bare=bare)
@@ -134,7 +134,7 @@ def flowing(value: Value, *, bare: bool = False) -> str:
 
 
 def spelled(seconds: float) -> str:
-    """A duration as routes.yaml writes it."""
+    """Return a duration in the form of routes.yaml."""
     for unit, length in (("h", 3600), ("m", 60)):
         if seconds >= length and seconds % length == 0:
             return f"{seconds / length:.0f}{unit}"

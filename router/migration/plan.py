@@ -1,7 +1,7 @@
-"""What the original's groups and fallbacks are as routes.
+"""Routes made of the original's groups and fallbacks.
 
-A route asks its own group first, the deployments of one order after the other, then the groups it falls back to, depth first as
-LiteLLM goes through them, then those for conversations that are too long.
+A route asks its own group first: the deployments of one order after the other. Then come the groups it falls back to, depth first as
+LiteLLM goes through them, and last those for conversations that are too long.
 """
 
 import math
@@ -19,15 +19,15 @@ from router.targets import table
 
 PIPELINE = "plain"
 WINDOW = 1_000_000
-"""Tokens that a target is said to read, to which the original goes with what is too long, where nobody knows."""
+"""Tokens of the context window declared for a target that gets too long conversations, if its own is unknown."""
 HEAVIEST = 1_000_000
 """The greatest weight that routes.yaml takes."""
 LIGHTEST = 1e-6
-"""A weight below is none."""
+"""The least weight; a smaller one counts as none."""
 DEEPEST = 5
-"""How many fallbacks of fallbacks LiteLLM follows where nobody says."""
+"""Depth to which LiteLLM follows fallbacks of fallbacks by default."""
 Share = tuple[str, float | None]
-"""A target in a pool, and its weight where it has one."""
+"""A target in a pool, and its weight if it has one."""
 
 
 @dataclass(slots=True)
@@ -42,9 +42,9 @@ class Plan:
     chains: dict[str, Chains] = field(init=False)
     """Kind of fallback → its chains."""
     followed: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """Kind of fallback and group, of those chains that a route has taken up."""
+    """Kind of fallback and group of the chains that a route has taken up."""
     called: dict[int, str] = field(default_factory=dict[int, str])
-    """Deployment, by its identity → the target that it is."""
+    """Identity of a deployment → its target."""
 
     def __post_init__(self) -> None:
         self.policy = Policy(self.settings)
@@ -59,7 +59,7 @@ class Plan:
             self._make_targets(group)
         self.policy.defaults(self.page.defaults)
         own = {alias: group for alias, group in aliases.items() if alias in groups or any(alias in known for known in self.chains.values())}
-        """Those that are a route by themselves: they have fallbacks of their own, or hide the group of their name."""
+        """Aliases that are a route by themselves: they have fallbacks of their own, or hide the group of their name."""
         for name in sorted([*groups, *(alias for alias in own if alias not in groups)], key=lambda name: name != self.settings.first):
             meant = groups[own.get(name, name)]
             self._route(name, meant, [alias for alias, group in aliases.items() if group == name and alias not in own])
@@ -70,7 +70,7 @@ class Plan:
         self._unserved()
 
     def _aliases(self) -> dict[str, str]:
-        """Alias → group. One that names no model is told of."""
+        """Return alias → group. An alias that names no model is remarked on."""
         made: dict[str, str] = {}
         for section, name in ((self.settings.router, "model_group_alias"), (self.settings.library, "model_alias_map")):
             said = section.get(name)
@@ -84,7 +84,7 @@ class Plan:
         return made
 
     def _invite(self) -> None:
-        """Groups that are only named elsewhere, and served by a pattern, are made: it is enough to look them up."""
+        """Make the groups that are only named elsewhere and served by a pattern: a look-up makes them."""
         named = [self.settings.first]
         for chains in self.chains.values():
             named += [one for name, others in chains.items() for one in (name, *(str(other.value) for other in others))]
@@ -109,7 +109,7 @@ class Plan:
         return [one for one in group.deployments if not self._target(one).dropped]
 
     def _route(self, name: str, group: Group, aliases: Sequence[str]) -> None:
-        """One route. `name` is what is asked for, and what fallbacks go by."""
+        """Write one route. `name`: the name that clients and fallbacks use."""
         made = self.page.routes[slug(name)] = Section()
         if slug(name) != name:
             made.lose(f"the name {name}: clients ask for {slug(name)}")
@@ -136,7 +136,7 @@ class Plan:
         self.policy.route(group.name, self._served(group) or group.deployments, first, sum(map(len, listed)), made)
 
     def _pools(self, group: Group, remarks: Section | None = None) -> list[list[Share]]:
-        """The deployments of a group: those of the lowest order first. Where some have weights, the others come after them."""
+        """Return the pools of a group: deployments of the lowest order first. If some have weights, the others come after them."""
         number = self.settings.source.number
         orders: dict[float, list[Deployment]] = {}
         for one in self._served(group):
@@ -149,7 +149,7 @@ class Plan:
         return [pool for order in sorted(orders) for pool in self._shares(orders[order])]
 
     def _shares(self, members: Sequence[Deployment]) -> list[list[Share]]:
-        """A pool as the original shares it; one without a weight where others have one is asked only after them."""
+        """Return a pool as the original shares it. If some members have weights, those without are asked only after them."""
         called = [self.called[id(one)] for one in members]
         if self.settings.strategy != "simple-shuffle":
             return [[(name, None) for name in called]]
@@ -165,12 +165,12 @@ class Plan:
         return [pool for pool in (shared, spare) if pool]
 
     def _chain(self, name: str, kind: str, made: Section | None = None) -> list[Group]:
-        """The groups that this one falls back to, and those that they fall back to, each once, as LiteLLM would come to them."""
+        """Return the groups that this one falls back to, and their fallbacks, each once, in LiteLLM's order."""
         found: dict[str, Group] = {}
         deepest = self.settings.number("max_fallbacks")
 
         def follow(asking: str, others: Sequence[Said], depth: int) -> None:
-            # As it counts: one that was tried before counts for those that are tried from the next.
+            # Counted as LiteLLM does: an attempt counts for the fallbacks of all later ones.
             for tried, other in enumerate(others if depth < (DEEPEST if deepest is None else deepest) else (), depth + 1):
                 group = self._meant(str(other.value))
                 if group is None:
@@ -184,7 +184,7 @@ class Plan:
         return list(found.values())
 
     def _told(self, name: str, kind: str) -> tuple[Said, ...]:
-        """What is said of this group; by its name with its provider or without, too."""
+        """Return the fallbacks of this group, found by its name with or without its provider."""
         chains = self.chains[kind]
         known = next((one for one in (name, prefixed(name), name.partition("/")[2]) if one in chains), None)
         if known is None:
@@ -193,14 +193,14 @@ class Plan:
         return chains[known]
 
     def _meant(self, name: str) -> Group | None:
-        """The group of a name, or the one deployment of an id."""
+        """Return the group of a name, or the one deployment of an id."""
         if (group := self.models.groups.get(name)) is not None:
             return group
         one = self.models.deployment(name)
         return Group(name, (one,)) if one else None
 
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
-        """Those for conversations that are too long: they stand at the end, and are said to read more."""
+        """Return the pools for too long conversations: they stand at the end, with a larger window."""
         larger = {
             one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")
         }
@@ -222,7 +222,7 @@ class Plan:
         return more
 
     def _widen(self, group: Group, own: int) -> None:
-        """The windows of those that the original goes to with what is too long, where nobody knows them."""
+        """Declare the unknown windows of targets to which the original sends too long conversations."""
         for one in group.deployments:
             if self._reads(one) == 0:
                 target = self._target(one)
@@ -233,7 +233,7 @@ class Plan:
         return max((self._reads(one) for one in group.deployments), default=0)
 
     def _reads(self, one: Deployment) -> int:
-        """Tokens that a deployment reads; 0 where nobody knows."""
+        """Return the tokens that a deployment reads; 0 if unknown."""
         declared = self._target(one).keys.get("context_window")
         return declared if isinstance(declared, int) else table.about(one.model).window or 0
 
@@ -245,7 +245,7 @@ class Plan:
             self.settings.source.account.tell(self.settings.said(kind))
 
     def _unfollowed(self) -> None:
-        """Fallbacks of groups that no route has, and what else is said of fallbacks."""
+        """Remark on fallbacks of groups that no route has, and settle the other settings of fallbacks."""
         account = self.settings.source.account
         for kind, chains in self.chains.items():
             for name in chains:
@@ -258,7 +258,7 @@ class Plan:
             self.settings.carry("max_fallbacks")
 
     def _unserved(self) -> None:
-        """Patterns, and models that nobody can ask here."""
+        """Remark on patterns, and on models that no client can ask here."""
         made, account = self.page.unrouted, self.settings.source.account
         for one in (
             *(one for group in self.models.wildcards.values() for one in group.deployments),
@@ -273,7 +273,7 @@ class Plan:
 
 
 def _once(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
-    """Each target where it stands first."""
+    """Return the pools with each target only in its first place."""
     seen: set[str] = set()
     made: list[list[Share]] = []
     for pool in pools:
@@ -284,7 +284,7 @@ def _once(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
 
 
 def _written(pool: Sequence[Share]) -> Value:
-    """One entry of a route's targets. Who stands alone needs no weight."""
+    """Return one entry of a route's targets. A single target needs no weight."""
     if len(pool) == 1:
         return pool[0][0]
     return [name if weight is None else {"use": name, "weight": weight} for name, weight in pool]

@@ -1,4 +1,4 @@
-"""How long, how often, when somebody is left alone, what is kept and what is let through: for all routes, and for each."""
+"""Policy of the original as ours, for all routes and for each: timeouts, retries, circuit breakers, cache, limits."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,24 @@ from router.migration.page import Section, Value, spelled
 from router.migration.settings import Settings
 
 STRATEGIES = {"simple-shuffle": "", "least-busy": "", "latency-based-routing": "latency"}
-"""How the original chooses → `balance`, where that is not what it is anyway."""
+"""Strategy of the original → `balance`; empty if it is the default."""
 RETRIED = ("RateLimitErrorRetries", "InternalServerErrorRetries", "ServiceUnavailableErrorRetries", "DefaultRetries")
-"""Errors after which a target of ours is asked again, as LiteLLM names them."""
+"""Errors after which a target is retried here, as LiteLLM names them."""
 RETRIES = 2
-"""What LiteLLM does where nobody says."""
+"""LiteLLM's default."""
 MOST = 10
-"""Attempts that routes.yaml takes."""
+"""Attempts that routes.yaml allows at most."""
 TOTAL = 300.0
-"""Seconds: `timeout.total` where nobody says."""
+"""Seconds: the default of `timeout.total`."""
 MOST_AT_ONCE = 1_000_000
-"""Answers at one time that a limit may say."""
+"""Simultaneous answers that a limit may allow at most."""
 SHORTEST = 0.001
-"""Seconds. What is shorter is a way of saying none."""
+"""Seconds. A shorter time is a way to write none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """Calls that the original makes, the first included, and the values that say so many."""
+    """Calls that the original makes, the first included, and the values that set the number."""
 
     count: int
     said: tuple[Said, ...]
@@ -40,7 +40,7 @@ class Policy:
     settings: Settings
 
     def defaults(self, made: Section) -> None:
-        """What holds for every route."""
+        """Write the policy that holds for every route."""
         account = self.settings.source.account
         told, whose = self._silence({})
         account.carry(whose)
@@ -63,7 +63,12 @@ class Policy:
             made.lose(f"routing_strategy {strategy}: the least busy of a pool is asked first")
 
     def route(self, group: str, members: Sequence[Deployment], first: int, count: int, made: Section) -> None:
-        """What one route says otherwise: of the group that it asks first, how many of those come first, of how many in all."""
+        """Write the settings of one route that differ.
+
+        group: the group that it asks first
+        first: the number of targets that are asked first
+        count: the number of all its targets
+        """
         if timeout := self._timeout(members, count, made):
             made.keys["timeout"] = timeout
         made_by = [self._tries(one.params, group) for one in members]
@@ -84,7 +89,7 @@ class Policy:
         self._limit(members, made)
 
     def _timeout(self, members: Sequence[Deployment], count: int, made: Section) -> dict[str, Value]:
-        """A route has one silence that it bears, and time enough for each of its targets to be silent."""
+        """Return a route's timeout: the longest silence of its targets, and a total that lets each of them be silent."""
         account = self.settings.source.account
         heard = [(seconds, whose) for seconds, whose in (self._silence(one.params) for one in members) if seconds is not None]
         silences = sorted({seconds for seconds, _ in heard})
@@ -103,7 +108,7 @@ class Policy:
         return timeout
 
     def _silence(self, params: Mapping[str, Said]) -> tuple[float | None, Said | None]:
-        """How long the original waits for a word in a stream, in seconds, and the value that says so; None where it does not say."""
+        """Return the seconds that the original waits for a word in a stream, and the value that sets them; None if none does."""
         router, number = self.settings.router, self.settings.source.number
         request = self.settings.library.get("request_timeout")
         order = (
@@ -118,7 +123,7 @@ class Policy:
         return next(found, (None, None))
 
     def _tries(self, params: Mapping[str, Said], group: str) -> "Tries":
-        """How many calls the original makes of a group's deployments."""
+        """Return the number of calls that the original makes to a group's deployments."""
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")
         policy = (policies.table.get(group) if policies else None) or router.get("retry_policy")
@@ -136,7 +141,7 @@ class Policy:
         return Tries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
-        """The calls, shared among the members of the pool that is asked first."""
+        """Return the retries: the calls, shared among the members of the pool that is asked first."""
         made: dict[str, Value] = {"attempts": max(1, min(MOST, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:
@@ -160,7 +165,7 @@ class Policy:
         return made
 
     def _limit(self, members: Sequence[Deployment], made: Section) -> None:
-        """What the original lets through to a group, where it holds its deployments to it, as a limit of the route."""
+        """Write the sum of the deployments' limits as a limit of the route, if the original enforces them."""
         account = self.settings.source.account
         limit: dict[str, Value] = {}
         for key, name in (("requests", "rpm"), ("tokens", "tpm")):
@@ -185,13 +190,13 @@ class Policy:
             account.agree(*(one.params[name] for one in members for name in unused if name in one.params))
 
     def weighed(self, members: Sequence[Deployment]) -> str:
-        """What deployments share by: weight, or rpm where nobody has one, or tpm; empty where they share alike."""
+        """Return the key by which deployments share: weight, or rpm without any weight, or tpm; empty if they share equally."""
         if self.settings.strategy != "simple-shuffle" or len(members) < 2:
             return ""
         number = self.settings.source.number
         return next((name for name in ("weight", "rpm", "tpm") if any(number(one.params.get(name), name) for one in members)), "")
 
     def _sum(self, members: Sequence[Deployment], name: str) -> int:
-        """What all have of it together; 0 where one has none, for then there is no bound."""
+        """Return the sum over all members; 0 if a member has no value, for then there is no bound."""
         told = [self.settings.source.number(one.params.get(name), name) or 0 for one in members]
         return int(sum(told)) if told and all(told) else 0

@@ -1,4 +1,4 @@
-"""The settings of the original that say who is asked, how often, and for how long."""
+"""Settings of the original about targets, retries and timeouts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from router.migration.source import Source
 FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 BY_USAGE = ("usage-based-routing", "usage-based-routing-v2")
 STORES = ("local", "redis", "redis-cluster")
-"""Where the original may keep answers so that ours keeps them too."""
+"""Stores of the original's answers for which the router has one too."""
 Chains = Mapping[str, tuple[Said, ...]]
-"""Group → those it falls back to; `*` for every other."""
+"""Group → the groups that it falls back to; `*` for every other group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """router_settings over litellm_settings: what both may say, the router's holds. `general` is its server's."""
+    """The original's settings: router_settings over litellm_settings, of which the former hold, and general_settings as `general`."""
 
     source: Source
     router: Mapping[str, Said]
@@ -24,7 +24,7 @@ class Settings:
     general: Mapping[str, Said]
 
     def said(self, name: str) -> Said | None:
-        """What holds; None where neither says it, or says nothing."""
+        """Return the value that holds; None if neither section has it, or it is empty."""
         for section in (self.router, self.library):
             said = section.get(name)
             if said is not None and said.value not in (None, (), {}):
@@ -32,22 +32,22 @@ class Settings:
         return None
 
     def number(self, name: str) -> float | None:
-        """A number; None where there is none."""
+        """Return a setting as a number; None without one."""
         return self.source.number(self.said(name), name)
 
     def carry(self, *names: str) -> None:
-        """Settle what holds of these as carried over."""
+        """Settle the values that hold for these names as carried over."""
         self.source.account.carry(*(self.said(name) for name in names))
 
     @property
     def strategy(self) -> str:
-        """How the original chooses among the deployments of a group."""
+        """The strategy by which the original chooses among the deployments of a group."""
         said = self.said("routing_strategy")
         return str(said.value) if said else "simple-shuffle"
 
     @property
     def holds_limits(self) -> bool:
-        """Whether rpm and tpm are limits in the original, and not weights alone."""
+        """True if rpm and tpm are limits in the original, and not only weights."""
         checks = self.said("optional_pre_call_checks")
         named = {str(one.value) for one in checks.items} if checks else set[str]()
         before = self.source.truth(self.said("enable_pre_call_checks")) or "enforce_model_rate_limits" in named
@@ -55,12 +55,12 @@ class Settings:
 
     @property
     def first(self) -> str:
-        """The model of a request that names none; empty where the original does not say."""
+        """The model of a request that names none; empty if the original has none."""
         said = self.general.get("completion_model")
         return str(said.value) if said is not None and isinstance(said.value, str) else ""
 
     def chains(self, name: str) -> Chains:
-        """Fallbacks of one kind."""
+        """Return the fallbacks of one kind."""
         made: dict[str, tuple[Said, ...]] = {}
         default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
         if default:
@@ -82,13 +82,13 @@ class Settings:
 
     @property
     def cache(self) -> Mapping[str, Said]:
-        """What is said of the cache."""
+        """The cache's parameters."""
         said = self.library.get("cache_params")
         return said.table if said else {}
 
     @property
     def keeps_answers(self) -> bool:
-        """Whether the original gives answers again, to everybody and in a way that is ours too."""
+        """True if the original caches answers for all callers, in a way that the router has too."""
         kind, mode, calls = (self.cache.get(name) for name in ("type", "mode", "supported_call_types"))
         if not self.source.truth(self.library.get("cache")) or (kind and kind.value not in STORES):
             return False

@@ -1,6 +1,6 @@
-"""LiteLLM's config.yaml, read whole: the file and those that it includes, as one mapping.
+"""LiteLLM's config.yaml, read completely: the file and those that it includes, as one mapping.
 
-Everything that affects how its format is read stands here; what comes of it, in plan.py.
+All that affects the reading of its format stands here; the result is used in plan.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from router.errors import ConfigError, Place
 from router.migration.account import Account, apart
 
 MAX_FILES = 100
-"""Files that a config may include, all told."""
+"""Files that a config may include in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +22,21 @@ class Source:
     """The config's sections, its `include`s merged in, and a place to complain."""
 
     root: Path
-    """The folder it stands in."""
+    """The folder of the config."""
     sections: Mapping[str, Said]
     complaints: Complaints
     account: Account = field(default_factory=Account)
-    """What became of each value."""
+    """The outcome of each value."""
 
     def section(self, name: str) -> Mapping[str, Said]:
-        """One of its mappings; empty where it is not there."""
+        """Return a section as a mapping; empty if it is missing."""
         said = self.sections.get(name)
         if said is not None and said.value is not None and not isinstance(said.value, Mapping):
             self.complaints.add(said.place, f"`{name}` takes a mapping")
         return said.table if said else {}
 
     def number(self, said: Said | None, name: str, least: float = 0) -> float | None:
-        """A number, written as one or as a text; None where there is none, or where it stands in the environment."""
+        """Return a number, written as one or as a text; None if it is missing, or in the environment."""
         if said is None or said.value is None or in_environment(said):
             return None
         try:
@@ -51,11 +51,11 @@ class Source:
         return value
 
     def truth(self, said: Said | None) -> bool:
-        """Whether it is switched on."""
+        """Return whether a setting is switched on."""
         return said is not None and (said.value is True or str(said.value).lower() == "true")
 
     def texts(self, said: Said | None, name: str) -> tuple[Said, ...]:
-        """A list of texts; one alone is a list of one."""
+        """Return a list of texts; a single text is a list of one."""
         if said is None or said.value is None:
             return ()
         found = said.items if isinstance(said.value, tuple) else (said,)
@@ -66,12 +66,12 @@ class Source:
 
 
 def in_environment(said: Said | None) -> bool:
-    """Whether it names a variable that holds the value, as `os.environ/NAME`."""
+    """Return whether the value names a variable that holds it, as `os.environ/NAME`."""
     return said is not None and isinstance(said.value, str) and said.value.startswith("os.environ/")
 
 
 def read(path: Path) -> Source:
-    """The config as it is on disk now. ConfigError where a file cannot be read, or is no config."""
+    """Return the config as it is on disk now. Raises ConfigError if a file cannot be read, or is not a config."""
     texts: dict[str, str] = {}
     complaints = Complaints(texts)
     reader = _Reader(complaints, texts)
@@ -99,7 +99,7 @@ def _apart(name: str, said: Said) -> Said:
 
 
 def _enter(source: Source) -> None:
-    """Enter all values but those of the model_list, which its deployments have copies of."""
+    """Enter all values except those of the model_list, of which its deployments have copies."""
     for name, said in source.sections.items():
         if name in SETTINGS:
             for key, one in said.table.items():
@@ -119,7 +119,7 @@ class _Reader:
     seen: set[Path] = field(default_factory=set[Path])
 
     def whole(self, path: Path) -> Mapping[str, Said]:
-        """A file with its includes, and theirs: lists are joined, of other values the included one holds."""
+        """Return a file merged with its includes, and theirs: lists are joined, other values come from the included file."""
         sections = self._one(path, lambda message: self.complaints.add(Place(str(path), 1, 1), message))
         pending = [(one, path) for one in self._includes(sections)]
         self.seen.add(path.resolve())
@@ -142,7 +142,7 @@ class _Reader:
         return lambda message: self.complaints.add(place, message)
 
     def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Said]:
-        """One file. What cannot be read is complained about where it was asked for, a mistake in it where that stands."""
+        """Return one file. An unreadable file is complained about at its include, a mistake in it at its own place."""
         try:
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A deployment of the original as a target of ours."""
+"""A target made of a deployment of the original."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ NUMBERS = {
 }
 PARAMS = record_of(Params)
 OF_ONE_QUESTION = frozenset({"prediction", "logit_bias"})
-"""Parameters of one question: no default of a target's."""
+"""Parameters of one question, which cannot be defaults of a target."""
 SAMPLING = {item.name: item.name for item in PARAMS.fields if item.name not in OF_ONE_QUESTION} | {"max_completion_tokens": "max_tokens"}
-"""Key of litellm_params → ours in `params`."""
+"""Key of litellm_params → key in `params`."""
 NEEDED = {"input_cost_per_token": "input", "output_cost_per_token": "output"}
 COSTS = {
     **NEEDED,
@@ -41,9 +41,9 @@ COSTS = {
     "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
     "output_cost_per_reasoning_token": "reasoning",
 }
-"""Dollars for one token → ours for a million, in `price`, which needs the first two."""
+"""Dollars for one token → dollars for a million in `price`, which needs the first two."""
 TOLD_ONLY = verdicts.TOLD_ONLY | {"id", "mode"}
-"""Keys of model_info that say what is served, and by which name."""
+"""Keys of model_info that only describe the deployment."""
 PUBLIC = frozenset({"anthropic-beta", "openai-beta", "http-referer", "x-title", "user-agent"})
 """Headers whose values are never secrets."""
 ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "client_id", "client_secret"})
@@ -51,14 +51,14 @@ ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "cl
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """Where deployments become targets: first what each is, and at the end, when its routes are drawn, what was left of it."""
+    """The maker of targets: first each target, and once its routes are drawn, the remarks on the rest of its deployment."""
 
     source: Source
     variables: Variables
     connections: Connections
 
     def target(self, name: str, one: Deployment) -> Section:
-        """The target. `dropped` where it could not be served; see `leave` for what it could not take over."""
+        """Return the target. It is `dropped` if it could not be served; `leave` remarks on values that it could not take over."""
         made = Section()
         self._model(one, made)
         self._address(one, made)
@@ -75,7 +75,7 @@ class Workshop:
         return made
 
     def leave(self, one: Deployment, made: Section) -> None:
-        """A remark for each value that neither the target nor a route of it has taken up."""
+        """Add a remark for each value that neither the target nor a route of it has taken up."""
         losses(made, one.params, verdicts.PARAMS, self.source.account)
         account = self.source.account
         account.agree(*(said for key, said in one.info.items() if key in TOLD_ONLY or key.startswith("supports_")))
@@ -134,7 +134,7 @@ class Workshop:
                 made.lose("api_key: no variable can have this name")
                 self.source.account.tell(said)
             else:
-                self.source.account.agree(said)  # it stood where none is wanted
+                self.source.account.agree(said)  # it stood where no key is needed
         elif not ENTRA.isdisjoint(one.params):
             made.keys["via"] = "litellm"
         elif one.provider in ("anthropic", "gemini") or ((known := PROVIDERS.get(one.provider)) and not known.keyless):
@@ -173,7 +173,7 @@ class Workshop:
             made.keys["params"] = params
 
     def _param(self, name: str, said: Said) -> Value:
-        """One sampling parameter. Misfit where routes.yaml would not take it."""
+        """Return one sampling parameter. Raises Misfit if routes.yaml would not take it."""
         if in_environment(said):
             raise Misfit(verdicts.NO_NUMBER)
         if name == "stop":
@@ -190,11 +190,11 @@ class Workshop:
         if number is None:
             raise Misfit("it is no number")
         value = NUMBERS[name](number)
-        Params(**{name: value})  # pyright: ignore[reportArgumentType] - it objects to what is out of range
+        Params(**{name: value})  # pyright: ignore[reportArgumentType] - it raises if out of range
         return value
 
     def _body(self, one: Deployment, made: Section) -> None:
-        """`extra_body` as `body`, without the fields that the router writes itself."""
+        """Write `extra_body` as `body`, without the fields that the router writes itself."""
         said = one.params.get("extra_body")
         if said is None or not said.table:
             return
@@ -211,7 +211,7 @@ class Workshop:
         self.source.account.carry(said)
 
     def _field(self, name: str, said: Said) -> Value:
-        """One field of a body, its secrets as references. Misfit where it names a variable that can have no such name."""
+        """Return one field of a body, its secrets as references. Raises Misfit if a variable cannot have the name."""
         if isinstance(said.value, tuple):
             return [self._field(name, one) for one in said.items]
         if isinstance(said.value, Mapping):
@@ -224,7 +224,7 @@ class Workshop:
         return written(said.value) if isinstance(said.value, str) else said.value
 
     def _headers(self, name: str, one: Deployment, made: Section) -> None:
-        """`extra_headers` as `headers`. But for a few that are never secret, values that are written out become references."""
+        """Write `extra_headers` as `headers`. Except for a few that are never secret, written-out values become references."""
         said = next((found for key in ("extra_headers", "headers") if (found := one.params.get(key)) is not None and found.table), None)
         if said is None:
             return
@@ -251,14 +251,14 @@ class Workshop:
         return reference
 
     def _window(self, one: Deployment, made: Section) -> None:
-        """What the original says of how much it reads; of what it says of another model, what the table says of that."""
+        """Write the context window: the original's value, or the table's for its base model."""
         account = self.source.account
         tokens = self.source.number(one.info.get("max_input_tokens"), "max_input_tokens", 1)
         base = one.info.get("base_model")
         if tokens is not None:
             made.keys["context_window"] = int(tokens)
             account.carry(one.info.get("max_input_tokens"))
-            account.agree(base)  # it would say how much it reads, too
+            account.agree(base)  # it would only give the context window, too
         elif base is not None and isinstance(base.value, str) and table.about(one.model).window is None:
             if (window := table.about(base.value).window) is not None:
                 made.keys["context_window"] = window
@@ -268,10 +268,10 @@ class Workshop:
                 made.lose("model_info.base_model: nobody knows how much it reads; write `context_window`")
                 account.tell(base)
         elif base is not None and isinstance(base.value, str):
-            account.agree(base)  # how much the model itself reads is known
+            account.agree(base)  # the model's own context window is known
 
     def _price(self, one: Deployment, made: Section) -> None:
-        """What a token costs, where that is said of those it reads and of those it writes."""
+        """Write the price of a token, if the original has those of input and output."""
         number = self.source.number
         told = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
         costs = {name: number(told[name], key) for key, name in COSTS.items()}
@@ -284,7 +284,7 @@ class Workshop:
             self.source.account.tell(*(told[name] for name in known))
 
     def _unfit(self, name: str, one: Deployment, made: Section) -> str:
-        """Why this target could not be served, in one sentence; empty where it could be."""
+        """Return the reason that this target could not be served, in one sentence; empty if it could be."""
         tried = Section({**made.keys, "optional": True})
         text = "\n".join(["targets:", *tried.lines(name, "  "), "routes: {}", ""])
         declaration = declare(Snapshot(self.source.root, "routes.yaml", {"routes.yaml": text}), {})
@@ -299,14 +299,14 @@ class Workshop:
 
 
 def _plain(said: Said) -> object:
-    """A value as plain data."""
+    """Return a value as plain data."""
     if isinstance(said.value, tuple):
         return [_plain(one) for one in said.items]
     return {key: _plain(one) for key, one in said.table.items()} if isinstance(said.value, Mapping) else said.value
 
 
 def _bare(parts: SplitResult) -> str:
-    """An address without what may be a secret in it."""
+    """Return an address without parts that may be secret."""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
     plain = parts.username is None and parts.password is None
@@ -314,7 +314,7 @@ def _bare(parts: SplitResult) -> str:
 
 
 def losses(made: Section, said: Mapping[str, Said], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
-    """A remark for each value that nobody has settled; those with the same reason in one. `known`: key → the reason."""
+    """Add a remark for each open value; values with the same reason share one. `known`: key → the reason."""
     reasons: dict[str, list[str]] = {}
     for key, one in said.items():
         if account.settled(one) or one.value in (None, "", (), {}):
@@ -329,7 +329,7 @@ def losses(made: Section, said: Mapping[str, Said], known: Mapping[str, str], ac
 
 
 def _reason(key: str, said: Said, known: Mapping[str, str]) -> str:
-    """Why a value was not taken up."""
+    """Return the reason that a value was not taken up."""
     if said.value is False and key in verdicts.SWITCHED_OFF:
         return verdicts.SWITCHED_OFF[key]
     why = known.get(key, verdicts.OTHERWISE)
@@ -337,7 +337,7 @@ def _reason(key: str, said: Said, known: Mapping[str, str]) -> str:
 
 
 def _as_here(key: str, said: Said, known: Mapping[str, str]) -> bool:
-    """Whether a value says what is always so here: a switch that is on here, or one that is off for lack of what it switches."""
+    """Return whether a value matches the router's fixed behaviour: a switch that is on here, or one that is off without its feature."""
     if said.value is False:
         return key not in verdicts.SWITCHED_OFF and (key in known or key in verdicts.AS_HERE or key in verdicts.SWITCHES)
     return key in verdicts.AS_HERE

@@ -1,6 +1,6 @@
-"""What the original keeps in the environment, or writes out and should not have: as references.
+"""Variables for values that the original has in the environment, or writes out although they are secret.
 
-No key that is written out gets past here: each becomes `${NAME}`, and the operator is told which variable to set.
+No written-out key gets past here: each becomes `${NAME}`, and the operator gets the name of the variable to set.
 """
 
 import re
@@ -12,28 +12,28 @@ from router.migration.source import in_environment
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile(r"(?i)key|secret|token|password|credential|auth")
-"""A variable whose value is not to be repeated."""
+"""Names of variables whose values must not be repeated."""
 PLACEHOLDERS = frozenset(
     {"", "none", "null", "no-key", "not-needed", "dummy", "fake", "fake-key", "empty", "anything", "sk-no-key-required"}
 )
-"""What is written where a server wants no key."""
+"""Values that are written if a server needs no key."""
 
 
 @dataclass(slots=True)
 class Variables:
-    """Each reference that was made, and each variable to set."""
+    """The references that were made, and the variables to set."""
 
     values: Mapping[str, Said]
-    """`environment_variables` of the original: what it sets for itself."""
+    """`environment_variables` of the original: the variables that it sets for itself."""
     taken: set[str]
-    """Names the original uses already: no name is made up that is one of them."""
+    """Names that the original uses already: no new name may be one of them."""
     needed: dict[str, str] = field(default_factory=dict[str, str])
-    """Variable → what for: as the original has it, or what it was made for."""
+    """Variable → its purpose: as in the original, or the reason that it was made."""
     made: dict[str, str] = field(default_factory=dict[str, str])
-    """Key written out → the variable that stands for it now. Never shown."""
+    """Written-out key → the variable in its place. Never shown."""
 
     def key(self, said: Said, *names: str) -> tuple[str | None, str]:
-        """A reference to a key, and a remark where it was written out. None for one that says that there is none."""
+        """Return a reference to a key, and a remark if it was written out. None for a placeholder."""
         text = "" if said.value is None else str(said.value)
         if in_environment(said):
             return self.reference(said), ""
@@ -48,13 +48,13 @@ class Variables:
         return f"${{{name}}}", "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
 
     def variable(self, name: str, why: str = "LiteLLM read it by itself") -> str:
-        """A reference to a variable that the original does not name."""
+        """Return a reference to a variable that the original does not name."""
         self.needed.setdefault(name, why)
         self.taken.add(name)
         return f"${{{name}}}"
 
     def reference(self, said: Said) -> str | None:
-        """`os.environ/NAME` as `${NAME}`, with what the original sets it to unless that is a secret. None for no name."""
+        """Return `os.environ/NAME` as `${NAME}`, with the original's value as default unless it is secret. None if the name is invalid."""
         name = str(said.value).removeprefix("os.environ/")
         if not NAME.fullmatch(name):
             return None
@@ -72,5 +72,5 @@ class Variables:
 
 
 def written(text: str) -> str:
-    """A text as routes.yaml holds it: a dollar sign there begins a reference."""
+    """Return a text as routes.yaml holds it: a dollar sign there begins a reference."""
     return text.replace("$", "$$")

@@ -1,6 +1,6 @@
-"""What LiteLLM's keys are worth here where they are not carried over: why, or what to do instead.
+"""Verdicts on LiteLLM's keys that are not carried over: the reason, or the alternative.
 
-Key → a sentence. A key that no table knows has no equal either; `AS_HERE` are those that say what is always so here.
+Key → a sentence. A key that is in no table has no equal here either. `AS_HERE` are keys whose behaviour is fixed here.
 """
 
 AS_HERE = frozenset(
@@ -24,9 +24,9 @@ SWITCHED_OFF = {
     "ssl_verify": "certificates are always verified: with `ssl_verify: false` LiteLLM verifies none",
     "drop_params": "a parameter that a provider does not know is always left out",
 }
-"""What LiteLLM has switched off and is on here."""
+"""Features that LiteLLM has switched off and that are on here."""
 SWITCHES = frozenset({"cache", "disable_cooldowns", "stream", "enable_json_schema_validation"})
-"""What is off here as well, unless something else is said."""
+"""Features that are off here as well by default."""
 
 NO_TAGS = "there is no routing by tags: write a route for each of them, or one route whose entries have `when: {header: …}`"
 NO_TEAMS = "there are no teams: a route for each of them"
@@ -91,7 +91,7 @@ INFO = {
 TOLD_ONLY = frozenset(
     {"description", "metadata", "version", "created_at", "created_by", "updated_at", "updated_by", "db_model", "litellm_provider"}
 )
-"""Keys of model_info that only tell, and change nothing."""
+"""Keys of model_info that only describe, and change nothing."""
 
 ROUTER = {
     **dict.fromkeys(("num_retries", "timeout", "stream_timeout", "allowed_fails", "cooldown_time", "disable_cooldowns"), HELD),
@@ -194,4 +194,4 @@ CALLBACKS = {
 }
 OTHERWISE = "no equal here"
 OVERRULED = (HELD, OTHERWISE)
-"""Reasons that are not the reason where a value stands in the environment."""
+"""Reasons that do not apply to a value in the environment."""

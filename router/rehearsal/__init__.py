@@ -1,8 +1,8 @@
 """A rehearsal: about a dozen small questions to one target, to learn what its model takes before it answers users.
 
-questions.py   what is asked, and what a right answer is
+questions.py   the questions, and what a right answer is
 heard.py       one answer, collected
-findings.py    what was found out, as lines of routes.yaml
+findings.py    the findings, as lines of routes.yaml
 course.py      the order of the questions, the bound of the calls, what each answer or refusal shows
 """
 

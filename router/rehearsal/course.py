@@ -1,7 +1,7 @@
 """The course of a rehearsal: the questions in their order, and what each answer or refusal shows.
 
-The plain question comes first: where it is not answered, no other is asked. Every later one differs from it in one thing. So a refusal
-that names no parameter is of that thing. A refusal that names one is learned from as always (`router.targets.learned`), and the fact
+The plain question comes first: if it is not answered, no other is asked. Every later one differs from it in one thing. So a refusal
+that names no parameter is about that thing. A refusal that names one is learned from as always (`router.targets.learned`), and the fact
 that was learned is a finding. No provider's words are kept: an error is its category.
 """
 
@@ -32,24 +32,24 @@ DEADLINE = 60.0
 FAILURES = 3
 """Questions in a row that fail for other reasons than a refusal; after them no more are asked."""
 FULL = 0.9
-"""Share of the limit that an answer must have to be one that was cut at it, and not at a smaller one of the model's own."""
+"""Share of the limit that an answer must reach to count as cut at it, and not at a smaller limit of the model's own."""
 OPENAI_LANE = "openai"
 CALLING = (questions.TOOL, questions.THINKING_TOOL)
-"""Questions whose answers are calls: the second round goes on from the last that worked."""
+"""Questions that are answered with calls: the second round goes on from the last that worked."""
 State = Literal["works", "wrong", "refused", "failed", "skipped"]
 Opener = Callable[[TargetConfig], Target]
-"""Opens the target under another declaration."""
+"""A function that opens the target under another declaration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question, and what came of it.
+    """A question and its outcome.
 
     state: works; wrong (answered, but not as asked); refused; failed (the provider, or the connection); skipped (not asked)
-    outcome: `ok`, the category of the error, or why it was skipped
+    outcome: `ok`, the category of the error, or the reason that it was skipped
     omitted: parameters that were left out
-    learned: what a refusal taught, by the words of the admin pages
-    first_token: seconds until the answer began; None where it did not
+    learned: what a refusal taught, in the words of the admin pages
+    first_token: seconds until the answer began; None if it did not
     """
 
     question: str
@@ -64,10 +64,10 @@ class Asked:
 class Rehearsed:
     """The result of a rehearsal.
 
-    facts: what the target's `facts` should hold, those that it declares included; empty where nothing is to be written
+    facts: what the target's `facts` should hold, declared ones included; empty if nothing is to be written
     calls: to the provider
     used: tokens, as far as the provider counted them
-    first_token: the median over the answers, in seconds; None where nothing was answered
+    first_token: the median over the answers, in seconds; None without an answer
     """
 
     asked: tuple[Asked, ...]
@@ -79,13 +79,13 @@ class Rehearsed:
 
     @property
     def answers(self) -> bool:
-        """Whether the plain question was answered."""
+        """True if the plain question was answered."""
         return bool(self.asked) and self.asked[0].state == "works"
 
 
 @dataclass(slots=True)
 class Course:
-    """One rehearsal of one target.
+    """A rehearsal of one target.
 
     open: opens the target; each must have the same `Learned`
     patience: seconds to the first token for which the routes that ask the target wait
@@ -100,7 +100,7 @@ class Course:
     _asked: list[Asked] = field(default_factory=list[Asked])
     _findings: list[Finding] = field(default_factory=list[Finding])
     _facts: dict[str, Json] = field(default_factory=dict[str, Json])
-    """What was found out without being learned."""
+    """Facts that were found without a refusal that taught them."""
     _calls: int = 0
     """Questions that were asked, without the repetitions."""
     _used: Usage = field(default_factory=Usage)
@@ -109,7 +109,7 @@ class Course:
     """A question that was answered with a call, and the answer: the conversation of the second round."""
     _failures: int = 0
     _unreasoned: bool = False
-    """Whether no effort is sent any more."""
+    """True once no effort is sent any more."""
 
     async def run(self) -> Rehearsed:
         """Ask all questions, one after the other."""
@@ -131,7 +131,7 @@ class Course:
         return Rehearsed(tuple(self._asked), tuple(self._findings), self._to_write(target), calls, self._used, first)
 
     def _skipped(self, question: Question, target: Target) -> str:
-        """Why a question is not asked; empty where it is."""
+        """Return the reason that a question is not asked; empty if it is."""
         known = target.learned.over(target.facts)
         takes_tools = known.tools and self._facts.get("tools", True)
         if question.ask.tools and not takes_tools:
@@ -145,12 +145,12 @@ class Course:
         return "no_call" if question is questions.ROUNDS and self._called is None else ""
 
     def _stopped(self) -> bool:
-        """Whether no more questions are worth asking: the plain one failed, the account is refused, or the provider is down."""
+        """Return whether to stop: the plain question failed, the account is refused, or the provider is down."""
         last = self._asked[-1]
         return self._asked[0].state != "works" or last.outcome in ACCOUNT or self._failures >= FAILURES
 
     async def _ask(self, question: Question, target: Target) -> None:
-        """Ask one question, and keep what it shows."""
+        """Ask one question, and keep its findings."""
         before = target.learned.over(target.facts)
         ask = self._composed(question, target)
         heard = await self._heard(target, ask)
@@ -175,7 +175,7 @@ class Course:
         self._asked.append(Asked(question.name, state, heard.outcome, omitted, heard.learned, heard.first_token))
 
     def _learned(self, question: Question, before: Facts, after: Facts) -> None:
-        """A finding for each fact that a question taught."""
+        """Add a finding for each fact that a question taught."""
         old = declarable(before)
         for name, value in changed(before, after).items():
             known = cast("list[Json]", old[name]) if name == "refuses" else []
@@ -192,7 +192,7 @@ class Course:
         return heard
 
     def _composed(self, question: Question, target: Target) -> Ask:
-        """The question as it is asked now: with its limit, and with what earlier answers gave."""
+        """Return the question as it is asked now: with its limit, and with the results of earlier answers."""
         ask = question.ask
         if question is questions.ROUNDS and self._called is not None:
             ask = second_round(*self._called)
@@ -205,7 +205,7 @@ class Course:
         return ask
 
     async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
-        """What a refusal shows that names no parameter. Some guesses are proved by asking once more."""
+        """Find the meaning of a refusal that names no parameter. Some guesses are proved by another call."""
         if question is questions.PLAIN:
             self._remedy(heard)
         elif question in (questions.ROUNDS, questions.FOREIGN):
@@ -223,7 +223,7 @@ class Course:
         return "refused"
 
     def _may_repeat(self, target: Target) -> bool:
-        """Whether a call is left for another question; it is taken."""
+        """Return whether a call is left for another question, and take it."""
         if target.learned.repeats_left < 1:
             return False
         target.learned.repeats_left -= 1
@@ -231,14 +231,14 @@ class Course:
         return True
 
     async def _insists(self, target: Target, ask: Ask) -> bool:
-        """Whether the same question is answered where each call has its reasoning beside it: proved by asking."""
+        """Ask the same question with the reasoning beside each call, and return whether it is answered."""
         if target.lane != OPENAI_LANE or target.facts.returns or not self._may_repeat(target):
             return False
         facts = replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
         return (await self._heard(self.open(replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
-        """What is wrong with an answer. One that was cut short shows nothing but that."""
+        """Return the fault of an answer. An answer that was cut short shows only that."""
         most = ask.params.max_tokens or 0
         if heard.reason == "length" and question.ask.params.max_tokens is None:
             written = heard.usage.output_tokens if heard.usage else most
@@ -250,7 +250,7 @@ class Course:
         return question.judge(heard)
 
     def _find(self, question: Question, verdict: Verdict) -> None:
-        """Keep what was found."""
+        """Keep a finding and its facts."""
         facts = dict(verdict.facts)
         if "refuses" in facts:
             facts["refuses"] = [*cast("list[Json]", self._facts.get("refuses", [])), *cast("list[Json]", facts["refuses"])]
@@ -261,7 +261,7 @@ class Course:
             self._findings.append(Finding(question.name, verdict.sentence, line=facts_line(verdict.facts) if verdict.facts else ""))
 
     def _remedy(self, heard: Heard) -> None:
-        """What mends a target that does not answer the plain question."""
+        """Add the remedy for a target that does not answer the plain question."""
         line = remedy(heard, self.declared)
         sentence = REMEDIES.get(heard.outcome, "it does not answer")
         where: Literal["target", "route"] = (
@@ -270,7 +270,7 @@ class Course:
         self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
 
     def _slow(self) -> None:
-        """Whether an answer began later than the routes wait for it."""
+        """Add a finding if an answer began later than the routes wait for it."""
         slowest = max(self._times, default=0.0)
         if slowest > self.patience:
             enough = written_duration(float(math.ceil(1.5 * slowest)))
@@ -278,7 +278,7 @@ class Course:
             self._findings.append(Finding(questions.PLAIN.name, sentence, "route", f"timeout: {{first_token: {enough}}}"))
 
     def _to_write(self, target: Target) -> dict[str, Json]:
-        """All facts of the target: those that were declared, with what was learned and found put in."""
+        """Return all facts of the target: the declared ones, updated with those that were learned and found."""
         taught = target.learned.over(target.facts)
         found = {**changed(target.facts, taught), **self._facts}
         if not found:
@@ -290,7 +290,7 @@ class Course:
 
 
 def second_round(ask: Ask, heard: Heard) -> Ask:
-    """The conversation that goes on from an answer with calls: each has its result."""
+    """Return the conversation after an answer with calls: each call has its result."""
     results = tuple(Result(one.call_id, one.name, "4°C, rain") for one in heard.calls)
     return ask.with_messages(*ask.messages, heard.as_message(), Message("tool", results))
 
@@ -324,13 +324,13 @@ REMEDIES = {
     "timeout_first_token": "it did not begin to answer in time",
     "timeout_total": "its answer did not end in time",
 }
-"""Outcome of the plain question → what is wrong."""
+"""Outcome of the plain question → the fault."""
 KEYS = ("status_401", "status_403")
 ADDRESSES = ("connection", "timeout_connect", "tls", "redirect")
 
 
 def remedy(heard: Heard, declared: TargetConfig) -> str:
-    """The line to look at where the plain question is not answered; empty where none mends it."""
+    """Return the line to correct if the plain question is not answered; empty if no line mends it."""
     if heard.outcome in KEYS:
         return f"api_key: ${{{variable(str(declared.model).partition('/')[0])}}}"
     if heard.outcome in ADDRESSES:

@@ -1,4 +1,4 @@
-"""The most that a rehearsal costs, before it is begun."""
+"""The maximum cost of a rehearsal, before it begins."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,16 @@ from router.targets import Facts, anthropic, gemini
 from router.usage import Usage
 
 MAX_CALLS = 19
-"""Calls to the provider, in all: the questions, and those that are asked again to learn."""
+"""Calls to the provider in all: the questions, and their repetitions."""
 ROOM = 128
 """Tokens of an answer by a model that does not think."""
 THINKING_ROOM = 1_024
-"""The same where it may think: its thoughts count, and an answer that they leave no room shows nothing."""
+"""Tokens of an answer by a model that may think: its thoughts count, and an answer without room beside them shows nothing."""
 UNLIMITED = 8_192
-"""Tokens of an answer by a model that takes no limit and of which nobody knows how much it writes. The router cuts it much earlier, but
-what the provider writes until then is its own."""
+"""Tokens of an answer by a model that takes no limit and whose usual length is unknown.
+
+The router cuts it much earlier, but the provider decides how much it writes until then.
+"""
 IMAGE = 10_000
 """Tokens of a small image: 85 to 8,500, by provider."""
 OVERHEAD = 1_000
@@ -24,11 +26,11 @@ OVERHEAD = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a rehearsal takes at most.
+    """The maximum that a rehearsal takes.
 
     calls: to the provider
     read, written: tokens
-    dollars: None where nobody knows the price
+    dollars: None if the price is unknown
     """
 
     questions: int
@@ -39,12 +41,12 @@ class Estimate:
 
 
 def room(facts: Facts) -> int:
-    """The limit of an answer's length, in tokens, where a question names none."""
+    """Return the limit of an answer's length, in tokens, for a question without its own."""
     return ROOM if facts.thinking == "none" else THINKING_ROOM
 
 
 def estimate(facts: Facts, own: Params) -> Estimate:
-    """The most that the questions cost a model of these facts. `own`: the target's parameters."""
+    """Return the maximum cost of the questions for a model of these facts. `own`: the target's parameters."""
     each = [(_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS]
     spare = MAX_CALLS - len(QUESTIONS)
     read = sum(asked for asked, _ in each) + spare * max(asked for asked, _ in each)

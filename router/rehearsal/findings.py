@@ -1,4 +1,4 @@
-"""What a rehearsal found out, as lines of routes.yaml."""
+"""Findings of a rehearsal, as lines of routes.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,12 +15,12 @@ NAMES = tuple(one.name for one in fields(FactsConfig))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One way in which a model differs from what the configuration says of it.
+    """A difference between a model and its configuration.
 
     question: the question that showed it
-    sentence: what was found, in words of ours
-    where: what the line belongs into: the target, or each route that asks it
-    line: the line of routes.yaml that says so; empty where none mends it
+    sentence: the finding, in words of ours
+    where: the place of the line: the target, or each route that asks it
+    line: the line of routes.yaml that declares it; empty if no line mends it
     """
 
     question: str
@@ -30,7 +30,7 @@ class Finding:
 
 
 def declarable(facts: Facts) -> dict[str, Json]:
-    """The facts that differ from those of a model which takes everything, by the words of a target's `facts`."""
+    """Return the facts that differ from those of a model which takes everything, in the words of a target's `facts`."""
     refused = {*facts.refuses, *facts.refuses_thinking, *(("top_p",) if facts.one_of_sampling else ())}
     return {
         "refuses": [one for one in HINTS if one in refused],
@@ -47,13 +47,13 @@ def declarable(facts: Facts) -> dict[str, Json]:
 
 
 def changed(before: Facts, after: Facts) -> dict[str, Json]:
-    """The declarable facts that are otherwise than before."""
+    """Return the declarable facts that have changed."""
     old = declarable(before)
     return {name: value for name, value in declarable(after).items() if value != old[name]}
 
 
 def facts_line(facts: Mapping[str, Json]) -> str:
-    """The line of a target that declares these facts."""
+    """Return the line of a target that declares these facts."""
     return f"facts: {{{', '.join(f'{name}: {_written(facts[name])}' for name in NAMES if name in facts)}}}"
 
 

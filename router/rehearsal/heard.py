@@ -1,4 +1,4 @@
-"""One answer of a rehearsal, collected: its text, its calls, its times, and the category of its error."""
+"""An answer of a rehearsal, collected: its text, its calls, its times, and the category of its error."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from router.events import Event, Finish, Reason, Start, Text, Thought, ToolCall,
 from router.targets import Target
 
 Clock = Callable[[], float]
-"""Seconds, never backwards."""
+"""A clock in seconds that never goes backwards."""
 MAX_EVENTS = 20_000
 """Events of one answer that are read: no answer within the limits of a rehearsal has so many."""
 ACCOUNT = frozenset(
@@ -29,18 +29,18 @@ ACCOUNT = frozenset(
         "proxy_tls",
     }
 )
-"""Outcomes of a refusal that is about the key, the account or the address, and never about one question."""
+"""Outcomes of a refusal that concerns the key, the account or the address, and never one question."""
 
 
 @dataclass(slots=True)
 class Heard:
-    """What one question got.
+    """The answer to one question.
 
     outcome: `ok`, or the category of the error
     error: the error, if there was one
-    learned: what the target taught by refusing within this question, in the words of `Learned.sentences`
+    learned: what the target's refusals taught within this question, in the words of `Learned.sentences`
     omitted: parameters of the question that the target was not sent
-    first_token: seconds until it began to speak; None where it did not
+    first_token: seconds until its first token; None without one
     """
 
     outcome: str = "ok"
@@ -57,17 +57,17 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """What it said, without its thoughts."""
+        """The text of the answer, without its thoughts."""
         return "".join(self.said)
 
     @property
     def refused(self) -> bool:
-        """Whether the provider refuses this question, and for what it asks: not for the key, the length or the content."""
+        """True if the provider refuses this question itself, and not the key, the length or the content."""
         other = isinstance(self.error, ContextTooLong | ContentFiltered) or self.outcome in ACCOUNT
         return isinstance(self.error, TargetRefused) and not other
 
     def as_message(self) -> Message:
-        """The answer as an assistant's message, its reasoning state before its calls."""
+        """Return the answer as an assistant's message, its reasoning state before its calls."""
         calls = [Call(one.call_id, one.name, one.arguments) for one in self.calls]
         return Message("assistant", (*([self.text] if self.text else []), *self.states, *calls))
 
@@ -91,7 +91,7 @@ class Heard:
 
 
 async def hear(target: Target, ask: Ask, deadline: float, clock: Clock) -> Heard:
-    """Ask the target, and collect the answer or its error. `deadline`: seconds for all of it. Nothing is raised but a cancellation."""
+    """Ask the target, and collect the answer or its error. `deadline`: seconds for all of it. Raises only a cancellation."""
     heard, before, began = Heard(), set(target.learned.sentences), clock()
     try:
         async with asyncio.timeout(deadline), aclosing(target.answer(ask)) as events:

@@ -1,4 +1,4 @@
-"""The questions of a rehearsal. Each differs from the plain one in one thing, so that a refusal says which thing is refused."""
+"""Questions of a rehearsal. Each differs from the plain one in one thing, so that a refusal shows which thing is refused."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ WEATHER = ToolSpec(
 
 
 def png(size: int = 64) -> str:
-    """A square of plain red as a data: URL: large enough for providers that refuse images of a few pixels."""
+    """Return a plain red square as a data: URL: large enough for providers that refuse images of a few pixels."""
     rows = (b"\x00" + b"\xff\x00\x00" * size) * size
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -37,7 +37,7 @@ def png(size: int = 64) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong with an answer. `facts`: what it shows of the model; none where it shows nothing that a target can declare."""
+    """The fault of an answer. `facts`: what it shows of the model; empty if it shows nothing that a target can declare."""
 
     sentence: str
     facts: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -46,17 +46,17 @@ class Verdict:
 
 
 Judge = Callable[[Heard], Verdict | None]
-"""What is wrong with an answer; None where nothing is."""
+"""A function that returns the fault of an answer; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question.
+    """A question of the rehearsal.
 
     name: one word or two, for the report
-    ask: the question; its `max_tokens` is put in where it names none
+    ask: the question; its `max_tokens` is filled in if it has none
     judge: reads the answer
-    refused: what a refusal shows that names no parameter; None where it shows nothing
+    refused: the meaning of a refusal that names no parameter; None if it has none
     """
 
     name: str
@@ -70,7 +70,7 @@ def _ask(*parts: str | File, params: Params | None = None, tools: tuple[ToolSpec
 
 
 def says_something(heard: Heard) -> Verdict | None:
-    """An answer has words in it, or thoughts for which the limit left no words."""
+    """Find out whether an answer has words in it, or thoughts for which the limit left no words."""
     thinking = heard.thoughts or (heard.usage is not None and heard.usage.output_tokens > 0)
     if heard.text.strip() or (heard.reason == "length" and thinking):
         return None
@@ -120,7 +120,7 @@ def _sees(heard: Heard) -> Verdict | None:
 
 
 def goes_on(heard: Heard) -> Verdict | None:
-    """An answer that was begun is continued from its last words."""
+    """Find out whether an answer that was begun is continued from its last words."""
     splice = Splice(SAID)
     try:
         rest = splice.feed(heard.text) + splice.end()
@@ -159,7 +159,7 @@ FORCED = Question(
     Verdict("it refuses to be made to call a tool", {"forced_tools": False}),
 )
 ROUNDS = Question("two rounds", TOOL.ask, says_something)
-"""Its conversation goes on from an answer that called the tool."""
+"""A conversation that goes on from an answer that called the tool."""
 FOREIGN = Question(
     "another's call",
     TOOL.ask.with_messages(
@@ -169,14 +169,14 @@ FOREIGN = Question(
     ),
     says_something,
 )
-"""It goes on from a call that another target made, of which nobody has the reasoning: as after a rescue. It is told to think, if it can be."""
+"""A conversation that goes on from another target's call, without its reasoning, as after a rescue. With an effort, if it takes one."""
 PARALLEL = Question(
     "parallel calls",
     _ask("What is the weather in Oslo and in Lima? Call get_weather for both at once.", tools=(WEATHER,)),
     _calls_twice,
 )
 CONTINUE = Question("continue", _ask("Count from one to ten in words, with a space between them, and nothing else."), goes_on)
-"""The beginning of the answer is put in, in the way that the target takes it."""
+"""The beginning of the answer is filled in, in the way that the target takes it."""
 
 QUESTIONS: tuple[Question, ...] = (
     PLAIN,
@@ -209,4 +209,4 @@ QUESTIONS: tuple[Question, ...] = (
     CONTINUE,
     Question("length limit", _ask("Write the numbers from one to two hundred in words.", params=Params(max_tokens=LIMIT)), _is_cut),
 )
-"""In the order in which they are asked."""
+"""All questions, in the order in which they are asked."""

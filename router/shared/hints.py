@@ -25,7 +25,7 @@ class BreakerHint:
 
     @property
     def warned(self) -> bool:
-        """True while the breaker of a replica is open, as far as this one knows."""
+        """True while the breaker of a replica is open, as far as this process knows."""
         return asyncio.get_running_loop().time() < self._until
 
     def publish(self, seconds: float) -> None:
@@ -36,7 +36,7 @@ class BreakerHint:
             self._hints.send(("DEL", self._key))
 
     def command(self) -> tuple[str, str]:
-        """The command that reads how long the hint lasts, in milliseconds."""
+        """Return the command that reads how long the hint lasts, in milliseconds."""
         return "PTTL", self._key
 
     def receive(self, answer: object) -> None:

@@ -1,14 +1,14 @@
-"""Logs: what one replica writes as it comes, any other reads from its start and follows.
+"""Logs: answers that one replica writes as they come, and any other replica reads from the start and follows.
 
-    pointsman:{<name>}:now          the id of what was last begun under this name, where it is to be found by that
-    pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts what was written up to its end
+    pointsman:{<name>}:now          the id of the log last begun under this name, where readers find it by the name
+    pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts the events written up to its end
     pointsman:{<replica>}:alive     there while this replica is
-    pointsman:{<replica>}:inbox     a stream: what other replicas want of it
+    pointsman:{<replica>}:inbox     a stream: messages of other replicas
 
-Nobody waits for a write. What is to be written stays with its source until Redis has it; a batch's number says how far it goes, so
-after a break the stream itself tells where to go on, and nothing is in it twice. One read waits for all streams that are followed.
+No request waits for a write. Events stay with their source until Redis has them. The number of a batch says how far it goes: after a break
+the stream itself shows where to go on, and no event is in it twice. One read waits for all streams that are followed.
 
-What is offered is written only once another replica asks for it: until then it costs Redis nothing.
+An offered log is written only once another replica asks for it: until then it costs Redis nothing.
 """
 
 import asyncio
@@ -29,33 +29,33 @@ log = logging.getLogger("router.redis")
 BEAT = 0.3
 """Seconds between two signs of life of a replica."""
 LEASE = 1.2
-"""Seconds that one of them counts."""
+"""Seconds that a sign of life counts."""
 LOOK = 0.25
-"""Seconds between two looks at whether those are alive whose logs are read here."""
+"""Seconds between two checks that the replicas are alive whose logs are read here."""
 ABSENT = 2
-"""Looks in a row at which a replica may be missing before it is lost. On a busy machine a sign of life is late, and so is who looks for it."""
+"""Checks in a row at which a replica may be missing before it is lost. On a busy machine a sign of life is late, and so is the check."""
 EVERY = 0.05
-"""Seconds between two writes, while all that there is to write goes out at once."""
+"""Seconds between two writes, while all that is to be written goes out at once."""
 HOLD = 3.0
-"""Seconds that a reader elsewhere counts for whoever writes; it says so three times in them."""
+"""Seconds that a reader on another replica counts for the writer; the reader repeats its message three times in them."""
 PATIENCE = 5.0
 """Seconds that a reader waits for a Redis that is away."""
 LAST = 0.5
-"""Seconds that a replica which ends gives its last writes."""
+"""Seconds that a replica has for its last writes when it ends."""
 ROOM = 64
-"""Batches that wait for their reader; then no more are read."""
+"""Batches that wait for their reader; beyond that no more are read."""
 WINDOW = 256
-"""Batches that are kept of a log which is no longer whole: for those who are reading it."""
+"""Batches that are kept of a log whose start is dropped: for its present readers."""
 GONE = 10.0
-"""Seconds after which a log that cannot be found goes: those who are reading it come to its end."""
+"""Seconds after which a log that cannot be found is dropped: its present readers come to its end."""
 ROUND = 256 * 1024
 """Bytes of one log that are written at once."""
 AT_ONCE = 32
-"""Logs that are written at once: what a Redis has missed is told to it bit by bit, and requests have their turn in between."""
+"""Logs that are written at once: a Redis that has missed much gets it bit by bit, and requests have their turn in between."""
 SETTLE = 3.0
-"""Seconds after Redis forgot our sign of life in which no other is missed: each finds its way back in its own time."""
+"""Seconds after Redis lost our sign of life in which no other replica is missed: each finds its way back in its own time."""
 MISSED = 2
-"""Looks at which a stream may be missing before it is lost."""
+"""Checks at which a stream may be missing before it is lost."""
 WAITING = 1000
 """Messages that wait in an inbox."""
 
@@ -65,15 +65,15 @@ if now and now > ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-"""This is what was last begun, unless something was begun later: ids are in the order of time."""
+"""Point the name at the log that was begun last: ids are in the order of time."""
 
 
 DELETED = "~"
-"""Stands where the id of a log does, and after all of them: what was written under this name is to be found no more."""
+"""A value in place of a log's id, sorted after all ids: the name was deleted, and nothing is found under it."""
 
 
 class Deleted(Exception):
-    """Whoever asked for what was written under this name has deleted it."""
+    """The log under this name was deleted by its caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,50 +87,50 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """It has ended, and no event says how: its code."""
+    """The end of a log that no event describes, as a code."""
 
     code: str
 
 
 class Source(Protocol):
-    """What is written to a log."""
+    """The source of a log: the events to be written."""
 
     @property
     def head(self) -> bytes:
-        """What is known before its first event."""
+        """The data known before the first event."""
         ...
 
     @property
     def over(self) -> bool:
-        """Whether there will be no more."""
+        """True once no more events will come."""
         ...
 
     @property
     def findable(self) -> bool:
-        """Whether it may be read from its start."""
+        """True if the log may be read from its start."""
         ...
 
     @property
     def ending(self) -> str:
-        """Once it is over, how it ended where no event says so; else nothing."""
+        """The code of the end, once the source is over and no event describes it; else empty."""
         ...
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """What there is from this event on."""
+        """Return the events from `start` on, in batches."""
         ...
 
     def hold(self, seconds: float) -> None:
-        """Somebody reads it elsewhere: it goes on for so long."""
+        """Keep going for so many seconds: another replica reads the log."""
         ...
 
     def stop(self) -> None:
-        """Whoever asked for it wants no more of it, or this replica ends."""
+        """Stop: the caller wants no more of the answer, or this replica ends."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A log that can be read: under which name, whose it is, and its head. Without one it is offered: nobody may have asked for it yet."""
+    """A log that can be read: its name, id, replica and head. An empty head means that it is only offered, and perhaps not written yet."""
 
     name: str
     id: str
@@ -139,12 +139,12 @@ class Found:
 
 
 def new_id() -> str:
-    """The id of a log: in the order of time, over all replicas, as far as their clocks agree; then different."""
+    """Return a new id of a log: unique, and in the order of time over all replicas, as far as their clocks agree."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
 class Written:
-    """A log that is written here. `news` whenever its source has more, or is over."""
+    """A log that is written here. Its owner calls `news` whenever the source has more, or is over."""
 
     def __init__(self, logs: "Logs", name: str, number: str, source: Source, *, pointer: str, lasts: float, keep: float) -> None:
         self.id = number
@@ -152,38 +152,38 @@ class Written:
         self.source = source
         self.keep = keep
         self.done = False
-        """All of it is in Redis, or never will be."""
+        """True once all of it is in Redis, or never will be."""
         self.over_at: float | None = None
         self.readers: dict[str, float] = {}
-        """Other replicas that read it → until when they do, unless they say so again."""
+        """Replica that reads the log → time until which it does, unless it repeats its message."""
         self._lasts = lasts
         self._logs = logs
         self._stream = key(name, self.id)
         self._pointer = pointer
-        """The key that tells its id; empty where readers have it from elsewhere."""
+        """The key that holds the log's id; empty where readers have it from elsewhere."""
         self._count = 0
         """Events that are in Redis."""
         self._headed = False
         self._pointed = False
         self._ended = False
         self._doubt = False
-        """Whether it has to be looked up what is in Redis."""
+        """True if the state in Redis has to be looked up."""
         self._refusals = 0
 
     def news(self) -> None:
-        """There is more to write."""
+        """Report that the source has more to write."""
         self._logs.wake(self)
 
     def doubt(self) -> None:
-        """Redis may have forgotten it."""
+        """Report that Redis may have lost the log."""
         self._doubt = True
         self.news()
 
     async def sync(self, redis: Redis) -> None:
-        """Write what is not yet there. Away where that is not sure."""
+        """Write the events that Redis lacks. Raises Away if that is not certain."""
         if self._doubt:
             await self._look_up(redis)
-        over = self.source.over  # before what there is: what comes after that is for the next time
+        over = self.source.over  # read before the events: any that come after this are for the next time
         commands = self._opening()
         count, size, more = self._count, 0, False
         for batch in self.source.batches(self._count):
@@ -197,7 +197,7 @@ class Written:
             commands += self._unpoint()
         self._doubt = True
         answers = await redis.ask_all(commands)
-        # No answer to one that appends: its stream is gone.
+        # An append without an answer: its stream is gone.
         self._doubt = any(answer is None or isinstance(answer, Mismatch) for answer in answers)
         if self._doubt:
             self._refused()
@@ -243,7 +243,7 @@ class Written:
         return [("EVAL", FREE, 1, self._pointer, self.id)] if self._pointer else []
 
     async def _look_up(self, redis: Redis) -> None:
-        """How far Redis has it."""
+        """Read from Redis how far the log is written there."""
         try:
             found = cast("list[tuple[bytes, object]]", await redis.ask("XREVRANGE", self._stream, "+", "-", "COUNT", 1))
         except Mismatch:
@@ -253,7 +253,7 @@ class Written:
         self._count, self._headed, self._ended = int(last), bool(found), kind == "2"
 
     def _refused(self) -> None:
-        """Once may be a Redis that has forgotten it; again and again is one that will not have it."""
+        """Count a refusal: the first two may come from a Redis that lost the log, the third ends the log."""
         self._refusals += 1
         if self._refusals < 3:
             self.news()
@@ -264,26 +264,26 @@ class Written:
 
 @dataclass(slots=True, eq=False)
 class _Follower:
-    """Somebody here who reads a log of another replica."""
+    """A reader on this replica of a log of another replica."""
 
     stream: str
     replica: str
     last: tuple[int, int]
     patience: float
-    """Seconds that it waits for a Redis which is away."""
+    """Seconds that the reader waits for a Redis that is away."""
     waiting: deque[Batch | Ending] = field(default_factory=deque[Batch | Ending])
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doomed: bool = False
     missed: int = 0
-    """Looks in a row at which its stream was not there."""
-    """Whoever wrote it is gone: what there is now is all."""
+    """Checks in a row at which its stream was missing."""
+    """`doomed`: the writer is gone, and the events in Redis now are all."""
     lost: bool = False
     looked: bool = False
-    """Whether Redis has said what there is of it, be it nothing."""
+    """True once Redis has answered what the stream holds, even if it is empty."""
 
 
 def _read(after: int, fields: dict[bytes, bytes]) -> Batch | Ending:
-    """What an entry says. One that says nothing is a batch that leaves something out."""
+    """Return the content of a stream's entry; an entry without any becomes a batch that leaves something out."""
     if (code := fields.get(b"x")) is not None:
         return Ending(code.decode("ascii", "replace"))
     if b"h" in fields:
@@ -302,16 +302,16 @@ class Logs:
 
     def __init__(self, redis: Redis) -> None:
         self.id = secrets.token_hex(8)
-        """Another for each process, and each time it starts."""
+        """A new one for each process, and each time it starts."""
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
         self._offered: dict[str, Written] = {}
-        """What is written once another replica asks for it, by its id."""
+        """Id → log that is written once another replica asks for it."""
         self._written: dict[str, Written] = {}
         self._behind = False
-        """Whether there is more to write than went out at once."""
+        """True if there was more to write than went out at once."""
         self._dirty: dict[Written, None] = {}
-        """What has news, in the order it came."""
+        """Logs with something to write, in the order it came."""
         self._news = asyncio.Event()
         self._departures = 0
         self._beat_at = 0.0
@@ -320,19 +320,21 @@ class Logs:
         self._inbox_last = "0-0"
         self._look_at = 0.0
         self._absent: dict[str, int] = {}
-        """Replica → looks in a row at which it was missing."""
+        """Replica → checks in a row at which it was missing."""
         self._hold_at = 0.0
 
     @property
     def closed(self) -> bool:
-        """Whether its Redis is of the past."""
+        """True if its Redis is closed."""
         return self._redis.closed
 
     # Writing.
 
     def write(self, name: str, source: Source, *, lasts: float, keep: float) -> Written:
-        """Write it from now on, under this name; what was there before is found no more. `lasts`: seconds it can take at most, and
-        be found if this replica is lost; `keep`: seconds it is found after its end.
+        """Write the source from now on under this name, and replace the log found there before.
+
+        lasts: seconds that it can take at most, and be found if this replica is lost
+        keep: seconds that it is found after its end
         """
         self._start()
         made = Written(self, name, new_id(), source, pointer=key(name, "now"), lasts=lasts, keep=keep)
@@ -340,25 +342,26 @@ class Logs:
         return made
 
     def offer(self, name: str, number: str, source: Source, *, lasts: float) -> Written:
-        """Write it as soon as another replica reads it, by its id; the source is told to `hold` then. `lasts`: seconds it can take at
-        most.
+        """Write the source as soon as another replica reads it by its id; the source gets a call of `hold` then.
+
+        lasts: seconds that it can take at most
         """
         self._start()
         made = self._offered[number] = Written(self, name, number, source, pointer="", lasts=lasts, keep=GONE)
         return made
 
     def withdraw(self, number: str) -> None:
-        """It is offered no more. Whoever reads it already reads on."""
+        """Withdraw an offered log. Its present readers read on."""
         self._offered.pop(number, None)
 
     def _begin(self, written: Written) -> None:
-        """It is written from now on, and before what was written till now: whoever looks for it waits, or goes without."""
+        """Write a log from now on, before those written till now: its reader waits, or goes without."""
         self._written[written.id] = written
         self._dirty = {written: None, **self._dirty}
         self._news.set()
 
     def wake(self, written: Written) -> None:
-        """There is more of this one."""
+        """Note that this log has more to write."""
         if not written.done:
             self._dirty[written] = None
             self._news.set()
@@ -384,11 +387,11 @@ class Logs:
                 self._beat_at = loop.time() + BEAT
                 await self._until_back(BEAT)
             self._forget_late()
-            # Whoever is left over has waited a turn already: at a fixed pace a busy replica would fall further behind with each.
+            # Logs left over have waited a turn already: at a fixed pace a busy replica would fall further behind with each.
             await asyncio.sleep(0 if self._behind else EVERY)
 
     async def _round(self) -> None:
-        """Say that this replica lives, and write what there is to be written."""
+        """Give a sign of life, and write all events that wait."""
         now = asyncio.get_running_loop().time()
         if self._departures != self._redis.departures:
             departures = self._redis.departures
@@ -400,7 +403,7 @@ class Logs:
         if now >= self._beat_at:
             await self._redis.ask("SET", key(self.id, "alive"), 1, "PX", milliseconds(LEASE))
             self._beat_at = now + BEAT
-        # One that was told of while its last was being written is here again.
+        # A log that got news while its last events were being written is here again.
         dirty = [one for one in self._dirty if not one.done]
         dirty, rest = dirty[:AT_ONCE], dirty[AT_ONCE:]
         self._dirty = dict.fromkeys(rest)
@@ -408,7 +411,7 @@ class Logs:
         for one, end in zip(dirty, ends, strict=True):
             if isinstance(end, Away):
                 self.wake(one)
-            elif isinstance(end, Exception):  # one that cannot be written is not to keep the others from it
+            elif isinstance(end, Exception):  # a log that cannot be written must not keep the others from it
                 log.warning("a log is written no more", extra={"fields": {"error": type(end).__name__}})
                 one.done = True
                 del self._written[one.id]
@@ -423,20 +426,20 @@ class Logs:
             self._news.set()
 
     def _forget_late(self) -> None:
-        """What was over for so long that it would not be found any more need not be written either."""
+        """Drop logs that have been over for so long that they would not be found any more."""
         now = asyncio.get_running_loop().time()
         for one in [one for one in self._written.values() if one.source.over]:
             if one.over_at is None:
                 one.over_at = now
             elif now - one.over_at > one.keep:
-                one.done = True  # whoever tells of it now tells nobody
+                one.done = True  # later news of it has no effect
                 self._dirty.pop(one, None)
                 del self._written[one.id]
 
     # Finding and reading.
 
     async def find(self, name: str) -> Found | None:
-        """What was last begun under this name, by whichever replica. Away where that cannot be known, Deleted where it was deleted."""
+        """Return the log last begun under this name, by any replica. Raises Away if unknown, Deleted if it was deleted."""
         self._start()
         number = await self._redis.ask("GET", key(name, "now"))
         if not isinstance(number, bytes):
@@ -450,10 +453,12 @@ class Logs:
         return Found(name, found, fields[b"r"].decode("ascii", "replace"), fields[b"h"])
 
     async def read(self, found: Found) -> AsyncGenerator[Batch | Ending, None]:
-        """All of it, from its start and going on; a batch may begin with what came before, none leaves out anything. ReplicaLost where
-        there will be no more though it has no end: whoever wrote it is gone, or Redis is. Away where that goes before the first look.
+        """Stream all batches of a log from its start, and follow it. A batch may repeat earlier events; none leaves any out.
 
-        One that is offered begins with an empty batch, once it is written; until there is another it does not wait for Redis either.
+        Raises ReplicaLost if the log has no end and nothing more will come: its writer is gone, or Redis is.
+        Raises Away if Redis goes away before the first read.
+
+        An offered log begins with an empty batch, once it is written. Until the next batch it does not wait for an absent Redis.
         """
         self._start()
         offered = not found.head
@@ -484,23 +489,23 @@ class Logs:
                 await self._tell(self._message(found.replica, f"leave {found.id}"))
 
     async def ask_again(self, found: Found) -> bool:
-        """Say once more that it is read. Whether its replica is there, or was a moment ago."""
+        """Repeat that the log is read, and return whether its replica is alive, or was a moment ago."""
         alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold(found.replica, found.id)])
         return bool(alive)
 
     async def stop(self, found: Found) -> None:
-        """Ask whoever writes it to stop."""
+        """Ask the replica that writes the log to stop."""
         await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
 
     async def delete(self, name: str, found: Found | None, keep: float) -> None:
-        """Have nothing found under this name, for so many seconds, and let go of what was. Away where that is not sure."""
+        """Delete what is found under this name for so many seconds, and drop its log. Raises Away if that is not certain."""
         commands: list[Command] = [("SET", key(name, "now"), DELETED, "PX", milliseconds(keep))]
         if found is not None:
             commands.append(("PEXPIRE", key(name, found.id), milliseconds(GONE)))
         await self._redis.ask_all(commands)
 
     async def _turn(self) -> None:
-        """Have the one read begin anew, with other streams."""
+        """Restart the running read, with other streams."""
         await self._tell(self._message(self.id, ""))
 
     async def _tell(self, messages: Sequence[Command]) -> None:
@@ -532,7 +537,7 @@ class Logs:
                 self._lose(follower)
 
     async def _look(self) -> None:
-        """Whether those live whose logs are read here; and tell them that they are."""
+        """Check that the replicas are alive whose logs are read here, and tell them that they are read."""
         now = asyncio.get_running_loop().time()
         if not self._followers or now < self._look_at:
             return
@@ -550,13 +555,13 @@ class Logs:
         missing = [replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled]
         self._absent = {replica: self._absent.get(replica, 0) + 1 for replica in missing}
         gone = {replica for replica, looks in self._absent.items() if looks > ABSENT}
-        # Whoever has yet to begin a log may have just begun to live. A stream that Redis has lost is written anew, if it goes on.
+        # A replica that has yet to begin a log may have just started. A stream that Redis has lost is written anew, if it goes on.
         for follower, there in zip(begun, answers[len(replicas) :], strict=False):
             follower.missed = follower.missed + 1 if there == 0 and settled else 0
             follower.doomed = follower.replica in gone or follower.missed > MISSED
 
     async def _read(self) -> None:
-        """What has come, in all streams that have readers, and for this replica."""
+        """Read the new entries of all followed streams, and of this replica's inbox."""
         inbox = key(self.id, "inbox")
         reading = [one for one in self._followers if len(one.waiting) < ROOM]
         streams: dict[str, tuple[int, int]] = {}
@@ -580,7 +585,7 @@ class Logs:
                 self._lose(one)
 
     def _obey(self, message: str, reader: str) -> None:
-        """What another replica wants."""
+        """Carry out the message of another replica."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._begin(offered)
@@ -598,7 +603,7 @@ class Logs:
             written.source.hold(max(0.0, max(written.readers.values(), default=now) - now))
 
     def _lose_patience(self) -> None:
-        """Whoever has yet to see the beginning waits for nothing but Redis; who has seen it, or waits for the model, goes on later."""
+        """Give up followers that have waited too long for Redis. A follower without its first look waits not at all."""
         for follower in self._followers:
             if not follower.looked or self._redis.away_for > follower.patience:
                 self._lose(follower)
@@ -608,7 +613,7 @@ class Logs:
         follower.news.set()
 
     async def _find_wrong_ones(self) -> None:
-        """One of the streams is none: whoever reads it is told, and an inbox that is none is put away."""
+        """Find the keys that are not streams: their readers get an error, and an inbox that is not a stream is deleted."""
         with suppress(Away):
             inbox, *others = await self._redis.ask_all(
                 [("XLEN", key(self.id, "inbox")), *(("XLEN", one.stream) for one in self._followers)]
@@ -626,7 +631,7 @@ class Logs:
                 await self._redis.back()
 
     async def close(self) -> None:
-        """This replica ends: write the rest, for a moment at most."""
+        """Stop this replica: write the rest, for LAST seconds at most."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -639,7 +644,7 @@ class Logs:
                     self._news.clear()
                     await self._round()
                     if self._written and not self._dirty:
-                        await self._news.wait()  # whoever was stopped has yet to come to an end
+                        await self._news.wait()  # a stopped source has yet to come to its end
         with suppress(Away):
             if self._tasks:
                 await self._redis.ask("DEL", key(self.id, "alive"), key(self.id, "inbox"))

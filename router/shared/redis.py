@@ -1,9 +1,11 @@
-"""A Redis that may be away: nobody waits for it longer than once and shortly, and it comes back by itself.
+"""A Redis that may be away: a request waits for it once and shortly, and it comes back by itself.
 
-What goes to Redis goes through here. While something is asked and nothing at all is answered for `LIMIT`, not even a PING, or where
-an answer says that Redis cannot be used (full, read-only, loading, no permission), it is away: whoever waits is let go with `Away`, whoever asks
-from then on hears so at once, and a probe in the background writes a key until one write has gone through. The limit is one of
-silence, not of each command: a burst that takes this process long to get through is no Redis that has gone.
+All commands to Redis go through here. Redis counts as away in two cases:
+- while a command is under way, nothing at all is answered for `LIMIT` seconds, not even a PING;
+- an answer says that Redis cannot be used: full, read-only, loading, no permission.
+
+Waiting commands then end with `Away`, and later ones fail with it at once. A probe in the background writes a key until a write succeeds.
+The limit is one of silence, not of each command: a burst that takes this process long to get through is no absence of Redis.
 
 Commands that are asked at the same time go out together, on one connection: a hundred cost as much as a few.
 """
@@ -27,16 +29,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.redis")
 
 LIMIT = 0.05
-"""Seconds of silence after which Redis is away: what its being gone costs a request, once."""
+"""Seconds of silence after which Redis is away: the cost of its absence for a request, once."""
 TICK = 0.005
-"""Seconds between two looks at whether there is silence."""
+"""Seconds between two checks for silence."""
 LATE = 2 * TICK
-"""Seconds after which a look comes late: this process was held up, and the answer may lie in its socket unread."""
+"""Seconds after which a check is late: this process was held up, and the answer may lie in its socket unread."""
 COUNTS_LATE = TICK / 2
-"""Seconds of silence that a late look counts. So a process that is always late gives its loop twenty turns to read an answer before
-Redis counts as away, however long they take."""
+"""Seconds of silence that a late check counts.
+
+A process that is always late so gives its loop twenty turns to read an answer before Redis counts as away, however long they take.
+"""
 PROBE = 1.0
-"""Seconds a probe may take. Nobody waits for it."""
+"""Seconds that a probe may take. No request waits for it."""
 PAUSES = 0.2, 1.0
 """Seconds before a probe: at first, and at most. It doubles each time that Redis does not stay for `STEADY`."""
 STEADY = 10.0
@@ -45,9 +49,9 @@ AT_ONCE = 128
 LINES = 4
 """Connections: one for commands, one for the probe, one to listen; and one that is being closed."""
 FREE = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
-"""Delete a key, if this is what it holds still. Always the same text, so that Redis compiles it once: all that varies is in ARGV."""
+"""Delete a key if it still holds this value. The text never varies, so that Redis compiles it once: all that varies is in ARGV."""
 PREFIX = "pointsman:"
-"""What every key begins with."""
+"""The beginning of every key."""
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -59,29 +63,29 @@ class Away(Exception):
 
 
 class Unsent(Away):
-    """Redis is away, and has heard nothing of this command."""
+    """Redis is away, and did not receive this command."""
 
 
 class Mismatch(Away):
-    """It refused this one command, whose key holds a value of another kind; it is there for others."""
+    """Redis refused this one command, whose key holds a value of another kind. Other commands work."""
 
 
 def key(*parts: str) -> str:
-    """A key of ours. The first part decides where a cluster puts it, so that keys which are used together are together."""
+    """Return the name of a key. The first part decides its place in a cluster, so that keys which are used together are together."""
     first, *others = parts
     return ":".join((f"{PREFIX}{{{first}}}", *others))
 
 
 def milliseconds(seconds: float) -> int:
-    """As Redis takes times; never none at all."""
+    """Return seconds as the milliseconds that Redis takes, at least 1."""
     return max(1, round(seconds * 1000))
 
 
 class Redis:
-    """One Redis, and what is known of it. Made anywhere, used on one event loop; opened when it is first asked.
+    """A Redis and its state. Made on any thread, used on one event loop, opened by the first command.
 
-    `hold` and `release` count the generations it is declared in; `close` closes it once there is none. `departed`: who is told each
-    time that it goes away.
+    `hold` and `release` count the generations that declare it; `close` closes it once there is none left.
+    departed: called each time that Redis goes away
     """
 
     def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = ()) -> None:
@@ -92,7 +96,7 @@ class Redis:
         self.url = url
         self._departed = departed
         self.departures = 0
-        """How often it went away."""
+        """Times that Redis went away."""
         self._driver = driver
         try:
             self._lines = self._opened()
@@ -100,7 +104,7 @@ class Redis:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
         self._state: Literal["new", "here", "away", "closed"] = "new"
         self._known = asyncio.Event()
-        """Whether it is here has been found out."""
+        """Set once the first connection has succeeded or failed."""
         self._changed_at = 0.0
         self._pause = PAUSES[0]
         self._holders: list[None] = []
@@ -108,32 +112,32 @@ class Redis:
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Future[Any]] = set()
-        """What waits for an answer."""
+        """Work that waits for an answer."""
         self._listening: set[asyncio.Future[Any]] = set()
         self._quiet = 0.0
         """Seconds of silence that count."""
         self._look: asyncio.TimerHandle | None = None
         self._back: set[asyncio.Future[None]] = set()
 
-    # What is known of it.
+    # State.
 
     @property
     def here(self) -> bool:
-        """Whether it can be asked."""
+        """True if Redis can be asked."""
         return self._state == "here"
 
     @property
     def closed(self) -> bool:
-        """Whether it is of the past: nothing declares it any more."""
+        """True once no configuration declares it any more."""
         return self._state == "closed"
 
     @property
     def away_for(self) -> float:
-        """Seconds since it went; 0 while it is here."""
+        """Seconds since Redis went away; 0 while it is here."""
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:
-        """Wait until it is known whether it is here: at the start of a process, so that no request waits for its first connection."""
+        """Wait at the start of a process until the first connection has succeeded or failed, so that no request waits for it."""
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
         while not self._known.is_set() and silence < PROBE:
@@ -146,7 +150,7 @@ class Redis:
             self._leave("timeout")
 
     async def back(self) -> None:
-        """Wait until it is here. Away where it never will be."""
+        """Wait until Redis can be asked. Raises Away once it is closed."""
         while not self.here:
             if self.closed:
                 raise Away
@@ -158,29 +162,29 @@ class Redis:
             finally:
                 self._back.discard(future)
 
-    # Its life.
+    # Lifetime.
 
     def start(self) -> None:
-        """Look for it, in the background, so that nobody has to wait for the first connection."""
+        """Connect in the background, so that no request has to wait for the first connection."""
         if self._state == "new" and self._probe is None:
             self._changed_at = asyncio.get_running_loop().time()
             self._probe = asyncio.create_task(self._return(0.0))
 
     def hold(self) -> None:
-        """It is used, until `release`. From any thread: generations are built beside the loop."""
+        """Count a user, until `release`. May be called from any thread: generations are built beside the loop."""
         self._holders.append(None)
 
     def release(self) -> None:
-        """It is used no more by one who held it."""
+        """Count a user less."""
         self._holders.pop()
 
     @property
     def held(self) -> bool:
-        """Whether it is used."""
+        """True while a generation uses it."""
         return bool(self._holders)
 
     async def close(self) -> None:
-        """Close it, if nobody holds it."""
+        """Close it, if no generation holds it."""
         if self.held or self.closed:
             return
         self._state = "closed"
@@ -192,7 +196,7 @@ class Redis:
         await self._lines.disconnect()
 
     def _opened(self) -> "ConnectionPool":
-        # Nothing is tried twice, no wait is limited there, and nothing beyond the oldest protocol is asked for: all that is here.
+        # The driver retries nothing, limits no wait, and uses the oldest protocol: all of that is done here.
         pool = self._driver.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             self.url.value,
             max_connections=LINES,
@@ -208,18 +212,19 @@ class Redis:
     def _client(self) -> "Driver":
         return self._driver.Redis(connection_pool=self._lines)
 
-    # Asking.
+    # Commands.
 
     async def ask(self, *command: Argument) -> object:
-        """The answer to a command: None, int, bytes, or lists of them. Away where there is none to be had, Mismatch where it objects."""
+        """Return the answer to a command: None, int, bytes, or lists of them. Raises Away without an answer, Mismatch if refused."""
         (answer,) = await self.ask_all([command])
         if isinstance(answer, Mismatch):
             raise answer
         return answer
 
     async def ask_all(self, commands: Sequence[Command]) -> list[object]:
-        """The answers to commands that go out in this order. One that was refused is a Mismatch. Away where they are not had: what
-        became of each is then not known.
+        """Return the answers to commands that go out in this order; a refused one is a Mismatch.
+
+        Raises Away if there are no answers: the outcome of each command is then unknown.
         """
         await self._present()
         loop = asyncio.get_running_loop()
@@ -233,7 +238,7 @@ class Redis:
             self._pump = asyncio.create_task(self._send())
 
     async def listen(self, streams: Mapping[str, str], wait: float) -> list[tuple[str, list[tuple[str, dict[bytes, bytes]]]]]:
-        """The next entries of streams, each after the id it is given with: stream, id, fields. Waits so long for a first one."""
+        """Return the next entries of streams, each after the given id: stream, id, fields. Waits `wait` seconds for a first one."""
         await self._present()
         words: Command = ("XREAD", "COUNT", 32, "BLOCK", milliseconds(wait), "STREAMS", *streams, *streams.values())
         work = cast("Awaitable[Any]", self._client.execute_command(*words))  # pyright: ignore[reportUnknownMemberType]
@@ -254,7 +259,7 @@ class Redis:
         return [(name.decode(), [(number.decode(), fields) for number, fields in entries]) for name, entries in found or ()]
 
     async def _present(self) -> None:
-        """Return if it is here. The very first asker waits for it, shortly."""
+        """Return if Redis is here, else raise Unsent. The very first command waits for the connection, shortly."""
         if self._state == "new":
             self.start()
             with suppress(Away):
@@ -263,7 +268,7 @@ class Redis:
             raise Unsent
 
     async def _send(self) -> None:
-        """Send what waits, all that there is at once, until nothing does."""
+        """Send the waiting commands, AT_ONCE at a time, until none waits."""
         try:
             while self._waiting:
                 turns = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
@@ -273,7 +278,7 @@ class Redis:
                     with suppress(Away):
                         answers = await self._watched(self._pipeline([command for command, _ in turns]))
                     why = next((why for answer in answers if isinstance(answer, Exception) and (why := self._why(answer))), None)
-                finally:  # whoever asked is let go also where this is closed meanwhile
+                finally:  # callers are let go also where this is closed meanwhile
                     for (_, future), answer in zip(turns, answers, strict=True):
                         self._settle(future, answer, why)
                 if why is not None:
@@ -289,7 +294,7 @@ class Redis:
 
     def _settle(self, future: "asyncio.Future[object]", answer: object, why: str | None) -> None:
         if future.done():
-            return  # nobody waits for it any more
+            return  # its caller has left
         if why is not None or (isinstance(answer, Away) and not isinstance(answer, Mismatch)):
             future.set_exception(answer if isinstance(answer, Unsent) else Away())
         else:
@@ -301,10 +306,10 @@ class Redis:
                 pipeline.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]
             return await pipeline.execute(raise_on_error=False)
 
-    # Its silence.
+    # Silence.
 
     async def _watched(self, work: Awaitable[T]) -> T:
-        """What this comes to, while there are signs of Redis. It goes on where its asker leaves: a connection is not cut in mid-answer."""
+        """Return the result of this work, while there are signs of Redis. The work survives its caller: no connection is cut mid-answer."""
         task = asyncio.ensure_future(work)
         self._under_way.add(task)
         task.add_done_callback(self._done)
@@ -322,7 +327,7 @@ class Redis:
         self._under_way.discard(task)
         if not task.cancelled():
             self._quiet = 0.0
-            task.exception()  # whoever asked may have left
+            task.exception()  # its caller may have left
 
     def _watch(self) -> None:
         if self._look is None:
@@ -334,7 +339,7 @@ class Redis:
         self._look = loop.call_later(TICK, self._looked, loop.time())
 
     def _looked(self, last: float) -> None:
-        """Whether there is silence for too long."""
+        """Count the silence, and leave Redis if it lasted for too long."""
         self._look = None
         if not self._under_way:
             return
@@ -344,17 +349,17 @@ class Redis:
             self._leave("timeout")
             return
         if before < LIMIT / 2 <= self._quiet:
-            # What is asked may be slow, or wait for its connection. Whether Redis is there, a word of ours tells.
+            # The command may be slow, or wait for its connection. A PING shows whether Redis is there.
             nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             nobody.cancel()
             self._waiting.append((("PING",), nobody))
             self._sent()
         self._tick()
 
-    # Its going and its coming back.
+    # Away and back.
 
     def _judged(self, error: Exception) -> Away:
-        """What an error means to whoever asked."""
+        """Return the error to raise for the caller of a failed command."""
         why = self._why(error)
         if why is None:
             return Mismatch()
@@ -362,7 +367,7 @@ class Redis:
         return Away()
 
     def _why(self, error: Exception) -> str | None:
-        """Why Redis is away, if that is what this error says; None where it objects to one command."""
+        """Return the reason that Redis is away, if this error shows it; None where it concerns one command."""
         faults = self._driver
         table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
             (faults.BusyLoadingError, "loading"),
@@ -380,7 +385,7 @@ class Redis:
         return "unusable" if code in UNUSABLE else None
 
     def _leave(self, why: str) -> None:
-        """It is away: from now on nobody waits for it."""
+        """Count Redis as away: from now on no request waits for it."""
         if self._state in ("away", "closed"):
             return
         loop = asyncio.get_running_loop()
@@ -397,7 +402,7 @@ class Redis:
             self._probe = asyncio.create_task(self._return(self._pause))
 
     def _let_go(self) -> None:
-        """Whoever waits for an answer goes on without."""
+        """Release all callers that wait for an answer."""
         if self._look is not None:
             self._look.cancel()
             self._look = None
@@ -409,7 +414,7 @@ class Redis:
             self._tell()
 
     async def _return(self, pause: float) -> None:
-        """Try a write, until one goes through."""
+        """Try a write until one succeeds: then Redis is back."""
         while True:
             if pause:
                 await self._lines.disconnect(inuse_connections=False)
@@ -419,7 +424,7 @@ class Redis:
                     await self._client.set(f"{PREFIX}probe", b"1", px=1000)  # pyright: ignore[reportUnknownMemberType]
                 break
             except (self._driver.RedisError, OSError) as error:
-                if self._state == "new" and not isinstance(error, TimeoutError):  # of silence those judge who wait
+                if self._state == "new" and not isinstance(error, TimeoutError):  # silence is judged by the commands that wait
                     self._leave(self._why(error) or "unusable")
                 pause = self._pause
         if self._state == "away":
@@ -436,16 +441,16 @@ class Redis:
 
 
 UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVED", "NOPERM", "NOREPLICAS", "TRYAGAIN"})
-"""Codes of answers that do not concern one key: whatever is asked, it would be refused."""
+"""Codes of answers that do not concern one key: every command would be refused."""
 
 
 def _counted(waited: float) -> float:
-    """Return the seconds of silence that a look counts which came so many seconds after the one before."""
+    """Return the seconds of silence that a check counts, so many seconds after the one before."""
     return waited if waited <= LATE else COUNTS_LATE
 
 
 def _given_up(task: "asyncio.Future[Any]") -> bool:
-    """Whether it is this that was cancelled, and not whoever waits for it."""
+    """Return whether this task was cancelled, and not the caller that waits for it."""
     current = asyncio.current_task()
     return task.cancelled() and (current is None or not current.cancelling())
 

@@ -6,8 +6,9 @@ from router.shared.redis import Away, Redis, key, milliseconds
 
 
 class RedisStore:
-    """A room of its own in Redis. What was put there may be gone at any time, and while Redis is away nothing is there, and nothing is
-    put: it is for copies of what can be made again.
+    """A namespace in Redis for copies of data that can be made again.
+
+    An entry may be gone at any time. While Redis is away, reads find nothing and writes do nothing.
     """
 
     def __init__(self, redis: Redis, room: str) -> None:
@@ -15,18 +16,18 @@ class RedisStore:
         self._room = room
 
     async def get(self, name: str) -> bytes | None:
-        """What any replica put under this name; None where there is nothing, or nobody to ask."""
+        """Return the bytes that any replica put under this name; None if there are none, or Redis is away."""
         with suppress(Away):
             value = await self._redis.ask("GET", key(name, self._room))
             return value if isinstance(value, bytes) else None
         return None
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep it for every replica, for so many seconds at most."""
+        """Store bytes for every replica, for `ttl` seconds at most."""
         with suppress(Away):
             await self._redis.ask("SET", key(name, self._room), value, "PX", milliseconds(ttl))
 
     async def drop(self, name: str) -> None:
-        """Forget it, for every replica."""
+        """Delete the entry, for every replica."""
         with suppress(Away):
             await self._redis.ask("DEL", key(name, self._room))

@@ -1,6 +1,6 @@
-"""What a model may call: functions in tools/*.py, in this process or in some of their own, and the tools of MCP servers.
+"""Tools that a model may call: functions in tools/*.py, in this process or in processes of their own, and the tools of MCP servers.
 
-Whatever goes wrong in a tool becomes a result that the model reads; nothing of it is shown but a ToolError's own sentence.
+Every failure of a tool becomes a result that the model reads; nothing of it is shown but a ToolError's own sentence.
 """
 
 from router.toolbox.functions import Tool, ToolSet, load

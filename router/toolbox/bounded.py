@@ -1,4 +1,4 @@
-"""What one message of a tool server over HTTP may hold: its library reads each whole before anybody can look at it."""
+"""Bounds on a message of a tool server over HTTP: its library reads each message completely before any code can check it."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, cast
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     import httpx2
 
 MOST = 8 * 1024 * 1024
-"""Bytes of one message: a body, or an event of a stream, which may go on for as long as it likes. A result that a model is shown is
-cut far below that."""
+"""Bytes of one message: a body, or an event of a stream of any length. A result shown to a model is cut far below that."""
 MOST_VALUES = 200_000
-"""JSON values of one message, counted by the commas and brackets before them, those in texts too: it is parsed on the loop, at one go."""
+"""JSON values of one message, counted by the commas and brackets before them, in texts too. It is parsed on the loop, in one go."""
 BLANKS = b"\n\n", b"\r\r", b"\r\n\r\n"
-"""What ends an event (HTML Living Standard, 9.2)."""
+"""The ends of an event (HTML Living Standard, 9.2)."""
 
 
 async def bounded(response: "httpx2.Response") -> None:
-    """A hook of a client: of this response no message may be larger. httpx2.ReadError at what is too large, or packed: that unfolds
-    to a thousand times as much, after it was counted.
+    """Limit the messages of this response (a hook of the HTTP client).
+
+    Its stream raises httpx2.ReadError at a message that is too large, or compressed: that unfolds to a thousand times its counted size.
     """
     import httpx2  # noqa: PLC0415 - of an extra
 
@@ -45,7 +45,7 @@ async def bounded(response: "httpx2.Response") -> None:
 
 
 def _held(held: int, last: bytes, chunk: bytes) -> int:
-    """Bytes since the end of the last event."""
+    """Return the bytes since the end of the last event."""
     joined = last + chunk
     ended = max(at + len(blank) if (at := joined.rfind(blank)) >= 0 else -1 for blank in BLANKS)
     return held + len(chunk) if ended < 0 else len(joined) - ended

@@ -1,14 +1,14 @@
-"""The process of an isolated tool set: it loads the file, says which tools that makes, then runs one call after the other.
+"""The process of an isolated tool set: it loads the file, sends a list of its tools, then runs one call after the other.
 
-It is started by router/toolbox/isolated.py and talks to it over one socket, in frames: four bytes that say how long it is, then JSON.
+router/toolbox/isolated.py starts it and exchanges frames with it over one socket: four bytes with the length, then JSON.
 
     → {"name", "text", "path"}                  the file
-    ← {"tools": [[name, description, schema]]}  or {"misfit", "line", "column"} where it makes none
+    ← {"tools": [[name, description, schema]]}  or {"misfit", "line", "column"} if it has none
     → {"tool", "arguments", "seconds"}          a call
-    ← {"progress"}                              what an async generator yields, each time
-    ← {"result", "is_error"}                    or {"failed", "at"}: the type of what it raised, and where
+    ← {"progress"}                              each value that an async generator yields
+    ← {"result", "is_error"}                    or {"failed", "at"}: the type of the exception, and its place
 
-Nothing else is inherited: no variable that is not named, no open file. It ends when the socket does.
+It inherits nothing else: no other variable than those named, no open file. It ends when the socket does.
 """
 
 import asyncio
@@ -29,24 +29,25 @@ HEADER = struct.Struct(">I")
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes of a frame to a child: the text of a file is the longest."""
 GRACE = 5.0
-"""Seconds after which a call that is over its time ends the process by itself: its parent was killed, and could not."""
+"""Seconds after which an overdue call ends the process by itself: its parent was killed, and could not end it."""
 
 Frame = dict[str, Any]
 
 
 class Ended(Exception):
-    """The other end of the socket is closed, or says what is no frame."""
+    """The other end of the socket is closed, or sent bytes that are not a frame."""
 
 
 def frame(value: Frame) -> bytes:
-    """A frame, as it is sent."""
+    """Return a frame as bytes."""
     data = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
     return HEADER.pack(len(data)) + data
 
 
 def received(line: socket.socket, most: int) -> Frame:
-    """Return the next frame, waiting for it. Ended where there is none, or one of more than `most` bytes; TimeoutError where the socket
-    has a timeout.
+    """Return the next frame, waiting for it.
+
+    Raises Ended if there is none, or one of more than `most` bytes; TimeoutError if the socket has a timeout.
     """
     (size,) = HEADER.unpack(_exactly(line, HEADER.size))
     if size > most:
@@ -55,7 +56,7 @@ def received(line: socket.socket, most: int) -> Frame:
 
 
 def understood(data: bytes) -> Frame:
-    """The frame that these bytes are. Ended where they are none."""
+    """Return the frame in these bytes. Raises Ended if they are not a frame."""
     try:
         found: object = json.loads(data)
     except (ValueError, RecursionError):
@@ -99,7 +100,7 @@ def main(number: int) -> None:
 
 
 def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
-    """What comes of a call."""
+    """Return the outcome of a call."""
     try:
         values = tool.parameters.read(json.dumps(given, ensure_ascii=False))
         value, is_error = as_result(_given(tool.function, values, runner, report), is_error=False)
@@ -107,7 +108,7 @@ def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Fra
         value, is_error = f"Invalid arguments: {misfit.message}", True
     except ToolError as error:
         value, is_error = as_result(error.public, is_error=True)
-    except BaseException as error:  # noqa: BLE001 - also what is raised to get past `except Exception`: only this call ends
+    except BaseException as error:  # noqa: BLE001 - also exceptions made to get past `except Exception`: only this call ends
         return {"failed": type(error).__name__, "at": raised_at(error)}
     return {"result": value, "is_error": is_error}
 

@@ -1,7 +1,7 @@
-"""A docstring as a model is shown it: a description of the tool, and one of each parameter.
+"""A docstring as shown to a model: a description of the tool, and one of each parameter.
 
-Read are the styles of Google (`Args:`), NumPy (`Parameters` over a line of dashes) and reST (`:param name:`), and lines of the form `name: text`.
-What is said of parameters is taken out of the description; all else stays, such as what is returned.
+The readable styles are those of Google (`Args:`), NumPy (`Parameters` over a line of dashes), reST (`:param name:`), and `name: text`.
+Text about parameters is taken out of the description; all else stays, such as the return value.
 """
 
 import inspect
@@ -29,7 +29,7 @@ def documentation(function: object, names: Collection[str]) -> tuple[str, dict[s
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads one docstring, line by line."""
+    """A reader of one docstring, line by line."""
 
     lines: list[str]
     names: frozenset[str]
@@ -58,7 +58,7 @@ class _Reader:
                 self.rest.append(line)
 
     def _google(self, header: int, entry: int) -> None:
-        """Read the entries of a section: they stand deeper than its header, and what goes on with one deeper than that."""
+        """Read the entries of a section: they are indented deeper than its header, and their further lines deeper still."""
         while self._at < len(self.lines) and (not self.lines[self._at].strip() or _indent(self.lines[self._at]) > header):
             hit = GOOGLE_ENTRY.match(self.lines[self._at].strip())
             self._at += 1
@@ -67,7 +67,7 @@ class _Reader:
                 self._note(hit["names"], [hit["text"] or "", *text])
 
     def _numpy(self) -> None:
-        """Read the entries of a section: a line `name : type`, and its text, which stands deeper. Anything else ends it."""
+        """Read the entries of a section: a line `name : type`, and its text, which is indented deeper. Any other line ends it."""
         while self._at < len(self.lines):
             line = self.lines[self._at]
             ends = self._at + 1 < len(self.lines) and DASHES.match(self.lines[self._at + 1])
@@ -79,7 +79,7 @@ class _Reader:
                 self._note(hit["names"], list(self._deeper(_indent(line))))
 
     def _deeper(self, indent: int) -> Iterator[str]:
-        """Take the lines that stand deeper, and blank lines between them."""
+        """Take the lines that are indented deeper, and blank lines between them."""
         while self._at < len(self.lines):
             line = self.lines[self._at]
             if line.strip() and _indent(line) <= indent:

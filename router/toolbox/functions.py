@@ -1,7 +1,7 @@
-"""tools/*.py → what a model may call: a file is a tool set, each public function in it a tool.
+"""Tools of tools/*.py that a model may call: a file is a tool set, each public function in it a tool.
 
 A tool's schema is its signature, its description its docstring. `async def` runs on the loop, `def` in a thread of
-its own (a daemon: one that hangs holds up neither the answer nor the end of the process). An async generator reports its progress.
+its own (a daemon: if it hangs, neither the answer nor the end of the process waits). An async generator reports its progress.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from router.toolbox.docstring import documentation
 from router.toolbox.parameters import Parameters, Unfit, parameters_of, place_of
 
 MAX_RESULT = 256 * 1024
-"""Characters of one result, as JSON. A longer text is cut and says so; anything else becomes an error."""
+"""Characters of one result, as JSON. A longer text is cut and marked as cut; anything else becomes an error."""
 FAILED = "The tool failed."
 MAX_THREADS = 64
 """Threads that tools may hold at once, hung ones included."""
@@ -38,7 +38,7 @@ MAX_THREADS = 64
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function a model may call."""
+    """A function that a model may call."""
 
     spec: ToolSpec
     parameters: Parameters
@@ -54,16 +54,16 @@ class ToolSet:
     module: str
 
     def close(self) -> None:
-        """Let the module go."""
+        """Unload the module."""
         sys.modules.pop(self.module, None)
 
 
 def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
-    """The tool set that a file's text makes, under a module of its own per generation. Misfit where it makes none."""
+    """Return the tool set in a file's text, in a module of its own for each generation. Raises Misfit if it has none."""
     module = ModuleType(f"router_tools_{generation}.{name}")
     module.__file__ = str(path)
     place = Place(f"tools/{name}.py", 1, 1)
-    sys.modules[module.__name__] = module  # dataclasses and typing look their module up there
+    sys.modules[module.__name__] = module  # dataclasses and typing look up their module there
     with ExitStack() as undo:
         undo.callback(sys.modules.pop, module.__name__, None)
         _run(text, module, path, place)
@@ -75,14 +75,14 @@ def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
 
 
 def _run(text: str, module: ModuleType, path: Path, place: Place) -> None:
-    """Run a file. A Misfit whatever it raises: beyond what is an Exception lies what libraries raise to get past `except Exception`."""
+    """Run a file. Raises Misfit for any exception: some libraries raise more than an Exception to get past `except Exception`."""
     try:
         exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the operator's own code
     except SyntaxError as error:
         raise Misfit(f"this is not Python: {error.msg}", place=Place(place.file, error.lineno or 1, error.offset or 1)) from None
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-            raise  # somebody's Ctrl-C comes there, and nowhere else
+            raise  # Ctrl-C arrives there, and nowhere else
         raise Misfit(f"this file fails when it is loaded: {type(error).__name__}", place=_failed_at(error, path, place)) from None
 
 
@@ -122,17 +122,17 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
 
 
 Report = Callable[[Json], None]
-"""Takes what a tool gives before its result."""
+"""A function that takes the values that a tool yields before its result."""
 
 
 async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
-    """Return what the tool gives; raise what it raises. Of an async generator that is the last value; each is reported when it is yielded."""
+    """Return the tool's result, or raise its exception. An async generator's values are reported, and the last is the result."""
     if inspect.isasyncgenfunction(function):
         given: object = None
         async with aclosing(function(**values)) as yielded:
             async for given in yielded:
                 shown, is_error = as_result(given, is_error=False)
-                if not is_error:  # the last one says so as the result
+                if not is_error:  # if the last one is an error, the result shows it
                     report(shown)
         return given
     if inspect.iscoroutinefunction(function):
@@ -147,7 +147,7 @@ async def _in_thread(function: Callable[..., object], values: dict[str, object])
 
 
 def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
-    """What a function gave, as a model is told it: (the result, whether it is an error)."""
+    """Return a function's value as it is shown to a model: (the result, true if it is an error)."""
     try:
         text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain))
     except (TypeError, ValueError, RecursionError):
@@ -160,19 +160,19 @@ def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
 
 
 VALUES = BaseModel, date, time, timedelta, Decimal, Enum, UUID
-"""What a tool may return beside JSON, and dataclasses."""
+"""Types that a tool may return besides JSON and dataclasses."""
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def _plain(value: object) -> object:
-    """Return a value that JSON does not have as pydantic writes it. TypeError where a tool may not return it."""
+    """Return a value that JSON does not have as pydantic writes it. Raises TypeError if a tool may not return it."""
     if isinstance(value, VALUES) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
         return ANYTHING.dump_python(value, mode="json")
     raise TypeError(type(value).__name__)
 
 
 def raised_at(error: BaseException) -> str:
-    """File and line where a tool raised: enough to find it, nothing of what it said."""
+    """Return the file and line where a tool raised: enough to find it, without its message."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""The tools granted to one route: what the model is told of them, and what comes of a call."""
+"""The tools granted to one route: their description for the model, and the results of calls."""
 
 import asyncio
 import json
@@ -26,14 +26,12 @@ class Grant:
     only: frozenset[str] | None = None
 
     def of(self, known: Mapping[str, ToolSpec]) -> dict[str, ToolSpec]:
-        """Those of them that are granted."""
+        """Return the granted tools among the known ones."""
         return {name: spec for name, spec in known.items() if self.only is None or name in self.only}
 
 
 class Toolbox:
-    """The tools granted to one route, each call of them limited to so many seconds. Of equal names the first counts: functions, then
-    servers in order.
-    """
+    """The tools granted to one route; a call is limited to so many seconds. Among equal names the first counts: functions, then servers."""
 
     def __init__(self, tools: Iterable[Tool | IsolatedTool], limit: float, grants: Sequence[Grant] = ()) -> None:
         self._limit = limit
@@ -45,7 +43,7 @@ class Toolbox:
         return bool(self._tools or self._grants)
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is, or was, a tool of this name."""
+        """Return whether there is, or was, a tool of this name."""
         return name in self._tools or any(name in one.server and (one.only is None or name in one.only) for one in self._grants)
 
     @property
@@ -56,7 +54,7 @@ class Toolbox:
         return self._with({one: one.server.known for one in self._grants})
 
     async def offered(self) -> tuple[ToolSpec, ...]:
-        """The tools for one answer. A server that is just starting is waited for, shortly."""
+        """Return the tools for one answer. Waits shortly for a server that is just starting."""
         if not self._grants:
             return self._specs
         known = await asyncio.gather(*(one.server.tools() for one in self._grants))
@@ -70,8 +68,9 @@ class Toolbox:
         return tuple(found.values())
 
     async def run(self, name: str, given: JsonObject, report: Report = lambda _: None) -> tuple[Json, bool]:
-        """Return what a call gives: (the result, whether it is an error). What a tool yields before its end is reported. Raises only when it is
-        cancelled.
+        """Return the result of a call: (the result, true if it is an error). Raises only when it is cancelled.
+
+        Values that a tool yields before its end are reported.
         """
         try:
             work = self._work(name, given, report)
@@ -88,7 +87,7 @@ class Toolbox:
             return FAILED, True
 
     def _work(self, name: str, given: JsonObject, report: Report) -> "Work | str":
-        """What is to be done for a call; or why nothing is."""
+        """Return the work of a call, or the sentence that refuses it."""
         tool = self._tools.get(name)
         grant = None if tool else next((one for one in self._grants if name in one.of(one.server.known)), None)
         if tool is None and grant is None:

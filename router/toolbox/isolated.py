@@ -1,8 +1,8 @@
-"""A tool set in processes of its own: whatever its functions do, the router's loop goes on.
+"""A tool set in processes of its own: the router's loop goes on during any call.
 
-One process is started when the configuration is loaded, for what the file makes is read from it; more when more calls come at once.
-Each runs one call at a time. A call that is over its time, or that nobody waits for any more, is killed with its process: that also ends
-what computes in C and keeps the interpreter to itself. The next call starts another.
+One process is started when the configuration is loaded, to read the file's tools from it. More are started for simultaneous calls.
+Each runs one call at a time. A call that exceeds its time, or whose caller has left, is killed with its process. That also ends
+code that computes in C and holds the interpreter's lock. The next call starts another process.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ log = logging.getLogger("router.tools")
 LOADING = 20.0
 """Seconds in which a process must have started and loaded its file."""
 MAX_PROCESSES = 4
-"""Processes of one tool set; a call that comes when all are busy waits, within its time."""
+"""Processes of one tool set; a call that finds all of them busy waits, within its time."""
 MAX_FRAME = 8 * MAX_RESULT
-"""Bytes of what a process says: a result, each character of which may be an escape; or its tools."""
+"""Bytes of a frame from a process: a result, each character of which may be an escape; or its tools."""
 BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import main; main(int(sys.argv[1]))"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a process is made of. `env`: what it finds in its environment, beside what is passed on to any."""
+    """The source of a process. `env`: its environment, beside the variables that every process gets."""
 
     name: str
     text: str
@@ -50,14 +50,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class IsolatedTool:
-    """A function a model may call, in a process of its own."""
+    """A function that a model may call, in a process of its own."""
 
     spec: ToolSpec
     processes: "ToolProcesses"
 
 
 class ToolProcesses:
-    """The tools of one file, and their processes. Made anywhere, used on one event loop. Misfit where the file makes no tool set."""
+    """The tools of one file, and their processes. Made on any thread, used on one event loop. Raises Misfit if the file has no tool set."""
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
@@ -69,7 +69,7 @@ class ToolProcesses:
         self.tools = tuple(IsolatedTool(spec, self) for spec in first.specs)
 
     async def call(self, name: str, given: JsonObject, seconds: float, report: Report) -> tuple[Json, bool]:
-        """Return what a call gives: (the result, whether it is an error). Its process is killed where the call is cancelled."""
+        """Return the result of a call: (the result, true if it is an error). Its process is killed if the call is cancelled."""
         async with self._places:
             try:
                 process = self._idle.pop() if self._idle else await self._started()
@@ -93,7 +93,7 @@ class ToolProcesses:
                 return FAILED, True
 
     async def _started(self) -> "_Process":
-        """Another process. Where nobody waits for it any more it is kept for the next call."""
+        """Return another process. If its caller leaves, it is kept for the next call."""
         starting = asyncio.ensure_future(in_thread(partial(_Process, self._source), "tool process"))
         try:
             return await asyncio.shield(starting)
@@ -112,14 +112,14 @@ class ToolProcesses:
             self._idle.append(process)
 
     def close(self) -> None:
-        """End the processes: those that wait now, one that runs a call after it."""
+        """End the processes: idle ones now, a busy one after its call."""
         self._closed = True
         while self._idle:
             self._idle.pop().kill()
 
 
 class _Process:
-    """One process that has loaded its file. Made where nothing else waits: that takes a tenth of a second, or LOADING at most."""
+    """A process that has loaded its file. Made off the loop: that takes a tenth of a second, or LOADING at most."""
 
     def __init__(self, source: Source) -> None:
         ours, theirs = socket.socketpair()
@@ -131,9 +131,9 @@ class _Process:
                 pass_fds=(theirs.fileno(),),
                 env={**passed_on(), **source.env},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # what it says beside its answers is not ours to tell
+                stdout=subprocess.DEVNULL,  # its output beside its answers is not ours to show
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # what it starts itself ends with it
+                start_new_session=True,  # its own child processes end with it
             )
         try:
             self.specs = self._loaded(source)
@@ -163,7 +163,7 @@ class _Process:
                 raise Misfit("the process of this file says something else than its tools", place=place)
 
     async def ask(self, question: Frame, report: Report) -> Frame:
-        """Return what it says to a call, and report what it says before. Ended or OSError where it ended."""
+        """Return the answer to a call, and report the progress before it. Raises Ended or OSError if the process ended."""
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self._line, frame(question))
         while "progress" in (said := await self._frame()):
@@ -187,7 +187,7 @@ class _Process:
         return bytes(found)
 
     def kill(self) -> None:
-        """End it, and what it has started, at once."""
+        """Kill the process, and those it has started, at once."""
         self._line.close()
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)

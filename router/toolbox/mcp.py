@@ -1,8 +1,8 @@
-"""A server of tools (Model Context Protocol): one connection that comes back by itself, and never inside a request's own task.
+"""A server of tools (Model Context Protocol): one connection that is restored by itself, and never inside a request's own task.
 
-A task of the server's own opens the connection, lists the tools, asks for them anew every `EVERY` and when the server says they have
-changed, and opens another where this one is lost. Each call runs in a task too: the library was seen to cancel whoever
-waits for a server that dies. So a request is told `ToolError` and nothing else, whatever becomes of the server.
+A task of the server's own opens the connection and lists the tools. It lists them again every `EVERY` seconds and when the server reports a
+change, and opens another connection if this one is lost. Each call runs in a task too: the library was seen to cancel the caller
+that waits for a server that dies. So a request gets `ToolError` and nothing else, whatever becomes of the server.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ log = logging.getLogger("router.tools")
 START = 15.0
 """Seconds for a server to start, shake hands and list its tools."""
 PATIENCE = 3.0
-"""Seconds an answer or a call waits for a server that is just starting."""
+"""Seconds that an answer or a call waits for a server that is just starting."""
 EVERY = 30.0
-"""Seconds after which its tools are asked for anew: what it forgets to tell, and whether it is still there."""
+"""Seconds after which its tools are listed again: it may forget to report a change, or be gone."""
 LISTING = 10.0
 PAUSES = 0.2, 10.0
 """Seconds before another try, at first and at most; it doubles each time a connection did not last for `STEADY`."""
@@ -44,7 +44,7 @@ ENDING = 10.0
 
 MOST_TOOLS = 128
 MOST_NAMES = 512
-"""Names that are told apart in metrics, over the life of a connection's server: it may think of new ones for ever."""
+"""Names of tools with labels of their own in metrics, over the life of a server: it may invent new ones for ever."""
 MOST_PAGES = 20
 MOST_DESCRIPTION = 4 * 1024
 MOST_SCHEMA = 32 * 1024
@@ -55,9 +55,9 @@ GONE = "The server of this tool went away before it answered."
 
 
 class McpServer:
-    """One MCP server. Made anywhere, used on one event loop: opened by `start`.
+    """An MCP server. Made on any thread, used on one event loop: opened by `start`.
 
-    `hold` and `release` count the generations that grant its tools; `close` closes it once there is none.
+    `hold` and `release` count the generations that grant its tools; `close` closes it once there is none left.
     """
 
     def __init__(self, declared: ToolServer) -> None:
@@ -70,66 +70,66 @@ class McpServer:
         self._client: Client | None = None
         self._state: Literal["new", "starting", "here", "away", "closed"] = "new"
         self._settled = asyncio.Event()
-        """Whether the try that is under way has come to something."""
+        """Set once the present attempt to connect has succeeded or failed."""
         self._doubt = asyncio.Event()
-        """Whether its tools may be others by now, or it may be gone."""
+        """Set when its tools may have changed, or it may be gone."""
         self._calls: set[asyncio.Task[tuple[Json, bool]]] = set()
         self._supervisor: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
-        """The connection there is, or is being made."""
+        """The present connection, open or being made."""
         self._tried = False
         self._holders: list[None] = []
 
-    # What is known of it.
+    # State.
 
     @property
     def here(self) -> bool:
-        """Whether it can be asked."""
+        """True if it can be asked."""
         return self._state == "here"
 
     @property
     def closed(self) -> bool:
-        """Whether it is of the past: nothing declares it any more."""
+        """True once no configuration declares it any more."""
         return self._state == "closed"
 
     @property
     def tried(self) -> bool:
-        """Whether it was reached once, or a first try has failed: from then on nobody waits for it."""
+        """True once it was reached, or a first attempt has failed: from then on no answer waits for it."""
         return self._tried
 
     @property
     def known(self) -> Mapping[str, ToolSpec]:
-        """Its tools, as it listed them last."""
+        """The tools that it listed last."""
         return self._tools
 
     def __contains__(self, name: object) -> bool:
-        """Whether it has, or had, a tool of this name."""
+        """Return whether it has, or had, a tool of this name."""
         return name in self._names
 
     async def tools(self) -> Mapping[str, ToolSpec]:
-        """The same; one that has never been reached, and is just starting, is waited for, shortly."""
+        """Return its tools. Waits shortly for a server that is just starting and was never reached."""
         if not self._tried:
             await self._tries()
         return self._tools
 
-    # Its life.
+    # Lifetime.
 
     def start(self) -> None:
-        """Reach for it, in the background."""
+        """Connect in the background."""
         if self._supervisor is None and not self.closed:
             self._state = "starting"
             self._supervisor = asyncio.create_task(self._supervise())
 
     def hold(self) -> None:
-        """It is granted, until `release`. From any thread: generations are built beside the loop."""
+        """Count a user, until `release`. May be called from any thread: generations are built beside the loop."""
         self._holders.append(None)
 
     def release(self) -> None:
-        """It is granted no more by one who held it."""
+        """Count a user less."""
         self._holders.pop()
 
     async def close(self) -> None:
-        """Close it, if nobody holds it."""
+        """Close it, if no generation holds it."""
         if self._holders or self.closed:
             return
         self._state = "closed"
@@ -141,7 +141,7 @@ class McpServer:
             await _ended(self._connecting)
 
     async def _supervise(self) -> None:
-        """Keep one connection."""
+        """Keep one connection open, and restore it after each loss."""
         loop = asyncio.get_running_loop()
         pause, told = PAUSES[0], False
         while True:
@@ -166,7 +166,7 @@ class McpServer:
             pause = min(2 * pause, PAUSES[1])
 
     def _lost(self) -> None:
-        """Nobody waits for it."""
+        """Mark the server as away, and cancel its calls."""
         self._client, self._tried = None, True
         if not self.closed:
             self._state = "away"
@@ -175,7 +175,7 @@ class McpServer:
             call.cancel()
 
     async def _connection(self, *, told: bool) -> None:
-        """One connection, until it is lost: it raises, or returns."""
+        """Run one connection until it is lost: then it raises, or returns."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
         async with self._opened() as client:
             listening = asyncio.create_task(self._listened(client))
@@ -199,7 +199,7 @@ class McpServer:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator["Client", None]:
-        """A client that has shaken hands."""
+        """Open a client that has shaken hands."""
         from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
 
         async with self._transport() as (read, write):
@@ -215,7 +215,7 @@ class McpServer:
 
             command, *words = declared.mcp
             environment = {str(name): value.value for name, value in declared.env.items()}
-            # What it says beside its answers is not ours to tell: nothing of it is known to be no secret.
+            # Its output beside its answers is not ours to show: it may hold secrets.
             with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: ASYNC230, PTH123 - no file waits there
                 async with stdio_client(StdioServerParameters(command=command, args=list(words), env=environment), nowhere) as streams:
                     yield streams
@@ -226,7 +226,7 @@ class McpServer:
             headers = {"accept-encoding": "identity"}
             if declared.token is not None:
                 headers["authorization"] = f"Bearer {declared.token.value}"
-            limits = httpx2.Timeout(START, read=10 * EVERY)  # a stream may say nothing for long; what is asked has deadlines of its own
+            limits = httpx2.Timeout(START, read=10 * EVERY)  # a stream may be silent for long; requests have deadlines of their own
             egress = declared.egress
             proxy = egress.proxy_to(urlsplit(str(declared.mcp)).hostname or "")
             tls = await asyncio.to_thread(tls_context, egress.ca)
@@ -240,18 +240,18 @@ class McpServer:
                 yield streams
 
     async def _listened(self, client: "Client") -> None:
-        """Hear of other tools, where the server tells it in a stream of its own (from 2026-07-28 on)."""
+        """Wait for changes of the tools that the server reports in a stream of its own (from 2026-07-28 on)."""
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
 
-        # One that has no such stream is asked now and then.
+        # A server without such a stream is asked every EVERY seconds.
         with suppress(ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError):
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
                     self._doubt.set()
 
     async def _heard(self, message: object) -> None:
-        """Hear of other tools, where it tells it among its answers (before that)."""
+        """Take in a change of the tools that the server reports among its answers (before 2026-07-28)."""
         if type(message).__name__ == "ToolListChangedNotification":
             self._doubt.set()
 
@@ -266,17 +266,17 @@ class McpServer:
                         found.setdefault(spec.name, spec)
                 if (cursor := page.next_cursor) is None:
                     break
-        # By name, whatever order it lists them in: tools stand at the beginning of a prompt, and another order is a cold prompt cache.
+        # Sorted by name: tools stand at the beginning of a prompt, and another order is a cold prompt cache.
         found = {name: found[name] for name in sorted(found)[:MOST_TOOLS]}
         if found != self._tools:
             self._tools = found
             self._names |= set(list(found)[: max(0, MOST_NAMES - len(self._names))])
             log.info("tools of a server", extra={"fields": {"server": self.label, "tools": len(found)}})
 
-    # Its calls.
+    # Calls.
 
     async def call(self, name: str, arguments: JsonObject) -> tuple[Json, bool]:
-        """What a call gives: (the result, whether it is an error). ToolError where the server gives nothing."""
+        """Return the result of a call: (the result, true if it is an error). Raises ToolError if the server returns none."""
         if self._state == "starting":
             await self._tries()
         if self._client is None:
@@ -287,7 +287,7 @@ class McpServer:
         try:
             await asyncio.wait([call])
         finally:
-            call.cancel()  # whoever asked has left: the server is told so
+            call.cancel()  # if the caller has left, the server gets a cancellation
         if call.cancelled():
             raise ToolError(GONE)
         if (error := call.exception()) is None:
@@ -298,7 +298,7 @@ class McpServer:
     def _over(self, call: asyncio.Task[tuple[Json, bool]]) -> None:
         self._calls.discard(call)
         if not call.cancelled():
-            call.exception()  # whoever asked may have left
+            call.exception()  # its caller may have left
 
     async def _tries(self) -> None:
         with suppress(TimeoutError):
@@ -307,7 +307,7 @@ class McpServer:
 
 
 class _Given:
-    """Streams that are open, as a transport."""
+    """A transport of streams that are open already."""
 
     def __init__(self, streams: tuple[Any, Any]) -> None:
         self._streams = streams
@@ -316,11 +316,11 @@ class _Given:
         return self._streams
 
     async def __aexit__(self, *_: object) -> None:
-        """Whoever opened them closes them."""
+        """Do nothing: the code that opened the streams closes them."""
 
 
 class _Watched:
-    """A stream that says when it ends."""
+    """A stream that sets an event when it ends."""
 
     def __init__(self, stream: Any, ended: asyncio.Event) -> None:
         self._stream = stream
@@ -348,7 +348,7 @@ class _Watched:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    """End it, whatever comes of that."""
+    """Cancel a task, and wait for its end, ENDING seconds at most."""
     task.cancel()
     await asyncio.wait([task], timeout=ENDING)
     if task.done() and not task.cancelled():
@@ -356,7 +356,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def _spec(tool: Any) -> ToolSpec | None:
-    """A tool as the model sees it; None where no provider would take it."""
+    """Return a tool as the model sees it; None if no provider would take it."""
     schema = cast("JsonObject", mended(tool.input_schema))
     if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object" or deeper(schema, MOST_DEPTH):
         return None
@@ -373,14 +373,14 @@ async def _called(client: "Client", name: str, arguments: JsonObject) -> tuple[J
 
 
 def _texts(content: Iterable[Any]) -> Iterator[str]:
-    """What a result says. Of what is no text, a word that it was there: no provider takes it as a tool's result."""
+    """Yield the texts of a result. Other content is only mentioned: no provider takes it as a tool's result."""
     for block in content:
         resource = getattr(block, "resource", block)
         yield whole(resource.text) if isinstance(getattr(resource, "text", None), str) else f"[{block.type}, not shown]"
 
 
 def _told(error: BaseException) -> ToolError:
-    """What the model is told. Never the server's own sentence: it may quote what it was sent."""
+    """Return the error for the model. It never has the server's own sentence, which may quote the call."""
     from mcp import MCPError  # noqa: PLC0415
     from mcp.types import CONNECTION_CLOSED  # noqa: PLC0415
 
@@ -390,7 +390,7 @@ def _told(error: BaseException) -> ToolError:
 
 
 def _why(connection: asyncio.Task[None]) -> str:
-    """Why a connection ended, in a word."""
+    """Return the cause of a connection's end, in a word."""
     error = connection.exception() if connection.done() and not connection.cancelled() else None
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]

@@ -1,7 +1,7 @@
-"""What is wrong with the arguments of a call, in a sentence from which a model can correct them: where, and what is expected there.
+"""The mistakes in the arguments of a call, in a sentence from which a model can correct them: their place, and what is expected there.
 
-Pydantic names each alternative of a union that did not fit. Here the one that was meant speaks for it: the one whose kind of value it is, with the
-fewest mistakes. Where none is, all of them are named.
+Pydantic names each alternative of a union that did not fit. Here only the likeliest alternative is named: the right kind of value, with the
+fewest mistakes. If no alternative has that kind, all of them are named.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,11 @@ from typing import Any
 from router.chat import Json
 
 MAX_MISFITS = 5
-"""Mistakes that are named; of the others only how many there are."""
+"""Mistakes that are named; the others are only counted."""
 MAX_CHARS = 300
-"""Characters of one of them."""
+"""Characters of one mistake."""
 MAX_PATH = 120
-"""Characters of the path to a value: its names are the model's own."""
+"""Characters of the path to a value: its names were written by the model."""
 
 NOUNS = {
     **dict.fromkeys(["string_type", "string_sub_type"], "a text"),
@@ -34,7 +34,7 @@ NOUNS = {
     **dict.fromkeys(["decimal_type", "decimal_parsing"], "a decimal number"),
     **dict.fromkeys(["url_type", "url_parsing"], "a URL"),
 }
-"""Error of pydantic → what is expected instead."""
+"""Error of pydantic → the expected kind of value."""
 SENTENCES = {
     **dict.fromkeys(["missing", "missing_argument", "missing_keyword_only_argument"], "it is needed but missing"),
     **dict.fromkeys(["extra_forbidden", "unexpected_keyword_argument"], "there is no such parameter"),
@@ -44,12 +44,12 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class _Misfit:
-    """One mistake. `branches`: the alternatives of unions that it is of, outermost first, each with the path of the value."""
+    """A mistake. `branches`: the alternatives of unions that it belongs to, outermost first, each with the path of the value."""
 
     path: str
     branches: tuple[tuple[str, str], ...]
     noun: str = ""
-    """What is expected in place of a value of another kind."""
+    """The expected kind of value, if the given one is of another kind."""
     sentence: str = ""
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class _Misfit:
 
 
 def explained(errors: Iterable[Mapping[str, Any]], given: Json) -> str:
-    """Return what pydantic found wrong with the arguments that were given."""
+    """Return a sentence with the mistakes that pydantic found in the given arguments."""
     found = list(dict.fromkeys(map(str, _meant([_misfit(error, given) for error in errors]))))
     more = len(found) - MAX_MISFITS
     return "; ".join(found[:MAX_MISFITS]) + (f"; and {more} more" if more > 0 else "")
@@ -78,7 +78,7 @@ def _misfit(error: Mapping[str, Any], given: Json) -> _Misfit:
 
 
 def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the path to a value, and the alternatives on the way there: what is neither a key nor an index names one of them."""
+    """Return the path to a value, and the union alternatives on the way: a part that is neither a key nor an index names one."""
     path, value = "", given
     branches: list[tuple[str, str]] = []
     for count, part in enumerate(parts, 1):
@@ -93,7 +93,7 @@ def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[
 
 
 def _meant(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
-    """Leave of each union the mistakes of the alternative that was meant."""
+    """Keep of each union the mistakes of the alternative that was meant."""
     meant: list[_Misfit] = []
     unions: dict[str, dict[str, list[_Misfit]]] = {}
     for one in found:

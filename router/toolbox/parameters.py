@@ -1,7 +1,7 @@
 """The parameters of a tool, by pydantic: their JSON schema, and the check of the arguments that a model writes.
 
-Compiled once, when a file is loaded. The check is strict, as pydantic is with JSON: a text is no number, a number no text, `1` not `true`; a date
-is a text that spells one.
+Compiled once, when a file is loaded. The check is strict, as pydantic is with JSON: a text is not a number, a number is not a text,
+`1` is not `true`. A date is a text that spells one.
 """
 
 import ast
@@ -22,7 +22,7 @@ from router.errors import Misfit, Place
 from router.toolbox.misfits import explained
 
 CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""Of the parameters, and of the dataclasses and TypedDicts among them. A pydantic model says itself what it does with keys that it does not know."""
+"""Configuration of the parameters, and of the dataclasses and TypedDicts among them. A pydantic model decides itself about unknown keys."""
 
 
 class Unfit(TypeError):
@@ -35,15 +35,15 @@ class Unfit(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of one function. `schema`: as a model is shown them."""
+    """The parameters of one function. `schema`: as shown to a model."""
 
     schema: JsonObject
     _model: type[BaseModel]
     _names: tuple[tuple[str, str], ...]
-    """Each parameter, and the field of the model that reads it."""
+    """Pairs of a parameter and the field of the model that reads it."""
 
     def read(self, text: str) -> dict[str, object]:
-        """Return the keyword arguments that a JSON object spells. Misfit says where it does not fit, and what is expected."""
+        """Return the keyword arguments in a JSON object. Raises Misfit with the place of a mistake and what is expected there."""
         try:
             made = self._model.model_validate_json(_utf8(text), strict=True)
         except ValidationError as error:
@@ -52,7 +52,7 @@ class Parameters:
 
 
 def parameters_of(function: Callable[..., object], descriptions: Mapping[str, str]) -> Parameters:
-    """Compile the parameters of a function. Unfit where one has a type that no JSON schema describes."""
+    """Compile the parameters of a function. Raises Unfit if no JSON schema describes the type of one."""
     signature = inspect.signature(function)
     # A field of a parameter's own name could be one that BaseModel has (`schema`, `copy`): the name is its alias.
     names = tuple((name, f"p{count}") for count, name in enumerate(signature.parameters))
@@ -69,7 +69,7 @@ def parameters_of(function: Callable[..., object], descriptions: Mapping[str, st
 
 
 def place_of(text: str, function: Callable[..., object], parameter: str, file: str) -> Place:
-    """Return where a parameter of a function stands in the text of its file; the function, where that is not known."""
+    """Return the place of a function's parameter in its file's text; the place of the function, if that is unknown."""
     line = inspect.unwrap(function).__code__.co_firstlineno
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and line in (node.lineno, *(one.lineno for one in node.decorator_list)):
@@ -117,14 +117,15 @@ def _unfit(name: str, hint: Any, error: Exception | None = None) -> Unfit:
 
 
 REFUSALS = (PydanticUserError, TypeError, AttributeError, NameError, RecursionError)
-"""What pydantic raises for a type that it has no schema for."""
+"""Exceptions of pydantic for a type that it has no schema for."""
 ADVICE = frozenset({"typed-dict-version", "class-not-fully-defined", "undefined-annotation"})
-"""Errors of pydantic whose sentence says what to write instead."""
+"""Errors of pydantic whose sentence advises what to write instead."""
 
 
 class _Schema(GenerateJsonSchema):
-    """Pydantic's schema, without the titles that it makes of names, which cost tokens and say nothing; and none where it would be one of texts that
-    no model can write.
+    """Pydantic's schema without titles made of names, which cost tokens and add nothing.
+
+    Types are refused whose schema would describe texts that no model can write.
     """
 
     ignored_warning_kinds = frozenset({"non-serializable-default"})  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride]
@@ -141,7 +142,7 @@ class _Schema(GenerateJsonSchema):
         return False
 
     def emit_warning(self, kind: str, detail: str) -> None:
-        if kind == "skipped-choice":  # one of several types that has no schema: the others would stand there alone
+        if kind == "skipped-choice":  # one of several types has no schema: the schema would show only the others
             raise TypeError(detail)
 
     def _refused(self, schema: object) -> NoReturn:
@@ -152,7 +153,7 @@ class _Schema(GenerateJsonSchema):
 
 
 def _utf8(text: str) -> bytes:
-    """Return the bytes; half a surrogate pair becomes U+FFFD."""
+    """Return the bytes of a text; half a surrogate pair becomes U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:

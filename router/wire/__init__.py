@@ -1,4 +1,4 @@
-"""How events are written to a client: one file per dialect, one row each."""
+"""Wires: the dialects in which events are written to a client, one file and one row each."""
 
 from router.wire import anthropic, data_stream, line, openai, responses, text, ui_message_stream
 from router.wire.shape import Answered, Heading, Refusal, Wire, answered, compact

@@ -9,10 +9,10 @@
     event: message_stop
     data: {"type":"message_stop"}
 
-The content is a row of blocks, one open at a time: thinking, text, and tool_use for the calls that are the client's. As in the `openai`
-dialect, a client runs every call that it is shown: tools that ran here are not shown, and whose a call is, is known at the end. A thinking
-block ends with an empty signature: what signs it is kept here for its target and no client's to return. `model` is the configured model of
-the target that spoke first. Source: Anthropic's reference of the Messages API and of its streaming.
+The content is a row of blocks, one open at a time: thinking, text, and tool_use for the client's calls. As in the `openai` dialect,
+a client runs every call that it is shown. So calls of tools that ran here are not shown; which these are is known at the end. A thinking
+block ends with an empty signature: the real one is kept here for its target, and no client returns it. `model` is the configured model of
+the target that answered first. Source: Anthropic's reference of the Messages API and of its streaming.
 """
 
 from itertools import groupby
@@ -31,7 +31,7 @@ REASONS: dict[Reason, str] = {
     "other": "end_turn",
     "unknown": "end_turn",
 }
-"""Ours → theirs, where no call is left to the client. `tool-calls` is then the route's max_steps: cut off by a limit."""
+"""Our reason → theirs, if no call is left to the client. `tool-calls` is then the route's max_steps: cut off by a limit."""
 TYPES = {
     401: "authentication_error",
     402: "billing_error",
@@ -46,19 +46,19 @@ TYPES = {
 
 
 def encoder(heading: Heading) -> Encode:
-    """Events as frames."""
+    """Return an encoder of events as frames."""
     return _Frames(heading).encode
 
 
 class _Frames:
-    """One answer's frames: which block is open, and which calls have no result yet."""
+    """The frames of one answer: its open block, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
         self._model = ""
         self._begun = False
         self._open = ""
-        """The type of the block that is open; empty where none is."""
+        """The type of the open block; empty without one."""
         self._index = -1
         self._calls: dict[str, ToolCall] = {}
 
@@ -73,7 +73,7 @@ class _Frames:
                 )
                 return utf8(f"{opening}{self._delta('thinking_delta', 'thinking', text)}")
             case ToolInput():
-                return utf8(self._started())  # as the calls may be hidden: the headers go out, and a tool that runs for long has its pings
+                return utf8(self._started())  # the calls may be hidden: the headers go out, and a tool that runs for long has its pings
             case ToolCall():
                 self._calls[event.call_id] = event
                 return utf8(self._started())
@@ -101,7 +101,7 @@ class _Frames:
         return _frame("message_start", {"type": "message_start", "message": message})
 
     def _delta(self, kind: str, key: str, text: str) -> str:
-        """A piece of the open block, the frame that an answer has most of."""
+        """Return a piece of the open block, the most frequent frame of an answer."""
         return (
             f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{self._index},'
             f'"delta":{{"type":"{kind}","{key}":{encode_basestring(text)}}}}}\n\n'
@@ -114,7 +114,7 @@ class _Frames:
         return before + _frame("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
 
     def _closed(self) -> str:
-        """The end of the open block, where one is."""
+        """Return the end of the open block, if any."""
         if not self._open:
             return ""
         signed = self._delta("signature_delta", "signature", "") if self._open == "thinking" else ""
@@ -153,8 +153,9 @@ def _message(heading: Heading, model: str, content: list[Json], stop_reason: str
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """The usage object. `input_tokens` leaves out what was read from a prompt cache or written to it. Zeros where no provider counted; null
-    for what the API's own schema requires and nobody here knows.
+    """Return the usage object. `input_tokens` leaves out tokens that were read from a prompt cache or written to it.
+
+    Counts are zero if no provider counted. Fields that the API's schema requires and that are unknown here are null.
     """
     usage = usage or Usage()
     lasting = usage.cache_write_1h_tokens
@@ -172,7 +173,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def whole(answer: Answered) -> bytes:
-    """The answer as a message."""
+    """Return the answer as a message."""
     end = answer.end
     done = {result.call_id for result in answer.results}
     calls = [call for call in answer.calls if call.call_id not in done]
@@ -189,13 +190,13 @@ def _block(kind: type[Text | Thought], text: str) -> Json:
 
 
 def error(why: Refusal) -> dict[str, Json]:
-    """What went wrong, as this dialect says it."""
+    """Return an error in this dialect."""
     kind = TYPES.get(why.status, "api_error" if why.status >= 500 else "invalid_request_error")
     return {"type": "error", "error": {"type": kind, "message": why.sentence, "code": why.code}, "request_id": why.request_id}
 
 
 def refusal(why: Refusal) -> bytes:
-    """An error before the first event."""
+    """Return the body of an error before the first event."""
     return utf8(compact(error(why)))
 
 

@@ -11,8 +11,8 @@
     d:{"finishReason":"stop","usage":{"promptTokens":130,"completionTokens":23}}
 
 Each model call stands between `f` and `e`: without them a client glues the text after a tool to the text before it.
-`b` and `c` bring a call's arguments while they stream, `g` thoughts, `3` an error. A failed tool is an `a` with
-`isError`: in this dialect's own server it ends the answer, which is worse, and its client passes over keys it does not know.
+`b` and `c` carry a call's arguments while they stream, `g` thoughts, `3` an error. A failed tool is an `a` with
+`isError`: in this dialect's own server it ends the answer, which is worse. Its client ignores unknown keys.
 """
 
 from json.encoder import encode_basestring
@@ -24,12 +24,12 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact,
 
 
 def encoder(heading: Heading) -> Encode:
-    """Events as lines."""
+    """Return an encoder of events as lines."""
     return _Lines(heading).encode
 
 
 class _Lines:
-    """One answer's lines: which step is open, what it called, and what the steps before it used."""
+    """The lines of one answer: its open step, the calls of that step, and the usage of the steps before it."""
 
     def __init__(self, heading: Heading) -> None:
         self._request_id = heading.request_id
@@ -63,13 +63,13 @@ class _Lines:
                 )
                 return self._ended(reason, last, usage)
             case Failure(_, public):
-                # What the broken call used nobody knows; zeros are what this dialect's own server writes.
+                # The usage of the broken call is unknown; zeros are what this dialect's own server writes.
                 return _line("3", f"{public} (request {self._request_id})") + self._ended("error", Usage(), self._used)
             case _:
                 assert_never(event)
 
     def _start(self, used: Usage | None) -> bytes:
-        # A step that called nothing and is not the last is none this dialect has a reason for.
+        # This dialect has no reason for a step that called no tool and is not the last.
         ended = _step_end("tool-calls" if self._called else "other", used) if self._open else b""
         self._open, self._called = True, False
         self._used += used or Usage()
@@ -88,12 +88,12 @@ class _Lines:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """The usage key; none where no provider counted."""
+    """Return the usage key; empty if no provider counted."""
     return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
 
 
 def whole(answer: Answered) -> bytes:
-    """The answer as a message of this SDK, its tools as `toolInvocations`."""
+    """Return the answer as a message of this SDK, its tools as `toolInvocations`."""
     head, end = answer.heading, answer.end
     results = {result.call_id: result for result in answer.results}
     made: dict[str, Json] = {"id": head.message_id, "role": "assistant", "content": answer.text}
@@ -119,7 +119,7 @@ SURFACES = {401: "unauthorized:chat", 403: "forbidden:chat", 429: "rate_limit:ch
 
 
 def refusal(why: Refusal) -> bytes:
-    """An error before the first event: `code` is what chat front ends of this SDK know, `cause` is ours."""
+    """Return the body of an error before the first event: `code` is known to chat front ends of this SDK, `cause` is ours."""
     code = SURFACES.get(why.status, "offline:chat" if why.status >= 500 else "bad_request:api")
     return utf8(compact({"code": code, "message": why.sentence, "cause": why.code}))
 

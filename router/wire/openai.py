@@ -5,9 +5,9 @@
     data: {…,"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}
     data: [DONE]
 
-`model` is the configured model of the target that spoke first, the same in every chunk; the id that was asked for is in the header
-`x-router-model`. A client of this dialect runs every tool call it is shown. So tools that ran here are not shown; a call that nobody ran is
-the client's, which is known at the end: no result came for it. Thoughts are `reasoning_content`, as many servers write it.
+`model` is the configured model of the target that answered first, the same in every chunk; the requested id is in the header
+`x-router-model`. A client of this dialect runs every tool call it is shown. So calls of tools that ran here are not shown. A call without
+a result is the client's, which is known at the end. Thoughts are `reasoning_content`, as many servers write it.
 """
 
 from json.encoder import encode_basestring
@@ -26,16 +26,16 @@ REASONS = {
     "other": "stop",
     "unknown": "stop",
 }
-"""Ours → theirs, where no call is left to the client. `tool-calls` is then the route's max_steps: cut off by a limit."""
+"""Our reason → theirs, if no call is left to the client. `tool-calls` is then the route's max_steps: cut off by a limit."""
 
 
 def encoder(heading: Heading) -> Encode:
-    """Events as chunks."""
+    """Return an encoder of events as chunks."""
     return _Chunks(heading).encode
 
 
 class _Chunks:
-    """One answer's chunks: whether it has begun, and which calls have no result yet."""
+    """The chunks of one answer: its beginning, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -47,7 +47,7 @@ class _Chunks:
         self._calls: dict[str, ToolCall] = {}
 
     def _name(self, model: str) -> None:
-        """The model that every chunk names: the one that spoke first."""
+        """Set the model that every chunk names: the one that answered first."""
         heading = self._heading
         common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": model}
         self._head = f'data: {compact(common)[:-1]},"choices":['
@@ -92,7 +92,7 @@ class _Chunks:
         return self._chunk(delta)
 
     def _asked(self) -> bytes:
-        # Said although the call may be hidden: the headers go out with it, and a tool that runs for long has its keep-alive.
+        # Sent although the call may be hidden: the headers go out with it, and a tool that runs for long has its keep-alive.
         return b"" if self._begun else utf8(self._opened({"role": "assistant", "content": None}))
 
     def _chunk(self, delta: Json) -> str:
@@ -112,8 +112,9 @@ class _Chunks:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """The usage object. Zeros where no provider counted: a client of this dialect reads it without looking whether it is there. The details
-    are there where they say something; `cache_write_tokens` is OpenRouter's name.
+    """Return the usage object. Counts are zero if no provider counted: a client of this dialect reads them unchecked.
+
+    Details are written if they are not zero; `cache_write_tokens` is OpenRouter's name.
     """
     usage = usage or Usage()
     total = usage.input_tokens + usage.output_tokens
@@ -127,7 +128,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def whole(answer: Answered) -> bytes:
-    """The answer as a chat.completion."""
+    """Return the answer as a chat.completion."""
     head, end = answer.heading, answer.end
     done = {result.call_id for result in answer.results}
     calls = [call for call in answer.calls if call.call_id not in done]
@@ -159,18 +160,18 @@ CODES: dict[str, tuple[str, str | None]] = {
     "unknown_model": ("model_not_found", "model"),
     "context_too_long": ("context_length_exceeded", "messages"),
 }
-"""Our code → theirs, and the parameter at fault, where this dialect has words of its own."""
+"""Our code → theirs, and the parameter at fault, if this dialect has its own words."""
 
 
 def error(why: Refusal) -> dict[str, Json]:
-    """What went wrong, as this dialect says it."""
+    """Return an error in this dialect."""
     kind = TYPES.get(why.status, "server_error" if why.status >= 500 else "invalid_request_error")
     code, parameter = CODES.get(why.code, (why.code, None))
     return {"error": {"message": why.sentence, "type": kind, "param": parameter, "code": code}}
 
 
 def refusal(why: Refusal) -> bytes:
-    """An error before the first event."""
+    """Return the body of an error before the first event."""
     return utf8(compact(error(why)))
 
 

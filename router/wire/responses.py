@@ -10,10 +10,10 @@
     data: {"type":"response.completed","response":{"id":"resp_…","status":"completed",…},"sequence_number":9}
 
 The output is a row of items, one open at a time: reasoning (the thoughts are its summary), messages, calls. A client runs each
-`function_call` that it is shown, whatever its status: openai-agents looks for a tool of its own by that name and fails where there is
-none, @ai-sdk/openai ends the step for it. So a tool that ran here is an `mcp_call`, with its output, which both take for one that the
-server ran. Whose a call is, is known when its result comes, or at the end. An error within the stream is an `error` event, with its fields
-where OpenAI's reference has them and where its servers write them, and then `response.failed`.
+`function_call` that it is shown, whatever its status: openai-agents fails without a tool of that name, @ai-sdk/openai ends the step for it.
+So a tool that ran here is an `mcp_call`, with its output, which both take for a call that the server ran. A call's side is known when
+its result comes, or at the end. An error within the stream is an `error` event, then `response.failed`. The event has its fields both
+where OpenAI's reference has them and where its servers write them.
 
 Source: OpenAI's reference of the Responses API and of its streaming events; the specification of Open Responses.
 """
@@ -32,7 +32,7 @@ SERVER = "router"
 """The `server_label` of a call of a tool that ran here."""
 ITEM = re.compile(r"(?:msg|rs|fc|mcp)_([0-9a-f]{32})_\d{1,6}")
 INCOMPLETE: dict[Reason, str] = {"length": "max_output_tokens", "content-filter": "content_filter", "tool-calls": "max_output_tokens"}
-"""Reason → why the response is incomplete. `tool-calls` without a call for the client is the route's max_steps: cut off by a limit."""
+"""Reason → cause of an incomplete response. `tool-calls` without a call for the client is the route's max_steps: cut off by a limit."""
 USUAL: JsonObject = {
     "instructions": None,
     "previous_response_id": None,
@@ -56,16 +56,16 @@ USUAL: JsonObject = {
     "safety_identifier": None,
     "prompt_cache_key": None,
 }
-"""What a response says of its request, where that said nothing."""
+"""The fields of the request that a response repeats, with the values of those that the request left out."""
 
 
 def encoder(heading: Heading) -> Encode:
-    """Events as frames."""
+    """Return an encoder of events as frames."""
     return _Frames(heading).encode
 
 
 class _Frames:
-    """One answer's frames: what its output is so far, which item is open, and which calls have no result yet."""
+    """The frames of one answer: its output so far, its open item, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -73,23 +73,23 @@ class _Frames:
         self._number = 0
         self._begun = False
         self._open = ""
-        """The type of the item that is open; empty where none is."""
+        """The type of the open item; empty without one."""
         self._item = ""
-        """Its id."""
+        """The id of the open item."""
         self._pieces: list[str] = []
         self._output: list[Json] = []
         self._calls: dict[str, ToolCall] = {}
         self.response: JsonObject = {}
-        """The whole, once it has ended."""
+        """The complete response, once it has ended."""
 
     @property
     def standing(self) -> JsonObject:
-        """The response as it is by now, with the items that have ended."""
+        """The response so far, with the items that have ended."""
         return self.response or self._response("in_progress")
 
     @property
     def output(self) -> Sequence[Json]:
-        """Its items that have ended."""
+        """The items that have ended."""
         return self._output
 
     def encode(self, event: Event) -> bytes:
@@ -101,7 +101,7 @@ class _Frames:
                 opening = "" if self._open == "reasoning" else self._reasoning()
                 return utf8(f"{opening}{self._delta('response.reasoning_summary_text.delta', 'summary_index', text)}")
             case ToolInput():
-                return utf8(self._started())  # as the call may be run here: the headers go out, and a tool that runs for long has its pings
+                return utf8(self._started())  # the call may be run here: the headers go out, and a tool that runs for long has its pings
             case ToolCall():
                 self._calls[event.call_id] = event
                 return utf8(self._started())
@@ -127,7 +127,7 @@ class _Frames:
         return f"event: {name}\ndata: {made}\n\n"
 
     def _delta(self, name: str, index: str, text: str) -> str:
-        """A piece of the open item, the frame that an answer has most of."""
+        """Return a piece of the open item, the most frequent frame of an answer."""
         self._pieces.append(text)
         self._number += 1
         if self._number - 1 <= self._heading.after:
@@ -146,18 +146,18 @@ class _Frames:
         return self._frame("response.created", {"response": response}) + self._frame("response.in_progress", {"response": response})
 
     def _added(self, kind: str, prefix: str, item: JsonObject) -> str:
-        """An item begins, after the one before it has ended."""
+        """Begin an item, after the end of the one before."""
         before = self._started() + self._closed()
         self._open, self._item = kind, self._id(prefix)
         self._pieces.clear()
         return before + self._of_output("response.output_item.added", {"id": self._item, "type": kind, **item})
 
     def _id(self, prefix: str) -> str:
-        """The id of the item that begins: the response is named in it, where an `item_reference` to it is looked up."""
+        """Return the id of a new item. It contains the response's id, by which an `item_reference` to it is looked up."""
         return f"{prefix}_{self._heading.message_id.replace('-', '')}_{len(self._output)}"
 
     def _done(self, item: JsonObject) -> str:
-        """The open item ends, and is this."""
+        """End the open item with this content."""
         made: JsonObject = {"id": self._item, "type": self._open, **item}
         said = self._of_output("response.output_item.done", made)
         self._output.append(made)
@@ -179,7 +179,7 @@ class _Frames:
         return added + self._of_item("response.reasoning_summary_part.added", {"summary_index": 0, "part": _thought("")})
 
     def _closed(self, status: str = "completed") -> str:
-        """The end of the open item, where one is."""
+        """Return the end of the open item, if any."""
         text = "".join(self._pieces)
         match self._open:
             case "message":
@@ -198,7 +198,7 @@ class _Frames:
                 return ""
 
     def _ran(self, result: ToolResult) -> str:
-        """A call that was run here, whole."""
+        """Return all frames of a call that was run here."""
         call = self._calls.pop(result.call_id, None)
         if call is None:
             return ""
@@ -218,7 +218,7 @@ class _Frames:
         )
 
     def _called(self, call: ToolCall) -> str:
-        """A call that is the client's, whole."""
+        """Return all frames of a call that is the client's."""
         named: JsonObject = {"call_id": call.call_id, "name": call.name}
         arguments = _arguments(call)
         return (
@@ -245,7 +245,7 @@ class _Frames:
         return "".join(made)
 
     def _stopped(self, usage: Usage | None) -> str:
-        """The client stopped it: there is no event of that name, so `response.incomplete` bears it. Calls that nobody ran are left out."""
+        """End an answer that the client stopped. No event has that name, so `response.incomplete` carries it. Unrun calls are left out."""
         made = self._started() + self._closed("incomplete")
         self.response = {**self._response("cancelled"), "usage": counted(usage)}
         return made + self._frame("response.incomplete", {"response": self.response})
@@ -300,7 +300,7 @@ def _arguments(call: ToolCall) -> str:
 
 
 def counted(usage: Usage | None) -> JsonObject:
-    """The usage object. Zeros where no provider counted: a client of this dialect reads it without looking whether it is there."""
+    """Return the usage object. Counts are zero if no provider counted: a client of this dialect reads them unchecked."""
     usage = usage or Usage()
     return {
         "input_tokens": usage.input_tokens,
@@ -312,23 +312,23 @@ def counted(usage: Usage | None) -> JsonObject:
 
 
 def response_id(heading: Heading) -> str:
-    """The id of a response: that of its message, without the dashes."""
+    """Return the id of a response: that of its message, without the dashes."""
     return f"resp_{heading.message_id.replace('-', '')}"
 
 
 def response_of(item: str) -> str | None:
-    """The id of the response that an item belongs to, by the item's id; None where no item of ours has such an id."""
+    """Return the id of the response that an item belongs to, by the item's id; None if the id is not ours."""
     found = ITEM.fullmatch(item)
     return f"resp_{found[1]}" if found else None
 
 
 def output(heading: Heading, events: Iterable[Event]) -> Sequence[Json]:
-    """The items of a response that has come so far."""
+    """Return the items of a response that have ended so far."""
     return _seen(heading, events).output
 
 
 def standing(heading: Heading, events: Iterable[Event]) -> bytes:
-    """The response as it is by now."""
+    """Return the response so far."""
     return utf8(compact(_seen(heading, events).standing))
 
 
@@ -340,7 +340,7 @@ def _seen(heading: Heading, events: Iterable[Event]) -> _Frames:
 
 
 def whole(answer: Answered) -> bytes:
-    """The answer as a response."""
+    """Return the answer as a response."""
     return standing(answer.heading, answer.events)
 
 

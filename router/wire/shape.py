@@ -1,4 +1,4 @@
-"""What a dialect is: the seam between events and a client's bytes."""
+"""A dialect: the seam between events and a client's bytes."""
 
 import json
 import time
@@ -15,15 +15,15 @@ Encode = Callable[[Event], bytes]
 
 @dataclass(slots=True)
 class Ending:
-    """How an answer ended, where its events do not say it: every encoder of the answer is to say the same."""
+    """The end of an answer that its events do not describe; all encoders of the answer write the same."""
 
     at: int | None = None
-    """When, in whole seconds since 1970; None before its end."""
+    """Time of the end, in whole seconds since 1970; None before it."""
     stopped: bool = False
-    """Whether its client stopped it."""
+    """True if its client stopped the answer."""
 
     def noted(self) -> int:
-        """Return when the answer ended: now, unless it is known already."""
+        """Return the time of the end: now, unless it is known already."""
         if self.at is None:
             self.at = int(time.time())
         return self.at
@@ -31,29 +31,29 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """What is known of an answer before its first event."""
+    """The facts about an answer that are known before its first event."""
 
     request_id: str
     message_id: str
-    """A UUID: front ends keep messages in tables whose keys are such."""
+    """A UUID: front ends keep messages in tables with such keys."""
     model: str
-    """The id the client asked for, as it wrote it."""
+    """The model id that the client asked for, as the client wrote it."""
     created: int
-    """When, in whole seconds since 1970."""
+    """Time of creation, in whole seconds since 1970."""
     wants_usage: bool = False
-    """Whether the client asked for the usage at the end of its stream. Only the `openai` dialect looks at it."""
+    """True if the client asked for the usage at the end of its stream. Only the `openai` dialect uses it."""
     min_client: str = "5.0"
-    """The oldest AI SDK that must be able to read it. Only the `ui-message-stream` dialect looks at it."""
+    """The oldest AI SDK that must be able to read it. Only the `ui-message-stream` dialect uses it."""
     asked: JsonObject = field(default_factory=dict[str, Json])
-    """What the answer repeats of its request, by field. Only the `responses` dialect looks at it."""
+    """The fields of the request that the answer repeats. Only the `responses` dialect uses it."""
     after: int = -1
-    """The number of the last event that the client has already. Only the `responses` dialect looks at it."""
+    """The number of the last event that the client has already. Only the `responses` dialect uses it."""
     ending: Ending = field(default_factory=Ending, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A whole answer, for clients that do not stream."""
+    """A complete answer, for clients that do not stream."""
 
     heading: Heading
     events: tuple[Event, ...]
@@ -65,7 +65,7 @@ class Answered:
 
 
 def answered(heading: Heading, events: Iterable[Event]) -> Answered:
-    """The whole that these events make. They are all of one answer: the last one ends it."""
+    """Return the complete answer that these events make. The last event must end it."""
     seen = tuple(events)
     end = seen[-1]
     assert isinstance(end, Finish | Failure)
@@ -82,7 +82,7 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why there is no answer: the HTTP status it is sent with, a stable code, a sentence that may be shown."""
+    """A refusal to answer: the HTTP status it is sent with, a stable code, a sentence that may be shown."""
 
     status: int
     code: str
@@ -95,13 +95,13 @@ class Wire:
     """A dialect.
 
     content_type, headers: of a stream
-    encoder: makes one answer's encoder: event → whole lines or frames, b"" where the dialect says nothing
-    whole: an answer that is not streamed, as one body
-    refusal: an error before the first event, as one body
+    encoder: makes one answer's encoder: event → whole lines or frames, b"" for an event that the dialect does not write
+    whole: encodes an answer that is not streamed, as one body
+    refusal: encodes an error before the first event, as one body
     body_type: the content type of these two
-    id_header: where its clients look for the request's id, besides X-Request-Id; empty where nowhere else
-    failure: told: a Failure has its bytes; reset: it cannot be said, so the connection is broken off instead of ended
-    keep_alive: what may stand between two frames and means nothing; b"" where the dialect has no such thing
+    id_header: the header with the request's id for its clients, besides X-Request-Id; empty without one
+    failure: told: a Failure has its bytes; reset: it has no form, so the connection is broken off instead of ended
+    keep_alive: bytes that may stand between two frames and mean nothing; b"" if the dialect has no such thing
     """
 
     name: str
@@ -120,12 +120,12 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=di
 
 
 def compact(value: Json) -> str:
-    """JSON without spaces or line breaks, and without escapes it does not need."""
+    """Return JSON without spaces or line breaks, and without escapes it does not need."""
     return _encode(value)
 
 
 def utf8(text: str) -> bytes:
-    """The bytes. Half a surrogate pair (a tool may return one) becomes U+FFFD: what a wire writes is always valid UTF-8."""
+    """Encode a text. Half a surrogate pair (a tool may return one) becomes U+FFFD: a wire always writes valid UTF-8."""
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Text and nothing else: no frames, no tools, no reasons, no errors.
+"""Text alone: no frames, no tools, no reasons, no errors.
 
-A failure in mid-stream has no form here: the connection is broken off, which every client sees. One that was ended
-cleanly would pass for a whole answer.
+A failure in mid-stream has no form here: the connection is broken off, which every client sees. A clean end would pass for
+a complete answer.
 """
 
 from typing import assert_never
@@ -12,7 +12,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
 
 
 def encoder(_: Heading) -> Encode:
-    """What is said, as it is."""
+    """Return an encoder that passes on the text as it is."""
 
     def encode(event: Event) -> bytes:
         match event:
@@ -27,12 +27,12 @@ def encoder(_: Heading) -> Encode:
 
 
 def whole(answer: Answered) -> bytes:
-    """The same text."""
+    """Return the text of the answer."""
     return utf8(answer.text)
 
 
 def refusal(why: Refusal) -> bytes:
-    """The sentence."""
+    """Return the sentence of a refusal."""
     return utf8(why.sentence)
 
 

@@ -12,9 +12,9 @@
     data: {"type":"finish","messageMetadata":{"finishReason":"stop","usage":{…},"model":"chat-model"}}
     data: [DONE]
 
-Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know, so what is written here is what
-every release since 5.0.0 takes: no `finishReason` on `finish` (only with `server.ui.min_client: "6.0"`), no
-`tool-input-error`, nothing that is null. A part is closed before anything else begins; part ids are unique in the message.
+Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know. So the frames hold only what every release
+since 5.0.0 takes: no `finishReason` on `finish` (only with `server.ui.min_client: "6.0"`), no `tool-input-error`, nothing that is null.
+A part is closed before anything else begins; part ids are unique in the message.
 """
 
 from json.encoder import encode_basestring
@@ -29,12 +29,12 @@ DONE = "data: [DONE]\n\n"
 
 
 def encoder(heading: Heading) -> Encode:
-    """Events as frames."""
+    """Return an encoder of events as frames."""
     return _Frames(heading).encode
 
 
 class _Frames:
-    """One answer's frames: which step and which part are open, and how many parts there were."""
+    """The frames of one answer: its open step and part, and the number of parts."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -67,7 +67,7 @@ class _Frames:
             case Finish(reason, usage):
                 return utf8(self._closed() + self._end(_reason(reason), usage))
             case Failure(_, public):
-                # What follows an error is not read by the SDK's own client, so the open part is closed before it.
+                # The SDK's own client reads nothing after an error, so the open part is closed before it.
                 error = _frame({"type": "error", "errorText": f"{public} (request {self._heading.request_id})"})
                 return utf8(self._closed() + error + self._end("error", None))
             case _:
@@ -111,7 +111,7 @@ class _Frames:
 
 
 def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
-    """What a front end finds as `message.metadata`. No `usage` where no provider counted."""
+    """Return the `message.metadata` of a front end. Without `usage` if no provider counted."""
     counts: dict[str, Json] = {}
     if usage:
         total = usage.input_tokens + usage.output_tokens
@@ -123,7 +123,7 @@ def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
 
 
 def whole(answer: Answered) -> bytes:
-    """The answer as a UIMessage, its parts in the order they came in."""
+    """Return the answer as a UIMessage, its parts in the order they came in."""
     parts: list[dict[str, Json]] = []
     tools: dict[str, dict[str, Json]] = {}
     spoken: list[tuple[dict[str, Json], list[str]]] = []
@@ -160,7 +160,7 @@ def _called(event: ToolCall) -> dict[str, Json]:
 
 
 def _asked(event: ToolCall) -> Json:
-    """What the model wrote, where that was no object: the error that follows as the tool's output speaks of it."""
+    """Return a call's arguments; if they are not an object, the model's text, which the error in the tool's output refers to."""
     return event.arguments if event.malformed is None else event.malformed
 
 
@@ -172,7 +172,7 @@ def _given(event: ToolResult) -> dict[str, Json]:
 
 
 def _reason(reason: str) -> str:
-    """`unknown` is a reason of AI SDK 4; later ones refuse the whole answer for it."""
+    """Replace `unknown`, a reason of AI SDK 4: later clients refuse the whole answer for it."""
     return "other" if reason == "unknown" else reason
 
 

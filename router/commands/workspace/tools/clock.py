@@ -1,4 +1,4 @@
-"""What time it is. A file in tools/ is a tool set, a function in it a tool: the model reads its docstring."""
+"""Tools that tell the time. A file in tools/ is a tool set, a function in it a tool: the model reads its docstring."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo, available_timezones
