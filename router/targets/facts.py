@@ -198,7 +198,7 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
 
 
 def _marks_from(entry: Entry, declared: TargetConfig) -> int:
-    """Return the prompt length in tokens from which cache marks are sent; 0 except for Claude at any provider and Anthropic's own address."""
+    """Return the prompt tokens from which marks are worth it: for Claude at any provider and for Anthropic's own address; else 0."""
     provider, _, name = str(declared.model).partition("/")
     claude = "claude" in (declared.base_model or name)
     takes = (provider in CLAUDES and claude) or (provider == "anthropic" and declared.api_base is None)
@@ -470,7 +470,7 @@ def _ollama(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
 
 
 def _open(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """Send a self-hosted server everything; models that think over several calls get their reasoning back."""
+    """Leave a self-hosted server's facts as they are; models that think over several calls get their reasoning back."""
     if "gemini" in family.words:
         return _google(made, family, entry, declared)
     if not RETURNING & set(family.words):
