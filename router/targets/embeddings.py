@@ -87,7 +87,7 @@ def batch_of(model: str, declared: int | None) -> int:
 
 
 def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
-    """A target's calls for embeddings. `connect`: seconds a connection may take. Misfit where the target makes none."""
+    """Return a target's calls for embeddings. `connect`: seconds a connection may take. Raises Misfit if the target makes none."""
     if declared.script is not None:
         if declared.script != "demo":
             raise Misfit("a script of lines makes no embeddings: `script: demo` does")
@@ -184,12 +184,12 @@ class _Lane:
 
 
 def _of_dimensions(error: TargetRefused) -> bool:
-    """Whether a refusal speaks of `dimensions` (vLLM: of matryoshka representation)."""
+    """Return whether a refusal mentions `dimensions` (vLLM: of matryoshka representation)."""
     return isinstance(error.__cause__, http.Said) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
 
 
 def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """The items in the order of the inputs. ValueError where they are not one for each."""
+    """Return the items in the order of the inputs. Raises ValueError unless there is one for each."""
     placed = {at if one.index is None else one.index: one for at, one in enumerate(items)}
     if len(items) != count or set(placed) != set(range(count)):
         raise ValueError(count)
@@ -238,7 +238,7 @@ def words_of(text: str) -> Sequence[str]:
 
 
 def demo_vector(words: Sequence[str], size: int) -> Vector:
-    """The sum of what the words' hashes say, of length 1. The same words make the same vector, wherever and whenever."""
+    """Return the sum of the words' hashes as a vector of length 1. Equal words always make equal vectors."""
     vector = array("d", bytes(8 * size))
     for word in words:
         digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=4 * PLACES).digest()

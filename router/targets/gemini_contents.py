@@ -46,7 +46,7 @@ def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = Tru
 
 
 def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> None:
-    """One more turn, or more of the last one: neighbours of one role are one."""
+    """Add a turn, or extend the last one: neighbours of one role are joined."""
     if parts and made and made[-1][0] == role:
         made[-1][1].extend(parts)
     elif parts:
@@ -73,7 +73,7 @@ def _response(result: Result) -> Json:
 
 
 def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
-    """What the model said, with its signatures where they stood."""
+    """Return the model's parts, with its signatures where they stood."""
     states = message.states(issuer) if message.calls else ()
     signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}
     marks = [state for state in states if not state.call_id and _signature(state.value)]

@@ -39,14 +39,14 @@ def parameters(schema: JsonObject) -> dict[str, Json]:
 
 
 class Converter:
-    """Converts one tool's schema."""
+    """A converter of one tool's schema."""
 
     def __init__(self, root: JsonObject) -> None:
         self._root = root
         self._nodes = 0
 
     def converted(self, schema: Json, within: tuple[str, ...] = ()) -> dict[str, Json]:
-        """One schema. `within`: the references and the places that it stands in."""
+        """Convert a schema. `within`: the references and the places that it stands in."""
         self._nodes += 1
         found = self._resolved(dict(cast("JsonObject", schema)) if isinstance(schema, Mapping) else {}, within)
         if found is None or len(within) > MAX_DEPTH or self._nodes > MAX_NODES:
@@ -77,7 +77,7 @@ class Converter:
         return schema, within
 
     def _found(self, reference: str) -> dict[str, Json] | None:
-        """What a reference within this document refers to."""
+        """Return the schema that a reference within this document refers to."""
         at: Json = self._root
         if not reference.startswith("#"):
             return None
@@ -132,7 +132,7 @@ def _choices(schema: JsonObject) -> list[Json]:
 
 
 def _with_type(choice: Json, types: Sequence[str]) -> Json:
-    """One of several schemas, of the type that all of them have."""
+    """Return a choice with the type that all choices have."""
     return {"type": types[0], **cast("JsonObject", choice)} if len(types) == 1 and isinstance(choice, Mapping) else choice
 
 
