@@ -133,7 +133,7 @@ class Whole(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """One event of the stream."""
+    """An event of the stream."""
 
     type: str = ""
     index: int = 0

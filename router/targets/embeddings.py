@@ -38,7 +38,7 @@ SERVING = (
 )  # fmt: skip
 """Providers that answer `POST /embeddings` as OpenAI does."""
 TOKENS = frozenset({"openai", "azure", "hosted_vllm"})
-"""Those that take lists of tokens."""
+"""Providers that take lists of tokens."""
 BATCH = 512
 """Inputs of one call: 512 vectors of 4,096 numbers are 46 MB of JSON. OpenAI and Azure take 2,048, Voyage 1,000, Mistral 512."""
 BATCHES = {"cohere": 96, "cohere_chat": 96, "dashscope": 10, "gemini": 100, "nvidia_nim": 50}
@@ -56,7 +56,7 @@ ON_LOOP = 64 * 1024
 
 
 class Item(msgspec.Struct):
-    """One embedding: numbers, or base64 of float32."""
+    """An embedding: numbers, or base64 of float32."""
 
     embedding: msgspec.Raw
     index: int | None = None
@@ -140,7 +140,7 @@ def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> 
 
 
 class _Lane:
-    """One provider's endpoint."""
+    """A provider's endpoint for embeddings."""
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, connections: Connections, options: Options, *, tokens: bool) -> None:
         self._name = name
@@ -152,7 +152,7 @@ class _Lane:
         self._turns = Turns()
 
     async def ask(self, embed: Embed, inputs: Sequence[str | tuple[int, ...]]) -> tuple[Sequence[Vector], Usage | None]:
-        """Ask for some inputs. TargetError where the provider does not answer, or with something else than a vector for each."""
+        """Ask for some inputs. Raises TargetError if the provider does not answer with a vector for each."""
         if not self._tokens and not all(isinstance(one, str) for one in inputs):
             raise ParameterMissed(self._name, "input (lists of tokens)")
         body: dict[str, Json] = {"model": self._model, "input": [one if isinstance(one, str) else list(one) for one in inputs]}
@@ -197,7 +197,7 @@ def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
 
 
 def _vector(raw: msgspec.Raw) -> Vector:
-    """One embedding. ValueError where a number is not finite, or none of float32's."""
+    """Return an embedding. Raises ValueError if a number is not finite, or does not fit float32."""
     data: Any = bytes(raw)
     if data.lstrip().startswith(b'"'):
         made = array("f")

@@ -30,11 +30,11 @@ DEFAULTS: dict[str, tuple[Json, ...]] = {
     "verbosity": ("medium",),
     "service_tier": ("auto", "default"),
 }
-"""What a parameter asks for that asks for nothing."""
+"""Values with which a parameter asks for nothing."""
 NEEDS: dict[str, tuple[Json, ...]] = {"parallel_tool_calls": (True,), "logit_bias": ({},)}
 """Parameters without which an answer is another than was asked for, and their defaults: a target that does not take one is passed over."""
 TIER_WORDS = {"default": "standard_only", "standard_only": "default", "on_demand": "default"}
-"""One provider's word for the usual treatment → another's."""
+"""A provider's word for the usual tier → another provider's."""
 
 
 @dataclass(frozen=True, slots=True)

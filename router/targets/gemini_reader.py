@@ -105,7 +105,7 @@ class Reader:
         """The last count."""
         self._reason = ""
         self._last = b""
-        """What ended the answer."""
+        """The document that ended the answer."""
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame, and return whether more may follow. Unreadable frames are passed over."""
@@ -224,7 +224,7 @@ class Reader:
 
 
 STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
-"""One step of a JSONPath (RFC 9535), as it names one value."""
+"""A step of a JSONPath (RFC 9535) that names one value."""
 VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 

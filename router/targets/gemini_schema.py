@@ -23,7 +23,7 @@ FORMATS = {"string": frozenset({"date-time"}), "number": frozenset({"float", "do
 """Type → the formats that it may have: `only 'enum' and 'date-time' are supported for STRING type`."""
 TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
 ANYTHING: Json = {"type": "object"}
-"""What stands for a schema that is not said further."""
+"""Placeholder for a schema that is not spelled out."""
 MAX_DEPTH = 24
 """Levels of a schema that are said."""
 MAX_NODES = 5_000
@@ -63,7 +63,7 @@ class Converter:
         return _joined(branches, whole, nullable=nullable)
 
     def _resolved(self, schema: dict[str, Json], within: tuple[str, ...]) -> tuple[dict[str, Json], tuple[str, ...]] | None:
-        """The schema with its reference and its `allOf` in place; None where it refers to what it stands in, or to nothing."""
+        """Return the schema with its reference and `allOf` in place; None if the reference is recursive or unknown."""
         while isinstance(reference := schema.pop("$ref", None), str):
             found = self._found(reference)
             if reference in within or found is None:
@@ -137,7 +137,7 @@ def _with_type(choice: Json, types: Sequence[str]) -> Json:
 
 
 def _types(schema: JsonObject) -> list[str]:
-    """The types that a schema names, or that its other keywords speak of."""
+    """Return the types that a schema names, or that its other keywords speak of."""
     named = schema.get("type")
     found = [one.lower() for one in ([named] if isinstance(named, str) else _list(named)) if isinstance(one, str)]
     known = [one for one in found if one in TYPES or one == "null"]
@@ -168,7 +168,7 @@ def _type_of(value: Json) -> str:
 
 
 def _allowed(schema: JsonObject) -> list[Json]:
-    """The values that a schema allows, where it lists them."""
+    """Return the values that a schema allows, where it lists them."""
     return [schema["const"]] if "const" in schema else _list(schema.get("enum"))
 
 
@@ -196,7 +196,7 @@ def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
 
 
 def _merged(under: dict[str, Json], over: dict[str, Json]) -> dict[str, Json]:
-    """Two schemas that both hold, as one."""
+    """Merge two schemas that both hold."""
     made = {**under, **over}
     first, second = under.get("properties"), over.get("properties")
     if isinstance(first, Mapping) and isinstance(second, Mapping):
