@@ -89,7 +89,7 @@ class Endpoint:
 
     @property
     def proxy(self) -> Proxy | None:
-        """The proxy on the way."""
+        """Return the proxy on the way."""
         return self.key[3]
 
     def bearing(self, name: str, value: str) -> "Endpoint":

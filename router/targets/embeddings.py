@@ -222,7 +222,7 @@ PLACES = 4
 
 
 async def _demonstrated(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
-    """The demo's vectors. They are made of hashes of the words: texts with words in common are similar, and nothing is understood."""
+    """Return the demo's vectors, made of hashes of the words: texts with common words are similar, and nothing is understood."""
     size = embed.dimensions or DEMO_DIMENSIONS
     made: Callable[[], Sequence[Vector]] = partial(_demo, embed.inputs, size)
     return await Turns().take(made, "embeddings"), Usage(tokens_of(embed.inputs))

@@ -100,7 +100,7 @@ def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Js
 
 
 def _marked(value: JsonObject, text: str) -> Json:
-    """A text with its signature; a thought with its own."""
+    """Return a text, or a thought, with its signature."""
     if value.get("thought") is True:
         return {"text": value.get("text", ""), "thought": True, SIGNATURE: _signature(value)}
     return {"text": text, SIGNATURE: _signature(value)}
@@ -123,7 +123,7 @@ def _signature(value: JsonObject) -> str | None:
 
 
 def _part(part: str | File) -> Json:
-    """A text, a file that is here, or the address of one that Google fetches."""
+    """Return a part: a text, a file's data, or the address of a file that Google fetches."""
     if isinstance(part, str):
         return {"text": part}
     if part.remote:
@@ -136,7 +136,7 @@ def _part(part: str | File) -> Json:
 
 
 def _kind(file: File) -> str | None:
-    """The media type of a file at an address; None where neither the client nor the address says."""
+    """Return the media type of a file at an address; None if neither the client nor the address states it."""
     if not file.kind.endswith("/*"):
         return file.kind
     return mimetypes.guess_type(urlsplit(file.url).path)[0]

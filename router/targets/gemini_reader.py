@@ -189,7 +189,7 @@ class Reader:
                 speech.state({SIGNATURE: signature})
 
     def _call(self, call: FunctionCall, signature: str | None) -> None:
-        """A call, or the beginning of one, or more of the one that is open: that has no name."""
+        """Read a call, the beginning of a call, or more of the open call, which has no name."""
         if not call.name:
             if self._open is not None:
                 self._open.add(self._name, call.partial_args or ())
@@ -265,7 +265,7 @@ def _steps(path: str) -> Iterator[str | int]:
 
 
 def _put(root: dict[str, Json], steps: list[str | int], value: Json) -> None:
-    """Put a value at its path. A value at an impossible path is passed over: the tool then refuses the arguments."""
+    """Put a value at its path. A value at an impossible path is passed over: the arguments then do not fit the tool."""
     at: Any = root
     for step, after in zip(steps[:MAX_DEPTH], [*steps[1:], None], strict=False):
         new: Any = value if after is None else [] if isinstance(after, int) else {}

@@ -31,7 +31,7 @@ MAX_NODES = 5_000
 
 
 def parameters(schema: JsonObject) -> dict[str, Json]:
-    """The `parameters` of a function declaration; nothing for a tool that takes nothing: an object there has properties."""
+    """Return the `parameters` of a function declaration; empty for a tool that takes nothing: an object there has properties."""
     made = Converter(schema).converted(schema)
     if "anyOf" in made:
         made = _one(cast("list[dict[str, Json]]", made["anyOf"]))
@@ -86,7 +86,7 @@ class Converter:
         return dict(cast("JsonObject", at)) if isinstance(at, Mapping) else None
 
     def _typed(self, kind: str, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """A schema of one type."""
+        """Return a schema of one type."""
         made: dict[str, Json] = {"type": kind, **{name: value for name, value in schema.items() if name in KEPT}}
         if (form := schema.get("format")) in FORMATS.get(kind, ()):
             made["format"] = form
@@ -100,7 +100,7 @@ class Converter:
         return made
 
     def _object(self, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """The properties of an object, and those of them that it must have: Google refuses a name that is none of them."""
+        """Return the properties of an object, and the required ones: Google refuses a required name that is not a property."""
         properties = schema.get("properties")
         if not isinstance(properties, Mapping) or not properties:
             return {}
@@ -111,7 +111,7 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Schemas of which one holds. An `anyOf` stands alone there, so what is said of all is said in each."""
+    """Join schemas of which one holds. An `anyOf` stands alone there, so common keywords are repeated in each."""
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
     made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]
@@ -119,7 +119,7 @@ def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable
 
 
 def _one(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
-    """Several objects as one that may be any of them: a function has one set of parameters."""
+    """Merge several objects into one that may be any of them: a function has one set of parameters."""
     properties: dict[str, Json] = {}
     for one in branches:
         properties |= cast("JsonObject", one.get("properties") or {})
@@ -173,7 +173,7 @@ def _allowed(schema: JsonObject) -> list[Json]:
 
 
 def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
-    """The values of a type: an `enum` of texts, the only one there is (`enum: only allowed for STRING type`); others in words."""
+    """Return the values of a type: an `enum` of texts, the only one there is (`enum: only allowed for STRING type`); others in words."""
     values = [one for one in _allowed(schema) if _type_of(one) == kind or (kind == "number" and _type_of(one) == "integer")]
     if kind == "string":
         texts = [one for one in values if one]
@@ -186,7 +186,7 @@ def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
 
 
 def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
-    """Bounds that a number stays within, without reaching them: of whole numbers the next ones are reached."""
+    """Return exclusive bounds as inclusive ones: for integers the next number, for other numbers the bound itself."""
     made: dict[str, Json] = {}
     for name, exclusive, step in (("minimum", "exclusiveMinimum", 1), ("maximum", "exclusiveMaximum", -1)):
         bound = schema.get(exclusive)
