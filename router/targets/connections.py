@@ -198,7 +198,7 @@ class Connections:
             response.release()
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Read the rest of an unawaited answer in the background; `then` is called at its end, at the latest when these connections close."""
+        """Read the rest of an answer in the background; `then` is called at its end, at the latest when the connections close."""
         self._pool.behind(work, then)
 
     async def close(self) -> None:
@@ -304,7 +304,7 @@ class Pool:
         return connection
 
     async def _found(self, host: str, port: int) -> Addresses:
-        """Look up a host's addresses. Concurrent lookups of one host share one thread: threads are few, and a hanging one cannot be cancelled."""
+        """Look up a host. Concurrent lookups of one host share a thread: threads are few, and a hanging one cannot be cancelled."""
         lookup = self._lookups.get((host, port))
         if lookup is None:
             lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))
@@ -457,7 +457,8 @@ class Connection(asyncio.Protocol):
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
         """Ask a proxy for a tunnel, and return the transport through it.
 
-        Raises ProxyFailed if the proxy refuses, OSError or Cut if it does not answer, or sends more than a head. The connection is then closed.
+        Raises ProxyFailed if the proxy refuses, OSError or Cut if it does not answer, or sends more than a head;
+        the connection is then closed.
         """
         with ExitStack() as undo:
             undo.callback(self._transport.abort)

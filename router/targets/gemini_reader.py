@@ -66,7 +66,7 @@ class Feedback(msgspec.Struct, rename="camel"):
 
 
 class Counted(msgspec.Struct, rename="camel"):
-    """Token counts. Tokens read by Google's tools stand beside the prompt, thoughts beside the candidates; cached ones are in the prompt."""
+    """Token counts: Google's tools are counted beside the prompt, thoughts beside the candidates, cached tokens in the prompt."""
 
     prompt_token_count: int | float | None = None
     tool_use_prompt_token_count: int | float | None = None
