@@ -1,4 +1,4 @@
-"""Where a target is asked: an `api_base`, as an operator writes it, and the path of an endpoint. RFC 3986: the query comes after the path."""
+"""Addresses of targets: an operator's `api_base` plus the path of an endpoint. RFC 3986: the query comes after the path."""
 
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -6,7 +6,7 @@ from router.errors import Misfit
 
 
 def endpoint_of(base: str, path: str, *, within: str = "", query: str = "") -> str:
-    """The address of an endpoint. Misfit where the base has a fragment, which no request can carry.
+    """Return the address of an endpoint. Raises Misfit if the base has a fragment, which no request can carry.
 
     base: the API's, or that of the endpoint itself
     path: the endpoint's below it

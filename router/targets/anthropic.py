@@ -1,7 +1,6 @@
 """Anthropic's own wire, read directly.
 
-A message is a list of blocks: text, thinking, tool_use, and those of tools that Anthropic runs itself, which are not ours to
-run and are passed over.
+A message is a list of blocks: text, thinking, tool_use, and those of tools that Anthropic runs itself, which are passed over.
 """
 
 import base64
@@ -37,7 +36,7 @@ from router.targets.subset import CLAUDE as CLAUDE_SCHEMAS
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 MAX_TOKENS = 8192
-"""It insists on a limit; this is what a request gets that names none."""
+"""Limit for requests that name none: Anthropic insists on a limit."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 """reasoning_effort → tokens to think with."""
 
@@ -57,7 +56,7 @@ class Delta(msgspec.Struct):
 
 
 class Block(msgspec.Struct):
-    """A block, as far as it is known when it begins; in a whole message, all of it."""
+    """A block: its beginning in a stream, all of it in a complete message."""
 
     type: str = ""
     id: str = ""
@@ -70,14 +69,15 @@ class Block(msgspec.Struct):
 
 
 class Details(msgspec.Struct):
-    """What output_tokens is made of."""
+    """The parts of output_tokens."""
 
     thinking_tokens: int | None = None
 
 
 class Counted(msgspec.Struct):
-    """Tokens. What came from the cache, or went into it, is told apart from the input and belongs to it. Each is cumulative, and may be
-    missing in a later count.
+    """Token counts of a message, each cumulative, and possibly missing in a later count.
+
+    Tokens read from or written to the cache are counted beside the input, and belong to it.
     """
 
     input_tokens: int | None = None
@@ -88,12 +88,14 @@ class Counted(msgspec.Struct):
     output_tokens_details: Details | None = None
 
     def asked(self) -> int:
-        """All of the input."""
+        """Return all input tokens, cached ones included."""
         return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
 
     def over(self, before: "Counted") -> "Counted":
-        """The newest that was told of each: servers of this wire (relays, vLLM, Z.ai) repeat only some, or end with zeros for all. Zeros
-        for the caches beside the same input leave them out; beside another input they are a new count.
+        """Return the newest value of each count, this one over `before`.
+
+        Servers of this wire (relays, vLLM, Z.ai) repeat only some counts, or end with zeros for all. Zeros for the caches beside an equal
+        input mean that they are left out; beside another input they are a new count.
         """
         again = not self.asked() or self.input_tokens in (None, before.input_tokens)
 
@@ -110,7 +112,7 @@ class Counted(msgspec.Struct):
         )
 
     def tell(self, speech: Speech) -> None:
-        """Tell what was counted."""
+        """Report the counts to a speech."""
         speech.usage(
             self.asked(),
             self.output_tokens or 0,
@@ -131,7 +133,7 @@ class Whole(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """One event of the stream."""
+    """An event of the stream."""
 
     type: str = ""
     index: int = 0
@@ -147,12 +149,12 @@ WHOLE = msgspec.json.Decoder(Whole)
 
 
 def serves(declared: TargetConfig) -> bool:
-    """Whether this lane serves a target."""
+    """Return whether this lane serves a target."""
     return declared.via is None and str(declared.model).startswith("anthropic/")
 
 
 def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
-    """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its key is missing."""
+    """Return a declared target as an Answer. `connect`: seconds a connection may take. Raises Misfit if its key is missing."""
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
     headers = {"anthropic-version": VERSION, "anthropic-beta": INTERLEAVED}
@@ -196,7 +198,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
 
 
 def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = "") -> tuple[dict[str, Json], tuple[str, ...]]:
-    """The question in Anthropic's form, and the parameters that are not in it. `issuer`: whose reasoning state goes back."""
+    """Return the question in Anthropic's form, and the omitted parameters. `issuer`: the target whose reasoning state goes back."""
     thinks = may_think(ask, facts, issuer)
     fitted = fit(facts if thinks else replace(facts, thinking="none", always_thinks=False), params)
     limit = fitted.max_tokens or min(MAX_TOKENS, facts.max_output or MAX_TOKENS)
@@ -227,8 +229,9 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
 
 
 def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
-    """Whether it can be told to think about this. A model that must call a tool may not; nor may one with a budget whose thoughts
-    before its last calls are not here.
+    """Return whether the model may think about this question.
+
+    A model that must call a tool may not, nor a model with a budget if the thoughts before its last calls are missing.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
@@ -236,7 +239,7 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
 
 
 def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
-    """How it is told to think; nothing where the question does not say. Thoughts are shown only where they are asked for."""
+    """Return the fields that make the model think; empty if the question does not say. Thoughts are shown only if asked for."""
     effort = fitted.effort
     if facts.thinking == "adaptive":
         if effort == "none":
@@ -250,8 +253,9 @@ def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
 
 
 def turns(ask: Ask, issuer: str | None = None) -> list[Json]:
-    """The conversation as turns that alternate: messages of one side in a row are one, results stand on the user's side. `issuer`: whose
-    thoughts go back with the calls that followed them; None where nobody's do.
+    """Return the conversation as alternating turns: neighbours of one side are joined, results stand on the user's side.
+
+    issuer: the target whose thoughts go back with the calls that followed them; None to send no thoughts
     """
     made: list[tuple[str, list[Json]]] = []
     for message in ask.messages:
@@ -270,7 +274,7 @@ def _blocks(message: Message, issuer: str | None) -> list[Json]:
     thoughts = blocks(message, issuer) if message.calls and issuer is not None else []
     made: list[Json] = []
     left = len(message.text)
-    """Characters of text that come yet."""
+    """Characters of text still to come."""
     for part in message.parts:
         match part:
             case ReasoningState():
@@ -293,7 +297,7 @@ def _blocks(message: Message, issuer: str | None) -> list[Json]:
 
 
 def _text(part: str) -> list[Json]:
-    """A block of text; none where it is blank, which Anthropic refuses."""
+    """Return a block of text; empty for blank text, which Anthropic refuses."""
     return [{"type": "text", "text": part}] if part.strip() else []
 
 
@@ -312,7 +316,7 @@ def _block(part: File | Call | Result) -> Json:
 
 
 def _source(file: File) -> Json:
-    """Where a file is: here, or at an address that the provider fetches."""
+    """Return a file's source: its data, or an address that the provider fetches."""
     if file.remote:
         return {"type": "url", "url": file.url}
     head, _, data = file.url.partition(",")
@@ -322,7 +326,7 @@ def _source(file: File) -> Json:
 
 
 class Reader:
-    """Reads one message into a speech."""
+    """A reader of one message into a speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -333,7 +337,7 @@ class Reader:
         self._thoughts = Blocks(speech)
 
     def frame(self, data: bytes) -> bool:
-        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        """Read the data of one frame, and return whether more may follow. Unreadable frames are passed over."""
         frame = http.decoded(data, FRAME)
         odd = frame is None or not frame.type or frame.type.lower().endswith("error") or frame.error is not None
         if (odd or isinstance(data, Failed)) and (error := error_in(self._name, data)) is not None:
@@ -374,7 +378,7 @@ class Reader:
                 speech.call(frame.index, "", "", delta.partial_json)
 
     def whole(self, body: bytes) -> None:
-        """A whole message, where no stream came."""
+        """Read a complete message that came instead of a stream."""
         whole = http.decoded(body, WHOLE)
         if whole is None or whole.content is None:
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
@@ -388,7 +392,7 @@ class Reader:
             self._speech.finish(whole.stop_reason)
 
     def _begun(self, index: int, block: Block) -> None:
-        """A block begins, or is here as a whole. It ends the one before it."""
+        """Read a block, or its beginning, which ends the block before it."""
         speech = self._speech
         self._thoughts.close()
         if block.type == BLOCKS[0]:

@@ -13,7 +13,7 @@ Amend = Callable[[Message, dict[str, Json]], None]
 
 
 def messages(ask: Ask, amend: Amend | None = None, carries: Container[str] = ()) -> list[dict[str, Json]]:
-    """The conversation. Each result of a tool message becomes a message of its own. `carries`: what is sent beside the words."""
+    """Return the messages. Each result of a tool message becomes a message of its own. `carries`: fields sent beside the words."""
     made: list[dict[str, Json]] = []
     for message in ask.messages:
         if message.role == "tool":
@@ -56,7 +56,7 @@ def _part(part: str | File, carries: Container[str]) -> dict[str, Json]:
 
 
 def choice(ask: Ask) -> Json:
-    """`tool_choice`; None where it need not be said."""
+    """Return `tool_choice`; None if it need not be sent."""
     match ask.choice:
         case Choice("auto"):
             return None
@@ -67,11 +67,11 @@ def choice(ask: Ask) -> Json:
 
 
 def tool(spec: ToolSpec, carries: Container[str] = ()) -> dict[str, Json]:
-    """A tool as the model is told of it."""
+    """Return a tool in the form of OpenAI's API."""
     strict = {"strict": True} if spec.strict and "function.strict" in carries else {}
     return {"type": "function", "function": {"name": spec.name, "description": spec.description, "parameters": spec.parameters, **strict}}
 
 
 def parameter(name: str, value: Json) -> Json:
-    """A parameter's value in the form of OpenAI's API."""
+    """Return a parameter's value in the form of OpenAI's API."""
     return {"type": "content", "content": value} if name == "prediction" else value

@@ -1,8 +1,8 @@
 """The connections of the direct lanes: one pool, each connection opened when it is first needed, all closed with their generation.
 
-An HTTP client of our own, for what the APIs of models need and nothing else: one question at a time on a connection, HTTP/1.1 with
-or without TLS, directly or through a proxy that is declared. No redirects, no cookies, nothing from the environment, no limit: the
-router has limits. A general client costs more for each question and for each piece of an answer than all the rest of the router does.
+This HTTP client does only what the APIs of models need: one request at a time on a connection, HTTP/1.1 with or without TLS,
+directly or through a declared proxy. It has no redirects, no cookies, nothing from the environment, and no limit: the router has
+limits. A general client costs more for each request and for each piece of an answer than all the rest of the router does.
 """
 
 import asyncio
@@ -26,22 +26,22 @@ from router.targets.unpacking import Unreadable, unpacker
 log = logging.getLogger("router.targets")
 
 KEPT = 30.0
-"""Seconds that a connection is kept for the next question: less than servers keep it."""
+"""Seconds that an idle connection is kept for the next request: less than servers keep it."""
 EYEBALLS = 0.25
 """Seconds after which the next of a host's addresses is tried too: one that swallows packets must not hide one that answers."""
 FETCH = 3.0
-"""Seconds that a connection may take to what is only fetched."""
+"""Seconds that connecting may take for a plain fetch."""
 MOST_HEAD = 64 * 1024
 """Bytes of a response's status line and headers, with those of every 1xx before it; also of trailers, of a chunk's extension, and of
-whatever else gives no body. Counted as they come: the parser keeps what has no end, and copies all of it at each read."""
+all else that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
 MOST_WAITING = 256 * 1024
-"""Bytes of a body that wait to be read before the provider has to wait too."""
+"""Unread bytes of a body from which on the provider has to wait (backpressure)."""
 SETTLE = 0.5
-"""Seconds that the end of a body is waited for behind its reader's back, once the answer is whole: servers of the ASGI kind (vLLM, SGLang)
-send it a moment after the last event, and a connection whose end was read serves again.
+"""Seconds to wait in the background for the end of a body, once the answer is complete: ASGI servers (vLLM, SGLang) send it a moment after
+the last event, and a connection whose end was read serves again.
 """
 CLAIM = 0.02
-"""Seconds that a question waits for a connection whose last answer is just ending: less than a new one takes."""
+"""Seconds that a request waits for a connection whose last answer is just ending: less than a new one takes."""
 MOST_UNPACKED = 16 * 1024 * 1024
 """Bytes that one read of a compressed body may become."""
 LENGTH = b"content-length: "
@@ -50,7 +50,7 @@ SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-t
 
 Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]]
-"""What a lookup finds."""
+"""The result of a DNS lookup."""
 
 
 class Cut(Exception):
@@ -62,20 +62,20 @@ class Garbled(Cut):
 
 
 Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
-"""What may share a connection: the same host and port, certificates trusted alike, the same proxy with the same credentials."""
+"""Requests of one key share connections: host and port, trusted certificates, proxy with its credentials."""
 MOST_CONTEXTS = 16
 """TLS contexts that are kept: one for each CA bundle in use, and a few that edits left behind. One takes 10 ms and half a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a target's questions go.
+    """The address to which a target's requests are sent.
 
     connect: seconds a connection may take, the way through a proxy included
     head: the request up to its body's length
-    key: the connections that it may be asked on
-    tunnel: how a proxy is asked to lead there; empty where there is none, or it passes on the request itself
-    proxy_tls: where the proxy is itself spoken to over TLS
+    key: the connections that it may share
+    tunnel: the request for a tunnel; empty without a proxy, or if the proxy passes on the request itself
+    proxy_tls: the context for TLS to the proxy itself
     """
 
     host: str
@@ -89,31 +89,31 @@ class Endpoint:
 
     @property
     def proxy(self) -> Proxy | None:
-        """The proxy on the way."""
+        """Return the proxy on the way."""
         return self.key[3]
 
     def bearing(self, name: str, value: str) -> "Endpoint":
-        """The same with one more header. `value`: letters, digits and signs of ASCII."""
+        """Return this endpoint with one more header. `value`: letters, digits and signs of ASCII."""
         return replace(self, head=self.head.removesuffix(LENGTH) + f"{name}: {value}\r\n".encode("ascii") + LENGTH)
 
 
 class Connections:
-    """The connections of whoever is reached in one way, directly or through a proxy. All ways share a pool."""
+    """A client for hosts reached in one way, directly or through a proxy. All ways share a pool."""
 
     def __init__(self, egress: Egress = DIRECT, pool: "Pool | None" = None) -> None:
         self._egress = egress
         self._pool = pool or Pool()
 
     def over(self, egress: Egress) -> "Connections":
-        """The same pool for those who are reached in this way."""
+        """Return a client for this way that shares the pool."""
         return Connections(egress, self._pool)
 
     def tls(self, egress: Egress) -> ssl.SSLContext:
-        """The TLS context of a way. Takes 10 ms for the first of them."""
+        """Return the TLS context of a way. The first takes 10 ms."""
         return self._pool.context(egress.ca)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
-        """An address. Misfit where it is none, or where a header cannot be sent."""
+        """Return the endpoint of a URL. Raises Misfit if the URL is not an address, or a header cannot be sent."""
         try:
             parts = urlsplit(url)
             host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else str(parts.hostname)
@@ -153,8 +153,9 @@ class Connections:
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> "Connection":
-        """A connection on which this was asked. OSError, TimeoutError, ssl.SSLError, ProxyFailed where none could be made. It is released in
-        the end.
+        """Send a request, and return its connection, which the caller releases.
+
+        Raises OSError, TimeoutError, ssl.SSLError or ProxyFailed if no connection could be made.
         """
         pool = self._pool
         connection = pool.waiting(endpoint.key) or await pool.claimed(endpoint.key) or await pool.opened(endpoint)
@@ -162,10 +163,10 @@ class Connections:
         return connection
 
     async def answered(self, endpoint: Endpoint, body: bytes) -> "Connection":
-        """A connection on which this was asked and whose status and headers are here. OSError, Cut where none come.
+        """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come.
 
-        A server may close a kept connection in the moment in which it is used: where not one byte of an answer came, the same is asked
-        once more, on a new one.
+        A server may close a kept connection in the moment in which it is used. If no byte of an answer came, the request is sent once
+        more, on a new connection.
         """
         connection = await self.ask(endpoint, body)
         try:
@@ -180,7 +181,7 @@ class Connections:
         return connection
 
     async def fetch(self, url: str, most: int) -> bytes:
-        """What stands at an address. OSError where it cannot be had, is longer, or is said with another status than 200."""
+        """Return the body at a URL. Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200."""
         endpoint = self.endpoint(url, {"accept": "application/json"}, FETCH, "GET")
         response = await self.ask(endpoint, b"")
         try:
@@ -197,9 +198,7 @@ class Connections:
             response.release()
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Read the rest of an answer that nobody waits for, and let go of it `then`, however that ends: with these connections at the
-        latest.
-        """
+        """Read the rest of an answer in the background; `then` is called at its end, at the latest when the connections close."""
         self._pool.behind(work, then)
 
     async def close(self) -> None:
@@ -217,18 +216,18 @@ class Pool:
     def __init__(self) -> None:
         self._idle: dict[Key, list[Connection]] = {}
         self._settling: dict[Key, list[Connection]] = {}
-        """Those whose answers are whole, and whose ends have not come."""
+        """Connections whose answers are complete, and whose ends have not come."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
-        """Those under way."""
+        """Lookups under way."""
         self._contexts: dict[str, ssl.SSLContext] = {}
-        """CA bundle → what trusts it, the longest unused first."""
+        """CA bundle → the TLS context that trusts it, the longest unused first."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._behind: set[asyncio.Task[None]] = set()
-        """What reads behind everybody's back."""
+        """Tasks that read in the background."""
         self._closed = False
 
     def context(self, ca: str) -> ssl.SSLContext:
-        """What trusts the system's authorities and these."""
+        """Return a TLS context that trusts the system's authorities and this CA bundle."""
         made = self._contexts.pop(ca, None) or tls_context(ca)
         self._contexts[ca] = made
         if len(self._contexts) > MOST_CONTEXTS:
@@ -236,7 +235,7 @@ class Pool:
         return made
 
     async def opened(self, endpoint: Endpoint) -> "Connection":
-        """A new one."""
+        """Open a new connection to an endpoint."""
         if endpoint.proxy is not None:
             connection = await self._through(endpoint, endpoint.proxy)
         else:
@@ -246,7 +245,7 @@ class Pool:
         return connection
 
     async def _through(self, endpoint: Endpoint, proxy: Proxy) -> "Connection":
-        """One through a proxy: to the proxy itself where it passes requests on, else a tunnel. ProxyFailed where the proxy is to blame."""
+        """Open a connection to a proxy that passes requests on, or a tunnel through it. Raises ProxyFailed if the proxy is to blame."""
         until = asyncio.get_running_loop().time() + endpoint.connect
         try:
             async with asyncio.timeout_at(until):
@@ -263,7 +262,7 @@ class Pool:
             return await _secured(transport, endpoint)
 
     async def claimed(self, key: Key) -> "Connection | None":
-        """One whose last answer ends within a moment; each is waited for by one question."""
+        """Return a connection whose last answer ends within CLAIM seconds; each is waited for by one request."""
         settling = self._settling.get(key)
         if not settling:
             return None
@@ -271,20 +270,20 @@ class Pool:
         return self.waiting(key)
 
     def settle(self, connection: "Connection") -> None:
-        """The end of its answer is still to come."""
+        """Note a connection whose answer has not reached its end yet."""
         if self._closed:
             connection.close()
         else:
             self._settling.setdefault(connection.key, []).append(connection)
 
     def settled(self, connection: "Connection") -> None:
-        """The end has come, or will not come."""
+        """Forget a settling connection: the end of its answer has come, or will not come."""
         settling = self._settling.get(connection.key, [])
         if connection in settling:
             settling.remove(connection)
 
     def waiting(self, key: Key) -> "Connection | None":
-        """One that was kept."""
+        """Return an idle connection that is still usable."""
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
@@ -305,9 +304,7 @@ class Pool:
         return connection
 
     async def _found(self, host: str, port: int) -> Addresses:
-        """Where a host is. Whoever wants to know meanwhile waits for the same answer: each lookup takes a thread, of which there are few,
-        and one that hangs cannot be called back.
-        """
+        """Look up a host. Concurrent lookups of one host share a thread: threads are few, and a hanging one cannot be cancelled."""
         lookup = self._lookups.get((host, port))
         if lookup is None:
             lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))
@@ -321,7 +318,7 @@ class Pool:
             lookup.exception()  # all who waited for it may have gone
 
     def keep(self, connection: "Connection") -> None:
-        """Keep it for the next question."""
+        """Keep a connection for the next request."""
         if self._closed:
             connection.close()
             return
@@ -331,7 +328,7 @@ class Pool:
             self._sweeper = connection.loop.call_later(KEPT, self._sweep, connection.loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close those that nobody wanted for so long."""
+        """Close connections that were idle for KEPT seconds."""
         self._sweeper = None
         oldest = loop.time() - KEPT
         for key, idle in list(self._idle.items()):
@@ -343,7 +340,7 @@ class Pool:
             self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Read the rest of an answer, see above."""
+        """Read the rest of an answer in the background (see Connections.behind)."""
         task = asyncio.create_task(work)
         self._behind.add(task)
 
@@ -370,7 +367,7 @@ class Pool:
 
 
 async def _answered(connection: "Connection") -> None:
-    """Wait for its answer to begin. It is released on every other way out."""
+    """Wait for a connection's answer to begin; release the connection on every other way out."""
     with ExitStack() as undo:
         undo.callback(connection.release)
         await connection.answered()
@@ -378,7 +375,7 @@ async def _answered(connection: "Connection") -> None:
 
 
 def _blamed(error: OSError | Cut) -> ProxyFailed:
-    """What a proxy did, where no way through it came about."""
+    """Return the failure of a proxy from the error of connecting through it."""
     match error:
         case ProxyFailed():
             return error
@@ -391,7 +388,7 @@ def _blamed(error: OSError | Cut) -> ProxyFailed:
 
 
 async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> "Connection":
-    """A connection to the endpoint itself, over TLS in a tunnel."""
+    """Return a connection to the endpoint itself, over TLS in a tunnel."""
     loop = asyncio.get_running_loop()
     with ExitStack() as undo:
         undo.callback(tunnel.abort)
@@ -415,7 +412,7 @@ class Connection(asyncio.Protocol):
     pool: Pool
     key: Key
     kept = 0.0
-    """When it was last put aside."""
+    """Loop time at which the connection last became idle."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -425,26 +422,26 @@ class Connection(asyncio.Protocol):
         self._lost = self.loop.create_future()
         self._over = True
         self._again = False
-        """Whether the server takes another question on this connection."""
+        """True if the server takes another request on this connection."""
         self._error: Exception | None = None
         self._pieces: list[bytes] = []
         self._waiting = 0
         self._paused = False
         self.fresh = True
-        """Whether this is the first question on it."""
+        """True during the first request on this connection."""
         self.heard = False
-        """Whether a byte came since it was asked."""
+        """True once a byte came since the request was sent."""
         self.settled = self.loop.create_future()
         """Done when the end of an answer came, or nobody waits for it any more."""
         self._settling: asyncio.TimerHandle | None = None
-        """Until when that is waited for, behind the reader's back."""
+        """Timer that aborts the background wait for the end."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It stands."""
+        """Keep the transport of the new connection."""
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
 
     def ask(self, request: bytes) -> None:
-        """Send a question."""
+        """Send a request."""
         self._parser = httptools.HttpResponseParser(self)
         self.fresh = self.status == 0
         self.heard = False
@@ -458,8 +455,10 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
-        """Ask a proxy for a tunnel, and return what leads through it. ProxyFailed where it refuses; OSError, Cut where it does not answer, or
-        with more than a head. The connection is closed on every other way out.
+        """Ask a proxy for a tunnel, and return the transport through it.
+
+        Raises ProxyFailed if the proxy refuses, OSError or Cut if it does not answer, or sends more than a head;
+        the connection is then closed.
         """
         with ExitStack() as undo:
             undo.callback(self._transport.abort)
@@ -474,18 +473,18 @@ class Connection(asyncio.Protocol):
 
     @property
     def content_type(self) -> str:
-        """The type of the body, without its parameters."""
+        """Return the content type of the body, without its parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def answered(self) -> None:
-        """Wait for the status and the headers. OSError or Cut where none come."""
+        """Wait for the status and the headers. Raises OSError or Cut if none come."""
         while not self.status:
             if self._error is not None:
                 raise self._error
             await self._wait()
 
     async def read(self) -> bytes:
-        """What of the body has come, as soon as something has; nothing at its end. OSError or Cut where it broke off."""
+        """Return the next bytes of the body, once some are here; empty at its end. Raises OSError or Cut if it broke off."""
         while not self._pieces:
             if self._over:
                 return b""
@@ -508,14 +507,14 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def release(self) -> None:
-        """Nobody reads it any more: it is kept for the next question, or closed where this answer is not over."""
+        """Keep the connection for the next request, or close it if this answer is not over."""
         if self._over and self._again and not self._pieces and self._error is None:
             self.pool.keep(self)
         else:
             self._transport.abort()
 
     def settle(self) -> None:
-        """The answer is whole: the little that comes yet is read behind the reader's back, and then the connection is kept."""
+        """Read the little that follows a complete answer in the background, then keep the connection."""
         self._pieces.clear()
         self._waiting = 0
         if self._over or self._error is not None:
@@ -529,7 +528,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _settle_down(self) -> None:
-        """The end has come, or will not come."""
+        """End the background wait: the end of the answer has come, or will not come."""
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -541,23 +540,23 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether a question may be asked on it."""
+        """Return whether a request may be sent on this connection."""
         return self._error is None and not self._transport.is_closing()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._transport.close()
 
     async def gone(self) -> None:
-        """Wait until it is closed; a server that does not say farewell is not waited for."""
+        """Wait until the connection is closed, for at most 1 s: a server may never confirm it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await self._lost
 
-    # What comes from the socket.
+    # Callbacks of the socket.
 
     def data_received(self, data: bytes) -> None:
-        """A read."""
+        """Parse the bytes of one read, and apply the bounds and backpressure."""
         if self._over:
             self._fail(Cut())  # nobody asked for this
             return
@@ -581,7 +580,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end of it. A body whose length nobody said ends so too."""
+        """Record the end of the connection, which also ends a body of undeclared length."""
         if self._error is None:
             if self.status and not self._over and not {"content-length", "transfer-encoding"} & self.headers.keys():
                 self._over = True
@@ -599,10 +598,10 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # What the parser finds in it.
+    # Callbacks of the parser.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer: of those nothing is used."""
+        """Record a header; trailers are not used."""
         self._head += len(name) + len(value)
         if self._head > MOST_HEAD:
             raise Cut
@@ -610,7 +609,7 @@ class Connection(asyncio.Protocol):
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """All headers; those of a 1xx do not count."""
+        """Record the status once all headers are here; those of a 1xx are dropped."""
         status = self._parser.get_status_code()
         if status >= 200:
             self.status = status
@@ -620,7 +619,7 @@ class Connection(asyncio.Protocol):
             self.headers = {}
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Add a piece of the body, unpacked."""
         self._loose = 0
         if self._unpacker is not None:
             body = self._unpacker.feed(body)
@@ -631,6 +630,6 @@ class Connection(asyncio.Protocol):
             self._waiting += len(body)
 
     def on_message_complete(self) -> None:
-        """The end of the response."""
+        """Record the end of the response."""
         self._over = self.status != 0
         self._again = self._parser.should_keep_alive()

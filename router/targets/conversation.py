@@ -1,10 +1,10 @@
-"""What makes a conversation acceptable to a provider, with the smallest change: rules, each a function from an Ask to an Ask.
+"""Rules that make a conversation acceptable to a provider with the smallest change, each a function from an Ask to an Ask.
 
-Providers, and the templates of models, refuse for good what others take: an id that they do not like, a call that nobody answered, two
-messages of one role in a row. A rule gives back the very Ask where nothing is to be done. `providers.py` says which hold where, and in
-which order; `fitted` applies them, and logs what it changed.
+Providers, and the templates of models, refuse for good what others take: an id of another form, a call without a result, two
+messages of one role in a row. A rule returns the very Ask if nothing is to be done. `providers.py` lists the rules of each provider in
+their order; `fitted` applies them, and logs the changes.
 
-No provider's documents list all of its rules: each function says by whose words it is known.
+No provider's documents list all of its rules: each function names its source.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ GO_ON = "(go on)"
 NOTED = "(noted)"
 """An assistant's turn between a tool's result and a user's."""
 APART = "\n\n"
-"""What stands between two messages that become one."""
+"""Separator of two messages that become one."""
 
 
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
-    """The question as a target takes it."""
+    """Return the question as a target takes it."""
     changed: list[str] = []
     for rule in rules:
         made = rule(ask)
@@ -45,14 +45,14 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 
 def _with(ask: Ask, messages: Sequence[Message]) -> Ask:
-    """The same Ask where the messages are the same."""
+    """Return the question with these messages; the very Ask if they are unchanged."""
     if len(messages) == len(ask.messages) and all(new is old for new, old in zip(messages, ask.messages, strict=True)):
         return ask
     return ask.with_messages(*messages)
 
 
 def _says(part: Part) -> bool:
-    """Whether a part is more than white space, or than what a model keeps for itself."""
+    """Return whether a part is more than white space or a reasoning state."""
     return bool(part.strip()) if isinstance(part, str) else not isinstance(part, ReasoningState)
 
 
@@ -60,7 +60,7 @@ def _says(part: Part) -> bool:
 
 
 def calls_have_results(ask: Ask) -> Ask:
-    """Each call has its result right after it, and each result its call; what has not is left out.
+    """Put each result right after its call; leave out calls without a result, and results without a call.
 
     OpenAI: `An assistant message with 'tool_calls' must be followed by tool messages`; Anthropic: `tool_use ids were found without
     tool_result blocks immediately after`; Mistral: `Not the same number of function calls and responses` (OpenHands/OpenHands#7512,
@@ -94,12 +94,12 @@ def calls_have_results(ask: Ask) -> Ask:
 
 
 def _lost(part: Part, found: Mapping[int, Result], lost: Collection[str]) -> bool:
-    """Whether a part is a call without a result, or belongs to one."""
+    """Return whether a part is a call without a result, or belongs to such a call."""
     return id(part) not in found if isinstance(part, Call) else isinstance(part, ReasoningState) and part.call_id in lost
 
 
 def _paired(messages: Sequence[Message]) -> bool:
-    """Whether all calls are answered at once, and nothing else is."""
+    """Return whether every call is answered right after it, and every result has its call."""
     open_: Counter[str] = Counter()
     for message in messages:
         if message.role == "tool":
@@ -114,7 +114,7 @@ def _paired(messages: Sequence[Message]) -> bool:
 
 
 def _given(waiting: deque[tuple[int, Result]], at: int, calls: Sequence[int]) -> Result | None:
-    """The first result of a call at that place which no later call of this id may claim."""
+    """Return the first result of a call at that place which no later call of this id may claim."""
     end = next((one for one in calls if one > at), None)
     while waiting and waiting[0][0] < at:
         waiting.popleft()
@@ -124,7 +124,7 @@ def _given(waiting: deque[tuple[int, Result]], at: int, calls: Sequence[int]) ->
 
 
 def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
-    """Other ids for calls, and the same for their results. `name`: of an id, and how often it was there before."""
+    """Rename the ids of calls and of their results. `name`: the new id for an id and the number of its earlier uses."""
     seen: Counter[str] = Counter()
     open_: dict[str, deque[str]] = defaultdict(deque)
     made: list[Message] = []
@@ -160,8 +160,9 @@ LETTERS = string.digits + string.ascii_letters
 
 
 def plain_unique_ids(ask: Ask) -> Ask:
-    """Ids of letters, digits, _ and -, each there once: Anthropic's `tool_use ids must be unique`, and its pattern. Servers that
-    count from `call_0` in every answer keep neither (NVIDIA-NeMo/Switchyard#502, HKUDS/nanobot#4444).
+    """Give calls unique ids of letters, digits, _ and -: Anthropic's `tool_use ids must be unique`, and its pattern.
+
+    Servers that count from `call_0` in every answer keep neither (NVIDIA-NeMo/Switchyard#502, HKUDS/nanobot#4444).
     """
     taken = {call.call_id for message in ask.messages for call in message.calls if not UNLIKED.search(call.call_id)}
     given: set[str] = set()
@@ -180,8 +181,10 @@ def plain_unique_ids(ask: Ask) -> Ask:
 
 
 def nine_letter_ids(ask: Ask) -> Ask:
-    """Ids of nine letters and digits, the same for the same: Mistral's `Tool call id … must be a-z, A-Z, 0-9, with a length of 9`
-    (anomalyco/opencode#1680, langchain-ai/langchain#24668), and of vLLM with its models.
+    """Give calls ids of nine letters and digits, always the same for one id.
+
+    Mistral: `Tool call id … must be a-z, A-Z, 0-9, with a length of 9` (anomalyco/opencode#1680, langchain-ai/langchain#24668), and
+    vLLM with its models.
     """
 
     def name(call_id: str, _: int) -> str:
@@ -197,15 +200,16 @@ def nine_letter_ids(ask: Ask) -> Ask:
 
 
 def one_system_message_at_the_start(ask: Ask) -> Ask:
-    """Several system messages that begin a conversation are one: Qwen's, Gemma's and Mistral's templates take no second
-    (vllm-project/vllm#41114, BerriAI/litellm#26879), and to all others it says the same.
+    """Join the system messages that begin a conversation into one.
+
+    Qwen's, Gemma's and Mistral's templates take no second (vllm-project/vllm#41114, BerriAI/litellm#26879). For others nothing changes.
     """
     count = next((at for at, message in enumerate(ask.messages) if message.role != "system"), len(ask.messages))
     return _with(ask, [_joined(ask.messages[:count]), *ask.messages[count:]]) if count > 1 else ask
 
 
 def one_system_message_and_first(ask: Ask) -> Ask:
-    """All system messages are one, and it is the first: `System message must be at the beginning.` (the same templates)."""
+    """Join all system messages into the first message: `System message must be at the beginning.` (the same templates)."""
     system = [message for message in ask.messages if message.role == "system"]
     if not system or (len(system) == 1 and ask.messages[0].role == "system"):
         return ask
@@ -213,8 +217,9 @@ def one_system_message_and_first(ask: Ask) -> Ask:
 
 
 def system_is_the_users(ask: Ask) -> Ask:
-    """What the system says, the user says first: Gemma 3 at Google has no other way to be told (`Developer instruction is not enabled
-    for models/gemma-3-27b-it`, lobehub/lobehub#7128, microsoft/vscode#258088).
+    """Turn the system messages into the user's first message: Gemma 3 at Google takes no system message.
+
+    `Developer instruction is not enabled for models/gemma-3-27b-it` (lobehub/lobehub#7128, microsoft/vscode#258088).
     """
     system = [message for message in ask.messages if message.role == "system"]
     return (
@@ -223,15 +228,18 @@ def system_is_the_users(ask: Ask) -> Ask:
 
 
 def no_empty_assistant(ask: Ask) -> Ask:
-    """An assistant's message with nothing in it is left out: an answer that failed. Mistral: `Assistant message must have either content
-    or tool_calls`.
+    """Leave out empty assistant messages, which are failed answers.
+
+    Mistral: `Assistant message must have either content or tool_calls`.
     """
     return _with(ask, [one for one in ask.messages if one.role != "assistant" or any(map(_says, one.parts))])
 
 
 def roles_alternate(ask: Ask) -> Ask:
-    """Neighbours of one role are one message: `user or tool message(s) should alternate with assistant message(s)`
-    (perplexityai/api-discussion#265, danny-avila/LibreChat#3048), and the templates of Gemma, Mistral and Llama 2.
+    """Join neighbours of one role, user or assistant, into one message.
+
+    `user or tool message(s) should alternate with assistant message(s)` (perplexityai/api-discussion#265,
+    danny-avila/LibreChat#3048), and the templates of Gemma, Mistral and Llama 2.
     """
     made: list[Message] = []
     for message in ask.messages:
@@ -243,7 +251,7 @@ def roles_alternate(ask: Ask) -> Ask:
 
 
 def assistant_between_tool_and_user(ask: Ask) -> Ask:
-    """No user right after a tool: Mistral's `Unexpected role 'user' after role 'tool'`."""
+    """Insert an assistant's turn between a tool and a user: Mistral's `Unexpected role 'user' after role 'tool'`."""
     made: list[Message] = []
     for message in ask.messages:
         if made and made[-1].role == "tool" and message.role == "user":
@@ -253,8 +261,10 @@ def assistant_between_tool_and_user(ask: Ask) -> Ask:
 
 
 def user_begins(ask: Ask) -> Ask:
-    """The first turn is the user's, and there is one. Anthropic: `first message must use the "user" role` (lobehub/lobehub#1601,
-    posit-dev/py-shiny#1530); Qwen's templates: `No user query found in messages`. Lone system text is the user's.
+    """Begin the conversation with a user's turn; lone system text becomes the user's.
+
+    Anthropic: `first message must use the "user" role` (lobehub/lobehub#1601, posit-dev/py-shiny#1530); Qwen's templates: `No user
+    query found in messages`.
     """
     first = next((at for at, message in enumerate(ask.messages) if message.role != "system"), None)
     if first is None:
@@ -266,14 +276,15 @@ def user_begins(ask: Ask) -> Ask:
 
 
 def user_ends(ask: Ask) -> Ask:
-    """The last turn is not the assistant's: `Expected last role User or Tool` (Mistral), and Perplexity's `Last message must have role
-    user or tool`.
+    """Add a user's turn after a last turn of the assistant.
+
+    Mistral: `Expected last role User or Tool`; Perplexity: `Last message must have role user or tool`.
     """
     return _with(ask, [*ask.messages, Message("user", (GO_ON,))]) if ask.messages and ask.messages[-1].role == "assistant" else ask
 
 
 def _joined(messages: Sequence[Message]) -> Message:
-    """Messages of one role as one."""
+    """Join messages of one role into one."""
     parts: list[Part] = []
     for message in messages:
         begin, rest = message.parts[:1], message.parts[1:]
@@ -283,19 +294,21 @@ def _joined(messages: Sequence[Message]) -> Message:
             more = len(APART) + len(message.text)
         else:
             added, more = list(message.parts), len(message.text)
-        # What a model wrote after its reasoning, in characters, counts from the end.
+        # The place of a reasoning state is counted in characters from the end.
         parts = [replace(part, after=part.after + more) if more and isinstance(part, ReasoningState) else part for part in parts]
         parts += added
     names = {message.name for message in messages}
     return Message(messages[0].role, tuple(parts), names.pop() if len(names) == 1 else "")
 
 
-# What stands in a message.
+# Contents of a message.
 
 
 def no_blank_text(ask: Ask) -> Ask:
-    """No text of white space only, and none at the end of an assistant's last words. Anthropic: `text content blocks must contain
-    non-whitespace text`, `final assistant content cannot end with trailing whitespace` (langchain-ai/langchain#35071).
+    """Leave out blank texts, and white space at the end of an assistant's last words.
+
+    Anthropic: `text content blocks must contain non-whitespace text`, `final assistant content cannot end with trailing whitespace`
+    (langchain-ai/langchain#35071).
     """
     made: list[Message] = []
     for message in ask.messages:
@@ -308,7 +321,7 @@ def no_blank_text(ask: Ask) -> Ask:
 
 
 def jpeg_by_its_name(ask: Ask) -> Ask:
-    """`image/jpeg`, as it is called: Anthropic and Google know no `image/jpg`."""
+    """Rename `image/jpg` to `image/jpeg`: Anthropic and Google do not know the former."""
     return _with(ask, [_map(message, _jpeg) for message in ask.messages])
 
 
@@ -331,7 +344,7 @@ def _map(message: Message, change: Callable[[Part], Part]) -> Message:
 
 
 def pictures_beside_results(ask: Ask) -> Ask:
-    """What a tool shows is shown by the user, after the results: on OpenAI's wire a result is a text (BerriAI/litellm#16195, #34462)."""
+    """Move files of tool results to a user's message after them: on OpenAI's wire a result is a text (BerriAI/litellm#16195, #34462)."""
     made: list[Message] = []
     shown: list[Part] = []
     for message in ask.messages:
@@ -350,8 +363,9 @@ def _without_files(part: Part) -> Part:
 
 
 def schemas_have_properties(ask: Ask) -> Ask:
-    """A tool's schema is an object with `properties`: OpenAI's `object schema missing properties`, of tools that take nothing
-    (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
+    """Make the schema of a tool without parameters an object with `properties`.
+
+    OpenAI: `object schema missing properties` (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
     """
     tools = tuple(map(_described, ask.tools))
     return ask if all(new is old for new, old in zip(tools, ask.tools, strict=True)) else replace(ask, tools=tools)

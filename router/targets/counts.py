@@ -1,4 +1,4 @@
-"""How providers of OpenAI's two APIs count tokens, brought to one form.
+"""Token counts of providers of OpenAI's two APIs, brought to one form.
 
     prompt_tokens_details.cached_tokens              OpenAI, Azure, xAI, Groq, Mistral, Z.ai, Alibaba, OpenRouter and nearly all others
     cached_tokens                                    Moonshot, Together
@@ -22,7 +22,7 @@ MOST_TOKENS = 1_000_000_000
 
 
 def tokens(count: float | None) -> int:
-    """A provider's count; none where it is no number of tokens (infinite, below nothing, not there)."""
+    """Return a provider's count; 0 if it is not a number of tokens (infinite, negative, absent, above MOST_TOKENS)."""
     return int(count) if count is not None and 0 <= count <= MOST_TOKENS else 0
 
 
@@ -39,19 +39,19 @@ class Counter(Protocol):
         reasoning: float = 0,
         cache_write_1h: float = 0,
     ) -> None:
-        """Take it."""
+        """Take a provider's count."""
         ...
 
 
 class Lasting(msgspec.Struct):
-    """What was written to the cache, by how long it is kept."""
+    """Tokens written to the cache, by how long they are kept."""
 
     ephemeral_5m_input_tokens: Number = None
     ephemeral_1h_input_tokens: Number = None
 
 
 class Read(msgspec.Struct):
-    """What prompt_tokens is made of."""
+    """The parts of prompt_tokens."""
 
     cached_tokens: Number = None
     cache_write_tokens: Number = None
@@ -62,7 +62,7 @@ class Read(msgspec.Struct):
 
 
 class Written(msgspec.Struct):
-    """What completion_tokens is made of."""
+    """The parts of completion_tokens."""
 
     reasoning_tokens: Number = None
 
@@ -84,13 +84,13 @@ class Counted(msgspec.Struct):
 
     @property
     def output(self) -> int:
-        """All that was written, its reasoning included."""
+        """Return the output tokens, reasoning included."""
         asked, answered, thought = tokens(self.prompt_tokens), tokens(self.completion_tokens), self.reasoning
         return answered + (thought if tokens(self.total_tokens) == asked + answered + thought else 0)
 
     @property
     def reasoning(self) -> int:
-        """Those of reasoning."""
+        """Return the reasoning tokens."""
         details = self.completion_tokens_details
         return tokens(details.reasoning_tokens if details else None) or tokens(self.reasoning_tokens)
 

@@ -1,7 +1,7 @@
-"""The demo's lines: what `script: demo` says to a question. It answers every shipped route without a key or a network.
+"""The lines of the demo (`script: demo`), which answers every shipped route without a key or a network.
 
-It asks for a real tool where the route grants one and the question wants it, and then tells what came of it. What it says of its route is
-so: which tools there are, which models come before it, and why none of them answered, in words for the outcomes of their tries.
+The demo calls a real tool if the route grants one and the question wants it, and then repeats its result. Its words on the route are
+true: the tools, the models before it, and why none of them answered, in words for the outcomes of their attempts.
 """
 
 import json
@@ -24,14 +24,14 @@ READ = 1_000
 """Characters of a question that are searched: the patterns take quadratic time on a long run of blanks or dashes."""
 TITLE_WORDS = 7
 NAMED = 8
-"""Tools or models that are named; of more only the number is said."""
+"""Tools or models listed by name; the rest are only counted."""
 
 TOOLS = {
     "get_weather": "the **weather** in a city",
     "get_time": "the **time** somewhere",
     "calculate": "a **sum** such as 12 * 7",
 }
-"""Tool that the demo calls → what a question asks for that wants it."""
+"""Tool that the demo calls → the subject of the questions that want it."""
 
 WORDS = {
     "status_401": "refused the key",
@@ -58,19 +58,19 @@ WORDS = {
     "skipped_vision": "reads no images",
     "skipped_documents": "reads no documents",
 }
-"""Outcome of a try → what became of the model; for every other: it could not answer."""
+"""Outcome of an attempt → its words; for any other outcome: could not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Where in a route a script stands. `models`: the targets before it that are models; `skipped`: those of them that lack something."""
+    """A script's place in a route. `models`: the models before it; `skipped`: those of them that lack a key or an address."""
 
     models: tuple[str, ...] = ()
     skipped: frozenset[str] = frozenset()
 
     @property
     def asked(self) -> bool:
-        """Whether a model is asked before it."""
+        """Return whether a model is asked before the script."""
         return not self.skipped.issuperset(self.models)
 
 
@@ -78,7 +78,7 @@ ALONE = Post()
 
 
 def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
-    """What the demo does with this question, where it stands at this post."""
+    """Return the demo's lines for this question at this post."""
     if ask.output is not None and not _calls(_question(ask)[:READ], _unused(ask)):
         return (ScriptLine(text=_json(ask)),)
     if "title" in ask.model:
@@ -98,13 +98,14 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
 
 
 def _unused(ask: Ask) -> set[str]:
-    """The tools that it may call for this question: none once it has called some."""
+    """Return the tools that the demo may call for this question: none once it has called some."""
     return set() if any(message.results for message in _since_question(ask.messages)) else {spec.name for spec in ask.tools}
 
 
 def _json(ask: Ask) -> str:
-    """JSON of the form that is asked for. Its words are the question's; a property that holds a document gets one, as chat front ends ask
-    for code and sheets.
+    """Return JSON of the requested form, in the question's words.
+
+    A property that holds a document gets one, as chat front ends ask for code and sheets.
     """
     schema = ask.output.schema if ask.output else None
     said = " ".join(_question(ask).split())[:READ] or "Demo"
@@ -137,7 +138,7 @@ def _calls(question: str, granted: set[str]) -> list[ScriptLine]:
 
 
 def _place(question: str, word: re.Pattern[str], otherwise: str) -> str:
-    """The place that belongs to a word: `weather in Beijing and the time in Tokyo` has one for each."""
+    """Return the place that belongs to a word: `weather in Beijing and the time in Tokyo` has one for each."""
     spoken = re.search(rf"(?:{word.pattern.removeprefix('(?i)')}){PLACE}", question)
     chinese = [hit for hit in re.finditer(CHINESE_PLACE, question) if word.search(hit[0])]
     anywhere = re.search(PLACE, " " + question)
@@ -153,7 +154,7 @@ def _hello(question: str, ask: Ask, post: Post) -> str:
 
 
 def _tools(ask: Ask) -> str:
-    """What may be asked of it. The tools are those that come with the question, and no others."""
+    """Return a sentence on the tools that came with the question."""
     granted = [spec.name for spec in ask.tools]
     own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
     if not granted:
@@ -164,7 +165,7 @@ def _tools(ask: Ask) -> str:
 
 
 def _why_no_model(ask: Ask, post: Post) -> list[str]:
-    """Why a script answers this question."""
+    """Return the reasons why a script answers this question."""
     if not post.models:
         return ["In `routes.yaml` this route asks no model before the demo."]
     outcomes = {attempt.target: attempt.outcome for call in ask.tried[-1:] for attempt in call}
@@ -183,7 +184,7 @@ def _why_no_model(ask: Ask, post: Post) -> list[str]:
 
 
 def _listed(things: Iterable[str], word: str = "and") -> str:
-    """These in a row, the last of them after this word; at most NAMED."""
+    """Join things by commas, the last of them after this word; at most NAMED."""
     all_of_them = tuple(things)
     named = all_of_them[:NAMED]
     if more := len(all_of_them) - len(named):

@@ -38,7 +38,7 @@ SERVING = (
 )  # fmt: skip
 """Providers that answer `POST /embeddings` as OpenAI does."""
 TOKENS = frozenset({"openai", "azure", "hosted_vllm"})
-"""Those that take lists of tokens."""
+"""Providers that take lists of tokens."""
 BATCH = 512
 """Inputs of one call: 512 vectors of 4,096 numbers are 46 MB of JSON. OpenAI and Azure take 2,048, Voyage 1,000, Mistral 512."""
 BATCHES = {"cohere": 96, "cohere_chat": 96, "dashscope": 10, "gemini": 100, "nvidia_nim": 50}
@@ -56,7 +56,7 @@ ON_LOOP = 64 * 1024
 
 
 class Item(msgspec.Struct):
-    """One embedding: numbers, or base64 of float32."""
+    """An embedding: numbers, or base64 of float32."""
 
     embedding: msgspec.Raw
     index: int | None = None
@@ -87,7 +87,7 @@ def batch_of(model: str, declared: int | None) -> int:
 
 
 def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
-    """A target's calls for embeddings. `connect`: seconds a connection may take. Misfit where the target makes none."""
+    """Return a target's calls for embeddings. `connect`: seconds a connection may take. Raises Misfit if the target makes none."""
     if declared.script is not None:
         if declared.script != "demo":
             raise Misfit("a script of lines makes no embeddings: `script: demo` does")
@@ -140,7 +140,7 @@ def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> 
 
 
 class _Lane:
-    """One provider's endpoint."""
+    """A provider's endpoint for embeddings."""
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, connections: Connections, options: Options, *, tokens: bool) -> None:
         self._name = name
@@ -152,7 +152,7 @@ class _Lane:
         self._turns = Turns()
 
     async def ask(self, embed: Embed, inputs: Sequence[str | tuple[int, ...]]) -> tuple[Sequence[Vector], Usage | None]:
-        """Ask for some inputs. TargetError where the provider does not answer, or with something else than a vector for each."""
+        """Ask for some inputs. Raises TargetError if the provider does not answer with a vector for each."""
         if not self._tokens and not all(isinstance(one, str) for one in inputs):
             raise ParameterMissed(self._name, "input (lists of tokens)")
         body: dict[str, Json] = {"model": self._model, "input": [one if isinstance(one, str) else list(one) for one in inputs]}
@@ -184,12 +184,12 @@ class _Lane:
 
 
 def _of_dimensions(error: TargetRefused) -> bool:
-    """Whether a refusal speaks of `dimensions` (vLLM: of matryoshka representation)."""
+    """Return whether a refusal mentions `dimensions` (vLLM: of matryoshka representation)."""
     return isinstance(error.__cause__, http.Said) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
 
 
 def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """The items in the order of the inputs. ValueError where they are not one for each."""
+    """Return the items in the order of the inputs. Raises ValueError unless there is one for each."""
     placed = {at if one.index is None else one.index: one for at, one in enumerate(items)}
     if len(items) != count or set(placed) != set(range(count)):
         raise ValueError(count)
@@ -197,7 +197,7 @@ def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
 
 
 def _vector(raw: msgspec.Raw) -> Vector:
-    """One embedding. ValueError where a number is not finite, or none of float32's."""
+    """Return an embedding. Raises ValueError if a number is not finite, or does not fit float32."""
     data: Any = bytes(raw)
     if data.lstrip().startswith(b'"'):
         made = array("f")
@@ -222,7 +222,7 @@ PLACES = 4
 
 
 async def _demonstrated(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
-    """The demo's vectors. They are made of hashes of the words: texts with words in common are similar, and nothing is understood."""
+    """Return the demo's vectors, made of hashes of the words: texts with common words are similar, and nothing is understood."""
     size = embed.dimensions or DEMO_DIMENSIONS
     made: Callable[[], Sequence[Vector]] = partial(_demo, embed.inputs, size)
     return await Turns().take(made, "embeddings"), Usage(tokens_of(embed.inputs))
@@ -238,7 +238,7 @@ def words_of(text: str) -> Sequence[str]:
 
 
 def demo_vector(words: Sequence[str], size: int) -> Vector:
-    """The sum of what the words' hashes say, of length 1. The same words make the same vector, wherever and whenever."""
+    """Return the sum of the words' hashes as a vector of length 1. Equal words always make equal vectors."""
     vector = array("d", bytes(8 * size))
     for word in words:
         digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=4 * PLACES).digest()

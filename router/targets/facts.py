@@ -1,10 +1,10 @@
-"""What a model accepts and returns: which parameters, how it thinks, which API, how much it reads and writes, what it costs.
+"""Facts of a model: its parameters, thinking, API, context window, output limit and price.
 
     facts_of(declared) → Facts
 
-From LiteLLM's table, from the rules below for what the table does not say, and from what the operator declares, which stands over
-both. A model that the table does not know has the facts of the newest known one of its family and generation. One whose family is
-not known either is sent everything; what it refuses is learned when it does (learned.py).
+Facts come from LiteLLM's table, then from the rules below for what the table lacks. The operator's declaration overrides both.
+A model missing from the table has the facts of the newest known one of its family and generation. A model of an unknown family is
+sent everything; what it refuses is learned when it does (learned.py).
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, 
 from router.targets.table import Entry, entries, nearest
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
-"""From the least to the most."""
+"""Efforts, from the least to the most."""
 SAMPLING = frozenset({"temperature", "top_p"})
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 GATEWAYS = frozenset({"openrouter", "vercel_ai_gateway"})
@@ -29,7 +29,7 @@ GATEWAYS = frozenset({"openrouter", "vercel_ai_gateway"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What one model accepts and returns. None where nobody knows.
+    """The parameters, abilities and costs of one model. None where unknown.
 
     model: whose facts these are, by the table's name; empty where nothing is known
     source: how they were found: the model itself, a sibling of the same family, or nobody knows it
@@ -90,7 +90,7 @@ class Facts:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The facts that differ from a model which takes everything, for pages and the command line."""
+        """Return the facts that differ from a model which takes everything, for pages and the command line."""
         refused = sorted(self.refuses) or ["nothing"]
         same = {name: getattr(self, name) for name in SERVED}
         if self == Facts(**same):
@@ -128,25 +128,25 @@ class Facts:
 
     @property
     def output(self) -> str:
-        """How it is asked for JSON of a schema, in words."""
+        """Return a sentence on how the model is asked for JSON of a schema."""
         if self.schemas:
             return "keeps to a JSON schema by itself"
         return f"is emulated where a JSON schema is asked for: {self.stand_in} stands in, answers are held back and checked"
 
     @property
     def stand_in(self) -> str:
-        """What stands in for a JSON schema that its provider does not keep to."""
+        """Return the substitute for a JSON schema that the provider does not enforce, in words."""
         return {True: "JSON mode", None: "JSON mode, if it has one,", False: "an instruction"}[self.json_mode]
 
 
 SERVED = ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from", "schemas", "json_mode")
 """Facts that are known of a provider, whatever its model."""
 Rule = Callable[[Facts, Family, Entry, TargetConfig], Facts]
-"""What the models of one provider share that the table does not say."""
+"""A rule adds facts that a provider's models share and the table lacks."""
 
 
 def facts_of(declared: TargetConfig) -> Facts:
-    """The facts of a declared target. Blocks for 10 ms when the table is first read."""
+    """Return the facts of a declared target. Blocks for 10 ms when the table is first read."""
     provider = _provider(declared)
     named = declared.base_model or str(declared.model).replace("/responses/", "/", 1)
     model = named if "/" in named else f"{provider}/{named}"
@@ -180,8 +180,10 @@ Source: Anthropic's guide to prompt caching.
 
 
 def _session_key(made: Facts, declared: TargetConfig) -> str:
-    """Where the provider is told which questions belong to one chat. OpenAI's field is sent to OpenAI, and to Azure where the model is known
-    to be OpenAI's: other servers of this wire, and other models of Azure's, may refuse it (zed-industries/zed#52000).
+    """Return the field or header that names a request's chat to the provider; empty if none is sent.
+
+    OpenAI's field is sent to OpenAI, and to Azure for models known to be OpenAI's. Other servers of this wire, and other models of
+    Azure's, may refuse it (zed-industries/zed#52000).
     """
     provider = _provider(declared)
     known = PROVIDERS[provider].session if provider in PROVIDERS else ""
@@ -196,7 +198,7 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
 
 
 def _marks_from(entry: Entry, declared: TargetConfig) -> int:
-    """Tokens from which on marks are worth it: of Claude, whoever serves it, and of Anthropic's own address."""
+    """Return the prompt tokens from which marks are worth it: for Claude at any provider and for Anthropic's own address; else 0."""
     provider, _, name = str(declared.model).partition("/")
     claude = "claude" in (declared.base_model or name)
     takes = (provider in CLAUDES and claude) or (provider == "anthropic" and declared.api_base is None)
@@ -220,8 +222,9 @@ def _provider(declared: TargetConfig) -> str:
 
 
 def _names(model: str) -> tuple[str, ...]:
-    """A model's names in the table. A deployment of Azure's is a model of OpenAI's; Bedrock's may name the API that is asked; LiteLLM has
-    two words for Cohere.
+    """Return a model's names in the table.
+
+    Azure deployments are OpenAI's models. A Bedrock name may contain the API that is asked. LiteLLM has two words for Cohere.
     """
     provider, _, name = model.partition("/")
     if provider == "bedrock":
@@ -231,7 +234,7 @@ def _names(model: str) -> tuple[str, ...]:
 
 
 def _listed(made: Facts, entry: Entry) -> Facts:
-    """What the table says."""
+    """Return the facts that the table states."""
     levels = entry.reasoning_effort_levels
     efforts = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
     default = entry.default_reasoning_effort
@@ -256,7 +259,7 @@ def _flag(value: object) -> bool | None:
 
 
 def _levels(entry: Entry, *usual: Effort) -> tuple[Effort, ...]:
-    """The efforts that the table's flags allow, besides the usual ones."""
+    """Return the efforts that the table's flags allow, besides the usual ones."""
     flags: dict[Effort, object] = {
         "none": entry.supports_none_reasoning_effort,
         "minimal": entry.supports_minimal_reasoning_effort,
@@ -267,14 +270,16 @@ def _levels(entry: Entry, *usual: Effort) -> tuple[Effort, ...]:
 
 
 def _unruled(made: Facts, _: Family, entry: Entry, __: TargetConfig) -> Facts:
-    """Of a model that is known not to think nobody asks an effort."""
+    """Send no effort to a model that is known not to think."""
     known = made.source != "unknown"
     return replace(made, thinking="none") if known and entry.supports_reasoning is not True else made
 
 
 def _openai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """OpenAI's models. Those that think take neither sampling parameters nor `stop`, and call the limit max_completion_tokens; from
-    gpt-5.4 on they take tools on chat completions only while they do not think. The gpt-5-chat ones do not think.
+    """Apply the rules of OpenAI's models.
+
+    Thinking models take neither sampling parameters nor `stop`, and call the limit max_completion_tokens. From gpt-5.4 on they take
+    tools on chat completions only while they do not think. The gpt-5-chat models do not think.
 
     Source: openai/openai-openapi#541; BerriAI/litellm#13714 and #34569; OpenAI's guide to reasoning models.
     """
@@ -311,9 +316,11 @@ CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 
 
 def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
-    """Claude. Up to 4.5 it thinks with a budget of tokens, from 4.6 on adaptively and by effort; from 4.1 on it takes either
-    temperature or top_p, from Opus 4.7 on neither. It refuses temperature and top_p while it thinks with a budget. It keeps to schemas
-    from 4.1 on, and has no JSON mode; what the table calls a response schema LiteLLM makes up with a tool.
+    """Apply the rules of Claude.
+
+    Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
+    from Opus 4.7 on neither. While it thinks with a budget, it refuses both. It keeps to schemas from 4.1 on, and has no JSON mode.
+    LiteLLM emulates the table's response schema with a tool.
 
     Source: Anthropic's guides to migration, to adaptive thinking and to effort.
     """
@@ -340,14 +347,14 @@ def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Fa
 
 
 def _hosting(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """Claude at another provider is Claude: with a budget to think it refuses a temperature there, too."""
+    """Apply Claude's rules to Claude at another provider: with a thinking budget it refuses a temperature there, too."""
     if "claude" not in family.words:
         return (_google if _provider(declared) == "vertex_ai" else _unruled)(made, family, entry, declared)
     return replace(_anthropic(made, family, entry, declared), prefill=made.prefill)
 
 
 def _xai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """Grok. Its thinking models refuse the penalties and `stop`; Grok 4, and 4.20, think as they like: they refuse an effort.
+    """Apply the rules of Grok: its thinking models refuse the penalties and `stop`; Grok 4 and 4.20 refuse an effort, too.
 
     Source: xAI's guide to reasoning models.
     """
@@ -363,7 +370,9 @@ def _xai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> F
 
 
 def _moonshot(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
-    """Kimi. From K2.5 on, and K2 Thinking, it has its own temperature, top_p and penalties; K3 takes an effort, those before it none.
+    """Apply the rules of Kimi.
+
+    From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed. K3 takes an effort, earlier models none.
 
     Source: Moonshot's API reference; NousResearch/hermes-agent#12566.
     """
@@ -374,8 +383,9 @@ def _moonshot(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
 
 
 def _deepseek(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
-    """DeepSeek wants its reasoning back with the calls of a turn, and refuses them without. It goes on from the assistant's words only
-    where they are marked, and only at its beta address: the table says that it does everywhere.
+    """Apply the rules of DeepSeek: it refuses the calls of a turn without their reasoning.
+
+    Prefill works only where the assistant's words are marked, and only at the beta address: the table claims it everywhere.
 
     Source: DeepSeek's guides to thinking mode and to chat prefix completion; NousResearch/hermes-agent#16388.
     """
@@ -383,19 +393,20 @@ def _deepseek(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
 
 
 def _returning(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """GLM and Qwen take their reasoning back, and so do those who serve such models under this name. Source: the guides to thinking models
-    of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
+    """Send reasoning back to GLM and Qwen as `reasoning_content`, and to the providers that serve such models.
+
+    Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
     return replace(_unruled(made, family, entry, declared), returns="reasoning_content")
 
 
 def _parsing(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """It calls reasoning so, and refuses the other name. Source: the API references of Groq and Cerebras; OpenMinis/OpenMinis#361."""
+    """Send reasoning back as `reasoning`: Groq and Cerebras refuse the other name (their API references; OpenMinis/OpenMinis#361)."""
     return replace(_unruled(made, family, entry, declared), returns="reasoning")
 
 
 def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
-    """Mistral refuses what it does not know with a 422: an effort, but for the models that take one.
+    """Apply the rules of Mistral: a 422 for unknown parameters, and for an effort unless the model takes one.
 
     Source: mistralai/platform-docs-public#7; Mistral's API reference.
     """
@@ -404,9 +415,11 @@ def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
 
 
 def _google(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). Before Gemini 3 it
-    thinks with a budget of tokens, from then on by level, and refuses calls without their signature; only Flash of 2.5 can be told not
-    to think, and Flash-Lite does not unless it is told to. Gemma 3 takes no tools there.
+    """Apply the rules of Google's models.
+
+    Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). Before Gemini 3 it
+    thinks with a budget of tokens, then by level, and refuses calls without their signature. In 2.5 only Flash can be told not to
+    think; Flash-Lite thinks only if it is told to. Gemma 3 takes no tools there.
 
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures.
     """
@@ -430,7 +443,7 @@ def _google(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
 
 
 def _gemini_levels(family: Family, entry: Entry) -> tuple[Effort, ...]:
-    """The levels of thinking: 3 Pro knows two; `minimal` is Flash's, up to 3.6."""
+    """Return the levels of thinking: 3 Pro knows two; `minimal` is Flash's, up to 3.6."""
     if "pro" in family.words and family.version == (3,):
         return ("low", "high")
     flash = "flash" in family.words and family.version[:2] < (3, 7) and entry.supports_minimal_reasoning_effort is not False
@@ -438,7 +451,7 @@ def _gemini_levels(family: Family, entry: Entry) -> tuple[Effort, ...]:
 
 
 def _cohere(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
-    """Cohere by its OpenAI-compatible API. Of efforts it knows `none` and `high`, which turn thinking off and on.
+    """Apply the rules of Cohere's OpenAI-compatible API: the efforts `none` and `high` turn thinking off and on.
 
     Source: docs.cohere.com/docs/compatibility-api.
     """
@@ -447,17 +460,17 @@ def _cohere(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts
 
 
 def _toolless(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
-    """No Sonar takes tools (Perplexity's API reference). Replicate is sent a text, and LiteLLM leaves the tools out of it."""
+    """Send no tools: Sonar takes none (Perplexity's API reference), and for Replicate LiteLLM leaves them out of its text."""
     return replace(made, tools=False)
 
 
 def _ollama(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
-    """It knows three efforts and none, and refuses the rest. Source: Ollama's API reference."""
+    """Apply Ollama's rules: it refuses efforts other than none, low, medium and high (Ollama's API reference)."""
     return replace(made, efforts=("none", "low", "medium", "high"))
 
 
 def _open(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
-    """What a server of one's own takes is for it to say; models that think over several calls are given back what they thought."""
+    """Leave a self-hosted server's facts as they are; models that think over several calls get their reasoning back."""
     if "gemini" in family.words:
         return _google(made, family, entry, declared)
     if not RETURNING & set(family.words):
@@ -466,13 +479,13 @@ def _open(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> 
 
 
 MAKERS = ("openai/deepseek-", "openai/kimi-")
-"""How models are named at their makers' own addresses, where they insist."""
+"""Prefixes of models at their makers' own addresses, which insist."""
 RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 """Open models that go on from their own reasoning, whoever serves them."""
 
 
 def _gateway(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
-    """It leaves out what the model does not take."""
+    """Send everything: a gateway leaves out parameters that the model does not take."""
     return replace(made, refuses=frozenset(), returns="reasoning_details")
 
 
@@ -506,7 +519,7 @@ RULES: dict[str, Rule] = {
 
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
-    """What the operator says stands over everything else."""
+    """Override facts with the operator's declaration."""
     made = replace(
         made,
         window=declared.context_window or made.window,

@@ -24,7 +24,7 @@ class Family:
 
 
 def parsed(model: str) -> Family:
-    """The family of a model, named with its provider or without. Of a path (openrouter/anthropic/claude-…) the last part counts."""
+    """Return the family of a model, named with or without its provider. The last part of a path counts (openrouter/x/claude-…)."""
     name = model.rpartition("/")[2].lower()
     if name.startswith("ft:"):
         name = name.split(":")[1]

@@ -23,7 +23,7 @@ HOSTED = frozenset(urlsplit(base).hostname for base in BASES if base)
 
 
 def fetches(declared: Declared) -> bool:
-    """Whether a target is handed addresses of files: as `fetch_files` says, else where its address is a known provider's."""
+    """Return whether a target is handed addresses of files: as `fetch_files` says, else where its address is a known provider's."""
     if declared.fetch_files is not None:
         return declared.fetch_files
     provider = PROVIDERS.get(str(declared.model).partition("/")[0])
@@ -43,7 +43,7 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 
 def has_address(ask: Ask) -> bool:
-    """Whether somebody would have to fetch a file of this question."""
+    """Return whether this question holds the address of a file."""
     return any(isinstance(part, File) and part.remote for message in ask.messages for part in message.parts)
 
 

@@ -30,16 +30,16 @@ DEFAULTS: dict[str, tuple[Json, ...]] = {
     "verbosity": ("medium",),
     "service_tier": ("auto", "default"),
 }
-"""What a parameter asks for that asks for nothing."""
+"""Values with which a parameter asks for nothing."""
 NEEDS: dict[str, tuple[Json, ...]] = {"parallel_tool_calls": (True,), "logit_bias": ({},)}
 """Parameters without which an answer is another than was asked for, and their defaults: a target that does not take one is passed over."""
 TIER_WORDS = {"default": "standard_only", "standard_only": "default", "on_demand": "default"}
-"""One provider's word for the usual treatment → another's."""
+"""A provider's word for the usual tier → another provider's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What one model is sent.
+    """The parameters that one model is sent.
 
     hints: the sampling parameters, by OpenAI's names
     effort: how long it may think; None where it is not told
@@ -59,19 +59,19 @@ class Fitted:
     omitted: tuple[str, ...] = ()
 
     def beside(self, ask: Ask) -> Self:
-        """The same for a question: OpenAI takes no prediction beside tools."""
+        """Return the parameters for a question: OpenAI takes no prediction beside tools."""
         if not ask.tools or "prediction" not in self.hints:
             return self
         hints = {name: value for name, value in self.hints.items() if name != "prediction"}
         return replace(self, hints=hints, omitted=(*self.omitted, "prediction"))
 
     def bounds(self, facts: Facts) -> Bounds:
-        """Where we end the answer ourselves: the model was not told."""
+        """Return the bounds at which the router ends the answer itself: the model was not sent them."""
         return Bounds(self.cut, self.max_tokens if facts.limit == "none" else None) if self.cut or facts.limit == "none" else UNBOUND
 
 
 def fit(facts: Facts, params: Params) -> Fitted:
-    """The parameters as this model takes them."""
+    """Return the parameters as this model takes them."""
     omitted: list[str] = []
     effort = _effort(facts, params.reasoning_effort, omitted)
     thinks = facts.thinking != "none" and (effort or facts.default_effort) != "none"
@@ -107,12 +107,12 @@ def fit(facts: Facts, params: Params) -> Fitted:
 
 
 def _shortest(wanted: int | None, most: int | None) -> int | None:
-    """A model is asked for no more than it can write: some refuse the question."""
+    """Return the limit, at most the tokens that the model can write: some models refuse more."""
     return wanted if wanted is None or most is None else min(wanted, most)
 
 
 def _effort(facts: Facts, wanted: Effort | None, omitted: list[str]) -> Effort | None:
-    """The effort that the model takes and is nearest to what is wanted."""
+    """Return the effort that the model takes and is nearest to the wanted one."""
     if wanted is None:
         return None
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
@@ -133,9 +133,7 @@ def _effort(facts: Facts, wanted: Effort | None, omitted: list[str]) -> Effort |
 
 
 def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> None:
-    """TargetRefused where the model cannot be asked this at all: it takes no tools, and the question has some; or it does not take a
-    parameter that would be missed.
-    """
+    """Raise TargetRefused if the model does not take the question's tools, or a parameter that would be missed."""
     if ask.tools and not facts.tools:
         raise TargetRefused(target, "no_tools")
     for name in missed(facts, ask, params):
@@ -143,7 +141,7 @@ def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> Non
 
 
 def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
-    """The parameters of a question that this model does not take, and without which its answer would be another."""
+    """Yield the parameters of a question that this model does not take, and without which its answer would be another."""
     for name, harmless in NEEDS.items():
         value = getattr(params, name)
         if value is None or value in harmless or name in facts.takes:
@@ -153,7 +151,7 @@ def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
 
 
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
-    """What the question has beside its words that this model is not sent; and what no target is sent."""
+    """Return the question's fields beside its words that this model is not sent, or no target is sent."""
     found = {
         "messages.name": any(message.name for message in ask.messages),
         "image_url.detail": any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts),

@@ -35,9 +35,9 @@ VERTEX = "https://aiplatform.googleapis.com/v1/publishers/google"
 PUBLISHER = "/publishers/google"
 METHOD = ":streamGenerateContent"
 VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?")
-"""How the path of an API ends."""
+"""Ending of an API's path."""
 MODEL = re.compile(rf"/models/[^/]+?(?:{METHOD})?")
-"""How the path of one model ends."""
+"""Ending of a model's path."""
 NAMES = {"top_p": "topP", "top_k": "topK", "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
 """Parameters that Google calls otherwise."""
 BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
@@ -50,7 +50,7 @@ SEEDS = 2**31
 
 
 def serves(declared: TargetConfig) -> bool:
-    """Whether this lane serves a target. Vertex AI without a key signs in with Google's own libraries, which LiteLLM does."""
+    """Return whether this lane serves a target. Vertex AI without a key signs in with Google's own libraries, which LiteLLM does."""
     prefix, _, model = str(declared.model).partition("/")
     if declared.via is not None:
         return False
@@ -58,7 +58,7 @@ def serves(declared: TargetConfig) -> bool:
 
 
 def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
-    """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its key is missing."""
+    """Return a declared target as an Answer. `connect`: seconds a connection may take. Raises Misfit if its key is missing."""
     prefix, _, model = str(declared.model).partition("/")
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("gemini/ needs a key: write `api_key: ${GEMINI_API_KEY}`", "model")
@@ -106,7 +106,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
 
 
 def _address(base: str, model: str, *, vertex: bool) -> str:
-    """Where a model is asked: at an `api_base` that ends with a host, a version, a publisher or a model."""
+    """Return the address of a model: below an `api_base` that ends with a host, a version, a publisher or a model."""
     path = urlsplit(base).path.rstrip("/")
     if MODEL.search(path) and path.rpartition("/")[0].endswith("/models"):
         return endpoint_of(base, METHOD, query="alt=sse")
@@ -117,7 +117,7 @@ def _address(base: str, model: str, *, vertex: bool) -> str:
 
 
 def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool = True) -> dict[str, Json]:
-    """The question in Google's form. `issuer`: whose reasoning state goes back; `ids`: whether calls have ids there."""
+    """Return the question in Google's form. `issuer`: the target whose reasoning state goes back; `ids`: true if calls have ids there."""
     made: dict[str, Json] = {"contents": contents(ask, issuer, signs=facts.insists, ids=ids)}
     if system := "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text.strip()):
         made["systemInstruction"] = {"parts": [{"text": system}]}
@@ -132,7 +132,7 @@ def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool
 
 
 def _choice(choice: Choice) -> Json:
-    """Whether it must call a tool."""
+    """Return the tool choice in Google's form."""
     match choice:
         case Choice("none"):
             return {"mode": "NONE"}
@@ -143,8 +143,9 @@ def _choice(choice: Choice) -> Json:
 
 
 def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
-    """How it samples, thinks and ends. Thoughts count in the limit of an answer, as they do in OpenAI's `max_completion_tokens`; where
-    the question says how long to think, in tokens, they have those besides.
+    """Return the config of sampling, thinking and limits.
+
+    Thoughts count in the limit of an answer, as in OpenAI's `max_completion_tokens`; a thinking budget in tokens is added to it.
     """
     made: dict[str, Json] = {NAMES.get(name, name): value for name, value in fits.hints.items()}
     if isinstance(seed := made.get("seed"), int):
@@ -162,7 +163,7 @@ def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
 
 
 def _output(form: Asked, *, newer: bool) -> dict[str, Json]:
-    """JSON of a schema, or any. Models before 2.5 know the schemas of function declarations alone."""
+    """Return the config for JSON, of a schema or any. Models before 2.5 know the schemas of function declarations alone."""
     made: dict[str, Json] = {"responseMimeType": "application/json"}
     if form.schema is None:
         return made
@@ -173,7 +174,7 @@ def _output(form: Asked, *, newer: bool) -> dict[str, Json]:
 
 
 def _thinking(fits: Fitted, facts: Facts) -> dict[str, Json]:
-    """How long it thinks: a level from Gemini 3 on, tokens before. Its thoughts are always shown: they cost nothing more."""
+    """Return the config of thinking: a level from Gemini 3 on, tokens before. Thoughts are always shown: they cost nothing more."""
     if facts.thinking == "none":
         return {}
     made: dict[str, Json] = {"includeThoughts": True} if fits.thinks and facts.summaries else {}

@@ -17,15 +17,15 @@ from router.chat import Ask, Call, File, Json, JsonObject, Message, Result
 
 SIGNATURE = "thoughtSignature"
 UNSIGNED = "skip_thought_signature_validator"
-"""What is taken in place of the signature of a call that another model made."""
+"""Placeholder for the signature of a call that another model made."""
 
 
 def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = True) -> list[Json]:
-    """The conversation without its system messages. Results stand on the user's side, in the order of their calls.
+    """Return the conversation without its system messages. Results stand on the user's side, in the order of their calls.
 
-    issuer: whose reasoning state goes back
-    signs: whether a call without a signature gets the placeholder
-    ids: whether calls and results bear ids
+    issuer: the target whose reasoning state goes back
+    signs: true if a call without a signature gets the placeholder
+    ids: true if calls and results bear ids
     """
     made: list[tuple[str, list[Json]]] = []
     called: Sequence[Call] = ()
@@ -46,7 +46,7 @@ def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = Tru
 
 
 def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> None:
-    """One more turn, or more of the last one: neighbours of one role are one."""
+    """Add a turn, or extend the last one: neighbours of one role are joined."""
     if parts and made and made[-1][0] == role:
         made[-1][1].extend(parts)
     elif parts:
@@ -54,7 +54,7 @@ def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> N
 
 
 def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -> list[Json]:
-    """Results in the order of their calls, by which Google tells them apart where they have no ids."""
+    """Return results in the order of their calls, by which Google tells them apart where they have no ids."""
     order = {call.call_id: at for at, call in enumerate(calls)}
     names = {call.call_id: call.name for call in calls}
     made: list[Json] = []
@@ -66,19 +66,19 @@ def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -
 
 
 def _response(result: Result) -> Json:
-    """A result as an object: `error` and `result` are the names that Google gives what is none."""
+    """Return a result as an object; other values stand in `error` or `result`, as at Google."""
     if result.is_error:
         return {"error": result.text}
     return result.value if isinstance(result.value, Mapping) else {"result": result.value}
 
 
 def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
-    """What the model said, with its signatures where they stood."""
+    """Return the model's parts, with its signatures where they stood."""
     states = message.states(issuer) if message.calls else ()
     signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}
     marks = [state for state in states if not state.call_id and _signature(state.value)]
     left = len(message.text)
-    """Characters of text that come yet."""
+    """Characters of text still to come."""
     made: list[Json] = []
     first = True
     for part in message.parts:
@@ -100,7 +100,7 @@ def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Js
 
 
 def _marked(value: JsonObject, text: str) -> Json:
-    """A text with its signature; a thought with its own."""
+    """Return a text, or a thought, with its signature."""
     if value.get("thought") is True:
         return {"text": value.get("text", ""), "thought": True, SIGNATURE: _signature(value)}
     return {"text": text, SIGNATURE: _signature(value)}
@@ -113,7 +113,7 @@ def _call(call: Call, signature: str | None, *, ids: bool) -> Json:
 
 
 def _signature(value: JsonObject) -> str | None:
-    """The signature in a reasoning state: in the form of this API, or as its OpenAI surface has it, which clients send back."""
+    """Return the signature in a reasoning state: in the form of this API, or as its OpenAI surface has it, which clients send back."""
     if isinstance(signed := value.get(SIGNATURE), str):
         return signed
     extra = value.get("extra_content")
@@ -123,7 +123,7 @@ def _signature(value: JsonObject) -> str | None:
 
 
 def _part(part: str | File) -> Json:
-    """A text, a file that is here, or the address of one that Google fetches."""
+    """Return a part: a text, a file's data, or the address of a file that Google fetches."""
     if isinstance(part, str):
         return {"text": part}
     if part.remote:
@@ -136,7 +136,7 @@ def _part(part: str | File) -> Json:
 
 
 def _kind(file: File) -> str | None:
-    """The media type of a file at an address; None where neither the client nor the address says."""
+    """Return the media type of a file at an address; None if neither the client nor the address states it."""
     if not file.kind.endswith("/*"):
         return file.kind
     return mimetypes.guess_type(urlsplit(file.url).path)[0]

@@ -1,7 +1,7 @@
 """Gemini's answer, read: a stream of GenerateContentResponses, or one, or a list of them.
 
 Each holds a candidate whose content is a list of parts: texts, thoughts, calls. Parts of tools that Google runs itself (code, searches)
-are not ours to run and are passed over. A call comes whole, or as pieces of its arguments, each at a path of its own.
+are passed over. A call comes complete, or as pieces of its arguments, each at a path of its own.
 
 Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse.
 """
@@ -22,7 +22,7 @@ from router.targets.inband import Failed, error_in
 from router.targets.speech import MAX_ARGUMENTS, MAX_DEPTH, Speech
 
 UNSPECIFIED = "_UNSPECIFIED"
-"""How the name of a reason ends that says nothing."""
+"""Ending of the reasons that are no reason."""
 STOP = "STOP"
 
 
@@ -37,7 +37,7 @@ class FunctionCall(msgspec.Struct, rename="camel"):
 
 
 class Part(msgspec.Struct, rename="camel"):
-    """A part of the content. `thought`: whether its text is one."""
+    """A part of the content. `thought`: true if its text is a thought."""
 
     text: str | None = None
     thought: bool | None = None
@@ -46,13 +46,13 @@ class Part(msgspec.Struct, rename="camel"):
 
 
 class Content(msgspec.Struct):
-    """What a candidate says."""
+    """The content of a candidate."""
 
     parts: list[Part] | None = None
 
 
 class Candidate(msgspec.Struct, rename="camel"):
-    """One candidate. Only the first is heard."""
+    """A candidate; only the first is read."""
 
     index: int | None = None
     content: Content | None = None
@@ -60,15 +60,13 @@ class Candidate(msgspec.Struct, rename="camel"):
 
 
 class Feedback(msgspec.Struct, rename="camel"):
-    """What became of the question."""
+    """The provider's verdict on the question."""
 
     block_reason: str | None = None
 
 
 class Counted(msgspec.Struct, rename="camel"):
-    """Tokens. What tools of Google's own read stands beside the prompt, thoughts beside the candidates; what came from a cache is in the
-    prompt.
-    """
+    """Token counts: Google's tools are counted beside the prompt, thoughts beside the candidates, cached tokens in the prompt."""
 
     prompt_token_count: int | float | None = None
     tool_use_prompt_token_count: int | float | None = None
@@ -78,7 +76,7 @@ class Counted(msgspec.Struct, rename="camel"):
 
 
 class Chunk(msgspec.Struct, rename="camel"):
-    """One response."""
+    """A GenerateContentResponse."""
 
     candidates: list[Candidate] | None = None
     prompt_feedback: Feedback | None = None
@@ -92,7 +90,7 @@ CHUNKS = msgspec.json.Decoder(list[Chunk])
 
 
 class Reader:
-    """Reads one answer into a speech."""
+    """A reader of one answer into a speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -102,20 +100,20 @@ class Reader:
         self._open: Partial | None = None
         """The call whose arguments are still coming."""
         self._signed: set[tuple[str, str, str]] = set()
-        """Signed calls: one that comes again is the same one."""
+        """Signed calls: a repeated one is passed over."""
         self._counted = Counted()
         """The last count."""
         self._reason = ""
         self._last = b""
-        """What ended the answer."""
+        """The document that ended the answer."""
 
     def frame(self, data: bytes) -> bool:
-        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        """Read the data of one frame, and return whether more may follow. Unreadable frames are passed over."""
         self._hear(data)
         return True
 
     def whole(self, body: bytes) -> None:
-        """A body that is no stream: a response, a list of them (as the API streams without `alt=sse`), an error, or neither."""
+        """Read a body that is not a stream: a response, a list of them (as the API streams without `alt=sse`), an error, or neither."""
         if not body.lstrip().startswith(b"["):
             if not self._hear(body):
                 raise TargetDown(self._name, "malformed")
@@ -127,7 +125,7 @@ class Reader:
             self._told(chunk)
 
     def _hear(self, data: bytes) -> bool:
-        """One document; whether it could be read."""
+        """Read a document, and return whether it could be read."""
         chunk = http.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
         if (odd or isinstance(data, Failed)) and (error := error_in(self._name, data)) is not None:
@@ -158,7 +156,7 @@ class Reader:
             speech.finish("content_filter")
 
     def _candidate(self, candidate: Candidate) -> None:
-        """What one response says. Some models gave a reason with each: then the last one counts, and what stands beside it is heard."""
+        """Read the candidate of one response. Some models give a reason with each: the last one counts, and its content is read."""
         speech = self._speech
         reason = candidate.finish_reason or ""
         if reason.endswith(UNSPECIFIED):
@@ -191,7 +189,7 @@ class Reader:
                 speech.state({SIGNATURE: signature})
 
     def _call(self, call: FunctionCall, signature: str | None) -> None:
-        """A call, or the beginning of one, or more of the one that is open: that has no name."""
+        """Read a call, the beginning of a call, or more of the open call, which has no name."""
         if not call.name:
             if self._open is not None:
                 self._open.add(self._name, call.partial_args or ())
@@ -218,7 +216,7 @@ class Reader:
                 self._close(whole=True)
 
     def _close(self, *, whole: bool) -> None:
-        """The call that is open is over. `whole`: whether all of its arguments came; what came of others is no object."""
+        """End the open call. `whole`: true if all of its arguments came; otherwise they are left an unfinished object."""
         if self._open is not None:
             written = json.dumps(self._open.arguments(), ensure_ascii=False)
             self._speech.call(self._calls, "", "", written if whole else written[:-1])
@@ -226,12 +224,12 @@ class Reader:
 
 
 STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
-"""One step of a JSONPath (RFC 9535), as it names one value."""
+"""A step of a JSONPath (RFC 9535) that names one value."""
 VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 
 class Partial:
-    """A call's arguments, of pieces: a value at a path, or more of a text there."""
+    """Arguments of a call, assembled from pieces: a value at a path, or more of a text there."""
 
     def __init__(self, args: object) -> None:
         self._args = cast("dict[str, Json]", args) if isinstance(args, dict) else {}
@@ -239,7 +237,7 @@ class Partial:
         self._size = 0
 
     def add(self, target: str, pieces: "list[Any] | tuple[Any, ...]") -> None:
-        """More of them. TargetDown where they are more than a call's arguments are."""
+        """Add pieces. Raises TargetDown if they exceed MAX_ARGUMENTS."""
         for piece in pieces:
             if not isinstance(piece, dict):
                 continue
@@ -253,7 +251,7 @@ class Partial:
             raise TargetDown(target, "malformed")
 
     def arguments(self) -> dict[str, Json]:
-        """All of them."""
+        """Return all arguments."""
         for path, values in self._pieces.items():
             texts = [one for one in values if isinstance(one, str)]
             _put(self._args, list(_steps(path)), "".join(texts) if texts else values[-1])
@@ -261,13 +259,13 @@ class Partial:
 
 
 def _steps(path: str) -> Iterator[str | int]:
-    """The names and the places of a path."""
+    """Yield the names and the places of a path."""
     for name, place, single, double in STEP.findall(path.removeprefix("$")):
         yield int(place) if place else (name or single or double)
 
 
 def _put(root: dict[str, Json], steps: list[str | int], value: Json) -> None:
-    """Put a value where it belongs. One whose place cannot be there is passed over: the arguments are then not what the tool takes."""
+    """Put a value at its path. A value at an impossible path is passed over: the arguments then do not fit the tool."""
     at: Any = root
     for step, after in zip(steps[:MAX_DEPTH], [*steps[1:], None], strict=False):
         new: Any = value if after is None else [] if isinstance(after, int) else {}

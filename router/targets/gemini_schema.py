@@ -23,7 +23,7 @@ FORMATS = {"string": frozenset({"date-time"}), "number": frozenset({"float", "do
 """Type → the formats that it may have: `only 'enum' and 'date-time' are supported for STRING type`."""
 TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
 ANYTHING: Json = {"type": "object"}
-"""What stands for a schema that is not said further."""
+"""Placeholder for a schema that is not spelled out."""
 MAX_DEPTH = 24
 """Levels of a schema that are said."""
 MAX_NODES = 5_000
@@ -31,7 +31,7 @@ MAX_NODES = 5_000
 
 
 def parameters(schema: JsonObject) -> dict[str, Json]:
-    """The `parameters` of a function declaration; nothing for a tool that takes nothing: an object there has properties."""
+    """Return the `parameters` of a function declaration; empty for a tool that takes nothing: an object there has properties."""
     made = Converter(schema).converted(schema)
     if "anyOf" in made:
         made = _one(cast("list[dict[str, Json]]", made["anyOf"]))
@@ -39,14 +39,14 @@ def parameters(schema: JsonObject) -> dict[str, Json]:
 
 
 class Converter:
-    """Converts one tool's schema."""
+    """A converter of one tool's schema."""
 
     def __init__(self, root: JsonObject) -> None:
         self._root = root
         self._nodes = 0
 
     def converted(self, schema: Json, within: tuple[str, ...] = ()) -> dict[str, Json]:
-        """One schema. `within`: the references and the places that it stands in."""
+        """Convert a schema. `within`: the references and the places that it stands in."""
         self._nodes += 1
         found = self._resolved(dict(cast("JsonObject", schema)) if isinstance(schema, Mapping) else {}, within)
         if found is None or len(within) > MAX_DEPTH or self._nodes > MAX_NODES:
@@ -63,7 +63,7 @@ class Converter:
         return _joined(branches, whole, nullable=nullable)
 
     def _resolved(self, schema: dict[str, Json], within: tuple[str, ...]) -> tuple[dict[str, Json], tuple[str, ...]] | None:
-        """The schema with its reference and its `allOf` in place; None where it refers to what it stands in, or to nothing."""
+        """Return the schema with its reference and `allOf` in place; None if the reference is recursive or unknown."""
         while isinstance(reference := schema.pop("$ref", None), str):
             found = self._found(reference)
             if reference in within or found is None:
@@ -77,7 +77,7 @@ class Converter:
         return schema, within
 
     def _found(self, reference: str) -> dict[str, Json] | None:
-        """What a reference within this document refers to."""
+        """Return the schema that a reference within this document refers to."""
         at: Json = self._root
         if not reference.startswith("#"):
             return None
@@ -86,7 +86,7 @@ class Converter:
         return dict(cast("JsonObject", at)) if isinstance(at, Mapping) else None
 
     def _typed(self, kind: str, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """A schema of one type."""
+        """Return a schema of one type."""
         made: dict[str, Json] = {"type": kind, **{name: value for name, value in schema.items() if name in KEPT}}
         if (form := schema.get("format")) in FORMATS.get(kind, ()):
             made["format"] = form
@@ -100,7 +100,7 @@ class Converter:
         return made
 
     def _object(self, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """The properties of an object, and those of them that it must have: Google refuses a name that is none of them."""
+        """Return the properties of an object, and the required ones: Google refuses a required name that is not a property."""
         properties = schema.get("properties")
         if not isinstance(properties, Mapping) or not properties:
             return {}
@@ -111,7 +111,7 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Schemas of which one holds. An `anyOf` stands alone there, so what is said of all is said in each."""
+    """Join schemas of which one holds. An `anyOf` stands alone there, so common keywords are repeated in each."""
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
     made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]
@@ -119,7 +119,7 @@ def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable
 
 
 def _one(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
-    """Several objects as one that may be any of them: a function has one set of parameters."""
+    """Merge several objects into one that may be any of them: a function has one set of parameters."""
     properties: dict[str, Json] = {}
     for one in branches:
         properties |= cast("JsonObject", one.get("properties") or {})
@@ -132,12 +132,12 @@ def _choices(schema: JsonObject) -> list[Json]:
 
 
 def _with_type(choice: Json, types: Sequence[str]) -> Json:
-    """One of several schemas, of the type that all of them have."""
+    """Return a choice with the type that all choices have."""
     return {"type": types[0], **cast("JsonObject", choice)} if len(types) == 1 and isinstance(choice, Mapping) else choice
 
 
 def _types(schema: JsonObject) -> list[str]:
-    """The types that a schema names, or that its other keywords speak of."""
+    """Return the types that a schema names, or that its other keywords speak of."""
     named = schema.get("type")
     found = [one.lower() for one in ([named] if isinstance(named, str) else _list(named)) if isinstance(one, str)]
     known = [one for one in found if one in TYPES or one == "null"]
@@ -168,12 +168,12 @@ def _type_of(value: Json) -> str:
 
 
 def _allowed(schema: JsonObject) -> list[Json]:
-    """The values that a schema allows, where it lists them."""
+    """Return the values that a schema allows, where it lists them."""
     return [schema["const"]] if "const" in schema else _list(schema.get("enum"))
 
 
 def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
-    """The values of a type: an `enum` of texts, the only one there is (`enum: only allowed for STRING type`); others in words."""
+    """Return the values of a type: an `enum` of texts, the only one there is (`enum: only allowed for STRING type`); others in words."""
     values = [one for one in _allowed(schema) if _type_of(one) == kind or (kind == "number" and _type_of(one) == "integer")]
     if kind == "string":
         texts = [one for one in values if one]
@@ -186,7 +186,7 @@ def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
 
 
 def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
-    """Bounds that a number stays within, without reaching them: of whole numbers the next ones are reached."""
+    """Return exclusive bounds as inclusive ones: for integers the next number, for other numbers the bound itself."""
     made: dict[str, Json] = {}
     for name, exclusive, step in (("minimum", "exclusiveMinimum", 1), ("maximum", "exclusiveMaximum", -1)):
         bound = schema.get(exclusive)
@@ -196,7 +196,7 @@ def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
 
 
 def _merged(under: dict[str, Json], over: dict[str, Json]) -> dict[str, Json]:
-    """Two schemas that both hold, as one."""
+    """Merge two schemas that both hold."""
     made = {**under, **over}
     first, second = under.get("properties"), over.get("properties")
     if isinstance(first, Mapping) and isinstance(second, Mapping):
