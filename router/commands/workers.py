@@ -17,10 +17,10 @@ SILENCE = 30.0
 
 
 class Workers(Multiprocess):
-    """They are told of SIGHUP: uvicorn's own would put new ones in their place. `told`: somebody has said that it is to end.
+    """Worker processes that get SIGHUP, and are replaced if they end or hang. `told`: an operator has asked the server to end.
 
-    A worker that says nothing for SILENCE is put to an end and replaced. uvicorn's own patience is five seconds, also for one that is
-    only starting: on a machine with much to do each took the next one's place, and none ever served.
+    uvicorn itself would replace all workers on SIGHUP. A worker without a sign of life for SILENCE is killed and replaced. uvicorn's own
+    limit is five seconds, also while a worker starts: on a busy machine each new worker took another's place, and none ever served.
     """
 
     told = served = False
@@ -54,8 +54,9 @@ class Workers(Multiprocess):
         super().handle_term()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that ended. End where a worker ended by itself before any has served: it could not start, and neither could
-        another. A worker that was killed (a negative exit code) could.
+        """Replace workers that have ended. If one ends by itself before any has served, end all.
+
+        It could not start, and neither could another in its place. A worker that was killed has a negative exit code: it is replaced.
         """
         if not self.served:
             self.served = any(_ready(process) for process in self.processes if process.process.is_alive())
