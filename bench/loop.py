@@ -31,6 +31,8 @@ BOUND = 0.5
 """Seconds that an answer may take."""
 EVERY = 0.005
 BODIES = 24
+LARGEST = 8 * 1024 * 1024
+"""Bytes of the largest body that is read, unless `request.body` says otherwise."""
 CLIENTS = 3
 SECONDS = 4.0
 """For which an endless head is sent, at most."""
@@ -45,6 +47,7 @@ HOSTILE: dict[str, bytes] = {
 }
 """What a provider says before it goes on without end."""
 LANES = {"direct": "openai/gpt", "litellm": "openai/gpt, via: litellm"}
+LARGE = {"direct": "openai/gpt-4o", "litellm": "openai/gpt-4o, via: litellm", "anthropic": "anthropic/claude-sonnet-4-5"}
 LLAMAS = ("hosted_vllm/llama-3.1-8b", "gemini/llama-3.1-8b", "openai/llama-3.1-8b", "together_ai/meta-llama/llama-2-7b")
 PAGES = ("/metrics", "/admin/targets", "/admin/config", "/admin/requests", "/api/models", "/v1/models", "/docs", "/openapi.json", "/readyz")
 DEAF = """
@@ -63,18 +66,33 @@ socket.getaddrinfo = looked
 
 
 def nested(model: str) -> bytes:
-    """A body of just less than 1 MiB, nested 60 deep."""
+    """A body of just less than 8 MiB, nested 60 deep."""
     one = b'{"a":' * 60 + b"1" + b"}" * 60
     begin = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()[:-1] + b',"x":['
-    return begin + b",".join([one] * ((1024 * 1024 - len(begin) - 2) // (len(one) + 1))) + b"]}"
+    return begin + b",".join([one] * ((LARGEST - len(begin) - 2) // (len(one) + 1))) + b"]}"
 
 
 def full(model: str) -> bytes:
-    """A body of just less than 1 MiB with as many values as a body may have, nested 60 deep."""
+    """A body of just less than 8 MiB with as many values as a body may have, nested 60 deep."""
     one = b'{"a":' * 60 + b"1" + b"}" * 60
     begin = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()[:-1] + b',"x":['
     values = begin + b",".join([one] * 800) + b'],"y":"'
-    return values + b"x" * (1024 * 1024 - len(values) - 2) + b'"}'
+    return values + b"x" * (LARGEST - len(values) - 2) + b'"}'
+
+
+def spoken(model: str, content: object) -> bytes:
+    """A question."""
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": content}]}, ensure_ascii=False).encode()
+
+
+def texts(model: str) -> dict[str, bytes]:
+    """Questions of almost 8 MiB, by what they are."""
+    size = LARGEST - 1024
+    words = ("The quick brown fox, 12 of them. " * (size // 30))[:size]
+    han, image = "天气怎么样" * (size // 15), "data:image/png;base64," + "A" * (size // 4 * 4)
+    shown = [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": image}}]
+    many = [{"type": "text", "text": words[:8000]}] * (size // 8040)
+    return {name: spoken(model, content) for name, content in (("words", words), ("Han", han), ("an image", shown), ("parts", many))}
 
 
 def small(address: str) -> str:
@@ -85,6 +103,10 @@ def small(address: str) -> str:
         for how in HOSTILE:
             targets.append(f"  {lane}-{how}: {{model: {model}, api_base: '{address}/{how}/v1', api_key: sk-bench}}")
             routes.append(f"  {lane}-{how}: {{pipeline: chat, targets: [{lane}-{how}], retry: {{attempts: 1}}}}")
+    for lane, model in LARGE.items():
+        base = f"{address}/hi" if lane == "anthropic" else f"{address}/hi/v1"
+        targets.append(f"  large-{lane}: {{model: {model}, api_base: '{base}', api_key: sk-bench, facts: {{images: true}}}}")
+        routes.append(f"  large-{lane}: {{pipeline: chat, targets: [large-{lane}], retry: {{attempts: 1}}}}")
     for index, model in enumerate(LLAMAS):
         targets.append(f"  llama-{index}: {{model: {model}, api_base: '{address}/hi/v1', api_key: sk-bench, via: litellm}}")
         routes.append(f"  llama-{index}: {{pipeline: chat, targets: [llama-{index}], retry: {{attempts: 1}}}}")
@@ -248,6 +270,11 @@ def deeds(*, pages: bool) -> list[Deed]:
         "24 bodies that are parsed, over a limit": ("/api/chat", full("limited")),
         "24 bodies that are parsed, and answered": ("/api/chat", full("open")),
         "24 bodies without a limit": ("/api/chat", nested("open")),
+    }
+    sent |= {
+        f"24 questions of 8 MiB, {what}, {lane}": ("/api/chat", body)
+        for lane in ("script", *LARGE)
+        for what, body in texts("open" if lane == "script" else f"large-{lane}").items()
     }
     asked = {f"endless {how}, {lane}": f"{lane}-{how}" for lane in LANES for how in HOSTILE}
     asked |= {model: f"llama-{index}" for index, model in enumerate(LLAMAS)}

@@ -52,8 +52,10 @@ class _Next:
         while True:
             try:
                 if thrown is not None:
-                    error, thrown = thrown, None
-                    awaited = step.throw(error)
+                    try:
+                        awaited = step.throw(thrown)
+                    finally:
+                        thrown = None  # this frame is in its traceback: the two would hold each other, and the question
                 try:
                     sent = yield awaited
                 except BaseException as error:  # noqa: BLE001 - handed on to the stream

@@ -113,6 +113,11 @@ class Request:
         return self._headers.get(b"content-length")
 
     @property
+    def announced(self) -> bool:
+        """Whether its body is sent only once it is asked for."""
+        return self._headers.get(b"expect", b"").lower() == b"100-continue"
+
+    @property
     def traceparent(self) -> str:
         """The trace it belongs to, if it names one."""
         given = self._headers.get(b"traceparent", b"")
@@ -146,6 +151,7 @@ class Chat:
         self._observers = tuple(Guarded(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
+        self._bodies = body.Bodies()
         self._reading = body.Reading()
         self._asking: set[asyncio.Task[object]] = set()
         """Whoever asked, and waits for its answer."""
@@ -300,7 +306,7 @@ class Chat:
                     reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
-                    wanted = await self._read(request, generation, reply, named, caller)
+                    wanted = await self._read(request, generation, reply, named, caller, held=held)
                     reply.limits = await admissions.of_body(wanted.ask)
                     caller = admissions.caller
                     route = generation.route(wanted.ask.model)
@@ -349,11 +355,26 @@ class Chat:
                 else:
                     self._goes_on(recording, entry, held.pop_all())
 
-    async def _read(self, request: Request, generation: Generation, reply: Reply, named: str | None, caller: Caller) -> Asked:
+    async def _body(self, request: Request, generation: Generation, reply: Reply, held: AsyncExitStack) -> tuple[bytes, dict[str, Json]]:
+        """Read a body: its bytes, which count until the end of `held`, and its fields. An error is written in the dialect that the body gives
+        away, as far as it was read.
+        """
+        server, data = generation.server, b""
+        incoming = held.enter_context(self._bodies.incoming(request.receive, request.length, server.request, announced=request.announced))
+        try:
+            data = await incoming.read()
+            return data, await self._reading.of(data, lambda: body.parsed(data, server.request))
+        except RouterError:
+            if reply.wire is protocol.UNDECIDED:
+                reply.wire = protocol.guessed(data[: body.BEGINNING_BYTES] or await incoming.beginning())
+            raise
+
+    async def _read(
+        self, request: Request, generation: Generation, reply: Reply, named: str | None, caller: Caller, *, held: AsyncExitStack
+    ) -> Asked:
         """What the body asks for; from here on an error is written in the dialect that it gives away."""
         server, of = generation.server, self._reading.of
-        data = await body.read(request.receive, request.length, server.request)
-        fields = await of(data, lambda: body.parsed(data, server.request))
+        data, fields = await self._body(request, generation, reply, held)
         reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
         usual = generation.usual
         if request.surface == "responses" and (names := responses_api.referred(fields)):
@@ -379,8 +400,7 @@ class Chat:
                         raise WrongMethod
                     admissions = await held.enter_async_context(_Admissions(request, generation, caller, entry, "embeddings"))
                     reply.limits = await admissions.of_caller()
-                    data = await body.read(request.receive, request.length, generation.server.request)
-                    fields = await self._reading.of(data, lambda: body.parsed(data, generation.server.request))
+                    _, fields = await self._body(request, generation, reply, held)
                     wanted = embeddings.asked(fields)
                     reply.limits = await admissions.of_body(wanted.embed)
                     entry.stream, entry.requested = False, wanted.embed.model
@@ -485,9 +505,9 @@ class Chat:
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
-                    async with _Admissions(request, generation, caller, entry) as admissions:
+                    async with _Admissions(request, generation, caller, entry) as admissions, AsyncExitStack() as held:
                         reply.limits = await admissions.of_caller()
-                        wanted = await self._read(request, generation, reply, "anthropic", caller)
+                        wanted = await self._read(request, generation, reply, "anthropic", caller, held=held)
                         reply.limits = await admissions.of_route(wanted.ask.model)
                         tokens = anthropic_api.estimate(wanted.ask.messages, wanted.ask.tools)
                         entry.outcome = "counted"

@@ -424,7 +424,7 @@ class RequestBounds:
     values: JSON values in the body: members of objects, items of lists, objects and lists
     """
 
-    body: ByteSize = 1024 * 1024
+    body: ByteSize = 8 * 1024 * 1024
     messages: Annotated[int, Bounds(1, 100_000)] = 500
     depth: Annotated[int, Bounds(1, 100_000)] = 64
     values: Annotated[int, Bounds(1, 10_000_000)] = 50_000

@@ -397,7 +397,7 @@ class Chain:
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
         """Record a failure and what it says of the targets that were not asked yet."""
-        self._failed.append(error)
+        self._failed.append(error.with_traceback(None))  # its frames hold the question, and this holds it: a reference cycle
         if isinstance(error, ContextTooLong):
             self._window = max(self._window, await candidate.window() or 1)
             # An unknown window may be large enough: such a target is asked after those that are known to be.

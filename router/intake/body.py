@@ -6,12 +6,13 @@ last, in whichever thread it runs. What is bounded so is parsed beside the loop 
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import TypeVar, cast
 
 from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, separators
 from router.config.declaration import RequestBounds
-from router.errors import BadAsk, Misfit, TooLarge
+from router.errors import BadAsk, Crowded, Misfit, TooLarge
 from router.intake.scope import Receive
 from router.threads import Turns
 
@@ -22,33 +23,98 @@ MAX_SECONDS = 30.0
 ON_LOOP_BYTES = 64 * 1024
 ON_LOOP_VALUES = 2_000
 """Bytes and values of the largest body that is read on the loop: 2 ms of work at most. Starting a thread takes 0.1 ms."""
+MAX_HELD_BYTES = 256 * 1024 * 1024
+"""Of the bodies of all requests that run, in one process; at least one body of the largest size may always be read."""
+BEGINNING_BYTES = 64 * 1024
+"""Of a refused body, in which its dialect is looked for."""
+BEGINNING_SECONDS = 1.0
+"""For which the first bytes are waited for of a body that its length alone refuses."""
 
 
 class ClientLeft(Exception):
     """The client hung up."""
 
 
-async def read(receive: Receive, declared_length: bytes | None, bounds: RequestBounds) -> bytes:
-    """The body's bytes; counted as they come, whatever its length was said to be."""
-    if declared_length is not None and declared_length.isdigit() and int(declared_length[:18]) > bounds.body:
-        raise TooLarge
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(MAX_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientLeft
-                piece = cast("bytes", message.get("body", b""))
-                size += len(piece)
-                if size > bounds.body:
-                    raise TooLarge
-                pieces.append(piece)
-                if not message.get("more_body", False):
-                    return b"".join(pieces)
-    except TimeoutError:
-        raise BadAsk("The request's body did not come in time.") from None
+class Incoming:
+    """One body, while it comes in. `held`: counts its bytes; `announced`: the client sends it only once it is told to (RFC 9110, 10.1.1)."""
+
+    def __init__(
+        self, receive: Receive, length: bytes | None, bounds: RequestBounds, held: Callable[[int], None], *, announced: bool = False
+    ) -> None:
+        self._receive = receive
+        self._length = length
+        self._bounds = bounds
+        self._held = held
+        self._announced = announced
+        self._pieces: list[bytes] = []
+        self._untouched = True
+
+    async def read(self) -> bytes:
+        """Return the body; counted as it comes, whatever its length was said to be. TooLarge beyond the bound, Crowded where the bodies
+        of all requests are beyond theirs, BadAsk where it is late.
+        """
+        if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
+            raise TooLarge
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(MAX_SECONDS):
+                while more:
+                    more = await self._take()
+                    size += len(self._pieces[-1])
+                    if size > self._bounds.body:
+                        raise TooLarge
+                    self._held(len(self._pieces[-1]))
+        except TimeoutError:
+            raise BadAsk("The request's body did not come in time.") from None
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        return data
+
+    async def beginning(self) -> bytes:
+        """Return the first bytes of a body that `read` refused; where nothing was read of it, its first piece is waited for for a moment."""
+        if self._untouched and not self._announced:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEGINNING_SECONDS):
+                    await self._take()
+        found = b"".join(self._pieces)[:BEGINNING_BYTES]
+        self._pieces.clear()
+        return found
+
+    async def _take(self) -> bool:
+        """Take the next piece; whether there is more to come. ClientLeft where there is not, and should be."""
+        self._untouched = False
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        self._pieces.append(cast("bytes", message.get("body", b"")))
+        return cast("bool", message.get("more_body", False))
+
+
+class Bodies:
+    """The bodies of the requests that run, held until each one's end: what an answer keeps of its question counts, too."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        """Bytes."""
+
+    @contextmanager
+    def incoming(
+        self, receive: Receive, length: bytes | None, bounds: RequestBounds, *, announced: bool = False
+    ) -> Generator[Incoming, None, None]:
+        """Yield the body of a request that ends with the block."""
+        own = 0
+
+        def held(size: int) -> None:
+            nonlocal own
+            if self.held + size > max(MAX_HELD_BYTES, bounds.body):
+                raise Crowded
+            self.held += size
+            own += size
+
+        try:
+            yield Incoming(receive, length, bounds, held, announced=announced)
+        finally:
+            self.held -= own
 
 
 class Reading:

@@ -11,6 +11,7 @@ import json
 import math
 import socket
 import struct
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Literal, cast
 
@@ -32,6 +33,15 @@ SENTENCES = {
 }
 
 
+class _Unhurried:
+    """A transport as an answer uses it; its `close` is ours."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
 class _Refused(Exception):
     """A request that is not passed on. httptools hears of it as of any other mistake of the client's."""
 
@@ -45,16 +55,18 @@ class Door(HttpToolsProtocol):
     HEARD: seconds in which a client's machine must have acknowledged what was sent to it: one that vanished never does
     MOST_HEAD: bytes of the request line and the headers; also of trailers, and of anything else that nothing comes of
     MOST_AHEAD: requests that wait on one connection while another is answered
-    MOST_AFTER: bytes of a body that still come when its answer is over
+    LINGER: seconds in which a client that is still sending may read why it is refused, before the connection is closed
+    MOST_AFTER: bytes that still come when the answer is over; they are read and thrown away
     """
 
     FIRST = 10.0
     BODY = 35.0
     SENT = 30.0
     HEARD = 60.0
+    LINGER = 30.0
     MOST_HEAD = 16 * 1024
     MOST_AHEAD = 16
-    MOST_AFTER = 1024 * 1024
+    MOST_AFTER = 32 * 1024 * 1024
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
@@ -68,6 +80,8 @@ class Door(HttpToolsProtocol):
         self._loose = 0
         """Bytes that came since something last came of them."""
         self._after = 0
+        self._lingers = False
+        """Whether nothing is answered any more on this connection, and what comes is thrown away."""
         self._read_by = math.inf
         """When what is being read must be whole."""
         self._sent_by = math.inf
@@ -82,6 +96,7 @@ class Door(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """It stands; the first request is waited for."""
         super().connection_made(transport)
+        self._unhurried = _Unhurried(transport, self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
             line = transport.get_extra_info("socket")
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
@@ -99,6 +114,11 @@ class Door(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """A read."""
         turns, size = self._turns, len(data)
+        if self._lingers:
+            self._after += size
+            if self._after > self.MOST_AFTER:
+                self.transport.abort()
+            return
         self._loose += size
         if self._at == "body" and self._said:
             self._after += size
@@ -146,6 +166,9 @@ class Door(HttpToolsProtocol):
         if len(self.pipeline) >= self.MOST_AHEAD:
             raise _Refused
         super().on_headers_complete()
+        cycle = self._answering
+        assert cycle is not None
+        cycle.transport = cast("asyncio.Transport", self._unhurried)
         self._loose = self._after = 0
         self._turn("body")
 
@@ -199,6 +222,9 @@ class Door(HttpToolsProtocol):
             self._drop()
             return
         self._left = left
+        if now >= self._read_by and self._lingers:
+            self.transport.close()
+            return
         if now >= self._read_by:
             # Where we do not read just now, the client is not to blame.
             self._read_by = now + self.BODY if self.flow.read_paused else math.inf
@@ -211,6 +237,24 @@ class Door(HttpToolsProtocol):
         with contextlib.suppress(OSError, AttributeError):  # it is gone, or no socket
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
+
+    # The end.
+
+    def _end(self) -> None:
+        """Close the connection, as an answer wants it: at once, or, where it is over before its request's body has come, in a while."""
+        if self._at == "body" and self._said:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Send no more, and read on for a while. A connection that is closed while its client is sending is reset: what was sent last, the
+        reason among it, would be lost (RFC 9112, 9.6).
+        """
+        self._lingers = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._read_within(self.LINGER)
 
     # What is said to a client that is not let in.
 
@@ -250,4 +294,7 @@ class Door(HttpToolsProtocol):
             "connection: close",
         ]
         self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
-        self.transport.close()
+        if self._status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:  # whoever sends so many is still at it
+            self._linger()
+        else:
+            self.transport.close()

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, urlsplit
 
@@ -480,7 +481,7 @@ class Connection(asyncio.Protocol):
         """Wait for the status and the headers. Raises OSError or Cut if none come."""
         while not self.status:
             if self._error is not None:
-                raise self._error
+                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
             await self._wait()
 
     async def read(self) -> bytes:
@@ -489,7 +490,7 @@ class Connection(asyncio.Protocol):
             if self._over:
                 return b""
             if self._error is not None:
-                raise self._error
+                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
             await self._wait()
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()

@@ -1,6 +1,7 @@
 """What a request's body may cost: nothing where a limit refuses it, a bounded number of values, and nothing of the loop where it is large."""
 
 import asyncio
+import gc
 import hashlib
 import io
 import json
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 
 from router import chat
 from router.callers.keys import new
-from router.chat import crowded
+from router.chat import File, crowded
 from router.config.declaration import RequestBounds
-from router.errors import Refused, TooLarge
+from router.errors import Crowded, Refused, TooLarge
 from router.intake import body, question
-from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Reading, parsed
-from tests.conftest import Workspace, routes, serving
+from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, Reading, parsed
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.support.provider import Provider, Reply, error, provider, text
 from tests.support.raw import connected
 
 HI = "a: {script: [{text: Hello}]}"
@@ -141,6 +143,90 @@ async def test_large_bodies_are_read_one_at_a_time() -> None:
     go.set()
     assert await asyncio.gather(*asked) == [1] * 7
     assert most == 1
+
+
+PHOTO = f"data:image/png;base64,{'A' * 100_000}"
+SHOWN = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PHOTO}}]}]
+ENDS: dict[str, Reply] = {
+    "answered": Reply(text("Hi")),
+    "refused": error(401),
+    "failed": error(500),
+    "cut": Reply(text("Hi", " there")[:1], drop=True),
+    "silent": Reply(hold=True),
+}
+
+
+def photos() -> int:
+    """Count the images of questions that something still holds. Not by a comprehension: its list would be counted, too."""
+    return sum(isinstance(one, File) and one.url == PHOTO for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("end", ENDS)
+async def test_question_is_let_go_of_when_its_answer_ends(workspace: Workspace, end: str, *, stream: bool) -> None:
+    """Nothing holds it in a circle, however the answer ends: the collector looks for circles seldom, and does not know how large they are."""
+    async with provider(ENDS[end]) as fake:
+        policy = "targets: [a]\n    retry: {attempts: 1}\n    timeout: {first_token: 0.2s}"
+        async with serving(workspace.write("routes.yaml", routes(direct_target(fake.base), policy)).build()) as client:
+            await client.ask()  # what is made once is made
+            gc.collect()
+            gc.disable()
+            try:
+                await client.post(messages=SHOWN, stream=stream)
+                async with asyncio.timeout(20):
+                    while photos():
+                        await asyncio.sleep(0.01)
+            finally:
+                gc.enable()
+            assert client.edge.admin.chat.running == 0
+
+
+async def held_open(client: Client, photo: str) -> int:
+    """The status of a question with this image."""
+    shown = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": photo}}]}]
+    return (await client.post(messages=shown, stream=False)).status
+
+
+async def asked(fake: Provider, times: int) -> None:
+    """Wait until the provider was asked so often; its answers may be held back."""
+    async with asyncio.timeout(60):
+        while len(fake.requests) < times:
+            await asyncio.sleep(0.01)
+
+
+async def test_bodies_beyond_the_bound_of_all_are_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one large question is answered, a second one is told to come again; a small one is answered, and later the large one."""
+    monkeypatch.setattr(body, "MAX_HELD_BYTES", 150_000)
+    gate = asyncio.Event()
+    async with provider(Reply(text("Hi"), gate=gate)) as fake:
+        more = "server: {request: {body: 128KiB}}\n"
+        async with serving(workspace.write("routes.yaml", routes(direct_target(fake.base), more=more)).build()) as client:
+            first = asyncio.create_task(held_open(client, PHOTO))
+            await asked(fake, 1)
+            crowded_out = await client.post(messages=SHOWN, stream=False)
+            small = asyncio.create_task(client.ask("Hello"))
+            await asked(fake, 2)
+            gate.set()
+            assert (await first, (await small).status) == (200, 200)
+            assert await held_open(client, PHOTO) == 200
+    assert (crowded_out.status, crowded_out.json["code"], crowded_out.headers["retry-after"]) == (503, "overloaded", "1")
+    assert "x-should-retry" not in crowded_out.headers
+
+
+async def test_one_body_of_the_largest_size_is_always_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the bound of all is; what it held is given back when its request ends."""
+    monkeypatch.setattr(body, "MAX_HELD_BYTES", 10)
+    bodies, bounds = Bodies(), RequestBounds(body=1000)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"x" * 1000, "more_body": False}
+
+    with bodies.incoming(receive, None, bounds) as one:
+        assert len(await one.read()) == bodies.held == 1000
+        with bodies.incoming(receive, None, bounds) as other, pytest.raises(Crowded):
+            await other.read()
+        assert bodies.held == 1000
+    assert bodies.held == 0
 
 
 def test_too_many_values_are_refused_before_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,13 @@ class Hasty(Door):
 class Patient(Door):
     """One that waits for longer than any test."""
 
-    FIRST = BODY = SENT = 60.0
+    FIRST = BODY = SENT = LINGER = 60.0
+
+
+class Curt(Patient):
+    """One that reads little of what it throws away."""
+
+    MOST_AFTER = 1024 * 1024
 
 
 @asynccontextmanager
@@ -322,10 +328,12 @@ async def test_a_mistake_in_mid_answer_does_not_get_into_it(workspace: Workspace
     assert got.count(b"HTTP/1.1") == 1
 
 
-async def test_what_comes_after_a_refusal_is_not_read_for_ever(workspace: Workspace) -> None:
-    """A body of a gigabyte whose length was enough to refuse it: a MiB of it is read, so that the client sees why."""
-    async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
-        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n")
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_what_comes_after_a_refusal_is_not_read_for_ever(workspace: Workspace, connection: str) -> None:
+    """A body of a gigabyte whose length was enough to refuse it: a bounded part of it is read, so that the client sees why."""
+    async with open_door(workspace, Curt) as client, connected(client.base) as (reader, writer):
+        head = f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: {connection}\r\ncontent-length: 1000000000\r\n\r\n"
+        writer.write(head.encode())
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
         sent = 0
         with suppress(ConnectionError):
@@ -334,6 +342,63 @@ async def test_what_comes_after_a_refusal_is_not_read_for_ever(workspace: Worksp
                 sent += 65536
                 await writer.drain()
         assert sent < 32 * 1024 * 1024
+
+
+FRAMINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "its length said": (f"content-length: {4 * 1024 * 1024}", lambda piece: piece),
+    "in chunks": ("transfer-encoding: chunked", lambda piece: b"%x\r\n%b\r\n" % (len(piece), piece)),
+}
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("path", ["/api/chat", "/api/chat/no-such", "/no-such", "/v1/messages"])
+async def test_a_client_that_is_still_sending_reads_its_refusal(workspace: Workspace, path: str, framing: str, connection: str) -> None:
+    """One that reads nothing before it has sent the whole of its body. On a connection that is closed at once its words would be lost."""
+    length, framed = FRAMINGS[framing]
+    piece = framed(b"x" * 65536)
+    async with (
+        open_door(workspace, Patient, more="server: {request: {body: 64KiB}}\n") as client,
+        connected(client.base) as (reader, writer),
+    ):
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: {connection}\r\n{length}\r\n\r\n".encode())
+        for _ in range(64):
+            writer.write(piece)
+            await writer.drain()
+        if framing == "in chunks":
+            writer.write(b"0\r\n\r\n")
+        if connection == "keep-alive":  # and it is still in step
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        answers = (await until_closed(reader)).split(b"HTTP/1.1 ")[1:]
+        assert [one[:3] for one in answers] == [b"404" if "no-such" in path else b"413"] + [b"200"] * (connection == "keep-alive")
+        assert await still_serves(client)
+
+
+async def test_a_client_that_is_still_sending_its_headers_reads_its_refusal(workspace: Workspace) -> None:
+    """Four megabytes of them, all of them sent before anything is read."""
+    async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n")
+        for _ in range(64):
+            writer.write(b"x: " + b"y" * 65536 + b"\r\n")
+            await writer.drain()
+        assert (await until_closed(reader)).startswith(b"HTTP/1.1 431")
+        assert await still_serves(client)
+
+
+class Brief(Patient):
+    """One that waits a moment for a client that is still sending."""
+
+    LINGER = 0.1
+
+
+async def test_a_client_that_never_ends_its_body_is_not_waited_for_for_ever(workspace: Workspace) -> None:
+    """It has its refusal, and the end of what is sent to it; a while later the connection is gone."""
+    async with open_door(workspace, Brief) as client, connected(client.base) as (reader, writer):
+        writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 1000000000\r\n\r\nx")
+        assert (await until_closed(reader)).startswith(b"HTTP/1.1 413")
+        while not writer.transport.is_closing():
+            writer.write(b"x")
+            await asyncio.sleep(0)
 
 
 async def test_a_body_is_counted_while_it_is_read(workspace: Workspace) -> None:

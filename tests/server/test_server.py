@@ -115,7 +115,7 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     "a stream that is a text": ({**SEED, "stream": "yes"}, 400, "bad_request"),
     "params that are a list": ({**SEED, "params": []}, 400, "bad_request"),
     "too many messages": ({**SEED, "messages": SEED["messages"] * 501}, 413, "too_large"),
-    "too large": (b'{"x":"' + b"x" * (1024 * 1024) + b'"}', 413, "too_large"),
+    "too large": (b'{"x":"' + b"x" * (8 * 1024 * 1024) + b'"}', 413, "too_large"),
 }
 
 
@@ -130,6 +130,7 @@ async def test_a_bad_body_is_refused_before_anybody_is_asked(workspace: Workspac
             answer = await response.json()
     assert (response.status, answer["code"]) == (status, code)
     assert set(answer) - {"message"} == {"type", "error", "code", "requestId"}  # `message`: while no dialect is known
+    assert answer.get("message", answer["error"]) == answer["error"]
     assert answer["requestId"] == response.headers["x-request-id"]
     assert "script" not in answer["error"]
     assert "etc" not in answer["error"]
