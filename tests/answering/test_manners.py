@@ -1,11 +1,15 @@
 """HTTP manners: what a client learns from headers, lists and errors besides an answer."""
 
+import io
+import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from router.wire import WIRES
 from tests.conftest import Workspace, routes, serving
+from tests.support.raw import connected, until_closed
 
 ASKED: list[Any] = [{"role": "user", "content": "Hello"}]
 
@@ -118,3 +122,101 @@ async def test_the_refusal_of_an_unknown_address_lists_those_that_are_served(wor
     assert listed == served
     assert {"POST /api/chat", "POST /v1/messages", "GET /v1/models/{model}"} <= listed
     assert set(below.partition("Served are: ")[2].removesuffix(".").split(", ")) == {one for one in served if " /v1/" in one}
+
+
+SMALL = "server: {request: {body: 64KiB}}\n"
+PICTURE = "x" * 300_000
+OF_UI: dict[str, Any] = {"id": "c1", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": PICTURE}]}]}
+OF_4: dict[str, Any] = {"messages": [{"role": "user", "content": "Look", "experimental_attachments": [{"url": PICTURE}]}]}
+SAYS_NOTHING: dict[str, Any] = {"messages": [{"role": "user", "content": f'What is {{"parts": [1]}}? {PICTURE}'}]}
+LARGE: dict[str, tuple[str, dict[str, Any], dict[str, str], str]] = {
+    "a parameter": ("/api/chat?protocol=openai", OF_UI, {}, "openai"),
+    "a header": ("/api/chat", OF_UI, {"x-stream-protocol": "anthropic"}, "anthropic"),
+    "OpenAI's address": ("/v1/chat/completions", OF_UI, {}, "openai"),
+    "Anthropic's address": ("/v1/messages", OF_UI, {}, "anthropic"),
+    "parts": ("/api/chat", OF_UI, {}, "ui"),
+    "parts, for a route": ("/api/chat/gpt-4", OF_UI, {}, "ui"),
+    "attachments": ("/api/chat", OF_4, {}, "ui"),
+    "nothing": ("/api/chat", SAYS_NOTHING, {}, "both"),
+}
+"""What gives the dialect away of a body that is too large → the address, the body, headers, and the form of its refusal."""
+
+
+def form(answer: dict[str, Any]) -> str:
+    """The form of an error."""
+    match answer:
+        case {"type": "error", "error": {"type": "request_too_large", "message": str()}}:
+            return "anthropic"
+        case {"error": {"code": "too_large", "type": "invalid_request_error", "message": str()}}:
+            return "openai"
+        case {"code": "bad_request:api", "message": str(), "cause": "too_large"}:
+            return "ui"
+        case {"type": "error", "code": "too_large", "error": str(error), "message": str(message)} if error == message:
+            return "both"
+        case _:
+            return str(answer)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("case", LARGE)
+async def test_a_body_that_is_too_large_is_refused_in_its_own_dialect(workspace: Workspace, case: str, *, chunked: bool) -> None:
+    """By the parameter, the address, or the part of the body that was read, however its length is said."""
+    path, sent, headers, expected = LARGE[case]
+    data = json.dumps(sent).encode()
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(data), 16384):
+            yield data[start : start + 16384]
+
+    async with (
+        serving(workspace.write("routes.yaml", routes(TARGETS, more=SMALL)).build()) as client,
+        client.session.post(client.base + path, data=pieces() if chunked else data, headers=headers) as response,
+    ):
+        answer = await response.json()
+    assert response.status == 413
+    assert form(answer) == expected
+
+
+async def test_a_body_that_waits_to_be_asked_for_is_refused_unread(workspace: Workspace) -> None:
+    """A client that sends `Expect: 100-continue` is not told to send what is too large."""
+    lines = "host: localhost\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: 1000000"
+    async with (
+        serving(workspace.write("routes.yaml", routes(TARGETS, more=SMALL)).build()) as client,
+        connected(client.base) as (reader, writer),
+    ):
+        writer.write(f"POST /api/chat HTTP/1.1\r\n{lines}\r\n\r\n".encode())
+        said = await until_closed(reader)
+    assert said.startswith(b"HTTP/1.1 413")
+    assert form(json.loads(said.partition(b"\r\n\r\n")[2])) == "both"
+
+
+async def test_a_body_of_which_nothing_comes_is_refused_all_the_same(workspace: Workspace) -> None:
+    """Its length is enough; its dialect is waited for for a moment."""
+    async with (
+        serving(workspace.write("routes.yaml", routes(TARGETS, more=SMALL)).build()) as client,
+        connected(client.base) as (reader, writer),
+    ):
+        writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
+
+
+async def test_a_body_that_is_not_json_is_refused_in_its_own_dialect(workspace: Workspace) -> None:
+    """A front end of the AI SDK reads why, although the body breaks off."""
+    async with (
+        serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client,
+        client.session.post(f"{client.base}/api/chat", data=b'{"messages":[{"role":"user","parts":[{"type":') as response,
+    ):
+        answer = await response.json()
+    assert (response.status, answer["code"], answer["cause"]) == (400, "bad_request:api", "bad_request")
+
+
+async def test_a_photo_of_a_phone_is_taken(workspace: Workspace) -> None:
+    """Five megabytes of it, as a data: URL, by the default bound."""
+    url = "data:image/jpeg;base64," + "A" * (5 * 1024 * 1024)
+    parts: list[dict[str, str]] = [{"type": "text", "text": "What is this?"}, {"type": "file", "mediaType": "image/jpeg", "url": url}]
+    asked = json.dumps({"messages": [{"id": "m1", "role": "user", "parts": parts}]}).encode()
+    async with (
+        serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client,
+        client.session.post(f"{client.base}/api/chat", data=io.BytesIO(asked)) as response,
+    ):
+        assert response.status == 200

@@ -1,6 +1,7 @@
 """The shipped nginx configuration, run for real before one small upstream: what it lets through, and as what."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -118,23 +119,41 @@ async def test_answers_bear_the_security_headers(site: Site) -> None:
             assert head.count(b"\r\n" + name + b":") == 1
 
 
-async def test_a_question_too_large_does_not_reach_the_router(site: Site) -> None:
+SENTENCE = "The request is too large."
+OPENAIS: dict[str, object] = {"error": {"message": SENTENCE, "type": "invalid_request_error", "param": None, "code": "too_large"}}
+TOO_LARGE = {"type": "request_too_large", "message": SENTENCE, "code": "too_large"}
+FORMS: dict[str, dict[str, object]] = {
+    "/api/chat": {"type": "error", "error": SENTENCE, "message": SENTENCE, "code": "too_large"},
+    "/v1/chat/completions": OPENAIS,
+    "/v1/messagesx": OPENAIS,
+    "/v1/messages": {"type": "error", "error": TOO_LARGE},
+    "/v1/messages/count_tokens": {"type": "error", "error": TOO_LARGE},
+}
+FRAMINGS = {"its length said": "Content-Length: 8454144", "in chunks": "Transfer-Encoding: chunked"}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("path", FORMS)
+async def test_a_question_too_large_is_refused_in_the_form_of_its_address(site: Site, path: str, framing: str) -> None:
+    """A client that sends more than 8 MiB before it reads anything reads why; the router hears nothing of it."""
+    piece = b"x" * 65536
     async with connected(site.edge.https, site.edge.trust) as (reader, writer):
-        writer.write(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1048577\r\n\r\n")
-        answer = await reader.readuntil(b"}")
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b'{"type":"error","error":"The request is too large."' in answer
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{FRAMINGS[framing]}\r\n\r\n".encode())
+        for _ in range(129):
+            writer.write(_chunk(piece) if framing == "in chunks" else piece)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        body = await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+    assert head.startswith(b"http/1.1 413 ")
+    assert json.loads(body).items() >= FORMS[path].items()
     assert site.upstream.heads == []
 
 
-async def test_nor_does_one_that_does_not_say_how_long_it_is(site: Site) -> None:
-    async with connected(site.edge.https, site.edge.trust) as (reader, writer):
-        writer.write(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for _ in range(17):
-            writer.write(_chunk(b"x" * 65536))
-        answer = await reader.readuntil(b"}")
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert site.upstream.heads == []
+async def test_a_question_of_8_mib_reaches_the_router(site: Site) -> None:
+    site.upstream.confirmed.set()
+    answer = await site.edge.answer("POST /api/chat", b"x" * (8 * 1024 * 1024))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    [head] = site.upstream.heads
+    assert "Content-Length: 8388608" in head
 
 
 @pytest.mark.parametrize(
