@@ -47,7 +47,7 @@ HOSTILE: dict[str, bytes] = {
 }
 """What a provider says before it goes on without end."""
 LANES = {"direct": "openai/gpt", "litellm": "openai/gpt, via: litellm"}
-LARGE = {"direct": "openai/gpt-4o", "litellm": "openai/gpt-4o, via: litellm", "anthropic": "anthropic/claude-sonnet-4-5"}
+LARGE = {"direct": "openai/gpt-4o", "litellm": "openai/gpt-4o, via: litellm"}
 LLAMAS = ("hosted_vllm/llama-3.1-8b", "gemini/llama-3.1-8b", "openai/llama-3.1-8b", "together_ai/meta-llama/llama-2-7b")
 PAGES = ("/metrics", "/admin/targets", "/admin/config", "/admin/requests", "/api/models", "/v1/models", "/docs", "/openapi.json", "/readyz")
 DEAF = """
@@ -91,7 +91,7 @@ def texts(model: str) -> dict[str, bytes]:
     words = ("The quick brown fox, 12 of them. " * (size // 30))[:size]
     han, image = "天气怎么样" * (size // 15), "data:image/png;base64," + "A" * (size // 4 * 4)
     shown = [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": image}}]
-    many = [{"type": "text", "text": words[:8000]}] * (size // 8040)
+    many = [{"type": "text", "text": words[:9000]}] * (size // 9040)
     return {name: spoken(model, content) for name, content in (("words", words), ("Han", han), ("an image", shown), ("parts", many))}
 
 
@@ -104,8 +104,7 @@ def small(address: str) -> str:
             targets.append(f"  {lane}-{how}: {{model: {model}, api_base: '{address}/{how}/v1', api_key: sk-bench}}")
             routes.append(f"  {lane}-{how}: {{pipeline: chat, targets: [{lane}-{how}], retry: {{attempts: 1}}}}")
     for lane, model in LARGE.items():
-        base = f"{address}/hi" if lane == "anthropic" else f"{address}/hi/v1"
-        targets.append(f"  large-{lane}: {{model: {model}, api_base: '{base}', api_key: sk-bench, facts: {{images: true}}}}")
+        targets.append(f"  large-{lane}: {{model: {model}, api_base: '{address}/hi/v1', api_key: sk-bench, facts: {{images: true}}}}")
         routes.append(f"  large-{lane}: {{pipeline: chat, targets: [large-{lane}], retry: {{attempts: 1}}}}")
     for index, model in enumerate(LLAMAS):
         targets.append(f"  llama-{index}: {{model: {model}, api_base: '{address}/hi/v1', api_key: sk-bench, via: litellm}}")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, TypeAlias, cast
 
 from router.bounds import Bounds
 from router.errors import Attempt, Misfit
-from router.usage import tokens_in
+from router.usage import tokens_in_all
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 """Any value that JSON can hold."""
@@ -445,7 +445,7 @@ class Ask:
         texts = (_text(part) for message in self.messages for part in message.parts)
         tools = (f"{spec.name} {spec.description} {json.dumps(spec.parameters, default=dict)}" for spec in self.tools)
         schema = self.output and self.output.schema
-        return sum(map(tokens_in, (*texts, *tools, *((json.dumps(schema, default=dict),) if schema else ()))))
+        return tokens_in_all((*texts, *tools, *((json.dumps(schema, default=dict),) if schema else ())))
 
     @property
     def shows(self) -> frozenset[FileSort]:

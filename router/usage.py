@@ -7,6 +7,7 @@ what came so far. Without a count, `tokens_in` estimates it from the text.
 import asyncio
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -89,6 +90,8 @@ WORDS = re.compile(r"[A-Za-z]+|[0-9]+|[!-/:-@\\[-`{-~]+|\n+|[^\x00-\x7f]+")
 
 MAX_READ = 64 * 1024
 """Characters of a text that are looked at: it takes 10 ms. A longer one is judged by samples."""
+MAX_READ_IN_ALL = 4 * MAX_READ
+"""Characters of a conversation of which every text is looked at: it takes 40 ms."""
 SAMPLES = 16
 LONGEST_WORD = 16
 """Letters of a word; a longer run is no word, as in a key or in base64."""
@@ -102,6 +105,13 @@ def tokens_in(text: str) -> int:
     starts = range(0, len(text) - size + 1, (len(text) - size) // (SAMPLES - 1))
     sample = "".join(text[start : start + size] for start in starts)
     return math.ceil(tokens_in(sample[:MAX_READ]) * len(text) / min(len(sample), MAX_READ))
+
+
+def tokens_in_all(texts: Sequence[str]) -> int:
+    """Tokens of several texts, estimated in bounded time, however many there are: a conversation is judged by samples once it is long."""
+    if sum(map(len, texts)) <= MAX_READ_IN_ALL:
+        return sum(map(tokens_in, texts))
+    return tokens_in("\n".join(texts))
 
 
 def _tokens(run: str) -> float:

@@ -24,11 +24,11 @@ ON_LOOP_BYTES = 64 * 1024
 ON_LOOP_VALUES = 2_000
 """Bytes and values of the largest body that is read on the loop: 2 ms of work at most. Starting a thread takes 0.1 ms."""
 MAX_HELD_BYTES = 256 * 1024 * 1024
-"""Of the bodies of all requests that run, in one process; at least one body of the largest size may always be read."""
+"""Bytes of the bodies of all requests that run in one process. One body of the largest size may always be read."""
 BEGINNING_BYTES = 64 * 1024
-"""Of a refused body, in which its dialect is looked for."""
+"""Bytes of a refused body in which its dialect is looked for."""
 BEGINNING_SECONDS = 1.0
-"""For which the first bytes are waited for of a body that its length alone refuses."""
+"""Seconds to wait for the first bytes of a body that its length alone refuses."""
 
 
 class ClientLeft(Exception):
@@ -36,7 +36,7 @@ class ClientLeft(Exception):
 
 
 class Incoming:
-    """One body, while it comes in. `held`: counts its bytes; `announced`: the client sends it only once it is told to (RFC 9110, 10.1.1)."""
+    """A body, while it comes in. `held` counts its bytes; `announced`: the client waits for a 100 before it sends it (RFC 9110, 10.1.1)."""
 
     def __init__(
         self, receive: Receive, length: bytes | None, bounds: RequestBounds, held: Callable[[int], None], *, announced: bool = False
@@ -71,7 +71,7 @@ class Incoming:
         return data
 
     async def beginning(self) -> bytes:
-        """Return the first bytes of a body that `read` refused; where nothing was read of it, its first piece is waited for for a moment."""
+        """Return the first bytes of a body that `read` refused. If nothing was read of it, wait a moment for its first piece."""
         if self._untouched and not self._announced:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEGINNING_SECONDS):
@@ -81,7 +81,7 @@ class Incoming:
         return found
 
     async def _take(self) -> bool:
-        """Take the next piece; whether there is more to come. ClientLeft where there is not, and should be."""
+        """Take the next piece; return whether more is to come. ClientLeft where the client hung up."""
         self._untouched = False
         message = await self._receive()
         if message["type"] == "http.disconnect":
@@ -91,7 +91,7 @@ class Incoming:
 
 
 class Bodies:
-    """The bodies of the requests that run, held until each one's end: what an answer keeps of its question counts, too."""
+    """The bytes of the bodies of all requests. They count until the request ends: its answer holds the question as long."""
 
     def __init__(self) -> None:
         self.held = 0

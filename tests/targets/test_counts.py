@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from router import usage
+from router.chat import Ask, Message
 from router.config.price import Price, TieredPrice
 from router.targets import anthropic, openai, responses
 from router.targets.speech import Speech
@@ -256,3 +258,20 @@ def test_estimate_of_a_long_text_is_made_from_samples() -> None:
     whole = 2000 * tokens_in(ENGLISH) + 5000 * tokens_in(CHINESE)
     assert tokens_in(text) == pytest.approx(whole, rel=0.2)
     assert tokens_in("") == 0
+
+
+def test_estimate_reads_a_bounded_part_of_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of messages take no more time than one long text: they are judged by samples, which say about as much."""
+    asked = Ask(model="m", messages=tuple(Message("user", ((ENGLISH if number % 3 else CHINESE) * 20,)) for number in range(900)))
+    counted = sum(tokens_in(message.text) for message in asked.messages)
+    read: list[int] = []
+    words = usage.WORDS
+
+    class Counted:
+        def findall(self, text: str) -> list[str]:
+            read.append(len(text))
+            return words.findall(text)
+
+    monkeypatch.setattr(usage, "WORDS", Counted())
+    assert asked.tokens == pytest.approx(counted, rel=0.2)
+    assert sum(read) <= usage.MAX_READ_IN_ALL < asked.size
