@@ -1,4 +1,4 @@
-"""One question to a provider over HTTP, for the direct lanes: the status judged, the body as frames or as a whole."""
+"""A question to a provider over HTTP, for the direct lanes: the status judged, the body as frames or as a whole."""
 
 import asyncio
 import json

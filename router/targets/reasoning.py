@@ -28,7 +28,7 @@ TEXTS = ("reasoning_content", "reasoning")
 BLOCKS = ("thinking", "redacted_thinking")
 """Types of Claude's blocks that are reasoning."""
 INTERLEAVED = "interleaved-thinking-2025-05-14"
-"""With this beta, Claude 4 models that think with a budget think between their calls too; other models take no notice of it."""
+"""The beta with which Claude 4 models that think with a budget think between their calls, too; other models ignore it."""
 UNSIGNED: JsonObject = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 """The text that Gemini accepts in place of the signature of a call that another model made
 (https://ai.google.dev/gemini-api/docs/thought-signatures)."""
