@@ -1,4 +1,4 @@
-"""One question to a provider over HTTP, for the direct lanes: the status judged, the body as frames or as a whole."""
+"""A question to a provider over HTTP, for the direct lanes: the status judged, the body as frames or as a whole."""
 
 import asyncio
 import json
@@ -30,36 +30,36 @@ T = TypeVar("T")
 MAX_BODY = 64 * 1024
 """Bytes of an error's body that are read."""
 EXPLAIN = 1.0
-"""Seconds in which it may say why."""
+"""Seconds to wait for an error's body."""
 MAX_WHOLE = 16 * 1024 * 1024
 """Bytes of a whole answer that came without a stream."""
 MAX_VALUES = 100_000
 """JSON values of one document, an event or a whole answer: more would hold up the loop. Texts count by their commas and brackets."""
 SMALL = 64 * 1024
-"""Bytes of a document that are too few for so many."""
+"""Bytes of a document that is too small to hold so many values."""
 LINGER = 1.0
 """Seconds in which the end of an answer waits after the finish reason for the count of tokens, all in all."""
 LATE = 10.0
-"""Seconds after that in which the count is still read, while nobody waits for it."""
+"""Seconds after that in which the count is still read in the background."""
 MAX_LATE = 1024 * 1024
-"""Bytes that are read for it."""
+"""Bytes that are read for the late count."""
 SETTLE = 0.05
 """Seconds to wait for the mark of the end when all has been said: a connection whose end was read can be used again."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
 FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
-"""How a stream begins, whatever its type is said to be."""
+"""Beginnings of a stream, whatever its declared content type."""
 BOM = b"\xef\xbb\xbf"
 
 
 class Reader(Protocol):
-    """One lane's reader of one answer: it feeds the speech."""
+    """A lane's reader of one answer: it feeds the speech."""
 
     def frame(self, data: bytes) -> bool:
-        """The data of one frame; whether more may follow. TargetError where it is the provider's own error."""
+        """Read the data of one frame; return whether more may follow. TargetError if it is the provider's own error."""
         ...
 
     def whole(self, body: bytes) -> None:
-        """A body under 200 that is no stream: a whole answer. TargetError where it is an error, or nothing that can be read."""
+        """Read a whole answer: a body under 200 that is not a stream. TargetError if it is an error, or cannot be read."""
         ...
 
 
@@ -67,16 +67,16 @@ class Reader(Protocol):
 class Prepared:
     """A question in the form of one API.
 
-    endpoint: where it is asked
+    endpoint: address of the request
     body: the request, as JSON
     reader: reads the answer
     omitted: parameters that are not sent as they were asked for
-    bounds: where we end the answer ourselves
-    api: whose form it has
-    options: what the target's requests have besides; merged in when the request is sent
-    config: the field of the body that holds the parameters, where they do not stand beside the conversation
-    within: names deeper in the body that it can do without, where the provider refuses them
-    output: how it is asked for the form of the answer
+    bounds: where the router ends the answer itself
+    api: the API whose form the request has
+    options: further fields of the target's requests; merged in when the request is sent
+    config: the field of the body that holds the parameters, if they do not stand beside the conversation
+    within: names deeper in the body that can be left out if the provider refuses them
+    output: the way in which the form of the answer is asked for
     """
 
     endpoint: Endpoint
@@ -97,15 +97,15 @@ class Prepared:
 
     @property
     def fields(self) -> Collection[str]:
-        """Names of what is sent, by which a refusal may speak of it."""
+        """Names of the sent fields, by which a refusal may name them."""
         config = self.body.get(self.config)
         return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
 
 
 async def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
-    """The events of the answer to a question. TargetError where the status is no success, or the connection fails, at any time.
+    """Stream the events of the answer to a question. TargetError if the status is no success, or the connection fails at any time.
 
-    `prepare`: makes the request for a model of these facts. Where the provider refuses a parameter by its name, it is asked again
+    `prepare`: makes the request for a model of these facts. If the provider refuses a parameter by its name, it is asked again
     without it, before anything is yielded.
     """
     name = start.target
@@ -128,7 +128,7 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
                 while more:
                     piece = piece or await (rest.read() if speech.finished else response.read())
                     more, failure = _fed(reader, frames, piece, speech)
-                    # What was said before an error is still heard, also if it came in the same read.
+                    # Content before an error is still passed on, even if it came in the same read.
                     for event in speech.take():
                         yield event
                     if failure is not None:
@@ -141,7 +141,7 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
                     connections.behind(_late(response, reader, speech), partial(_let_go, response, speech))
             else:
                 reader.whole(await _whole(name, response, piece))
-            whole = not speech.cut  # what we end ourselves goes on, for nobody
+            whole = not speech.cut  # an answer that the router ends would go on at the provider
             for event in speech.end():
                 yield event
         finally:
@@ -154,12 +154,12 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
     except TargetError as error:
         raise _told(error, speech) from None
     except RecursionError:
-        # Somewhere there what can be read can no longer be written.
+        # JSON of such depth can be read but not written.
         raise _told(TargetDown(name, "malformed"), speech) from None
 
 
 async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
-    """A response that answers, and the request it answers. TargetError where the provider refuses, and no lesson is in that."""
+    """Return a response with status 200 and its request. TargetError if the provider refuses, and the refusal teaches nothing."""
     while True:
         prepared = prepare(pupil.facts)
         response = await connections.answered(prepared.endpoint, prepared.sent)
@@ -177,8 +177,9 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
 
 
 async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:
-    """The body of an answer that is no stream, `most` bytes of it. TargetError where the status is no success, or the connection fails;
-    a Refusal's words are with it where the provider said some.
+    """Return the body of an answer that is not a stream, `most` bytes at most.
+
+    TargetError if the status is no success, or the connection fails; the body of a refusal is its cause (`Said`).
     """
     try:
         response = await connections.answered(endpoint, body)
@@ -199,11 +200,11 @@ async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, 
 
 
 class Said(Exception):
-    """What a provider said with an error: the cause of the TargetError, for the lane alone."""
+    """Text of a provider's error: the cause of the TargetError, for the lane alone."""
 
 
 async def _late(response: Connection, reader: Reader, speech: Speech) -> None:
-    """Read on for the count of an answer that has ended without it."""
+    """Read on for the token count of an answer that has ended without it."""
     frames, size, more = sse.Events(), 0, True
     with suppress(OSError, Cut):
         async with asyncio.timeout(LATE):
@@ -215,7 +216,7 @@ async def _late(response: Connection, reader: Reader, speech: Speech) -> None:
 
 
 def _let_go(response: Connection, speech: Speech) -> None:
-    """Let go of the connection of an answer whose count has come, or will not come."""
+    """Release the connection of an answer whose count has come, or will not come."""
     speech.meter.close()
     if speech.counted:
         response.settle()
@@ -224,13 +225,13 @@ def _let_go(response: Connection, speech: Speech) -> None:
 
 
 def _told(error: TargetError, speech: Speech) -> TargetError:
-    """The error, with what the answer had cost."""
+    """Add the answer's usage to an error."""
     error.used = speech.used
     return error
 
 
 def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
-    """Read one piece of a body; whether more may follow, and what ended it otherwise: nothing that comes after a whole answer."""
+    """Read one piece of a body; return whether more may follow, and the error that ended it. Errors after a whole answer are ignored."""
     try:
         return all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece), None
     except sse.Oversize:
@@ -240,7 +241,7 @@ def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tu
 
 
 async def _explained(response: Connection) -> str:
-    """What an error's body says. The status is known, and how long to wait: the body is worth little more waiting, and its end none."""
+    """Return the text of an error's body, read for EXPLAIN seconds at most: status and `Retry-After` are known without it."""
     told = b""
     if response.status >= 400:
         with suppress(OSError, Cut):
@@ -251,15 +252,16 @@ async def _explained(response: Connection) -> str:
 
 
 def _refused(name: str, response: Connection, told: str) -> TargetError:
-    """What a status says that is no success; of 3xx, that nobody is followed."""
+    """Return the error for a status that is no success. Redirects are refused, not followed."""
     if 300 <= response.status < 400:
         return TargetRefused(name, "redirect")
     return verdict(name, response.status, told, response.headers)
 
 
 class Rest:
-    """What comes after the finish reason. The wait for all of it is short, whatever else the provider sends meanwhile, and its failure
-    no harm.
+    """The part of a body after the finish reason.
+
+    The wait for all of it is short, whatever the provider sends meanwhile. A failure there ends the body without an error.
     """
 
     def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech) -> None:
@@ -267,11 +269,11 @@ class Rest:
         self._speech = speech
         self._until = inf
         self.late = False
-        """Whether the time was over before the body was."""
+        """True if the time was over before the body was."""
         self._resumed: int = speech.resumed
 
     async def read(self) -> bytes:
-        """The next piece; nothing at its end, or when the time is over."""
+        """Return the next piece; nothing at the end of the body, or when the time is over."""
         now = asyncio.get_running_loop().time()
         if self._speech.resumed != self._resumed:
             self._resumed, self._until = self._speech.resumed, inf
@@ -287,7 +289,7 @@ class Rest:
 
 
 async def _begun(response: Connection) -> bytes:
-    """The beginning of a body that does not say it is a stream: enough to see whether it is one. White space before it is nothing."""
+    """Return the beginning of a body without a stream's content type: enough to see if it is a stream. Leading white space is dropped."""
     begun = b""
     while len(begun) < max(map(len, FIELDS)) and (piece := await response.read()):
         begun = (begun + piece).lstrip().removeprefix(BOM).lstrip()
@@ -306,8 +308,9 @@ async def _whole(name: str, response: Connection, begun: bytes, most: int = MAX_
 
 
 def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """The fields of a document that are used; None where it cannot be read, or holds too many values. One that is not of its type is as if
-    it were not there: the words beside it are said.
+    """Return the used fields of a document; None if it cannot be read, or holds too many values.
+
+    A field of the wrong type is left out: the others are read.
     """
     if len(data) > SMALL and separators(data) >= MAX_VALUES:
         return None
@@ -325,7 +328,7 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
 
 
 def _text(data: bytes) -> str:
-    """A document as text. A byte that is no UTF-8 is U+FFFD (WHATWG HTML, 9.2.6): a model may sample half a character."""
+    """Return a document as text. Invalid UTF-8 becomes U+FFFD (WHATWG HTML, 9.2.6): a model may sample half a character."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -333,11 +336,11 @@ def _text(data: bytes) -> str:
 
 
 _fields = cache(fields)
-"""It looks up types by their names, which takes longer than all the rest of a lenient reading (14 µs)."""
+"""`fields`, cached: it looks up types by their names, which takes longer than all the rest of a lenient reading (14 µs)."""
 
 
 def _fitting(value: Any, kind: Any) -> Any:
-    """What of a value is of this type, numbers in quotes included. ValidationError where nothing is."""
+    """Return the parts of a value that are of this type, numbers in quotes included. ValidationError if no part is."""
     for one in get_args(kind) or (kind,):
         if isinstance(value, dict) and isinstance(one, type) and issubclass(one, msgspec.Struct):
             found = {field.name: _kept(value[field.name], field.type) for field in _fields(one) if field.name in value}
@@ -348,7 +351,7 @@ def _fitting(value: Any, kind: Any) -> Any:
 
 
 def _kept(value: Any, kind: Any) -> tuple[Any] | None:
-    """The same, in a tuple; None where nothing is."""
+    """Return the fitting parts of a value in a tuple; None if no part fits."""
     try:
         return (_fitting(value, kind),)
     except msgspec.ValidationError:
@@ -356,7 +359,7 @@ def _kept(value: Any, kind: Any) -> tuple[Any] | None:
 
 
 def translated(name: str, error: OSError | Cut) -> TargetError:
-    """What went wrong with the connection."""
+    """Return the error of a target for a failed connection."""
     match error:
         case ProxyFailed():
             return error.of(name)

@@ -41,7 +41,7 @@ def error_in(target: str, data: bytes) -> TargetError | None:
 
 
 def fault(data: bytes) -> object:
-    """What a frame that is no chunk says of an error, as JSON or as text; None where it says nothing of one."""
+    """Return the error in a frame that is not a chunk, as JSON or as text; None if there is none."""
     return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, Failed) else None)
 
 
@@ -60,7 +60,7 @@ def _found(data: bytes) -> object:
 
 
 def _said(held: Mapping[str, object]) -> object:
-    """What an object says of an error; None where it is none."""
+    """Return the error in an object; None if it is not an error."""
     error = held.get("error")
     if isinstance(error, dict) and error:
         return cast("object", error)

@@ -1,4 +1,4 @@
-"""What a target has taught by refusing: its facts, corrected, for every later question."""
+"""Lessons from a target's refusals: its facts, corrected, for every later question."""
 
 import logging
 import math
@@ -8,18 +8,18 @@ from router.targets.facts import Facts
 from router.targets.refusal import Lesson, blamed, lesson
 
 MAX_LESSONS_PER_QUESTION = 4
-"""How often one question is asked again of the same target without what it refused."""
+"""Times that a question is asked again of the same target without the refused parameters."""
 MAX_LESSONS = 32
 """Lessons that are kept of one target: more than a request has parameters."""
 FILES = ("images", "documents")
-"""What a lesson may be about that is no parameter: questions with them go to other targets."""
+"""Subjects of a lesson that are not parameters: questions with them go to other targets."""
 OURS = frozenset({"prompt_cache_key", "cache_control"})
-"""What a request has that no question asks for: prompt caching."""
+"""Fields of a request that no question asks for: prompt caching."""
 log = logging.getLogger("router.targets")
 
 
 class Learned:
-    """The lessons of one target. It outlives edits that leave the target as it is."""
+    """The lessons of one target. They outlive edits that leave the target unchanged."""
 
     def __init__(self) -> None:
         self._lessons: dict[str, Lesson] = {}
@@ -27,10 +27,10 @@ class Learned:
         self._own: set[str] = set()
         """Fields of the target's own `body` that were refused: each is logged once."""
         self.repeats_left = math.inf
-        """How often questions to this target may still be asked again to learn: a rehearsal counts its calls."""
+        """Times that questions to this target may still be asked again to learn: a rehearsal counts its calls."""
 
     def over(self, facts: Facts) -> Facts:
-        """The facts, as these lessons correct them."""
+        """Return the facts, corrected by these lessons."""
         if not self._lessons:
             return facts
         if self._taught is None or self._taught[0] is not facts:
@@ -42,11 +42,11 @@ class Learned:
 
     @property
     def sentences(self) -> Sequence[str]:
-        """What was learned, for pages: `temperature` is left out, `max_tokens:cut` is asked in another way."""
+        """The lessons for pages: `temperature` is left out, `max_tokens:cut` is asked in another way."""
         return [str(one) for one in self._lessons.values()]
 
     def own_refused(self, target: str, name: str) -> None:
-        """A field of the target's own `body` was refused. It is sent again: the operator wrote it."""
+        """Log that a field of the target's own `body` was refused. It is sent again: the operator wrote it."""
         if name not in self._own and len(self._own) < MAX_LESSONS:
             self._own.add(name)
             log.warning("a provider refused a field of the target's own `body`", extra={"fields": {"target": target, "field": name}})
@@ -67,17 +67,17 @@ class Learned:
 
 
 class Pupil:
-    """One question to one target, asked again without what is refused."""
+    """A question to one target, asked again without the refused parameters."""
 
     def __init__(self, target: str, facts: Facts, learned: Learned) -> None:
         self._target = target
         self._learned = learned
         self._lessons: list[Lesson] = []
         self.facts = learned.over(facts)
-        """The facts by which it is asked next."""
+        """The facts of the next attempt."""
 
     def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
-        """Whether a refusal taught something, so that the question is worth asking again.
+        """Return whether a refusal taught something, so that the question is worth asking again.
 
         sent: the fields of the request that the router wrote; own: those of the target's `body`, of which nothing is learned.
         """
@@ -98,12 +98,12 @@ class Pupil:
         return True
 
     def answered(self) -> None:
-        """The target answers: what was learned on the way is remembered."""
+        """Remember the lasting lessons of this question: the target answers."""
         if self._lessons:
             self._learned.keep(self._target, [one for one in self._lessons if one.lasting])
             self._lessons.clear()
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Parameters of the question that it is asked without because it was refused with them."""
+        """Parameters of the question that are left out because the target refused them."""
         return tuple(dict.fromkeys(one.parameter for one in self._lessons if one.parameter not in OURS))

@@ -1,7 +1,7 @@
-"""Every provider that LiteLLM knows, through its library. The only file that knows it.
+"""Every provider that LiteLLM knows, through its library. No other file imports it.
 
-It takes seconds and 160 MB to import: so it is imported in a thread, when a target first needs it. Its own retries,
-fallbacks, caches and callbacks are off: ours are in failover/, told by routes.yaml.
+The import takes seconds and 160 MB: it happens in a thread, when a target first needs it. LiteLLM's own retries,
+fallbacks, caches and callbacks are off: ours are in failover/, configured by routes.yaml.
 """
 
 import asyncio
@@ -201,7 +201,7 @@ PROVIDERS = frozenset(
 """Providers that answer chats, by LiteLLM's names. A test holds this against the library's own list."""
 
 OWN_CLIENT = "aiohttp_openai"
-"""The provider that LiteLLM asks with a client of its own, which can be told no way."""
+"""The provider that LiteLLM asks with a client of its own, which takes no proxy and no CA."""
 REFUSED = {
     "cohere": "LiteLLM cannot stream from it: leave `via` out",
     "cohere_chat": "LiteLLM cannot stream from it: leave `via` out",
@@ -213,7 +213,7 @@ GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
 
 
 def check_model(model: str) -> None:
-    """Misfit where the provider is none, or is known not to work. Needs no import of litellm."""
+    """Raise Misfit if the provider is unknown, or is known not to work. Needs no import of litellm."""
     provider, _, name = model.partition("/")
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` via LiteLLM is refused: {REFUSED[provider]}", "model")
@@ -243,16 +243,16 @@ def _has_google() -> bool:
 
 
 class Stream(Protocol):
-    """What LiteLLM streams: chunks of the OpenAI shape, and what it noted while reading."""
+    """A stream of LiteLLM's: chunks of the OpenAI shape, and its notes while reading."""
 
     chunks: list[Any]
-    """What the provider sent, with its counts of tokens where it sent any."""
+    """Chunks of the provider, with its counts of tokens where it sent any."""
     received_finish_reason: str | None
-    """Why the provider ended; without one LiteLLM makes up a `stop`."""
+    """The provider's finish reason; without one LiteLLM makes up a `stop`."""
     intermittent_finish_reason: str | None
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        """The chunks."""
+        """Iterate over the chunks."""
         ...
 
     async def aclose(self) -> None:
@@ -264,42 +264,42 @@ class Completion(Protocol):
     """`litellm.acompletion`, as we call it."""
 
     async def __call__(self, **arguments: object) -> Stream:
-        """Ask."""
+        """Ask the provider."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What we use of LiteLLM, once it is imported."""
+    """The parts of LiteLLM that the router uses, once it is imported."""
 
     acompletion: Completion
     prices: dict[str, object]
-    """What it knows of each model. Of one of Ollama's that it does not know it asks the server, on the loop and blocking it."""
+    """LiteLLM's list of models. For a model of Ollama's that is not in it LiteLLM asks the server, and blocks the loop."""
     timeout: Callable[..., object]
-    """`httpx.Timeout`: the one form in which it takes a limit for connecting alone."""
+    """`httpx.Timeout`: the only form in which LiteLLM takes a limit for connecting alone."""
     supported: Callable[..., list[str] | None]
-    """Parameters that a model takes, as it thinks: it drops the others."""
+    """Parameters that a model takes, by LiteLLM's list: it drops the others."""
     errors: tuple[type[BaseException], ...]
-    """What it raises: its own errors and its clients', and those of Python that its readers let through."""
+    """Errors that LiteLLM raises: its own and its clients', and those of Python that its readers let through."""
 
     def dropped(self, model: str, arguments: Collection[str]) -> tuple[str, ...]:
-        """The question's parameters that it will not send to this model."""
+        """Return the question's parameters that LiteLLM will not send to this model."""
         known = self._known(model)
         return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
 
     def takes_tools(self, model: str) -> bool:
-        """Whether it hands a question's tools on to this model. Elsewhere it leaves them out, and says nothing."""
+        """Return whether LiteLLM passes a question's tools on to this model. Otherwise it leaves them out without an error."""
         known = self._known(model)
         return known is None or "tools" in known
 
     def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
-        """The facts of a model as it is asked for a form through this library, which leaves it out for some and says nothing."""
+        """Return the model's facts about output forms through this library, which leaves the form out for some without an error."""
         if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
             return facts
         return replace(facts, schemas=False, json_mode=False)
 
     def _known(self, model: str) -> list[str] | None:
-        """The parameters that it sends to this model; None where it does not know."""
+        """Return the parameters that LiteLLM sends to this model; None if it does not know the model."""
         provider, _, name = model.partition("/")
         try:
             return self.supported(name, custom_llm_provider=provider)
@@ -308,7 +308,7 @@ class Library:
 
 
 PASSED = frozenset({"top_k", "min_p", "repetition_penalty"})
-"""Parameters that are none of OpenAI's: LiteLLM hands on whatever it does not know."""
+"""Parameters that OpenAI does not have: LiteLLM passes on whatever it does not know."""
 DROPPED = (*(one for one in HINTS if one not in PASSED), *NEEDS, "stop", "reasoning_effort", "max_tokens")
 """Parameters of a question that LiteLLM leaves out where it thinks that the model does not take them."""
 PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
@@ -316,7 +316,7 @@ PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSE
 
 @cache
 def _import() -> Library | None:
-    """None where it cannot be imported. That is said once, and stays so: what half of it left behind is not tried again."""
+    """Import LiteLLM; None if that fails. A failure is logged once and stays: a half-imported library is not tried again."""
     try:
         return _imported()
     except (ImportError, SyntaxError, *PYTHONS) as error:
@@ -329,18 +329,18 @@ IMPORTING = Lock()
 
 
 def _import_alone() -> Library | None:
-    """The same, once though several targets want it at the same time: its transport is mended once."""
+    """Import LiteLLM once, though several targets need it at the same time: its transport is patched once."""
     with IMPORTING:
         return _import()
 
 
 def _imported() -> Library:
-    # At import, or later, it would fetch these from the network.
+    # LiteLLM would fetch these from the network, at import or later.
     for packaged in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"):
         os.environ[packaged] = "True"
-    # It would look for a `.env` in its own folder and all above it, and put that into the environment of this process.
+    # LiteLLM would read a `.env` in its own folder or any above it into the environment of this process.
     os.environ["LITELLM_MODE"] = "PRODUCTION"
-    # These would have it take another client, or the proxies of the environment: the way out is declared, see passage.py.
+    # These would make LiteLLM use another client, or the environment's proxies: the way out is declared, see passage.py.
     for other in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2", "AIOHTTP_TRUST_ENV"):
         os.environ[other] = "False"
     litellm: Any = importlib.import_module("litellm")
@@ -370,20 +370,22 @@ def _imported() -> Library:
 
 
 CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
-"""Seconds that a connection may take, for whoever asks in this context: on its way to most providers LiteLLM loses what it was told."""
+"""Seconds that a connection may take, for requests of this context: LiteLLM loses its own limit on the way to most providers."""
 TOLD: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
-"""Who tells the streams again that are read in this context: they know why a provider ended."""
+"""Normalizers of the streams that are read in this context: they know the provider's finish reason."""
 EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
-"""How the paths of those wires end whose streams are told again."""
+"""Endings of the paths whose streams are normalized → the normalizer."""
 
 
 STREAMED = re.compile(rb'"stream"\s*:\s*true')
-"""How a request asks for a stream on OpenAI's and Anthropic's wires. Google's says it with its path, and streams."""
+"""The field that asks for a stream on OpenAI's and Anthropic's wires. Google's wire does so with its path."""
 
 
 def _given_ways(litellm: Any, httpx: Any) -> None:
-    """Have the clients that take the environment's proxies go the declared way: the synchronous one, that of OpenAI's library, which it
-    would make itself for some providers, and AWS's, which fetches credentials.
+    """Make the clients that take the environment's proxies go the declared way.
+
+    They are the synchronous one, that of OpenAI's library, which LiteLLM would make itself for some providers, and AWS's, which
+    fetches credentials.
     """
     litellm.sync_transport = synchronous(httpx)
     litellm.module_level_client.client = litellm.module_level_client.create_client()  # the one there is was made before
@@ -400,9 +402,10 @@ def _given_session(litellm: Any) -> None:
 
 
 def _kept_from_asking(client: Any, httpx: Any) -> None:
-    """Have LiteLLM's synchronous client get nothing. LiteLLM gets descriptions of models with it, from a model hub or from the target, and
-    goes on without them. It does so during a question, on the loop or in one of the few threads that all lookups share. What some
-    providers need before a question (a token) is not got but posted.
+    """Make every GET of LiteLLM's synchronous client fail.
+
+    LiteLLM fetches descriptions of models with it, from a model hub or from the target, and goes on without them. It does so during a
+    question, on the loop or in a thread that all lookups share. A token that some providers need before a question is posted instead.
     """
 
     def get(*_: object, **__: object) -> Any:
@@ -412,8 +415,10 @@ def _kept_from_asking(client: Any, httpx: Any) -> None:
 
 
 def _mended(transport: Any, httpx: Any) -> None:
-    """Responses as LiteLLM reads them right. It follows redirects, and takes the conversation along: one that names no address leads
-    nowhere, an error as any other. After a 422 it asks once more. Its own limits are minutes.
+    """Patch the transport so that LiteLLM reads responses correctly.
+
+    LiteLLM follows redirects, and takes the conversation along: without a `location` a redirect is an error like any other. After a 422
+    it would ask once more, so a 422 becomes a 400. Its own limits are minutes.
     """
     _lead(transport)
     events, whole = _bodies(httpx)
@@ -422,7 +427,7 @@ def _mended(transport: Any, httpx: Any) -> None:
     async def handle_async_request(self: Any, request: Any) -> Any:
         passage, proxy = passage_to(request.url.host)
         if (limit := CONNECT.get()) is not None:
-            # Its limit for connecting is that of a socket's; that for all there is to a connection it calls one of its pool.
+            # LiteLLM's `connect` limits the socket alone; its `pool` limits all of the connecting, a proxy's part included.
             request.extensions["timeout"] = {"connect": limit} if proxy is None else {"connect": limit, "pool": limit}
         retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
         if retold is not None:
@@ -452,7 +457,7 @@ def _mended(transport: Any, httpx: Any) -> None:
 
 
 def _lead(transport: Any) -> None:
-    """Have it go the way of the target that asks: what it asks for a proxy, and for certificates, it has no other word for."""
+    """Make the transport use the proxy and the certificates of the target that asks: it takes them in no other way."""
 
     async def proxy_of_context(self: Any, request: Any) -> str | None:  # noqa: ARG001 - a method
         _, proxy = passage_to(request.url.host)
@@ -467,10 +472,10 @@ def _lead(transport: Any) -> None:
 
 
 def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
-    """The bodies of a response that is told again: a stream of events, and a whole answer."""
+    """Return the classes of a normalized response's body: a stream of events, and a whole answer."""
 
     class Body(httpx.AsyncByteStream):
-        """A stream of events, told again; its end is not waited for."""
+        """A normalized stream of events; the end of the body is not waited for."""
 
         def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
             self._stream = stream
@@ -505,7 +510,7 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
             await self._stream.aclose()
 
     class Whole(Body):
-        """A whole answer in place of a stream, told as one."""
+        """A whole answer in place of a stream, turned into a stream."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             body = bytearray()
@@ -520,7 +525,7 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
 
 
 def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
-    """Give a response the body that tells it again. One whose packing is not known is left as it is."""
+    """Give a response its normalized body. A response of an unknown content encoding is left unchanged."""
     try:
         packed = unpacker(response.headers.get("content-encoding", ""), MOST_UNPACKED)
     except Unreadable:
@@ -534,7 +539,7 @@ def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
 
 
 async def library() -> Library:
-    """LiteLLM, imported off the loop. ImportError where that cannot be done."""
+    """Return LiteLLM, imported off the loop. ImportError if that fails."""
     lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import_alone)
     if lane is None:
         raise ImportError("litellm")
@@ -549,13 +554,13 @@ async def _library_for(target: str) -> Library:
 
 
 async def ready() -> None:
-    """Wait until it is imported, or cannot be: what asks it says so."""
+    """Wait until LiteLLM is imported, or the import failed: a question then raises the error."""
     with suppress(ImportError):
         await library()
 
 
 async def warm() -> None:
-    """Import it, and have it do once what it puts off until the first call."""
+    """Import LiteLLM, and make one mock call, which does the work that it puts off until the first call."""
     lane = await library()
     messages = [{"role": "user", "content": "."}]
     stream = await lane.acompletion(model="openai/gpt-4o", messages=messages, stream=True, mock_response=".", api_key="none")
@@ -566,7 +571,7 @@ async def warm() -> None:
 
 
 async def close() -> None:
-    """Close the connections it keeps for the whole process, if it was imported at all."""
+    """Close the connections that LiteLLM keeps for the whole process, if it was imported at all."""
     litellm: Any = sys.modules.get("litellm")
     if litellm is not None and hasattr(litellm, "close_litellm_async_clients"):
         await litellm.close_litellm_async_clients()
@@ -582,7 +587,7 @@ TEXTUAL = frozenset(
         *("text-completion-codestral", "text-completion-inception", "text-completion-openai"),
     }
 )
-"""Providers on whose wires there are no tools, or not for each model. Of a question's tools LiteLLM would say nothing, and leave them out."""
+"""Providers on whose wires there are no tools, or not for each model. LiteLLM would leave a question's tools out without an error."""
 KEYED = frozenset({"azure", "openai"})
 """Providers to whom LiteLLM hands on a session key."""
 ASKED = frozenset({"ollama", "ollama_chat"})
@@ -612,8 +617,12 @@ ITS_OWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One question as LiteLLM is asked it: the arguments of its call, the parameters that are not among them, where we end the answer,
-    what the provider takes back of its reasoning.
+    """A question in LiteLLM's form.
+
+    arguments: of its call
+    omitted: parameters that are not among them
+    bounds: where the router ends the answer itself
+    takes: reasoning that the provider takes back
     """
 
     arguments: dict[str, object]
@@ -625,15 +634,17 @@ class Form:
 
     @property
     def names(self) -> Collection[str]:
-        """Names of what is sent, by which a refusal may speak of it."""
+        """Names of the sent fields, by which a refusal may name them."""
         return {*self.arguments, *self.within}
 
 
 def answer(
     name: str, declared: TargetConfig, connect: float, learned: Learned | None = None, connections: Connections | None = None
 ) -> Answer:
-    """A declared target as an Answer. `connect`: seconds a connection may take; the other deadlines are failover's; `connections`: whose
-    TLS contexts are used, no connection of theirs. Misfit where LiteLLM would ask another provider.
+    """Return a declared target as an Answer. Misfit if LiteLLM would ask another provider.
+
+    connect: seconds a connection may take; the other deadlines are failover's
+    connections: their TLS contexts are used, but none of their connections
     """
     model = str(declared.model)
     provider, _, called = model.partition("/")
@@ -655,7 +666,7 @@ def answer(
             fixed["allowed_openai_params"] = [*options.body, "tools", "tool_choice"]  # whether its model takes them it says itself
         if provider in ASKED:
             lane.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
-        # Only connecting has its limit here. Reading has none: failover watches for events, which bytes are not.
+        # This limit is for connecting only. Reading has none: failover watches for events, and bytes are not events.
         fixed["timeout"] = lane.timeout(None, connect=connect)
         passage = _set_out(Passage(declared.egress, tls), connect)
         pupil = Pupil(name, facts, learned)
@@ -692,14 +703,14 @@ def answer(
 
 
 def _set_out(passage: Passage, connect: float) -> Passage:
-    """Have the requests of this context go this way. `connect`: seconds a connection may take."""
+    """Send the requests of this context through this passage. `connect`: seconds a connection may take."""
     CONNECT.set(connect)
     PASSAGE.set(passage)
     return passage
 
 
 def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
-    """Misfit where LiteLLM would ask somebody else, or in another way, than is declared."""
+    """Raise Misfit if LiteLLM would ask another provider than is declared, or in another way."""
     if "replicate" in called and provider != "replicate":
         raise Misfit(
             f"LiteLLM sends every model with `replicate` in its name to Replicate, not to {provider}: give it another name", "model"
@@ -709,7 +720,7 @@ def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
 
 
 def _dropped(name: str, lane: Library, form: Form) -> tuple[str, ...]:
-    """The hints that LiteLLM will not send. ParameterMissed where one is more than a hint."""
+    """Return the hints that LiteLLM will not send. ParameterMissed if one is more than a hint."""
     dropped = lane.dropped(str(form.arguments["model"]), form.arguments)
     if missed := [one for one in dropped if one in NEEDS]:
         raise ParameterMissed(name, missed[0])
@@ -717,7 +728,7 @@ def _dropped(name: str, lane: Library, form: Form) -> tuple[str, ...]:
 
 
 def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
-    """The arguments that every call of a target has."""
+    """Return the arguments that every call of a target has."""
     fixed: dict[str, object] = {
         "model": str(declared.model),
         "stream": True,
@@ -787,14 +798,15 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
 
 
 def _usual_effort(facts: Facts) -> Effort | None:
-    """The effort of a question that names none. LiteLLM asks through the Responses API only where an effort is said, and some models take
-    tools through no other.
+    """Return the effort of a question that names none.
+
+    LiteLLM asks through the Responses API only if the call has an effort, and some models take tools only there.
     """
     return facts.default_effort or next((one for one in ("medium", "high", "low") if one in facts.efforts), None)
 
 
 async def _heard(lane: Library, form: Form, hear: "Hearing") -> Events:
-    """What one call says. Raises LiteLLM's own errors."""
+    """Stream the events of one call. Raises LiteLLM's own errors."""
     hear.stream = stream = await lane.acompletion(**form.arguments)
     speech = hear.speech
     try:
@@ -812,7 +824,7 @@ async def _heard(lane: Library, form: Form, hear: "Hearing") -> Events:
 
 
 def _raised(target: str, provider: str, error: BaseException, hear: "Hearing") -> TargetError:
-    """The error of a call."""
+    """Return the router's error for a failed call."""
     raised = translated(target, error)
     if provider in ASKED and type(raised) is TargetRefused and hear.stream is not None:
         return TargetDown(target, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
@@ -820,21 +832,21 @@ def _raised(target: str, provider: str, error: BaseException, hear: "Hearing") -
 
 
 def _said(error: BaseException) -> tuple[int, str]:
-    """The status and the words of a refusal."""
+    """Return the status and the words of a refusal; status 0 if it has none."""
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else 0, str(error)
 
 
 THEIRS = ("srvtoolu_", "mcptoolu_")
-"""How the ids of calls begin that Anthropic has made and answered itself."""
+"""Prefixes of the ids of calls that Anthropic has made and answered itself."""
 
 
 SIGNATURE = "__thought__"
-"""What stands in an id before the signature that LiteLLM writes there."""
+"""The mark in an id before the signature that LiteLLM writes there."""
 
 
 def _gather(delta: Any, thoughts: Blocks) -> None:
-    """The pieces of Claude's thinking blocks, as LiteLLM tells them. What else is said comes after the block that is open."""
+    """Collect the pieces of Claude's thinking blocks from LiteLLM's deltas. Text or a call closes the open block."""
     pieces: list[Any] = list(getattr(delta, "thinking_blocks", None) or ())
     for piece in pieces:
         match piece:
@@ -852,8 +864,10 @@ def _gather(delta: Any, thoughts: Blocks) -> None:
 
 
 class Hearing:
-    """LiteLLM's chunks, told to the speech. What it makes up is left out: counts that no provider sent, an end that none said (it
-    may as well have been cut off); and so are calls of tools that the provider runs itself.
+    """A reader of LiteLLM's chunks that feeds the speech.
+
+    Values that LiteLLM makes up are left out: counts that no provider sent, and an end without a finish reason (it may as well have been
+    cut off). Calls of tools that the provider runs itself are left out, too.
     """
 
     def __init__(self, speech: Speech, told: Sequence[Retold] = (), takes: Returns = NOTHING) -> None:
@@ -867,7 +881,7 @@ class Hearing:
         self._foreign: set[int] = set()
 
     def __call__(self, chunk: Any) -> None:
-        """One chunk."""
+        """Read one chunk."""
         speech = self.speech
         if (usage := getattr(chunk, "usage", None)) and (sent := self._sent):
             _count(usage, speech, sent)
@@ -890,7 +904,7 @@ class Hearing:
                 self._finish(choice.finish_reason)
 
     def told(self, error: TargetError) -> TargetError:
-        """The error, with what the answer had cost. LiteLLM keeps the counts it has read to itself until the end."""
+        """Add the answer's usage to an error. LiteLLM keeps the counts it has read to itself until the end."""
         if sent := self._sent:
             _count(sent[-1], self.speech, sent)
             error.used = self.speech.used
@@ -898,7 +912,7 @@ class Hearing:
 
     @property
     def _sent(self) -> Sequence[Any]:
-        """The counts that the provider has sent."""
+        """Counts of tokens that the provider has sent."""
         chunks = self.stream.chunks if self.stream is not None else ()
         return [usage for one in chunks if (usage := getattr(one, "usage", None))]
 
@@ -930,8 +944,9 @@ class Hearing:
 
 
 def _count(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
-    """Tell what LiteLLM counted: an object of its own, in the form of a chat completion's. It makes up how many tokens were of reasoning
-    where none of the counts that were `sent` says so.
+    """Record LiteLLM's usage, an object of its own in the form of a chat completion's.
+
+    LiteLLM makes up the reasoning tokens if none of the `sent` counts has them: those are dropped.
     """
     counted = _plain(usage)
     if not any(_plain(one).get("completion_tokens_details") for one in sent):
@@ -947,7 +962,7 @@ def _plain(usage: Any) -> dict[str, Any]:
 
 
 def translated(target: str, error: BaseException) -> TargetError:
-    """LiteLLM's error as ours. Its message may hold the provider's body and with it the key: it ends here."""
+    """Return LiteLLM's error as ours. Its message may hold the provider's body and with it the key: it goes no further."""
     original = getattr(error, "original_exception", None)
     if isinstance(original, BaseException):
         error = original
@@ -973,12 +988,12 @@ def translated(target: str, error: BaseException) -> TargetError:
 
 CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
 ANSWERED = frozenset({"APIStatusError", "HTTPStatusError"})
-"""What caused an error that the provider told. Of its 408 and 504 LiteLLM makes the same as of a limit of its own."""
+"""Causes of an error that the provider sent. LiteLLM raises the same error for a provider's 408 and 504 as for a limit of its own."""
 CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
 
 
 def _causes(error: BaseException) -> set[str]:
-    """The names of the classes of everything this error came from."""
+    """Return the class names of all causes of this error, 8 levels deep."""
     names: set[str] = set()
     cause = error.__cause__ or error.__context__
     for _ in range(8):
@@ -990,5 +1005,5 @@ def _causes(error: BaseException) -> set[str]:
 
 
 def _kinds(error: BaseException) -> set[str]:
-    """The names of an error's classes: the classes themselves are only there once the library is."""
+    """Return the names of an error's classes: the classes themselves exist only once the library is imported."""
     return {kind.__name__ for kind in type(error).__mro__}

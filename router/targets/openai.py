@@ -1,7 +1,7 @@
 """Providers of the OpenAI wire, read directly: forty times cheaper per chunk than through LiteLLM.
 
 One read of the socket gives whole events; each is decoded to the few fields that are used, and becomes events of ours
-or nothing. What is not as it should be is passed over (a broken frame) or is a TargetError (an error, a cut).
+or nothing. A broken frame is passed over; an error or a cut is a TargetError.
 """
 
 import json
@@ -36,7 +36,7 @@ from router.targets.structured import APART, structured, subset_of
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
 APIS: Mapping[str, tuple[Api, ...]] = {"never": ("chat",), "always": ("responses",), "tools_while_thinking": ("chat", "responses")}
-"""Which questions the Responses API answers → the APIs that a target is asked through."""
+"""Questions that the Responses API answers → the APIs that a target is asked through."""
 
 
 class Function(msgspec.Struct):
@@ -56,7 +56,7 @@ class Call(msgspec.Struct):
 
 
 class Delta(msgspec.Struct):
-    """What was said: a piece in a stream, all of it in a message. `content` may be a list of parts."""
+    """The content of a choice: a piece in a stream, all of it in a message. `content` may be a list of parts."""
 
     content: Any = None
     reasoning_content: Any = None
@@ -67,7 +67,7 @@ class Delta(msgspec.Struct):
 
 
 class Choice(msgspec.Struct):
-    """One candidate. Only the first is heard."""
+    """A candidate. Only the first is read."""
 
     index: int | None = None
     delta: Delta | None = None
@@ -76,13 +76,13 @@ class Choice(msgspec.Struct):
 
 
 class Groq(msgspec.Struct):
-    """Where Groq puts its count."""
+    """Groq's own field, which holds its count."""
 
     usage: Counted | None = None
 
 
 class Chunk(msgspec.Struct):
-    """One event of the stream, or a whole answer."""
+    """An event of the stream, or a whole answer."""
 
     choices: list[Choice] | None = None
     usage: Counted | None = None
@@ -95,12 +95,12 @@ DECODE = msgspec.json.Decoder(Chunk)
 
 
 def serves(declared: TargetConfig) -> bool:
-    """Whether this lane serves a target: its provider is in the table, and nothing asks for the other lane."""
+    """Return whether this lane serves a target: its provider is in the table, and nothing asks for the other lane."""
     return declared.via is None and str(declared.model).partition("/")[0] in PROVIDERS
 
 
 def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
-    """A declared target as an Answer. `connect`: seconds a connection may take. Misfit where its address or key is missing."""
+    """Return a declared target as an Answer. `connect`: seconds a connection may take. Misfit if its address or key is missing."""
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
     provider = PROVIDERS[prefix]
@@ -155,9 +155,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
 
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
-    """Return the address of one of the provider's endpoints, by its path, and the headers that name us there. Misfit where its address
-    or key is missing.
-    """
+    """Return the address of a provider's endpoint, by its path, and the headers with the key. Misfit if address or key is missing."""
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
     url = _azure(declared, model.removeprefix("responses/"), path) if prefix == "azure" else _address(declared, provider, prefix, path)
@@ -175,8 +173,9 @@ def _address(declared: TargetConfig, provider: Provider, prefix: str, path: str)
 
 
 def _responding(url: str, declared: TargetConfig) -> str:
-    """Where the Responses API stands beside chat completions. At Azure it is a part of the newer surface, which has no deployments in
-    its paths.
+    """Return the address of the Responses API beside that of chat completions.
+
+    At Azure it is a part of the newer surface, which has no deployments in its paths.
     """
     path, _, query = url.partition("?")
     if "/openai/deployments/" in path:
@@ -190,7 +189,7 @@ AZURE_VERSION = "2024-10-21"
 
 
 def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
-    """Where a deployment of Azure's answers: its own path, or that of the newer surface, which looks into the body."""
+    """Return the address of an Azure deployment: its own path, or that of the newer surface, which looks into the body."""
     base = str(declared.api_base or "")
     if not base:
         raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
@@ -204,7 +203,7 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
-    """The request, but for its messages."""
+    """Return the request without its messages."""
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
@@ -225,7 +224,7 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
 
 
 class Reader:
-    """Reads one answer into a speech. `takes`: what its provider takes back of its reasoning."""
+    """A reader of one answer into a speech. `takes`: reasoning that the provider takes back."""
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
         self.name = name
@@ -234,7 +233,7 @@ class Reader:
         speech.states_at_end(self._reasoning.states)
 
     def frame(self, data: bytes) -> bool:
-        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        """Read the data of one frame; return whether more may follow. An unreadable frame is passed over: the answer goes on."""
         if data == DONE:
             self.speech.done()
             return False
@@ -242,12 +241,12 @@ class Reader:
         return True
 
     def whole(self, body: bytes) -> None:
-        """A body that is no stream: a whole answer, an error, or neither."""
+        """Read a body that is not a stream: a whole answer or an error. TargetError otherwise."""
         if not self._hear(body):
             raise TargetDown(self.name, "malformed")
 
     def _hear(self, data: bytes) -> bool:
-        """One document; whether it could be read."""
+        """Read one document; return whether it could be read."""
         chunk = http.decoded(data, DECODE)
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, Failed)) and (error := error_in(self.name, data)) is not None:
@@ -274,7 +273,7 @@ class Reader:
                 speech.finish(choice.finish_reason)
 
     def _keep(self, said: Delta) -> None:
-        """What may have to go back to the provider."""
+        """Keep the reasoning that may have to go back to the provider."""
         if said.reasoning_details:
             self._reasoning.details(said.reasoning_details)
         if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
@@ -308,7 +307,7 @@ def _called(calls: list[Call], speech: Speech) -> None:
 
 
 def said_in_parts(parts: list[Any], speech: Speech) -> None:
-    """Content in parts, as Mistral's thinking models send it."""
+    """Read content in parts, as Mistral's thinking models send it."""
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:

@@ -18,7 +18,7 @@ from router.config.values import Name
 from router.errors import Misfit, Place
 
 Api = Literal["chat", "responses", "messages", "gemini", "litellm"]
-"""What a request is written for: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's own, LiteLLM."""
+"""The API that a request is written for: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's own, LiteLLM."""
 MAX_DEPTH = 32
 """Levels of nesting in a body."""
 
@@ -95,26 +95,27 @@ OURS: Mapping[Api, Mapping[str, str]] = {
 }
 """API → the fields of its requests that the router writes, dots between the levels, and what to do instead."""
 PLACES = {"generationConfig.topK": "top_k", "text.verbosity": "verbosity", "serviceTier": "service_tier"}
-"""Where a parameter of a question stands under another name."""
+"""Field of a body → the question's parameter that stands there under another name."""
 JOINED = frozenset({"anthropic-beta"})
 """Headers that are lists: a target's values are put behind the router's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one target's requests have besides. `headers` by their names in small letters."""
+    """Further fields and headers of a target's requests. `headers`: by their names in lower case."""
 
     body: JsonObject = field(default_factory=dict[str, Json])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def onto(self, request: JsonObject, api: Api) -> JsonObject:
-        """The request with the target's own fields. Those that this API's requests need for themselves stay as they are: a target may
-        be asked through more than one.
+        """Return the request with the target's own fields, except those that the router writes for this API.
+
+        A target may be asked through more than one API.
         """
         return merged(request, _without(self.body, OURS[api])) if self.body else request
 
     def over(self, params: Params) -> tuple[str, ...]:
-        """The parameters of a question in whose place the target's own value is sent."""
+        """Return the parameters of a question in whose place the target's own value is sent."""
         fixed = {PLACES.get(path, path) for _, path in _paths(self.body)}
         return tuple(name for name in params.given if name in fixed)
 

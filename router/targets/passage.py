@@ -20,7 +20,7 @@ MOST_CLIENTS = 16
 
 @dataclass(slots=True)
 class Passage:
-    """One question's way. `failed`: what a proxy did to the last request of it, where it let that not through."""
+    """The way out of one question. `failed`: the proxy's failure at its last request, if any."""
 
     egress: Egress
     tls: ssl.SSLContext
@@ -38,7 +38,7 @@ def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
 
 
 def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
-    """What a proxy did, where an error of httpx or aiohttp is its doing; None where it is the provider's."""
+    """Return the proxy's failure behind an error of httpx or aiohttp; None if the error is the provider's."""
     for one in _chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
         if "ClientHttpProxyError" in names:
@@ -73,7 +73,7 @@ def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
 
 
 def passed_on(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
-    """What a proxy says in the provider's place, to a request for an http address."""
+    """Return the failure if a proxy answered a request for an http address in the provider's place; else None."""
     if proxy is None or request.url.scheme != "http":
         return None
     return answered_itself(response.status_code, response.headers)
@@ -114,8 +114,9 @@ def synchronous(httpx: Any) -> Any:
 
 
 def led_past_environment(module: Any) -> None:
-    """Have a module of AWS's library take the proxy of the context in place of the environment's. The addresses of this machine and of its
-    network alone, where it fetches the credentials of a role, are reached directly.
+    """Make a module of AWS's library take the proxy of the context in place of the environment's.
+
+    Link-local addresses, where it fetches the credentials of a role, are reached directly.
     """
     of_environment = module.get_environ_proxies
 

@@ -32,7 +32,7 @@ KEY_CHARS = 32
 BYTES_OF_A_TOKEN = 3
 """Fewer than most have: a mark on a prompt that is too short does nothing, one that lacks costs the full price."""
 FILE_BYTES = 3000
-"""What a file counts for: an image is about a thousand tokens."""
+"""Bytes that a file counts for: an image is about a thousand tokens."""
 
 
 def session_key(session: str, secret: str) -> str:
@@ -82,8 +82,9 @@ def marked(block: Json) -> Json:
 
 
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
-    """Return the indexes of the messages with the two moving marks: the last message of the user's side, and the last one of that side
-    before an answer of the assistant's. `roles`: of all messages.
+    """Return the indexes of the messages with the two moving marks. `roles`: of all messages.
+
+    They are the last message of the user's side, and the last one of that side before an answer of the assistant's.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
     if not theirs:
@@ -102,8 +103,9 @@ def mark_turns(turns: list[Json]) -> list[Json]:
 
 
 def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
-    """Messages of OpenAI's wire, marked as those take it that serve Claude through it: the system prompt, which comes after the tools in
-    what is kept, and two of the user's side.
+    """Return messages of OpenAI's wire, marked for providers that serve Claude through it.
+
+    Marked are the system prompt, which comes after the tools in the cached prompt, and two messages of the user's side.
     """
     made = list(messages)
     roles = [str(message["role"]) for message in made]

@@ -12,7 +12,7 @@ from router.targets.conversation import Rule
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider of the OpenAI wire.
+    """A provider of the OpenAI wire.
 
     base: its API, with the version in the path; empty where only the operator knows
     path: put after an `api_base` that lacks it
@@ -58,7 +58,7 @@ PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 EXTRAS = frozenset(get_args(Extra))
 """Parameters that not every provider knows. What each takes: its own API reference, of November 2026."""
 CARRIED = frozenset({"messages.name", "image_url.detail", "function.strict"})
-"""What OpenAI's API has beside the words of a message and the schema of a tool."""
+"""Fields of OpenAI's API beside the words of a message and the schema of a tool."""
 OPEN = frozenset({"top_k", "min_p", "repetition_penalty"})
 """Sampling parameters of the servers of open models (vLLM, SGLang, llama.cpp, TGI)."""
 PARALLEL = frozenset({"parallel_tool_calls"})
@@ -66,7 +66,7 @@ BIAS = frozenset({"logit_bias"})
 TIER = frozenset({"service_tier"})
 TIERS = frozenset({"auto", "default", "flex", "priority", "scale"})
 COHERE = "https://api.cohere.ai/compatibility/v1"
-"""Its OpenAI-compatible address: LiteLLM cannot stream from its own. Source: docs.cohere.com/docs/compatibility-api."""
+"""Cohere's OpenAI-compatible address: LiteLLM cannot stream from its own. Source: docs.cohere.com/docs/compatibility-api."""
 GROQ = frozenset({"auto", "on_demand", "flex", "performance"})
 
 PROVIDERS = {
@@ -152,9 +152,9 @@ ALL: tuple[Rule, ...] = (
     rule.one_system_message_at_the_start,
     rule.schemas_have_properties,
 )
-"""What holds on every lane of the OpenAI wire."""
+"""Rules that hold on every lane of the OpenAI wire."""
 TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
-"""What the templates of open models want, wherever they are served. One's own server may serve any."""
+"""Rules of the templates of open models, wherever they are served. An operator's own server may serve any."""
 PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)
 MISTRAL: tuple[Rule, ...] = (*PERPLEXITY, rule.nine_letter_ids)
 CLAUDE: tuple[Rule, ...] = (
@@ -165,7 +165,7 @@ CLAUDE: tuple[Rule, ...] = (
     rule.jpeg_by_its_name,
     rule.schemas_have_properties,
 )
-"""What Anthropic wants; its lane makes turns of what is left."""
+"""Anthropic's rules; its lane makes turns of the remaining messages."""
 GEMINI: tuple[Rule, ...] = (
     rule.one_system_message_and_first,
     rule.calls_have_results,
@@ -177,7 +177,7 @@ GEMINI: tuple[Rule, ...] = (
     rule.plain_unique_ids,
     rule.jpeg_by_its_name,
 )
-"""What Google wants on its own wire; the lane makes turns of what is left."""
+"""Google's rules on its own wire; the lane makes turns of the remaining messages."""
 GEMMA = re.compile(r"(?i)gemma-[123]\b")
 """Models there that know no system."""
 CLAUDES = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "vertex_ai"})
@@ -197,7 +197,7 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """What a provider of the OpenAI wire wants of a conversation. `own`: whether it is asked at another address than its own."""
+    """Return a provider's rules for a conversation on the OpenAI wire. `own`: true if it is asked at another address than its own."""
     if prefix in AT_HOME:
         return AT_HOME[prefix]
     family = next((rules for name, rules in FAMILIES if name.search(model)), None)
@@ -205,12 +205,12 @@ def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
 
 
 def rules_of_google(model: str) -> tuple[Rule, ...]:
-    """What Google wants of a conversation on its own wire."""
+    """Return Google's rules for a conversation on its own wire."""
     return (rule.system_is_the_users, *GEMINI) if GEMMA.search(model) else GEMINI
 
 
 def rules_through_litellm(model: str) -> tuple[Rule, ...]:
-    """The same of a model (provider/model) that LiteLLM asks; it makes the provider's own form of what OpenAI's wire would be told."""
+    """Return the rules of a model (provider/model) that LiteLLM asks; it turns the OpenAI form into the provider's own."""
     prefix, _, name = model.partition("/")
     return rules_of("mistral" if prefix.endswith("codestral") else prefix, model if prefix == "anthropic" else name, own=False)
 

@@ -3,7 +3,7 @@
     {"reasoning_content": TEXT}, {"reasoning": TEXT}    the OpenAI wire: beside the calls of an assistant message
     {"reasoning_details": LIST}                         OpenRouter's: the same place
     {"extra_content": {"google": …}}                    Gemini on the OpenAI wire: beside one call
-    {"provider_specific_fields": {…}}                   the same as LiteLLM names it
+    {"provider_specific_fields": {…}}                   Gemini through LiteLLM: beside one call
     {"type": "thinking", …}                             Claude's: a block of its message, on Anthropic's wire and through LiteLLM
 
 State goes only to the target that issued it, or, where a client sent it (issuer ""), to any target that takes this form.
@@ -28,14 +28,14 @@ TEXTS = ("reasoning_content", "reasoning")
 BLOCKS = ("thinking", "redacted_thinking")
 """Types of Claude's blocks that are reasoning."""
 INTERLEAVED = "interleaved-thinking-2025-05-14"
-"""With this beta, Claude 4 models that think with a budget think between their calls too; other models take no notice of it."""
+"""The beta with which Claude 4 models that think with a budget think between their calls, too; other models ignore it."""
 UNSIGNED: JsonObject = {"google": {"thought_signature": "skip_thought_signature_validator"}}
-"""What Gemini accepts in place of the signature of a call that another model made
+"""The text that Gemini accepts in place of the signature of a call that another model made
 (https://ai.google.dev/gemini-api/docs/thought-signatures)."""
 
 
 ABSENT = " "
-"""What stands for reasoning that nobody has: another target made the call. An empty text counts as none (hermes-agent#17341)."""
+"""Placeholder for missing reasoning: another target made the call. An empty text counts as none (hermes-agent#17341)."""
 FIELDS = {
     "": (),
     "reasoning_content": ("reasoning_content",),
@@ -44,20 +44,20 @@ FIELDS = {
 }
 """The field in which a model wants its reasoning back → those that its provider takes, the best first."""
 AS_SENT = ("reasoning_content", "reasoning", "reasoning_details")
-"""What a server of one's own gets back, if it sent it."""
+"""Fields that an operator's own server gets back, if it sent them."""
 OWN = frozenset({"hosted_vllm", "llamafile", "lm_studio", "ollama_chat"})
 
 
 @dataclass(frozen=True, slots=True)
 class Returns:
-    """What a provider takes back of the reasoning that a model wrote before its calls, with the results of those calls.
+    """The reasoning before a model's calls that its provider takes back with the results of those calls.
 
     fields: of an assistant message, the preferred one first; others refuse what they do not know (Mistral: 422)
-    insists: whether it refuses a call without the first of them
-    everywhere: whether each assistant message has to have it, as soon as there are tools
-    signs: whether the first call of a message has to bear a signature (Gemini)
-    own: whether this is a server that nobody knows: it gets back what it sent, and nothing that a client sent
-    blocks: whether it takes Claude's thinking blocks beside the calls (LiteLLM)
+    insists: true if it refuses a call without the first of them
+    everywhere: true if each assistant message has to have it, as soon as there are tools
+    signs: true if the first call of a message has to bear a signature (Gemini)
+    own: true for an unknown server: it gets back its own reasoning only, none that a client sent
+    blocks: true if it takes Claude's thinking blocks beside the calls (LiteLLM)
     """
 
     fields: tuple[str, ...] = ()
@@ -72,7 +72,11 @@ NOTHING = Returns()
 
 
 def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
-    """What a target of the OpenAI wire takes back. `model`: provider/model; `own`: whether it is at an address that the operator gave."""
+    """Return the reasoning that a target of the OpenAI wire takes back.
+
+    model: provider/model
+    own: true if it is at an address that the operator gave
+    """
     prefix, _, name = model.partition("/")
     insists = facts.insists and fitted.thinks
     if facts.returns:
@@ -84,7 +88,7 @@ def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
 
 
 def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Returns:
-    """The same of a model that LiteLLM asks. What stands for a signature of Gemini's it knows by itself."""
+    """Return the reasoning that a model takes back through LiteLLM, which adds the placeholder for Gemini's signature itself."""
     if is_claude(model):
         return Returns(blocks=True)
     found = returned(facts, fitted, model, own=False)
@@ -92,7 +96,7 @@ def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Return
 
 
 def is_claude(model: str) -> bool:
-    """Whether LiteLLM tells this model's thinking in blocks, and wants them back so."""
+    """Return whether LiteLLM returns this model's thinking in blocks, and wants it back so."""
     return "claude" in model and model.partition("/")[0] in CLAUDES
 
 
@@ -107,14 +111,15 @@ class Reasoning:
         self._size = 0
 
     def text(self, name: str, piece: str) -> None:
-        """A piece of reasoning. The first field that holds any stands: some servers write the same into two."""
+        """Add a piece of reasoning. The first field that holds any stands: some servers write the same into two."""
         if name in self._returns.fields and self._field in ("", name):
             self._field = name
             self._add(self._pieces, piece, len(piece))
 
     def details(self, pieces: object) -> None:
-        """A list of `reasoning_details`, or the pieces of one. Texts of one type and index are joined; other fields of a later piece
-        stand over those of an earlier one.
+        """Add a list of `reasoning_details`, or the pieces of one.
+
+        Texts of one type and index are joined; other fields of a later piece replace those of an earlier one.
         """
         if "reasoning_details" not in self._returns.fields or not isinstance(pieces, list):
             return
@@ -138,7 +143,7 @@ class Reasoning:
             cast("list[object]", where).append(piece)
 
     def states(self) -> Iterator[JsonObject]:
-        """The reasoning of the answer, which is whole. None of it where it is too much to keep."""
+        """Return the reasoning of the complete answer; nothing if it is too large to keep."""
         if self._size > MAX_STATE or len(self._details) > MAX_STATES:
             return
         if self._details:
@@ -148,7 +153,7 @@ class Reasoning:
 
 
 def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
-    """Whether a piece of `reasoning_details` goes on with one that is known. Encrypted ones of several calls differ by their id."""
+    """Return whether a piece of `reasoning_details` continues a known one. Encrypted ones of several calls differ by their id."""
     named = [
         name for name in ("type", "index", *(("id",) if "data" in known or "data" in piece else ())) if known.get(name) != piece.get(name)
     ]
@@ -165,7 +170,7 @@ def _merge(known: dict[str, Json], piece: Mapping[str, Json]) -> None:
 
 
 class Blocks:
-    """Claude's thinking blocks, of their pieces. Each becomes state where it ends."""
+    """Assembler of Claude's thinking blocks. Each block becomes reasoning state when it ends."""
 
     def __init__(self, speech: Speech) -> None:
         self._speech = speech
@@ -174,7 +179,7 @@ class Blocks:
         self._open = False
 
     def thinking(self, piece: str = "", signature: str | None = None) -> None:
-        """A piece of a block's thought, or its signature."""
+        """Add a piece of a block's thought, or its signature."""
         self._open = True
         self._thinking.append(piece)
         if signature:
@@ -182,16 +187,16 @@ class Blocks:
 
     @property
     def signed(self) -> bool:
-        """Whether the block that is open has its signature, which comes last."""
+        """True if the open block has its signature, which comes last."""
         return self._signature is not None
 
     def redacted(self, data: str) -> None:
-        """A block that only Anthropic can read."""
+        """Add a block that only Anthropic can read."""
         self.close()
         self._speech.state({"type": "redacted_thinking", "data": data})
 
     def close(self) -> None:
-        """The block is over, if one is open."""
+        """End the open block, if any."""
         if self._open:
             block: dict[str, Json] = {"type": "thinking", "thinking": "".join(self._thinking)}
             if self._signature is not None:
@@ -201,12 +206,12 @@ class Blocks:
 
 
 def blocks(message: Message, issuer: str) -> list[ReasoningState]:
-    """Claude's blocks among the reasoning state that this target may have back, in their order."""
+    """Return Claude's blocks among the reasoning state that this target may have back, in their order."""
     return [state for state in message.states(issuer) if state.value.get("type") in BLOCKS]
 
 
 def keeps_thinking(ask: Ask, issuer: str) -> bool:
-    """Whether Claude may think with a budget: it refuses to, where the last calls of this turn come without the thought before them."""
+    """Return whether Claude may think with a budget: it refuses if the last calls of this turn lack the thought before them."""
     if ask.messages[-1].role not in ("user", "tool"):
         return False
     for message in reversed(ask.messages):
@@ -219,7 +224,7 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend:
-    """What puts reasoning state into the assistant messages of a request on the OpenAI wire."""
+    """Return the function that puts reasoning state into the assistant messages of a request on the OpenAI wire."""
     everywhere = returns.everywhere and bool(ask.tools or any(message.calls for message in ask.messages))
 
     def amend(message: Message, made: dict[str, Json]) -> None:

@@ -24,24 +24,24 @@ REFUSING = re.compile(
     r"|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|only \S+(?: \S+){0,4} (?:is|are) (?:allowed|supported)|cannot (?:both )?be"
     r"|can only be|may not be|must be|supported range|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
 )
-"""What a sentence says that refuses a parameter."""
+"""Words of a sentence that refuses a parameter."""
 CONTEXT = re.compile(r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)")
-"""What a sentence says that refuses the length of a question."""
+"""Words of a sentence that refuses the length of a question."""
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*")
 WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)")
 """The highest temperature, where a refusal says it."""
 RANGE = re.compile(r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]")
 NUMBER = re.compile(r"\d{1,9}")
 EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
-"""How Google ends a range: `from 1 (inclusive) to 65537 (exclusive)`."""
+"""End of a range in Google's words: `from 1 (inclusive) to 65537 (exclusive)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one refusal teaches of a model.
+    """A lesson of one refusal about a model.
 
     parameter: the parameter it refused, by the question's name for it
-    instead: what it is sent in its place, in one word; empty where it is left out
+    instead: the replacement that is sent, in one word; empty if the parameter is left out
     applied: the facts of the model → the same with this lesson
     lasting: whether it holds for later questions, too: a schema may be refused for what stands in it
     """
@@ -82,7 +82,7 @@ WITHHELD = frozenset(
 
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
-    """What a refusal says of a parameter that was sent; None where it names none, or none that can be left out.
+    """Return the lesson about a parameter that was sent; None if the refusal names none, or none that can be left out.
 
     sent: the top-level fields of the request, as they were sent.
     """
@@ -108,7 +108,7 @@ def blamed(status: int, body: str, sent: Collection[str]) -> str | None:
 
 
 def file_lesson(sort: FileSort) -> Lesson:
-    """What the refusal of a file teaches: no question with one of its sort is sent there again."""
+    """Return the lesson of a refused file: no question with a file of its sort is sent there again."""
     if sort == "image":
         return Lesson("images", "", lambda known: replace(known, images=False))
     return Lesson("documents", "", lambda known: replace(known, documents=False))
@@ -179,11 +179,11 @@ OF_OUTPUT = re.compile(r"(?i)format|schema|json|grammar|mime")
 OF_ONE_SCHEMA = re.compile(
     r"(?i)(?<!json_)(?<!json )(?<!response)\bschemas?\b|propert|in context=|keyword|grammar|compil|too complex|tool|function"
 )
-"""What a refusal says that is of this schema, or of this question, and not of the model."""
+"""Words of a refusal that concern this schema or this question, not the model."""
 
 
 def _is_of_output(name: str, said: str, sent: Collection[str]) -> bool:
-    """Whether a refusal of this parameter is one of the form of the answer."""
+    """Return whether a refusal of this parameter concerns the form of the answer."""
     return bool({SCHEMA, OBJECT}.intersection(sent)) and (name not in ("text", "output_config") or OF_OUTPUT.search(said) is not None)
 
 
@@ -252,8 +252,9 @@ def _effort(said: str, facts: Facts) -> Lesson | None:
 
 
 def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
-    """Gemini's words for how it thinks. RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027,
-    pydantic/pydantic-ai#1967.
+    """Return the lesson of a refusal by Gemini about its thinking.
+
+    RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027, pydantic/pydantic-ai#1967.
     """
     if (
         re.search(r"only works in thinking mode|can't be disabled|cannot be set to 0|budget to 0|budget 0 is", said)

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API, read directly: what some models want for tools, and what others know alone.
+"""OpenAI's Responses API, read directly: some models need it for tools, and others know no other API.
 
 A response is a list of items: messages, reasoning, calls of our tools, and calls of tools that the provider runs itself, which are not
 ours to run and are passed over. Nothing is stored at the provider (`store: false`): reasoning comes back encrypted, and is returned
@@ -26,11 +26,11 @@ from router.targets.verdict import inside
 LACKS = PENALTIES | {"seed", "stop", "top_k", "min_p", "repetition_penalty", "prediction"}
 """Parameters that this API does not know, whatever the model: `stop` is kept by cutting the answer."""
 LEAST = 16
-"""Tokens of an answer that it may be limited to, at least."""
+"""Tokens: the lowest limit of an answer that this API takes."""
 
 
 class Item(msgspec.Struct):
-    """One item of the output, as far as it is known by now."""
+    """An item of the output, as far as it is known by now."""
 
     type: str = ""
     id: str = ""
@@ -43,7 +43,7 @@ class Item(msgspec.Struct):
 
 
 class Incomplete(msgspec.Struct):
-    """Why a response ends early: max_output_tokens or content_filter."""
+    """The reason of a response that ends early: max_output_tokens or content_filter."""
 
     reason: str = ""
 
@@ -60,7 +60,7 @@ class Response(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """One event of the stream."""
+    """An event of the stream."""
 
     type: str = ""
     output_index: int = 0
@@ -84,17 +84,17 @@ BODY = msgspec.json.Decoder(Body)
 
 
 def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
-    """Whether this question is for this API: the model knows no other, or takes tools while it thinks through no other."""
+    """Return whether a question needs this API: the model knows no other, or takes tools while it thinks only here."""
     return facts.responses == "always" or (facts.responses == "tools_while_thinking" and bool(ask.tools) and fitted.thinks)
 
 
 def lacking(facts: Facts) -> Facts:
-    """The facts of a model as it is asked through this API."""
+    """Return the facts of a model as it is asked through this API."""
     return replace(facts, refuses=facts.refuses | LACKS, takes=facts.takes - {"logit_bias"}, carries=facts.carries - {"messages.name"})
 
 
 def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, form: JsonObject | None = None) -> dict[str, Json]:
-    """The question in the form of this API. `form`: its `text.format`."""
+    """Return the question in the form of this API. `form`: its `text.format`."""
     hints = {name: value for name, value in fitted.hints.items() if name != "verbosity" and (name != "parallel_tool_calls" or ask.tools)}
     made: dict[str, Json] = {"model": model, "stream": True, "store": False, **hints}
     text: dict[str, Json] = {"verbosity": fitted.hints["verbosity"]} if "verbosity" in fitted.hints else {}
@@ -121,13 +121,13 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
 
 
 def bounds(fitted: Fitted, facts: Facts) -> Bounds:
-    """Where we end the answer ourselves: at a stop, and at a limit that is lower than this API takes."""
+    """Return the bounds at which the router ends the answer: a stop, and a limit lower than this API takes."""
     low = fitted.max_tokens is not None and fitted.max_tokens < LEAST
     return Bounds(fitted.cut, fitted.max_tokens if low or facts.limit == "none" else None)
 
 
 def _items(message: Message, issuer: str) -> Iterator[Json]:
-    """A message as items. Reasoning stands before what followed it: before its call, or before the text."""
+    """Return a message as items. Reasoning stands before its call, or before the text."""
     if message.role == "tool":
         yield from ({"type": "function_call_output", "call_id": one.call_id, "output": one.text} for one in message.results)
         return
@@ -142,7 +142,7 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
 
 
 def _is_reasoning(state: ReasoningState) -> bool:
-    """Whether it is of this API's form: a client may have sent another."""
+    """Return whether reasoning state is of this API's form: a client may have sent another."""
     return state.value.get("type") == "reasoning"
 
 
@@ -176,7 +176,7 @@ def _choice(choice: Choice) -> Json:
 
 
 class Reader:
-    """Reads one response into a speech."""
+    """A reader of one response into a speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -184,13 +184,13 @@ class Reader:
         self._own: set[int] = set()
         """The items that are calls for us to run."""
         self._written: set[int] = set()
-        """Those whose arguments came in pieces."""
+        """Items whose arguments came."""
         self._reasoned: list[JsonObject] = []
-        """Reasoning of which nothing followed yet."""
+        """Reasoning after which no call and no text came yet."""
         self._summary: tuple[int, int] | None = None
 
     def frame(self, data: bytes) -> bool:
-        """The data of one frame; whether more may follow. One that cannot be read is passed over: the answer goes on without it."""
+        """Read the data of one frame; return whether more may follow. An unreadable frame is passed over: the answer goes on."""
         if data == b"[DONE]":
             return False
         frame = http.decoded(data, FRAME)
@@ -211,7 +211,7 @@ class Reader:
         return True
 
     def whole(self, body: bytes) -> None:
-        """A whole response, where no stream came."""
+        """Read a whole response that did not come as a stream."""
         whole = http.decoded(body, BODY)
         if whole is None or (whole.output is None and whole.error is None):
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
@@ -256,13 +256,13 @@ class Reader:
             speech.call(index, "", "", item.arguments)
 
     def _state(self, call: int | None) -> None:
-        """What was reasoned belongs to what follows it: a call, or the text."""
+        """Attach the pending reasoning to the item after it: a call, or the text."""
         for value in self._reasoned:
             self._speech.state(value, call)
         self._reasoned.clear()
 
     def _spoken(self, item: Item) -> None:
-        """The text of an item of a whole response."""
+        """Read the text of an item of a whole response."""
         for part in (*(item.summary or ()), *(item.content or ())):
             match part:
                 case {"type": "output_text", "text": str(text)} | {"type": "refusal", "refusal": str(text)} if item.type == "message":
@@ -273,7 +273,7 @@ class Reader:
                     pass
 
     def _response(self, status: str, response: Response) -> bool:
-        """What is said of the whole response; whether more may follow."""
+        """Read the state of the whole response; return whether more may follow."""
         speech = self._speech
         if speech.model is None and response.model:
             speech.called(response.model)

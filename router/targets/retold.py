@@ -1,7 +1,7 @@
-"""A stream of events, told again in the one form in which LiteLLM's readers all read it.
+"""Normalizers of event streams: they rewrite a stream into the one form that all of LiteLLM's readers read.
 
-A comment, another field than `data`, a byte-order mark, an event that is no object: each is the end of one reader or another, or costs
-it words. No I/O: `feed` what came, send on what that makes.
+A comment, another field than `data`, a byte-order mark, an event that is no object: each breaks one reader or another, or costs it
+words. No I/O: `feed` each piece, and pass on the result.
 """
 
 import json
@@ -18,31 +18,31 @@ from router.targets.inband import Failed, fault
 from router.targets.speech import Speech
 
 APART = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
-"""Characters at which its client ends a line, in the middle of somebody's words."""
+"""Characters at which LiteLLM's client ends a line, in the middle of a text."""
 
 
 class Retold:
-    """The teller of one body: OpenAI's wire, where each event is an object, until the mark of the end."""
+    """The normalizer of one body on OpenAI's wire, where each event is an object, until the mark of the end."""
 
     cut = False
-    """Whether the body ended too soon, and LiteLLM would not know."""
+    """True if the body ended too soon, and LiteLLM would not notice."""
     reason = ""
-    """Why the provider ended, in its own word: LiteLLM has fewer, and makes a `stop` of those it does not know."""
+    """The provider's own finish reason: LiteLLM has fewer, and makes a `stop` of those it does not know."""
 
     def __init__(self) -> None:
         self._frames = sse.Events()
         self.heard = Speech("")
-        """What it says."""
+        """The content of the stream."""
         self._reader = openai.Reader("", self.heard)
         self._failed = False
 
     def feed(self, piece: bytes) -> bytes:
-        """What there is to be told of a piece; nothing as the piece is the end of the body."""
+        """Return the normalized events of a piece. An empty piece is the end of the body."""
         events = self._frames.feed(piece) if piece else self._frames.end()
         return b"".join(map(_event, (told for data in events for told in self._told(data))))
 
     def _told(self, data: bytes) -> Iterator[bytes]:
-        """The data of an event as it is to be told, if it is."""
+        """Return the normalized data of an event, after an added end if a server sent no finish reason."""
         if data == openai.DONE and not self.heard.finished and not self._failed:
             self._reader.frame(data)
             self.reason = "unknown"
@@ -51,7 +51,7 @@ class Retold:
             yield told
 
     def whole(self, body: bytes) -> bytes:
-        """A body that is no stream, where one was asked for, as a stream; as it is where it is no answer."""
+        """Return a body that should have been a stream as a stream; unchanged if it is not an answer."""
         held = _object(body)
         choices: list[Any] = (held or {}).get("choices") or []
         if held is None or not choices:
@@ -64,7 +64,7 @@ class Retold:
         return self.feed(_event(json.dumps(held).encode()) + _event(openai.DONE)) + self.feed(b"")
 
     def _hear(self, data: bytes) -> bytes | None:
-        """The data of an event as it is to be told; None where it is not."""
+        """Return the normalized data of an event; None if it is left out."""
         if data == openai.DONE:
             return data
         chunk = http.decoded(data, openai.DECODE)
@@ -85,12 +85,14 @@ class Retold:
 
 
 END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
-"""What is told where a server never says why it ends, and LiteLLM would take that for a cut."""
+"""The event that is added if a server sends no finish reason, which LiteLLM would take for a cut."""
 
 
 def _is_odd(chunk: openai.Chunk) -> bool:
-    """Whether LiteLLM would read a chunk otherwise than we do: a second candidate as the first, words in parts or in a refusal not at
-    all, nor the count where Groq puts it; and xAI's without its reasoning.
+    """Return whether LiteLLM would read a chunk otherwise than the direct lane.
+
+    LiteLLM reads a second candidate as the first, and xAI's count without its reasoning. It ignores text in parts or in a refusal, and
+    Groq's place for the count.
     """
     if chunk.x_groq is not None or (chunk.usage is not None and chunk.usage.output != chunk.usage.completion_tokens):
         return True
@@ -100,7 +102,7 @@ def _is_odd(chunk: openai.Chunk) -> bool:
 
 
 def _plain(data: bytes) -> bytes:
-    """A chunk without what is odd in it."""
+    """Return a chunk in the form that LiteLLM reads."""
     held = _object(data) or {}
     choices: list[Any] = held.get("choices") or []
     held["choices"] = [choice for choice in filter(_is_object, choices) if not choice.get("index")]
@@ -120,7 +122,7 @@ def _plain(data: bytes) -> bytes:
 
 
 def _parts(parts: list[Any]) -> tuple[str, str]:
-    """The thought and the text of content in parts, as the direct lane reads them."""
+    """Return the thought and the text of content in parts, as the direct lane reads them."""
     speech = Speech("")
     openai.said_in_parts(parts, speech)
     events = speech.take()
@@ -140,7 +142,7 @@ def _is_object(value: object) -> bool:
 
 
 def _error(data: bytes) -> bytes:
-    """An error in the one shape that LiteLLM knows."""
+    """Return an error in the one shape that LiteLLM knows."""
     said = fault(data)
     return json.dumps({"error": said if isinstance(said, dict) else {"message": said}}).encode()
 
@@ -154,7 +156,7 @@ def _event(data: bytes) -> bytes:
 
 
 class Anthropic(Retold):
-    """The same of Anthropic's wire. LiteLLM adds up counts of calls that were made on the way (`iterations`), and calls a pause a limit."""
+    """The normalizer of Anthropic's wire: LiteLLM adds up the counts of intermediate calls (`iterations`), and calls a pause a limit."""
 
     def _hear(self, data: bytes) -> bytes | None:
         frame = http.decoded(data, anthropic.FRAME)
@@ -171,7 +173,7 @@ class Anthropic(Retold):
         return data
 
     def whole(self, body: bytes) -> bytes:
-        """A message as the events of one."""
+        """Return a whole message as the events of a stream."""
         held = _object(body)
         if held is None or not isinstance(content := held.get("content"), list):
             return body
@@ -188,7 +190,7 @@ class Anthropic(Retold):
 
 
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A block of a whole message as it would have begun, and what would have followed."""
+    """Return the start of a block as a stream would have sent it, and the delta that would have followed."""
     match block:
         case {"type": "text", "text": str(text)}:
             return {"type": "text", "text": ""}, {"type": "text_delta", "text": text}
@@ -201,20 +203,20 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class Candidate(msgspec.Struct, rename="camel"):
-    """One candidate of Google's."""
+    """A candidate of Google's."""
 
     index: int | None = None
     finish_reason: str | None = None
 
 
 class Blocked(msgspec.Struct, rename="camel"):
-    """What became of the question."""
+    """Google's reason for blocking the question."""
 
     block_reason: str | None = None
 
 
 class Chunk(msgspec.Struct, rename="camel"):
-    """One event of Google's."""
+    """An event of Google's stream."""
 
     candidates: list[Candidate] | None = None
     prompt_feedback: Blocked | None = None
@@ -224,8 +226,9 @@ GOOGLES = msgspec.json.Decoder(Chunk)
 
 
 class Google(Retold):
-    """The same of Google's wire, which marks no end: LiteLLM makes up a `stop` for every event. Some models give a reason with each,
-    so that nothing can be said of what comes after one.
+    """The normalizer of Google's wire, which marks no end: LiteLLM makes up a `stop` for every event.
+
+    Some models send a finish reason with each event, so a reason does not mean that the stream is over.
     """
 
     cut = True
@@ -246,5 +249,5 @@ class Google(Retold):
         return data
 
     def whole(self, body: bytes) -> bytes:
-        """As it is: this API streams wherever it is asked to."""
+        """Return the body unchanged: this API always streams when asked to."""
         return body

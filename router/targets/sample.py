@@ -29,7 +29,7 @@ def sample(schema: JsonObject, texts: Texts) -> Json:
 
 
 class _Sample:
-    """One value in the making; bounded, for a schema may refer to itself."""
+    """A value in the making; bounded, for a schema may refer to itself."""
 
     def __init__(self, root: JsonObject, texts: Texts) -> None:
         self._root = root

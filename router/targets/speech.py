@@ -1,4 +1,4 @@
-"""A provider's deltas → events, for every lane: however they are chopped, indexed or interleaved.
+"""Deltas of a provider → events, for every lane: however they are chopped, indexed or interleaved.
 
 Everything that affects how pieces become Text, Thought, ToolInput and ToolCall lives here. Pieces of one kind that come
 together leave together: a lane takes the events after each read, and an answer in a hurry costs by the read, not by the word.
@@ -51,15 +51,15 @@ REASONS: dict[str, Reason] = {
 }
 
 BROKEN = frozenset({"error", "network_error", "abort", "insufficient_system_resource"})
-"""Reasons that are no end: what a provider says whose own source broke off (OpenRouter and Mistral, Z.ai, vLLM, DeepSeek)."""
+"""Finish reasons that mean a failure: the provider's own source broke off (OpenRouter and Mistral, Z.ai, vLLM, DeepSeek)."""
 
 MAX_CALLS = 128
 MAX_DEPTH = 100
-"""Levels of nesting in one call's arguments: what can just be read can no longer be written, not in calls of Python's own."""
+"""Levels of nesting in one call's arguments: JSON that can just be read can no longer be written, not in calls of Python's own."""
 MAX_VALUES = 50_000
 """JSON values in one call's arguments."""
 MAX_LOOKS = 64
-"""How often it is looked whether a call's arguments are whole, and where they may have begun anew: each takes time for all of them."""
+"""Checks of one call's arguments for being complete, or begun anew: each takes time for all of them."""
 MAX_ARGUMENTS = 1024 * 1024
 """Characters of one call's arguments. A model that writes more is not calling a tool any more."""
 
@@ -75,7 +75,7 @@ class Joined:
         self._half = ""
 
     def feed(self, piece: str) -> str:
-        """What of the text is whole now."""
+        """Return the part of the text whose pairs are complete; hold back a half at its end."""
         if not self._half and piece.isascii():
             return piece
         piece, self._half = self._half + piece, ""
@@ -84,7 +84,7 @@ class Joined:
         return whole(piece)
 
     def end(self) -> str:
-        """What is left of a half."""
+        """Return U+FFFD if a half is still held, else nothing."""
         half, self._half = self._half, ""
         return "\ufffd" if half else ""
 
@@ -95,19 +95,21 @@ MAX_BLANK = 64
 
 
 class Opening:
-    """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`. Over after the closing tag,
-    or as soon as there is something else. A closing tag alone is text: nobody can tell which text before it was a thought.
+    """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`.
+
+    It is over after the closing tag, or as soon as there is something else. A closing tag alone is text: which text before it was a
+    thought is not known.
     """
 
     def __init__(self) -> None:
         self.held = ""
-        """What may be the beginning of a tag."""
+        """Text that may be the beginning of a tag."""
         self.within = False
-        """Whether the opening tag was there."""
+        """True once the opening tag was read."""
         self.over = False
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """What is certain now: thought, and text after it."""
+        """Return the thought and the text after it, as far as both are certain."""
         piece, self.held = self.held + piece, ""
         if not self.within:
             start = piece.lstrip()
@@ -131,20 +133,20 @@ BYTES_OF_A_TOKEN = 4
 MAX_STATES = 256
 """Reasoning states of one model call."""
 MAX_STATE = 4 * 1024 * 1024
-"""Bytes of all of them together. A provider that sends more, or what cannot be sent again, gets none of them back."""
+"""Bytes of all states together. A provider that sends more, or state that cannot be sent again, gets no state back."""
 
 
 class Cutter:
-    """Ends a text where one of these texts begins, for a model that takes no `stop`."""
+    """A filter that ends an answer where a stop text begins, for a model that takes no `stop`."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
-        """What may be the beginning of one."""
+        """Text that may be the beginning of a stop text."""
         self.over = False
 
     def feed(self, piece: str) -> str:
-        """What of the text is certain to come before any of them."""
+        """Return the text that is certain to come before every stop text."""
         piece, self._held = self._held + piece, ""
         found = [at for stop in self._stops if (at := piece.find(stop)) >= 0]
         if found:
@@ -158,17 +160,17 @@ class Cutter:
         return piece[: len(piece) - kept]
 
     def end(self) -> str:
-        """What is left: the text is over without them."""
+        """Return the text still held: the answer is over without a stop text."""
         held, self._held = self._held, ""
         return held
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where we end an answer ourselves, because its model cannot be told to.
+    """Limits at which the router ends an answer, because its model takes no such parameter.
 
     stops: texts that end it
-    tokens: the most that it may have, estimated at four bytes each; None where the model was told
+    tokens: the most that it may have, estimated at four bytes each; None if the request carries the limit
     """
 
     stops: tuple[str, ...] = ()
@@ -176,7 +178,7 @@ class Bounds:
 
 
 UNBOUND = Bounds()
-"""The provider ends it."""
+"""No limits: the provider ends the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,20 +203,20 @@ class Pending:
     parts: list[str] = field(default_factory=list[str])
     size: int = 0
     unsaid: str = ""
-    """Of its arguments, what is not told yet: an empty object may only hold the place of one."""
+    """Arguments that are not in an event yet: an empty object may only hold the place of another."""
     over: bool = False
-    """Whether all was told, and comes again."""
+    """True once the complete arguments came and are sent again."""
     looks: int = 0
-    """How often it was looked whether they are whole."""
+    """Times that the arguments were parsed to see if they are complete."""
 
     @property
     def written(self) -> str:
-        """Its arguments so far."""
+        """The arguments so far."""
         return "".join(self.parts)
 
 
 class Speech:
-    """One model call's deltas, as events. Feed what came, `take` what that makes; `end` when the provider is done."""
+    """Assembler of one model call's deltas into events: feed each delta, `take` the events, and `end` when the provider is done."""
 
     def __init__(self, target: str, issuer: str = "") -> None:
         self.target = target
@@ -222,7 +224,7 @@ class Speech:
         self._left: int | None = None
         """Bytes that the answer may still have; None where its provider counts."""
         self.cut = False
-        """Whether we ended the answer: nothing more of it is read."""
+        """True if the router ended the answer: nothing more of it is read."""
         self._issuer = issuer
         self._states: list[Marked] = []
         self._states_size = 0
@@ -244,11 +246,11 @@ class Speech:
         self._opening: Opening | None = Opening()
         self.said = False
         self.model: str | None = None
-        """What the provider calls the model; empty where that is no name, None where it has not said."""
+        """The provider's name of the model; empty if it is not a name, None if the provider sent none."""
         self.finished = False
-        """Whether the provider said why it ends: what it says after that does not count."""
+        """True once the provider sent a finish reason: later content does not count."""
         self.resumed: int = 0
-        """How often that was taken back."""
+        """Times that a finish reason was taken back."""
 
     def bound(self, bounds: Bounds) -> None:
         """End the answer at these bounds."""
@@ -256,7 +258,7 @@ class Speech:
         self._left = None if bounds.tokens is None else bounds.tokens * BYTES_OF_A_TOKEN
 
     def take(self) -> list[Event]:
-        """The events of what was fed since the last time."""
+        """Return the events of all that was fed since the last call."""
         self._close_run()
         events, self._events = self._events, []
         return events
@@ -273,7 +275,7 @@ class Speech:
                 self._written += len(piece)
 
     def _bounded(self, piece: str) -> str:
-        """What of a piece the answer may still have."""
+        """Return the part of a piece that is within the bounds."""
         if self._cutter is not None and self._kind is Text:
             piece = self._cutter.feed(piece)
             if self._cutter.over:
@@ -300,7 +302,7 @@ class Speech:
         self._run.append(piece)
 
     def text(self, piece: str) -> None:
-        """A piece of the answer. What stands in `<think>` at its very start is a thought."""
+        """Add a piece of the answer. Text in `<think>` at its very start is a thought."""
         if piece := self._text.feed(piece):
             if self._opening is not None:
                 self._opened(self._opening, piece)
@@ -312,7 +314,7 @@ class Speech:
                 self._extend_run(Text, piece)
 
     def thought(self, piece: str) -> None:
-        """A piece of reasoning. Who says that it is one does not write it into the answer as well."""
+        """Add a piece of reasoning. A provider that marks reasoning does not write it into the answer as well."""
         if piece := self._thought.feed(piece):
             if self._opening is not None:
                 self._settled(self._opening)
@@ -329,15 +331,17 @@ class Speech:
             self._extend_run(Text, text)
 
     def _settled(self, opening: Opening) -> None:
-        """The answer's start is over: what was held of it."""
+        """End the answer's start, and add the text that it still held."""
         self._opening = None
         if held := opening.held:
             self.said = self.said or not opening.within
             self._extend_run(Thought if opening.within else Text, held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """A piece of a tool call. A new id begins a new call, whatever its index, and so does a new name; a repeated name is the
-        same name, unless the arguments were whole and others begin. Arguments that come again under their id are the same ones.
+        """Add a piece of a tool call. A new id begins a new call, whatever its index, and so does a new name.
+
+        A repeated name continues the call, unless the arguments were complete and others begin. Arguments repeated under their id are
+        ignored.
         """
         if self._opening is not None:
             self._settled(self._opening)
@@ -362,7 +366,7 @@ class Speech:
                 self._input(pending, part)
 
     def _input(self, pending: Pending, part: str) -> None:
-        """Tell a piece of a call's arguments, as soon as its name is known and they are more than an empty object."""
+        """Emit a piece of a call's arguments, once the name is known and they are more than an empty object."""
         if not pending.name:
             return
         if len(pending.parts) == 1 and part.strip() in EMPTY:
@@ -373,10 +377,10 @@ class Speech:
         pending.unsaid = ""
 
     def _known(self, index: int, call_id: str, name: str, part: str) -> Pending | None:
-        """The call that a piece may belong to."""
+        """Return the call that a piece may belong to."""
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
-            # All of it once more, at another place.
+            # The complete call once more, at another index.
             alike = (one for one in self._calls if one.theirs == call_id and one.name == name)
             known = next((one for one in alike if _follows(one, call_id, name, part) == "repeated"), None)
         return known
@@ -394,8 +398,9 @@ class Speech:
         return pending
 
     def state(self, value: JsonObject, call: int | None = None) -> None:
-        """Reasoning state that the provider wants back with the results of the calls, in its own form. `call`: the index of the call
-        that it stands beside, if it does; state that comes between two calls belongs to the second.
+        """Add reasoning state that the provider wants back with the results of the calls, in its own form.
+
+        `call`: the index of the call that it stands beside, if any; state that comes between two calls belongs to the second.
         """
         size = _size(value)
         self._states_size += MAX_STATE + 1 if size is None or len(self._states) >= MAX_STATES else size
@@ -407,11 +412,11 @@ class Speech:
         self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
 
     def states_at_end(self, states: Callable[[], Iterable[JsonObject]]) -> None:
-        """Reasoning state that is whole only when the answer is."""
+        """Set the source of reasoning state that is complete only at the end of the answer."""
         self._last_states = states
 
     def _stated(self, calls: Sequence[Pending]) -> Iterator[Event]:
-        """The reasoning state of this model call."""
+        """Return the reasoning state of this model call."""
         for value in self._last_states() if self._last_states is not None else ():
             self.state(value)
         for one in self._states:
@@ -420,37 +425,37 @@ class Speech:
 
     @property
     def used(self) -> Usage | None:
-        """Tokens so far, where the provider said."""
+        """The tokens so far; None if the provider sent no count."""
         return self.meter.usage
 
     @property
     def counted(self) -> bool:
-        """Whether the provider said what it used: then there is nothing left to say."""
+        """True once the provider sent its finish reason and its usage: nothing is left to read."""
         return self.finished and self.meter.usage is not None
 
     @property
     def answered(self) -> bool:
-        """Whether this is an answer already: its end was told, and there is something in it."""
+        """True once the answer is complete: it has a finish reason, and text or calls."""
         return self.finished and (self.said or bool(self._calls))
 
     def done(self) -> None:
-        """The provider marks the end: without a reason, it is an end all the same."""
+        """Record the provider's mark of the end, which is an end even without a reason."""
         self.finish("unknown")
 
     def finish(self, reason: str) -> None:
-        """The provider says why it ends. The first reason stands."""
+        """Record a finish reason. The first one stands."""
         self._reason = self._reason or reason
         self.finished = True
         self.meter.final = self.counted
 
     def resume(self) -> None:
-        """Take back that the provider ended: it gives a reason with each piece that it says."""
+        """Take back the finish reason, for a provider that sends one with each piece."""
         self._reason = None
         self.finished = self.meter.final = False
         self.resumed += 1
 
     def called(self, model: object) -> None:
-        """The provider names the model. What is no name, or a long one, is a provider's words, which go nowhere."""
+        """Record the provider's name of the model. Any other text, or a name too long, is dropped: a provider's words go nowhere."""
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
     def usage(
@@ -463,10 +468,10 @@ class Speech:
         reasoning: float = 0,
         cache_write_1h: float = 0,
     ) -> None:
-        """The provider says what it used, in tokens. The last word stands, as some count as they go; but nothing is no word.
+        """Record the provider's usage, in tokens. The last count stands, as some count as they go; a count of zero is ignored.
 
-        The caches' share belongs to the input and reasoning to the output: see Usage. What is more than all of the input was counted
-        beside it.
+        The caches' share belongs to the input and reasoning to the output: see Usage. A cache share larger than the input was counted
+        beside it, and is added.
         """
         before = self.meter.usage or Usage()
         read, hit, stored, lasting = map(tokens, (input_tokens, cached, cache_write, cache_write_1h))
@@ -480,7 +485,7 @@ class Speech:
         self.meter.final = self.finished
 
     def end(self) -> Iterator[Event]:
-        """The rest, and the Finish. TargetDown where the provider stopped without an end, or says that it broke off."""
+        """Return the remaining events and the Finish. TargetDown if the provider sent no finish reason, or one that means a failure."""
         if rest := self._thought.end():
             self._extend_run(Thought, rest)
         if rest := self._text.end():
@@ -528,8 +533,10 @@ def _size(value: JsonObject) -> int | None:
 EMPTY = ("{}", "null")
 """Arguments that hold the place of others, where a gateway has none yet; or there are none."""
 Follows = Literal["on", "again", "instead", "repeated", "another"]
-"""How a piece follows what is known of a call: it goes on; all of it comes once more, piece by piece or in this one piece; it stands in the
-place of an empty object; it begins another call of the same tool.
+"""Relation of a piece to the known part of a call.
+
+on: it continues the arguments; again, repeated: the complete arguments once more, piece by piece or in this one piece;
+instead: it replaces an empty object; another: it begins another call.
 """
 
 
@@ -555,7 +562,7 @@ def _follows(known: Pending, call_id: str, name: str, part: str) -> Follows:
 
 def _called(pending: Pending) -> ToolCall:
     written = whole(pending.written)
-    # Nothing is how some models write that there are none.
+    # Some models write no arguments as an empty text.
     value: JsonObject | None = _arguments(written) if written.strip() else {}
     if value is None:
         value = _last(pending.parts)
@@ -567,7 +574,7 @@ def _called(pending: Pending) -> ToolCall:
 
 
 def _arguments(written: str) -> JsonObject | None:
-    """Arguments as an object; None where they are no whole one, or hold too many values."""
+    """Return the arguments as an object; None if they are not a complete one, or hold too many values."""
     if crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES):
         return None
     try:
@@ -578,8 +585,9 @@ def _arguments(written: str) -> JsonObject | None:
 
 
 def _last(parts: list[str]) -> JsonObject | None:
-    """The arguments, where a server began with them anew: what came before is the beginning of what came then, or all of it; once, or
-    with every piece.
+    """Return the arguments of a server that began them anew, once or with every piece; None if they cannot be read.
+
+    The earlier text must be the beginning of the later one, or all of it.
     """
     starts = [at for at, part in enumerate(parts) if part.lstrip().startswith("{")]
     for at in reversed(starts[1:][-MAX_LOOKS:]):

@@ -28,15 +28,15 @@ class Events:
         self._data: list[bytes] = []
         """The lines of the event that has not ended."""
         self._size = 0
-        """What those take."""
+        """Bytes of the lines in `_data`."""
         self._begun = False
         self._bare = False
-        """Whether those are lines that bear no name."""
+        """True while the lines in `_data` bear no field name."""
         self._failed = False
-        """Whether the event is named an error."""
+        """True if the event is named `error`."""
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The data of every event that this piece completes."""
+        """Return the data of every event that this piece completes."""
         if self._rest:
             if self._begun and b"\n" not in piece and b"\r" not in piece and self._rest[-1] != CR:
                 self._rest += piece  # a long line in many pieces is looked through once
@@ -73,7 +73,7 @@ class Events:
         return found
 
     def end(self) -> list[bytes]:
-        """The body is over: what was not ended by a blank line is an event all the same."""
+        """End the body, and return its last event, which needs no blank line."""
         lines = [bytes(self._rest).removesuffix(b"\r"), b""]
         self._rest.clear()
         return self._events(lines)

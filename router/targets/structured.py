@@ -1,4 +1,4 @@
-"""How a target is asked for the form of an answer: in its provider's own words where it keeps to them by itself, else by instruction.
+"""Requests for the form of an answer: in the provider's own words if it keeps to them by itself, else by instruction.
 
 A provider that is known to keep to schemas (`facts: schemas`) is sent the schema, in the subset that it takes; its answer is `native`, and
 is streamed. Otherwise JSON mode (`facts: json_mode`) keeps the answer to JSON, and an instruction says the rest; or the instruction
@@ -81,8 +81,9 @@ def subset_of(provider: str) -> Subset:
 
 
 def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
-    """Whether a schema is emulated for a model (provider/model) of these facts: True where its provider keeps to none, None where it keeps
-    to others than this.
+    """Return whether a schema is emulated for a model (provider/model) of these facts.
+
+    True if its provider keeps to no schema, None if it keeps to others than this.
     """
     if not facts.schemas:
         return True

@@ -26,12 +26,12 @@ ITEMS = frozenset({"minItems", "maxItems"})
 MAX_PROPERTIES = 1_000
 MAX_LEVELS = 10
 MAX_CHOICES = 500
-"""What OpenAI takes of each, and some take less."""
+"""Limits of OpenAI's for each; some providers take less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """What one kind of provider takes beside types, properties, items, enums, `anyOf` and references.
+    """Parts of a schema that one kind of provider takes beside types, properties, items, enums, `anyOf` and references.
 
     binds: keywords that bind numbers, texts and lists
     optional: whether a property may be left out of `required`
@@ -91,7 +91,7 @@ def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
 
 
 class _Narrowing:
-    """One schema's way into a subset."""
+    """The narrowing of one schema into a subset."""
 
     def __init__(self, root: JsonObject, subset: Subset) -> None:
         self._root = root
@@ -244,7 +244,7 @@ def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
 
 
 def _disjoint(choices: Sequence[Json]) -> bool:
-    """Whether no value is of two of these schemas: each is an object with another value in the same property."""
+    """Return whether no value fits two of these schemas: each is an object with another value in the same property."""
     tables = [cast("JsonObject", one) for one in choices if isinstance(one, Mapping)]
     if len(tables) < len(choices):
         return False

@@ -25,7 +25,7 @@ TABLE = "model_prices_and_context_window_backup.json"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One model, as the table has it. A flag that is None says nothing: most flags are given only where they differ."""
+    """A model, as the table has it. A flag that is None says nothing: most flags are given only where they differ."""
 
     litellm_provider: Any = None
     mode: Any = None
@@ -140,7 +140,7 @@ def entries() -> Mapping[str, Entry]:
 
 
 def about(model: str) -> Entry:
-    """What the table says of a model, with its provider or without; an empty entry where it does not know it."""
+    """Return the table's entry of a model, with its provider or without; an empty entry if it is unknown."""
     return entries().get(model, UNKNOWN)
 
 
@@ -160,8 +160,9 @@ def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
 
 
 def nearest(model: str) -> str | None:
-    """The newest known model of the same family and generation, for a model (provider/name) that the table does not know; of the newest
-    generation where none of the same is known. Of several, the one whose name differs in the fewest words.
+    """Return the newest known model of the same family and generation, for a model (provider/name) that the table does not know.
+
+    If none of the same generation is known, it is of the newest one. Of several, the one whose name differs in the fewest words.
     """
     provider = model.partition("/")[0]
     wanted = parsed(model)

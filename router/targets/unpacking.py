@@ -19,7 +19,7 @@ class Unreadable(ValueError):
 
 
 def unpacker(encoding: str, most: int) -> "Unpacker | None":
-    """What undoes this `Content-Encoding`; None where there is nothing to undo. `most`: bytes that one piece may become."""
+    """Return the unpacker of a `Content-Encoding`; None if there is nothing to undo. `most`: bytes that one piece may become."""
     names = [name for one in encoding.split(",") if (name := one.strip().lower()) in PACKED | UNKNOWN]
     if len(names) > 1 or UNKNOWN.intersection(names):
         raise Unreadable
@@ -27,7 +27,7 @@ def unpacker(encoding: str, most: int) -> "Unpacker | None":
 
 
 class Unpacker:
-    """Undoes gzip and deflate. A gzip body may be several members, one after the other (RFC 1952, 2.2)."""
+    """An unpacker of gzip and deflate. A gzip body may be several members, one after the other (RFC 1952, 2.2)."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -36,7 +36,7 @@ class Unpacker:
         """All that came so far; None once something was made of it, or it was begun in the other way."""
 
     def feed(self, piece: bytes) -> bytes:
-        """What this piece makes readable."""
+        """Return the bytes that this piece makes readable."""
         made: list[bytes] = []
         left = self._most
         while piece:

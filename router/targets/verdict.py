@@ -1,4 +1,4 @@
-"""What a provider's refusal means: status, headers and body → one of our errors. For every lane.
+"""Meaning of a provider's refusal: status, headers and body → one of our errors. For every lane.
 
 Providers disagree on statuses (a wrong key is a 400 at xAI, a conversation too long a plain 400 at most), so the body
 is looked at too, here and nowhere else; what it said goes no further than this file.
@@ -30,15 +30,17 @@ Why = Literal[
     "its_content",
     "bad_parameter",
 ]
-"""What a provider refuses: this conversation for its length, its content, its images or its documents, the account, the key, what the key may do, the model, some
+"""Reasons of a refusal: this conversation for its length, its content, its images or its documents, the account, the key, what the key may do, the model, some
 other thing in this question, something it says about that content, a parameter.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words by which a provider says why it refuses. `words`: a pattern, without regard to case; `source`: who says so, and where that
-    was reported (a GitHub thread, as owner/name#number) or is documented.
+    """Words by which a provider gives the reason of a refusal.
+
+    words: a pattern, without regard to case
+    source: the providers that say so, and where that was reported (a GitHub thread, as owner/name#number) or is documented
     """
 
     why: Why
@@ -213,12 +215,12 @@ PHRASES = (
         "Anthropic, Moonshot; models' own rules",
     ),
 )
-"""What providers say, one row for each way to say it. The first row whose words fit decides, within the reasons a status allows."""
+"""Words of providers, one row for each way to say it. The first row whose words fit decides, within the reasons a status allows."""
 
 
 @cache
 def _pattern(why: Why) -> re.Pattern[str]:
-    """All of what is said for one reason."""
+    """Return the pattern of all phrases of one reason."""
     return re.compile("|".join(f"(?:{phrase.words})" for phrase in PHRASES if phrase.why == why), re.IGNORECASE)
 
 
@@ -246,13 +248,13 @@ QUOTED = 8 * 1024
 
 
 def reason(status: int, body: str) -> Why | None:
-    """Why a provider refuses, by its status and its words; None where it does not say, or nobody knows the words."""
+    """Return the reason of a refusal, by its status and its words; None if it gives none, or in unknown words."""
     words = "\n".join(_said(body))[:QUOTED]
     return next((why for why in ALLOWED.get(status, QUESTION) if _pattern(why).search(words)), None)
 
 
 def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str] | None = None) -> TargetError:
-    """The error that a refusal with this status is. What lies in one question is never a TargetDenied: that one shuts the target."""
+    """Return the error of a refusal with this status. A fault of one question is never a TargetDenied, which opens the breaker."""
     outcome = f"status_{status}"
     why = reason(status, body)
     page = PAGE.match(body) is not None
@@ -296,7 +298,7 @@ NESTED = 6
 
 
 def _said(body: str) -> Iterator[str]:
-    """What a body says of its own: not the words that it quotes from the question, which may be any."""
+    """Return a body's own words, without those that it quotes from the question, which may be any."""
     begin, end = body.find("{"), body.rfind("}")
     if PAGE.match(body) or begin < 0:
         yield ECHO.sub(" ", TAG.sub(" ", body))
@@ -356,7 +358,7 @@ everything an invalid request.
 
 
 def inside(target: str, error: Any) -> TargetError:
-    """The error that came inside a 200: by its number, else by its name; one that has neither is the provider's."""
+    """Return the error that came inside a 200: by its number, else by its name; without either it counts as a 500."""
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     told = [known.get(name) for name in ("code", "status", "status_code", "type")]
     numbers = [int(one) for one in told if isinstance(one, int) or (isinstance(one, str) and re.fullmatch("[45][0-9]{2}", one))]
@@ -412,7 +414,7 @@ def limits_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _told_delay(body: str) -> float | None:
-    """What Google asks to wait, which stands in the body alone."""
+    """Return the seconds that Google asks to wait, which stand in the body alone."""
     found = DELAY.search(body)
     wait = _duration(found[1]) if found else None
     return min(wait, MOST_WAIT) if wait else None
@@ -424,8 +426,9 @@ PACIFIC = 8 * 3600
 
 
 def _quota_reset(body: str) -> float | None:
-    """Seconds until a quota of Google's begins anew, where it names one and no delay: a minute, or until midnight on the Pacific coast
-    (https://ai.google.dev/gemini-api/docs/rate-limits).
+    """Return the seconds until a quota of Google's begins anew, if it names one and no delay.
+
+    That is a minute, or until midnight on the Pacific coast (https://ai.google.dev/gemini-api/docs/rate-limits).
     """
     spans = set(QUOTA.findall(body))
     if "Day" in spans:
