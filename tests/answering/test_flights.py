@@ -96,7 +96,7 @@ async def test_a_replica_that_is_asked_for_many_at_once_is_not_given_up(workspac
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
         redis_server() as server,
-        replicas(workspace, server, fake.base) as clients,
+        replicas(workspace, server, fake.base, f"{CACHED}\n    timeout: {{first_token: 240s, idle: 240s}}") as clients,
     ):
         questions = [{**BODY, "messages": [{"role": "user", "content": str(number)}]} for number in range(100)]
         asking = [asyncio.create_task(asked(client, said=question)) for question in questions for client in clients]
