@@ -52,7 +52,7 @@ def test_json_is_taken_out_of_what_stands_around_it(text: str, found: str) -> No
         ('{"a": ' + "[" * 100_000, ("json",)),
     ],
 )
-def test_what_is_wrong_is_named_by_its_rule(text: str, rules: tuple[str, ...]) -> None:
+def test_mistake_in_an_output_is_named_by_its_rule(text: str, rules: tuple[str, ...]) -> None:
     """Each mistake has the keyword that it breaks, and a sentence with its place, which the model is told."""
     made = check(text, OutputFormat(A))
     assert made.rules == rules

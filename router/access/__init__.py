@@ -1,1 +1,1 @@
-"""Who may enter: client addresses, requests of this machine, web pages of other origins, callers and operators."""
+"""Access: client addresses, requests of this machine, web pages of other origins, callers and operators."""

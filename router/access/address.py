@@ -42,8 +42,8 @@ def address_of(hop: str) -> Address | None:
 
 
 def counted(address: Address | None) -> list[tuple[str, int]]:
-    """Where a limit counts an address: names of networks, and how many times the limit each may use. The widest network comes first, so
-    that whoever is refused there leaves no further key behind.
+    """Return the networks in which a limit counts an address, and how many times the limit each may use. The widest comes first: a request
+    that is refused there leaves no further key behind.
     """
     if isinstance(address, IPv6Address):
         return [(str(IPv6Network((address, length), strict=False)), times) for length, times in ((48, SITE), (64, 1))]

@@ -1,4 +1,4 @@
-"""Who may enter: callers, and operators. Routes call it before anything of a request is read; see routed.py.
+"""Access of callers and operators. Routes call it before anything of a request is read; see routed.py.
 
 Callers: those that `server.auth` declares. While it is not declared, requests from this machine alone; `auth: none` lets everybody in.
 
@@ -97,7 +97,7 @@ class Gate:
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_user(self, scope: Scope) -> None:
-        """The same, with the end user for whom its headers say that it asks. BadAsk where they must name one and do not."""
+        """Let a caller in, with the end user whom the headers name. BadAsk where they must name one and do not."""
         caller = from_headers(await self.caller(scope, self._live.generation), scope["headers"])
         scope.setdefault("state", {})["caller"] = caller
 
@@ -157,7 +157,7 @@ class Gate:
         raise error
 
     def _why_not(self, scope: Scope, generation: Generation) -> str:
-        """Why whoever asks is no operator, as REFUSALS has it; empty for an operator."""
+        """Return why the client is not an operator, as REFUSALS has it; empty for an operator."""
         if from_another_site(scope):
             return "another_site"
         declared, given = generation.server.admin.key, borne(scope)
@@ -174,7 +174,7 @@ class Gate:
         return "" if local.direct(scope) else "not_this_machine"
 
     def _stranger(self, scope: Scope, generation: Generation) -> str:
-        """What shows that a request is a stranger's; empty where it is none, or where it is declared who may ask."""
+        """Return the sign that a request is a stranger's; empty if it is not, or if callers are declared."""
         server = generation.server
         return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
 
@@ -185,7 +185,7 @@ class Gate:
 
 
 def _bears(given: list[bytes], key: Secret | None) -> bool:
-    """Whether there is one header, and it bears this key. A key that can be guessed opens nothing, whoever made the application with it."""
+    """Return whether there is one header, and it bears this key. A key that can be guessed opens nothing, whoever made the application with it."""
     if key is None or len(key.value) < LEAST_ADMIN_KEY or len(given) != 1:
         return False
     scheme, _, credential = given[0].partition(b" ")

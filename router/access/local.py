@@ -69,17 +69,17 @@ def stranger(scope: Scope, origins: Collection[str]) -> str:
 
 
 def direct(scope: Scope) -> bool:
-    """Whether a program of this machine sent a request itself: no proxy and no web page, not even of this machine."""
+    """Return whether a program of this machine sent a request itself: no proxy and no web page, not even of this machine."""
     return not _from_elsewhere(scope) and not any(name == b"origin" or forwarding(name) for name, _ in scope["headers"])
 
 
 def forwarding(name: bytes) -> bool:
-    """Whether proxies name somebody in this header."""
+    """Return whether proxies name a client in this header."""
     return name in HEADERS or (name.startswith(FAMILY) and name not in NO_HOSTS)
 
 
 def bad_host(scope: Scope) -> bool:
-    """Whether the Host header is missing, stands there twice, or is malformed (RFC 9112, 3.2). HTTP/1.0 needs none."""
+    """Return whether the Host header is missing, stands there twice, or is malformed (RFC 9112, 3.2). HTTP/1.0 needs none."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) != 1:
         return bool(hosts) or scope.get("http_version") not in OLD
@@ -87,7 +87,7 @@ def bad_host(scope: Scope) -> bool:
 
 
 def _from_elsewhere(scope: Scope) -> str:
-    """What the connection and Host show."""
+    """Return the sign of another machine in the connection and the Host header."""
     if scope.get("http_version") in OLD:
         return f"HTTP/{scope['http_version']}"
     peer = scope.get("client")
@@ -103,7 +103,7 @@ def _from_elsewhere(scope: Scope) -> str:
 
 @lru_cache(maxsize=256)
 def _is_here(host: str) -> bool:
-    """Whether an address, with or without a port, or a host's name is loopback."""
+    """Return whether an address, with or without a port, or a host's name is loopback."""
     if len(host) > MAX_HOST:
         return False
     address = address_of(host)
@@ -112,7 +112,7 @@ def _is_here(host: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _names_here(authority: str) -> bool:
-    """Whether `host[:port]` names this machine: a page of another name may have been given our address (DNS rebinding)."""
+    """Return whether `host[:port]` names this machine: a page of another name may have been given our address (DNS rebinding)."""
     hit = AUTHORITY.fullmatch(authority) if len(authority) <= MAX_HOST else None
     if hit is None:
         return False
@@ -136,7 +136,7 @@ def _named(header: bytes, value: str) -> Iterator[str]:
 
 
 def _is_own(origin: bytes, declared: Collection[str]) -> bool:
-    """Whether an origin is loopback or declared."""
+    """Return whether an origin is loopback or declared."""
     text = origin.decode("latin-1")
     scheme, _, authority = text.partition("://")
     return text in declared or (scheme in ("http", "https") and _names_here(authority))

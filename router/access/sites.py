@@ -1,4 +1,4 @@
-"""Which web page makes a browser send a request, as the browser says it (Fetch Metadata, `Sec-Fetch-Site`)."""
+"""Sites whose pages make a browser send a request, as the browser names them (Fetch Metadata, `Sec-Fetch-Site`)."""
 
 from starlette.types import Scope
 
@@ -9,5 +9,5 @@ operator's domain, and neither is this server.
 
 
 def from_another_site(scope: Scope) -> bool:
-    """Whether a page of another origin had a browser send this. What is no browser sends no such header."""
+    """Return whether a page of another origin made a browser send this. Other clients send no such header."""
     return any(value not in OWN for name, value in scope["headers"] if name == b"sec-fetch-site")

@@ -26,7 +26,7 @@ class Slowdown:
         self._waiting = 0
 
     def __len__(self) -> int:
-        """How many peers are remembered."""
+        """Count the peers that are remembered."""
         return len(self._refused)
 
     async def refused(self, peer: str) -> None:

@@ -28,7 +28,7 @@ GROWTH = 1.15
 
 @dataclass(slots=True)
 class Tries:
-    """What one target was asked in one slot. `first`: bucket of a time to the first token → how many."""
+    """Tries of a target in one slot. `first`: bucket of a time to the first token → how many."""
 
     count: int = 0
     failures: int = 0
@@ -41,7 +41,7 @@ class Tries:
         self.first.update(dict(other.first))
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON, whose keys are texts."""
+        """Return the slots as JSON, whose keys are texts."""
         first = {str(key): count for key, count in self.first.items()}
         return {"count": self.count, "failures": self.failures, "cost_usd": self.cost_usd, "first": first}
 
@@ -67,7 +67,7 @@ SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens
 
 
 class Fared(TypedDict):
-    """How a target fared in the hour. `failure_rate`: failed tries among those that were judged, 0 to 1; None where there were none.
+    """Health of a target in the hour. `failure_rate`: failed tries among those that were judged, 0 to 1; None where there were none.
     Times in seconds, None where it never spoke.
     """
 

@@ -1,4 +1,4 @@
-"""What an operator asks a running server, and tells it: over all its workers.
+"""Operations of a running server, over all its workers.
 
 GET  /admin/config             the configuration that serves, and the one that cannot
 POST /admin/reload             read the files now
@@ -62,7 +62,7 @@ log = logging.getLogger("router.server")
 
 
 class Placed(BaseModel):
-    """Where a target is put: drain gives it no new question, open does as if its breaker were open, auto leaves it to itself."""
+    """State in which an operator puts a target: drain gives it no new question, open does as if its breaker were open, auto leaves it to itself."""
 
     model_config = ConfigDict(extra="forbid")
     state: Position
@@ -86,7 +86,7 @@ class Admin:
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def answer(self, question: Told) -> Told:
-        """What this worker says to another."""
+        """Return this worker's answer to another worker."""
         match question:
             case {"ask": "report"}:
                 return cast("Told", self.report())
@@ -112,11 +112,11 @@ class Admin:
                 return {}
 
     def report(self) -> Report:
-        """How this worker stands."""
+        """Return the report of this worker."""
         return report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping, stalls=self.watchdog.stalls)
 
     async def reports(self) -> list[Report]:
-        """How each worker stands, this one first."""
+        """Return the report of each worker, this one first."""
         others = await self._ask({"ask": "report"})
         return [self.report(), *(cast("Report", one) for one in others if one)]
 
@@ -156,7 +156,7 @@ class Admin:
         return await self.siblings.ask_each({"ask": "reload"}, REBUILT) if self.siblings is not None else {}
 
     async def request(self, request_id: str, owner: str | None = None, *, running: bool = False) -> dict[str, object] | None:
-        """How one request went, whichever worker answered it. Of several that bear the same id, the first; `later` has the others. `owner`:
+        """Return the record of a request, whichever worker answered it. Of several that bear the same id, the first; `later` has the others. `owner`:
         among those of this caller and user alone; `running`: also among those that are not over.
         """
         found = self.ring.find(request_id, owner, running=running)
@@ -173,7 +173,7 @@ class Admin:
         return sorted(found, key=lambda entry: (entry["running"], entry["at"]), reverse=True)[:last]
 
     async def spend(self) -> list[Totals]:
-        """What the answers of each worker have cost, this one first."""
+        """Return the cost of each worker's answers, this one first."""
         others = await self._ask({"ask": "spend"})
         return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
@@ -241,7 +241,7 @@ def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
 
     @router.get("/targets", response_model=dict[str, Any])
     async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """How each target fares, over all workers."""
+        """Health of each target, over all workers."""
         reports = await admin.reports()
         return await admin.page(lambda: {"targets": report.merged(reports)})
 
@@ -260,7 +260,7 @@ def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
 
     @router.get("/spend", response_model=dict[str, Any])
     async def spend() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """What answers have cost since the workers that run began, by route, by target and by caller, and what prompt caches saved."""
+        """Cost of answers since the workers that run began, by route, by target and by caller, and what prompt caches saved."""
         reports = await admin.spend()
         return await admin.page(lambda: summed(reports))
 
@@ -274,7 +274,7 @@ def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
 
     @router.get("/requests/{request_id}", responses={404: {"description": "Not remembered"}})
     async def request(request_id: str, *, running: Annotated[bool, Query()] = False) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """How one request went: what was tried, and why it failed or was skipped. `running`: also of one that is not over."""
+        """Record of a request: the attempts, and why each failed or was skipped. `running`: also of a request that is not over."""
         found = await admin.request(request_id, running=running)
         if found is None:
             raise HTTPException(404, "no such request is remembered: each worker keeps its last 1,000")
@@ -303,7 +303,7 @@ def _edits(admin: Admin, router: APIRouter) -> None:
 
     @router.get("/edit", response_model=dict[str, Any])
     async def edit() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """What the files hold now beside what serves: `changes` that going live would mean, in sentences, or `complaints`, each with its line and
+        """Compare the files with the configuration that serves: `changes` that going live would mean, in sentences, or `complaints`, each with its line and
         a caret. `files`: whether this server was started from files; `previous`: what served before the newest edit, and can be returned to.
         """
         reload, live = admin.reload, admin.live.generation.digest

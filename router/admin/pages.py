@@ -16,8 +16,8 @@ from router.admin.docs import docs
 from router.admin.operations import Admin
 from router.admin.routed import AnswerRoute, Refusals, of_anthropic
 from router.admin.webpage import webpage
-from router.answering.chat import Request as Asked
 from router.callers import Caller
+from router.intake.request import Request as Asked
 from router.journal.metrics import CONTENT_TYPE
 
 
@@ -69,7 +69,7 @@ def _models(admin: Admin, router: APIRouter) -> APIRouter:
         "/v1/models", response_model=dict[str, Any], tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE}
     )
     async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The same ids and their aliases, as clients of the OpenAI API list them; in Anthropic's form where the header
+        """Ids and aliases of models, as clients of the OpenAI API list them; in Anthropic's form where the header
         `anthropic-version` is there. `created` is when this process began.
         """
         generation, caller = live.generation, _caller(request)
@@ -84,7 +84,7 @@ def _models(admin: Admin, router: APIRouter) -> APIRouter:
         openapi_extra={"security": openapi.BORNE},
     )
     async def model_as_openai_describes_it(request: Request, model: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """One id or alias, in the form of the list; one that is not listed, too."""
+        """A model by its id or alias, in the form of the list, also if it is not listed."""
         generation, caller = live.generation, _caller(request)
         of = catalogue.anthropic_model if of_anthropic(request.scope) else catalogue.openai_model
         found = of(generation, caller, model, began)
@@ -94,14 +94,14 @@ def _models(admin: Admin, router: APIRouter) -> APIRouter:
 
 
 def _identified(request: Request, page: Response) -> Response:
-    """The same page with the request's id, which clients of OpenAI and Anthropic look for."""
+    """Add the request's id to a page: clients of OpenAI and Anthropic look for it."""
     made = Asked(request.scope, request.receive).id
     page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
     return page
 
 
 def _own(admin: Admin, router: APIRouter) -> APIRouter:
-    """What a caller may know of its own requests."""
+    """Add the page that shows a caller its own requests."""
 
     @router.get(
         "/api/requests/{request_id}",
@@ -111,9 +111,7 @@ def _own(admin: Admin, router: APIRouter) -> APIRouter:
         openapi_extra={"security": openapi.BORNE},
     )
     async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """How a request of the caller's own went: what was tried and when, which tools ran, where another target went on, what it cost. No
-        words of the conversation.
-        """
+        """Record of a request of the caller's own: attempts with times, tools, rescues, cost. No words of the conversation."""
         found = await admin.request(request_id, _caller(request).owner)
         if found is None:
             raise HTTPException(404, "no such request of yours is remembered: each worker keeps its last 1,000")
@@ -128,12 +126,12 @@ def _health(admin: Admin) -> APIRouter:
 
     @router.get("/healthz", tags=["health"])
     def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        """Whether the process runs."""
+        """Health of the process: it runs."""
         return {"status": "ok"}
 
     @router.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up, or about to end"}})
     def readyz(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Whether new questions are welcome: every target answers as quickly as it ever will, and the server is not about to end."""
+        """Readiness for new questions: every target answers as quickly as it ever will, and the server is not about to end."""
         ready = admin.live.ready and not admin.chat.stopping
         response.status_code = 200 if ready else 503
         return {"ready": ready, "generation": admin.live.generation.digest}
@@ -144,7 +142,7 @@ def _health(admin: Admin) -> APIRouter:
 def _metrics(admin: Admin, router: APIRouter) -> APIRouter:
     @router.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """What was counted, and how all workers stand: Prometheus text format."""
+        """Metrics of all workers, in Prometheus text format."""
         reports = await admin.reports()
         return Response(await admin.turns.take(lambda: admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
 
@@ -152,7 +150,7 @@ def _metrics(admin: Admin, router: APIRouter) -> APIRouter:
 
 
 def _caller(request: Request) -> Caller:
-    """Who asks, as the route's guard has found."""
+    """Return the caller that the route's guard has found."""
     caller = request.state.caller
     assert isinstance(caller, Caller)
     return caller

@@ -11,11 +11,11 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from router.answering.chat import Request
 from router.answering.reply import Reply
 from router.errors import RouterError, UnknownAddress
 from router.intake import protocol
 from router.intake.protocol import below_openai
+from router.intake.request import Request
 from router.intake.scope import path_below
 from router.journal.entry import Entry
 from router.reload import Live
@@ -94,7 +94,7 @@ class Refusals:
 
 
 def of_anthropic(scope: Scope) -> bool:
-    """Whether a client of Anthropic asks at an address of OpenAI's: at one that both have (/v1/models), or that is not served."""
+    """Return whether a client of Anthropic asks at an address of OpenAI's: at one that both have (/v1/models), or that is not served."""
     return below_openai(path_below(scope)) and any(name == b"anthropic-version" for name, _ in scope["headers"])
 
 

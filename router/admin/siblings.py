@@ -35,7 +35,7 @@ class Siblings:
         self._server: asyncio.Server | None = None
 
     async def _outlive(self) -> None:
-        """Where the process that supervises them was killed, they end as if it had told them to. One that was still starting then, too."""
+        """End with the supervising process: if it was killed, workers end as if it had asked them to, also those that were still starting."""
         supervisor = multiprocessing.parent_process()
         if supervisor is None:
             return
@@ -56,11 +56,11 @@ class Siblings:
             self._server.close()
 
     async def ask(self, question: Told) -> list[Told]:
-        """What the others say, those that answer."""
+        """Return the answers of the other workers, of those that answer."""
         return [one for one in (await self.ask_each(question, WITHIN)).values() if one is not None]
 
     async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
-        """What each of the others says, by its process; None where it runs and does not answer within so many seconds."""
+        """Return the answer of each other worker by its process; None if it runs and does not answer within so many seconds."""
         others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
         said = await asyncio.gather(*(_ask(path, question, within) for path in others.values()))
         heard: dict[int, Told | None] = {}
@@ -84,7 +84,7 @@ class Siblings:
 
 
 def _told(line: bytes) -> Told | None:
-    """What a line says; None where that is no object of JSON."""
+    """Return the JSON object in a line; None if it is not one."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -93,7 +93,7 @@ def _told(line: bytes) -> Told | None:
 
 
 def _runs(process: int) -> bool:
-    """Whether there is such a process of ours. One that is still starting refuses for a moment, and is there."""
+    """Return whether a worker runs. A worker that is still starting refuses connections for a moment, and counts as running."""
     try:
         os.kill(process, 0)
     except OSError:

@@ -23,7 +23,7 @@ DEEP = 24
 
 
 def _nobody() -> None:
-    """Nobody is told."""
+    """Report to no listener."""
 
 
 class Watchdog:
@@ -70,7 +70,7 @@ class Watchdog:
 
 
 def places(frame: FrameType | None) -> list[str]:
-    """Where a thread is, the innermost last."""
+    """Return the places in the code where a thread is, the innermost last."""
     found: list[str] = []
     while frame is not None and len(found) < DEEP:
         code = frame.f_code

@@ -38,7 +38,7 @@ PLACE = "{{files}}"
 
 @dataclass(frozen=True)
 class File:
-    """One file of the page, as it is sent."""
+    """A file of the page, as it is sent."""
 
     body: bytes
     kind: str

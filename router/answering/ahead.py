@@ -1,4 +1,4 @@
-"""What arrives in one read leaves in one write: flush when, and only when, the next event has to be waited for.
+"""Writes as large as the reads before them: flush when, and only when, the next event has to be waited for.
 
 An async generator that has its next event at hand gives it without suspending. So the first suspension is the moment
 to write what was collected: no timer, no second task, no future per chunk.

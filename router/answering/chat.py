@@ -2,35 +2,28 @@
 
 import asyncio
 import logging
-import re
-import secrets
 import time
 import uuid
-from collections.abc import AsyncGenerator, Collection, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network
-from types import TracebackType
-from typing import Self, cast, get_args
 from urllib.parse import parse_qs
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
-from router.access.address import Address, client_address, counted
 from router.access.gate import Gate
 from router.answering import embeddings
+from router.answering.admissions import Admissions
 from router.answering.recording import Key, Recording, Recordings
 from router.answering.replica import Replicas
-from router.answering.reply import Collected, Headers, Presence, Reply, Streamed, conclude, deliver
+from router.answering.reply import Collected, Presence, Reply, Streamed, conclude, deliver
 from router.callers import Caller, from_body, from_headers
-from router.chat import Ask, CacheControl, Circumstances, InducedFault, Json
-from router.embed import Embed
+from router.chat import CacheControl, InducedFault, Json
 from router.errors import (
     BadAsk,
     Crowded,
     RouterError,
     Stopping,
-    TooMany,
     Unauthorized,
     Undeleted,
     UnknownAddress,
@@ -38,26 +31,21 @@ from router.errors import (
     WrongMethod,
 )
 from router.events import Failure
-from router.generation import OTHER_KIND, Compiled, Generation
+from router.generation import Compiled, Generation
 from router.intake import anthropic_api, body, protocol, question, responses_api
 from router.intake.body import ClientLeft
-from router.intake.cache_control import cache_control
 from router.intake.output import admit
-from router.intake.question import Asked, Surface
-from router.intake.scope import path_below
+from router.intake.question import Asked
+from router.intake.request import Request
 from router.journal.entry import Entry, Guarded, Observer
 from router.journal.log import problems
-from router.quotas import Admission, Quota
 from router.reload import Live
 from router.shared import Away
 from router.wire import WIRES, Heading, compact, responses
 from router.wire.responses import response_id
 
-FAULTS: tuple[str, ...] = get_args(InducedFault)
 UNSHARED = CacheControl(max_age=0.0, store=False)
 """What a request whose provider is broken lets a cache do: nobody else is to get its answer."""
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 log = logging.getLogger("router.server")
 
 LAST_WORDS = 5.0
@@ -66,82 +54,8 @@ CLIENT_LEFT = 499
 """What the log gives as status where nobody was left to get one (nginx's own number for it)."""
 
 
-class Request:
-    """An HTTP request, as far as it says something before its body. `model`: the route that the path names."""
-
-    def __init__(self, scope: Scope, receive: Receive, model: str | None = None, surface: Surface = "chat") -> None:
-        self.scope = scope
-        self.path = path_below(scope)
-        self.method: str = scope["method"]
-        self.query: bytes = scope.get("query_string", b"")
-        self.receive = receive
-        self.model = model
-        self.surface: Surface = surface
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
-        self._peer = (scope.get("client") or ("", 0))[0]
-        self._forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-
-    @property
-    def id(self) -> str:
-        """The caller's own id for it, if it is one; else ours."""
-        given = self._headers.get(b"x-request-id", b"")
-        return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
-
-    def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
-        """The client's address: the peer's, or what our proxies say. None where the peer has none."""
-        return client_address(self._peer, self._forwarded, proxies)
-
-    def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
-        """The peer, where it says for whom it asks and is none of our proxies: nobody believes it. Empty where there is no such thing."""
-        peer = client_address(self._peer, (), proxies)
-        if not self._forwarded or (peer is not None and any(peer in network for network in proxies)):
-            return ""
-        return str(peer or "unknown")
-
-    def values(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """The values of these headers, of each in the order in which it was sent. `names`: in small letters."""
-        found: dict[str, tuple[str, ...]] = {}
-        for name, value in self.scope["headers"] if names else ():
-            if (known := name.decode("latin-1").lower()) in names:
-                found[known] = (*found.get(known, ()), value.decode("latin-1").strip(" \t"))
-        return found
-
-    @property
-    def length(self) -> bytes | None:
-        """How long its body is said to be."""
-        return self._headers.get(b"content-length")
-
-    @property
-    def announced(self) -> bool:
-        """Whether its body is sent only once it is asked for."""
-        return self._headers.get(b"expect", b"").lower() == b"100-continue"
-
-    @property
-    def traceparent(self) -> str:
-        """The trace it belongs to, if it names one."""
-        given = self._headers.get(b"traceparent", b"")
-        return given.decode() if TRACEPARENT.fullmatch(given) else ""
-
-    def cache(self, fields: Mapping[str, Json]) -> CacheControl:
-        """What it lets a cache do. `fields`: its body's."""
-        return cache_control(self._cache_control, fields)
-
-    @property
-    def fault(self) -> InducedFault | None:
-        """How it wants its provider broken; None where it does not. BadAsk where there is no such fault."""
-        given = self._headers.get(b"x-router-fault", b"").decode("latin-1").strip()
-        if given and given not in FAULTS:
-            raise BadAsk(f"X-Router-Fault: one of {', '.join(FAULTS)} is needed.")
-        return cast("InducedFault", given) if given else None
-
-    def protocol(self) -> str | None:
-        """The dialect it names; None where it names none."""
-        return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
-
-
 class Chat:
-    """What is asked below /api/chat, and at OpenAI's address."""
+    """The chat endpoints: /api/chat, and the addresses of OpenAI's and Anthropic's APIs."""
 
     def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
@@ -187,7 +101,7 @@ class Chat:
             await asyncio.wait(running, timeout=left)
 
     async def end(self) -> None:
-        """What still runs is told that the server ends."""
+        """End the answers that still run: the server ends."""
         await self._recordings.close()
         await self._all_alone()
         await self._replicas.end()
@@ -302,7 +216,7 @@ class Chat:
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
-                    admissions = await held.enter_async_context(_Admissions(request, generation, caller, entry))
+                    admissions = await held.enter_async_context(Admissions(request, generation, caller, entry))
                     reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
@@ -372,7 +286,7 @@ class Chat:
     async def _read(
         self, request: Request, generation: Generation, reply: Reply, named: str | None, caller: Caller, *, held: AsyncExitStack
     ) -> Asked:
-        """What the body asks for; from here on an error is written in the dialect that it gives away."""
+        """Read the question of the body. From here on an error is written in the dialect that the body gives away."""
         server, of = generation.server, self._reading.of
         data, fields = await self._body(request, generation, reply, held)
         reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
@@ -398,7 +312,7 @@ class Chat:
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
-                    admissions = await held.enter_async_context(_Admissions(request, generation, caller, entry, "embeddings"))
+                    admissions = await held.enter_async_context(Admissions(request, generation, caller, entry, "embeddings"))
                     reply.limits = await admissions.of_caller()
                     _, fields = await self._body(request, generation, reply, held)
                     wanted = embeddings.asked(fields)
@@ -414,7 +328,7 @@ class Chat:
                 self._ends(entry)
 
     async def _fault(self, request: Request, route: Compiled, entry: Entry) -> InducedFault | None:
-        """How the request's provider is to be broken, where it may be: no stranger breaks a real one."""
+        """Return the induced fault, if the client may induce it: no stranger breaks a real provider."""
         fault = request.fault
         if fault is not None:
             if not route.scripted:
@@ -505,7 +419,7 @@ class Chat:
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
-                    async with _Admissions(request, generation, caller, entry) as admissions, AsyncExitStack() as held:
+                    async with Admissions(request, generation, caller, entry) as admissions, AsyncExitStack() as held:
                         reply.limits = await admissions.of_caller()
                         wanted = await self._read(request, generation, reply, "anthropic", caller, held=held)
                         reply.limits = await admissions.of_route(wanted.ask.model)
@@ -599,114 +513,8 @@ def _after(request: Request) -> int | None:
     return int(after) if after else -1
 
 
-class _Admissions:
-    """The limits that a request is held against, each as soon as it is known which: the caller's before the body, the route's as well
-    where the path names it. What a limit refuses costs no more than its headers. The places are held until the block ends; the limits are
-    charged for what the request used when its entry is closed, which may be later.
-    """
-
-    def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry, kind: str = "chat") -> None:
-        self._request = request
-        self._kind = kind
-        """The kind of route that answers such a request."""
-        self._generation = generation
-        self.caller = caller
-        """Who asks; with the end user, once that is known."""
-        self._entry = entry
-        self._held: list[Admission] = []
-        self._user_known = not caller.user_in_body
-        self._later: list[Quota] = []
-        """Limits of the end user, until the body names them."""
-
-    async def __aenter__(self) -> Self:
-        self._entry.observers = (self._charge, *self._entry.observers)
-        return self
-
-    def _charge(self, entry: Entry) -> None:
-        for admission in self._held:
-            admission.settle(entry.used, entry.cost)
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for admission in self._held:
-            admission.leave()
-
-    async def of_caller(self) -> Headers:
-        """Hold the request against its caller's own limit: a caller over its own limit takes nothing of the others'. Return what is left,
-        as headers.
-        """
-        caller = self.caller
-        if caller.limit is not None:
-            await self._count(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts))
-        return self._headers()
-
-    async def of_route(self, model: str) -> Headers:
-        """Hold the request against the limit of the route with this id. UnknownModel where there is no such route, NotAllowed where the
-        caller may not ask it. Return what the tightest limit leaves, as headers.
-        """
-        generation, caller = self._generation, self.caller
-        route = generation.route(model)
-        self._entry.takes(route.name, route.toolbox, route.models, generation.prices, stand_ins=route.stand_ins)
-        caller.asks(route.name)
-        if route.declared.kind != self._kind:
-            raise BadAsk(OTHER_KIND[route.declared.kind])
-        if route.quota is not None:
-            await self._count(route.quota)
-        return self._headers()
-
-    async def of_body(self, ask: Ask | Embed) -> Headers:
-        """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names. BadAsk
-        where it must name a user and does not. Return what the tightest limit leaves, as headers.
-        """
-        if not self._user_known:
-            self.caller, self._user_known = from_body(self.caller, ask.fields), True
-            self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
-            for quota in self._later:
-                await self._count(quota)
-        return await self.of_route(ask.model) if self._request.model is None else self._headers()
-
-    async def _count(self, quota: Quota) -> None:
-        """Hold the request against one limit; later, where that is the end user's and the body has yet to name them."""
-        if quota.declared.per == "user" and not self._user_known:
-            self._later.append(quota)
-            return
-        for held, subject in _subjects(quota, self._request, self.caller, self._generation):
-            await self._take(held, subject)
-
-    def circumstances(self, route: Compiled) -> Circumstances:
-        """What the conditions of a route may look at: who asks with which headers, and how much is used of the tightest limit."""
-        used = max((one.used for one in self._held), default=0.0)
-        return Circumstances(self.caller.name, self.caller.claims, self._request.values(route.headers), used)
-
-    async def _take(self, quota: Quota, subject: str) -> None:
-        try:
-            self._held.append(await quota.admit(subject))
-        except TooMany:
-            for admission in self._held:
-                admission.withdraw()
-            self._held.clear()
-            raise
-
-    def _headers(self) -> Headers:
-        return min(self._held, key=lambda one: one.left).headers if self._held else []
-
-
-def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
-    """Whom a limit counts this request with. Of IPv6 it is two networks, and the wider one has a wider limit. A request that names no end
-    user counts with its caller.
-    """
-    match quota.declared.per:
-        case "ip":
-            return [(quota.times(times), network) for network, times in counted(request.address(generation.server.proxies))]
-        case "key":
-            return [(quota, caller.id)]
-        case "user":
-            return [(quota, caller.owner)] if caller.user else [(quota.per_caller(), caller.id)]
-        case "route":
-            return [(quota, "")]
-
-
 async def _known(request: Request, generation: Generation, entry: Entry, gate: Gate) -> Caller:
-    """Who asks, and for which end user, as far as headers tell: before anything is read of the request's body, or looked up for it."""
+    """Return the caller and its end user, as far as headers name them, before anything is read of the request's body, or looked up for it."""
     try:
         caller = await gate.caller(request.scope, generation)
     except Unauthorized as error:

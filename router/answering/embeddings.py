@@ -29,7 +29,7 @@ Encoding = Literal["float", "base64"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a body asks for, and how it wants the answer."""
+    """A question for embeddings, and the encoding of its answer."""
 
     embed: Embed
     encoding: Encoding

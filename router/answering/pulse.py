@@ -41,7 +41,7 @@ class Pulse:
             self._timer = self._loop.call_at(self._due, self._look)
 
     def close(self) -> None:
-        """No beat from here on. One that waits for its turn to write is given up."""
+        """Stop the beats. A beat that waits for its turn to write is given up."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

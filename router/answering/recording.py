@@ -35,11 +35,11 @@ def weight(event: Event) -> int:
 
 
 def _nobody() -> None:
-    """Nobody is told."""
+    """Report to no listener."""
 
 
 class Recording:
-    """One answer, as far as it has come: a sink for what delivers it, and what its viewers follow."""
+    """An answer, as far as it has come: a sink for its delivery, and the source of its viewers."""
 
     def __init__(self, entry: Entry, heading: Heading, wire: Wire, declared: Resume, asked: bytes | None = None) -> None:
         self.entry = entry
@@ -116,12 +116,12 @@ class Recording:
 
     @property
     def begun(self) -> bool:
-        """Whether there was an event."""
+        """Return whether there was an event."""
         return self._first > 0 or bool(self._events)
 
     @property
     def findable(self) -> bool:
-        """Whether it may be read from its start, and to its end."""
+        """Return whether the answer can be read from its start to its end."""
         return self.whole and (self.begun or not self.over)
 
     @property
@@ -131,7 +131,7 @@ class Recording:
 
     @property
     def full(self) -> bool:
-        """Whether its viewers should be told now, or more should not be taken."""
+        """Return whether viewers should be woken now, or no more should be taken."""
         return self._untold > UNTOLD or self.size > self._declared.size
 
     def since(self, number: int) -> tuple[int, list[Event]]:
@@ -162,7 +162,7 @@ class Recording:
                 await self._change()
 
     async def close(self) -> None:
-        """It has come to its end."""
+        """Record the end of the answer."""
 
     def hush(self) -> None:
         """A recording gives no signs of life: its viewers' replies do."""
@@ -248,7 +248,7 @@ class Recording:
         self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
 
     def _lapse(self, task: "asyncio.Task[None]") -> None:
-        """Nobody views it: it ends, if that is so for long enough."""
+        """End an answer that has had no viewer for long enough."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._until:
             self._grace = loop.call_at(self._until, self._lapse, task)
@@ -341,7 +341,7 @@ class Recordings:
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
-        """What still runs."""
+        """Return the tasks that still run."""
         return {recording.task for recording in self._running if recording.task is not None}
 
     async def close(self) -> None:

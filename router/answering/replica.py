@@ -1,4 +1,4 @@
-"""One replica among others: what is recorded here is found there, and the other way round.
+"""Recordings shared between replicas: an answer that one records is found at all others.
 
 A recording of another replica is one here, too: what delivers it is the log, and its viewers follow it as they do any other.
 """
@@ -35,17 +35,17 @@ class _Published:
 
     @property
     def over(self) -> bool:
-        """Whether there will be no more."""
+        """Return whether no more will come."""
         return self._recording.over
 
     @property
     def findable(self) -> bool:
-        """Whether it may be read from its start."""
+        """Return whether the answer can be read from its start."""
         return self._recording.findable
 
     @property
     def ending(self) -> str:
-        """How it ended, where no event says so."""
+        """Return the end of the answer, where no event says it."""
         _, last = self._recording.since(0)
         if last and isinstance(last[-1], Finish | Failure):
             return ""
@@ -60,7 +60,7 @@ class _Published:
         self._recording.hold(seconds)
 
     def stop(self) -> None:
-        """Whoever asked for it wants no more of it."""
+        """Stop the answer: the client wants no more of it."""
         self._recording.stop()
 
 
@@ -196,7 +196,7 @@ def _recorded(found: Found, resume: Resume) -> Recording:
 
 
 class Replicas:
-    """What this process is to each Redis it was told of: one, as a rule, and another after an edit that names another."""
+    """The replica that this process is at each declared Redis: one, as a rule, and another after an edit that names another."""
 
     def __init__(self) -> None:
         self._replicas: list[Replica] = []
@@ -216,6 +216,6 @@ class Replicas:
             await one.end()
 
     async def close(self) -> None:
-        """What was recorded is written to its end."""
+        """Write the recordings to their end."""
         for one in self._replicas:
             await one.logs.close()

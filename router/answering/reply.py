@@ -150,26 +150,26 @@ class Reply:
 
 
 def cost_header(entry: Entry) -> Headers:
-    """What the answer cost, as a header; none where no price is known."""
+    """Return the cost of the answer as a header; no header if no price is known."""
     return [] if entry.cost is None else [(b"x-router-cost", f"{entry.cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
 
 
 class Sink(Protocol):
-    """What an answer is delivered to."""
+    """A destination of an answer."""
 
     @property
     def begun(self) -> bool:
-        """Whether it took an event."""
+        """Return whether it took an event."""
         ...
 
     @property
     def finished(self) -> bool:
-        """Whether it took the event that ends the answer."""
+        """Return whether it took the event that ends the answer."""
         ...
 
     @property
     def full(self) -> bool:
-        """Whether what it took should be passed on now."""
+        """Return whether the events that it took should be passed on now."""
         ...
 
     def put(self, event: Event) -> None:
@@ -219,12 +219,12 @@ class Streamed:
 
     @property
     def finished(self) -> bool:
-        """Whether it took the event that ends the answer."""
+        """Return whether it took the event that ends the answer."""
         return isinstance(self._last, Finish | Failure)
 
     @property
     def full(self) -> bool:
-        """Whether more was collected than should be held."""
+        """Return whether more was collected than should be held."""
         return self._size > MAX_COLLECTED
 
     async def flush(self) -> None:
@@ -258,7 +258,7 @@ class Streamed:
         await self._reply.write(b"", more=False)
 
     def hush(self) -> None:
-        """No more signs of life: the end is written next, or nobody writes any more."""
+        """Stop the keep-alives: the end is written next, or nothing any more."""
         if self._pulse:
             self._pulse.close()
 
@@ -288,7 +288,7 @@ class Collected:
 
     @property
     def finished(self) -> bool:
-        """Whether it took the event that ends the answer."""
+        """Return whether it took the event that ends the answer."""
         return bool(self._events) and isinstance(self._events[-1], Finish | Failure)
 
     async def flush(self) -> None:
@@ -303,7 +303,7 @@ class Collected:
             await self._reply.whole(200, self._reply.wire.whole(made), cost_header(self._reply.entry))
 
     def hush(self) -> None:
-        """There are no signs of life before the end."""
+        """Do nothing: a whole answer has no keep-alives."""
 
 
 async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink) -> None:

@@ -30,7 +30,7 @@ from router.chat import (
 from router.errors import BadAsk, TooLarge
 from router.intake.client_tools import refuse_unserved, tool_name, tools
 from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import MAX_PARTS, file, text
+from router.intake.messages import file, listed_parts, text
 from router.intake.output import text_format
 
 EFFORTS: frozenset[str] = frozenset(get_args(Effort))
@@ -86,21 +86,11 @@ def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fiel
     if isinstance(value, str):
         yield {"type": "text", "text": value}, "text", path
         return
-    listed = listing(value)
-    if listed is None:
-        raise BadAsk(f"{path}: a text or a list of blocks is needed.")
-    if len(listed) > MAX_PARTS:
-        raise TooLarge(f"{path}: {MAX_PARTS} blocks at most.")
-    for index, one in enumerate(listed):
-        block, place = mapping(one) or {}, f"{path}[{index}]"
-        kind = block.get("type")
-        if not isinstance(kind, str) or kind not in kinds:
-            raise BadAsk(f"{place}.type: one of {', '.join(kinds)} is needed.")
-        yield block, kind, place
+    yield from listed_parts(value, path, kinds, "blocks")
 
 
 def _asked(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
-    """What the user says; the results of tools among it are a message of their own before it."""
+    """Return the user's message; results of tools in it become a message of their own before it."""
     said: list[Part] = []
     results: list[Part] = []
     for block, kind, place in _blocks(value, path, (*SAID, "tool_result")):
@@ -125,7 +115,7 @@ def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
 
 
 def _answered(value: Json, path: str) -> list[Part]:
-    """What the assistant said, thought and called. Its thoughts are the client's word of them, and go back where calls follow them."""
+    """Return the assistant's message: text, thoughts and calls. Its thoughts are the client's word of them, and go back where calls follow them."""
     parts: list[Part] = []
     for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
         match kind:
@@ -208,7 +198,7 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 
 def _effort(fields: Fields) -> Effort | None:
-    """How long the model may think: an effort stands over a budget, and both over whether it thinks at all."""
+    """Return the effort of the model's thinking: an effort stands over a budget, and both over whether it thinks at all."""
     thinking, config = mapping(fields.get("thinking")) or {}, mapping(fields.get("output_config")) or {}
     if thinking.get("type") == "disabled":
         return "none"

@@ -118,7 +118,7 @@ class Bodies:
 
 
 class Reading:
-    """Where large bodies are read: beside the loop, one at a time. The loop takes turns with one thread, not with as many as there are
+    """A queue in which large bodies are parsed beside the loop, one at a time. The loop takes turns with one thread, not with as many as there are
     clients; who comes later waits for the others' turn.
     """
 

@@ -1,4 +1,4 @@
-"""What a request says of caches: its Cache-Control (RFC 9111, 5.2.1), and a front end's wish for another answer."""
+"""A request's wishes to caches: its Cache-Control (RFC 9111, 5.2.1), and a front end's wish for another answer."""
 
 import math
 import re
@@ -12,7 +12,7 @@ SECONDS = re.compile(r'"?(\d{1,10})"?', re.ASCII)
 
 
 def cache_control(header: bytes, fields: Mapping[str, Json]) -> CacheControl:
-    """What it lets a cache do. `header`: the values, joined by commas; `fields`: the body's. Directives that are not known say nothing;
+    """Return a request's wishes to a cache. `header`: the values, joined by commas; `fields`: the body's. Directives that are not known say nothing;
     a max-age that is no number of seconds takes nothing that was kept.
     """
     max_age, store = math.inf, True

@@ -13,7 +13,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast, get_args
 from urllib.parse import unquote_to_bytes
@@ -127,17 +127,26 @@ def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
         return
     if held is None and (fields.get("role") in ("assistant", "tool") or fields.get("parts") == []):
         return  # an assistant that only called, or said nothing; a tool that gave nothing
-    listed = listing(held)
+    yield from listed_parts(held, f"{path}.{name}", None, "parts")
+
+
+def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: str) -> Iterator[tuple[Fields, str, str]]:
+    """Yield the objects of a list of parts: (part, its type, its place). `kinds`: the types that are served; None leaves that to the caller.
+
+    BadAsk if it is not a list of objects of these types, TooLarge if it is too long.
+    """
+    listed = listing(value)
     if listed is None:
-        raise BadAsk(f"{path}.{name}: a text or a list of parts is needed.")
+        raise BadAsk(f"{path}: a text or a list of {noun} is needed.")
     if len(listed) > MAX_PARTS:
-        raise TooLarge(f"{path}.{name}: {MAX_PARTS} parts at most.")
+        raise TooLarge(f"{path}: {MAX_PARTS} {noun} at most.")
     for index, one in enumerate(listed):
-        part = mapping(one) or {}
+        part, place = mapping(one) or {}, f"{path}[{index}]"
         kind = part.get("type")
-        if not isinstance(kind, str):
-            raise BadAsk(f"{path}.{name}[{index}]: an object with a type is needed.")
-        yield part, kind, f"{path}.{name}[{index}]"
+        if not isinstance(kind, str) or (kinds is not None and kind not in kinds):
+            wanted = "an object with a type" if kinds is None else f"one of {', '.join(kinds)}"
+            raise BadAsk(f"{place}{'' if kinds is None else '.type'}: {wanted} is needed.")
+        yield part, kind, place
 
 
 Reader = Callable[[Fields, str], Part | None]
@@ -145,7 +154,7 @@ Reader = Callable[[Fields, str], Part | None]
 
 
 def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[Part]:
-    """What the parts of a message say. Those that are empty say nothing."""
+    """Return the contents of a message's parts, without empty ones."""
     for part, kind, place in _parts(fields, path):
         reader = readers.get(kind) or (_unsaid if kind.startswith("data-") else None)
         if reader is None:
@@ -259,7 +268,7 @@ SAID: dict[str, Reader] = {
 
 @dataclass(slots=True)
 class Block:
-    """One model call of an assistant's message: what it said, what it called, what came of it."""
+    """A model call in an assistant's message: its text, its calls and their results."""
 
     spoken: list[Part] = field(default_factory=list[Part])
     results: list[Part] = field(default_factory=list[Part])
@@ -359,7 +368,7 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
 
 
 def _invocation(value: Json, block: Block, path: str) -> None:
-    """One tool invocation of AI SDK 4. One without a result is left out; its client keeps our `isError` beside the result."""
+    """Read a tool invocation of AI SDK 4. Without a result it is left out; its client keeps our `isError` beside the result."""
     fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")
     if fields.get("state") != "result":

@@ -1,4 +1,4 @@
-"""Which dialect an answer is written in: what the client asked for, the address, routes.yaml, or the body, in this order."""
+"""The dialect of an answer: the one that the client names, the address, routes.yaml, or the body, in this order."""
 
 import re
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
 
 
 def below_openai(path: str) -> bool:
-    """Whether an address is one of OpenAI's, or would be."""
+    """Return whether an address is one of OpenAI's, or would be."""
     return f"{path}/".startswith(OPENAI)
 
 

@@ -32,7 +32,7 @@ responses.
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a body asks for, and how it wants the answer. `model` is as the client wrote it."""
+    """A question as a body asks it, and the wanted form of its answer. `model` is as the client wrote it."""
 
     ask: Ask
     stream: bool

@@ -22,7 +22,7 @@ MAX_DEPTH = 16
 
 
 def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
-    """What stands beside the calls of a message of OpenAI's dialect."""
+    """Return the reasoning state beside the calls of a message of OpenAI's dialect."""
     content, thought = fields.get("reasoning_content"), fields.get("reasoning")
     if content is not None and not isinstance(content, str):
         raise BadAsk(f"{path}.reasoning_content: a text is needed.")
@@ -41,7 +41,7 @@ def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
 
 
 def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
-    """What stands beside one call of OpenAI's dialect."""
+    """Return the reasoning state beside a call of OpenAI's dialect."""
     extra = fields.get("extra_content")
     if extra is None:
         return
@@ -51,7 +51,7 @@ def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
 
 
 def of_part(part: Fields) -> Iterator[ReasoningState]:
-    """What a `reasoning` part of the AI SDKs holds. A page keeps these as it likes: what is not as it should be is passed over."""
+    """Return the reasoning state in a `reasoning` part of the AI SDKs. Pages keep these as they like: a malformed part is ignored."""
     held = part.get("text") if part.get("text") is not None else part.get("reasoning")
     thought = whole(held) if isinstance(held, str) else ""
     if thought:

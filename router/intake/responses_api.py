@@ -18,7 +18,7 @@ from router.events import Event
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
 from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import MAX_PARTS, called, file, text
+from router.intake.messages import MAX_PARTS, called, file, listed_parts, text
 from router.wire import Heading, compact
 from router.wire.responses import output, response_of
 
@@ -53,7 +53,7 @@ class Kept:
 
 
 def stored(fields: Fields) -> bool:
-    """Whether the response is to be kept."""
+    """Return whether the response is to be kept."""
     store = fields.get("store")
     if not isinstance(store, bool | None):
         raise BadAsk("store: true or false is needed.")
@@ -141,7 +141,7 @@ class _Turn:
         self._names: dict[str, str] = {}
 
     def take(self, item: Fields, path: str) -> Iterator[Message]:
-        """One item. Yields the messages that are whole by it."""
+        """Take an item. Yields the messages that are complete with it."""
         kind = item.get("type") or ("message" if "role" in item else None)
         match kind:
             case "message":
@@ -166,7 +166,7 @@ class _Turn:
                 raise BadAsk(f"{path}.type: one of {known} is needed.")
 
     def over(self) -> Iterator[Message]:
-        """What was spoken, and what came of it: somebody else speaks now."""
+        """Yield the messages so far: another role speaks now."""
         if spoken := reasoning.settled(list(_placed(self._spoken))):
             yield Message("assistant", tuple(spoken))
         if self._results:
@@ -237,16 +237,7 @@ def _content(value: Json, path: str) -> Iterator[Part]:
         if value:
             yield whole(value)
         return
-    listed = listing(value)
-    if listed is None:
-        raise BadAsk(f"{path}: a text or a list of parts is needed.")
-    if len(listed) > MAX_PARTS:
-        raise TooLarge(f"{path}: {MAX_PARTS} parts at most.")
-    for index, one in enumerate(listed):
-        part, place = mapping(one) or {}, f"{path}[{index}]"
-        kind = part.get("type")
-        if not isinstance(kind, str) or kind not in SAID:
-            raise BadAsk(f"{place}.type: one of {', '.join(SAID)} is needed.")
+    for part, kind, place in listed_parts(value, path, SAID, "parts"):
         if said := SAID[kind](part, place):
             yield said
 
@@ -331,7 +322,7 @@ def _tool(value: Json, path: str) -> ToolSpec:
 
 
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
-    """What the response repeats of its request. What is refused is left as the wire has it."""
+    """Return the fields of the request that its response repeats. Refused fields are left as the wire has them."""
     made: dict[str, Json] = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
     if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:
         raise BadAsk("metadata: an object is needed.")

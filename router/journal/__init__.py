@@ -1,1 +1,1 @@
-"""What is recorded of requests, and of the process: log, metrics, traces, the bill, the last requests."""
+"""Records of requests and of the process: log, metrics, traces, the bill, the last requests."""

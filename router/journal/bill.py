@@ -1,4 +1,4 @@
-"""What answers have cost since this process began: by route, by target and by caller.
+"""Cost of answers since this process began: by route, by target and by caller.
 
 A request is entered once, when it is over, if it used anything. Names are bounded, since there is no end of the subjects of tokens: what
 comes beyond is `other`.
@@ -107,7 +107,7 @@ def summed(reports: Sequence[Totals]) -> Totals:
 
 
 def _row(entry: Entry, attempt: Attempt) -> Row | None:
-    """What one call used and cost; None where it used nothing."""
+    """Return the usage and cost of a call; None if it used nothing."""
     used = attempt.usage or attempt.estimate
     if used is None:
         return None

@@ -1,4 +1,4 @@
-"""What is remembered of one request: categories, counts and times, no words of anybody.
+"""The record of a request: categories, counts and times, no words of the conversation.
 
 The log line, the metrics, the admin pages and the traces are all made of it, once, when the request is over.
 """
@@ -36,7 +36,7 @@ STRANGE = "other"
 
 @dataclass(slots=True)
 class Run:
-    """One tool call. `began`: by the clock of time.monotonic; `seconds`: None where it did not end."""
+    """A tool call. `began`: by the clock of time.monotonic; `seconds`: None where it did not end."""
 
     tool: str
     call_id: str
@@ -54,13 +54,13 @@ class Seam:
     joined: str
 
     def as_json(self) -> dict[str, object]:
-        """The same for the log and the pages."""
+        """Return the fields for the log and the pages."""
         return {"after_characters": self.after, "from": self.broken, "to": self.joined}
 
 
 @dataclass(slots=True)
 class Entry:
-    """One request, as far as it has come."""
+    """A request, as far as it has come."""
 
     request_id: str
     generation: str
@@ -195,7 +195,7 @@ class Entry:
                 run.seconds, run.is_error = time.monotonic() - run.began, is_error
 
     def waits(self) -> None:
-        """Everything that came was passed on: from now on the next piece of this model call is waited for."""
+        """Start to wait for the next piece of this model call: all pieces so far were passed on."""
         self._rest = time.monotonic() if self.said and len(self.pauses) < MOST_PAUSES else None
 
     def goes_on(self) -> None:
@@ -205,23 +205,23 @@ class Entry:
             self._rest = None
 
     def _paused(self, seconds: float) -> None:
-        """It was the next piece."""
+        """Record the pause before the next piece."""
         self.pauses.append(seconds)
         self._waited = None
 
     @property
     def usage(self) -> Usage | None:
-        """What its model calls used, as their providers counted; None where none did."""
+        """Return the usage of the model calls, as their providers counted it; None without a count."""
         return _sum(one.usage for one in self.attempts)
 
     @property
     def estimate(self) -> Usage | None:
-        """What it used besides, in calls whose providers did not count, or not to the end. None where all is counted."""
+        """Return the estimated usage of calls whose providers did not count, or not to the end. None if all is counted."""
         return _sum(one.estimate for one in self.attempts)
 
     @property
     def used(self) -> Usage | None:
-        """What its limits are charged: what the providers counted, and the estimate of the rest."""
+        """Return the usage that limits are charged: the providers' counts, and the estimate of the rest."""
         return _sum((self.usage, self.estimate))
 
     @property
@@ -231,16 +231,16 @@ class Entry:
 
     @property
     def counted_cost(self) -> float | None:
-        """The same of what the providers counted."""
+        """Return the cost of the usage that providers counted."""
         return _total(self._price(one, one.usage) for one in self.attempts)
 
     @property
     def estimated_cost(self) -> float | None:
-        """The same of what is estimated."""
+        """Return the cost of the estimated usage."""
         return _total(self._price(one, one.estimate) for one in self.attempts)
 
     def cost_of(self, attempt: Attempt) -> float | None:
-        """The same of one try."""
+        """Return the cost of an attempt."""
         return self._price(attempt, attempt.usage or attempt.estimate)
 
     def _price(self, attempt: Attempt, usage: Usage | None) -> float | None:
@@ -249,12 +249,12 @@ class Entry:
 
     @property
     def failed(self) -> bool:
-        """Whether the client got something else than an answer, or half of one."""
+        """Return whether the client got an error, or half an answer."""
         return self.outcome not in REASONS
 
     @property
     def rescues(self) -> int:
-        """How often another target went on where one had broken off."""
+        """Count the rescues: another target went on where one had broken off."""
         spoke = [attempt for attempt in self.attempts if attempt.first is not None]
         return sum(one.outcome != "ok" for one in spoke[:-1])
 
@@ -278,7 +278,7 @@ class Entry:
 
     @property
     def pending(self) -> bool:
-        """Whether the count of a model call may still come in, although the answer has ended."""
+        """Return whether the count of a model call may still come in, although the answer has ended."""
         return any(one.meter is not None and one.meter.pending for one in self.attempts)
 
     async def counted(self) -> None:
@@ -332,7 +332,7 @@ class Entry:
 
     @property
     def running(self) -> bool:
-        """Whether it is not over yet."""
+        """Return whether the request is not over yet."""
         return not self.ended
 
     @property
@@ -358,7 +358,7 @@ class Entry:
 
 
 def _seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> Iterable[Seam]:
-    """Where in the answer's text another target went on. `tried`: the attempts of each model call; `texts`: characters of each."""
+    """Return the places in the answer's text where another target went on. `tried`: the attempts of each model call; `texts`: characters of each."""
     for call, attempts in enumerate(tried):
         spoke = [one for one in attempts if one.first is not None]
         for broken, joined in pairwise(spoke):

@@ -55,7 +55,7 @@ def traced(error: BaseException) -> tuple[str, list[str]]:
 
 
 def to_stderr() -> None:
-    """Everything this process has to say goes to stderr, as JSON: warnings and what nobody caught too."""
+    """Send all logs of this process to stderr as JSON, warnings and uncaught errors too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     # No line says them, and finding them out for each would be a third of its cost.
@@ -70,12 +70,12 @@ def to_stderr() -> None:
 
 
 def line(entry: Entry) -> None:
-    """One line for one request."""
+    """Log a line for a request."""
     access.info("request", extra={"fields": entry.explained()})
 
 
 def turned(turn: RefusalChange) -> None:
-    """One line for a target that begins to refuse every question, and one when it answers again. `since`: when the refusals began."""
+    """Log that a target begins to refuse every question, or answers again. `since`: when the refusals began."""
     event = "target refuses every question" if turn.refuses else "target answers again"
     since = time.time() - turn.lasted
     fields = {"target": turn.target, "reason": turn.refusal.reason, "since": f"{_second(int(since))}Z", "seconds": rounded(turn.lasted)}

@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus: text format, by the Prometheus client library.
+"""Metrics for Prometheus: text format, by the Prometheus client library.
 
 Counters and histograms are the library's own; with several workers its multiprocess mode keeps them in `folder`, so that any
 worker tells of all, also of those that have ended. What stands rather than counts (open streams, breakers, who runs which
@@ -123,7 +123,7 @@ class Metrics:
 
 
 class _Counted(Collector):
-    """What was counted. `shared`: whether there is a Redis to tell of."""
+    """The counters and histograms. `shared`: whether a Redis is declared."""
 
     def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
         self._counted = counted
@@ -138,7 +138,7 @@ class _Counted(Collector):
 
 
 class _Standing(Collector):
-    """How the workers stand now."""
+    """The gauges: the state of the workers now."""
 
     def __init__(self, reports: Sequence[Report]) -> None:
         self._reports = reports

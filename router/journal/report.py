@@ -1,4 +1,4 @@
-"""How a process stands: what the admin pages and the metrics show, and what workers tell each other. Plain JSON."""
+"""The state of a process, for the admin pages, the metrics and the other workers. Plain JSON."""
 
 import math
 import os
@@ -22,7 +22,7 @@ class RefusalReport(TypedDict):
 
 
 class TargetReport(TypedDict):
-    """One target. `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; `answered`: when the newest
+    """A target. `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; `answered`: when the newest
     question was asked that it answered, in seconds since 1970. None where not known; `refusing`: None where it does not refuse.
     """
 
@@ -47,7 +47,7 @@ class RedisReport(TypedDict):
 
 
 class Report(TypedDict):
-    """One process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood still; `swaps` and `failures`: edits that went live and that could not; `tool_servers`: each by its label, and whether it is there."""
+    """A process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood still; `swaps` and `failures`: edits that went live and that could not; `tool_servers`: each by its label, and whether it is there."""
 
     pid: int
     generation: str
@@ -67,7 +67,7 @@ ORDER = ("closed", "half_open", "open")
 
 
 def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
-    """That of this process. `running`: answers it is giving."""
+    """Return the report of this process. `running`: answers it is giving."""
     redis = live.generation.kept.redis
     return {
         "pid": os.getpid(),
@@ -86,7 +86,7 @@ def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, s
 
 
 def _tool_servers(generation: Generation) -> dict[str, bool]:
-    """Whether each is there, by its label; of those that share a label, whether all are."""
+    """Return whether each tool server is there, by its label; of servers with one label, whether all are."""
     found: dict[str, bool] = {}
     for server in generation.kept.tool_servers:
         found[server.label] = server.here and found.get(server.label, True)
@@ -124,14 +124,14 @@ def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Kept) -
 
 
 class Refused(TypedDict):
-    """Whether a target refuses every question, and when it last answered: as in its TargetReport."""
+    """State of a target that may refuse every question, and when it last answered: as in its TargetReport."""
 
     refusing: RefusalReport | None
     answered: float | None
 
 
 def _refused(refusals: Refusals) -> Refused:
-    """That of this process."""
+    """Return the refusals of this process."""
     epoch = time.time() - refusals.clock()
     now = refusals.now
     return {
@@ -141,7 +141,7 @@ def _refused(refusals: Refusals) -> Refused:
 
 
 def refused(told: Sequence[TargetReport]) -> Refused:
-    """The same of one target over all workers: its newest refusal, unless any of them had an answer to a question that was asked later."""
+    """Return the refusal of a target over all workers: its newest refusal, unless any of them had an answer to a question that was asked later."""
     answered = max((one["answered"] for one in told if one["answered"] is not None), default=None)
     stands = [one["refusing"] for one in told if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]
     if not stands:

@@ -48,7 +48,7 @@ def _shown(entry: Entry) -> dict[str, object]:
 
 
 def _whole(entry: Entry) -> dict[str, object]:
-    """One request with the times at which each of its tries and tools began, in seconds since it came."""
+    """Return a request with the times at which its attempts and tools began, in seconds since it came."""
     shown = _shown(entry)
     tries: list[dict[str, object]] = [
         {**made, "began_seconds": rounded(max(0.0, one.began - entry.began))}

@@ -53,7 +53,7 @@ class Traces:
 
     @property
     def opening(self) -> bool:
-        """Whether the way out is just being made, or another one."""
+        """Return whether an exporter is being made, the first or another one."""
         return self._opening is not None and not self._opening.done()
 
     def observe(self, entry: Entry) -> None:

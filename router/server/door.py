@@ -47,7 +47,7 @@ class _Refused(Exception):
 
 
 class Door(HttpToolsProtocol):
-    """One connection.
+    """A connection of a client.
 
     FIRST: seconds until the headers are whole, from the connection's beginning or the first byte of a later request
     BODY: seconds until the body is whole, from there; longer than router/intake/body.py waits, which has an answer for it
@@ -94,7 +94,7 @@ class Door(HttpToolsProtocol):
     # The connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """It stands; the first request is waited for."""
+        """Wait for the first request."""
         super().connection_made(transport)
         self._unhurried = _Unhurried(transport, self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
@@ -105,7 +105,7 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """Release the connection."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -133,13 +133,13 @@ class Door(HttpToolsProtocol):
             self._read_within(self.FIRST)  # line breaks before a request, which keep uvicorn from closing the connection
 
     def pause_writing(self) -> None:
-        """There is no room for more until the client has read some of it."""
+        """Stop writing until the client has read some of the data."""
         super().pause_writing()
         self._sent_by = self.loop.time() + self.SENT
         self._wait()
 
     def resume_writing(self) -> None:
-        """There is room again."""
+        """Go on writing."""
         super().resume_writing()
         self._sent_by = math.inf
 
@@ -194,7 +194,7 @@ class Door(HttpToolsProtocol):
         self._turns += 1
 
     def _turned(self) -> None:
-        """What is read is another than before this read."""
+        """Set the time by which the part of a request that is read now must be whole."""
         if self._at == "idle":
             self._read_by = math.inf
         else:
@@ -264,7 +264,7 @@ class Door(HttpToolsProtocol):
 
     @property
     def _said(self) -> bool:
-        """Whether all has been said that was asked for."""
+        """Return whether every request so far is answered."""
         return self._answering is None or self._answering.response_complete
 
     def _refuse(self, status: int) -> None:
@@ -276,7 +276,7 @@ class Door(HttpToolsProtocol):
             self.send_400_response(SENTENCES[status][1])
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
-        """What uvicorn calls for what is not HTTP, too. In the middle of an answer it would be taken for a part of that."""
+        """Refuse what is not HTTP; uvicorn calls it. In the middle of an answer it would be taken for a part of that."""
         if self.transport.is_closing():
             return
         answering = self._answering

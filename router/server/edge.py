@@ -18,11 +18,12 @@ from router.admin import openapi
 from router.admin.operations import Admin
 from router.admin.pages import pages
 from router.admin.routed import AnswerRoute, Refusals
-from router.answering.chat import Chat, Request
+from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
 from router.config.declaration import Cors
 from router.errors import BadAsk
 from router.intake.protocol import MESSAGES, OPENAI, RESPONSES
+from router.intake.request import Request
 from router.reload import Live
 from router.server.handover import handing_over
 from router.server.head import as_get

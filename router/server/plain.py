@@ -15,7 +15,7 @@ Header = tuple[bytes, bytes]
 
 
 class Reader(Protocol):
-    """What the parser reports to: a connection, with what it has read of the request's head."""
+    """A receiver of the parser's reports: a connection, with what it has read of the request's head."""
 
     url: bytes
     headers: list[Header]
@@ -55,11 +55,11 @@ class PlainParser:
         return b"\r\n".join([start, *lines, b"", b""])
 
     def should_upgrade(self) -> bool:
-        """Whether the head makes an offer."""
+        """Return whether the head makes an offer."""
         return self._parser.should_upgrade()
 
     def should_keep_alive(self) -> bool:
-        """Whether the connection may stay open after the answer."""
+        """Return whether the connection may stay open after the answer."""
         return self._parser.should_keep_alive()
 
     def get_method(self) -> bytes:

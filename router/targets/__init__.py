@@ -1,4 +1,4 @@
-"""What answers for real: one file per kind, one row each.
+"""Targets: a file and a row for each kind.
 
 A target is an Answer that yields Start, then what its provider says, then Finish; or raises a TargetError, before or
 after its first event. It closes what it opened whenever its events are closed.
@@ -61,21 +61,21 @@ class Target:
     model: str
     answer: Answer
     facts: Facts = UNKNOWN
-    """What its model accepts, as far as is known without asking it."""
+    """Facts of its model, as far as they are known without asking it."""
     learned: Learned = field(default_factory=Learned)
     ready: Callable[[], Awaitable[None]] | None = None
     """Waits until it can be asked at all: for a library that is being imported."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
     at: Callable[[Post], Answer] | None = None
-    """Its answer at a place in a route; None where that makes no difference."""
+    """None where the place in a route makes no difference to the answer."""
 
     @property
     def prefill(self) -> bool:
-        """Whether it goes on from the assistant's last words, if it is given any."""
+        """Return whether the target goes on from the assistant's last words, if it is given any."""
         return self.learned.over(self.facts).prefill
 
     def takes(self, sort: FileSort) -> bool | None:
-        """Whether it reads files of this sort; None where nobody knows. A script passes over what it cannot read."""
+        """Return whether the target reads files of this sort; None if unknown. A script ignores files that it cannot read."""
         known = self.learned.over(self.facts)
         return True if self.lane == "script" else known.images if sort == "image" else known.documents
 

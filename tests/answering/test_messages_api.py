@@ -13,6 +13,7 @@ from router.chat import Call, File, Message, ReasoningState, Result
 from router.errors import BadAsk
 from router.intake import anthropic_api
 from tests.conftest import Workspace, direct_target, routes, serving
+from tests.support.apis import MORE, TARGETS
 from tests.support.provider import Reply, provider, text
 from tests.wire.readers import READERS
 
@@ -22,18 +23,6 @@ WEATHER: dict[str, Any] = {
     "description": "Current weather.",
     "input_schema": {"type": "object", "properties": {"location": {"type": "string"}}},
 }
-TARGETS = """
-a: {script: [{thought: Hm}, {text: Hello}]}
-b: {script: [{text: Half}, {fail: down}]}
-c: {script: [{text: Let me look.}, {call: get_weather, arguments: {location: Rome}}]}
-d: {script: [{fail: down}]}
-"""
-MORE = """
-  broken: {pipeline: chat, targets: [b], rescue: fail}
-  asks: {pipeline: chat, targets: [c]}
-  down: {pipeline: chat, targets: [d], retry: {attempts: 1}}
-server: {protocol: line}
-"""
 
 
 @asynccontextmanager
@@ -65,7 +54,7 @@ async def test_message_comes_whole_or_streamed(workspace: Workspace) -> None:
     assert raw.headers["x-router-model"] == "gpt-4"
 
 
-async def test_call_that_nobody_runs_here_is_the_clients(workspace: Workspace) -> None:
+async def test_unknown_call_is_left_to_the_client(workspace: Workspace) -> None:
     """It comes as a tool_use block, with the reason that has the client run it."""
     asking: dict[str, Any] = {"model": "asks", "max_tokens": 100, "messages": HELLO}
     async with asked_by_anthropic(workspace) as (_, sdk):

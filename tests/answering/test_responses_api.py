@@ -13,6 +13,7 @@ from router.config.declaration import RequestBounds
 from router.errors import BadAsk
 from router.intake import question, responses_api
 from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.support.apis import MORE, TARGETS
 from tests.support.provider import Reply, calls, provider, text
 from tests.wire.readers import READERS
 
@@ -23,18 +24,6 @@ WEATHER: dict[str, Any] = {
     "parameters": {"type": "object", "properties": {"location": {"type": "string"}}},
     "strict": False,
 }
-TARGETS = """
-a: {script: [{thought: Hm}, {text: Hello}]}
-b: {script: [{text: Half}, {fail: down}]}
-c: {script: [{text: Let me look.}, {call: get_weather, arguments: {location: Rome}}]}
-d: {script: [{fail: down}]}
-"""
-MORE = """
-  broken: {pipeline: chat, targets: [b], rescue: fail}
-  asks: {pipeline: chat, targets: [c]}
-  down: {pipeline: chat, targets: [d], retry: {attempts: 1}}
-server: {protocol: line}
-"""
 
 
 @asynccontextmanager
@@ -74,7 +63,7 @@ async def test_response_comes_whole_or_streamed(workspace: Workspace) -> None:
     assert raw.headers["x-router-model"] == "gpt-4"
 
 
-async def test_call_that_nobody_runs_here_is_the_clients(workspace: Workspace) -> None:
+async def test_unknown_call_is_left_to_the_client(workspace: Workspace) -> None:
     """It comes as a function_call item, whole."""
     async with asked_by_openai(workspace) as (_, sdk):
         both = (await sdk.responses.create(model="asks", input="Hello"), await added_up(sdk, model="asks", input="Hello"))

@@ -115,7 +115,7 @@ async def test_operator_breaks_a_real_provider_and_its_breaker_does_not_notice(w
     assert (stands["a"]["breaker"], stands["a"]["busy"]) == ("closed", 0)
 
 
-async def test_broken_answer_is_kept_and_shared_by_nobody(workspace: Workspace) -> None:
+async def test_broken_answer_is_neither_kept_nor_shared(workspace: Workspace) -> None:
     """Neither is a kept answer given to who asked for a fault."""
     async with serving(workspace.write("routes.yaml", routes(SCRIPTS, f"{ROUTE}\n    cache: {{ttl: 1h}}")).build()) as client:
         assert (await ask(client)).headers["x-router-cache"] == "miss"

@@ -27,7 +27,6 @@ from router.access.address import counted
 from router.admin.operations import Admin
 from router.admin.siblings import Siblings
 from router.answering import replica
-from router.answering.chat import Request
 from router.callers import Known
 from router.callers.keys import Keys, hashed, new
 from router.callers.tokens import usable
@@ -62,6 +61,7 @@ from router.generation import build
 from router.intake import body, question
 from router.intake.cache_control import cache_control
 from router.intake.protocol import requested, spoken
+from router.intake.request import Request
 from router.server import application
 from router.server.door import Door
 from router.shared import Found

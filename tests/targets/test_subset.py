@@ -20,7 +20,7 @@ def of(**properties: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("subset", [OPENAI, STRICT, GUIDED, CLAUDE, GEMINI])
-def test_what_keeps_to_the_narrowed_schema_keeps_to_the_clients(subset: Subset) -> None:
+def test_value_of_the_narrowed_schema_is_one_of_the_clients(subset: Subset) -> None:
     """Of 200 schemas, those that a provider has words for lose nothing that binds; OpenAI's own rules find no fault in theirs."""
     said = 0
     for seed in range(200):

@@ -1,0 +1,122 @@
+"""The limits that a request is held against, from its headers to its end."""
+
+from types import TracebackType
+from typing import Self
+
+from router.access.address import counted
+from router.answering.reply import Headers
+from router.callers import Caller, from_body
+from router.chat import Ask, Circumstances
+from router.embed import Embed
+from router.errors import BadAsk, TooMany
+from router.generation import OTHER_KIND, Compiled, Generation
+from router.intake.request import Request
+from router.journal.entry import Entry
+from router.quotas import Admission, Quota
+
+
+class Admissions:
+    """The limits that a request is held against, each as soon as it is known.
+
+    The caller's limit is known before the body, and the route's where the path names it: a refused request costs no more than its headers.
+    Places are held until the block ends. Usage is charged when the request's entry is closed, which may be later.
+    """
+
+    def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry, kind: str = "chat") -> None:
+        self._request = request
+        self._kind = kind
+        """The kind of route that answers such a request."""
+        self._generation = generation
+        self.caller = caller
+        """The caller; with the end user, once that is known."""
+        self._entry = entry
+        self._held: list[Admission] = []
+        self._user_known = not caller.user_in_body
+        self._later: list[Quota] = []
+        """Limits of the end user, until the body names them."""
+
+    async def __aenter__(self) -> Self:
+        self._entry.observers = (self._charge, *self._entry.observers)
+        return self
+
+    def _charge(self, entry: Entry) -> None:
+        for admission in self._held:
+            admission.settle(entry.used, entry.cost)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for admission in self._held:
+            admission.leave()
+
+    async def of_caller(self) -> Headers:
+        """Hold the request against its caller's own limit: a caller over its own limit takes nothing of the others'. Return what is left,
+        as headers.
+        """
+        caller = self.caller
+        if caller.limit is not None:
+            await self._count(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts))
+        return self._headers()
+
+    async def of_route(self, model: str) -> Headers:
+        """Hold the request against the limit of the route with this id. UnknownModel where there is no such route, NotAllowed where the
+        caller may not ask it. Return what the tightest limit leaves, as headers.
+        """
+        generation, caller = self._generation, self.caller
+        route = generation.route(model)
+        self._entry.takes(route.name, route.toolbox, route.models, generation.prices, stand_ins=route.stand_ins)
+        caller.asks(route.name)
+        if route.declared.kind != self._kind:
+            raise BadAsk(OTHER_KIND[route.declared.kind])
+        if route.quota is not None:
+            await self._count(route.quota)
+        return self._headers()
+
+    async def of_body(self, ask: Ask | Embed) -> Headers:
+        """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names. BadAsk
+        where it must name a user and does not. Return what the tightest limit leaves, as headers.
+        """
+        if not self._user_known:
+            self.caller, self._user_known = from_body(self.caller, ask.fields), True
+            self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
+            for quota in self._later:
+                await self._count(quota)
+        return await self.of_route(ask.model) if self._request.model is None else self._headers()
+
+    async def _count(self, quota: Quota) -> None:
+        """Hold the request against one limit; later, where that is the end user's and the body has yet to name them."""
+        if quota.declared.per == "user" and not self._user_known:
+            self._later.append(quota)
+            return
+        for held, subject in _subjects(quota, self._request, self.caller, self._generation):
+            await self._take(held, subject)
+
+    def circumstances(self, route: Compiled) -> Circumstances:
+        """Return the facts for the conditions of a route: the caller, its headers, and how much is used of the tightest limit."""
+        used = max((one.used for one in self._held), default=0.0)
+        return Circumstances(self.caller.name, self.caller.claims, self._request.values(route.headers), used)
+
+    async def _take(self, quota: Quota, subject: str) -> None:
+        try:
+            self._held.append(await quota.admit(subject))
+        except TooMany:
+            for admission in self._held:
+                admission.withdraw()
+            self._held.clear()
+            raise
+
+    def _headers(self) -> Headers:
+        return min(self._held, key=lambda one: one.left).headers if self._held else []
+
+
+def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
+    """Return the subjects with which a limit counts this request. Of IPv6 it is two networks, and the wider one has a wider limit. A request that names no end
+    user counts with its caller.
+    """
+    match quota.declared.per:
+        case "ip":
+            return [(quota.times(times), network) for network, times in counted(request.address(generation.server.proxies))]
+        case "key":
+            return [(quota, caller.id)]
+        case "user":
+            return [(quota, caller.owner)] if caller.user else [(quota.per_caller(), caller.id)]
+        case "route":
+            return [(quota, "")]

@@ -1,0 +1,93 @@
+"""An HTTP request before its body is read: its address, its headers, and the wishes in them."""
+
+import re
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import cast, get_args
+
+from router.access.address import Address, client_address
+from router.chat import CacheControl, InducedFault, Json
+from router.errors import BadAsk
+from router.intake import protocol
+from router.intake.cache_control import cache_control
+from router.intake.question import Surface
+from router.intake.scope import Receive, Scope, path_below
+
+FAULTS: tuple[str, ...] = get_args(InducedFault)
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Request:
+    """An HTTP request, as far as it says something before its body. `model`: the route that the path names."""
+
+    def __init__(self, scope: Scope, receive: Receive, model: str | None = None, surface: Surface = "chat") -> None:
+        self.scope = scope
+        self.path = path_below(scope)
+        self.method: str = scope["method"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.receive = receive
+        self.model = model
+        self.surface: Surface = surface
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
+        self._peer = (scope.get("client") or ("", 0))[0]
+        self._forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+
+    @property
+    def id(self) -> str:
+        """The caller's own id for it, if it is one; else ours."""
+        given = self._headers.get(b"x-request-id", b"")
+        return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+    def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
+        """The client's address: the peer's, or what our proxies say. None where the peer has none."""
+        return client_address(self._peer, self._forwarded, proxies)
+
+    def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
+        """The peer, where it says for whom it asks and is none of our proxies: nobody believes it. Empty where there is no such thing."""
+        peer = client_address(self._peer, (), proxies)
+        if not self._forwarded or (peer is not None and any(peer in network for network in proxies)):
+            return ""
+        return str(peer or "unknown")
+
+    def values(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """The values of these headers, of each in the order in which it was sent. `names`: in small letters."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, value in self.scope["headers"] if names else ():
+            if (known := name.decode("latin-1").lower()) in names:
+                found[known] = (*found.get(known, ()), value.decode("latin-1").strip(" \t"))
+        return found
+
+    @property
+    def length(self) -> bytes | None:
+        """Declared length of the body."""
+        return self._headers.get(b"content-length")
+
+    @property
+    def announced(self) -> bool:
+        """Return whether the client waits for `100 Continue` before it sends the body."""
+        return self._headers.get(b"expect", b"").lower() == b"100-continue"
+
+    @property
+    def traceparent(self) -> str:
+        """The trace it belongs to, if it names one."""
+        given = self._headers.get(b"traceparent", b"")
+        return given.decode() if TRACEPARENT.fullmatch(given) else ""
+
+    def cache(self, fields: Mapping[str, Json]) -> CacheControl:
+        """Return the request's wishes to a cache. `fields`: its body's."""
+        return cache_control(self._cache_control, fields)
+
+    @property
+    def fault(self) -> InducedFault | None:
+        """Return the fault that the request induces at its provider; None without one. BadAsk if there is no such fault."""
+        given = self._headers.get(b"x-router-fault", b"").decode("latin-1").strip()
+        if given and given not in FAULTS:
+            raise BadAsk(f"X-Router-Fault: one of {', '.join(FAULTS)} is needed.")
+        return cast("InducedFault", given) if given else None
+
+    def protocol(self) -> str | None:
+        """The dialect it names; None where it names none."""
+        return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
