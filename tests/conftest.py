@@ -1,10 +1,11 @@
 """What the tests share: workspaces, running routers, and a guard that lets nobody leave this machine."""
 
 import asyncio
+import inspect
 import json
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from router.config.values import Secret
 from router.generation import Generation, build
 from router.server import Door, application
 from router.server.edge import Edge
+from router.targets import close_lanes
 
 # How long an example takes says how busy the machine is. The suite says the same of one commit each time; new examples are for `make fuzz`.
 settings.register_profile(
@@ -161,6 +163,20 @@ async def get_weather(location: str) -> str:
     """Current weather for a city."""
     return f"{location}: 25°C"
 '''
+
+
+@pytest.fixture(autouse=True)
+def _closed_lanes(request: pytest.FixtureRequest) -> None:  # pyright: ignore[reportUnusedFunction]
+    """What LiteLLM keeps for a whole process ends with the loop of the test that used it."""
+    if isinstance(request.node, pytest.Function) and inspect.iscoroutinefunction(request.node.obj):
+        request.getfixturevalue("lanes")
+
+
+@pytest.fixture
+async def lanes() -> AsyncIterator[None]:
+    """The lanes' process-wide connections, closed in the end."""
+    yield
+    await close_lanes()
 
 
 @pytest.fixture

@@ -396,9 +396,20 @@ def _given_ways(litellm: Any, httpx: Any) -> None:
 
 
 def _given_session(litellm: Any) -> None:
+    """Give OpenAI's library one client for the whole process.
+
+    Its own `close` closes the client that it was given, for everybody: this one closes its connections, and opens new ones when asked again.
+    """
     httpx: Any = importlib.import_module("httpx")
-    handler: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler
-    litellm.aclient_session = httpx.AsyncClient(transport=handler.create_async_transport(), trust_env=False)
+    transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
+
+    class Shared(httpx.AsyncClient):
+        """The client."""
+
+        async def aclose(self) -> None:
+            await transport.aclose()
+
+    litellm.aclient_session = Shared(transport=transport, trust_env=False)
 
 
 def _kept_from_asking(client: Any, httpx: Any) -> None:
@@ -573,12 +584,18 @@ async def warm() -> None:
 async def close() -> None:
     """Close the connections that LiteLLM keeps for the whole process, if it was imported at all."""
     litellm: Any = sys.modules.get("litellm")
-    if litellm is not None and hasattr(litellm, "close_litellm_async_clients"):
+    if litellm is None or not hasattr(litellm, "close_litellm_async_clients"):
+        return
+    try:
         await litellm.close_litellm_async_clients()
+    finally:
+        # Also when this was cancelled, or another thread asked meanwhile: a closed client left there would fail every later question.
         litellm.in_memory_llm_clients_cache.flush_cache()
         if (session := litellm.aclient_session) is not None:
-            _given_session(litellm)
             await session.aclose()
+        made = cast("dict[str, Any]", vars(litellm))
+        if (client := made.pop("module_level_aclient", None)) is not None:  # another is made when one is wanted
+            await client.close()
 
 
 TEXTUAL = frozenset(

@@ -9,7 +9,6 @@ import pytest
 
 from router.config import declare, read
 from router.generation import build
-from router.targets import litellm
 from router.wire import WIRES
 from tests.conftest import Client, Workspace, serving
 from tests.models.thinkers import ANSWER, THINKERS, Claude, Completions, DeepSeek, Gemini, Google, Kimi, OpenRouter, Strict, Thinker
@@ -34,7 +33,6 @@ async def routed(
     """A router whose one route has these models, in their order."""
     workspace.write("tools/eyes.py", LOOK)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(litellm.close)  # its clients belong to this test's loop
         for model in models:
             await stack.enter_async_context(running(model))
         targets = "".join(f"  {model.target()}" for model in models)

@@ -34,20 +34,15 @@ HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 
 
 @pytest.fixture(autouse=True)
-async def _closed() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """The library is imported as the lane does it, without a look at the network; its connections end with the test's loop."""
+async def _imported() -> None:  # pyright: ignore[reportUnusedFunction]
+    """The library is imported as the lane does it, without a look at the network."""
     await litellm.library()
-    yield
-    await litellm.close()
 
 
 async def heard(declared: Declared, ask: Ask = HI) -> list[Event]:
     order = Order()
-    try:
-        async with aclosing(litellm.answer("a", declared, 3)(ask)) as events:
-            return [order.see(event) async for event in events]
-    finally:
-        await litellm.close()  # its clients belong to this test's loop
+    async with aclosing(litellm.answer("a", declared, 3)(ask)) as events:
+        return [order.see(event) async for event in events]
 
 
 def declared(base: str, **more: Any) -> Declared:
@@ -580,3 +575,18 @@ async def test_library_is_imported_once_for_targets_that_want_it_at_once(monkeyp
         patch.setattr(litellm, "_imported", imported)
         assert await asyncio.gather(litellm.library(), litellm.library()) == [known, known]
     assert len(entered) == 1
+
+
+async def test_connections_that_were_closed_for_everybody_are_opened_again() -> None:
+    """LiteLLM's own cleanup closes the one client that its users share, and may be cut short before it is forgotten."""
+    async with provider(Reply(text("Hello"))) as fake:
+        first = await heard(declared(fake.base), HI)
+        library: Any = sys.modules["litellm"]
+        for client in list(library.in_memory_llm_clients_cache.cache_dict.values()):
+            await client.close()
+        assert await heard(declared(fake.base), HI) == first
+        closing = asyncio.create_task(litellm.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        assert await heard(declared(fake.base), HI) == first

@@ -6,14 +6,14 @@ The question has a system prompt, a history, a tool, a temperature, a limit and 
 import json
 import sys
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import respx
-from httpx import Response
+from httpx import AsyncClient, Response
 
 from router.chat import Ask, Json, Message, Params, ToolSpec
 from router.config.declaration import Target as Declared
@@ -424,18 +424,16 @@ ROWS: Sequence[Row] = (
 
 
 @pytest.fixture(autouse=True)
-async def _on_httpx(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
+async def _on_httpx(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """LiteLLM over httpx, where respx can see it: its own transport is aiohttp's. Nothing is polled for with a pause."""
     await litellm.library()
     library: Any = sys.modules["litellm"]
     monkeypatch.setattr(library, "module_level_aclient", None)  # it is made when it is first wanted: here, before the transport is another
     monkeypatch.setattr(library, "disable_aiohttp_transport", True)
     library.module_level_aclient = library.AsyncHTTPHandler()
+    monkeypatch.setattr(library, "aclient_session", AsyncClient())
     monkeypatch.setattr("litellm.llms.replicate.chat.handler.REPLICATE_POLLING_DELAY_SECONDS", 0)
     library.in_memory_llm_clients_cache.flush_cache()
-    yield
-    await library.module_level_aclient.close()
-    await litellm.close()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.model)

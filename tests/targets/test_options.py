@@ -18,7 +18,7 @@ from router.description import changes, describe, sentences
 from router.errors import ConfigError, TargetRefused
 from router.events import Event, Start, Step
 from router.steps import FROM_ROUTE
-from router.targets import Connections, Learned, litellm, open_target
+from router.targets import Connections, Learned, open_target
 from router.targets.options import Options, merged
 from tests.conftest import Workspace, routes
 from tests.support.provider import Provider, Reply, frame, provider, text
@@ -56,7 +56,6 @@ async def asked(workspace: Workspace, lane: str, options: str, *replies: Reply, 
                 assert said
         finally:
             await connections.close()
-            await litellm.close()
         return fake
 
 
@@ -344,7 +343,6 @@ async def test_refused_field_of_a_body_is_named_and_teaches_nothing(
                 with pytest.raises(TargetRefused):
                     await anext(open_target("a", declared, 3, connections, learned).answer(HI))
     await connections.close()
-    await litellm.close()
     named = [one for one in caplog.records if "own `body`" in one.message]
     assert [getattr(one, "fields", None) for one in named] == [{"target": "a", "field": name}]
     assert not learned.sentences

@@ -7,7 +7,6 @@ import asyncio
 import importlib.util
 import json
 import random
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import cache
@@ -343,15 +342,10 @@ WRONG = {
 
 
 @pytest.fixture
-async def _library(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[None, None]:  # pyright: ignore[reportUnusedFunction]
-    """LiteLLM with a region for AWS; its connections end with the loop they belong to, the one that it makes at import too."""
+async def _library(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """LiteLLM with a region for AWS."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     await litellm.library()
-    found: Any = sys.modules["litellm"]
-    monkeypatch.setattr(found, "module_level_aclient", found.AsyncHTTPHandler())
-    yield
-    await found.module_level_aclient.close()
-    await litellm.close()
 
 
 async def heard_through(base: str, case: str, wire: str, faults: str = "") -> list[Event]:
@@ -360,11 +354,8 @@ async def heard_through(base: str, case: str, wire: str, faults: str = "") -> li
     place = {"case": f"{case}{'@' if faults else ''}{faults}", "root": base.removesuffix("/v1")}
     declared = Declared(model=Name(model.format(**place)), api_base=address.format(**place), api_key=Secret("sk-test"))
     order = Order()
-    try:
-        async with aclosing(litellm.answer("a", declared, 3)(HI)) as events:
-            seen = [order.see(event) async for event in events]
-    finally:
-        await litellm.close()  # its clients belong to this test's loop; the next one may get the same address in memory
+    async with aclosing(litellm.answer("a", declared, 3)(HI)) as events:
+        seen = [order.see(event) async for event in events]
     order.end()
     return seen
 
