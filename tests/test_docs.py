@@ -227,7 +227,13 @@ def test_json_is_json(block: Block) -> None:
     json.loads(block.text)
 
 
-STREAMS = {"f:{": "data-stream", 'data: {"type"': "ui-message-stream", 'data: {"id"': "openai", "": "line"}
+STREAMS = {
+    "f:{": "data-stream",
+    'data: {"type"': "ui-message-stream",
+    'data: {"id":"cmpl-': "text-completion",
+    'data: {"id"': "openai",
+    "": "line",
+}
 """What a stream begins with → its dialect."""
 
 

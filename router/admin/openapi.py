@@ -177,6 +177,45 @@ SCHEMAS: dict[str, Any] = {
             },
         },
     },
+    "CompletionsRequest": {
+        **_object(
+            "model prompt",
+            model={"type": "string", "description": "A route's id or alias."},
+            prompt={"anyOf": [TEXT, {**_list(TEXT), "minItems": 1, "maxItems": 1}], "description": "A text, or a list with one text."},
+            echo={"type": ["boolean", "null"], "default": False, "description": "Begin the answer with the prompt."},
+            stream={"type": ["boolean", "null"], "default": False},
+            stream_options=_object("", include_usage={"type": "boolean"}),
+            **{
+                name: PARAMS[name]
+                for name in ("max_tokens", "temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty")
+            },
+        ),
+        "description": "A question of OpenAI's legacy completions API.",
+    },
+    "TextCompletion": _object(
+        "id object created model choices usage",
+        id=TEXT,
+        object={"const": "text_completion"},
+        created={"type": "integer"},
+        model=TEXT,
+        choices={
+            **_list(
+                _object(
+                    "text index logprobs finish_reason",
+                    text=TEXT,
+                    index={"const": 0},
+                    logprobs={"type": "null"},
+                    finish_reason={"enum": ["stop", "length", "content_filter"]},
+                )
+            ),
+            "minItems": 1,
+            "maxItems": 1,
+        },
+        usage=_object(
+            "prompt_tokens completion_tokens total_tokens",
+            **{name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+        ),
+    ),
     "MessagesRequest": {
         **_object(
             "model messages max_tokens",
@@ -356,7 +395,11 @@ REFUSED: dict[str, Any] = {
 """An error before the first event: in the shape of the dialect that was chosen."""
 
 
-ANSWERS = {"MessagesRequest": ("MessagesAnswer",), "ResponsesRequest": ("ResponsesAnswer",)}
+ANSWERS = {
+    "CompletionsRequest": ("TextCompletion",),
+    "MessagesRequest": ("MessagesAnswer",),
+    "ResponsesRequest": ("ResponsesAnswer",),
+}
 """Request → its answers, where those are not the ones of /api/chat."""
 
 
@@ -441,6 +484,9 @@ ASK_ROUTE: dict[str, Any] = _operation(
 RESUME: dict[str, Any] = _found("get", "stream_of_chat", "Find the answer of a chat again.", CHAT)
 STOP: dict[str, Any] = _found("post", "stop_chat", "Stop the answer of a chat.", CHAT)
 COMPLETIONS: dict[str, Any] = _operation("completions", "Ask as clients of the OpenAI API do. `stream` is false by default.", FAULTED)
+TEXT_COMPLETION: dict[str, Any] = _operation(
+    "text_completion", "Ask as clients of OpenAI's legacy completions API do.", FAULTED, "CompletionsRequest"
+)
 MESSAGES: dict[str, Any] = _operation("messages", "Ask as clients of Anthropic's Messages API do.", FAULTED, "MessagesRequest")
 EMBEDDINGS: dict[str, Any] = {
     "post": {

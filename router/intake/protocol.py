@@ -15,6 +15,8 @@ OPENAI = "/v1/"
 """Addresses below this are OpenAI's: who asks there speaks its dialect, whatever the chat front end speaks."""
 MESSAGES = f"{OPENAI}messages"
 """The address of Anthropic's Messages API, and what is below it."""
+COMPLETIONS = f"{OPENAI}completions"
+"""The address of OpenAI's legacy completions API."""
 RESPONSES = f"{OPENAI}responses"
 """The address of OpenAI's Responses API."""
 OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
@@ -51,6 +53,8 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
         return WIRES["anthropic"]
     if path == RESPONSES or path.startswith(f"{RESPONSES}/"):
         return WIRES["responses"]
+    if path == COMPLETIONS:
+        return WIRES["text-completion"]
     if below_openai(path):
         return WIRES["openai"]
     if declared != "auto":

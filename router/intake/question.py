@@ -11,7 +11,7 @@ from typing import Literal, cast
 from router.chat import AUTO, Ask, Choice, Json, JsonObject, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.intake import anthropic_api, client_tools, responses_api
+from router.intake import anthropic_api, client_tools, completions_api, responses_api
 from router.intake.client_tools import refuse_unserved
 from router.intake.fields import listing, mapping
 from router.intake.messages import conversation, messages, text
@@ -22,11 +22,13 @@ PARAMS = record_of(Params)
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that say something to us."""
+READ: dict[str, frozenset[str]] = {"responses": responses_api.READ, "text_completion": completions_api.READ}
+"""API → fields whose content is in the question, and stands in no other place of it."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
-Surface = Literal["chat", "completions", "messages", "count_tokens", "responses"]
-"""Which API is asked: ours, below /api/chat, OpenAI's chat completions, Anthropic's messages and its count of their tokens, or OpenAI's
-responses.
+Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses"]
+"""Which API is asked: ours, below /api/chat, OpenAI's chat completions and its legacy completions, Anthropic's messages and its count of their
+tokens, or OpenAI's responses.
 """
 
 
@@ -69,11 +71,15 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         tools, choice = responses_api.brought(fields)
         said, params = responses_api.messages(fields, bounds.messages), parameters(responses_api.sampling(fields))
         output = text_format((mapping(fields.get("text")) or {}).get("format"), "text.format")
+    elif surface == "text_completion":
+        tools, choice = (), AUTO
+        said, params = completions_api.messages(fields), sampling(fields)
+        output = response_format(fields.get("response_format"))
     else:
         tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
         said, params = messages(conversation(fields), bounds.messages), sampling(fields)
         output = response_format(_form(fields, surface))
-    own = OWN | responses_api.READ if surface == "responses" else OWN
+    own = OWN | READ.get(surface, frozenset())
     ask = Ask(
         model=_model(fields, model, usual if surface == "chat" else None),
         messages=said,
@@ -84,7 +90,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         choice=choice,
         output=output,
     )
-    if surface == "completions":
+    if surface in ("completions", "text_completion"):
         unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
         ask = replace(ask, unsent=unsent)
     if surface == "responses":
@@ -92,7 +98,8 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
     if surface != "chat":
-        return Asked(ask, stream, wants_usage=_wants_usage(fields))
+        repeated = completions_api.repeated(fields) if surface == "text_completion" else {}
+        return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated)
     listed, chat_id = conversation(fields), _chat_id(fields)
     return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
 

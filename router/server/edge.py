@@ -22,7 +22,7 @@ from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
 from router.config.declaration import Cors
 from router.errors import BadAsk
-from router.intake.protocol import MESSAGES, OPENAI, RESPONSES
+from router.intake.protocol import COMPLETIONS, MESSAGES, OPENAI, RESPONSES
 from router.intake.request import Request
 from router.reload import Live
 from router.server.handover import handing_over
@@ -132,6 +132,10 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         request.surface = "completions"
         await chat.ask(request, send)
 
+    async def text_completion(request: Request, send: Send) -> None:
+        request.surface = "text_completion"
+        await chat.ask(request, send)
+
     async def anthropic(request: Request, send: Send) -> None:
         request.surface = "messages"
         await chat.ask(request, send)
@@ -168,6 +172,7 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
     return [
         AnswerRoute("/api/chat", ask, None, openapi.ASK),
         AnswerRoute(f"{OPENAI}chat/completions", completions, None, openapi.COMPLETIONS),
+        AnswerRoute(COMPLETIONS, text_completion, None, openapi.TEXT_COMPLETION),
         AnswerRoute(f"{OPENAI}embeddings", chat.embed, None, openapi.EMBEDDINGS),
         AnswerRoute(MESSAGES, anthropic, None, openapi.MESSAGES),
         AnswerRoute(f"{MESSAGES}/count_tokens", count, None, openapi.COUNT_TOKENS),

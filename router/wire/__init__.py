@@ -1,11 +1,20 @@
 """Wires: the dialects in which events are written to a client, one file and one row each."""
 
-from router.wire import anthropic, data_stream, line, openai, responses, text, ui_message_stream
+from router.wire import anthropic, data_stream, line, openai, responses, text, text_completion, ui_message_stream
 from router.wire.shape import Answered, Heading, Refusal, Wire, answered, compact
 
 __all__ = ["WIRES", "Answered", "Heading", "Refusal", "Wire", "answered", "compact"]
 
 WIRES: dict[str, Wire] = {
     wire.name: wire
-    for wire in (line.WIRE, data_stream.WIRE, ui_message_stream.WIRE, openai.WIRE, anthropic.WIRE, responses.WIRE, text.WIRE)
+    for wire in (
+        line.WIRE,
+        data_stream.WIRE,
+        ui_message_stream.WIRE,
+        openai.WIRE,
+        anthropic.WIRE,
+        responses.WIRE,
+        text_completion.WIRE,
+        text.WIRE,
+    )
 }

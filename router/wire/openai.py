@@ -154,19 +154,27 @@ def whole(answer: Answered) -> bytes:
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """Status → `type`; invalid_request_error for other 4xx, server_error for 5xx."""
+QUESTION = "messages"
+"""The field that holds the question. OpenAI's other APIs call it otherwise."""
 CODES: dict[str, tuple[str, str | None]] = {
     "unauthorized": ("invalid_api_key", None),
     "rate_limited": ("rate_limit_exceeded", None),
     "unknown_model": ("model_not_found", "model"),
-    "context_too_long": ("context_length_exceeded", "messages"),
+    "context_too_long": ("context_length_exceeded", QUESTION),
 }
 """Our code → theirs, and the parameter at fault, if this dialect has its own words."""
 
 
-def error(why: Refusal) -> dict[str, Json]:
-    """Return an error in this dialect."""
+def code_and_parameter(code: str, question: str = QUESTION) -> tuple[str, str | None]:
+    """Return a code as OpenAI has it, and the parameter at fault. `question`: the field that holds the question, in the API that was asked."""
+    theirs, parameter = CODES.get(code, (code, None))
+    return theirs, question if parameter == QUESTION else parameter
+
+
+def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
+    """Return an error in this dialect. `question`: the field that holds the question, in the API that was asked."""
     kind = TYPES.get(why.status, "server_error" if why.status >= 500 else "invalid_request_error")
-    code, parameter = CODES.get(why.code, (why.code, None))
+    code, parameter = code_and_parameter(why.code, question)
     return {"error": {"message": why.sentence, "type": kind, "param": parameter, "code": code}}
 
 

@@ -25,9 +25,11 @@ from typing import assert_never
 
 from router.chat import Json, JsonObject, ReasoningState
 from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
-from router.wire.openai import CODES, refusal
-from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
+from router.wire import openai
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
+QUESTION = "input"
+"""The field that holds the question."""
 SERVER = "router"
 """The `server_label` of a call of a tool that ran here."""
 ITEM = re.compile(r"(?:msg|rs|fc|mcp)_([0-9a-f]{32})_\d{1,6}")
@@ -251,7 +253,7 @@ class _Frames:
         return made + self._frame("response.incomplete", {"response": self.response})
 
     def _failed(self, code: str, sentence: str) -> str:
-        code, parameter = CODES.get(code, (code, None))
+        code, parameter = openai.code_and_parameter(code, QUESTION)
         error: JsonObject = {"code": code, "message": sentence, "param": parameter}
         made = self._started() + self._closed("incomplete")
         made += self._frame("error", {**error, "error": {"type": "server_error", **error}})
@@ -342,6 +344,11 @@ def _seen(heading: Heading, events: Iterable[Event]) -> _Frames:
 def whole(answer: Answered) -> bytes:
     """Return the answer as a response."""
     return standing(answer.heading, answer.events)
+
+
+def refusal(why: Refusal) -> bytes:
+    """Return the body of an error before the first event."""
+    return utf8(compact(openai.error(why, QUESTION)))
 
 
 WIRE = Wire(

@@ -41,11 +41,11 @@ class Heading:
     created: int
     """Time of creation, in whole seconds since 1970."""
     wants_usage: bool = False
-    """True if the client asked for the usage at the end of its stream. Only the `openai` dialect uses it."""
+    """True if the client asked for the usage at the end of its stream. Only the `openai` and `text-completion` dialects use it."""
     min_client: str = "5.0"
     """The oldest AI SDK that must be able to read it. Only the `ui-message-stream` dialect uses it."""
     asked: JsonObject = field(default_factory=dict[str, Json])
-    """The fields of the request that the answer repeats. Only the `responses` dialect uses it."""
+    """The fields of the request that the answer repeats. Only the `responses` and `text-completion` dialects use it."""
     after: int = -1
     """The number of the last event that the client has already. Only the `responses` dialect uses it."""
     ending: Ending = field(default_factory=Ending, compare=False)

@@ -26,6 +26,7 @@ HEADERS = {
     "openai": {"content-type": "text/event-stream"},
     "anthropic": {"content-type": "text/event-stream"},
     "responses": {"content-type": "text/event-stream"},
+    "text-completion": {"content-type": "text/event-stream"},
     "text": {"content-type": "text/plain; charset=utf-8"},
 }
 
@@ -50,7 +51,7 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
     heard = READERS[wire](answer.body)
     calls, heard.calls = heard.calls, []
     results, heard.results = heard.results, []
-    if wire in ("text", "openai", "anthropic"):
+    if wire in ("text", "text-completion", "openai", "anthropic"):
         assert not calls
     elif wire == "responses":  # the item of a call that ran here has its result
         assert not calls
@@ -58,9 +59,10 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
     else:
         assert [one[1:] for one in calls] == [("get_weather", {"location": "Beijing"})]
         assert results == [(calls[0][0], "Beijing: 25°C", False)]
-    usage = None if wire in ("text", "openai") else (1, 4)
-    finish = {"text": None, "openai": "length", "anthropic": "max_tokens", "responses": "max_output_tokens"}.get(wire, "tool-calls")
-    assert heard == Heard("One moment.", "" if wire == "text" else "Hm.", finish=finish, usage=usage)
+    usage = None if wire in ("text", "text-completion", "openai") else (1, 4)
+    limits = {"text": None, "openai": "length", "text-completion": "length", "anthropic": "max_tokens", "responses": "max_output_tokens"}
+    thoughts = "" if wire in ("text", "text-completion") else "Hm."
+    assert heard == Heard("One moment.", thoughts, finish=limits.get(wire, "tool-calls"), usage=usage)
 
 
 async def test_the_body_chooses_where_nobody_says(workspace: Workspace) -> None:
@@ -103,6 +105,7 @@ REFUSED = {
     "openai": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
     "anthropic": {"type": "not_found_error", "code": "unknown_model"},
     "responses": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
+    "text-completion": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
 }
 
 
@@ -122,7 +125,7 @@ async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stre
         assert broken.body == b"The body is not JSON (line 1, column 2)."
         return
     assert answer.headers["content-type"] == "application/json"
-    made = answer.json["error"] if wire in ("openai", "anthropic", "responses") else answer.json
+    made = answer.json["error"] if wire in ("openai", "anthropic", "responses", "text-completion") else answer.json
     assert REFUSED[wire].items() <= made.items()
     assert set(broken.json) == set(answer.json)
 
@@ -330,6 +333,7 @@ async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -
         "openai": lambda made: made["choices"][0]["message"]["content"],
         "anthropic": lambda made: made["content"][0]["text"],
         "responses": lambda made: made["output"][0]["content"][0]["text"],
+        "text-completion": lambda made: made["choices"][0]["text"],
     }
     assert said[wire](answer.json) == "Hi"
     assert answer.headers["content-type"] == "application/json"
@@ -342,7 +346,8 @@ async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> N
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
     comment, ping = b"\n\n: keep-alive\n\n", b'event: ping\ndata: {"type":"ping"}\n\n'
-    sign = {"data-stream": b"\n\n", "ui-message-stream": comment, "openai": comment, "responses": comment, "anthropic": ping}.get(wire)
+    comments = dict.fromkeys(("ui-message-stream", "openai", "responses", "text-completion"), comment)
+    sign = {**comments, "data-stream": b"\n\n", "anthropic": ping}.get(wire)
     assert sign is None or sign in answer.body
     assert bool(WIRES[wire].keep_alive) is bool(sign)
     assert READERS[wire](answer.body).text == "HalfWhole"

@@ -524,7 +524,7 @@ BODIES = (
 )
 
 
-@given(BODIES, st.sampled_from(["chat", "completions"]), st.none() | st.just("a"))
+@given(BODIES, st.sampled_from(["chat", "completions", "text_completion"]), st.none() | st.just("a"))
 def bodies_of_requests(data: bytes, surface: question.Surface, model: str | None) -> None:
     """Each is refused, or a question that every provider can be asked."""
     try:

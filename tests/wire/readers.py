@@ -317,6 +317,38 @@ def openai(body: bytes) -> Heard:
     return heard
 
 
+def text_completion(body: bytes) -> Heard:
+    """Legacy completions, as both SDKs add their chunks up."""
+    heard = Heard()
+    common: set[tuple[str, int, str]] = set()
+    for data in _events(body):
+        value: dict[str, Any] = json.loads(data)
+        assert heard.error is None
+        if "error" in value:
+            assert set(value["error"]) == {"message", "type", "param", "code"}
+            heard.error = value["error"]["message"]
+            continue
+        assert {"id", "object", "created", "model", "choices"} <= set(value) <= {"id", "object", "created", "model", "choices", "usage"}
+        assert value["object"] == "text_completion"
+        common.add((value["id"], value["created"], value["model"]))
+        if not value["choices"]:
+            assert heard.finish
+            assert heard.usage is None
+            usage = value["usage"]
+            assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+            heard.usage = (usage["prompt_tokens"], usage["completion_tokens"])
+            continue
+        assert value.get("usage") is None
+        (choice,) = value["choices"]
+        assert set(choice) == {"text", "index", "logprobs", "finish_reason"}
+        assert (choice["index"], choice["logprobs"], heard.finish) == (0, None, None)
+        heard.text += choice["text"]
+        heard.finish = choice["finish_reason"]
+    assert len(common) <= 1
+    assert (heard.finish is None) is (heard.error is not None)
+    return heard
+
+
 class _Messages:
     """Anthropic's Messages API, as its SDKs add it up: each event after the one it needs, one block open at a time."""
 
@@ -495,5 +527,6 @@ READERS: dict[str, Callable[[bytes], Heard]] = {
     "openai": openai,
     "anthropic": anthropic,
     "responses": responses,
+    "text-completion": text_completion,
     "text": text,
 }

@@ -119,6 +119,9 @@ def expected(wire: str, events: list[Event]) -> Heard:
         heard.usage = None if wire == "openai" or heard.error else heard.usage or (0, 0)
     if wire == "responses":
         heard = _response(heard, events)
+    if wire == "text-completion":
+        finish = None if heard.error else ENDED["openai"].get(str(heard.finish), "stop")
+        return Heard(text=heard.text, finish=finish, error=heard.error)
     return Heard(text=heard.text) if wire == "text" else heard
 
 
@@ -162,6 +165,7 @@ def test_each_write_is_whole(events: list[Event]) -> None:
         ("data-stream", b"\n"),
         ("ui-message-stream", b"\n\n"),
         ("openai", b"\n\n"),
+        ("text-completion", b"\n\n"),
         ("anthropic", b"\n\n"),
         ("responses", b"\n\n"),
     ):

@@ -1,0 +1,108 @@
+"""OpenAI's legacy completions: server-sent events, each one chunk of text, then [DONE].
+
+    data: {"id":"cmpl-…","object":"text_completion",…,"choices":[{"text":"Hello","index":0,"logprobs":null,"finish_reason":null}]}
+    data: {…,"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]}
+    data: [DONE]
+
+The dialect has text and a reason, and no form for thoughts and tools: these are not written. `model` is the configured model of the target that
+answered first. With `echo` the text begins with the prompt. Source: OpenAI's reference of the completions API.
+"""
+
+from json.encoder import encode_basestring
+from typing import assert_never
+
+from router.chat import Json, ReasoningState
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.openai import DONE, REASONS, counted, error
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+
+NOT_YET = "null"
+"""The `finish_reason` of every chunk but the last."""
+
+
+def encoder(heading: Heading) -> Encode:
+    """Return an encoder of events as chunks."""
+    return _TextChunks(heading).encode
+
+
+class _TextChunks:
+    """The chunks of one answer: the model that they name, and the echo that is still to be written."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        self._usage = ',"usage":null' if heading.wants_usage else ""
+        self._echo = echo(heading)
+        self._named = False
+        self._name(heading.model)
+
+    def _name(self, model: str) -> None:
+        """Set the model that every chunk names: the one that answered first."""
+        self._head = f'data: {compact(_common(self._heading, model))[:-1]},"choices":['
+        self._before = f'{self._head}{{"text":'
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Text(text):
+                return utf8(self._chunk(text))
+            case Start(model=model):
+                if not self._named:
+                    self._named = True
+                    self._name(model)
+                return b""
+            case Thought() | ToolInput() | ToolCall() | ToolResult() | ReasoningState():
+                return b""
+            case Finish(reason, usage):
+                return self._finish(reason, usage)
+            case Failure(code, public):
+                sentence = f"{public} (request {self._heading.request_id})"
+                return refusal(Refusal(500, code, sentence, self._heading.request_id)).join((b"data: ", b"\n\n")) + DONE
+            case _:
+                assert_never(event)
+
+    def _chunk(self, text: str, reason: str = NOT_YET) -> str:
+        said, self._echo = self._echo + text, ""
+        return f'{self._before}{encode_basestring(said)},"index":0,"logprobs":null,"finish_reason":{reason}}}]{self._usage}}}\n\n'
+
+    def _finish(self, reason: str, usage: Usage | None) -> bytes:
+        made = self._chunk("", f'"{REASONS[reason]}"')
+        if self._heading.wants_usage:
+            made += f'{self._head}],"usage":{compact(counted(usage))}}}\n\n'
+        return utf8(made) + DONE
+
+
+def echo(heading: Heading) -> str:
+    """Return the text that the answer begins with: the prompt, where the client asked for its echo."""
+    return str(heading.asked.get("echo", ""))
+
+
+def whole(answer: Answered) -> bytes:
+    """Return the answer as a text_completion."""
+    head, end = answer.heading, answer.end
+    model = next((event.model for event in answer.events if isinstance(event, Start)), head.model)
+    choice: Json = {
+        "text": echo(head) + answer.text,
+        "index": 0,
+        "logprobs": None,
+        "finish_reason": REASONS[end.reason] if isinstance(end, Finish) else "stop",
+    }
+    made: dict[str, Json] = {**_common(head, model), "choices": [choice], "usage": counted(end.usage if isinstance(end, Finish) else None)}
+    return utf8(compact(made))
+
+
+def refusal(why: Refusal) -> bytes:
+    """Return the body of an error before the first event."""
+    return utf8(compact(error(why, "prompt")))
+
+
+def _common(heading: Heading, model: str) -> dict[str, Json]:
+    return {"id": f"cmpl-{heading.message_id}", "object": "text_completion", "created": heading.created, "model": model}
+
+
+WIRE = Wire(
+    name="text-completion",
+    content_type="text/event-stream",
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    keep_alive=b": keep-alive\n\n",
+)

@@ -1,0 +1,163 @@
+"""OpenAI's legacy completions API, as its own client meets it."""
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import openai
+import pytest
+from openai.types import Completion
+
+from router.intake.completions_api import MEANT
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.support.provider import Reply, provider, text
+from tests.wire.readers import READERS
+
+TARGETS = "a: {script: [{text: Hello}]}\nb: {script: [{text: Half}, {fail: down}]}"
+MORE = "  broken: {pipeline: chat, targets: [b]}\n  rescued: {pipeline: chat, targets: [b, a]}\nserver: {protocol: line}\n"
+ASKED = {"model": "gpt-4", "prompt": "Say hello"}
+
+
+@asynccontextmanager
+async def asked_by_openai(workspace: Workspace, targets: str = TARGETS) -> AsyncGenerator[tuple[Client, openai.AsyncOpenAI], None]:
+    """A running router, and OpenAI's client for it. `server.protocol` says another dialect: it has no effect at this address."""
+    workspace.write("routes.yaml", routes(targets, more=MORE if targets == TARGETS else ""))
+    async with (
+        serving(workspace.build()) as client,
+        openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0) as sdk,
+    ):
+        yield client, sdk
+
+
+async def listened(stream: AsyncIterable[Completion], said: list[str]) -> None:
+    """Note what a stream says, until it ends or breaks."""
+    async for chunk in stream:
+        said += [choice.text for choice in chunk.choices]
+
+
+async def test_prompt_is_answered_as_one_object_without_stream(workspace: Workspace) -> None:
+    """A text and a list with one text are the same question; `stream` is false unless the body says otherwise."""
+    async with asked_by_openai(workspace) as (_, sdk):
+        made = [await sdk.completions.create(model="gpt-4", prompt=prompt) for prompt in ("Say hello", ["Say hello"])]
+    for one in made:
+        assert (one.object, one.model, one.choices[0].text, one.choices[0].finish_reason) == (
+            "text_completion",
+            "script/lines",
+            "Hello",
+            "stop",
+        )
+        assert one.usage is not None
+        assert one.usage.total_tokens == 3
+
+
+async def test_stream_adds_up_to_the_same_text(workspace: Workspace) -> None:
+    """With include_usage the client knows the usage, without it there is none."""
+    async with asked_by_openai(workspace) as (client, sdk):
+        stream = await sdk.completions.create(model="gpt-4", prompt="Say hello", stream=True, stream_options={"include_usage": True})
+        chunks = [chunk async for chunk in stream]
+        plain = await client.post("/v1/completions", **ASKED, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "Hello"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.total_tokens == 3
+    heard = READERS["text-completion"](plain.body)
+    assert (heard.text, heard.finish, heard.usage) == ("Hello", "stop", None)
+
+
+async def test_echo_begins_the_answer_with_the_prompt(workspace: Workspace) -> None:
+    """Streamed or not."""
+    async with asked_by_openai(workspace) as (_, sdk):
+        made = await sdk.completions.create(model="gpt-4", prompt="Say hello", echo=True)
+        stream = await sdk.completions.create(model="gpt-4", prompt="Say hello", echo=True, stream=True)
+        streamed = "".join([chunk.choices[0].text async for chunk in stream])
+    assert (made.choices[0].text, streamed) == ("Say helloHello", "Say helloHello")
+
+
+async def test_prompt_and_parameters_reach_the_provider(workspace: Workspace) -> None:
+    """The prompt is a message of the user; sampling parameters have the same names in both APIs."""
+    async with provider(Reply(text("Hi"))) as fake, asked_by_openai(workspace, direct_target(fake.base)) as (_, sdk):
+        made = await sdk.completions.create(
+            model="gpt-4", prompt="Say hello", echo=True, max_tokens=7, temperature=0.5, stop="END", seed=3, presence_penalty=1
+        )
+        (sent,) = fake.requests
+    assert made.choices[0].text == "Say helloHi"
+    assert sent["messages"][-1] == {"role": "user", "content": "Say hello"}
+    assert {"max_tokens": 7, "temperature": 0.5, "stop": ["END"], "seed": 3, "presence_penalty": 1}.items() <= sent.items()
+    assert "echo" not in sent
+    assert "prompt" not in sent
+
+
+CHANGES: dict[str, tuple[Any, Any]] = {
+    "suffix": ("the end", ""),
+    "best_of": (3, 1),
+    "logprobs": (0, None),
+    "n": (2, 1),
+    "messages": ([{"role": "user", "content": "Hi"}], None),
+    "tools": ([{"type": "function"}], []),
+    "prompt_embeds": ("AAAA", None),
+    "use_beam_search": (True, False),
+    **dict.fromkeys(
+        ("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar", "json_schema"),
+        ({"type": "object"}, None),
+    ),
+}
+"""Field → a value that changes the answer, and one that asks for nothing."""
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_field_that_is_not_served_is_refused_by_name(workspace: Workspace, name: str) -> None:
+    """An answer that ignores it would look right; the default of the field passes, and so does a null."""
+    assert set(CHANGES) == set(MEANT)
+    changes, harmless = CHANGES[name]
+    async with asked_by_openai(workspace) as (client, _):
+        refused, *served = [await client.post("/v1/completions", **{**ASKED, name: one}) for one in (changes, harmless, None)]
+    assert (refused.status, refused.json["error"]["message"]) == (400, f"{name}: this is not served here.")
+    assert [one.status for one in served] == [200, 200]
+
+
+PROMPTS: dict[str, tuple[Any, str]] = {
+    "none": (None, "prompt: a text, or a list with one text, is needed."),
+    "an empty list": ([], "prompt: a text, or a list with one text, is needed."),
+    "an object": ({"text": "Hi"}, "prompt: a text, or a list with one text, is needed."),
+    "tokens": ([1, 2, 3], "prompt: tokens are not served here; send the text."),
+    "lists of tokens": ([[1, 2], [3]], "prompt: tokens are not served here; send the text."),
+    "several texts": (["Hi", "Ho"], "prompt: one text at a time is served here; send a request for each."),
+    "a null in a list": ([None], "prompt[0]: a text is needed."),
+}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+async def test_prompt_of_another_kind_is_refused(workspace: Workspace, case: str) -> None:
+    """The sentence says what to send instead."""
+    prompt, sentence = PROMPTS[case]
+    async with asked_by_openai(workspace) as (client, _):
+        refused = await client.post("/v1/completions", model="gpt-4", prompt=prompt)
+    assert (refused.status, refused.json["error"]["message"]) == (400, sentence)
+
+
+async def test_error_is_an_exception_of_the_client(workspace: Workspace) -> None:
+    """A missing model, an unknown one, a target that fails before and in the stream; a rescued answer has both halves."""
+    async with asked_by_openai(workspace) as (client, sdk):
+        nameless = await client.post("/v1/completions", prompt="Hi")
+        with pytest.raises(openai.NotFoundError):
+            await sdk.completions.create(model="no-such", prompt="Hi")
+        with pytest.raises(openai.BadRequestError):
+            await sdk.completions.create(model="gpt-4", prompt="Hi", echo="yes")  # type: ignore[call-overload]
+        with pytest.raises(openai.InternalServerError):
+            await sdk.completions.create(model="broken", prompt="Hi")
+        stream = await sdk.completions.create(model="broken", prompt="Hi", stream=True)
+        said: list[str] = []
+        with pytest.raises(openai.APIError) as broken:
+            await listened(stream, said)
+        rescued = [chunk.choices[0].text async for chunk in await sdk.completions.create(model="rescued", prompt="Hi", stream=True)]
+    assert (nameless.status, nameless.json["error"]["message"].partition(":")[0]) == (400, "model")
+    assert said == ["Half"]
+    assert broken.value.message.startswith("The model's answer broke off.")
+    assert "".join(rescued) == "HalfHello"
+
+
+async def test_limit_of_a_route_counts_completions(workspace: Workspace) -> None:
+    """The request that is one too many gets a 429 in OpenAI's form."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", "targets: [a]\n    limit: {requests: 1/hour}"))
+    async with serving(workspace.build()) as client:
+        first, second = [await client.post("/v1/completions", model="chat-model", prompt="Hi") for _ in range(2)]
+    assert (first.status, second.status, second.json["error"]["code"]) == (200, 429, "rate_limit_exceeded")

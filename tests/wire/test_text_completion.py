@@ -1,0 +1,89 @@
+"""OpenAI's legacy completions, to the byte."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire import Refusal, answered, responses, text_completion
+from tests.wire.readers import HEADING
+
+START = Start("a", "openai/gpt-4o")
+CALL = ToolCall("call_a", "get_weather", {"location": "Beijing"})
+ROUND: list[Event] = [START, ToolInput("call_a", "get_weather", "{"), CALL, ToolResult("call_a", "get_weather", "25°C")]
+COMMON = '{"id":"cmpl-msg-1","object":"text_completion","created":1700000000,"model":"openai/gpt-4o","choices":['
+
+
+def chunk(text: str, reason: str = "null") -> str:
+    """One chunk of one choice."""
+    return f'{COMMON}{{"text":{text},"index":0,"logprobs":null,"finish_reason":{reason}}}]}}'
+
+
+GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
+    "text": (
+        [START, Text("Hel"), Text('l"o'), Finish("stop", Usage(11, 3))],
+        [chunk('"Hel"'), chunk('"l\\"o"'), chunk('""', '"stop"'), "[DONE]"],
+    ),
+    "thoughts have no form": ([START, Thought("Hm"), Text("Hi"), Finish("stop")], [chunk('"Hi"'), chunk('""', '"stop"'), "[DONE]"]),
+    "nothing said": ([START, Finish("content-filter")], [chunk('""', '"content_filter"'), "[DONE]"]),
+    "a tool that ran here": ([*ROUND, START, Text("25°C"), Finish("stop")], [chunk('"25°C"'), chunk('""', '"stop"'), "[DONE]"]),
+    "stopped at max_steps": ([*ROUND, Finish("tool-calls")], [chunk('""', '"length"'), "[DONE]"]),
+    "a failure": (
+        [START, Text("Half"), Failure("context_too_long", "Too long.")],
+        [
+            chunk('"Half"'),
+            '{"error":{"message":"Too long. (request req_1)","type":"server_error","param":"prompt","code":"context_length_exceeded"}}',
+            "[DONE]",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_events_become_chunks_byte_for_byte(case: str) -> None:
+    """Each event gives exactly these frames."""
+    events, expected = GOLDEN[case]
+    encode = text_completion.encoder(HEADING)
+    assert b"".join(encode(event) for event in events).decode() == "".join(f"data: {data}\n\n" for data in expected)
+
+
+def test_usage_ends_a_stream_whose_client_asked_for_it() -> None:
+    """With include_usage each chunk has a null, and one more has no choice but the usage."""
+    encode = text_completion.encoder(replace(HEADING, wants_usage=True))
+    body = b"".join(encode(event) for event in (START, Text("Hi"), Finish("stop", Usage(11, 3)))).decode()
+    chunks = [f'{one[:-1]},"usage":null}}' for one in (chunk('"Hi"'), chunk('""', '"stop"'))]
+    usage = '{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}'
+    assert body == "".join(f"data: {one}\n\n" for one in (*chunks, f'{COMMON}],"usage":{usage}}}', "[DONE]"))
+
+
+@pytest.mark.parametrize("said", [["Hi"], []])
+def test_echo_opens_the_text_once(said: list[str]) -> None:
+    """The prompt stands before the answer's first piece, streamed or not, also where the model says nothing."""
+    heading = replace(HEADING, asked={"echo": "Say it: "})
+    events: list[Event] = [START, *map(Text, said), Finish("stop")]
+    encode = text_completion.encoder(heading)
+    frames = b"".join(map(encode, events)).decode().split("\n\n")[:-2]
+    streamed = "".join(json.loads(frame.removeprefix("data: "))["choices"][0]["text"] for frame in frames)
+    whole = json.loads(text_completion.whole(answered(heading, events)))["choices"][0]["text"]
+    assert (streamed, whole) == ("Say it: " + "".join(said),) * 2
+
+
+def test_answer_that_is_not_streamed_is_one_object() -> None:
+    """`stream: false`: one text_completion, usage always."""
+    made = json.loads(text_completion.whole(answered(HEADING, [*ROUND, START, Thought("Hm"), Text("25°C"), Finish("length", Usage(1, 2))])))
+    assert made == {
+        "id": "cmpl-msg-1",
+        "object": "text_completion",
+        "created": 1700000000,
+        "model": "openai/gpt-4o",
+        "choices": [{"text": "25°C", "index": 0, "logprobs": None, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+    }
+
+
+@pytest.mark.parametrize(("module", "parameter"), [(text_completion, "prompt"), (responses, "input")])
+def test_refusal_names_the_field_of_the_api_that_was_asked(module: object, parameter: str) -> None:
+    """A question that is too long is in `prompt` here and in `input` of the Responses API; neither has `messages`."""
+    refusal = json.loads(module.refusal(Refusal(400, "context_too_long", "Too long.", "r1")))  # type: ignore[attr-defined]
+    assert (refusal["error"]["param"], refusal["error"]["code"]) == (parameter, "context_length_exceeded")
