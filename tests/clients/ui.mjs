@@ -1,18 +1,13 @@
 // AI SDK 5, 6 and 7: their useChat over their own transports, rendered. One case in, what the user would see out.
-import { existsSync, readFileSync } from "node:fs";
-import { pathToFileURL } from "node:url";
 import { Held, settled } from "./hook.mjs";
+import { aiOf } from "./release.mjs";
 
 const packages = new Map();
 
 /** The hook of a release, and the `ai` it was made with. */
 async function release(client) {
   if (!packages.has(client)) {
-    const own = new URL(`node_modules/${client}/node_modules/ai/`, import.meta.url);
-    const home = existsSync(own) ? own : new URL("node_modules/ai/", import.meta.url);
-    const { exports } = JSON.parse(readFileSync(new URL("package.json", home), "utf8"));
-    const entry = exports["."].import ?? exports["."].default;
-    const [{ useChat }, ai] = await Promise.all([import(client), import(new URL(entry.default ?? entry, home).href)]);
+    const [{ useChat }, ai] = await Promise.all([import(client), aiOf(client)]);
     packages.set(client, { useChat, ai });
   }
   return packages.get(client);

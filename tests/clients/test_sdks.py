@@ -1,0 +1,75 @@
+"""Libraries for programs before the router: OpenAI's and Anthropic's own, AI SDK's providers, openai-agents, LangChain."""
+
+import re
+from typing import Any
+
+import pytest
+
+from router.targets.embeddings import DEMO_DIMENSIONS, demo_vector, words_of
+from tests.clients.harness import SDKS, Saw, Sdk, Workers
+from tests.clients.replay import PATIENCE
+from tests.clients.router_cases import Running
+from tests.clients.sdk_cases import PLAYS, SdkCase, played_by_sdks
+
+PLAYED = [pytest.param(client, case, id=f"{case}-{client}") for client, case in played_by_sdks()]
+NAMED = {client.name: client for client in SDKS}
+
+
+def wrong(case: SdkCase, saw: Saw) -> dict[str, Any]:
+    """What a program has in hand that is not what the case says; empty if all is right."""
+    if "late" in saw:
+        return saw
+    found = {name: saw[name] for name in ("text", "thoughts") if case.made is None and saw[name] != getattr(case, name)}
+    if sorted(map(str, saw["calls"])) != sorted(map(str, case.calls)):
+        found["calls"] = saw["calls"]
+    if case.made is not None and saw["object"] != case.made:
+        found["object"] = saw["object"]
+    if case.stop is not None:
+        return found if "aborted" in saw["events"] else {**found, "events": saw["events"]}
+    error: dict[str, Any] = saw["error"] or {"message": "", "status": None}
+    if not re.search(case.error or "^$", error["message"]) or case.status not in (None, error["status"]):
+        found["error"] = error
+    return found
+
+
+@pytest.mark.parametrize(("client", "case"), PLAYED)
+def test_program_has_in_hand_what_the_table_says(client: Sdk, case: SdkCase, workers: Workers, router: Running) -> None:
+    """Each library makes of the router's answer the text, thoughts, calls, object or error of the case."""
+    assert wrong(case, workers.saw(client, router.base, case.asked)) == {}
+
+
+@pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "text" in cases])
+def test_program_counts_the_tokens_of_a_stream(name: str, workers: Workers, router: Running) -> None:
+    """Wherever the library has a place for them."""
+    saw = workers.saw(NAMED[name], router.base, {"model": "text", "deed": "stream"})
+    if name != "langchain-completions":  # its stream has none
+        assert saw["usage"]["input"] > 0
+        assert saw["usage"]["output"] > 0
+
+
+@pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "stop" in cases])
+def test_program_that_stops_stops_the_provider(name: str, workers: Workers, router: Running) -> None:
+    """The connection to the provider closes with the client's."""
+    router.provider.left.clear()
+    workers.saw(NAMED[name], router.base, {"model": "stop", "deed": "stream", "stop": "Before"})
+    assert router.provider.left.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("name", ["ai-sdk-openai", "ai-sdk-openai-chat", "langchain"])
+def test_program_reads_embeddings(name: str, workers: Workers, router: Running) -> None:
+    """As numbers, in the order of the texts."""
+    saw = workers.saw(NAMED[name], router.base, {"model": "embed", "deed": "embed"})
+    assert saw["error"] is None
+    assert saw["object"] == [pytest.approx(demo_vector(words_of(text), DEMO_DIMENSIONS), abs=1e-6) for text in ("soup", "a book")]
+
+
+@pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "three-tools" in cases])
+def test_results_of_three_tools_reach_the_model_with_their_calls(name: str, workers: Workers, router: Running) -> None:
+    """Each result stands beside the call that it answers, whichever API the program speaks."""
+    workers.saw(NAMED[name], router.base, {"model": "three", "deed": "tools"})
+    messages = router.provider.requests[-1].json["messages"]
+    results = [(message["tool_call_id"], message["content"]) for message in messages if message["role"] == "tool"]
+    (asked,) = [message["tool_calls"] for message in messages if message.get("tool_calls")]
+    cities = [call["function"]["arguments"].split('"')[3] for call in asked]
+    assert results == [(call["id"], f"{city}: 25°C") for call, city in zip(asked, cities, strict=True)]
+    assert sorted(cities) == ["Beijing", "Paris", "Shanghai"]
