@@ -47,8 +47,8 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
 """A model id → what its script does. A new case is one line here, or some in MODELS."""
 
 
-def _calling(*calls: tuple[str, str, object]) -> Reply:
-    """What a model says that calls these tools: (id, tool, arguments)."""
+def _calling(*calls: tuple[str, str, object], before: Sequence[str] = ()) -> Reply:
+    """What a model says that calls these tools: (id, tool, arguments). `before`: the deltas before them."""
     deltas = [
         json.dumps(
             {
@@ -59,13 +59,14 @@ def _calling(*calls: tuple[str, str, object]) -> Reply:
         )
         for index, (call_id, name, given) in enumerate(calls)
     ]
-    return chunks(ROLE, *deltas, CALLS)
+    return chunks(ROLE, *before, *deltas, CALLS)
 
 
 def _weather(call_id: str, city: str) -> tuple[str, str, object]:
     return (call_id, "get_weather", {"location": city})
 
 
+CITIES = (_weather("call_1", "Beijing"), _weather("call_2", "Shanghai"), _weather("call_3", "Paris"))
 PERSON = {"name": "Ada", "age": 36}
 """What `person` says: as JSON, or to the tool that it has to call."""
 CHECKED = chunks(
@@ -100,9 +101,10 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
         (2, 0): WELCOME,
     },
     "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
-    "three": {
-        (1, 0): _calling(_weather("call_1", "Beijing"), _weather("call_2", "Shanghai"), _weather("call_3", "Paris")),
-        (1, 3): openai_text('"All are "', '"sunny."'),
+    "three": {(1, 0): _calling(*CITIES), (1, 3): openai_text('"All are "', '"sunny."')},
+    "transcript": {
+        (1, 0): _calling(*CITIES, before=('{"reasoning_content":"Three cities."}', '{"content":"Let me check. "}')),
+        (1, 3): openai_text('"All are "', '"sunny: 25°C. 好"'),
     },
 }
 """A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
@@ -120,6 +122,7 @@ OPTIONS: Mapping[str, str] = {
     "tool-error": "tools: [orders]",
     "two-turns": "tools: [weather]",
     "after-thought": "reasoning: show",
+    "transcript": "tools: [weather], reasoning: show",
     "after-stopped-tool": "tools: [slow]",
     "after-tool-error": "tools: [orders]",
     "limited": "limit: {requests: 1/day, per: route}",

@@ -3,6 +3,7 @@
 //   text, thoughts   what the model said          calls    [tool, arguments] of each call, as the program was given it
 //   error            what was raised              object   the structured output, or the vectors
 //   usage            tokens read and written      events   what else the library told
+//   ran              [tool, arguments, output] of each call that ran at the server
 import Anthropic from "@anthropic-ai/sdk";
 import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 import { createAnthropic } from "@ai-sdk/anthropic";
@@ -22,7 +23,7 @@ const ROUNDS = 4;
 const weather = ({ location }) => `${location}: 25°C`;
 
 export async function run({ client, base, model, deed, ask = "Hi", stop }) {
-  const saw = { text: "", thoughts: "", calls: [], error: null, object: null, usage: null, events: [] };
+  const saw = { text: "", thoughts: "", calls: [], ran: [], error: null, object: null, usage: null, events: [] };
   const { open, ...deeds } = CLIENTS[client];
   try {
     await deeds[deed](open(base), { model, ask, saw, stop, heard: () => stop !== undefined && saw.text.includes(stop) });
@@ -81,6 +82,7 @@ async function responded(openai, asked, saw, heard) {
     }
   }
   const response = await stream.finalResponse();
+  for (const { type, name, arguments: given, output } of response.output) if (type === "mcp_call") saw.ran.push([name, JSON.parse(given), output]);
   saw.usage = counted(response.usage);
   return response;
 }

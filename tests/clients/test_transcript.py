@@ -1,0 +1,120 @@
+"""One answer in every dialect, read by a client of each: what is said is the same, and so is all for which the dialect has a field."""
+
+import json
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from router.wire import WIRES
+from tests.clients.cases import HI
+from tests.clients.harness import CLIENTS, SDKS, Client, Saw, Sdk, Workers
+from tests.clients.router_cases import Running
+from tests.wire.readers import READERS
+
+MODEL = "transcript"
+Call = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """An answer as a client has it. A dialect that has no field for something has None there."""
+
+    text: str = "Let me check. All are sunny: 25°C. 好"
+    thoughts: str | None = "Three cities."
+    calls: tuple[Call, ...] | None = tuple(("get_weather", city, f"{city}: 25°C") for city in ("Beijing", "Paris", "Shanghai"))
+    """The tool, its argument and its result, in the order of the arguments: results come in any order."""
+    usage: tuple[int, int] | None = (22, 6)
+    """Tokens read and written, over both model calls."""
+
+
+WHOLE = Transcript()
+HIDDEN = replace(WHOLE, calls=None)
+"""A dialect whose clients run every call that they are shown: those that ran here are not."""
+LACKS: Mapping[str, Transcript] = {
+    "openai": HIDDEN,
+    "anthropic": HIDDEN,
+    "text-completion": replace(HIDDEN, thoughts=None),
+    "text": replace(HIDDEN, thoughts=None, usage=None),
+}
+"""Dialect → what can be read of the answer in it, where that is not all."""
+
+
+def _called(calls: list[tuple[str, Any, Any]]) -> tuple[Call, ...]:
+    return tuple(sorted((name, given["location"], result) for name, given, result in calls))
+
+
+def _client(name: str) -> Client | Sdk:
+    return next(one for one in (*CLIENTS, *SDKS) if one.name == name)
+
+
+def read_by_hand(wire: str) -> Callable[[Workers, str], Transcript]:
+    """The strict reader of a dialect that no public client reads, as `line`, or of which none is driven here."""
+
+    def read(_: Workers, base: str) -> Transcript:
+        body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat?protocol={wire}", body), timeout=60) as response:
+            heard = READERS[wire](response.read())
+        results = {call_id: value for call_id, value, _ in heard.results}
+        calls = _called([(name, given, results[one]) for one, name, given in heard.calls])
+        return Transcript(heard.text, heard.thoughts, calls, heard.usage)
+
+    return read
+
+
+def read_by_chat(name: str, **more: Any) -> Callable[[Workers, str], Transcript]:
+    """A page with `useChat`."""
+
+    def read(workers: Workers, base: str) -> Transcript:
+        saw = workers.saw(_client(name), base, {"chat": f"{MODEL}-{name}", "model": MODEL, "deeds": [HI], **more})
+        parts = saw["messages"][-1]["parts"]
+        calls = _called([(part[1], part[2], part[4]) for part in parts if part[0] == "call"])
+        usage = saw["finish"]["usage"]
+        return Transcript(
+            "".join(part[1] for part in parts if part[0] == "text"),
+            "".join(part[1] for part in parts if part[0] == "thought"),
+            calls,
+            usage and (usage["input"], usage["output"]),
+        )
+
+    return read
+
+
+def read_by_openai(workers: Workers, base: str) -> Transcript:
+    """OpenAI's library for Node, in chat completions."""
+    saw: Saw = workers.saw(_client("openai-node"), base, {"model": MODEL, "deeds": [{**HI, "usage": True}]})
+    parts = dict(saw["messages"][-1]["parts"])
+    return Transcript(parts["text"], parts["thought"], (), (saw["usage"]["input"], saw["usage"]["output"]))
+
+
+def read_by_program(name: str) -> Callable[[Workers, str], Transcript]:
+    """A library for programs."""
+
+    def read(workers: Workers, base: str) -> Transcript:
+        saw = workers.saw(_client(name), base, {"model": MODEL, "deed": "stream"})
+        assert (saw["error"], saw["calls"]) == (None, [])
+        return Transcript(saw["text"], saw["thoughts"], _called(saw["ran"]), (saw["usage"]["input"], saw["usage"]["output"]))
+
+    return read
+
+
+READ_BY: dict[str, Callable[[Workers, str], Transcript]] = {
+    "data-stream": read_by_chat("ai4"),
+    "ui-message-stream": read_by_chat("ai7"),
+    "openai": read_by_openai,
+    "anthropic": read_by_program("anthropic-node"),
+    "responses": read_by_program("openai-node-responses"),
+    "text-completion": read_by_program("openai-node-completions"),
+    "text": read_by_chat("ai7", protocol="text", path="/api/chat?protocol=text"),
+}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_transcript_reads_the_same_in_every_dialect(wire: str, workers: Workers, router: Running) -> None:
+    """Text everywhere; thoughts, calls with their results, and usage wherever the dialect has fields for them."""
+    wanted = LACKS.get(wire, WHOLE)
+    got = READ_BY.get(wire, read_by_hand(wire))(workers, router.base)
+    assert replace(got, **{name: None for name in ("thoughts", "calls", "usage") if getattr(wanted, name) is None}) == wanted
+    assert wanted.calls is not None or not got.calls
