@@ -8,9 +8,9 @@ import pytest
 
 from router.targets.embeddings import demo_vector, words_of
 from tests.clients.cases import CASES, DOT, HI, NAMED, NO_ORDER, Case, differences, played
-from tests.clients.harness import CHATS, CLIENTS, OPENAI, UI, Client, Workers
+from tests.clients.harness import CHATS, CLIENTS, NEWEST, OPENAI, UI, Client, Workers
 from tests.clients.replay import PATIENCE, Replay
-from tests.clients.router_cases import Running, plays
+from tests.clients.router_cases import PERSON, Running, plays
 from tests.clients.test_replayed_streams import as_text
 
 PLAYED = [pytest.param(client, case, id=f"{case}-{client}") for client, case in played(*CASES) if plays(client, case)]
@@ -231,6 +231,24 @@ def test_the_library_puts_the_stream_together_itself(client: Client, name: str, 
     texts = [[part for part in message["parts"] if part[0] != "thought"] for message in saw["messages"]]
     wanted = [[part for part in message["parts"] if part[0] != "thought"] for message in NAMED[name].sees["openai"].messages]
     assert (saw["error"], texts, saw["finish"]) == (None, wanted, "stop")
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("client", [client for client in UI if client in NEWEST], ids=str)
+def test_page_shows_an_object_while_it_comes(client: Client, workers: Workers, router: Running) -> None:
+    """`useObject` asks with a schema and reads text; an answer that is not JSON of the schema is an error."""
+    made = workers.saw(client, router.base, {"model": "person", "schema": SCHEMA})
+    failed = workers.saw(client, router.base, {"model": "tool", "schema": SCHEMA})
+    assert made == {"object": PERSON, "final": PERSON, "error": None}
+    assert (failed["object"], failed["final"]) == (None, None)
+    assert "(request " in failed["error"]
 
 
 @pytest.mark.parametrize("client", [client for client in UI if client.name.startswith(("ai6", "ai7"))], ids=str)

@@ -7,13 +7,17 @@ const packages = new Map();
 /** The hook of a release, and the `ai` it was made with. */
 async function release(client) {
   if (!packages.has(client)) {
-    const [{ useChat }, ai] = await Promise.all([import(client), aiOf(client)]);
-    packages.set(client, { useChat, ai });
+    const [{ useChat, experimental_useObject: useObject }, ai] = await Promise.all([import(client), aiOf(client)]);
+    packages.set(client, { useChat, useObject, ai });
   }
   return packages.get(client);
 }
 
-export async function run({ client, base, path = "/api/chat", chat, model, deeds, protocol = "data", tools = {} }) {
+export async function run(wanted) {
+  return wanted.schema ? shown(wanted) : chatted(wanted);
+}
+
+async function chatted({ client, base, path = "/api/chat", chat, model, deeds, protocol = "data", tools = {} }) {
   const { useChat, ai } = await release(client);
   const events = [];
   let finish = null;
@@ -115,6 +119,22 @@ export async function run({ client, base, path = "/api/chat", chat, model, deeds
     events,
     finish,
   };
+}
+
+/** useObject: a page that shows an object while its JSON comes in as plain text. */
+async function shown({ client, base, model, schema }) {
+  const { useObject, ai } = await release(client);
+  let finished;
+  const held = new Held(() =>
+    useObject({ api: `${base}/api/chat?protocol=text`, schema: ai.jsonSchema(schema), onFinish: (end) => (finished = end), onError: () => {} }),
+  );
+  await settled();
+  const response_format = { type: "json_schema", json_schema: { name: "answer", schema } };
+  held.current.submit({ model, messages: [{ role: "user", content: "Hi" }], response_format });
+  await held.until(({ isLoading, error }) => !isLoading && (finished || error));
+  const { object, error } = held.current;
+  held.leave();
+  return { object: object ?? null, final: finished?.object ?? null, error: error?.message ?? null };
 }
 
 function file({ name, type, url }) {
