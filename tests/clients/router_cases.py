@@ -80,6 +80,8 @@ WELCOME = openai_text('"You are welcome."')
 PARTIAL = Reply(chunks(ROLE, '{"content":"Partial"}').body.removesuffix(b"data: [DONE]\n\n"))
 HELD = ended(Reply(chunks(ROLE, '{"content":"Before"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
 THINKING = ended(Reply(chunks('{"role":"assistant","reasoning_content":"Hm"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
+HALF_PERSON = ended(Reply(chunks(ROLE, '{"content":"{\\"name\\": \\"Ada\\", "}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
+"""The beginning of a person. The rest never comes."""
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "tools": {
@@ -175,6 +177,8 @@ class Models:
         if name == "person":
             tools = body.get("tools")
             reply = _calling(("call_1", tools[0]["function"]["name"], PERSON)) if tools else openai_text(json.dumps(json.dumps(PERSON)))
+        elif name == "half-person":
+            reply = HALF_PERSON
         elif said := ALTERNATING.get(name):
             reply = said[self._asked[name] % len(said)]
             self._asked[name] += 1
@@ -196,6 +200,9 @@ def routes(provider: str, server: str) -> str:
         f"  {name}: {{pipeline: {'faulty' if name == 'faulty' else 'chat'}, targets: [{name}]{', ' + OPTIONS[name] if name in OPTIONS else ''}}}"
         for name in (*SCRIPTS, *asked)
     ]
+    faithful = f"{{model: openai/half-person, api_base: '{provider}/v1', api_key: sk-test, facts: {{schemas: true}}}}"
+    targets.append(f"  half-person: {faithful}")
+    made.append("  half-person: {pipeline: chat, targets: [half-person]}")
     made.append("  rescue: {pipeline: chat, targets: [half, whole], rescue: continue}")
     defaults = "defaults: {retry: {attempts: 1}, breaker: {failures: 1000}, rescue: fail, timeout: {idle: 60s}}"
     targets.append("  vectors: {script: demo}")

@@ -208,6 +208,18 @@ const aiSdk = (open) => ({
     saw.object = await result.output;
   },
 
+  /** The object as far as it has come, once there is something of it. */
+  async grow(provider, { model, ask, saw }) {
+    const stopping = new AbortController();
+    const output = newest.Output.object({ schema: PERSON });
+    const result = newest.streamText({ model: provider(model), prompt: ask, maxRetries: 0, output, abortSignal: stopping.signal, onError: () => {} });
+    for await (const partial of result.partialOutputStream) {
+      saw.object = partial;
+      if (partial.name === "Ada") break;
+    }
+    stopping.abort();
+  },
+
   /** streamObject, the older way to the same. */
   async "stream-object"(provider, { model, ask, saw }) {
     const result = newest.streamObject({ model: provider(model), prompt: ask, maxRetries: 0, schema: PERSON, onError: () => {} });

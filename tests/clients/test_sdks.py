@@ -63,6 +63,13 @@ def test_program_reads_embeddings(name: str, workers: Workers, router: Running) 
     assert saw["object"] == [pytest.approx(demo_vector(words_of(text), DEMO_DIMENSIONS), abs=1e-6) for text in ("soup", "a book")]
 
 
+@pytest.mark.parametrize("name", ["ai-sdk-openai", "ai-sdk-openai-chat"])
+def test_object_grows_where_the_provider_keeps_to_the_schema(name: str, workers: Workers, router: Running) -> None:
+    """The program has the first field while the provider has not said the second."""
+    saw = workers.saw(NAMED[name], router.base, {"model": "half-person", "deed": "grow"})
+    assert (saw["object"], saw["error"]) == ({"name": "Ada"}, None)
+
+
 @pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "three-tools" in cases])
 def test_results_of_three_tools_reach_the_model_with_their_calls(name: str, workers: Workers, router: Running) -> None:
     """Each result stands beside the call that it answers, whichever API the program speaks."""
