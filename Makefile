@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile pages dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -112,6 +112,12 @@ fuzz: .venv-dev/.done   ## every reader of others' bytes, then schemathesis over
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
 	.venv-dev/bin/python -m bench.profile $(BENCH)
+
+pages: .venv-dev/.done  ## the pages that are made from the code: the index of the decisions, the reference
+	.venv-dev/bin/python -m handbook
+
+dist: .venv-dev/.done   ## the wheel and the source archive, in dist/
+	.venv-dev/bin/python -m hatchling build --directory dist
 
 schema: .venv-dev/.done ## routes.schema.json and drills.schema.json, from the declaration
 	.venv-dev/bin/router schema > routes.schema.json

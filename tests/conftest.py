@@ -71,6 +71,7 @@ SLOW = frozenset(
         "deploy/test_strangers_through_nginx.py",
         "failover/test_fault.py",
         "failover/test_refusals.py",
+        "handbook/test_contributing.py",
         "intake/test_files_asked.py",
         "journal/test_metrics.py",
         "journal/test_traces.py",
