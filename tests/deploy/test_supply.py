@@ -34,7 +34,7 @@ def entries(lock: Path) -> dict[str, list[str]]:
 
 def test_the_locks_are_all_here() -> None:
     names = {lock.relative_to(ROOT).as_posix() for lock in LOCKS}
-    own = {f"requirements/{name}.txt" for name in ("build", "dev", "run")}
+    own = {f"requirements/{name}.txt" for name in ("build", "dev", "docs", "run")}
     assert names == own | {"tests/clients/requirements.txt", "tests/deploy/requirements.txt"}
 
 

@@ -1,26 +1,16 @@
-"""CONTRIBUTING.md, followed by the letter: its commands run, and each first change passes the tests that it names.
+"""CONTRIBUTING.md, followed by the letter: its commands run, and each first change passes the tests that it names."""
 
-Each section is followed in a copy of the repository: files that it shows are created, its diffs applied, its commands run.
-"""
-
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.handbook.followed import STEP, apply, follow, run
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-STEP = re.compile(
-    r"(?P<skipped><!-- not run: [^\n]+ -->\n)?```(?P<language>sh|diff|python)\n(?P<text>.*?)^```$",
-    re.DOTALL | re.MULTILINE,
-)
-CREATED = re.compile(r"[Cc]reate\s+(?:its test,\s+)?`(?P<path>[\w./]+)`:\s*\Z")
-"""The end of the text before a block that is a new file."""
 COPIED = ("docs", "handbook", "pipelines", "router", "tests", "tools")
 SECTIONS = ("Your first tool", "Your first step", "Your first wire")
 
@@ -46,54 +36,10 @@ def copy(tmp_path: Path) -> Path:
     return root
 
 
-def apply(diff: str, root: Path) -> None:
-    """Change a file as a diff shows it. Each hunk follows a line `@@`; what it expects must stand in the file exactly once."""
-    head, *hunks = re.split(r"^@@\n", diff, flags=re.MULTILINE)
-    path = root / head.removeprefix("+++ ").strip()
-    text = path.read_text(encoding="utf-8")
-    for hunk in hunks:
-        lines = hunk.splitlines(keepends=True)
-        old = "".join(line[1:] for line in lines if not line.startswith("+"))
-        new = "".join(line[1:] for line in lines if not line.startswith("-"))
-        assert text.count(old) == 1, f"{path.name} has not once:\n{old}"
-        text = text.replace(old, new)
-    path.write_text(text, encoding="utf-8")
-
-
-def run(commands: str, root: Path) -> None:
-    """Run the commands of a block in the copy; the first that fails ends them."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=root,
-        env={**variables, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{commands}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-
-
 @pytest.mark.parametrize("title", SECTIONS)
 def test_first_change_works_as_described(title: str, copy: Path) -> None:
     """A newcomer who follows the section creates its files, makes its edits, and sees every command succeed."""
-    text = section(title)
-    kinds: set[str] = set()
-    for step in STEP.finditer(text):
-        kinds.add(step["language"])
-        match step["language"]:
-            case "diff":
-                apply(step["text"], copy)
-            case "python":
-                created = CREATED.search(text[: step.start()])
-                assert created, f"no file is named before:\n{step['text'][:200]}"
-                path = copy / created["path"]
-                assert not path.exists(), path.name
-                path.write_text(step["text"], encoding="utf-8")
-            case _:
-                assert not step["skipped"]
-                run(step["text"], copy)
+    kinds = follow(section(title), copy, lambda commands, folder: run(commands, folder, PYTHONPATH=str(copy)))
     assert kinds == {"diff", "python", "sh"}
 
 

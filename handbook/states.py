@@ -1,0 +1,167 @@
+"""Diagrams of two state machines, drawn from the code: the order of an answer's events, and the circuit breaker.
+
+The order of events is a table in `router/events.py`. The breaker has no table: its diagram is drawn from what a real breaker does.
+From each state that was reached, each thing that can happen is tried on a copy, until no new state comes up.
+"""
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from handbook.reference import MADE
+from router.config.declaration import Breaker as Declared
+from router.events import ORDER
+from router.failover.breaker import Breaker
+
+Arrow = tuple[str, str]
+
+EVENT_STATES = {"idle": "nothing yet", "speaking": "a model call", "running": "tools have run", "over": "over"}
+"""State of an answer → its words in the diagram."""
+DECLARED = Declared(failures=5, within=30, open=4)
+"""The shipped `breaker: {failures: 5, within: 30s, open: 4s}`."""
+WAIT_S = 10
+"""Seconds of the `Retry-After` that is tried. Longer than the open time, and shorter than the longest pause."""
+
+
+@dataclass
+class _Clock:
+    """A clock that stands still until it is moved."""
+
+    now: float = 1000.0
+
+    def read(self) -> float:
+        return self.now
+
+
+@dataclass
+class _Bench:
+    """A breaker and its clock, which are copied together."""
+
+    clock: _Clock = field(default_factory=_Clock)
+    breaker: Breaker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(DECLARED, self.clock.read)
+
+    def state(self) -> str:
+        """Return the state by what the breaker does: on trial it is closed, and one failure opens it."""
+        if self.breaker.waits_for_retry_after:
+            return "waiting"
+        if self.breaker.state != "closed":
+            return self.breaker.state
+        tried = copy.deepcopy(self)
+        tried.ask(Breaker.failed)
+        return "closed" if tried.breaker.state == "closed" else "trial"
+
+    def ask(self, report: Callable[..., None], times: int = 1) -> None:
+        """Ask the target, if the breaker admits it, and report the result."""
+        for _ in range(times):
+            permit = self.breaker.admit()
+            if permit is not None:
+                report(self.breaker, permit)
+
+
+BREAKER_STATES = {
+    "closed": "closed",
+    "open": "open",
+    "half_open": "half-open: one probe",
+    "trial": "on trial",
+    "waiting": "waits for Retry-After",
+}
+"""State of a breaker → its words in the diagram."""
+ONE, TOO_MANY = "one failure", "too many failures"
+HAPPENINGS: dict[str, Callable[[_Bench], None]] = {
+    ONE: lambda bench: bench.ask(Breaker.failed),
+    "one timeout": lambda bench: bench.ask(Breaker.fell_silent),
+    "refused key or model": lambda bench: bench.ask(Breaker.denied),
+    TOO_MANY: lambda bench: bench.ask(Breaker.failed, DECLARED.failures),
+    "first word": lambda bench: bench.ask(Breaker.began),
+    "complete answer": lambda bench: bench.ask(Breaker.succeeded),
+    "Retry-After": lambda bench: bench.breaker.leave(WAIT_S),
+    "client leaves": lambda bench: bench.ask(Breaker.rest),
+    "time passes": lambda bench: setattr(bench.clock, "now", bench.clock.now + WAIT_S),
+}
+"""What can happen to a target, in words → the same, done to a breaker."""
+
+
+def breaker_arrows() -> dict[Arrow, list[str]]:
+    """Return (state before, state after) → what leads from one to the other, as a real breaker does it."""
+    arrows: defaultdict[Arrow, list[str]] = defaultdict(list)
+    new = _Bench()
+    reached = {new.state(): new}
+    ahead = list(reached)
+    while ahead:
+        before = ahead.pop(0)
+        for words, happen in HAPPENINGS.items():
+            bench = copy.deepcopy(reached[before])
+            happen(bench)
+            after = bench.state()
+            if after != before and not (words == TOO_MANY and ONE in arrows[before, after]):
+                arrows[before, after].append(words)
+            if after not in reached:
+                reached[after] = bench
+                ahead.append(after)
+    return {arrow: words for arrow, words in arrows.items() if words}
+
+
+def event_arrows() -> dict[Arrow, list[str]]:
+    """Return (state before, state after) → the events that lead from one to the other, as `ORDER` has them."""
+    arrows: defaultdict[Arrow, list[str]] = defaultdict(list)
+    for (before, kind), after in ORDER.items():
+        arrows[before, after].append(kind.__name__)
+    return dict(arrows)
+
+
+def _diagram(names: Mapping[str, str], arrows: Mapping[Arrow, list[str]], last: str = "") -> Iterator[str]:
+    """Yield the lines of a diagram: the first state is where it begins."""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    yield from (f'    state "{words}" as {name}' for name, words in names.items())
+    yield f"    [*] --> {next(iter(names))}"
+    yield from (f"    {before} --> {after}: {', '.join(words)}" for (before, after), words in arrows.items())
+    if last:
+        yield f"    {last} --> [*]"
+    yield "```"
+
+
+def _table(names: Mapping[str, str], arrows: Mapping[Arrow, list[str]]) -> Iterator[str]:
+    """Yield the rows of the same as a table."""
+    yield "| from | to | on |\n|---|---|---|"
+    yield from (f"| {names[before]} | {names[after]} | {', '.join(words)} |" for (before, after), words in arrows.items())
+
+
+def _joined(lines: Iterator[str]) -> str:
+    return "\n".join(lines)
+
+
+def states() -> str:
+    """Return the page with both diagrams, each with its table."""
+    return f"""\
+# States
+
+{MADE}
+Two state machines of the router, for those who read its log or change its code: the circuit breaker of a target, and the order of the
+events of an answer. Each diagram is followed by the same as a table.
+
+## The circuit breaker
+
+A breaker keeps requests away from a target that fails. [routes.md](../routes.md#breaker) has its keys; the log and `GET /admin/targets`
+show its state. *On trial* counts as closed there. *Too many failures* are `failures` within `within`.
+
+{_joined(_diagram(BREAKER_STATES, breaker_arrows()))}
+
+{_joined(_table(BREAKER_STATES, breaker_arrows()))}
+
+A result counts for the period in which its request was admitted. Results of requests from before the breaker opened are ignored.
+
+## The order of events
+
+An answer is a stream of events. Every target and every step keeps this order, and every dialect relies on it.
+
+{_joined(_diagram(EVENT_STATES, event_arrows(), "over"))}
+
+{_joined(_table(EVENT_STATES, event_arrows()))}
+
+A `ToolResult` follows the `ToolCall` whose id it bears.
+"""

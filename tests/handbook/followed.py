@@ -1,0 +1,69 @@
+"""A page, followed by the letter: files that it shows are created, its diffs applied, its commands run."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+STEP = re.compile(
+    r"(?P<skipped><!-- not run: [^\n]+ -->\n)?```(?P<language>sh|diff|python|yaml)\n(?P<text>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+"""A block of a page. A comment before it says why a test does not run it."""
+CREATED = re.compile(r"[Cc]reate\s+(?:its test,\s+)?`(?P<path>[\w./]+)`:\s*\Z")
+"""The end of the text before a block that is a new file."""
+Run = Callable[[str, Path], Path]
+"""Runs the commands of a block in a folder, and returns the folder in which they end."""
+
+
+def follow(page: str, folder: Path, run: Run) -> set[str]:
+    """Do all that a page says, from a folder on, and return the kinds of blocks that it has."""
+    kinds: set[str] = set()
+    for step in STEP.finditer(page):
+        created = CREATED.search(page[: step.start()])
+        match step["language"]:
+            case "diff":
+                apply(step["text"], folder)
+            case "sh":
+                folder = folder if step["skipped"] else run(step["text"], folder)
+            case _ if created:
+                (folder / created["path"]).write_text(step["text"], encoding="utf-8")
+            case "python":
+                raise AssertionError(f"no file is named before:\n{step['text'][:200]}")
+            case _:
+                continue
+        kinds.add(step["language"])
+    return kinds
+
+
+def apply(diff: str, root: Path) -> None:
+    """Change a file as a diff shows it. Each hunk follows a line `@@`; what it expects must stand in the file exactly once."""
+    head, *hunks = re.split(r"^@@\n", diff, flags=re.MULTILINE)
+    path = root / head.removeprefix("+++ ").strip()
+    text = path.read_text(encoding="utf-8")
+    for hunk in hunks:
+        lines = hunk.splitlines(keepends=True)
+        old = "".join(line[1:] for line in lines if not line.startswith("+"))
+        new = "".join(line[1:] for line in lines if not line.startswith("-"))
+        assert text.count(old) == 1, f"{path.name} has not once:\n{old}"
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+
+
+def run(commands: str, folder: Path, **variables: str) -> Path:
+    """Run commands in a folder, and return the one in which they end; the first that fails ends them. They find this environment's `router`."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "ROUTER_"))}
+    known["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{known.get('PATH', os.defpath)}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'{commands}\nprintf "\\n%s" "$PWD"'],
+        cwd=folder,
+        env={**known, "PYTHONDONTWRITEBYTECODE": "1", **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{commands}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return Path(done.stdout.rpartition("\n")[2])
