@@ -244,9 +244,10 @@ def test_a_stream_shown_is_one(block: Block) -> None:
     assert READERS[wire](block.text.encode()).finish
 
 
-async def test_the_curls_of_the_readme_are_answered() -> None:
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+async def test_the_curls_of_the_readme_are_answered(name: str) -> None:
     """Each body is posted to the shipped configuration without a key; the demo answers."""
-    bodies = re.findall(r"-d '(.*?)'", page("README.md"), re.DOTALL)
+    bodies = re.findall(r"-d '(.*?)'", page(name), re.DOTALL)
     assert bodies
     async with serving(Workspace(ROOT).build()) as client:
         for body in bodies:
