@@ -283,6 +283,20 @@ def test_every_command_line_is_one(line: str, capsys: pytest.CaptureFixture[str]
     assert left.value.code == 0, capsys.readouterr().err
 
 
+def _targets() -> Iterator[str]:
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        shell = "".join(block[2] for block in re.findall(r"()^```(sh)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+        for words in re.findall(r"^make ([^#\n]+)", shell, re.MULTILINE) + re.findall(r"`make ([^`]+)`", text):
+            yield from (word for word in shlex.split(words) if not re.match(r"-|\w+=|pointsman$", word))
+
+
+@pytest.mark.parametrize("name", sorted(set(_targets())))
+def test_target_of_make_on_a_page_exists(name: str) -> None:
+    """`make …` as the pages write it names a target of the Makefile."""
+    assert re.search(rf"^[^\t\n:]*(?<![\w.-]){re.escape(name)}(?![\w.-])[^\n:]*:", page("Makefile"), re.MULTILINE)
+
+
 def anchors(text: str) -> set[str]:
     """The names of a page's headings, as links write them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)

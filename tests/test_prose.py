@@ -185,3 +185,19 @@ def test_term_stands_on_the_page_that_documents_it(term: str) -> None:
     """An operator who searches the docs for the field's word finds the page."""
     page = (ROOT / "docs" / TERMS[term]).read_text(encoding="utf-8").casefold()
     assert re.search(rf"\b{term}\b", page)
+
+
+PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "decisions"]
+MAX_WORDS = 25
+"""Words of the sentences of a page's first paragraph, code and links counted as one each."""
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_page_opens_with_a_paragraph(path: Path) -> None:
+    """A page says first what it is for, in whole sentences that can be read once; code, tables and headings come after."""
+    text = re.sub(r"<!--.*?-->\n", "", path.read_text(encoding="utf-8"))
+    _, first, *_ = (part.strip() for part in text.split("\n\n") if part.strip())
+    assert not first.startswith(("#", "```", "|", "*", "!", "<"))
+    assert first.endswith((".", ":", ")"))
+    plain = re.sub(r"`[^`]*`|\[[^]]*\]\([^)]*\)", "code", first)
+    assert max(len(sentence.split()) for sentence in re.split(r"[.:;](?=\s|$)", plain)) <= MAX_WORDS
