@@ -31,7 +31,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources of the site, laid out."""
     folder = tmp_path_factory.mktemp("site") / "docs"
     assert Site(ROOT, folder, drawn=True).lay() > 100
-    (folder / SCRIPT).parent.mkdir()
+    (folder / SCRIPT).parent.mkdir(exist_ok=True)
     (folder / SCRIPT).write_bytes(DRAWING.read_bytes() if DRAWING.exists() else b"")
     return folder
 
