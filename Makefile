@@ -43,7 +43,7 @@ linters-if-any: .venv-dev/.done
 
 # What builds the documentation. Without it the test of the built site is skipped.
 docs-if-any: .venv-dev/.done
-	@$(MAKE) --no-print-directory .venv-docs/.done || echo "the builder of the documentation could not be installed"
+	@$(MAKE) --no-print-directory .venv-docs/.done build/mermaid.min.js || echo "the builder of the documentation could not be installed"
 
 faults: .venv-dev/.done ## every fault through every lane, as a table
 	.venv-dev/bin/python -m pytest -q -s tests/system/test_faults.py
