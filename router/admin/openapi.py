@@ -319,6 +319,33 @@ SCHEMAS: dict[str, Any] = {
         model=TEXT,
         output=_list(OBJECT),
     ),
+    "AgentRun": {
+        **_object(
+            "threadId runId messages",
+            threadId={"type": "string", "description": "The thread: by it the answer can be found again, as that of a chat."},
+            runId=TEXT,
+            parentRunId=TEXT,
+            messages={
+                "type": "array",
+                "minItems": 1,
+                "items": _object(
+                    "role",
+                    id=TEXT,
+                    role={"enum": ["developer", "system", "user", "assistant", "tool", "reasoning", "activity"]},
+                    content={"anyOf": [TEXT, _list(_object("type", type=TEXT)), OBJECT]},
+                    toolCalls=_list(CALL),
+                    toolCallId=TEXT,
+                ),
+            },
+            tools=_list(_object("name", name=NAME, description=TEXT, parameters=OBJECT)),
+            context=_list(_object("description value", description=TEXT, value=TEXT)),
+            state={},
+            forwardedProps={**OBJECT, "description": "`model`, sampling parameters, and values for the route's template."},
+        ),
+        "description": "A RunAgentInput of AG-UI.",
+    },
+    "AgentEvents": {**_list(_object("type", type=TEXT)), "description": "The events of a run of AG-UI."},
+    "AgentError": _object("type message code requestId", type={"const": "RUN_ERROR"}, message=TEXT, code=TEXT, requestId=TEXT),
     "SurfaceError": {
         "type": "object",
         "required": ["code", "message", "cause"],
@@ -389,7 +416,7 @@ def _schemas(*names: str) -> list[dict[str, str]]:
 
 
 REFUSED: dict[str, Any] = {
-    "application/json": {"schema": {"anyOf": _schemas("Error", "SurfaceError", "OpenAIError", "MessagesError")}},
+    "application/json": {"schema": {"anyOf": _schemas("Error", "SurfaceError", "OpenAIError", "MessagesError", "AgentError")}},
     "text/plain": {"schema": {"type": "string"}},
 }
 """An error before the first event: in the shape of the dialect that was chosen."""
@@ -399,6 +426,7 @@ ANSWERS = {
     "CompletionsRequest": ("TextCompletion",),
     "MessagesRequest": ("MessagesAnswer",),
     "ResponsesRequest": ("ResponsesAnswer",),
+    "AgentRun": ("AgentEvents",),
 }
 """Request → its answers, where those are not the ones of /api/chat."""
 
@@ -505,6 +533,10 @@ EMBEDDINGS: dict[str, Any] = {
         },
     }
 }
+AG_UI: dict[str, Any] = _operation("run_agent", "Run an agent as clients of AG-UI do.", FAULTED, "AgentRun")
+AG_UI_ROUTE: dict[str, Any] = _operation(
+    "run_agent_with_route", "Run an agent: the model that the path names.", [ROUTE, *FAULTED], "AgentRun"
+)
 RESPONSES: dict[str, Any] = _operation("responses", "Ask as clients of OpenAI's Responses API do.", FAULTED, "ResponsesRequest")
 
 

@@ -387,13 +387,18 @@ def _calls(value: Json, path: str) -> list[Part]:
 
 def _call(value: Json, path: str) -> Iterator[Part]:
     fields = mapping(value) or {}
+    made = call(fields, path)
+    yield from reasoning.of_call(fields, path, made)
+    yield made
+
+
+def call(fields: Fields, path: str) -> Call:
+    """A call, as OpenAI's chat completions and AG-UI write it: {id, function: {name, arguments}}."""
     function = mapping(fields.get("function"))
     if function is None:
         raise BadAsk(f"{path}.function: an object is needed.")
     given = called(text(function.get("arguments"), f"{path}.function.arguments"))
-    call = Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), given)
-    yield from reasoning.of_call(fields, path, call)
-    yield call
+    return Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), given)
 
 
 def called(written: str) -> JsonObject:

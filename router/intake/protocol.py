@@ -19,6 +19,8 @@ COMPLETIONS = f"{OPENAI}completions"
 """The address of OpenAI's legacy completions API."""
 RESPONSES = f"{OPENAI}responses"
 """The address of OpenAI's Responses API."""
+AG_UI = "/api/agui"
+"""The address of AG-UI; below it stand the routes."""
 OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
 OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_attachments)"\s*:')
 """A key of the AI SDK's bodies in JSON that is not read to its end. Inside a text a quotation mark follows a backslash."""
@@ -55,6 +57,8 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
         return WIRES["responses"]
     if path == COMPLETIONS:
         return WIRES["text-completion"]
+    if path == AG_UI or path.startswith(f"{AG_UI}/"):
+        return WIRES["ag-ui"]
     if below_openai(path):
         return WIRES["openai"]
     if declared != "auto":

@@ -11,7 +11,7 @@ from typing import Literal, cast
 from router.chat import AUTO, Ask, Choice, Json, JsonObject, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.intake import anthropic_api, client_tools, completions_api, responses_api
+from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, responses_api
 from router.intake.client_tools import refuse_unserved
 from router.intake.fields import listing, mapping
 from router.intake.messages import conversation, messages, text
@@ -22,13 +22,19 @@ PARAMS = record_of(Params)
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that say something to us."""
-READ: dict[str, frozenset[str]] = {"responses": responses_api.READ, "text_completion": completions_api.READ}
+READ: dict[str, frozenset[str]] = {
+    "responses": responses_api.READ,
+    "text_completion": completions_api.READ,
+    "ag_ui": ag_ui_api.READ,
+}
 """API → fields whose content is in the question, and stands in no other place of it."""
+STREAMING = frozenset({"chat", "ag_ui"})
+"""APIs whose answers are streamed unless the request says otherwise, and which need no model: the first route answers."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
-Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses"]
+Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui"]
 """Which API is asked: ours, below /api/chat, OpenAI's chat completions and its legacy completions, Anthropic's messages and its count of their
-tokens, or OpenAI's responses.
+tokens, OpenAI's responses, or AG-UI.
 """
 
 
@@ -53,9 +59,11 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     """The question in a body's fields. `model`: the route named in the path, which stands over the body's; `usual`: the one
     that answers where nobody names any.
     """
+    if surface == "ag_ui":
+        fields = ag_ui_api.flat(fields)
     stream = fields.get("stream")
     if stream is None:
-        stream = surface == "chat"  # where a stream is what one asks for; OpenAI's API has it the other way
+        stream = surface in STREAMING
     if not isinstance(stream, bool):
         raise BadAsk("stream: true or false is needed.")
     extra = mapping(fields.get("params", {}))
@@ -75,13 +83,17 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         tools, choice = (), AUTO
         said, params = completions_api.messages(fields), sampling(fields)
         output = response_format(fields.get("response_format"))
+    elif surface == "ag_ui":
+        tools, choice = ag_ui_api.brought(fields)
+        said, params = ag_ui_api.messages(fields, bounds.messages), sampling(fields)
+        output = response_format(fields.get("response_format"))
     else:
         tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
         said, params = messages(conversation(fields), bounds.messages), sampling(fields)
         output = response_format(_form(fields, surface))
     own = OWN | READ.get(surface, frozenset())
     ask = Ask(
-        model=_model(fields, model, usual if surface == "chat" else None),
+        model=_model(fields, model, usual if surface in STREAMING else None),
         messages=said,
         params=params,
         fields={name: value for name, value in fields.items() if name not in own},
@@ -97,10 +109,14 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         ask = replace(ask, unsent=responses_api.unsent(fields))
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
+    if surface == "ag_ui":
+        named = ag_ui_api.run(fields)
+        thread = _id(named["threadId"])
+        return Asked(replace(ask, chat=thread or ""), stream, thread, repeated=named)
     if surface != "chat":
         repeated = completions_api.repeated(fields) if surface == "text_completion" else {}
         return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated)
-    listed, chat_id = conversation(fields), _chat_id(fields)
+    listed, chat_id = conversation(fields), _id(fields.get("id"))
     return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
 
 
@@ -121,17 +137,15 @@ def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> 
     return named
 
 
-def _chat_id(fields: Mapping[str, Json]) -> str | None:
-    """The chat's id. One that is no id is somebody else's field, and no mistake."""
-    given = fields.get("id")
+def _id(given: Json) -> str | None:
+    """A chat's id, or a message's. One that is no id is somebody else's field, and no mistake."""
     return given if isinstance(given, str) and ID.fullmatch(given) else None
 
 
 def _continued(listed: Json) -> str | None:
     """A client whose last message is the assistant's takes the answer for its continuation, if it bears the same id."""
     last = mapping((listing(listed) or [None])[-1]) or {}
-    given = last.get("id") if last.get("role") == "assistant" else None
-    return given if isinstance(given, str) and ID.fullmatch(given) else None
+    return _id(last.get("id")) if last.get("role") == "assistant" else None
 
 
 def _wants_usage(fields: Mapping[str, Json]) -> bool:

@@ -22,7 +22,7 @@ from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
 from router.config.declaration import Cors
 from router.errors import BadAsk
-from router.intake.protocol import COMPLETIONS, MESSAGES, OPENAI, RESPONSES
+from router.intake.protocol import AG_UI, COMPLETIONS, MESSAGES, OPENAI, RESPONSES
 from router.intake.request import Request
 from router.reload import Live
 from router.server.handover import handing_over
@@ -150,6 +150,11 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
     async def cancel(request: Request, send: Send) -> None:
         await chat.response(request, send, request.scope["path_params"]["response"], cancel=True)
 
+    async def run_agent(request: Request, send: Send) -> None:
+        request.surface = "ag_ui"
+        request.model = request.scope["path_params"].get("route")
+        await chat.ask(request, send)
+
     async def count(request: Request, send: Send) -> None:
         request.surface = "count_tokens"
         await chat.count(request, send)
@@ -179,6 +184,8 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         AnswerRoute(RESPONSES, responses, None, openapi.RESPONSES),
         AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, None, openapi.CANCEL_RESPONSE),
         AnswerRoute(f"{RESPONSES}/{{response}}", response, None, openapi.RESPONSE),
+        AnswerRoute(AG_UI, run_agent, None, openapi.AG_UI),
+        AnswerRoute(f"{AG_UI}/{{route:path}}", run_agent, None, openapi.AG_UI_ROUTE),
         AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], openapi.RESUME),
         AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], openapi.STOP),
         AnswerRoute("/api/chat/{route:path}", ask_route, None, openapi.ASK_ROUTE),

@@ -1,6 +1,6 @@
 """Wires: the dialects in which events are written to a client, one file and one row each."""
 
-from router.wire import anthropic, data_stream, line, openai, responses, text, text_completion, ui_message_stream
+from router.wire import ag_ui, anthropic, data_stream, line, openai, responses, text, text_completion, ui_message_stream
 from router.wire.shape import Answered, Heading, Refusal, Wire, answered, compact
 
 __all__ = ["WIRES", "Answered", "Heading", "Refusal", "Wire", "answered", "compact"]
@@ -15,6 +15,7 @@ WIRES: dict[str, Wire] = {
         anthropic.WIRE,
         responses.WIRE,
         text_completion.WIRE,
+        ag_ui.WIRE,
         text.WIRE,
     )
 }

@@ -273,8 +273,7 @@ class _Frames:
             "model": self._model or heading.model,
             "output": [*self._output],
             "usage": None,
-            **USUAL,
-            **heading.asked,
+            **{name: heading.asked.get(name, usual) for name, usual in USUAL.items()},
         }
 
 

@@ -45,7 +45,7 @@ class Heading:
     min_client: str = "5.0"
     """The oldest AI SDK that must be able to read it. Only the `ui-message-stream` dialect uses it."""
     asked: JsonObject = field(default_factory=dict[str, Json])
-    """The fields of the request that the answer repeats. Only the `responses` and `text-completion` dialects use it."""
+    """The fields of the request that the answer repeats. Only the dialects `responses`, `text-completion` and `ag-ui` use it."""
     after: int = -1
     """The number of the last event that the client has already. Only the `responses` dialect uses it."""
     ending: Ending = field(default_factory=Ending, compare=False)

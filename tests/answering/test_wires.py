@@ -13,7 +13,7 @@ from router.config.declaration import Server
 from router.events import Event, Failure, Finish, Start, Text
 from router.journal.entry import Entry
 from router.server import application
-from router.wire import WIRES, Heading, Wire
+from router.wire import WIRES, Heading, Wire, compact
 from tests.conftest import Answered, Client, Workspace, routes, serving
 from tests.wire.readers import READERS, Heard
 
@@ -27,6 +27,7 @@ HEADERS = {
     "anthropic": {"content-type": "text/event-stream"},
     "responses": {"content-type": "text/event-stream"},
     "text-completion": {"content-type": "text/event-stream"},
+    "ag-ui": {"content-type": "text/event-stream"},
     "text": {"content-type": "text/plain; charset=utf-8"},
 }
 
@@ -57,7 +58,8 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
         assert not calls
         assert [one[1:] for one in results] == [("Beijing: 25°C", False)]
     else:
-        assert [one[1:] for one in calls] == [("get_weather", {"location": "Beijing"})]
+        given = {"location": "Beijing"}
+        assert [one[1:] for one in calls] == [("get_weather", compact(given) if wire == "ag-ui" else given)]
         assert results == [(calls[0][0], "Beijing: 25°C", False)]
     usage = None if wire in ("text", "text-completion", "openai") else (1, 4)
     limits = {"text": None, "openai": "length", "text-completion": "length", "anthropic": "max_tokens", "responses": "max_output_tokens"}
@@ -106,6 +108,7 @@ REFUSED = {
     "anthropic": {"type": "not_found_error", "code": "unknown_model"},
     "responses": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
     "text-completion": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
+    "ag-ui": {"type": "RUN_ERROR", "code": "unknown_model"},
 }
 
 
@@ -334,6 +337,7 @@ async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -
         "anthropic": lambda made: made["content"][0]["text"],
         "responses": lambda made: made["output"][0]["content"][0]["text"],
         "text-completion": lambda made: made["choices"][0]["text"],
+        "ag-ui": lambda made: made[2]["delta"],
     }
     assert said[wire](answer.json) == "Hi"
     assert answer.headers["content-type"] == "application/json"
@@ -346,7 +350,7 @@ async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> N
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
     comment, ping = b"\n\n: keep-alive\n\n", b'event: ping\ndata: {"type":"ping"}\n\n'
-    comments = dict.fromkeys(("ui-message-stream", "openai", "responses", "text-completion"), comment)
+    comments = dict.fromkeys(("ui-message-stream", "openai", "responses", "text-completion", "ag-ui"), comment)
     sign = {**comments, "data-stream": b"\n\n", "anthropic": ping}.get(wire)
     assert sign is None or sign in answer.body
     assert bool(WIRES[wire].keep_alive) is bool(sign)

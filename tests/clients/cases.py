@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-from tests.clients.harness import CLIENTS, Client, Saw
+from tests.clients.harness import CLIENTS, Client, Saw, Wire
 from tests.clients.streams import UNICODE
 
 Part = list[Any]
 Deed = dict[str, Any]
-Chat = Literal["data-stream", "ui-message-stream", "openai"]
 
 HI: Deed = {"do": "send", "text": "Hi"}
 """With `stop` or `leave`, the user does so as soon as the message, spelled as below, holds that."""
@@ -61,7 +60,7 @@ class Case:
     """What a user does with a client, and what clients then show. A dialect that is not in `sees` has no such thing."""
 
     name: str
-    sees: Mapping[Chat, Seen]
+    sees: Mapping[Wire, Seen]
     deeds: Sequence[Deed] = (HI,)
     openai: Sequence[Deed] = ()
     """What the user of an OpenAI client does, if not the same."""
@@ -95,7 +94,7 @@ STEPLESS = frozenset({"ai4.2.0"})
 """Clients that do not mark steps in a message."""
 
 
-def said(*parts: Part, finish: str = "stop", hears: Sequence[str] = ("finish",), **more: Any) -> dict[Chat, Seen]:
+def said(*parts: Part, finish: str = "stop", hears: Sequence[str] = ("finish",), **more: Any) -> dict[Wire, Seen]:
     """The user's Hi, and this answer: with its steps in the AI SDK's chats, as one text for an OpenAI client."""
     chat = Seen([user(), answer(*parts)], finish=finish, hears=frozenset(hears), **more)
     bare = answer(*_flat(parts))
@@ -123,7 +122,7 @@ CANNOT = (["step"], ["text", "I cannot find it."])
 UNDER_WAY: Part = ["call", "slow_weather", {"location": "Beijing"}, "open"]
 
 
-def _and_then(*parts: Part) -> dict[Chat, Seen]:
+def _and_then(*parts: Part) -> dict[Wire, Seen]:
     """This answer, which did not end as it should, and a turn after it."""
     seen = Seen([user(), answer(*parts), user(["text", "Thanks"]), answer(["step"], ["text", "You are welcome."])], unfinished=True)
     told = [[*part[:3], "result", part[4]] if part[-2:] == ["error", NO_ORDER] else part for part in parts]

@@ -402,6 +402,8 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
         document = (await client.get("/openapi.json")).json
         chat = {"/api/chat", "/api/chat/{route}", "/v1/chat/completions", "/api/chat/{chat}/stream", "/api/chat/{chat}/stop"}
         chat |= {
+            "/api/agui",
+            "/api/agui/{route}",
             "/v1/responses",
             "/v1/responses/{response}",
             "/v1/responses/{response}/cancel",

@@ -515,6 +515,104 @@ def responses(body: bytes) -> Heard:
     return reader.heard
 
 
+class _AgentRun:
+    """AG-UI, as its client verifies and adds it up: nothing continues what is not open, and nothing is open at the end."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self.kinds: list[str] = []
+        self.open: set[tuple[str, str]] = set()
+        self.ids: set[str] = set()
+        self.calls: dict[str, tuple[str, list[str]]] = {}
+
+    def see(self, kind: str, value: dict[str, Any]) -> None:
+        """One event."""
+        assert None not in value.values()
+        assert (kind == "RUN_STARTED") is (self.kinds == [])
+        assert not {"RUN_FINISHED", "RUN_ERROR"} & set(self.kinds)
+        self.kinds.append(kind)
+        entity, _, phase = kind.rpartition("_")
+        if entity == "RUN":
+            self.ended(phase, value)
+        elif kind == "TOOL_CALL_RESULT":
+            self.result(**value)
+        elif entity == "TOOL_CALL":
+            self.call(phase, value)
+        else:
+            self.spoken(entity, phase, value)
+
+    def spoken(self, entity: str, phase: str, value: dict[str, Any]) -> None:
+        """An event of a text or of a thought."""
+        key = (entity, value["messageId"])
+        if phase == "START":
+            assert key not in self.open
+            assert value.get("role") == {"TEXT_MESSAGE": "assistant", "REASONING_MESSAGE": "reasoning", "REASONING": None}[entity]
+            self.open.add(key)
+            return
+        assert key in self.open
+        if phase == "END":
+            self.open.remove(key)
+        elif entity == "TEXT_MESSAGE":
+            self.heard.text += value["delta"]
+        else:
+            self.heard.thoughts += value["delta"]
+
+    def call(self, phase: str, value: dict[str, Any]) -> None:
+        """An event of a call."""
+        call_id = value["toolCallId"]
+        key = ("TOOL_CALL", call_id)
+        if phase == "START":
+            assert call_id not in self.calls
+            assert ("TEXT_MESSAGE", value["parentMessageId"]) not in self.open
+            self.calls[call_id] = (value["toolCallName"], [])
+            self.open.add(key)
+        elif phase == "ARGS":
+            assert key in self.open
+            self.calls[call_id][1].append(value["delta"])
+        else:
+            self.open.remove(key)
+            name, pieces = self.calls[call_id]
+            self.heard.calls.append((call_id, name, "".join(pieces)))
+
+    def result(self, messageId: str, toolCallId: str, content: str, role: str, metadata: dict[str, Any] | None = None) -> None:  # noqa: N803 - the dialect's names
+        """The result of a call."""
+        assert messageId not in self.ids
+        assert ("TOOL_CALL", toolCallId) not in self.open
+        assert (toolCallId in self.calls, role) == (True, "tool")
+        assert metadata in (None, {"isError": True})
+        self.ids.add(messageId)
+        self.heard.results.append((toolCallId, content, metadata is not None))
+
+    def ended(self, phase: str, value: dict[str, Any]) -> None:
+        """The run begins or ends."""
+        if phase == "ERROR":
+            self.heard.error, self.heard.finish = value["message"], "error"
+            return
+        assert value["threadId"]
+        assert value["runId"]
+        if phase == "FINISHED":
+            done = {call_id for call_id, _, _ in self.heard.results}
+            assert value["outcome"].get("pendingToolCallIds", []) == [one for one in self.calls if one not in done]
+            self.heard.finish = value["metadata"]["finishReason"]
+            for counts in value.get("usage", ()):
+                assert counts["totalTokens"] == counts["inputTokens"] + counts["outputTokens"]
+                self.heard.usage = (counts["inputTokens"], counts["outputTokens"])
+
+
+def ag_ui(body: bytes) -> Heard:
+    """AG-UI: each frame is one event."""
+    written = body.decode("utf-8", "strict")
+    assert written.endswith("\n\n")
+    run = _AgentRun()
+    for frame in written[:-2].split("\n\n"):
+        if not frame.startswith(": "):
+            value: dict[str, Any] = json.loads(frame.removeprefix("data: "))
+            run.see(value.pop("type"), value)
+    assert run.kinds[-1] in ("RUN_FINISHED", "RUN_ERROR")
+    assert not run.open
+    return run.heard
+
+
 def text(body: bytes) -> Heard:
     """Text."""
     return Heard(text=body.decode("utf-8", "strict"))
@@ -528,5 +626,6 @@ READERS: dict[str, Callable[[bytes], Heard]] = {
     "anthropic": anthropic,
     "responses": responses,
     "text-completion": text_completion,
+    "ag-ui": ag_ui,
     "text": text,
 }

@@ -117,6 +117,12 @@ def expected(wire: str, events: list[Event]) -> Heard:
             ]
             heard.finish = CALLED[wire] if heard.calls else ENDED[wire].get(str(heard.finish), ENDED[wire]["stop"])
         heard.usage = None if wire == "openai" or heard.error else heard.usage or (0, 0)
+    if wire == "ag-ui":
+        written = {one.call_id: one.malformed for one in events if isinstance(one, ToolCall)}
+        heard.calls = [
+            (call_id, name, compact(given) if written[call_id] is None else written[call_id]) for call_id, name, given in heard.calls
+        ]
+        heard.results = [(call_id, value if isinstance(value, str) else compact(value), failed) for call_id, value, failed in heard.results]
     if wire == "responses":
         heard = _response(heard, events)
     if wire == "text-completion":
@@ -168,6 +174,7 @@ def test_each_write_is_whole(events: list[Event]) -> None:
         ("text-completion", b"\n\n"),
         ("anthropic", b"\n\n"),
         ("responses", b"\n\n"),
+        ("ag-ui", b"\n\n"),
     ):
         encode = WIRES[wire].encoder(HEADING)
         assert all(not data or data.endswith(end) for data in map(encode, events))

@@ -1,0 +1,177 @@
+"""A body of AG-UI, a RunAgentInput → its question.
+
+    {threadId, runId, messages, tools, context, state, forwardedProps: {model, temperature, …}}
+
+The protocol has no field for a model or for sampling parameters: they stand in `forwardedProps`, by the names of chat completions, and so
+do values for the route's template. `context` is told to the model as a system message before the others; `state` is for the template
+alone. What cannot be served is refused with its place. Source: the schema of AG-UI 1.0, and @ag-ui/client for what older clients send.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from router.chat import Choice, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, whole
+from router.errors import BadAsk, TooLarge
+from router.intake import client_tools, reasoning
+from router.intake.client_tools import refuse_unserved
+from router.intake.fields import Fields, listing, mapping
+from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, file, listed_parts, text
+
+OF_RUN = ("threadId", "runId", "parentRunId")
+"""Fields that name the run; the answer repeats them."""
+READ = frozenset({*OF_RUN, "tools", "tool_choice", "context", "protocolVersion", "resume"})
+"""Fields whose content is in the question, and stands in no other place of it."""
+ROLES = "developer, system, user, assistant, tool, reasoning, activity"
+INTERRUPTS: dict[str, tuple[Json, ...]] = {"resume": ([],)}
+"""The answers to interrupts of an earlier run: none of ours has any."""
+
+
+def flat(fields: Fields) -> Fields:
+    """Return the fields with those of `forwardedProps` beside them; the protocol's own stand over those."""
+    properties = mapping(fields.get("forwardedProps")) or {}
+    return {**properties, **{name: value for name, value in fields.items() if name != "forwardedProps"}}
+
+
+def run(fields: Fields) -> JsonObject:
+    """Return the fields that name the run."""
+    return {name: text(fields.get(name), name) for name in OF_RUN if name != "parentRunId" or fields.get(name) is not None}
+
+
+def messages(fields: Fields, most: int) -> tuple[Message, ...]:
+    """The conversation, the context first. BadAsk says which message, and which part of it."""
+    listed = listing(fields.get("messages"))
+    if not listed:
+        raise BadAsk("messages: a list with at least one message is needed.")
+    if len(listed) > most:
+        raise TooLarge(f"messages: {most} at most.")
+    made = list(_context(fields.get("context")))
+    conversation = _Conversation()
+    for index, one in enumerate(listed):
+        made += conversation.take(mapping(one) or {}, f"messages[{index}]")
+    return tuple(made)
+
+
+def _context(value: Json) -> Iterator[Message]:
+    """Return what the application tells of itself, as a system message."""
+    listed = listing(value or [])
+    if listed is None or len(listed) > MAX_PARTS:
+        raise BadAsk(f"context: a list of at most {MAX_PARTS} entries is needed.")
+    told = [_entry(mapping(one) or {}, f"context[{index}]") for index, one in enumerate(listed)]
+    if told:
+        yield Message("system", ("\n\n".join(told),))
+
+
+def _entry(entry: Fields, path: str) -> str:
+    return f"{text(entry.get('description'), f'{path}.description')}:\n{text(entry.get('value'), f'{path}.value')}"
+
+
+class _Conversation:
+    """The messages that are being read: the tools' names by their calls, and thoughts that the next message of the assistant begins with."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._thoughts: list[Part] = []
+
+    def take(self, fields: Fields, path: str) -> Iterator[Message]:
+        """Take a message. Yields nothing for one that is not said to a model."""
+        made = self._read(fields, path)
+        if made is not None:
+            name = fields.get("name")
+            yield replace(made, name=whole(name)[:MAX_NAME]) if isinstance(name, str) and made.role != "tool" else made
+
+    def _read(self, fields: Fields, path: str) -> Message | None:
+        match fields.get("role"):
+            case "developer" | "system":
+                return Message("system", (text(fields.get("content"), f"{path}.content"),))
+            case "user":
+                self._thoughts = []  # no answer followed them
+                return Message("user", tuple(_content(fields.get("content"), f"{path}.content")))
+            case "assistant":
+                return self._answer(fields, path)
+            case "tool":
+                return Message("tool", (self._result(fields, path),))
+            case "reasoning":
+                if thought := text(fields.get("content"), f"{path}.content"):
+                    self._thoughts.append(ReasoningState("", {"reasoning_content": thought}))
+                return None
+            case "activity":
+                return None
+            case _:
+                raise BadAsk(f"{path}.role: one of {ROLES} is needed.")
+
+    def _answer(self, fields: Fields, path: str) -> Message | None:
+        spoken, self._thoughts = self._thoughts, []
+        if said := text(fields.get("content") or "", f"{path}.content"):
+            spoken.append(said)
+        calls = listing(fields.get("toolCalls") or [])
+        if calls is None or len(calls) > MAX_CALLS:
+            raise BadAsk(f"{path}.toolCalls: a list of at most {MAX_CALLS} calls is needed.")
+        for index, one in enumerate(calls):
+            made = call(mapping(one) or {}, f"{path}.toolCalls[{index}]")
+            self._names[made.call_id] = made.name
+            spoken.append(made)
+        parts = reasoning.settled(spoken)
+        return Message("assistant", tuple(parts)) if parts else None
+
+    def _result(self, fields: Fields, path: str) -> Result:
+        """Return a tool's result. Our own say in their metadata that they are errors: their event has no other place for it."""
+        call_id = text(fields.get("toolCallId"), f"{path}.toolCallId")
+        parts = list(_content(fields.get("content"), f"{path}.content"))
+        error = text(fields.get("error") or "", f"{path}.error")
+        told = "".join(part for part in parts if isinstance(part, str)) or error
+        failed = bool(error) or (mapping(fields.get("metadata")) or {}).get("isError") is True
+        files = tuple(part for part in parts if isinstance(part, File))
+        return Result(call_id, self._names.get(call_id, ""), told, is_error=failed, files=files)
+
+
+def _content(value: Json, path: str) -> Iterator[Part]:
+    """Yield the parts of a content, without empty ones."""
+    if isinstance(value, str):
+        if value:
+            yield whole(value)
+        return
+    for part, kind, place in listed_parts(value, path, SAID, "parts"):
+        if said := SAID[kind](part, place):
+            yield said
+
+
+def _text(part: Fields, path: str) -> Part:
+    return text(part.get("text"), f"{path}.text")
+
+
+def _media(part: Fields, path: str) -> Part:
+    """An image or a document, by what its source is."""
+    source, place = mapping(part.get("source")) or {}, f"{path}.source"
+    name = (mapping(part.get("metadata")) or {}).get("filename")
+    value = text(source.get("value"), f"{place}.value")
+    match source.get("type"):
+        case "data":
+            return _held(text(source.get("mimeType"), f"{place}.mimeType"), value, name, place)
+        case "url":
+            usual = "application/pdf" if part.get("type") == "document" else None
+            return file(value, source.get("mimeType") or usual, name, place)
+        case _:
+            raise BadAsk(f"{place}.type: one of data, url is needed; files kept by a provider are not served here.")
+
+
+def _binary(part: Fields, path: str) -> Part:
+    """A file as clients before AG-UI 1.0 send it."""
+    kind, name = text(part.get("mimeType"), f"{path}.mimeType"), part.get("filename")
+    if part.get("data") is not None:
+        return _held(kind, text(part.get("data"), f"{path}.data"), name, path)
+    return file(part.get("url"), kind, name, f"{path}.url")
+
+
+def _held(kind: str, data: str, name: Json, path: str) -> Part:
+    return file(f"data:{kind};base64,{data}", kind, name, path)
+
+
+SAID: Mapping[str, Callable[[Fields, str], Part]] = {"text": _text, "image": _media, "document": _media, "binary": _binary}
+"""Parts of what a user or a tool says. Audio and video are not read here."""
+
+
+def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
+    """The tools that the client brings and runs, and its choice."""
+    refuse_unserved(fields, INTERRUPTS)
+    own = client_tools.tools(fields.get("tools"), lambda one, path: client_tools.function(mapping(one) or {}, path))
+    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})

@@ -1,0 +1,209 @@
+"""AG-UI: the events of one run of an agent, as server-sent events.
+
+    data: {"type":"RUN_STARTED","threadId":"…","runId":"…"}
+
+    data: {"type":"TEXT_MESSAGE_START","messageId":"…-1","role":"assistant"}
+
+    data: {"type":"TEXT_MESSAGE_CONTENT","messageId":"…-1","delta":"Hello"}
+
+    data: {"type":"RUN_FINISHED","threadId":"…","runId":"…","outcome":{"type":"success"},"usage":[{"inputTokens":1,"outputTokens":2,…}],…}
+
+A client adds the events up to messages: the text and the calls of one model call are one message of the assistant, its thoughts are
+messages of role `reasoning`, each result is one of role `tool`. Calls of tools that ran here are shown with their results; calls without a
+result are the client's, and `pendingToolCallIds` names them. A call is written when it is complete: a client cannot take back a piece
+of its arguments, or a call that was cut off. An error within the run is RUN_ERROR, and the last event.
+
+Source: the specification of AG-UI 1.0 (its schema), and `verifyEvents` of @ag-ui/client.
+"""
+
+from collections.abc import Iterable, Iterator
+from json.encoder import encode_basestring
+from typing import assert_never
+
+from router.chat import Json, JsonObject, ReasoningState
+from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+
+FRAME, END = "data: ", "\n\n"
+
+
+def encoder(heading: Heading) -> Encode:
+    """Return an encoder of events as frames."""
+    return _Run(heading).encode
+
+
+class _Run:
+    """The frames of one run: its open message, the assistant's message of this model call, and the calls without a result yet."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        self._begun = False
+        self._open = ""
+        """`TEXT` or `REASONING`; empty without an open message."""
+        self._id = ""
+        """The id of the open message."""
+        self._delta = ""
+        """A piece of the open message, up to its text."""
+        self._count = 0
+        """Messages so far."""
+        self._message = ""
+        """The id of the assistant's message of this model call; empty while it has said and called nothing."""
+        self._models: dict[str, None] = {}
+        """The models that answered, in their order."""
+        self._calls: dict[str, None] = {}
+        """The ids of the calls without a result yet, in their order."""
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Text(text):
+                opening = "" if self._open == "TEXT" else self._text()
+                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
+            case Thought(text):
+                opening = "" if self._open == "REASONING" else self._reasoning()
+                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
+            case ToolCall():
+                return utf8(self._closed() + self._called(event))
+            case ToolResult():
+                return utf8(self._closed() + self._ran(event))
+            case Start(model=model):
+                self._message = ""
+                self._models[model] = None
+                return utf8(self._closed() + self._started())
+            case ToolInput() | ReasoningState():
+                return b""
+            case Finish(reason, usage):
+                return utf8(self._closed() + self._finished(reason, usage))
+            case Failure(code, public):
+                sentence = f"{public} (request {self._heading.request_id})"
+                error = _frame({"type": "RUN_ERROR", "message": sentence, "code": code})
+                return utf8(self._started() + self._closed() + error)
+            case _:
+                assert_never(event)
+
+    def _started(self) -> str:
+        if self._begun:
+            return ""
+        self._begun = True
+        parent = self._heading.asked.get("parentRunId")
+        more: JsonObject = {} if parent is None else {"parentRunId": parent}
+        return _frame({"type": "RUN_STARTED", **_run(self._heading), **more})
+
+    def _new_id(self) -> str:
+        self._count += 1
+        return f"{self._heading.message_id}-{self._count}"
+
+    def _text(self) -> str:
+        """Open the assistant's message of this model call, perhaps again."""
+        closed = self._closed()
+        self._message = self._message or self._new_id()
+        self._opens("TEXT", self._message)
+        return closed + _frame({"type": "TEXT_MESSAGE_START", "messageId": self._id, "role": "assistant"})
+
+    def _reasoning(self) -> str:
+        closed = self._closed()
+        self._opens("REASONING", self._new_id())
+        span = _frame({"type": "REASONING_START", "messageId": self._id})
+        return closed + span + _frame({"type": "REASONING_MESSAGE_START", "messageId": self._id, "role": "reasoning"})
+
+    def _opens(self, kind: str, message: str) -> None:
+        self._open, self._id = kind, message
+        self._delta = f'{FRAME}{{"type":"{kind}_MESSAGE_CONTENT","messageId":{encode_basestring(message)},"delta":'
+
+    def _closed(self) -> str:
+        """Return the end of the open message, if any."""
+        if not self._open:
+            return ""
+        kind, self._open = self._open, ""
+        ended = _frame({"type": f"{kind}_MESSAGE_END", "messageId": self._id})
+        return ended if kind == "TEXT" else ended + _frame({"type": "REASONING_END", "messageId": self._id})
+
+    def _called(self, call: ToolCall) -> str:
+        """Return all frames of a call."""
+        self._message = self._message or self._new_id()
+        self._calls[call.call_id] = None
+        named: JsonObject = {"toolCallId": call.call_id, "toolCallName": call.name, "parentMessageId": self._message}
+        arguments = compact(call.arguments) if call.malformed is None else call.malformed
+        return (
+            _frame({"type": "TOOL_CALL_START", **named})
+            + _frame({"type": "TOOL_CALL_ARGS", "toolCallId": call.call_id, "delta": arguments})
+            + _frame({"type": "TOOL_CALL_END", "toolCallId": call.call_id})
+        )
+
+    def _ran(self, result: ToolResult) -> str:
+        """Return the result of a call that was run here. The event has no field for an error, so its metadata says that it is one."""
+        self._calls.pop(result.call_id, None)
+        content = result.result if isinstance(result.result, str) else compact(result.result)
+        made: JsonObject = {"messageId": self._new_id(), "toolCallId": result.call_id, "content": content, "role": "tool"}
+        more: JsonObject = {"metadata": {"isError": True}} if result.is_error else {}
+        return _frame({"type": "TOOL_CALL_RESULT", **made, **more})
+
+    def _finished(self, reason: Reason, usage: Usage | None) -> str:
+        outcome: dict[str, Json] = {"type": "cancelled" if self._heading.ending.stopped else "success"}
+        if self._calls and not self._heading.ending.stopped:
+            outcome["pendingToolCallIds"] = [*self._calls]
+        counts: JsonObject = {"usage": [counted(usage, self._models)]} if usage else {}
+        about: JsonObject = {"finishReason": reason, "model": self._heading.model}
+        return _frame({"type": "RUN_FINISHED", **_run(self._heading), "outcome": outcome, **counts, "metadata": about})
+
+
+def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
+    """Return an entry of `usage`. It names its model if one alone answered; parts of a total that are zero are left out."""
+    alone = [*models]
+    parts = {
+        "reasoningTokens": usage.reasoning_tokens,
+        "cachedInputTokens": usage.cached_tokens,
+        "cacheWriteInputTokens": usage.cache_write_tokens,
+    }
+    return {
+        **({"model": alone[0]} if len(alone) == 1 else {}),
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "totalTokens": usage.total_tokens,
+        **{name: count for name, count in parts.items() if count},
+    }
+
+
+def _run(heading: Heading) -> dict[str, Json]:
+    """Return the ids of a run: the client's own, or the message's for a client that asked in another dialect."""
+    return {name: heading.asked.get(name, heading.message_id) for name in ("threadId", "runId")}
+
+
+def _frame(value: Json) -> str:
+    return f"{FRAME}{compact(value)}{END}"
+
+
+def whole(answer: Answered) -> bytes:
+    """Return the answer as a list of the events of its run, each text in one piece."""
+    encode = encoder(answer.heading)
+    frames = b"".join(encode(event) for event in _joined(answer.events)).decode().split(END)[:-1]
+    return f"[{','.join(frame.removeprefix(FRAME) for frame in frames)}]".encode()
+
+
+def _joined(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield the events, neighbouring pieces of a text or of a thought as one."""
+    pieces: list[str] = []
+    kind: type[Text | Thought] = Text
+    for event in events:
+        if pieces and not isinstance(event, kind):
+            yield kind("".join(pieces))
+            pieces.clear()
+        if isinstance(event, Text | Thought):
+            kind = type(event)
+            pieces.append(event.text)
+        else:
+            yield event
+
+
+def refusal(why: Refusal) -> bytes:
+    """Return the body of an error before the first event: it has the fields of RUN_ERROR."""
+    return utf8(compact({"type": "RUN_ERROR", "message": why.sentence, "code": why.code, "requestId": why.request_id}))
+
+
+WIRE = Wire(
+    name="ag-ui",
+    content_type="text/event-stream",
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    keep_alive=b": keep-alive\n\n",
+)

@@ -1,0 +1,223 @@
+"""AG-UI, as a client of its bodies and events meets it; `@ag-ui/client` itself is in tests/clients."""
+
+import json
+from typing import Any
+
+import pytest
+
+from router.chat import Call, File, Message, ReasoningState, Result
+from router.config.declaration import RequestBounds
+from router.errors import BadAsk
+from router.intake import question
+from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.support.apis import MORE, TARGETS
+from tests.support.provider import Reply, provider, text
+from tests.wire.readers import READERS
+
+HELLO: list[Any] = [{"id": "1", "role": "user", "content": "Hello"}]
+RUN: dict[str, Any] = {"threadId": "thread-1", "runId": "run-1", "messages": HELLO, "tools": [], "context": [], "state": {}}
+BOUNDS = RequestBounds()
+
+
+def asked(**fields: Any) -> question.Asked:
+    """The question of a body."""
+    return question.asked({**RUN, **fields}, None, "ag_ui", "chat-model", BOUNDS)
+
+
+def events(body: bytes) -> list[dict[str, Any]]:
+    """The events of a stream."""
+    return [json.loads(frame.removeprefix(b"data: ")) for frame in body.split(b"\n\n")[:-1]]
+
+
+async def test_run_is_streamed_with_the_ids_of_its_request(workspace: Workspace) -> None:
+    """RUN_STARTED and RUN_FINISHED repeat thread and run, also where the answer is found again."""
+    workspace.write("routes.yaml", routes(TARGETS, "targets: [a]\n    reasoning: show", more=MORE))
+    async with serving(workspace.build()) as client:
+        made = await client.post("/api/agui", **RUN, parentRunId="run-0", forwardedProps={"model": "gpt-4"})
+        found = await client.get("/api/chat/thread-1/stream")
+    assert made.headers["content-type"] == "text/event-stream"
+    assert found.body == made.body
+    first, *_, last = events(made.body)
+    assert first == {"type": "RUN_STARTED", "threadId": "thread-1", "runId": "run-1", "parentRunId": "run-0"}
+    assert (last["threadId"], last["runId"]) == ("thread-1", "run-1")
+    assert last["metadata"] == {"finishReason": "stop", "model": "gpt-4"}
+    heard = READERS["ag-ui"](made.body)
+    assert (heard.text, heard.thoughts, heard.usage) == ("Hello", "Hm", (1, 2))
+
+
+async def test_call_without_a_result_is_pending(workspace: Workspace) -> None:
+    """It is the client's: it stands in the message of the text before it."""
+    workspace.write("routes.yaml", routes(TARGETS, "targets: [a]", more=MORE))
+    async with serving(workspace.build()) as client:
+        made = events((await client.post("/api/agui/asks", **RUN)).body)
+    said = next(one for one in made if one["type"] == "TEXT_MESSAGE_START")
+    call = next(one for one in made if one["type"] == "TOOL_CALL_START")
+    assert (call["toolCallName"], call["parentMessageId"]) == ("get_weather", said["messageId"])
+    assert made[-1]["outcome"] == {"type": "success", "pendingToolCallIds": [call["toolCallId"]]}
+
+
+async def test_parameters_stand_in_forwarded_props(workspace: Workspace) -> None:
+    """The provider is sent the tools, the choice and the parameters; the rest is for the template, and so is the state."""
+    workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n")
+    workspace.write("pipelines/chat.j2", "{{ ask.tone }}, {{ ask.state.page }}")
+    tool: dict[str, Any] = {"name": "get_weather", "description": "Weather.", "parameters": {"type": "object", "properties": {}}}
+    properties = {"model": "gpt-4", "temperature": 0.5, "tool_choice": "required", "tone": "brief"}
+    async with provider(Reply(text("Hi"))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base)))
+        async with serving(workspace.build()) as client:
+            await client.post("/api/agui", **{**RUN, "tools": [tool], "state": {"page": 1}, "forwardedProps": properties})
+        (sent,) = fake.requests
+    assert (sent["messages"][0]["content"], sent["temperature"], sent["tool_choice"]) == ("brief, 1", 0.5, "required")
+    assert sent["tools"][0]["function"]["name"] == "get_weather"
+
+
+async def refused(client: Client, path: str = "/api/agui", **fields: Any) -> tuple[int, str, str]:
+    """The status, code and sentence of a refusal."""
+    answer = await client.post(path, **fields)
+    assert set(answer.json) == {"type", "message", "code", "requestId"}
+    assert answer.json["type"] == "RUN_ERROR"
+    return answer.status, answer.json["code"], answer.json["message"]
+
+
+async def test_refusal_is_a_run_error(workspace: Workspace) -> None:
+    """Also of a body that cannot be read, of another method and where no target answers."""
+    workspace.write("routes.yaml", routes(TARGETS, "targets: [a]", more=MORE))
+    async with serving(workspace.build()) as client:
+        assert (await refused(client, "/api/agui/no-such", **RUN))[:2] == (404, "unknown_model")
+        assert (await refused(client, "/api/agui/down", **RUN))[:2] == (502, "no_answer")
+        assert (await refused(client, "/api/agui", **{**RUN, "messages": []}))[2] == "messages: a list with at least one message is needed."
+        async with client.session.post(f"{client.base}/api/agui", data=b"{") as broken:
+            assert (broken.status, (await broken.json())["type"]) == (400, "RUN_ERROR")
+        assert (await client.get("/api/agui")).json["code"] == "method_not_allowed"
+        unknown = (await client.post("/api/nothing")).json["error"]
+    assert "POST /api/agui, POST /api/agui/{route}" in unknown
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}}
+CALLED = Call("c1", "look", {"a": 1})
+PNG = File("image/png", "data:image/png;base64,iVBORw0KGgo=")
+READ: dict[str, tuple[list[Any], tuple[Message, ...]]] = {
+    "system and developer": (
+        [{"role": "system", "content": "a"}, {"role": "developer", "content": "b", "name": "app"}],
+        (Message("system", ("a",)), Message("system", ("b",), "app")),
+    ),
+    "image": (
+        [{"role": "user", "content": [{"type": "image", "source": {"type": "data", "value": "iVBORw0KGgo=", "mimeType": "image/png"}}]}],
+        (Message("user", (PNG,)),),
+    ),
+    "image at an address": (
+        [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "value": "https://x.test/a.png"}}]}],
+        (Message("user", (File("image/*", "https://x.test/a.png"),)),),
+    ),
+    "document with a name": (
+        [
+            {
+                "role": "user",
+                "content": [
+                    {
+                        "type": "document",
+                        "source": {"type": "data", "value": "JVBERi0=", "mimeType": "application/pdf"},
+                        "metadata": {"filename": "a.pdf"},
+                    }
+                ],
+            }
+        ],
+        (Message("user", (File("application/pdf", "data:application/pdf;base64,JVBERi0=", "a.pdf"),)),),
+    ),
+    "file of an older client": (
+        [{"role": "user", "content": [{"type": "binary", "mimeType": "image/png", "data": "iVBORw0KGgo="}]}],
+        (Message("user", (PNG,)),),
+    ),
+    "thought before a call": (
+        [
+            {"role": "reasoning", "content": "Hm"},
+            {"role": "assistant", "content": "Let me look.", "toolCalls": [CALL]},
+            {"role": "tool", "toolCallId": "c1", "content": "found"},
+        ],
+        (
+            Message("assistant", ("Let me look.", ReasoningState("", {"reasoning_content": "Hm"}), CALLED)),
+            Message("tool", (Result("c1", "look", "found"),)),
+        ),
+    ),
+    "thought before a text": (
+        [{"role": "reasoning", "content": "Hm"}, {"role": "assistant", "content": "Hi"}],
+        (Message("assistant", ("Hi",)),),
+    ),
+    "errors of tools": (
+        [
+            {"role": "assistant", "toolCalls": [CALL]},
+            {"role": "tool", "toolCallId": "c1", "content": "", "error": "It broke."},
+            {"role": "tool", "toolCallId": "c1", "content": "Not there.", "metadata": {"isError": True}},
+        ],
+        (
+            Message("assistant", (CALLED,)),
+            Message("tool", (Result("c1", "look", "It broke.", is_error=True),)),
+            Message("tool", (Result("c1", "look", "Not there.", is_error=True),)),
+        ),
+    ),
+    "result with an image": (
+        [
+            {
+                "role": "tool",
+                "toolCallId": "c1",
+                "content": [
+                    {"type": "text", "text": "see"},
+                    {"type": "image", "source": {"type": "data", "value": "iVBORw0KGgo=", "mimeType": "image/png"}},
+                ],
+            }
+        ],
+        (Message("tool", (Result("c1", "", "see", files=(PNG,)),)),),
+    ),
+    "activity": (
+        [{"role": "activity", "activityType": "PLAN", "content": {}}, {"role": "user", "content": "Hi"}],
+        (Message("user", ("Hi",)),),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_messages_are_read_with_all_their_parts(name: str) -> None:
+    """Each kind of message and of part, as the protocol has it."""
+    given, wanted = READ[name]
+    assert asked(messages=given).ask.messages == wanted
+
+
+def test_thread_is_the_chat() -> None:
+    """By it the answer can be found again; a thread that is no id of a chat is repeated all the same."""
+    one, other = asked(), asked(threadId="a thread")
+    assert (one.chat_id, one.ask.chat, one.stream) == ("thread-1", "thread-1", True)
+    assert (other.chat_id, other.ask.chat, other.repeated["threadId"]) == (None, "", "a thread")
+
+
+UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
+    "no thread": ({"threadId": None}, "threadId: a text is needed."),
+    "no run": ({"runId": 1}, "runId: a text is needed."),
+    "resumed interrupt": ({"resume": [{"interruptId": "i", "status": "resolved"}]}, "resume: this is not served here."),
+    "unknown role": (
+        {"messages": [{"role": "robot"}]},
+        "messages[0].role: one of developer, system, user, assistant, tool, reasoning, activity is needed.",
+    ),
+    "audio": (
+        {"messages": [{"role": "user", "content": [{"type": "audio"}]}]},
+        "messages[0].content[0].type: one of text, image, document, binary is needed.",
+    ),
+    "file of a provider": (
+        {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "file", "value": "f"}}]}]},
+        "messages[0].content[0].source.type: one of data, url is needed; files kept by a provider are not served here.",
+    ),
+    "call without a function": (
+        {"messages": [{"role": "assistant", "toolCalls": [{"id": "c"}]}]},
+        "messages[0].toolCalls[0].function: an object is needed.",
+    ),
+    "context": ({"context": [{"description": "a"}]}, "context[0].value: a text is needed."),
+    "tool without a name": ({"tools": [{}]}, "tools[0].name: a text is needed."),
+}
+
+
+@pytest.mark.parametrize("name", UNSERVED)
+def test_unserved_body_is_refused_with_its_place(name: str) -> None:
+    """An answer without it would look right."""
+    fields, sentence = UNSERVED[name]
+    with pytest.raises(BadAsk) as error:
+        asked(**fields)
+    assert error.value.public == sentence
