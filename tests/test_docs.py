@@ -230,6 +230,7 @@ def test_json_is_json(block: Block) -> None:
 STREAMS = {
     "f:{": "data-stream",
     'data: {"type":"RUN_STARTED"': "ag-ui",
+    'data: {"type":"stream-start"': "ai-gateway",
     'data: {"type"': "ui-message-stream",
     'data: {"id":"cmpl-': "text-completion",
     'data: {"id"': "openai",

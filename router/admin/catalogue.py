@@ -1,4 +1,4 @@
-"""The lists of models: each route that a caller may ask, in our form, OpenAI's and Anthropic's.
+"""The lists of models: each route that a caller may ask, in our form, OpenAI's, Anthropic's and that of the AI SDK's gateway.
 
 What a model can do is said of the first target of its route: the one that answers while nothing fails.
 """
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from router.callers import Caller
 from router.errors import UnknownModel
 from router.generation import Compiled, Generation
+from router.intake.gateway_api import VERSION
 
 
 def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
@@ -53,6 +54,11 @@ def anthropic_model(generation: Generation, caller: Caller, model: str, created:
     return _anthropic(model, created)
 
 
+def gateway_list(generation: Generation, caller: Caller) -> dict[str, object]:
+    """Return the list as `getAvailableModels` of @ai-sdk/gateway reads it: each id and each alias."""
+    return {"models": [_gateway(one, route) for one, route in _ids(generation, caller)]}
+
+
 def _routes(generation: Generation, caller: Caller) -> Iterator[tuple[str, Compiled]]:
     return ((name, route) for name, route in generation.routes.items() if route.declared.listed and caller.may_ask(name))
 
@@ -78,6 +84,22 @@ def _openai(model: str, route: Compiled, created: int) -> dict[str, object]:
 
 def _anthropic(model: str, created: int) -> dict[str, object]:
     return {"type": "model", "id": model, "display_name": model, "created_at": datetime.fromtimestamp(created, UTC).isoformat()}
+
+
+def _gateway(model: str, route: Compiled) -> dict[str, object]:
+    """Prices: US dollars for a token, as texts. A model that has no price has no `pricing`."""
+    price = route.targets[0].facts.price
+    pricing: dict[str, str] = {}
+    if price is not None:
+        counts = {"input": price.input, "output": price.output, "input_cache_read": price.cached, "input_cache_write": price.cache_write}
+        pricing = {name: f"{value / 1_000_000:.12f}".rstrip("0").rstrip(".") for name, value in counts.items() if value is not None}
+    return {
+        "id": model,
+        "name": route.models.get(route.targets[0].name, route.name),
+        "pricing": pricing or None,
+        "specification": {"specificationVersion": f"v{VERSION}", "provider": "router", "modelId": model},
+        "modelType": "embedding" if route.declared.kind == "embeddings" else "language",
+    }
 
 
 def _first(route: Compiled) -> dict[str, object]:

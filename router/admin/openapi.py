@@ -5,6 +5,7 @@ from typing import Any, get_args
 from router.answering.embeddings import MAX_INPUTS
 from router.chat import InducedFault, Params
 from router.embed import MAX_DIMENSIONS
+from router.intake.gateway_api import VERSION
 from router.intake.messages import STATES, UNSAID
 from router.signature import record_of, schema
 from router.wire import WIRES
@@ -346,6 +347,35 @@ SCHEMAS: dict[str, Any] = {
     },
     "AgentEvents": {**_list(_object("type", type=TEXT)), "description": "The events of a run of AG-UI."},
     "AgentError": _object("type message code requestId", type={"const": "RUN_ERROR"}, message=TEXT, code=TEXT, requestId=TEXT),
+    "LanguageModelCall": {
+        **_object(
+            "prompt",
+            prompt={
+                "type": "array",
+                "minItems": 1,
+                "items": _object("role content", role={"enum": ["system", "user", "assistant", "tool"]}, content=BLOCKS),
+            },
+            maxOutputTokens={"type": ["integer", "null"], "minimum": 1},
+            temperature=PARAMS["temperature"],
+            topP=PARAMS["top_p"],
+            stopSequences=_list(TEXT),
+            tools=_list(_object("type name inputSchema", type={"const": "function"}, name=NAME, description=TEXT, inputSchema=OBJECT)),
+            toolChoice=_object("type", type={"enum": ["auto", "none", "required", "tool"]}, toolName=NAME),
+            responseFormat=_object("type", type={"enum": ["text", "json"]}, schema=OBJECT),
+            providerOptions={**OBJECT, "description": "`router` has values for the route's template."},
+        ),
+        "description": "A question of the AI SDK's gateway: LanguageModelV4CallOptions.",
+    },
+    "LanguageModelResult": _object(
+        "content finishReason usage warnings",
+        content=_list(_object("type", type=TEXT)),
+        finishReason=_object("unified", unified={"enum": ["stop", "length", "content-filter", "tool-calls", "other"]}),
+        usage=_object("inputTokens outputTokens", inputTokens=OBJECT, outputTokens=OBJECT),
+        warnings=_list(OBJECT),
+    ),
+    "GatewayError": _object(
+        "error generationId", error=_object("message type code", message=TEXT, type=TEXT, code=TEXT), generationId=TEXT
+    ),
     "SurfaceError": {
         "type": "object",
         "required": ["code", "message", "cause"],
@@ -416,7 +446,9 @@ def _schemas(*names: str) -> list[dict[str, str]]:
 
 
 REFUSED: dict[str, Any] = {
-    "application/json": {"schema": {"anyOf": _schemas("Error", "SurfaceError", "OpenAIError", "MessagesError", "AgentError")}},
+    "application/json": {
+        "schema": {"anyOf": _schemas("Error", "SurfaceError", "OpenAIError", "MessagesError", "AgentError", "GatewayError")}
+    },
     "text/plain": {"schema": {"type": "string"}},
 }
 """An error before the first event: in the shape of the dialect that was chosen."""
@@ -427,6 +459,7 @@ ANSWERS = {
     "MessagesRequest": ("MessagesAnswer",),
     "ResponsesRequest": ("ResponsesAnswer",),
     "AgentRun": ("AgentEvents",),
+    "LanguageModelCall": ("LanguageModelResult",),
 }
 """Request → its answers, where those are not the ones of /api/chat."""
 
@@ -537,6 +570,53 @@ AG_UI: dict[str, Any] = _operation("run_agent", "Run an agent as clients of AG-U
 AG_UI_ROUTE: dict[str, Any] = _operation(
     "run_agent_with_route", "Run an agent: the model that the path names.", [ROUTE, *FAULTED], "AgentRun"
 )
+SPECIFIED: dict[str, Any] = {"in": "header", "required": True, "schema": {"const": VERSION}, "description": "The version of the protocol."}
+LANGUAGE_MODEL: dict[str, Any] = _operation(
+    "language_model",
+    "Ask as clients of the AI SDK's gateway do.",
+    [
+        {"name": "ai-language-model-id", "in": "header", "required": True, "schema": TEXT, "description": "A route's id or alias."},
+        {"name": "ai-language-model-streaming", "in": "header", "schema": {"enum": ["true", "false"]}},
+        {"name": "ai-language-model-specification-version", **SPECIFIED},
+        *FAULTED,
+    ],
+    "LanguageModelCall",
+)
+EMBEDDING_MODEL: dict[str, Any] = {
+    "post": {
+        **EMBEDDINGS["post"],
+        "operationId": "embedding_model",
+        "summary": "Make embeddings, as the AI SDK's gateway does.",
+        "parameters": [
+            {"name": "ai-model-id", "in": "header", "required": True, "schema": TEXT, "description": "The id or alias of such a route."},
+            {"name": "ai-embedding-model-specification-version", **SPECIFIED},
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _object("values", values=_list(TEXT), dimensions=SCHEMAS["EmbeddingsRequest"]["properties"]["dimensions"])
+                }
+            },
+        },
+        "responses": {
+            **EMBEDDINGS["post"]["responses"],
+            "200": {
+                "description": "A vector for each value, in the same order, all of one model.",
+                "content": {
+                    "application/json": {
+                        "schema": _object(
+                            "embeddings usage warnings",
+                            embeddings=_list(_list({"type": "number"})),
+                            usage=_object("tokens", tokens={"type": "integer"}),
+                            warnings=_list(OBJECT),
+                        )
+                    }
+                },
+            },
+        },
+    }
+}
 RESPONSES: dict[str, Any] = _operation("responses", "Ask as clients of OpenAI's Responses API do.", FAULTED, "ResponsesRequest")
 
 

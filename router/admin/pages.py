@@ -17,6 +17,7 @@ from router.admin.operations import Admin
 from router.admin.routed import AnswerRoute, Refusals, of_anthropic
 from router.admin.webpage import webpage
 from router.callers import Caller
+from router.intake.protocol import GATEWAY
 from router.intake.request import Request as Asked
 from router.journal.metrics import CONTENT_TYPE
 
@@ -89,6 +90,18 @@ def _models(admin: Admin, router: APIRouter) -> APIRouter:
         of = catalogue.anthropic_model if of_anthropic(request.scope) else catalogue.openai_model
         found = of(generation, caller, model, began)
         return _identified(request, await admin.page(lambda: found))
+
+    @router.get(
+        f"{GATEWAY}/config",
+        response_model=dict[str, list[dict[str, Any]]],
+        tags=["models"],
+        responses=openapi.UNKNOWN,
+        openapi_extra={"security": openapi.BORNE},
+    )
+    async def models_as_the_ai_sdk_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Ids and aliases of models, as clients of the AI SDK's gateway list them."""
+        generation, caller = live.generation, _caller(request)
+        return _identified(request, await admin.page(lambda: catalogue.gateway_list(generation, caller)))
 
     return router
 

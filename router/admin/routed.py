@@ -14,13 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from router.answering.reply import Reply
 from router.errors import RouterError, UnknownAddress
 from router.intake import protocol
-from router.intake.protocol import below_openai
+from router.intake.protocol import GATEWAY, OPENAI, below_gateway, below_openai
 from router.intake.request import Request
 from router.intake.scope import path_below
 from router.journal.entry import Entry
 from router.reload import Live
 
-FOR_CALLERS = ("/api/", "/v1/")
+FOR_CALLERS = ("/api/", "/v1/", "/v4/")
 """What the addresses that callers may be told of begin with: the others are operators'."""
 Enter = Callable[[Scope], Awaitable[None]]
 """Lets a request in. RouterError where it may not."""
@@ -72,7 +72,7 @@ class Refusals:
             async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
                 try:
                     await enter(scope)
-                    if self.methods and scope["method"] not in self.methods and below_openai(path_below(scope)):
+                    if self.methods and scope["method"] not in self.methods and _neighbours(scope) != FOR_CALLERS:
                         raise _unknown(scope)
                     await super().handle(scope, receive, send)
                 except RouterError as error:
@@ -99,9 +99,15 @@ def of_anthropic(scope: Scope) -> bool:
 
 
 def _unknown(scope: Scope) -> UnknownAddress:
-    """The error of an address that is not served, or not with this method: it names those that are, below /v1/ those below it alone."""
-    below = ("/v1/",) if below_openai(path_below(scope)) else FOR_CALLERS
+    """The error of an address that is not served, or not with this method: it names those that are."""
+    below = _neighbours(scope)
     return UnknownAddress(", ".join(address for address in _served(scope["app"].routes) if address.partition(" ")[2].startswith(below)))
+
+
+def _neighbours(scope: Scope) -> tuple[str, ...]:
+    """Return what the addresses begin with that a refusal names: below /v1/ and /v4/ai those below it alone."""
+    path = path_below(scope)
+    return (OPENAI,) if below_openai(path) else (f"{GATEWAY}/",) if below_gateway(path) else FOR_CALLERS
 
 
 def _served(routes: Sequence[BaseRoute]) -> Iterator[str]:

@@ -55,7 +55,7 @@ CLIENT_LEFT = 499
 
 
 class Chat:
-    """The chat endpoints: /api/chat, and the addresses of OpenAI's and Anthropic's APIs."""
+    """The chat endpoints: /api/chat, AG-UI, and the addresses of OpenAI's and Anthropic's APIs and of the AI SDK's gateway."""
 
     def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
@@ -289,6 +289,7 @@ class Chat:
         """Read the question of the body. From here on an error is written in the dialect that the body gives away."""
         server, of = generation.server, self._reading.of
         data, fields = await self._body(request, generation, reply, held)
+        fields = {**fields, **request.stated}
         reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
         usual = generation.usual
         if request.surface == "responses" and (names := responses_api.referred(fields)):
@@ -300,12 +301,12 @@ class Chat:
         return wanted
 
     async def embed(self, request: Request, send: Send) -> None:
-        """Answer one question for embeddings, as clients of the OpenAI API ask it."""
+        """Answer one question for embeddings, as clients of the OpenAI API or of the AI SDK's gateway ask it."""
         async with self._asker(self._asking) as held:
             generation = held.enter_context(self._live.pinned())
             entry = self._entry(request, generation)
             entry.operation = "embeddings"
-            reply = Reply(send, entry, WIRES["openai"])
+            reply = Reply(send, entry, protocol.chosen(None, request.path, "openai"))
             try:
                 async with _telling(reply):
                     self._welcome(generation.server.max_streams)
@@ -315,7 +316,8 @@ class Chat:
                     admissions = await held.enter_async_context(Admissions(request, generation, caller, entry, "embeddings"))
                     reply.limits = await admissions.of_caller()
                     _, fields = await self._body(request, generation, reply, held)
-                    wanted = embeddings.asked(fields)
+                    of = embeddings.of_gateway if request.surface == "gateway" else embeddings.asked
+                    wanted = of({**fields, **request.stated})
                     reply.limits = await admissions.of_body(wanted.embed)
                     entry.stream, entry.requested = False, wanted.embed.model
                     async with Presence(request.receive):

@@ -1,4 +1,4 @@
-"""Embeddings over HTTP: the body of OpenAI's `POST /v1/embeddings` → an Embed, and the vectors → its answer."""
+"""Embeddings over HTTP: the body of OpenAI's `POST /v1/embeddings`, or of the AI SDK's gateway protocol → an Embed, and the vectors → its answer."""
 
 import asyncio
 import base64
@@ -16,7 +16,8 @@ from router.chat import Json, whole
 from router.embed import MAX_DIMENSIONS, Embed, Embeddings, Vector
 from router.errors import BadAsk, TimedOut, TooLarge
 from router.generation import Compiled
-from router.intake.fields import Fields, listing
+from router.intake import gateway_api
+from router.intake.fields import listing
 from router.threads import in_thread
 
 MAX_INPUTS = 2048
@@ -24,7 +25,8 @@ MAX_INPUTS = 2048
 ON_LOOP = 4096
 """Numbers of the largest answer that is written on the loop: a number takes a microsecond."""
 OWN = frozenset({"model", "input", "encoding_format", "dimensions"})
-Encoding = Literal["float", "base64"]
+Encoding = Literal["float", "base64", "gateway"]
+"""The form of an answer: OpenAI's with numbers or base64, or that of the AI SDK's gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,14 @@ class Wanted:
     encoding: Encoding
 
 
-def asked(fields: Mapping[str, Json]) -> Wanted:
-    """The question in a body's fields. BadAsk names the field that it cannot be asked with."""
+def of_gateway(fields: Mapping[str, Json]) -> Wanted:
+    """The question of a client of the AI SDK's gateway."""
+    given = {name: value for name, value in gateway_api.flat(fields).items() if name not in ("encoding_format", "providerOptions")}
+    return replace(asked(given, "values"), encoding="gateway")
+
+
+def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
+    """The question in a body's fields. `inputs`: the field with the inputs. BadAsk names the field that it cannot be asked with."""
     model, encoding, dimensions = fields.get("model"), fields.get("encoding_format"), fields.get("dimensions")
     if not isinstance(model, str) or not model:
         raise BadAsk("model: the id of a model that makes embeddings is needed.")
@@ -46,24 +54,23 @@ def asked(fields: Mapping[str, Json]) -> Wanted:
         isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= MAX_DIMENSIONS
     ):
         raise BadAsk(f"dimensions: a whole number from 1 to {MAX_DIMENSIONS} is needed.")
-    rest = {name: value for name, value in fields.items() if name not in OWN}
-    embed = Embed(model=model, inputs=tuple(_inputs(fields)), dimensions=dimensions, fields=rest)
+    rest = {name: value for name, value in fields.items() if name not in (*OWN, inputs)}
+    embed = Embed(model=model, inputs=tuple(_inputs(fields.get(inputs), inputs)), dimensions=dimensions, fields=rest)
     return Wanted(embed, encoding or "float")
 
 
-def _inputs(fields: Fields) -> Iterator[str | tuple[int, ...]]:
+def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
     """The inputs: a text or a list of tokens is one, and a list may hold several of either."""
-    given = fields.get("input")
     listed = listing(given)
     if isinstance(given, str) or (listed and all(map(_is_token, listed))):
-        yield _input(given, "input")
+        yield _input(given, path)
         return
     if not listed:
-        raise BadAsk("input: a text, or a list of texts, is needed.")
+        raise BadAsk(f"{path}: a text, or a list of texts, is needed.")
     if len(listed) > MAX_INPUTS:
-        raise TooLarge(f"input: {MAX_INPUTS} at most.")
+        raise TooLarge(f"{path}: {MAX_INPUTS} at most.")
     for index, one in enumerate(listed):
-        yield _input(one, f"input[{index}]")
+        yield _input(one, f"{path}[{index}]")
 
 
 def _input(value: Json, path: str) -> str | tuple[int, ...]:
@@ -104,6 +111,9 @@ async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller)
 
 def written(made: Embeddings, encoding: Encoding, model: str) -> bytes:
     """The answer as JSON. `model`: what made it, as the client knows it; a script says that it is one. Vector by vector: one pass over all of them would hold the interpreter's lock for seconds."""
+    if encoding == "gateway":
+        vectors = ",".join(map(_floats, made.vectors))
+        return f'{{"embeddings":[{vectors}],"usage":{{"tokens":{made.usage.input_tokens}}},"warnings":[]}}'.encode()
     encode = _base64 if encoding == "base64" else _floats
     data = ",".join(f'{{"object":"embedding","index":{index},"embedding":{encode(vector)}}}' for index, vector in enumerate(made.vectors))
     tokens = made.usage.input_tokens

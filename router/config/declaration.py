@@ -611,7 +611,17 @@ class Server:
     cors: Cors = field(default_factory=Cors)
     request: RequestBounds = field(default_factory=RequestBounds)
     protocol: Literal[
-        "auto", "line", "data-stream", "ui-message-stream", "openai", "anthropic", "responses", "text-completion", "ag-ui", "text"
+        "auto",
+        "line",
+        "data-stream",
+        "ui-message-stream",
+        "openai",
+        "anthropic",
+        "responses",
+        "text-completion",
+        "ag-ui",
+        "ai-gateway",
+        "text",
     ] = "auto"
     ui: Ui = field(default_factory=Ui)
     keep_alive: Seconds = 15.0

@@ -21,6 +21,8 @@ RESPONSES = f"{OPENAI}responses"
 """The address of OpenAI's Responses API."""
 AG_UI = "/api/agui"
 """The address of AG-UI; below it stand the routes."""
+GATEWAY = "/v4/ai"
+"""The base address of the AI SDK's gateway protocol."""
 OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
 OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_attachments)"\s*:')
 """A key of the AI SDK's bodies in JSON that is not read to its end. Inside a text a quotation mark follows a backslash."""
@@ -59,6 +61,8 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
         return WIRES["text-completion"]
     if path == AG_UI or path.startswith(f"{AG_UI}/"):
         return WIRES["ag-ui"]
+    if below_gateway(path):
+        return WIRES["ai-gateway"]
     if below_openai(path):
         return WIRES["openai"]
     if declared != "auto":
@@ -69,6 +73,11 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
 def below_openai(path: str) -> bool:
     """Return whether an address is one of OpenAI's, or would be."""
     return f"{path}/".startswith(OPENAI)
+
+
+def below_gateway(path: str) -> bool:
+    """Return whether an address is one of the AI SDK's gateway protocol, or would be."""
+    return f"{path}/".startswith(f"{GATEWAY}/")
 
 
 def guessed(beginning: bytes) -> Wire:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from router.chat import AUTO, Ask, Choice, Json, JsonObject, Params, ToolSpec, whole
+from router.chat import AUTO, Ask, Choice, Json, JsonObject, Message, OutputFormat, Params, ToolSpec, whole
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
-from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, responses_api
+from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, gateway_api, responses_api
 from router.intake.client_tools import refuse_unserved
 from router.intake.fields import listing, mapping
 from router.intake.messages import conversation, messages, text
@@ -26,15 +26,16 @@ READ: dict[str, frozenset[str]] = {
     "responses": responses_api.READ,
     "text_completion": completions_api.READ,
     "ag_ui": ag_ui_api.READ,
+    "gateway": gateway_api.READ,
 }
 """API → fields whose content is in the question, and stands in no other place of it."""
 STREAMING = frozenset({"chat", "ag_ui"})
 """APIs whose answers are streamed unless the request says otherwise, and which need no model: the first route answers."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
-Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui"]
+Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui", "gateway"]
 """Which API is asked: ours, below /api/chat, OpenAI's chat completions and its legacy completions, Anthropic's messages and its count of their
-tokens, OpenAI's responses, or AG-UI.
+tokens, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.
 """
 
 
@@ -61,6 +62,8 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
     """
     if surface == "ag_ui":
         fields = ag_ui_api.flat(fields)
+    elif surface == "gateway":
+        fields = gateway_api.flat(fields)
     stream = fields.get("stream")
     if stream is None:
         stream = surface in STREAMING
@@ -71,26 +74,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         raise BadAsk("params: an object is needed.")
     if surface == "messages" and fields.get("max_tokens") is None:
         raise BadAsk("max_tokens: the most tokens the answer may have are needed.")
-    if surface in ("messages", "count_tokens"):
-        tools, choice = anthropic_api.brought(fields)
-        said, params = anthropic_api.messages(fields, bounds.messages), parameters(anthropic_api.sampling(fields))
-        output = anthropic_api.output(fields)
-    elif surface == "responses":
-        tools, choice = responses_api.brought(fields)
-        said, params = responses_api.messages(fields, bounds.messages), parameters(responses_api.sampling(fields))
-        output = text_format((mapping(fields.get("text")) or {}).get("format"), "text.format")
-    elif surface == "text_completion":
-        tools, choice = (), AUTO
-        said, params = completions_api.messages(fields), sampling(fields)
-        output = response_format(fields.get("response_format"))
-    elif surface == "ag_ui":
-        tools, choice = ag_ui_api.brought(fields)
-        said, params = ag_ui_api.messages(fields, bounds.messages), sampling(fields)
-        output = response_format(fields.get("response_format"))
-    else:
-        tools, choice = brought(fields) if surface == "completions" else ((), AUTO)
-        said, params = messages(conversation(fields), bounds.messages), sampling(fields)
-        output = response_format(_form(fields, surface))
+    (tools, choice), said, params, output = _read(fields, surface, bounds.messages)
     own = OWN | READ.get(surface, frozenset())
     ask = Ask(
         model=_model(fields, model, usual if surface in STREAMING else None),
@@ -109,15 +93,47 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         ask = replace(ask, unsent=responses_api.unsent(fields))
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
+    if surface == "gateway":
+        ask = replace(ask, unsent=gateway_api.unsent(fields))
     if surface == "ag_ui":
         named = ag_ui_api.run(fields)
         thread = _id(named["threadId"])
         return Asked(replace(ask, chat=thread or ""), stream, thread, repeated=named)
     if surface != "chat":
-        repeated = completions_api.repeated(fields) if surface == "text_completion" else {}
+        repeated: JsonObject = completions_api.repeated(fields) if surface == "text_completion" else {}
         return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated)
     listed, chat_id = conversation(fields), _id(fields.get("id"))
     return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
+
+
+_Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, OutputFormat | None]
+
+
+def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
+    """What a body says in the words of its API: the client's tools and its choice, the conversation of at most `most` messages, the sampling
+    parameters, the form of the answer. The tools are read first: what is not served is refused by its name.
+    """
+    match surface:
+        case "messages" | "count_tokens":
+            tools = anthropic_api.brought(fields)
+            said, params = anthropic_api.messages(fields, most), parameters(anthropic_api.sampling(fields))
+            return tools, said, params, anthropic_api.output(fields)
+        case "responses":
+            tools = responses_api.brought(fields)
+            said, params = responses_api.messages(fields, most), parameters(responses_api.sampling(fields))
+            return tools, said, params, text_format((mapping(fields.get("text")) or {}).get("format"), "text.format")
+        case "text_completion":
+            return ((), AUTO), completions_api.messages(fields), sampling(fields), response_format(fields.get("response_format"))
+        case "ag_ui":
+            tools = ag_ui_api.brought(fields)
+            return tools, ag_ui_api.messages(fields, most), sampling(fields), response_format(fields.get("response_format"))
+        case "gateway":
+            tools = gateway_api.brought(fields)
+            said, params = gateway_api.messages(fields, most), parameters(gateway_api.sampling(fields))
+            return tools, said, params, gateway_api.output(fields)
+        case "chat" | "completions":
+            tools = brought(fields) if surface == "completions" else ((), AUTO)
+            return tools, messages(conversation(fields), most), sampling(fields), response_format(_form(fields, surface))
 
 
 def _form(fields: Mapping[str, Json], surface: Surface) -> Json:

@@ -11,6 +11,7 @@ from router.chat import CacheControl, InducedFault, Json
 from router.errors import BadAsk
 from router.intake import protocol
 from router.intake.cache_control import cache_control
+from router.intake.fields import Fields
 from router.intake.question import Surface
 from router.intake.scope import Receive, Scope, path_below
 
@@ -30,6 +31,8 @@ class Request:
         self.receive = receive
         self.model = model
         self.surface: Surface = surface
+        self.stated: Fields = {}
+        """Fields of the question that stand in the headers, in a protocol that has some there; they stand over the body's."""
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
         self._peer = (scope.get("client") or ("", 0))[0]

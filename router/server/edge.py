@@ -22,7 +22,8 @@ from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
 from router.config.declaration import Cors
 from router.errors import BadAsk
-from router.intake.protocol import AG_UI, COMPLETIONS, MESSAGES, OPENAI, RESPONSES
+from router.intake import gateway_api
+from router.intake.protocol import AG_UI, COMPLETIONS, GATEWAY, MESSAGES, OPENAI, RESPONSES
 from router.intake.request import Request
 from router.reload import Live
 from router.server.handover import handing_over
@@ -155,6 +156,14 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         request.model = request.scope["path_params"].get("route")
         await chat.ask(request, send)
 
+    async def language_model(request: Request, send: Send) -> None:
+        request.surface, request.stated = "gateway", gateway_api.stated(request.values(gateway_api.HEADERS))
+        await chat.ask(request, send)
+
+    async def embedding_model(request: Request, send: Send) -> None:
+        request.surface, request.stated = "gateway", gateway_api.stated(request.values(gateway_api.HEADERS))
+        await chat.embed(request, send)
+
     async def count(request: Request, send: Send) -> None:
         request.surface = "count_tokens"
         await chat.count(request, send)
@@ -186,6 +195,8 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         AnswerRoute(f"{RESPONSES}/{{response}}", response, None, openapi.RESPONSE),
         AnswerRoute(AG_UI, run_agent, None, openapi.AG_UI),
         AnswerRoute(f"{AG_UI}/{{route:path}}", run_agent, None, openapi.AG_UI_ROUTE),
+        AnswerRoute(f"{GATEWAY}/language-model", language_model, None, openapi.LANGUAGE_MODEL),
+        AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, None, openapi.EMBEDDING_MODEL),
         AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], openapi.RESUME),
         AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], openapi.STOP),
         AnswerRoute("/api/chat/{route:path}", ask_route, None, openapi.ASK_ROUTE),

@@ -1,6 +1,6 @@
 """Wires: the dialects in which events are written to a client, one file and one row each."""
 
-from router.wire import ag_ui, anthropic, data_stream, line, openai, responses, text, text_completion, ui_message_stream
+from router.wire import ag_ui, ai_gateway, anthropic, data_stream, line, openai, responses, text, text_completion, ui_message_stream
 from router.wire.shape import Answered, Heading, Refusal, Wire, answered, compact
 
 __all__ = ["WIRES", "Answered", "Heading", "Refusal", "Wire", "answered", "compact"]
@@ -16,6 +16,7 @@ WIRES: dict[str, Wire] = {
         responses.WIRE,
         text_completion.WIRE,
         ag_ui.WIRE,
+        ai_gateway.WIRE,
         text.WIRE,
     )
 }

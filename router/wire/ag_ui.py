@@ -16,13 +16,13 @@ of its arguments, or a call that was cut off. An error within the run is RUN_ERR
 Source: the specification of AG-UI 1.0 (its schema), and `verifyEvents` of @ag-ui/client.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, JsonObject, ReasoningState
 from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, joined, utf8
 
 FRAME, END = "data: ", "\n\n"
 
@@ -175,23 +175,8 @@ def _frame(value: Json) -> str:
 def whole(answer: Answered) -> bytes:
     """Return the answer as a list of the events of its run, each text in one piece."""
     encode = encoder(answer.heading)
-    frames = b"".join(encode(event) for event in _joined(answer.events)).decode().split(END)[:-1]
+    frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
     return f"[{','.join(frame.removeprefix(FRAME) for frame in frames)}]".encode()
-
-
-def _joined(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield the events, neighbouring pieces of a text or of a thought as one."""
-    pieces: list[str] = []
-    kind: type[Text | Thought] = Text
-    for event in events:
-        if pieces and not isinstance(event, kind):
-            yield kind("".join(pieces))
-            pieces.clear()
-        if isinstance(event, Text | Thought):
-            kind = type(event)
-            pieces.append(event.text)
-        else:
-            yield event
 
 
 def refusal(why: Refusal) -> bytes:

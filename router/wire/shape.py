@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,6 +78,21 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
         tuple(event for event in seen if isinstance(event, ToolResult)),
         end,
     )
+
+
+def joined(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield the events, neighbouring pieces of a text or of a thought as one."""
+    pieces: list[str] = []
+    kind: type[Text | Thought] = Text
+    for event in events:
+        if pieces and not isinstance(event, kind):
+            yield kind("".join(pieces))
+            pieces.clear()
+        if isinstance(event, Text | Thought):
+            kind = type(event)
+            pieces.append(event.text)
+        else:
+            yield event
 
 
 @dataclass(frozen=True, slots=True)

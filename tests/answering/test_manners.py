@@ -111,17 +111,22 @@ async def test_an_unknown_address_is_refused_in_the_declared_dialect(workspace: 
 
 
 async def test_the_refusal_of_an_unknown_address_lists_those_that_are_served(workspace: Workspace) -> None:
-    """All that callers may ask, of the documentation's own table; below /v1 its addresses alone; operators' never."""
+    """All that callers may ask, of the documentation's own table; below /v1 and /v4/ai their addresses alone; operators' never."""
     async with serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client:
         documented = (await client.get("/openapi.json")).json["paths"]
-        elsewhere, below = (await client.get("/no-such")).json["error"], (await client.get("/v1/no-such")).json["error"]["message"]
+        elsewhere = (await client.get("/no-such")).json["error"]
+        below = {address: (await client.get(f"{address}no-such")).json["error"]["message"] for address in ("/v1/", "/v4/ai/")}
     served = {
-        f"{method.upper()} {path}" for path, methods in documented.items() for method in methods if path.startswith(("/api/", "/v1/"))
+        f"{method.upper()} {path}"
+        for path, methods in documented.items()
+        for method in methods
+        if path.startswith(("/api/", "/v1/", "/v4/"))
     }
     listed = set(elsewhere.partition("Served are: ")[2].removesuffix(".").split(", "))
     assert listed == served
     assert {"POST /api/chat", "POST /v1/messages", "GET /v1/models/{model}"} <= listed
-    assert set(below.partition("Served are: ")[2].removesuffix(".").split(", ")) == {one for one in served if " /v1/" in one}
+    for address, sentence in below.items():
+        assert set(sentence.partition("Served are: ")[2].removesuffix(".").split(", ")) == {one for one in served if f" {address}" in one}
 
 
 SMALL = "server: {request: {body: 64KiB}}\n"

@@ -28,6 +28,7 @@ HEADERS = {
     "responses": {"content-type": "text/event-stream"},
     "text-completion": {"content-type": "text/event-stream"},
     "ag-ui": {"content-type": "text/event-stream"},
+    "ai-gateway": {"content-type": "text/event-stream"},
     "text": {"content-type": "text/plain; charset=utf-8"},
 }
 
@@ -54,7 +55,7 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
     results, heard.results = heard.results, []
     if wire in ("text", "text-completion", "openai", "anthropic"):
         assert not calls
-    elif wire == "responses":  # the item of a call that ran here has its result
+    elif wire in ("responses", "ai-gateway"):  # the item of a call that ran here has its result
         assert not calls
         assert [one[1:] for one in results] == [("Beijing: 25°C", False)]
     else:
@@ -62,7 +63,8 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
         assert [one[1:] for one in calls] == [("get_weather", compact(given) if wire == "ag-ui" else given)]
         assert results == [(calls[0][0], "Beijing: 25°C", False)]
     usage = None if wire in ("text", "text-completion", "openai") else (1, 4)
-    limits = {"text": None, "openai": "length", "text-completion": "length", "anthropic": "max_tokens", "responses": "max_output_tokens"}
+    limits = {"text": None, **dict.fromkeys(("openai", "text-completion", "ai-gateway"), "length")}
+    limits |= {"anthropic": "max_tokens", "responses": "max_output_tokens"}
     thoughts = "" if wire in ("text", "text-completion") else "Hm."
     assert heard == Heard("One moment.", thoughts, finish=limits.get(wire, "tool-calls"), usage=usage)
 
@@ -109,6 +111,7 @@ REFUSED = {
     "responses": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
     "text-completion": {"type": "invalid_request_error", "param": "model", "code": "model_not_found"},
     "ag-ui": {"type": "RUN_ERROR", "code": "unknown_model"},
+    "ai-gateway": {"type": "model_not_found", "code": "unknown_model"},
 }
 
 
@@ -128,7 +131,8 @@ async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stre
         assert broken.body == b"The body is not JSON (line 1, column 2)."
         return
     assert answer.headers["content-type"] == "application/json"
-    made = answer.json["error"] if wire in ("openai", "anthropic", "responses", "text-completion") else answer.json
+    inner = wire in ("openai", "anthropic", "responses", "text-completion", "ai-gateway")
+    made = answer.json["error"] if inner else answer.json
     assert REFUSED[wire].items() <= made.items()
     assert set(broken.json) == set(answer.json)
 
@@ -338,6 +342,7 @@ async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -
         "responses": lambda made: made["output"][0]["content"][0]["text"],
         "text-completion": lambda made: made["choices"][0]["text"],
         "ag-ui": lambda made: made[2]["delta"],
+        "ai-gateway": lambda made: made["content"][0]["text"],
     }
     assert said[wire](answer.json) == "Hi"
     assert answer.headers["content-type"] == "application/json"
@@ -350,7 +355,7 @@ async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> N
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
     comment, ping = b"\n\n: keep-alive\n\n", b'event: ping\ndata: {"type":"ping"}\n\n'
-    comments = dict.fromkeys(("ui-message-stream", "openai", "responses", "text-completion", "ag-ui"), comment)
+    comments = dict.fromkeys(("ui-message-stream", "openai", "responses", "text-completion", "ag-ui", "ai-gateway"), comment)
     sign = {**comments, "data-stream": b"\n\n", "anthropic": ping}.get(wire)
     assert sign is None or sign in answer.body
     assert bool(WIRES[wire].keep_alive) is bool(sign)

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 PATIENCE = 90.0
 """Seconds for one answer of a worker, the first of which waits for Node and a client to load; a worker itself gives up after 15."""
 OLDEST_NODE = 20
-Wire = Literal["data-stream", "ui-message-stream", "openai", "ag-ui"]
+Wire = Literal["data-stream", "ui-message-stream", "openai", "ag-ui", "ai-gateway"]
 Saw = dict[str, Any]
 
 
@@ -65,6 +65,7 @@ OPENAI = (
     *_clients("openai-python-3", "openai", "openai-python-3"),
 )
 AG_UI = Client("ag-ui", "ag_ui", "ag-ui")
+AI_GATEWAY = Client("ai-gateway", "ai_gateway", "ai-gateway")
 CHATS = (*AI4, *UI)
 CLIENTS = (*CHATS, *OPENAI)
 NEWEST = tuple(client for client in CLIENTS if client.name in {"ai4", "ai5", "ai6", "ai7", *(client.name for client in OPENAI)})
@@ -77,7 +78,7 @@ SDKS = (
     *(Sdk(name, "sdks-python") for name in (*PYTHON_SDKS, *PYTHON_FRAMEWORKS)),
 )
 """Libraries for programs. Their cases stand in sdk_cases.py."""
-NODE_FAMILIES = ("ai4", "ui", "openai", "sdks", "ag_ui")
+NODE_FAMILIES = ("ai4", "ui", "openai", "sdks", "ag_ui", "ai_gateway")
 OWN = HERE / ".venv/bin/python"
 PYTHONS = {"openai-python-2": Path(sys.executable), "openai-python-3": OWN, "sdks-python": OWN}
 MODULES = {"openai-python-2": "openai_python", "openai-python-3": "openai_python", "sdks-python": "sdks_python"}

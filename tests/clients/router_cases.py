@@ -110,7 +110,10 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     },
 }
 """A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
-ALTERNATING: Mapping[str, Sequence[Reply]] = {"regenerate": (openai_text('"One"'), openai_text('"Two"'))}
+ALTERNATING: Mapping[str, Sequence[Reply]] = {
+    "regenerate": (openai_text('"One"'), openai_text('"Two"')),
+    "object": (openai_text('"{\\"a\\":1}"'),),
+}
 """A model id → what the provider's model says one time, and the other time."""
 USAGE = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model","choices":[],'

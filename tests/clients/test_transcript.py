@@ -10,7 +10,7 @@ import pytest
 
 from router.wire import WIRES
 from tests.clients.cases import HI
-from tests.clients.harness import CLIENTS, SDKS, Client, Saw, Sdk, Workers
+from tests.clients.harness import AG_UI, AI_GATEWAY, CLIENTS, SDKS, Client, Saw, Sdk, Workers
 from tests.clients.router_cases import Running
 from tests.wire.readers import READERS
 
@@ -100,6 +100,31 @@ def read_by_program(name: str) -> Callable[[Workers, str], Transcript]:
     return read
 
 
+def read_by_agent(workers: Workers, base: str) -> Transcript:
+    """`HttpAgent` of @ag-ui/client."""
+    saw = workers.saw(AG_UI, base, {"model": MODEL, "deeds": [HI]})
+    assert (saw["error"], saw["warnings"]) == (None, [])
+    said = {role: [message[1:] for message in saw["messages"] if message[0] == role] for role in ("assistant", "reasoning", "tool")}
+    calls: list[Any] = [part for message in said["assistant"] for part in message if not isinstance(part, str)]
+    results = {result.partition(":")[0]: result for (result,) in said["tool"]}  # each names its city
+    (usage,) = saw["usage"]
+    return Transcript(
+        "".join(part for message in said["assistant"] for part in message if isinstance(part, str)),
+        "".join(thought for (thought,) in said["reasoning"]),
+        _called([(name, given, results[given["location"]]) for name, given in calls]),
+        (usage["inputTokens"], usage["outputTokens"]),
+    )
+
+
+def read_by_gateway(workers: Workers, base: str) -> Transcript:
+    """`streamText` with @ai-sdk/gateway."""
+    saw = workers.saw(AI_GATEWAY, base, {"model": MODEL, "deeds": [{"do": "stream", "text": "Hi"}]})
+    assert saw["error"] is None
+    results = {part[2].partition(":")[0]: part[2] for part in saw["parts"] if part[0] == "result"}
+    calls = _called([(part[1], part[2], results[part[2]["location"]]) for part in saw["parts"] if part[0] == "call"])
+    return Transcript(saw["text"], saw["thoughts"], calls, (saw["usage"]["inputTokens"], saw["usage"]["outputTokens"]))
+
+
 READ_BY: dict[str, Callable[[Workers, str], Transcript]] = {
     "data-stream": read_by_chat("ai4"),
     "ui-message-stream": read_by_chat("ai7"),
@@ -107,6 +132,8 @@ READ_BY: dict[str, Callable[[Workers, str], Transcript]] = {
     "anthropic": read_by_program("anthropic-node"),
     "responses": read_by_program("openai-node-responses"),
     "text-completion": read_by_program("openai-node-completions"),
+    "ag-ui": read_by_agent,
+    "ai-gateway": read_by_gateway,
     "text": read_by_chat("ai7", protocol="text", path="/api/chat?protocol=text"),
 }
 

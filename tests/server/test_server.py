@@ -404,6 +404,8 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
         chat |= {
             "/api/agui",
             "/api/agui/{route}",
+            "/v4/ai/language-model",
+            "/v4/ai/embedding-model",
             "/v1/responses",
             "/v1/responses/{response}",
             "/v1/responses/{response}/cancel",
@@ -413,7 +415,7 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
         }
         operators = {"/metrics", "/admin/config", "/admin/reload", "/admin/targets", "/admin/targets/{name}", "/admin/requests"}
         operators |= {"/admin/requests/{request_id}", "/admin/spend", "/admin/hour", "/admin/edit", "/admin/return", "/admin/drills"}
-        models = {"/api/requests/{request_id}", "/api/models", "/v1/models", "/v1/models/{model}"}
+        models = {"/api/requests/{request_id}", "/api/models", "/v1/models", "/v1/models/{model}", "/v4/ai/config"}
         assert {*chat, *operators, *models, "/healthz", "/readyz"} == set(document["paths"])
         assert (await client.get("/docs")).status == 200
         assert (await client.get("/no-such")).status == 404

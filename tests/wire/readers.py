@@ -613,6 +613,89 @@ def ag_ui(body: bytes) -> Heard:
     return run.heard
 
 
+class _LanguageModel:
+    """The AI SDK's language model, specification 4, as the SDK reads its parts: one text open at a time, nothing is null."""
+
+    def __init__(self) -> None:
+        self.heard = Heard()
+        self.kinds: list[str] = []
+        self.open: tuple[str, str] | None = None
+        self.ids: set[str] = set()
+        self.called: dict[str, tuple[str, Any]] = {}
+
+    def see(self, kind: str, value: dict[str, Any]) -> None:
+        """One part."""
+        assert None not in value.values()
+        assert "finish" not in self.kinds
+        self.kinds.append(kind)
+        part, _, phase = kind.rpartition("-")
+        if part in ("text", "reasoning"):
+            self.spoken(part, phase, value)
+        elif part == "tool":
+            self.tool(phase, **value)
+        elif kind == "error":
+            self.heard.error = value["error"]["message"]
+        elif kind == "finish":
+            self.ended(value["finishReason"]["unified"], value["usage"])
+        else:
+            assert len(self.kinds) == {"stream-start": 1, "response-metadata": 2}[kind]
+
+    def spoken(self, part: str, phase: str, value: dict[str, Any]) -> None:
+        """A part of a text or of a thought."""
+        key = (part, value["id"])
+        if phase == "start":
+            assert self.open is None
+            assert value["id"] not in self.ids
+            self.ids.add(value["id"])
+            self.open = key
+            return
+        assert self.open == key
+        if phase == "end":
+            self.open = None
+        elif part == "text":
+            self.heard.text += value["delta"]
+        else:
+            self.heard.thoughts += value["delta"]
+
+    def tool(self, phase: str, toolCallId: str, toolName: str, **more: Any) -> None:  # noqa: N803 - the dialect's names
+        """A call or its result. A call that ran here says so, and has its result behind it."""
+        assert self.open is None
+        if phase == "call":
+            assert toolCallId not in self.called
+            self.called[toolCallId] = (toolName, more.pop("input"))
+            if more:
+                assert more == {"providerExecuted": True, "dynamic": True}
+            else:
+                self.heard.calls.append((toolCallId, *self.called[toolCallId]))
+            return
+        assert (self.kinds[-2], self.called[toolCallId][0]) == ("tool-call", toolName)
+        assert (more["providerExecuted"], more["dynamic"]) == (True, True)
+        self.heard.results.append((toolName, more["result"], more["isError"]))
+
+    def ended(self, reason: str, usage: dict[str, Any]) -> None:
+        """The end."""
+        read, written = usage["inputTokens"], usage["outputTokens"]
+        self.heard.finish = reason
+        if read or written:
+            assert read["total"] == read["noCache"] + read["cacheRead"] + read["cacheWrite"]
+            assert written["total"] == written["text"] + written["reasoning"]
+            self.heard.usage = (read["total"], written["total"])
+
+
+def ai_gateway(body: bytes) -> Heard:
+    """The AI SDK's gateway protocol: each frame is one part."""
+    written = body.decode("utf-8", "strict")
+    assert written.endswith("\n\n")
+    model = _LanguageModel()
+    for frame in written[:-2].split("\n\n"):
+        if not frame.startswith(": "):
+            value: dict[str, Any] = json.loads(frame.removeprefix("data: "))
+            model.see(value.pop("type"), value)
+    assert model.kinds[-1] == "finish"
+    assert model.open is None
+    return model.heard
+
+
 def text(body: bytes) -> Heard:
     """Text."""
     return Heard(text=body.decode("utf-8", "strict"))
@@ -627,5 +710,6 @@ READERS: dict[str, Callable[[bytes], Heard]] = {
     "responses": responses,
     "text-completion": text_completion,
     "ag-ui": ag_ui,
+    "ai-gateway": ai_gateway,
     "text": text,
 }

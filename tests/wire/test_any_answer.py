@@ -128,6 +128,8 @@ def expected(wire: str, events: list[Event]) -> Heard:
     if wire == "text-completion":
         finish = None if heard.error else ENDED["openai"].get(str(heard.finish), "stop")
         return Heard(text=heard.text, finish=finish, error=heard.error)
+    if wire == "ai-gateway":
+        heard = _language_model(heard, events)
     return Heard(text=heard.text) if wire == "text" else heard
 
 
@@ -148,6 +150,22 @@ def _response(heard: Heard, events: list[Event]) -> Heard:
         why["tool-calls"] = "max_output_tokens"
     finish = why.get(str(heard.finish), "completed")
     return Heard(heard.text, heard.thoughts, calls, results, finish, heard.usage or (0, 0))
+
+
+def _language_model(heard: Heard, events: list[Event]) -> Heard:
+    """Calls that ran here stand with their results, the client's own come at the end, and a failure has none."""
+    done = {call_id for call_id, _, _ in heard.results}
+    names = {one.call_id: one.name for one in events if isinstance(one, ToolCall)}
+    results = [(names[call_id], "null" if value is None else value, failed) for call_id, value, failed in heard.results]
+    if heard.error:
+        return Heard(heard.text, heard.thoughts, [], results, "error", None, heard.error)
+    calls = [
+        (one.call_id, one.name, compact(one.arguments) if one.malformed is None else one.malformed)
+        for one in events
+        if isinstance(one, ToolCall) and one.call_id not in done
+    ]
+    finish = "tool-calls" if calls else {"tool-calls": "length", "unknown": "other"}.get(str(heard.finish), heard.finish)
+    return Heard(heard.text, heard.thoughts, calls, results, finish, heard.usage)
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -175,6 +193,7 @@ def test_each_write_is_whole(events: list[Event]) -> None:
         ("anthropic", b"\n\n"),
         ("responses", b"\n\n"),
         ("ag-ui", b"\n\n"),
+        ("ai-gateway", b"\n\n"),
     ):
         encode = WIRES[wire].encoder(HEADING)
         assert all(not data or data.endswith(end) for data in map(encode, events))

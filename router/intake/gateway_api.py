@@ -1,0 +1,235 @@
+"""A body of the AI SDK's gateway protocol → its question.
+
+    {prompt: [{role, content}], tools, toolChoice, responseFormat, reasoning, maxOutputTokens, temperature, …}
+
+The model, the version of the protocol and whether the answer is streamed stand in headers. `providerOptions` are for the providers behind a
+gateway: they are left out, but for those named `router`, which has the values for the route's template. What cannot be served is refused with
+its place. Source: LanguageModelV4CallOptions of @ai-sdk/provider 4, and what @ai-sdk/gateway 4 sends.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
+
+from router.chat import AUTO, Call, Choice, File, Json, JsonObject, Message, OutputFormat, Part, Result, ToolSpec, mended
+from router.errors import BadAsk, TooLarge
+from router.intake import client_tools, reasoning
+from router.intake.fields import Fields, listing, mapping
+from router.intake.messages import DENIED, Block, file, listed_parts, text
+from router.intake.output import text_format
+
+VERSION = "4"
+"""The version of the specification that is spoken here: that of AI SDK 7."""
+STREAMED = "ai-language-model-streaming"
+MODELS = {"ai-language-model-id": "ai-language-model-specification-version", "ai-model-id": "ai-embedding-model-specification-version"}
+"""Header with the model → header with the version that is asked of it."""
+HEADERS = frozenset({STREAMED, *MODELS, *MODELS.values()})
+OPTIONS = "router"
+"""The provider of the options that are for this server."""
+READ = frozenset(
+    {
+        *("prompt", "tools", "toolChoice", "responseFormat", "reasoning", "providerOptions", "headers", "includeRawChunks"),
+        *("maxOutputTokens", "topP", "topK", "presencePenalty", "frequencyPenalty", "stopSequences"),
+    }
+)
+"""Fields whose content is in the question, and stands in no other place of it."""
+SAMPLED = {
+    "maxOutputTokens": "max_tokens",
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",
+    "presencePenalty": "presence_penalty",
+    "frequencyPenalty": "frequency_penalty",
+    "stopSequences": "stop",
+    "seed": "seed",
+    "reasoning": "reasoning_effort",
+}
+"""Sampling parameter → its name in chat completions."""
+
+
+def stated(headers: Mapping[str, Sequence[str]]) -> JsonObject:
+    """Return the fields of the question that stand in its headers."""
+    made: dict[str, Json] = {}
+    for name, version in MODELS.items():
+        if name in headers:
+            made["model"] = headers[name][-1]
+        if version in headers:
+            made["specificationVersion"] = headers[version][-1]
+    if STREAMED in headers:
+        made["stream"] = {"true": True, "false": False}.get(headers[STREAMED][-1], "")
+    return made
+
+
+def flat(fields: Fields) -> Fields:
+    """Return the fields with those of `providerOptions.router` beside them; the protocol's own stand over those. BadAsk for another version
+    of the protocol.
+    """
+    if (version := fields.get("specificationVersion")) != VERSION:
+        given = f", not {version}" if isinstance(version, str) and version.isdigit() and len(version) < 3 else ""
+        raise BadAsk(f"ai-language-model-specification-version: {VERSION} is served here{given}. AI SDK 7 and @ai-sdk/gateway 4 speak it.")
+    own = {name: value for name, value in fields.items() if name != "specificationVersion"}
+    return {**(mapping((mapping(fields.get("providerOptions")) or {}).get(OPTIONS)) or {}), **own}
+
+
+def unsent(fields: Fields) -> tuple[str, ...]:
+    """The fields that no target is sent."""
+    given = mapping(fields.get("providerOptions")) or {}
+    return ("providerOptions",) if any(name != OPTIONS and value for name, value in given.items()) else ()
+
+
+def messages(fields: Fields, most: int) -> tuple[Message, ...]:
+    """The conversation. BadAsk says which message, and which part of it."""
+    listed = listing(fields.get("prompt"))
+    if not listed:
+        raise BadAsk("prompt: a list with at least one message is needed.")
+    if len(listed) > most:
+        raise TooLarge(f"prompt: {most} messages at most.")
+    return tuple(message for index, one in enumerate(listed) for message in _message(mapping(one) or {}, f"prompt[{index}]"))
+
+
+def _message(fields: Fields, path: str) -> Iterator[Message]:
+    content, place = fields.get("content"), f"{path}.content"
+    match fields.get("role"):
+        case "system":
+            yield Message("system", (text(content, place),))
+        case "user":
+            parts = (SAID[kind](part, at) for part, kind, at in listed_parts(content, place, tuple(SAID), "parts"))
+            yield Message("user", tuple(part for part in parts if part))
+        case "assistant":
+            yield from _answer(content, place)
+        case "tool":
+            results = listed_parts(content, place, ("tool-result", "tool-approval-response"), "parts")
+            if given := tuple(_result(part, at) for part, kind, at in results if kind == "tool-result"):
+                yield Message("tool", given)
+        case _:
+            raise BadAsk(f"{path}.role: one of system, user, assistant, tool is needed.")
+
+
+def _answer(content: Json, path: str) -> Iterator[Message]:
+    """An assistant's message, split after the results of tools that ran here: the next model call said what follows."""
+    block = Block()
+    for part, kind, place in listed_parts(content, path, None, "parts"):
+        if kind not in ("tool-result", "file") and block.results:
+            yield from block.messages()
+            block = Block()
+        options = part.get("providerOptions")
+        match kind:
+            case "text":
+                if said := text(part.get("text"), f"{place}.text"):
+                    block.spoken.append(said)
+            case "reasoning":
+                block.spoken += reasoning.of_part({**part, "providerMetadata": options})
+            case "tool-call":
+                call_id = text(part.get("toolCallId"), f"{place}.toolCallId")
+                block.spoken += reasoning.of_tool({"callProviderMetadata": options}, call_id)
+                block.spoken.append(_call(part, call_id, place))
+            case "tool-result":
+                block.results.append(_result(part, place))
+            case "file" | "reasoning-file" | "custom":
+                pass  # what a model made is not said to a model again
+            case _:
+                raise BadAsk(f"{place}.type: this kind of part is not known here.")
+    yield from block.messages()
+
+
+def _call(part: Fields, call_id: str, path: str) -> Call:
+    """A call. Its input is what the SDK made of the model's text: a text again where that was no object."""
+    given = part.get("input")
+    name = text(part.get("toolName"), f"{path}.toolName")
+    return Call(call_id, name, cast("JsonObject", mended(given)) if isinstance(given, Mapping) else {"raw": mended(given)})
+
+
+def _result(part: Fields, path: str) -> Result:
+    call_id, name = text(part.get("toolCallId"), f"{path}.toolCallId"), text(part.get("toolName"), f"{path}.toolName")
+    output, place = mapping(part.get("output")) or {}, f"{path}.output"
+    value = output.get("value")
+    match output.get("type"):
+        case "text":
+            return Result(call_id, name, text(value, f"{place}.value"))
+        case "json":
+            return Result(call_id, name, mended(value))
+        case "error-text":
+            return Result(call_id, name, text(value, f"{place}.value"), is_error=True)
+        case "error-json":
+            return Result(call_id, name, mended(value), is_error=True)
+        case "execution-denied":
+            reason = output.get("reason")
+            return Result(call_id, name, f"{DENIED} {text(reason, f'{place}.reason')}" if reason else DENIED, is_error=True)
+        case "content":
+            parts = [SAID[kind](one, at) for one, kind, at in listed_parts(value, f"{place}.value", tuple(SAID), "parts")]
+            told = "".join(one for one in parts if isinstance(one, str))
+            return Result(call_id, name, told, files=tuple(one for one in parts if isinstance(one, File)))
+        case _:
+            kinds = "text, json, error-text, error-json, execution-denied, content"
+            raise BadAsk(f"{place}.type: one of {kinds} is needed.")
+
+
+def _text(part: Fields, path: str) -> Part:
+    return text(part.get("text"), f"{path}.text")
+
+
+def _file(part: Fields, path: str) -> Part:
+    """A file, by what its data is."""
+    data, place = mapping(part.get("data")) or {}, f"{path}.data"
+    kind, name = text(part.get("mediaType"), f"{path}.mediaType"), part.get("filename")
+    match data.get("type"):
+        case "data":
+            return file(f"data:{kind};base64,{text(data.get('data'), f'{place}.data')}", kind, name, place)
+        case "url":
+            return file(data.get("url"), kind, name, f"{place}.url")
+        case "text":
+            told = text(data.get("text"), f"{place}.text")
+            return f"{text(name, f'{path}.filename')}:\n{told}\n" if name else told
+        case _:
+            raise BadAsk(f"{place}.type: one of data, url, text is needed; files kept by a provider are not served here.")
+
+
+SAID: dict[str, Callable[[Fields, str], Part]] = {"text": _text, "file": _file}
+"""Parts of what a user or a tool says."""
+
+
+def sampling(fields: Fields) -> dict[str, Json]:
+    """The sampling parameters, by the names of chat completions."""
+    given = {ours: fields[name] for name, ours in SAMPLED.items() if fields.get(name) is not None}
+    if given.get("reasoning_effort") == "provider-default":
+        del given["reasoning_effort"]
+    if given.get("stop") == []:
+        del given["stop"]
+    return given
+
+
+def output(fields: Fields) -> OutputFormat | None:
+    """The form of the answer: any text, any JSON object, or JSON of a schema."""
+    given = mapping(fields.get("responseFormat")) or {}
+    if given.get("type") != "json":
+        return text_format(fields.get("responseFormat"), "responseFormat")
+    kind = "json_object" if given.get("schema") is None else "json_schema"
+    return text_format({**given, "type": kind}, "responseFormat")
+
+
+def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
+    """The tools that the client brings and runs, and its choice."""
+    own = client_tools.tools(fields.get("tools"), _tool)
+    return own, _choice(fields.get("toolChoice"), {tool.name for tool in own})
+
+
+def _tool(value: Json, path: str) -> ToolSpec:
+    fields = mapping(value) or {}
+    if fields.get("type") != "function":
+        raise BadAsk(f"{path}.type: tools that a provider runs are not served here; functions are.")
+    if mapping(fields.get("inputSchema")) is None:
+        raise BadAsk(f"{path}.inputSchema: a JSON schema is needed.")
+    return client_tools.function({**fields, "parameters": fields.get("inputSchema")}, path)
+
+
+def _choice(value: Json, names: set[str]) -> Choice:
+    match mapping(value):
+        case None | {"type": "auto"}:
+            return AUTO
+        case {"type": "none"}:
+            return Choice("none")
+        case {"type": "required"}:
+            return Choice("required")
+        case {"type": "tool", "toolName": str(name)} if name in names:
+            return Choice("named", name)
+        case _:
+            raise BadAsk("toolChoice.type: auto, none, required, or tool with the name of one of the tools is needed.")

@@ -1,0 +1,196 @@
+"""The AI SDK's gateway protocol: the parts of a language model's stream (specification 4), as server-sent events.
+
+    data: {"type":"stream-start","warnings":[]}
+
+    data: {"type":"text-start","id":"t1"}
+
+    data: {"type":"text-delta","id":"t1","delta":"Hello"}
+
+    data: {"type":"finish","finishReason":{"unified":"stop"},"usage":{"inputTokens":{"total":1,…},"outputTokens":{"total":2,…}}}
+
+The client (`createGateway` of @ai-sdk/gateway) hands the parts to the AI SDK as they are. The SDK runs each call that it is shown, unless it
+is `providerExecuted`; `dynamic` says that the application need not know the tool. So a tool that ran here is such a call with its result.
+Whose call it is, is known when its result comes, or at the end. What is not known is left out: a null would be taken for a value.
+An error within the stream is an `error` part, then `finish`.
+
+Source: the types of @ai-sdk/provider 4 (LanguageModelV4StreamPart, LanguageModelV4GenerateResult), and @ai-sdk/gateway 4 for its errors.
+"""
+
+import json
+from datetime import UTC, datetime
+from json.encoder import encode_basestring
+from typing import Any, assert_never, cast
+
+from router.chat import Json, JsonObject, ReasoningState
+from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, joined, utf8
+
+FRAME, END = "data: ", "\n\n"
+REASONS: dict[Reason, str] = {"tool-calls": "length", "unknown": "other"}
+"""Our reason → theirs, where it is another one. `tool-calls` without a call for the client is the route's max_steps: cut off by a limit."""
+TYPES = {401: "authentication_error", 403: "forbidden", 429: "rate_limit_exceeded"}
+"""Status → `type` of an error; invalid_request_error for other 4xx, internal_server_error for 5xx."""
+
+
+def encoder(heading: Heading) -> Encode:
+    """Return an encoder of events as frames."""
+    return _Parts(heading).encode
+
+
+class _Parts:
+    """The frames of one answer: its open part, and the calls without a result yet."""
+
+    def __init__(self, heading: Heading) -> None:
+        self._heading = heading
+        self._begun = False
+        self._open = ""
+        """`text` or `reasoning`; empty without an open part."""
+        self._count = 0
+        self._delta = ""
+        """A piece of the open part, up to its text."""
+        self._calls: dict[str, ToolCall] = {}
+
+    def encode(self, event: Event) -> bytes:
+        match event:
+            case Text(text):
+                opening = "" if self._open == "text" else self._opened("text")
+                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
+            case Thought(text):
+                opening = "" if self._open == "reasoning" else self._opened("reasoning")
+                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
+            case ToolCall():
+                self._calls[event.call_id] = event
+                return b""
+            case ToolResult():
+                return utf8(self._closed() + self._ran(event))
+            case Start(model=model):
+                return utf8(self._closed() + self._started(model))
+            case ToolInput() | ReasoningState():
+                return b""
+            case Finish(reason, usage):
+                return utf8(self._closed() + self._finished(reason, usage))
+            case Failure(code, public):
+                sentence = f"{public} (request {self._heading.request_id})"
+                error: JsonObject = {"message": sentence, "type": "internal_server_error", "code": code}
+                return utf8(self._closed() + _frame({"type": "error", "error": error}) + _end("error", None))
+            case _:
+                assert_never(event)
+
+    def _started(self, model: str) -> str:
+        if self._begun:
+            return ""
+        self._begun = True
+        about: JsonObject = {"type": "response-metadata", **metadata(self._heading, model)}
+        return _frame({"type": "stream-start", "warnings": []}) + _frame(about)
+
+    def _opened(self, part: str) -> str:
+        closed = self._closed()
+        self._count += 1
+        self._open = part
+        self._delta = f'{FRAME}{{"type":"{part}-delta","id":"{self._id}","delta":'
+        return closed + _frame({"type": f"{part}-start", "id": self._id})
+
+    @property
+    def _id(self) -> str:
+        """The id of the open part."""
+        return f"{self._open[0]}{self._count}"
+
+    def _closed(self) -> str:
+        """Return the end of the open part, if any."""
+        if not self._open:
+            return ""
+        ended = _frame({"type": f"{self._open}-end", "id": self._id})
+        self._open = ""
+        return ended
+
+    def _ran(self, result: ToolResult) -> str:
+        """Return the frames of a call that was run here."""
+        call = self._calls.pop(result.call_id, None)
+        if call is None:
+            return ""
+        given = "null" if result.result is None else result.result  # the SDK wants a value
+        made: JsonObject = {"type": "tool-result", "toolCallId": result.call_id, "toolName": call.name, "result": given}
+        here: JsonObject = {"isError": result.is_error, "providerExecuted": True, "dynamic": True}
+        return _frame({**_called(call), "providerExecuted": True, "dynamic": True}) + _frame({**made, **here})
+
+    def _finished(self, reason: Reason, usage: Usage | None) -> str:
+        calls = "".join(_frame(_called(call)) for call in self._calls.values())
+        return calls + _end("tool-calls" if calls else REASONS.get(reason, reason), usage)
+
+
+def metadata(heading: Heading, model: str) -> dict[str, Json]:
+    """Return the facts about the response. `model`: the configured model of the target that answered first."""
+    created = datetime.fromtimestamp(heading.created, UTC).isoformat()
+    return {"id": heading.message_id, "timestamp": created, "modelId": model or heading.model}
+
+
+def _called(call: ToolCall) -> dict[str, Json]:
+    arguments = compact(call.arguments) if call.malformed is None else call.malformed
+    return {"type": "tool-call", "toolCallId": call.call_id, "toolName": call.name, "input": arguments}
+
+
+def _end(reason: str, usage: Usage | None) -> str:
+    return _frame({"type": "finish", "finishReason": {"unified": reason}, "usage": counted(usage)})
+
+
+def counted(usage: Usage | None) -> dict[str, Json]:
+    """Return the usage object: its counts are missing if no provider counted."""
+    if usage is None:
+        return {"inputTokens": {}, "outputTokens": {}}
+    uncached = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+    return {
+        "inputTokens": {
+            "total": usage.input_tokens,
+            "noCache": max(0, uncached),
+            "cacheRead": usage.cached_tokens,
+            "cacheWrite": usage.cache_write_tokens,
+        },
+        "outputTokens": {
+            "total": usage.output_tokens,
+            "text": max(0, usage.output_tokens - usage.reasoning_tokens),
+            "reasoning": usage.reasoning_tokens,
+        },
+    }
+
+
+def _frame(value: Json) -> str:
+    return f"{FRAME}{compact(value)}{END}"
+
+
+def whole(answer: Answered) -> bytes:
+    """Return the answer as the result of `doGenerate`: the parts of its stream, each text in one piece."""
+    encode = encoder(answer.heading)
+    frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
+    parts: list[dict[str, Any]] = [json.loads(frame.removeprefix(FRAME)) for frame in frames]
+    content: list[Json] = []
+    made: dict[str, Json] = {"content": content, "warnings": []}
+    for part in parts:
+        kind, _, phase = cast("str", part["type"]).rpartition("-")
+        if phase == "delta":
+            content.append({"type": kind, "text": part["delta"]})
+        elif part["type"] in ("tool-call", "tool-result"):
+            content.append(part)
+        elif part["type"] == "response-metadata":
+            made["response"] = {name: value for name, value in part.items() if name != "type"}
+        elif part["type"] == "finish":
+            made |= {"finishReason": part["finishReason"], "usage": part["usage"]}
+    return utf8(compact(made))
+
+
+def refusal(why: Refusal) -> bytes:
+    """Return the body of an error before the first event."""
+    kind = TYPES.get(why.status, "internal_server_error" if why.status >= 500 else "invalid_request_error")
+    if why.status == 404:
+        kind = "model_not_found" if why.code == "unknown_model" else "not_found"
+    error: JsonObject = {"message": why.sentence, "type": kind, "param": None, "code": why.code}
+    return utf8(compact({"error": error, "generationId": why.request_id}))
+
+
+WIRE = Wire(
+    name="ai-gateway",
+    content_type="text/event-stream",
+    encoder=encoder,
+    whole=whole,
+    refusal=refusal,
+    keep_alive=b": keep-alive\n\n",
+)
