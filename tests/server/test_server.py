@@ -409,6 +409,7 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
             "/v1/responses",
             "/v1/responses/{response}",
             "/v1/responses/{response}/cancel",
+            "/v1/completions",
             "/v1/embeddings",
             "/v1/messages",
             "/v1/messages/count_tokens",
