@@ -5,7 +5,7 @@ Fields we do not know are kept for the templates (`ask.<field>`) and never forwa
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from router.chat import AUTO, Ask, Choice, Json, JsonObject, Params, ToolSpec, whole
@@ -80,6 +80,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         said, params = messages(conversation(fields), bounds.messages), sampling(fields)
         output = response_format(_form(fields, surface))
     own = OWN | READ.get(surface, frozenset())
+    chat_id = _chat_id(fields) if surface == "chat" else None
     ask = Ask(
         model=_model(fields, model, usual if surface == "chat" else None),
         messages=said,
@@ -89,19 +90,25 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         tools=tools,
         choice=choice,
         output=output,
+        unsent=_unsent(fields, surface),
+        chat=chat_id or "",
     )
-    if surface in ("completions", "text_completion"):
-        unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
-        ask = replace(ask, unsent=unsent)
     if surface == "responses":
-        ask = replace(ask, unsent=responses_api.unsent(fields))
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
     if surface != "chat":
         repeated = completions_api.repeated(fields) if surface == "text_completion" else {}
         return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated)
-    listed, chat_id = conversation(fields), _chat_id(fields)
-    return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
+    return Asked(ask, stream, chat_id, _continued(conversation(fields)), _wants_usage(fields))
+
+
+def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
+    """The fields that are for the operator to set and ask for something, of APIs that have such."""
+    if surface == "responses":
+        return responses_api.unsent(fields)
+    if surface not in ("completions", "text_completion") or ACCOUNT.keys().isdisjoint(fields):
+        return ()
+    return tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
 
 
 def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
@@ -140,7 +147,7 @@ def _wants_usage(fields: Mapping[str, Json]) -> bool:
 
 def sampling(fields: Mapping[str, Json]) -> Params:
     """The sampling parameters among the fields; null is the same as nothing."""
-    given: dict[str, object] = {name: fields[name] for name in SAMPLING if fields.get(name) is not None}
+    given: dict[str, object] = {name: value for name, value in fields.items() if name in SAMPLING and value is not None}
     newer = fields.get("max_completion_tokens")
     if newer is not None and "max_tokens" not in given:
         given["max_tokens"] = newer

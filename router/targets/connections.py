@@ -369,10 +369,11 @@ class Pool:
 
 async def _answered(connection: "Connection") -> None:
     """Wait for a connection's answer to begin; release the connection on every other way out."""
-    with ExitStack() as undo:
-        undo.callback(connection.release)
+    try:
         await connection.answered()
-        undo.pop_all()
+    except BaseException:
+        connection.release()
+        raise
 
 
 def _blamed(error: OSError | Cut) -> ProxyFailed:

@@ -34,7 +34,10 @@ APART = "\n\n"
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     """Return the question as a target takes it."""
     changed: list[str] = []
+    text_alone = ask.text_alone
     for rule in rules:
+        if text_alone and rule in BEYOND_TEXT:
+            continue
         made = rule(ask)
         if made is not ask:
             changed.append(rule.__name__)
@@ -376,3 +379,9 @@ def _described(tool: ToolSpec) -> ToolSpec:
     if schema.get("type", "object") != "object" or ("properties" in schema and "type" in schema):
         return tool
     return replace(tool, parameters={"type": "object", "properties": {}, **schema})
+
+
+BEYOND_TEXT: frozenset[Rule] = frozenset(
+    {calls_have_results, plain_unique_ids, nine_letter_ids, jpeg_by_its_name, pictures_beside_results, assistant_between_tool_and_user}
+)
+"""Rules about calls, results and files: they change nothing of a conversation that is text alone."""
