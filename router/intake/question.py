@@ -19,6 +19,7 @@ from router.intake.output import response_format, text_format
 from router.signature import arguments, record_of
 
 PARAMS = record_of(Params)
+NO_PARAMS = Params()
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that say something to us."""
@@ -160,6 +161,8 @@ def sampling(fields: Mapping[str, Json]) -> Params:
 
 def parameters(given: Mapping[str, object]) -> Params:
     """The sampling parameters that have these values. BadAsk names the one that cannot."""
+    if not given:
+        return NO_PARAMS
     try:
         values = arguments(PARAMS, dict(given))
         if "stop" in values:

@@ -96,11 +96,15 @@ class Metrics:
             self._cache[route, entry.cache].inc()
         sums = entry.charges
         if (usage := sums.usage) is not None:
-            _add(self._tokens[route, "input"], usage.input_tokens)
-            _add(self._tokens[route, "output"], usage.output_tokens)
-            _add(self._parts[route, "cached"], usage.cached_tokens)
-            _add(self._parts[route, "cache_write"], usage.cache_write_tokens)
-            _add(self._parts[route, "reasoning"], usage.reasoning_tokens)
+            for counter, count in (
+                (self._tokens[route, "input"], usage.input_tokens),
+                (self._tokens[route, "output"], usage.output_tokens),
+                (self._parts[route, "cached"], usage.cached_tokens),
+                (self._parts[route, "cache_write"], usage.cache_write_tokens),
+                (self._parts[route, "reasoning"], usage.reasoning_tokens),
+            ):
+                if count:  # one that has counted none stands in the text all the same
+                    counter.inc(count)
         if cost := sums.counted_cost:
             self._cost[(route,)].inc(cost)
         if cost := sums.estimated_cost:
@@ -136,12 +140,6 @@ class Children(dict[tuple[str, ...], M]):
     def __missing__(self, labels: tuple[str, ...]) -> M:
         child = self[labels] = self._metric.labels(*labels) if labels else self._metric
         return child
-
-
-def _add(counter: prometheus.Counter, count: int) -> None:
-    """Count so many; a child that has counted none stands in the text all the same."""
-    if count:
-        counter.inc(count)
 
 
 class _Counted(Collector):

@@ -14,6 +14,7 @@ import string
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from operator import is_
 
 from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, ToolSpec
 
@@ -49,7 +50,7 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 def _with(ask: Ask, messages: Sequence[Message]) -> Ask:
     """Return the question with these messages; the very Ask if they are unchanged."""
-    if len(messages) == len(ask.messages) and all(new is old for new, old in zip(messages, ask.messages, strict=True)):
+    if len(messages) == len(ask.messages) and all(map(is_, messages, ask.messages)):
         return ask
     return ask.with_messages(*messages)
 
@@ -370,6 +371,8 @@ def schemas_have_properties(ask: Ask) -> Ask:
 
     OpenAI: `object schema missing properties` (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
     """
+    if not ask.tools:
+        return ask
     tools = tuple(map(_described, ask.tools))
     return ask if all(new is old for new, old in zip(tools, ask.tools, strict=True)) else replace(ask, tools=tools)
 

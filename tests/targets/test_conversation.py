@@ -423,10 +423,10 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("one", sorted(BEYOND_TEXT, key=lambda one: one.__name__))
+@pytest.mark.parametrize("one", sorted(BEYOND_TEXT, key=lambda found: getattr(found, "__name__", "")))
 @pytest.mark.parametrize("messages", TEXTS, ids=["one", "blank", "system"])
 def test_rules_beyond_text_change_nothing_of_a_conversation_that_is_text_alone(one: Rule, messages: tuple[Message, ...]) -> None:
     """They are passed over for such a conversation, which is most."""
     ask = Ask(model="m", messages=messages)
     assert ask.text_alone
-    assert rule(ask) is ask
+    assert one(ask) is ask
