@@ -75,11 +75,13 @@ class Quota:
         digest = hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
         admission = Admission(self, self._kind + digest)
         await self._spendable(admission)
+        entered = False
         try:
             await self._enter(admission)
-        except BaseException:  # also where the request is cancelled in between
-            admission.withdraw()
-            raise
+            entered = True
+        finally:
+            if not entered:  # also where the request is cancelled in between
+                admission.withdraw()
         return admission
 
     async def _enter(self, admission: Admission) -> None:

@@ -369,11 +369,13 @@ class Pool:
 
 async def _answered(connection: "Connection") -> None:
     """Wait for a connection's answer to begin; release the connection on every other way out."""
+    begun = False
     try:
         await connection.answered()
-    except BaseException:
-        connection.release()
-        raise
+        begun = True
+    finally:
+        if not begun:
+            connection.release()
 
 
 def _blamed(error: OSError | Cut) -> ProxyFailed:
