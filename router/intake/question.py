@@ -98,7 +98,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
     if surface != "chat":
-        repeated = completions_api.repeated(fields) if surface == "text_completion" else {}
+        repeated: JsonObject = completions_api.repeated(fields) if surface == "text_completion" else {}
         return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated)
     return Asked(ask, stream, chat_id, _continued(conversation(fields)), _wants_usage(fields))
 
