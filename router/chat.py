@@ -55,19 +55,20 @@ def no_constant(word: str) -> None:
     raise ValueError(word)
 
 
+CONTAINERS = (dict, list)
+
+
 def deeper(value: object, depth: int) -> bool:
     """Return whether a JSON value is nested deeper than `depth`. Not recursive: Python's own limit is near 1,000."""
     level: list[object] = [value]
     for _ in range(depth):
-        level = [inner for outer in level for inner in _inside(outer)]
+        inner: list[object] = []
+        for outer in level:
+            inner += cast("dict[str, object]", outer).values() if isinstance(outer, dict) else cast("list[object]", outer)
+        level = [one for one in inner if isinstance(one, CONTAINERS)]
         if not level:
             return False
     return True
-
-
-def _inside(value: object) -> Sequence[object]:
-    inner = cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
-    return [cast("object", one) for one in inner if isinstance(one, dict | list)]
 
 
 def separators(data: bytes) -> int:
@@ -205,17 +206,17 @@ class Message:
     @property
     def text(self) -> str:
         """The text of the message, without its calls and results."""
-        return "".join(part for part in self.parts if isinstance(part, str))
+        return "".join([part for part in self.parts if isinstance(part, str)])
 
     @property
     def calls(self) -> tuple[Call, ...]:
         """The tool calls in this message."""
-        return tuple(part for part in self.parts if isinstance(part, Call))
+        return tuple([part for part in self.parts if isinstance(part, Call)])
 
     @property
     def results(self) -> tuple[Result, ...]:
         """The tool results in this message."""
-        return tuple(part for part in self.parts if isinstance(part, Result))
+        return tuple([part for part in self.parts if isinstance(part, Result)])
 
     def states(self, issuer: str) -> tuple[ReasoningState, ...]:
         """Return the reasoning state that this issuer may have back: its own, or the client's if the message holds none of its own."""
@@ -296,7 +297,10 @@ class Params:
 
     def over(self, under: Self) -> Self:
         """Return these parameters on top of others. The smaller max_tokens wins: a caller may ask for less, not for more."""
-        chosen = {name: value for name, value in self.given.items() if name != "max_tokens" or under.max_tokens is None}
+        given = self.given
+        if not given:
+            return under
+        chosen = {name: value for name, value in given.items() if name != "max_tokens" or under.max_tokens is None}
         if self.max_tokens is not None and under.max_tokens is not None:
             chosen["max_tokens"] = min(self.max_tokens, under.max_tokens)
         return replace(under, **chosen)
@@ -304,7 +308,10 @@ class Params:
     @property
     def given(self) -> dict[str, Json]:
         """The parameters that are set, by name."""
-        return {item.name: value for item in fields(self) if (value := getattr(self, item.name)) is not None}
+        return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
+
+
+PARAMETERS = tuple(one.name for one in fields(Params))
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +440,17 @@ class Ask:
     def owner(self) -> str:
         """The caller and its end user, as one name: data of one user is kept and counted under it."""
         return owner(self.caller, self.user)
+
+    @property
+    def text_alone(self) -> bool:
+        """True if the conversation holds nothing but text: no file, no call, no result, no reasoning state."""
+        for message in self.messages:
+            if message.role == "tool":
+                return False
+            for part in message.parts:
+                if not isinstance(part, str):
+                    return False
+        return True
 
     @property
     def size(self) -> int:

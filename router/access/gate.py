@@ -56,11 +56,17 @@ def borne(scope: Scope) -> list[bytes]:
     `X-Api-Key`; they are known by the version of their API, which they always name.
     """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    given = [value for name, value in headers if name == b"authorization"]
-    if any(name == b"anthropic-version" for name, _ in headers):
-        given += [b"Bearer " + value for name, value in headers if name == b"x-api-key"]
-        return list(dict.fromkeys(given))
-    return given
+    given: list[bytes] = []
+    keys: list[bytes] = []
+    of_anthropic = False
+    for name, value in headers:
+        if name == b"authorization":
+            given.append(value)
+        elif name == b"x-api-key":
+            keys.append(b"Bearer " + value)
+        elif name == b"anthropic-version":
+            of_anthropic = True
+    return list(dict.fromkeys(given + keys)) if of_anthropic else given
 
 
 class Gate:

@@ -60,7 +60,7 @@ def stranger(scope: Scope, origins: Collection[str]) -> str:
     if why := _from_elsewhere(scope):
         return why
     for name, value in scope["headers"]:
-        if forwarding(name):
+        if (name in HEADERS or name.startswith(FAMILY)) and forwarding(name):
             if not all(_is_here(host) for host in _named(name, value.decode("latin-1"))):
                 return name.decode("latin-1")
         elif (name == b"origin" and not _is_own(value, origins)) or (name == b"referer" and not _is_own(_origin(value), origins)):

@@ -101,8 +101,9 @@ class Hour:
         slot.answers += 1
         slot.failures += entry.failed
         slot.rescues += entry.rescues
-        slot.cost_usd += entry.cost or 0.0
-        if (used := entry.used) is not None:
+        sums = entry.charges
+        slot.cost_usd += sums.cost or 0.0
+        if (used := sums.used) is not None:
             slot.input_tokens += used.input_tokens
             slot.output_tokens += used.output_tokens
         if entry.cache:

@@ -40,8 +40,9 @@ class Admissions:
         return self
 
     def _charge(self, entry: Entry) -> None:
+        sums = entry.charges
         for admission in self._held:
-            admission.settle(entry.used, entry.cost)
+            admission.settle(sums.used, sums.cost)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for admission in self._held:

@@ -151,7 +151,8 @@ class Reply:
 
 def cost_header(entry: Entry) -> Headers:
     """Return the cost of the answer as a header; no header if no price is known."""
-    return [] if entry.cost is None else [(b"x-router-cost", f"{entry.cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
+    cost = entry.charges.cost
+    return [] if cost is None else [(b"x-router-cost", f"{cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
 
 
 class Sink(Protocol):

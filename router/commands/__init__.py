@@ -5,18 +5,15 @@ arguments; `run` runs it and returns the exit code.
 """
 
 import argparse
-import os
+import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from router import __version__
-from router.commands import chat, check, completion, diff, drill, imports, init, keys, schema, serve, show, trial
 from router.commands.paths import is_file
-from router.config import routes_from_environment
-from router.errors import ConfigError, RouterError
 
 __all__ = ["COMMANDS", "main", "parser"]
 
@@ -35,20 +32,44 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: dict[str, Command] = {
-    "serve": serve,
-    "check": check,
-    "show": show,
-    "diff": diff,
-    "drill": drill,
-    "schema": schema,
-    "chat": chat,
-    "keys": keys,
-    "init": init,
-    "import": imports,
-    "try": trial,
-    "completion": completion,
-}
+class Commands(Mapping[str, Command]):
+    """The commands by their names. `modules`: a command → its module in this folder.
+
+    A module is imported when its command is first asked for: a command imports only itself.
+    """
+
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        self._modules = modules
+
+    def __getitem__(self, name: str) -> Command:
+        return cast("Command", importlib.import_module(f"{__name__}.{self._modules[name]}"))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+COMMANDS = Commands(
+    {
+        "serve": "serve",
+        "check": "check",
+        "show": "show",
+        "diff": "diff",
+        "drill": "drill",
+        "schema": "schema",
+        "chat": "chat",
+        "keys": "keys",
+        "init": "init",
+        "import": "imports",
+        "try": "trial",
+        "completion": "completion",
+    }
+)
 ROUTELESS = {"schema", "diff", "keys", "init", "import", "completion"}
 """Commands that read no routes file of their own."""
 
@@ -74,40 +95,40 @@ exit codes: 0 all is well, 1 the configuration is wrong or it could not be done,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code."""
-    options = parser().parse_args(arguments)
-    try:
-        return COMMANDS[options.command].run(options)
-    except ConfigError as error:
-        for complaint in error.complaints:
-            print(complaint, file=sys.stderr)
-        count = len(error.complaints)
-        print(f"\n{count} mistake{'s' if count > 1 else ''} in the configuration.", file=sys.stderr)
-        return 1
-    except RouterError as error:
-        print(f"error: {error.public} [{error.code}]", file=sys.stderr)
-        for attempt in error.attempts:
-            print(f"  {attempt.target}: {attempt.outcome} after {attempt.seconds:.2f} s", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader of the output has gone (`router chat … | head -1`): nothing is left to print, not at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser(_loaded(given)).parse_args(given)
+    # Imported here: `router --version` has ended before.
+    from router.commands.outcome import exit_code  # noqa: PLC0415
+
+    return exit_code(lambda: COMMANDS[options.command].run(options))
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands and their options."""
+def _loaded(given: Sequence[str]) -> Collection[str]:
+    """Return the commands whose options this command line needs: its own, or all where it names none or lists them."""
+    first = given[0] if given else ""
+    if first in COMMANDS and first != "completion":
+        return (first,)
+    return () if first in ("", "--version") else COMMANDS
+
+
+def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the command line. `loaded`: the commands with their help and options; the others have a name alone. Default: all."""
     root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
     root.add_argument("--version", action="version", version=f"pointsman {__version__}")
     root.set_defaults(root=root)  # `completion` prints what a shell has to know of it
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for name, command in COMMANDS.items():
+    for name in COMMANDS:
+        if loaded is not None and name not in loaded:
+            commands.add_parser(name)
+            continue
+        command = COMMANDS[name]
         words, _, more = (command.__doc__ or "").strip().partition("\n\n")
         raw = argparse.RawDescriptionHelpFormatter
         made = commands.add_parser(name, help=re.split(r"[.:]\s", f"{words} ")[0], description=words, epilog=more, formatter_class=raw)
         if name not in ROUTELESS:
+            from router.config import routes_from_environment  # noqa: PLC0415 - each of these commands imports it
+
             help_ = "default: the variable ROUTER_ROUTES, else ./routes.yaml"
             is_file(made.add_argument("--routes", type=Path, default=routes_from_environment(), metavar="FILE", help=help_))
         command.options(made)

@@ -1,6 +1,7 @@
 """Limits on use, as a route or a caller's key declares them."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from router.bounds import Bounds
@@ -16,7 +17,7 @@ Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute"
 Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5USD/day", written_spend)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Limit:
     """A limit on use. Spend and tokens are known when an answer is over: they stop the next one.
 
@@ -36,6 +37,11 @@ class Limit:
     def __post_init__(self) -> None:
         if self.requests is None and self.tokens is None and self.spend is None and self.concurrent is None:
             raise Misfit("a limit limits something: requests, tokens, spend or concurrent")
+
+    @cached_property
+    def spelled(self) -> str:
+        """All of the limit as one text, by which counts of different limits are told apart. Made once: every request needs it."""
+        return str(self)
 
     def times(self, factor: int) -> Self:
         """Return the same limit with `factor` times as much of everything."""

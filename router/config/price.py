@@ -32,19 +32,20 @@ class Price:
 
     def of(self, usage: Usage) -> float:
         """Return the cost of one model call with this usage, in dollars."""
+        cached = self.input if self.cached is None else self.cached
         stored = self.input if self.cache_write is None else self.cache_write
-        parts = (
-            (max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens), self.input),
-            (usage.cached_tokens, self.input if self.cached is None else self.cached),
-            (usage.cache_write_tokens - usage.cache_write_1h_tokens, stored),
-            (usage.cache_write_1h_tokens, stored if self.cache_write_1h is None else self.cache_write_1h),
-            (usage.output_tokens - usage.reasoning_tokens, self.output),
-            (usage.reasoning_tokens, self.output if self.reasoning is None else self.reasoning),
-        )
-        return sum(count * dollars for count, dollars in parts) / MILLION
+        stored_1h = stored if self.cache_write_1h is None else self.cache_write_1h
+        reasoning = self.output if self.reasoning is None else self.reasoning
+        read = max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
+        parts = read * self.input + usage.cached_tokens * cached
+        parts += (usage.cache_write_tokens - usage.cache_write_1h_tokens) * stored + usage.cache_write_1h_tokens * stored_1h
+        parts += (usage.output_tokens - usage.reasoning_tokens) * self.output + usage.reasoning_tokens * reasoning
+        return parts / MILLION
 
     def saved(self, usage: Usage) -> float:
         """Return the dollars that the provider's prompt cache saved in one model call; negative where writing to it cost more."""
+        if not usage.cached_tokens and not usage.cache_write_tokens:
+            return 0.0
         return self.of(usage.uncached) - self.of(usage)
 
 

@@ -140,7 +140,7 @@ def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
         raise TooLarge(f"The body holds too many values: {bounds.values} at most.")
     try:
         text = body.decode("utf-8-sig")
-        value: object = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant)
+        value = _loads(text)
     except UnicodeDecodeError:
         raise BadAsk("The body is not UTF-8.") from None
     except RecursionError:
@@ -174,3 +174,7 @@ def _finite(text: str) -> float:
 
 def _no_constant(_: str) -> None:
     raise Misfit("The body holds NaN or Infinity, which JSON has not.")
+
+
+_loads: Callable[[str], object] = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant).decode
+"""json.loads would make a decoder for each body."""

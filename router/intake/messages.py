@@ -28,6 +28,7 @@ from router.chat import (
     Message,
     Part,
     Result,
+    Role,
     crowded,
     deeper,
     finite,
@@ -52,6 +53,8 @@ MAX_NAME = 64
 MAX_VALUES = 50_000
 """JSON values in a call's arguments: as a text they are one value of the body."""
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
+PLAIN: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+"""Who says a text, in a body → in ours."""
 DENIED = "The user did not allow this tool to run."
 
 
@@ -68,10 +71,25 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
         raise BadAsk("messages: a list with at least one message is needed.")
     if len(listed) > most:
         raise TooLarge(f"messages: {most} at most.")
-    made = [message for index, one in enumerate(listed) for message in _called_so(one, f"messages[{index}]")]
+    made: list[Message] = []
+    alike = True
+    for index, one in enumerate(listed):
+        if (plain := _plain(one)) is not None:
+            made.append(plain)
+        else:
+            alike = False
+            made += _called_so(one, f"messages[{index}]")
     if not made:
         raise BadAsk("messages: there is nothing in them that can be said to a model.")
-    return tuple(_with_names(made))
+    return tuple(made if alike else _with_names(made))
+
+
+def _plain(value: Json) -> Message | None:
+    """A message of a speaker and a text alone, as most are; None for all others, and for what is to be refused or left out."""
+    if not isinstance(value, dict) or len(value) != 2:
+        return None
+    role, content = PLAIN.get(cast("str", value.get("role"))) if isinstance(value.get("role"), str) else None, value.get("content")
+    return Message(role, (whole(content),)) if role is not None and content and isinstance(content, str) else None
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:

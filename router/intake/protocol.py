@@ -43,6 +43,8 @@ def requested(query: bytes, header: bytes) -> str | None:
 
     BadAsk where there is no such dialect: what was asked for is not repeated.
     """
+    if not query and not header:
+        return None
     given = parse_qs(query.decode("latin-1")).get("protocol", [header.decode("latin-1").strip()])[0]
     if given and given not in WIRES:
         raise BadAsk(f"protocol: one of {', '.join(WIRES)} is needed.")

@@ -5,7 +5,7 @@ Fields we do not know are kept for the templates (`ask.<field>`) and never forwa
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from router.chat import AUTO, Ask, Choice, Json, JsonObject, Message, OutputFormat, Params, ToolSpec, whole
@@ -19,6 +19,7 @@ from router.intake.output import response_format, text_format
 from router.signature import arguments, record_of
 
 PARAMS = record_of(Params)
+NO_PARAMS = Params()
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that say something to us."""
@@ -76,6 +77,8 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         raise BadAsk("max_tokens: the most tokens the answer may have are needed.")
     (tools, choice), said, params, output = _read(fields, surface, bounds.messages)
     own = OWN | READ.get(surface, frozenset())
+    run: JsonObject = ag_ui_api.run(fields) if surface == "ag_ui" else {}
+    chat_id = _id(run["threadId"]) if run else _id(fields.get("id")) if surface == "chat" else None
     ask = Ask(
         model=_model(fields, model, usual if surface in STREAMING else None),
         messages=said,
@@ -85,25 +88,29 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         tools=tools,
         choice=choice,
         output=output,
+        unsent=_unsent(fields, surface),
+        chat=chat_id or "",
     )
-    if surface in ("completions", "text_completion"):
-        unsent = tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
-        ask = replace(ask, unsent=unsent)
     if surface == "responses":
-        ask = replace(ask, unsent=responses_api.unsent(fields))
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
-    if surface == "gateway":
-        ask = replace(ask, unsent=gateway_api.unsent(fields))
     if surface == "ag_ui":
-        named = ag_ui_api.run(fields)
-        thread = _id(named["threadId"])
-        return Asked(replace(ask, chat=thread or ""), stream, thread, repeated=named)
+        return Asked(ask, stream, chat_id, repeated=run)
     if surface != "chat":
         repeated: JsonObject = completions_api.repeated(fields) if surface == "text_completion" else {}
         return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated)
-    listed, chat_id = conversation(fields), _id(fields.get("id"))
-    return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
+    return Asked(ask, stream, chat_id, _continued(conversation(fields)), _wants_usage(fields))
+
+
+def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
+    """Return the fields that are for the operator to set and ask for something, of APIs that have such."""
+    if surface == "responses":
+        return responses_api.unsent(fields)
+    if surface == "gateway":
+        return gateway_api.unsent(fields)
+    if surface not in ("completions", "text_completion") or ACCOUNT.keys().isdisjoint(fields):
+        return ()
+    return tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
 
 
 _Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, OutputFormat | None]
@@ -170,7 +177,7 @@ def _wants_usage(fields: Mapping[str, Json]) -> bool:
 
 def sampling(fields: Mapping[str, Json]) -> Params:
     """The sampling parameters among the fields; null is the same as nothing."""
-    given: dict[str, object] = {name: fields[name] for name in SAMPLING if fields.get(name) is not None}
+    given: dict[str, object] = {name: value for name, value in fields.items() if name in SAMPLING and value is not None}
     newer = fields.get("max_completion_tokens")
     if newer is not None and "max_tokens" not in given:
         given["max_tokens"] = newer
@@ -183,6 +190,8 @@ def sampling(fields: Mapping[str, Json]) -> Params:
 
 def parameters(given: Mapping[str, object]) -> Params:
     """The sampling parameters that have these values. BadAsk names the one that cannot."""
+    if not given:
+        return NO_PARAMS
     try:
         values = arguments(PARAMS, dict(given))
         if "stop" in values:

@@ -50,8 +50,10 @@ class Request:
 
     def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
         """The peer, where it says for whom it asks and is none of our proxies: nobody believes it. Empty where there is no such thing."""
+        if not self._forwarded:
+            return ""
         peer = client_address(self._peer, (), proxies)
-        if not self._forwarded or (peer is not None and any(peer in network for network in proxies)):
+        if peer is not None and any(peer in network for network in proxies):
             return ""
         return str(peer or "unknown")
 

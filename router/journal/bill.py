@@ -6,7 +6,7 @@ comes beyond is `other`.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TypedDict
 
 from router.errors import Attempt
@@ -42,11 +42,17 @@ class Row:
 
     def add(self, other: "Row") -> None:
         """Add the sums of another."""
-        for name in NAMES:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.count += other.count
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_tokens += other.cached_tokens
+        self.cache_write_tokens += other.cache_write_tokens
+        self.reasoning_tokens += other.reasoning_tokens
+        self.cost_usd += other.cost_usd
+        self.estimated_cost_usd += other.estimated_cost_usd
+        self.saved_usd += other.saved_usd
 
 
-NAMES = tuple(one.name for one in fields(Row))
 Rows = Mapping[str, Mapping[str, int | float]]
 """Name → its Row, as JSON."""
 

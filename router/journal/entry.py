@@ -5,17 +5,17 @@ The log line, the metrics, the admin pages and the traces are all made of it, on
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
 from router.config.price import Price
 from router.errors import LET_GO, Attempt
 from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult
+from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
 
 problems = logging.getLogger("router.problems")
@@ -30,6 +30,9 @@ REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_
 """Outcomes that are no failure."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
 """The outcome of a request → that of a try which was let go with it; `abandoned` for all others."""
+COUNTS = tuple(one.name for one in fields(Usage))
+ALWAYS = frozenset({"input_tokens", "output_tokens"})
+"""Counts of a try that are logged also where they are 0."""
 STRANGE = "other"
 """The name of a tool that the route does not grant: whatever the model made up goes nowhere."""
 
@@ -126,6 +129,9 @@ class Entry:
     pauses: list[float] = field(default_factory=list[float])
     """Seconds waited between two pieces."""
     observers: Sequence["Observer"] = ()
+    _summed: tuple[Attempt, ...] = ()
+    _charges: Charges = NO_CHARGES
+    """Sums of those attempts."""
     _rest: float | None = None
     _waited: float | None = None
     """Seconds until what came last."""
@@ -141,6 +147,7 @@ class Entry:
     ) -> None:
         """The route it takes, and what is to be known of that."""
         self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
+        self._summed, self._charges = (), NO_CHARGES  # at other prices
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
@@ -210,34 +217,26 @@ class Entry:
         self._waited = None
 
     @property
+    def charges(self) -> Charges:
+        """Return usage and cost of the attempts as they stand: the same object until another attempt is known."""
+        if self._summed is not self.attempts:
+            self._summed, self._charges = self.attempts, charges(self.attempts, self.prices)
+        return self._charges
+
+    @property
     def usage(self) -> Usage | None:
         """Return the usage of the model calls, as their providers counted it; None without a count."""
-        return _sum(one.usage for one in self.attempts)
+        return self.charges.usage
 
     @property
     def estimate(self) -> Usage | None:
         """Return the estimated usage of calls whose providers did not count, or not to the end. None if all is counted."""
-        return _sum(one.estimate for one in self.attempts)
+        return self.charges.estimate
 
     @property
     def used(self) -> Usage | None:
         """Return the usage that limits are charged: the providers' counts, and the estimate of the rest."""
-        return _sum((self.usage, self.estimate))
-
-    @property
-    def cost(self) -> float | None:
-        """US dollars for all of that: each call at the price of the target that made it. None where no price is known, or nothing was used."""
-        return _total((self.counted_cost, self.estimated_cost))
-
-    @property
-    def counted_cost(self) -> float | None:
-        """Return the cost of the usage that providers counted."""
-        return _total(self._price(one, one.usage) for one in self.attempts)
-
-    @property
-    def estimated_cost(self) -> float | None:
-        """Return the cost of the estimated usage."""
-        return _total(self._price(one, one.estimate) for one in self.attempts)
+        return self.charges.used
 
     def cost_of(self, attempt: Attempt) -> float | None:
         """Return the cost of an attempt."""
@@ -255,6 +254,8 @@ class Entry:
     @property
     def rescues(self) -> int:
         """Count the rescues: another target went on where one had broken off."""
+        if len(self.attempts) < 2:
+            return 0
         spoke = [attempt for attempt in self.attempts if attempt.first is not None]
         return sum(one.outcome != "ok" for one in spoke[:-1])
 
@@ -299,7 +300,8 @@ class Entry:
 
     def explained(self) -> dict[str, object]:
         """All of it, for the log and the admin pages."""
-        used = self.used
+        sums = self.charges
+        used = sums.used
         return {
             "request_id": self.request_id,
             "generation": self.generation,
@@ -323,9 +325,9 @@ class Entry:
             "cached_tokens": used.cached_tokens if used else None,
             "cache_write_tokens": used.cache_write_tokens if used else None,
             "reasoning_tokens": used.reasoning_tokens if used else None,
-            "cost_usd": dollars(self.cost),
-            "estimated": self.estimate is not None,
-            "estimated_cost_usd": dollars(self.estimated_cost),
+            "cost_usd": dollars(sums.cost),
+            "estimated": sums.estimate is not None,
+            "estimated_cost_usd": dollars(sums.estimated_cost),
             "first_token_seconds": rounded(self.first - self.began) if self.first else None,
             "seconds": rounded((self.ended or time.monotonic()) - self.began),
         }
@@ -349,7 +351,7 @@ class Entry:
         """A try, as it is logged, with what it used and cost."""
         made = tried(attempt)
         if (used := attempt.usage or attempt.estimate) is not None:
-            made |= {name: count for name, count in asdict(used).items() if count or name in ("input_tokens", "output_tokens")}
+            made |= {name: count for name in COUNTS if (count := getattr(used, name)) or name in ALWAYS}
             if (cost := dollars(self._price(attempt, used))) is not None:
                 made["cost_usd"] = cost
             if attempt.usage is None:
@@ -364,17 +366,6 @@ def _seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> Iterable
         for broken, joined in pairwise(spoke):
             if broken.said:
                 yield Seam(sum(texts[:call]) + broken.said, broken.target, joined.target)
-
-
-def _sum(usages: Iterable[Usage | None]) -> Usage | None:
-    """All of them together; None where there are none."""
-    known = [one for one in usages if one is not None]
-    return sum(known, Usage()) if known else None
-
-
-def _total(costs: Iterable[float | None]) -> float | None:
-    known = [one for one in costs if one is not None]
-    return math.fsum(known) if known else None
 
 
 def dollars(cost: float | None) -> float | None:

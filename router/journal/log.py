@@ -71,7 +71,10 @@ def to_stderr() -> None:
 
 def line(entry: Entry) -> None:
     """Log a line for a request."""
-    access.info("request", extra={"fields": entry.explained()})
+    if access.isEnabledFor(logging.INFO):
+        record = logging.LogRecord(access.name, logging.INFO, "", 0, "request", (), None)  # no line says from where: it is not looked for
+        record.fields = entry.explained()
+        access.handle(record)
 
 
 def turned(turn: RefusalChange) -> None:

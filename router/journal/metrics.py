@@ -9,7 +9,7 @@ Labels are bounded: routes and targets are those of the configuration, outcomes 
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import prometheus_client as prometheus
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -26,6 +26,7 @@ BETWEEN = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 WHOLE = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 DEPARTURES = "router_redis_departures"
+M = TypeVar("M", prometheus.Counter, prometheus.Histogram)
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -38,17 +39,17 @@ class Metrics:
         prometheus.disable_created_metrics()
         self._registry = registry = prometheus.CollectorRegistry()
 
-        def counter(name: str, words: str, *labels: str) -> prometheus.Counter:
-            return prometheus.Counter(name, words, labels, registry=registry)
+        def counter(name: str, words: str, *labels: str) -> Children[prometheus.Counter]:
+            return Children(prometheus.Counter(name, words, labels, registry=registry))
 
-        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> prometheus.Histogram:
-            return prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets)
+        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Children[prometheus.Histogram]:
+            return Children(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
 
         self._requests = counter("router_requests", "Requests that are over", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "From a request's arrival to its end", WHOLE, "route")
         self._first = histogram("router_time_to_first_token_seconds", "From a request's arrival to its first text", FIRST, "route")
         self._between = histogram("router_time_between_tokens_seconds", "Waits between two pieces of an answer", BETWEEN, "route")
-        self._overhead = histogram("router_overhead_seconds", "What the router adds to its target's time to speak", OVERHEAD)
+        self._overhead = histogram("router_overhead_seconds", "What the router adds to its target's time to speak", OVERHEAD)[()]
         self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
         self._refusals = counter("router_target_refusals", "Times that a target began to refuse every question", "target", "reason")
         self._scripts = counter("router_script_answers", "Answers of a script that stands behind a model in its route", "route", "target")
@@ -62,55 +63,60 @@ class Metrics:
         )
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
         self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
-        self.stalled = counter("router_loop_stalls", "Times that an event loop stood still").inc
+        self.stalled = counter("router_loop_stalls", "Times that an event loop stood still")[()].inc
         """Counts one, as those below do: for who finds it out."""
-        self.reloaded = counter("router_reloads", "Edits that went live").inc
-        self.not_reloaded = counter("router_reload_failures", "Edits that could not").inc
-        self.redis_departed = counter(DEPARTURES, "How often a worker found the shared Redis away").inc
+        self.reloaded = counter("router_reloads", "Edits that went live")[()].inc
+        self.not_reloaded = counter("router_reload_failures", "Edits that could not")[()].inc
+        self.redis_departed = counter(DEPARTURES, "How often a worker found the shared Redis away")[()].inc
 
     def admin_refused(self, reason: str) -> None:
         """Count a request for an operators' page that was refused."""
-        self._admin_refusals.labels(reason).inc()
+        self._admin_refusals[(reason,)].inc()
 
     def count(self, entry: Entry) -> None:
         """Count a request that is over."""
         route = entry.route
-        self._requests.labels(route, entry.outcome).inc()
-        self._seconds.labels(route).observe(entry.ended - entry.began)
+        self._requests[route, entry.outcome].inc()
+        self._seconds[(route,)].observe(entry.ended - entry.began)
         if entry.first is not None:
-            self._first.labels(route).observe(entry.first - entry.began)
-        if entry.overhead is not None:
-            self._overhead.observe(entry.overhead)
+            self._first[(route,)].observe(entry.first - entry.began)
+        if (overhead := entry.overhead) is not None:
+            self._overhead.observe(overhead)
         if entry.pauses:
-            between = self._between.labels(route)
+            between = self._between[(route,)]
             for pause in entry.pauses:
                 between.observe(pause)
         for attempt in entry.attempts:
-            self._attempts.labels(attempt.target, attempt.outcome).inc()
+            self._attempts[attempt.target, attempt.outcome].inc()
         if entry.target in entry.stand_ins:
-            self._scripts.labels(route, entry.target).inc()
-        if entry.rescues:
-            self._rescues.labels(route).inc(entry.rescues)
+            self._scripts[route, entry.target].inc()
+        if rescues := entry.rescues:
+            self._rescues[(route,)].inc(rescues)
         if entry.cache:
-            self._cache.labels(route, entry.cache).inc()
-        if (usage := entry.usage) is not None:
-            self._tokens.labels(route, "input").inc(usage.input_tokens)
-            self._tokens.labels(route, "output").inc(usage.output_tokens)
-            self._parts.labels(route, "cached").inc(usage.cached_tokens)
-            self._parts.labels(route, "cache_write").inc(usage.cache_write_tokens)
-            self._parts.labels(route, "reasoning").inc(usage.reasoning_tokens)
-        if cost := entry.counted_cost:
-            self._cost.labels(route).inc(cost)
-        if cost := entry.estimated_cost:
-            self._estimated.labels(route).inc(cost)
+            self._cache[route, entry.cache].inc()
+        sums = entry.charges
+        if (usage := sums.usage) is not None:
+            for counter, count in (
+                (self._tokens[route, "input"], usage.input_tokens),
+                (self._tokens[route, "output"], usage.output_tokens),
+                (self._parts[route, "cached"], usage.cached_tokens),
+                (self._parts[route, "cache_write"], usage.cache_write_tokens),
+                (self._parts[route, "reasoning"], usage.reasoning_tokens),
+            ):
+                if count:  # one that has counted none stands in the text all the same
+                    counter.inc(count)
+        if cost := sums.counted_cost:
+            self._cost[(route,)].inc(cost)
+        if cost := sums.estimated_cost:
+            self._estimated[(route,)].inc(cost)
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
-            self._tools.labels(run.tool, result).inc()
+            self._tools[run.tool, result].inc()
 
     def turned(self, turn: RefusalChange) -> None:
         """Count a target that begins to refuse every question, or does so for another reason."""
         if turn.refuses:
-            self._refusals.labels(turn.target, turn.refusal.reason).inc()
+            self._refusals[turn.target, turn.refusal.reason].inc()
 
     def text(self, reports: Iterable[Report]) -> bytes:
         """All of it, with how the workers stand."""
@@ -120,6 +126,20 @@ class Metrics:
         registry.register(_Counted(counted, shared=any(one["redis"] is not None for one in told)))
         registry.register(_Standing(told))
         return prometheus.generate_latest(registry)
+
+
+class Children(dict[tuple[str, ...], M]):
+    """The children of a metric, by the values of its labels. The library looks a child up with a lock and a copy of its labels; here that
+    happens once for each. A metric without labels is its own child, under ().
+    """
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> M:
+        child = self[labels] = self._metric.labels(*labels) if labels else self._metric
+        return child
 
 
 class _Counted(Collector):

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from router.config.limits import Limit
@@ -59,6 +58,8 @@ class Quota:
         self.name = name
         self.declared = declared
         self.store = store
+        self._kind = {"ip": ADDRESS, "user": USER}.get(declared.per, "")
+        self._of = f"{name}\n{declared.spelled}\n"
 
     def times(self, factor: int) -> "Quota":
         """Return the same limit with `factor` times as much of everything, counted apart."""
@@ -71,14 +72,16 @@ class Quota:
     async def admit(self, subject: str) -> Admission:
         """Admit one answer for this subject. TooMany where a limit is reached."""
         # No key holds the subject itself (an address, a name); and a limit that is declared otherwise counts anew.
-        digest = hashlib.sha256(f"{self.name}\n{self.declared}\n{subject}".encode()).hexdigest()[:32]
-        key = {"ip": ADDRESS, "user": USER}.get(self.declared.per, "") + digest
-        admission = Admission(self, key)
+        digest = hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
+        admission = Admission(self, self._kind + digest)
         await self._spendable(admission)
-        with ExitStack() as undo:  # also where the request is cancelled in between
-            undo.callback(admission.withdraw)
+        entered = False
+        try:
             await self._enter(admission)
-            undo.pop_all()
+            entered = True
+        finally:
+            if not entered:  # also where the request is cancelled in between
+                admission.withdraw()
         return admission
 
     async def _enter(self, admission: Admission) -> None:
@@ -101,10 +104,11 @@ class Quota:
             if rate is None:
                 continue
             spent = await self.store.spent(f"{admission.key}:{name}", rate.seconds)
-            if spent.after() >= rate.count:
+            counts = spent.after()
+            if counts >= rate.count:
                 wait = math.floor(spent.until(rate.count)) + 1  # just then all of it is used, a moment later not quite
                 raise TooMany(name, wait, headers=_headers(name, rate.count, rate.seconds, 0, wait))
-            admission.used = max(admission.used, spent.after() / rate.count)
+            admission.used = max(admission.used, counts / rate.count)
 
 
 def _headers(name: str, quota: float, seconds: float, left: float, reset: float) -> Headers:

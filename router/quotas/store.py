@@ -54,7 +54,7 @@ class Spent:
 
     def after(self, wait: float = 0.0) -> float:
         """Return the amount that still counts after `wait` seconds, if no more is spent."""
-        return sum(window.after(wait) for window in self.windows)
+        return sum([window.after(wait) for window in self.windows])
 
     def until(self, most: float) -> float:
         """Return the seconds until less than `most` counts."""

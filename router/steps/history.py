@@ -9,9 +9,9 @@ Messages are dropped several at a time. The history then begins at the same mess
 beginning from its prompt cache. With another beginning each turn, every question of a long chat would miss that cache.
 """
 
-from router.chat import Message
+from router.chat import Ask, Message
 from router.errors import Misfit
-from router.events import Answer, Step
+from router.events import Answer, Events, Step
 
 SHARE = 4
 """A fourth of the kept messages is dropped at a time: of five turns of a long chat one finds the prompt cache cold."""
@@ -27,7 +27,11 @@ def history(keep: int) -> Step:
     at_a_time = max(1, keep // SHARE)
 
     def step(answer: Answer) -> Answer:
-        return lambda ask: answer(ask.with_messages(*shortened(ask.messages, keep, at_a_time)))
+        def shorter(ask: Ask) -> Events:
+            messages = shortened(ask.messages, keep, at_a_time)
+            return answer(ask if messages is ask.messages else ask.with_messages(*messages))
+
+        return shorter
 
     return step
 

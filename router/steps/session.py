@@ -14,6 +14,8 @@ from router.cache.key import part_of
 from router.chat import Ask, Json
 from router.events import Answer, Step
 
+_dumps = json.JSONEncoder(default=dict).encode  # json.dumps would make an encoder for each question
+
 
 def session() -> Step:
     """Give each question the digest that it shares with all others of its chat."""
@@ -30,4 +32,4 @@ def session_of(ask: Ask) -> str:
     if not ask.chat:
         asked = next((at for at, message in enumerate(ask.messages) if message.role == "user"), len(ask.messages))
         made.append([[message.role, *map(part_of, message.parts)] for message in ask.messages[: asked + 1]])
-    return hashlib.sha256(json.dumps(made, default=dict).encode()).hexdigest()
+    return hashlib.sha256(_dumps(made).encode()).hexdigest()

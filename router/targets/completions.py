@@ -26,6 +26,9 @@ def messages(ask: Ask, amend: Amend | None = None, carries: Container[str] = ())
 
 
 def _message(message: Message, carries: Container[str]) -> dict[str, Json]:
+    parts = message.parts
+    if len(parts) == 1 and isinstance(parts[0], str) and not message.name:
+        return {"role": message.role, "content": parts[0]}
     made: dict[str, Json] = {"role": message.role, "content": message.text}
     if "messages.name" in carries and SPEAKER.fullmatch(message.name):
         made["name"] = message.name

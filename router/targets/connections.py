@@ -369,10 +369,13 @@ class Pool:
 
 async def _answered(connection: "Connection") -> None:
     """Wait for a connection's answer to begin; release the connection on every other way out."""
-    with ExitStack() as undo:
-        undo.callback(connection.release)
+    begun = False
+    try:
         await connection.answered()
-        undo.pop_all()
+        begun = True
+    finally:
+        if not begun:
+            connection.release()
 
 
 def _blamed(error: OSError | Cut) -> ProxyFailed:

@@ -14,6 +14,7 @@ import string
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from operator import is_
 
 from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, ToolSpec
 
@@ -34,7 +35,10 @@ APART = "\n\n"
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     """Return the question as a target takes it."""
     changed: list[str] = []
+    text_alone = ask.text_alone
     for rule in rules:
+        if text_alone and rule in BEYOND_TEXT:
+            continue
         made = rule(ask)
         if made is not ask:
             changed.append(rule.__name__)
@@ -46,7 +50,7 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 def _with(ask: Ask, messages: Sequence[Message]) -> Ask:
     """Return the question with these messages; the very Ask if they are unchanged."""
-    if len(messages) == len(ask.messages) and all(new is old for new, old in zip(messages, ask.messages, strict=True)):
+    if len(messages) == len(ask.messages) and all(map(is_, messages, ask.messages)):
         return ask
     return ask.with_messages(*messages)
 
@@ -367,6 +371,8 @@ def schemas_have_properties(ask: Ask) -> Ask:
 
     OpenAI: `object schema missing properties` (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
     """
+    if not ask.tools:
+        return ask
     tools = tuple(map(_described, ask.tools))
     return ask if all(new is old for new, old in zip(tools, ask.tools, strict=True)) else replace(ask, tools=tools)
 
@@ -376,3 +382,9 @@ def _described(tool: ToolSpec) -> ToolSpec:
     if schema.get("type", "object") != "object" or ("properties" in schema and "type" in schema):
         return tool
     return replace(tool, parameters={"type": "object", "properties": {}, **schema})
+
+
+BEYOND_TEXT: frozenset[Rule] = frozenset(
+    {calls_have_results, plain_unique_ids, nine_letter_ids, jpeg_by_its_name, pictures_beside_results, assistant_between_tool_and_user}
+)
+"""Rules about calls, results and files: they change nothing of a conversation that is text alone."""

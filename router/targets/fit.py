@@ -152,11 +152,13 @@ def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
 
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
     """Return the question's fields beside its words that this model is not sent, or no target is sent."""
+    names = [message.name for message in ask.messages if message.name]
     found = {
-        "messages.name": any(message.name for message in ask.messages),
-        "image_url.detail": any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts),
+        "messages.name": bool(names),
+        "image_url.detail": not ask.text_alone
+        and any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts),
         "function.strict": any(tool.strict for tool in ask.tools),
     }
-    unsayable = any(message.name and not SPEAKER.fullmatch(message.name) for message in ask.messages)
+    unsayable = not all(map(SPEAKER.fullmatch, names))
     carries = facts.carries - {"messages.name"} if unsayable else facts.carries
-    return (*(name for name, there in found.items() if there and name not in carries), *ask.unsent)
+    return (*[name for name, there in found.items() if there and name not in carries], *ask.unsent)

@@ -163,11 +163,10 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
     while True:
         prepared = prepare(pupil.facts)
         response = await connections.answered(prepared.endpoint, prepared.sent)
+        if response.status == 200:
+            return response, prepared
         with ExitStack() as undo:
             undo.callback(response.release)
-            if response.status == 200:
-                undo.pop_all()
-                return response, prepared
             passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
             if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
                 raise failed

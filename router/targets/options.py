@@ -116,6 +116,8 @@ class Options:
 
     def over(self, params: Params) -> tuple[str, ...]:
         """Return the parameters of a question in whose place the target's own value is sent."""
+        if not self.body:
+            return ()
         fixed = {PLACES.get(path, path) for _, path in _paths(self.body)}
         return tuple(name for name in params.given if name in fixed)
 

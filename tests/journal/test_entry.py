@@ -92,3 +92,25 @@ def test_what_was_tried_for_a_shared_answer_is_told_once(cache: Cached, left: li
     entry.outcome = "client_left"
     entry.close()
     assert [(one.target, one.outcome) for one in entry.attempts] == tried
+
+
+def test_sums_are_made_once_for_each_state_of_the_attempts() -> None:
+    """The log line, the metrics, the bill, the limits and the headers read the same sums."""
+    entry = Entry("id", "generation", prices=PRICES)
+    assert entry.charges is entry.charges
+    entry.see(Finish("stop", Usage(7, 7), (COUNTED,)))
+    sums = entry.charges
+    assert (sums.usage, sums.cost) == (COUNTED.usage, pytest.approx(0.00146))
+    entry.explained()
+    assert entry.charges is sums
+    entry.attempts = (COUNTED, RESCUER)
+    assert entry.charges.used == Usage(1950, 150, 600)
+
+
+def test_sums_follow_the_prices_of_the_route() -> None:
+    """A request whose route becomes known later is charged at the prices of that route."""
+    entry = Entry("id", "generation")
+    entry.attempts = (COUNTED,)
+    assert entry.charges.cost is None
+    entry.takes("route", (), {}, PRICES)
+    assert entry.charges.cost == pytest.approx(0.00146)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, ToolSpec
 from router.targets import conversation as rule
-from router.targets.conversation import BEGUN, GO_ON, NOTED, Rule, fitted
+from router.targets.conversation import BEGUN, BEYOND_TEXT, GO_ON, NOTED, Rule, fitted
 from router.targets.providers import ALL, CLAUDE, MISTRAL, PERPLEXITY, TEMPLATE, rules_of, rules_through_litellm
 from tests.support.provider import Reply, provider, text
 from tests.targets import test_anthropic, test_openai
@@ -414,3 +414,19 @@ async def test_anthropic_is_asked_by_its_rules() -> None:
     assert [part["type"] for part in given["content"]] == ["text", "image"]
     assert first["stop_sequences"] == ["END"]
     assert "stop_sequences" not in second
+
+
+TEXTS = [
+    (Message("user", ("Hi",)),),
+    (Message("assistant", (" ",)), Message("assistant", ()), Message("user", ("Hi", " you"), "Ann")),
+    (Message("system", ("Be brief.",)), Message("user", ()), Message("system", ("And kind.",)), Message("assistant", ("Yes. ",))),
+]
+
+
+@pytest.mark.parametrize("one", sorted(BEYOND_TEXT, key=lambda found: getattr(found, "__name__", "")))
+@pytest.mark.parametrize("messages", TEXTS, ids=["one", "blank", "system"])
+def test_rules_beyond_text_change_nothing_of_a_conversation_that_is_text_alone(one: Rule, messages: tuple[Message, ...]) -> None:
+    """They are passed over for such a conversation, which is most."""
+    ask = Ask(model="m", messages=messages)
+    assert ask.text_alone
+    assert one(ask) is ask

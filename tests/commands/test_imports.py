@@ -1,0 +1,80 @@
+"""Commands import only what they need: sets of packages, no times."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from router.commands import COMMANDS
+from tests.conftest import ROOT, Workspace, routes
+
+HI = "a: {script: [{text: Hello}]}"
+DIRECT = "a: {model: openai/gpt-4o, api_key: sk-test}"
+LIST = """
+import contextlib, io, json, sys
+from router.commands import main
+if sys.argv[1] == "serve":
+    import uvicorn
+    uvicorn.Server.run = lambda *_, **__: None
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    main(sys.argv[1:])
+sys.stdout.write(json.dumps(sorted(sys.modules)))
+"""
+"""Runs a command, and lists the modules that it has imported. A server ends where it would begin to serve."""
+PROVIDERS = {"litellm", "openai", "anthropic", "httpx", "aiohttp"}
+"""Libraries of providers, which targets that are read directly do not need."""
+EXTRAS = {"mcp", "redis", "joserfc", "jsonschema", "requests", "shtab"}
+"""Packages for tool servers, a shared Redis, tokens, structured output, traces and completion: nothing of that is declared here."""
+SERVERS = {"fastapi", "starlette", "uvicorn", "prometheus_client", "watchfiles"}
+"""Packages that only a server needs."""
+
+
+def imported(*arguments: str, cwd: Path) -> set[str]:
+    """Return the modules that a command imports."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", LIST, *arguments]
+    return set(json.loads(subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout))
+
+
+def of_others(modules: set[str]) -> set[str]:
+    """Return the packages among them that are neither Python's nor this project's, but for what Python's own start imports."""
+    started = {"__main__", "_distutils_hack", "sitecustomize"}
+    packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - started
+    return {
+        name for name in packages if not name.startswith(("_cython", "_sysconfigdata", "_virtualenv", "cython_runtime", "__editable"))
+    } - {"router"}
+
+
+def test_version_imports_no_command_and_no_package(tmp_path: Path) -> None:
+    """It knows its version before anything else is loaded, asyncio included."""
+    found = imported("--version", cwd=tmp_path)
+    assert {name for name in found if name.startswith("router")} == {"router", "router.commands", "router.commands.paths"}
+    assert not of_others(found)
+    assert "asyncio" not in found
+
+
+@pytest.mark.parametrize("name", ["keys", "check", "serve"])
+def test_command_imports_no_other_command(name: str, tmp_path: Path) -> None:
+    """The others have their names on the command line, and nothing more."""
+    modules = {one: vars(COMMANDS[one])["__name__"] for one in COMMANDS}
+    found = imported(name, "--help", cwd=tmp_path)
+    assert modules[name] in found
+    assert not found & ({*modules.values()} - {modules[name]})
+
+
+def test_check_imports_no_server(workspace: Workspace) -> None:
+    """It builds the configuration as serving does, and serves nothing."""
+    workspace.write("routes.yaml", routes(DIRECT))
+    assert not of_others(imported("check", cwd=workspace.root)) & (SERVERS | PROVIDERS | EXTRAS)
+
+
+@pytest.mark.parametrize("targets", [HI, DIRECT], ids=["script", "direct"])
+def test_serve_imports_no_package_of_what_is_not_declared(targets: str, workspace: Workspace) -> None:
+    """A library of a provider, or an extra, is loaded by the configuration that needs it."""
+    workspace.write("routes.yaml", routes(targets))
+    found = of_others(imported("serve", cwd=workspace.root))
+    assert found >= SERVERS
+    assert not found & (PROVIDERS | EXTRAS)
