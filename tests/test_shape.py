@@ -183,6 +183,17 @@ def test_imports_go_down_only_and_packages_stay_at_home() -> None:
     assert complaints(ROOT) == []
 
 
+def test_neither_the_program_nor_its_bench_imports_tests() -> None:
+    """Tests and endurance runs import both, and are imported by neither."""
+    trees = {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for folder in ("router", "bench")
+        for path in (ROOT / folder).rglob("[a-z_]*.py")
+        if ".peers" not in path.parts
+    }
+    assert [path for path, tree in trees.items() if any(module.split(".")[0] == "tests" for module, _ in imports(tree))] == []
+
+
 def test_import_in_each_forbidden_direction_is_found() -> None:
     """The check can fail: between any two rooms an import that goes up or sideways is named."""
     for start, floor in FLOORS.items():
