@@ -46,7 +46,7 @@ docs-if-any: .venv-dev/.done
 	@$(MAKE) --no-print-directory .venv-docs/.done build/mermaid.min.js || echo "the builder of the documentation could not be installed"
 
 faults: .venv-dev/.done ## every fault through every lane, as a table
-	.venv-dev/bin/python -m pytest -q -s tests/system/test_faults.py
+	.venv-dev/bin/python -m pytest -q -s tests/system/faults
 
 check: .venv-dev/.done  ## lint, format, types, configuration
 	.venv-dev/bin/ruff check .
