@@ -1,11 +1,12 @@
 """What the tests share: workspaces, running routers, and a guard that lets nobody leave this machine."""
 
 import asyncio
+import gc
 import inspect
 import json
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,18 +110,46 @@ NEEDS = {"redis_server": "redis", "RedisServer": "redis", "nginx": "nginx", "edg
 """What a file of tests imports of tests/support and tests/deploy → the marker of the program that it needs."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave slow files unread where their tests would be deselected: to import and to collect them takes longer than many a test."""
+    inside = collection_path.suffix == ".py" and collection_path.is_relative_to(ROOT / "tests")
+    return True if inside and "not slow" in config.option.markexpr and _file(collection_path) in SLOW else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector away from modules and tests: next to nothing of what a collection of tests makes is garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what their file needs, and put slow files first: a worker that begins one last keeps the others waiting."""
+    known: dict[Path, list[str]] = {}
     for item in items:
-        file = item.path.relative_to(ROOT / "tests").as_posix()
-        names = cast("dict[str, object]", vars(cast("pytest.Function", item).module))
-        for marker in {mark for name, mark in NEEDS.items() if name in names}:
+        if item.path not in known:
+            known[item.path] = list(_markers(_file(item.path), vars(cast("pytest.Function", item).module)))
+        for marker in known[item.path]:
             item.add_marker(marker)
-        if file.startswith("clients/"):
-            item.add_marker("node")
-        if file in SLOW:
-            item.add_marker("slow")
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: "slow" not in known[item.path])
+
+
+def _file(path: Path) -> str:
+    """Return a file's path below tests/."""
+    return path.relative_to(ROOT / "tests").as_posix()
+
+
+def _markers(file: str, names: Mapping[str, object]) -> Iterator[str]:
+    """Yield the markers of a file's tests. `names`: those of its module."""
+    yield from {mark for name, mark in NEEDS.items() if name in names}
+    if file.startswith("clients/"):
+        yield "node"
+    if file in SLOW:
+        yield "slow"
 
 
 @pytest.fixture(autouse=True, scope="session")
