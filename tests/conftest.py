@@ -45,9 +45,11 @@ HERE: dict[str, Any] = {"http_version": "1.1", "query_string": b"", "headers": [
 
 SLOW = frozenset(
     {
+        "access/test_admin_key.py",
         "access/test_auth.py",
         "access/test_strangers.py",
         "admin/test_admin.py",
+        "admin/test_cockpit.py",
         "admin/test_openapi.py",
         "admin/test_page_cost.py",
         "admin/test_webpage_in_a_browser.py",
@@ -65,17 +67,25 @@ SLOW = frozenset(
         "clients/test_replayed_streams.py",
         "clients/test_router_streams.py",
         "commands/test_commands.py",
+        "commands/test_first_look.py",
+        "commands/test_init.py",
         "commands/test_installed.py",
+        "commands/test_try.py",
         "config/test_declaration.py",
+        "config/test_env_file.py",
         "deploy/test_kubernetes.py",
+        "deploy/test_monitoring.py",
         "deploy/test_replicas.py",
         "deploy/test_strangers_through_nginx.py",
         "failover/test_fault.py",
+        "failover/test_hedge.py",
         "failover/test_refusals.py",
         "handbook/test_contributing.py",
+        "intake/test_body.py",
         "intake/test_files_asked.py",
         "journal/test_metrics.py",
         "journal/test_traces.py",
+        "migration/test_account.py",
         "migration/test_import.py",
         "migration/test_routing.py",
         "models/test_client_fields.py",
@@ -88,12 +98,13 @@ SLOW = frozenset(
         "server/test_server.py",
         "server/test_shutdown.py",
         "shared/test_logs.py",
-        "system/test_canary.py",
-        "system/test_corporate_network.py",
         "system/faults/test_anthropic.py",
         "system/faults/test_gemini.py",
         "system/faults/test_litellm.py",
         "system/faults/test_openai.py",
+        "system/test_cached_chats.py",
+        "system/test_canary.py",
+        "system/test_corporate_network.py",
         "system/test_fuzz.py",
         "system/test_security.py",
         "targets/test_litellm.py",
@@ -101,10 +112,11 @@ SLOW = frozenset(
         "test_drill.py",
         "test_reload.py",
         "test_shape.py",
+        "toolbox/test_isolated.py",
         "toolbox/test_mcp.py",
     }
 )
-"""Files of tests that take more than ten seconds (`pytest --durations=0`)."""
+"""Files of tests that take more than ten seconds (`pytest --durations=0`), or start many processes."""
 
 NEEDS = {"redis_server": "redis", "RedisServer": "redis", "nginx": "nginx", "edge": "nginx", "squid": "squid", "browser": "chromium"}
 """What a file of tests imports of tests/support and tests/deploy → the marker of the program that it needs."""
