@@ -22,7 +22,7 @@ test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any d
 	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 quick: .venv-dev/.done  ## what tells most in a minute: without slow files and without Redis, nginx, squid, Node and Chromium
-	.venv-dev/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not redis and not nginx and not squid and not node and not chromium"
+	.venv-dev/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not redis and not nginx and not squid and not node and not chromium"
 
 CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done
 clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs npm
@@ -46,7 +46,7 @@ docs-if-any: .venv-dev/.done
 	@$(MAKE) --no-print-directory .venv-docs/.done build/mermaid.min.js || echo "the builder of the documentation could not be installed"
 
 faults: .venv-dev/.done ## every fault through every lane, as a table
-	.venv-dev/bin/python -m pytest -q -s tests/system/test_faults.py
+	.venv-dev/bin/python -m pytest -q -s tests/system/faults
 
 check: .venv-dev/.done  ## lint, format, types, configuration
 	.venv-dev/bin/ruff check .
@@ -82,28 +82,28 @@ bench: .venv-dev/.done bench/.peers/.done  ## Pointsman beside its peers, as rat
 	.venv-dev/bin/python -m bench $(BENCH)
 
 aborts: .venv-dev/.done ## ten thousand clients that leave: is everything let go?
-	.venv-dev/bin/python -m bench.aborts
+	.venv-dev/bin/python -m tests.endurance.aborts
 
 edits: .venv-dev/.done  ## a thousand edits in a minute under 200 live streams: does any of them notice?
-	.venv-dev/bin/python -m bench.edits
+	.venv-dev/bin/python -m tests.endurance.edits
 
 loop: .venv-dev/.done   ## does anything hold up the event loop? the longest wait for /healthz during each thing that once did
-	.venv-dev/bin/python -m bench.loop
+	.venv-dev/bin/python -m tests.endurance.loop
 
 soak: .venv-dev/.done   ## everything at once for ten minutes: does anything pile up? SOAK='--minutes 60' for an hour
-	.venv-dev/bin/python -m bench.soak $(SOAK)
+	.venv-dev/bin/python -m tests.endurance.soak $(SOAK)
 
 redis-faults: .venv-dev/.done ## a Redis that is killed, paused, filled and restarted under load: what does a request notice?
-	.venv-dev/bin/python -m bench.redis_faults
+	.venv-dev/bin/python -m tests.endurance.redis_faults
 
 exact-limits: .venv-dev/.done ## a limit that four workers share, beside busy loops: does exactly as much pass as may?
-	.venv-dev/bin/python -m bench.exact_limits
+	.venv-dev/bin/python -m tests.endurance.exact_limits
 
 retry-after: .venv-dev/.done ## does each question that waited as its provider said reach that provider's target?
-	.venv-dev/bin/python -m bench.retry_after --busy 2
+	.venv-dev/bin/python -m tests.endurance.retry_after --busy 2
 
 times: .venv-dev/.done  ## the tests that take a time which the documentation promises, held to it: wants a machine with room
-	.venv-dev/bin/python -m bench.times
+	.venv-dev/bin/python -m tests.endurance.times
 
 hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 	.venv-dev/bin/python -m bench.cache
@@ -111,7 +111,7 @@ hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 # Minutes for each reader, two at once: 5 are three quarters of an hour.
 MINUTES ?= 5
 fuzz: .venv-dev/.done   ## every reader of others' bytes, then schemathesis over every address; MINUTES=1 for a quick look
-	.venv-dev/bin/python -m bench.fuzz --minutes $(MINUTES)
+	.venv-dev/bin/python -m tests.endurance.fuzz --minutes $(MINUTES)
 	POINTSMAN_EXAMPLES=1000 .venv-dev/bin/python -m pytest -q --timeout 1800 tests/admin/test_openapi.py
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced

@@ -1,11 +1,12 @@
 """What the tests share: workspaces, running routers, and a guard that lets nobody leave this machine."""
 
 import asyncio
+import gc
 import inspect
 import json
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,11 @@ HERE: dict[str, Any] = {"http_version": "1.1", "query_string": b"", "headers": [
 
 SLOW = frozenset(
     {
+        "access/test_admin_key.py",
         "access/test_auth.py",
         "access/test_strangers.py",
         "admin/test_admin.py",
+        "admin/test_cockpit.py",
         "admin/test_openapi.py",
         "admin/test_page_cost.py",
         "admin/test_webpage_in_a_browser.py",
@@ -64,17 +67,25 @@ SLOW = frozenset(
         "clients/test_replayed_streams.py",
         "clients/test_router_streams.py",
         "commands/test_commands.py",
+        "commands/test_first_look.py",
+        "commands/test_init.py",
         "commands/test_installed.py",
+        "commands/test_try.py",
         "config/test_declaration.py",
+        "config/test_env_file.py",
         "deploy/test_kubernetes.py",
+        "deploy/test_monitoring.py",
         "deploy/test_replicas.py",
         "deploy/test_strangers_through_nginx.py",
         "failover/test_fault.py",
+        "failover/test_hedge.py",
         "failover/test_refusals.py",
         "handbook/test_contributing.py",
+        "intake/test_body.py",
         "intake/test_files_asked.py",
         "journal/test_metrics.py",
         "journal/test_traces.py",
+        "migration/test_account.py",
         "migration/test_import.py",
         "migration/test_routing.py",
         "models/test_client_fields.py",
@@ -87,9 +98,13 @@ SLOW = frozenset(
         "server/test_server.py",
         "server/test_shutdown.py",
         "shared/test_logs.py",
+        "system/faults/test_anthropic.py",
+        "system/faults/test_gemini.py",
+        "system/faults/test_litellm.py",
+        "system/faults/test_openai.py",
+        "system/test_cached_chats.py",
         "system/test_canary.py",
         "system/test_corporate_network.py",
-        "system/test_faults.py",
         "system/test_fuzz.py",
         "system/test_security.py",
         "targets/test_litellm.py",
@@ -97,27 +112,56 @@ SLOW = frozenset(
         "test_drill.py",
         "test_reload.py",
         "test_shape.py",
+        "toolbox/test_isolated.py",
         "toolbox/test_mcp.py",
     }
 )
-"""Files of tests that take more than ten seconds (`pytest --durations=0`)."""
+"""Files of tests that take more than ten seconds (`pytest --durations=0`), or start many processes."""
 
 NEEDS = {"redis_server": "redis", "RedisServer": "redis", "nginx": "nginx", "edge": "nginx", "squid": "squid", "browser": "chromium"}
 """What a file of tests imports of tests/support and tests/deploy → the marker of the program that it needs."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave slow files unread where their tests would be deselected: to import and to collect them takes longer than many a test."""
+    inside = collection_path.suffix == ".py" and collection_path.is_relative_to(ROOT / "tests")
+    return True if inside and "not slow" in config.option.markexpr and _file(collection_path) in SLOW else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector away from modules and tests: next to nothing of what a collection of tests makes is garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what their file needs, and put slow files first: a worker that begins one last keeps the others waiting."""
+    known: dict[Path, list[str]] = {}
     for item in items:
-        file = item.path.relative_to(ROOT / "tests").as_posix()
-        names = cast("dict[str, object]", vars(cast("pytest.Function", item).module))
-        for marker in {mark for name, mark in NEEDS.items() if name in names}:
+        if item.path not in known:
+            known[item.path] = list(_markers(_file(item.path), vars(cast("pytest.Function", item).module)))
+        for marker in known[item.path]:
             item.add_marker(marker)
-        if file.startswith("clients/"):
-            item.add_marker("node")
-        if file in SLOW:
-            item.add_marker("slow")
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: "slow" not in known[item.path])
+
+
+def _file(path: Path) -> str:
+    """Return a file's path below tests/."""
+    return path.relative_to(ROOT / "tests").as_posix()
+
+
+def _markers(file: str, names: Mapping[str, object]) -> Iterator[str]:
+    """Yield the markers of a file's tests. `names`: those of its module."""
+    yield from {mark for name, mark in NEEDS.items() if name in names}
+    if file.startswith("clients/"):
+        yield "node"
+    if file in SLOW:
+        yield "slow"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -183,6 +183,32 @@ def test_imports_go_down_only_and_packages_stay_at_home() -> None:
     assert complaints(ROOT) == []
 
 
+def naming(word: str, *folders: str) -> Iterator[tuple[str, ast.Module]]:
+    """Yield the modules below these folders whose text has a word: path, and tree."""
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("[a-z_]*.py")):
+        ours = not {".venv", ".peers", "node_modules"} & set(path.parts)
+        if ours and word in (text := path.read_text(encoding="utf-8")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(text)
+
+
+def test_neither_the_program_nor_its_bench_imports_tests() -> None:
+    """Tests and endurance runs import both, and are imported by neither."""
+    assert [
+        path for path, tree in naming("tests", "router", "bench") if any(one.split(".")[0] == "tests" for one, _ in imports(tree))
+    ] == []
+
+
+def test_only_a_program_of_its_own_imports_litellm_by_itself() -> None:
+    """Tests get LiteLLM from its lane, which sets the environment first: it would otherwise differ for each later test of the process."""
+    program = "tests/migration/original.py"
+    for path, tree in naming("litellm", "tests"):
+        top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+        early = {one for one, _ in imports(top)}
+        assert path == program or not any(one.split(".")[0] == "litellm" for one in early), path
+    for path, tree in naming("migration.original", "tests"):
+        assert not any(one.startswith("tests.migration.original") for one, _ in imports(tree)), path
+
+
 def test_import_in_each_forbidden_direction_is_found() -> None:
     """The check can fail: between any two rooms an import that goes up or sideways is named."""
     for start, floor in FLOORS.items():

@@ -74,9 +74,9 @@ def operations(base: str, **headers: str) -> list[Any]:
 
 def test_every_answer_is_as_documented(tmp_path: Path) -> None:
     """No status, no content type and no body that is not; and never a 500."""
-    # Two targets: where the first is broken on purpose (X-Router-Fault), the second answers.
+    # Two targets: where the first is broken on purpose (X-Router-Fault), the second answers; a stall is waited for as long as `idle`.
     targets = "a: {script: [{text: Hello}]}\nb: {script: [{text: Hello}]}"
-    with served(tmp_path, routes(targets, "targets: [a, b]\n    cache: {ttl: 1h}\n    timeout: {idle: 2s}")) as base:
+    with served(tmp_path, routes(targets, "targets: [a, b]\n    cache: {ttl: 1h}\n    timeout: {idle: 250ms}")) as base:
         asked = operations(base)
         for operation in asked:
 

@@ -18,7 +18,8 @@ from typing import Any
 os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "INITIAL_RETRY_DELAY": "0.01", "MAX_RETRY_DELAY": "0.02", "JITTER": "0.01"}
 
 import litellm
-import yaml
+
+from tests.migration.reading import with_includes
 
 LIBRARY = ("num_retries", "request_timeout", "fallbacks", "context_window_fallbacks", "default_fallbacks", "allowed_fails", "drop_params")
 DEFAULTS = {key: getattr(litellm, key) for key in LIBRARY}
@@ -26,15 +27,6 @@ LEFT_OUT = ("litellm_credential_name", "organization", "max_retries")
 """Parameters that do not say who is asked: keys, and a client's own waits."""
 ELSEWHERE = ("redis_", "optional_pre_call_checks", "enable_pre_call_checks", "enable_tag_filtering")
 """Settings of the router that are not about who is asked next."""
-
-
-def whole(path: Path) -> dict[str, Any]:
-    """A config with what it includes."""
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for name in config.pop("include", []):
-        for key, value in whole(path.parent / name).items():
-            config[key] = [*config.get(key, []), *value] if isinstance(value, list) else value
-    return config
 
 
 def router(config: dict[str, Any], base: str) -> Any:
@@ -55,7 +47,7 @@ def router(config: dict[str, Any], base: str) -> Any:
 
 async def answers(job: dict[str, Any]) -> list[list[str | None]]:
     """What comes of each question, each time it is asked."""
-    config = whole(Path(job["config"]))
+    config = with_includes(Path(job["config"]))
     for key in LIBRARY:
         setattr(litellm, key, copy.deepcopy(config.get("litellm_settings", {}).get(key, DEFAULTS[key])))
     made = router(config, job["base"])

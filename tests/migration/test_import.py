@@ -22,7 +22,7 @@ from router.errors import ConfigError
 from router.generation import build
 from router.migration import Imported, from_litellm
 from tests.conftest import ROOT
-from tests.migration.original import whole
+from tests.migration.reading import with_includes
 
 CONFIGS = Path(__file__).parent / "configs"
 ONE = """
@@ -101,7 +101,7 @@ def test_no_secret_of_the_original_is_repeated(name: str, tmp_path: Path, capsys
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
 def test_every_key_of_the_original_is_carried_over_or_told_of(name: str) -> None:
     """Nothing is dropped in silence, but for what is always so here."""
-    config = whole(CONFIGS / f"{name}.yaml")
+    config = with_includes(CONFIGS / f"{name}.yaml")
     text = from_litellm(CONFIGS / f"{name}.yaml").text
     quiet = {"drop_params", "turn_off_message_logging", "set_verbose", "model_name", "litellm_params", "model_info"}
     carried = {

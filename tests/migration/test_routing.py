@@ -23,7 +23,7 @@ from router.generation import Generation, build
 from router.migration import from_litellm
 from tests.conftest import ROOT
 from tests.migration.cast import cast, question
-from tests.migration.original import whole
+from tests.migration.reading import with_includes
 from tests.migration.test_import import stand_in
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -94,7 +94,7 @@ def labels(case: Case) -> dict[str, str]:
 def groups(name: str) -> dict[str, str]:
     """Label → the group of its deployment; each order is one of its own."""
     made: dict[str, str] = {}
-    for place, entry in enumerate(whole(CONFIGS / f"{name}.yaml")["model_list"]):
+    for place, entry in enumerate(with_includes(CONFIGS / f"{name}.yaml")["model_list"]):
         order = entry["litellm_params"].get("order")
         made[f"d{place}"] = {1: "ptu", 2: "paygo"}[order] if order else entry["model_name"]
     return made

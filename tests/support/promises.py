@@ -1,5 +1,5 @@
 """Times that the documentation promises. How long something takes says as much of a busy machine as of the router, so the suite only takes
-them; `python -m bench.times` runs the same tests on a machine with room, and holds each to its promise.
+them; `python -m tests.endurance.times` runs the same tests on a machine with room, and holds each to its promise.
 """
 
 import os

@@ -386,8 +386,9 @@ async def test_an_ollama_server_is_asked_nothing_but_the_question(monkeypatch: p
 
 
 @pytest.fixture
-def _on_httpx() -> Any:  # pyright: ignore[reportUnusedFunction]
+async def _on_httpx() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
     """LiteLLM over httpx, where respx can see it: its own transport is aiohttp's."""
+    await litellm.library()
     library: Any = sys.modules["litellm"]
     library.disable_aiohttp_transport = True
     library.in_memory_llm_clients_cache.flush_cache()
@@ -484,8 +485,9 @@ def test_vertex_is_refused_where_googles_libraries_are_missing(monkeypatch: pyte
     litellm.check_model("vertex_ai/gemini-2.5-pro")
 
 
-def test_its_proxy_is_never_imported() -> None:
+async def test_its_proxy_is_never_imported() -> None:
     """The library's own gateway stays where it is."""
+    await litellm.library()
     assert "litellm" in sys.modules
     assert not [name for name in sys.modules if name.startswith("litellm.proxy.proxy_server")]
 

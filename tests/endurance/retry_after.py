@@ -1,6 +1,6 @@
 """Does each question that waited as long as a provider said reach that provider's target?
 
-    python -m bench.retry_after [--questions 200] [--targets 10] [--busy 0]
+    python -m tests.endurance.retry_after [--questions 200] [--targets 10] [--busy 0]
 
 A fake provider answers each question first with a 429 and `Retry-After: 1`, then with a word. The targets are asked side by side, each one
 question after the other, so that no question meets a breaker that another one opened. Every route has a second target, a script: it must
@@ -20,8 +20,8 @@ import aiohttp
 from aiohttp import web
 
 from bench import machine
-from bench.redis_faults import router
 from bench.subjects import ROOT
+from tests.endurance.redis_faults import router
 
 TOLD = 1
 """Seconds after which the provider says it may be asked again."""
@@ -52,7 +52,7 @@ def configuration(targets: int, port: int) -> str:
     retry = "retry: {attempts: 2, budget: 100%}"
     at = f"http://127.0.0.1:{port}"
     names = [f"t{number}" for number in range(targets)]
-    written = [f"  {name}: {{model: openai/m, api_base: '{at}/{name}/v1', api_key: sk-bench}}" for name in names]
+    written = [f"  {name}: {{model: openai/m, api_base: '{at}/{name}/v1', api_key: sk-endurance}}" for name in names]
     routes = [f"  {name}: {{pipeline: chat, targets: [{name}, spare], {retry}}}" for name in names]
     return "\n".join(["targets:", "  spare: {script: [{text: Spare}]}", *written, "routes:", *routes, ""])
 

@@ -1,6 +1,6 @@
 """Is the event loop ever held up? The longest wait for /healthz while each thing is done that once did.
 
-    python -m bench.loop [--targets 3000]
+    python -m tests.endurance.loop [--targets 3000]
 
 One router with one worker. A program of its own asks for /healthz every 5 ms, on one connection, and notes how long each answer took. Names
 are looked up by a resolver that never answers, and what was looked up is printed: nothing but a target's address may be. Exit code 1 where
@@ -101,13 +101,13 @@ def small(address: str) -> str:
     routes = ["  limited: {pipeline: chat, targets: [hi], limit: {requests: 1/hour, per: ip}}", "  open: {pipeline: chat, targets: [hi]}"]
     for lane, model in LANES.items():
         for how in HOSTILE:
-            targets.append(f"  {lane}-{how}: {{model: {model}, api_base: '{address}/{how}/v1', api_key: sk-bench}}")
+            targets.append(f"  {lane}-{how}: {{model: {model}, api_base: '{address}/{how}/v1', api_key: sk-endurance}}")
             routes.append(f"  {lane}-{how}: {{pipeline: chat, targets: [{lane}-{how}], retry: {{attempts: 1}}}}")
     for lane, model in LARGE.items():
-        targets.append(f"  large-{lane}: {{model: {model}, api_base: '{address}/hi/v1', api_key: sk-bench, facts: {{images: true}}}}")
+        targets.append(f"  large-{lane}: {{model: {model}, api_base: '{address}/hi/v1', api_key: sk-endurance, facts: {{images: true}}}}")
         routes.append(f"  large-{lane}: {{pipeline: chat, targets: [large-{lane}], retry: {{attempts: 1}}}}")
     for index, model in enumerate(LLAMAS):
-        targets.append(f"  llama-{index}: {{model: {model}, api_base: '{address}/hi/v1', api_key: sk-bench, via: litellm}}")
+        targets.append(f"  llama-{index}: {{model: {model}, api_base: '{address}/hi/v1', api_key: sk-endurance, via: litellm}}")
         routes.append(f"  llama-{index}: {{pipeline: chat, targets: [llama-{index}], retry: {{attempts: 1}}}}")
     return "\n".join(["targets:", *targets, "routes:", *routes, ""])
 
@@ -190,7 +190,7 @@ async def router(folder: Path, text: str) -> AsyncGenerator[tuple[str, Probe, Pa
         try:
             await until_ready(base)
             asking = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bench.loop", "--probe", str(port), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+                sys.executable, "-m", "tests.endurance.loop", "--probe", str(port), cwd=ROOT, stdout=asyncio.subprocess.PIPE
             )
             assert asking.stdout is not None
             found = Probe()
@@ -320,7 +320,9 @@ async def run(targets: int) -> bool:
 
 def main() -> int:
     """Measure and print."""
-    options = argparse.ArgumentParser("python -m bench.loop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        "python -m tests.endurance.loop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--targets", type=int, default=3000)
     options.add_argument("--probe", type=int, help=argparse.SUPPRESS)
     chosen = options.parse_args()

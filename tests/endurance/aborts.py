@@ -1,6 +1,6 @@
 """Clients that leave: is everything that was opened for them let go, and how soon?
 
-    python -m bench.aborts [--clients 10000] [--at-once 150] [--litellm 1000]
+    python -m tests.endurance.aborts [--clients 10000] [--at-once 150] [--litellm 1000]
 
 Each leaves at a random moment: before the first event, in the middle of an answer, during a tool call, during a tool's run,
 while the target hangs. The provider runs in this process, so that both ends are seen on one clock. Exit code 1 where a promise
@@ -50,7 +50,7 @@ async def wait_long(text: str) -> str:
 '''
 ROUTES = """
 targets:
-  one: {{model: openai/fake, api_base: 'http://127.0.0.1:{port}/v1', api_key: sk-bench{via}}}
+  one: {{model: openai/fake, api_base: 'http://127.0.0.1:{port}/v1', api_key: sk-endurance{via}}}
 routes:
   one: {{pipeline: chat, targets: [one], tools: [waiting]}}
 """
@@ -130,7 +130,7 @@ async def client(number: int, port: int, seen: Seen) -> None:
     """One client: asks, reads what comes, and leaves in the middle of it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps({"messages": [{"role": "user", "content": f"client-{number} "}]}).encode()
-    writer.write(b"POST /api/chat/one HTTP/1.1\r\nhost: bench\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+    writer.write(b"POST /api/chat/one HTTP/1.1\r\nhost: endurance\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
     with suppress(TimeoutError, OSError):
         async with asyncio.timeout(random.random() * LONGEST):
             while await reader.read(65536):
@@ -193,7 +193,7 @@ async def lane(via: str, count: int, at_once: int, pulse: Pulse) -> bool:
     seen = Seen()
     server = await asyncio.get_running_loop().create_server(lambda: Provider(seen), "127.0.0.1", 0, backlog=4096)
     port = machine.free_port()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="endurance-") as name:
         folder = Path(name)
         for part in ("pipelines", "tools"):
             (folder / part).mkdir()
@@ -202,7 +202,17 @@ async def lane(via: str, count: int, at_once: int, pulse: Pulse) -> bool:
         via_line = ", via: litellm" if via == "litellm" else ""
         (folder / "routes.yaml").write_text(ROUTES.format(port=server.sockets[0].getsockname()[1], via=via_line))
         told = folder / "tasks"
-        command = [sys.executable, "-m", "bench.watched", str(told), "serve", "--routes", str(folder / "routes.yaml"), "--port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.endurance.watched",
+            str(told),
+            "serve",
+            "--routes",
+            str(folder / "routes.yaml"),
+            "--port",
+            str(port),
+        ]
         with (folder / "log").open("wb") as log:
             router = subprocess.Popen(command, cwd=ROOT, stderr=log, preexec_fn=lambda: os.sched_setaffinity(0, machine.SUBJECT))  # noqa: PLW1509
             try:
@@ -276,7 +286,9 @@ async def both(clients: int, at_once: int, litellm: int) -> list[bool]:
 
 def main() -> int:
     """Both lanes, one after the other."""
-    options = argparse.ArgumentParser("python -m bench.aborts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        "python -m tests.endurance.aborts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--clients", type=int, default=10_000)
     options.add_argument("--at-once", type=int, default=150)
     options.add_argument("--litellm", type=int, default=1_000)

@@ -1,6 +1,6 @@
 """Are the times kept that the documentation promises? Runs the tests that take them, and holds each to its promise.
 
-    python -m bench.times [-k WORDS]
+    python -m tests.endurance.times [-k WORDS]
 
 The suite itself holds nobody to a clock: on a busy machine it would fail for nothing. This wants a machine with room. Arguments go to pytest.
 Exit code as pytest's: 1 where a promise is broken.
@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from bench.subjects import ROOT
+from tests.conftest import ROOT
 from tests.support.promises import HELD
 
 

@@ -1,6 +1,6 @@
 """Everything that reads bytes of others, shown what they may write, for minutes.
 
-    python -m bench.fuzz [--minutes 5] [--at-once 2] [READER …]
+    python -m tests.endurance.fuzz [--minutes 5] [--at-once 2] [READER …]
 
 Each reader (tests/support/fuzzers.py) in a process of its own, which may hold a gibibyte and spend ten seconds on one example; each round
 begins with another seed, which is said with what was found, and repeats it: --seed. Exit code 1 where one breaks.
@@ -22,7 +22,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, seed, settings
 
 from bench import machine
-from bench.subjects import ROOT
+from tests.conftest import ROOT
 from tests.support.fuzzers import FUZZERS
 
 ROUND = 1_000
@@ -66,13 +66,15 @@ def rounds(reader: str, seconds: float, first: int) -> int:
 
 def apart(reader: str, seconds: float, first: int) -> int:
     """The same, in a process of its own."""
-    command = [sys.executable, "-m", "bench.fuzz", "--alone", "--minutes", str(seconds / 60), "--seed", str(first), reader]
+    command = [sys.executable, "-m", "tests.endurance.fuzz", "--alone", "--minutes", str(seconds / 60), "--seed", str(first), reader]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser("python -m bench.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m tests.endurance.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("readers", nargs="*", choices=[[], *FUZZERS], metavar="READER", help=", ".join(FUZZERS))
     parser.add_argument("--minutes", type=float, default=5.0, help="for each reader")
     parser.add_argument("--at-once", type=int, default=2, help="readers")

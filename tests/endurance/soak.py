@@ -1,6 +1,6 @@
 """Everything at once, for long: does anything pile up?
 
-    python -m bench.soak [--minutes 10] [--warm 3] [--share 0.7]
+    python -m tests.endurance.soak [--minutes 10] [--warm 3] [--share 0.7]
 
 One router under a share of what it can do: streams in every dialect, whole answers, tools, targets that fail, that are cut and
 rescued, kept answers, clients that leave, chats found again, strangers, edits, good and broken. Who asks has a key, and there is a
@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import IO, cast
 
 from bench import machine, wire
-from bench.aborts import held, ready
-from bench.redis_faults import Server
 from bench.subjects import ROOT
 from router.callers.keys import hashed, new
+from tests.endurance.aborts import held, ready
+from tests.endurance.redis_faults import Server
 
 MIB = 1e6 / 2**20
 SAMPLE = 10.0
@@ -116,7 +116,7 @@ class Provider(asyncio.Protocol):
             assert named
             self._answer(named[1].decode(), b'"role":"tool"' in body)
 
-    def _answer(self, model: str, called: bool) -> None:  # noqa: FBT001 - what the body says
+    def _answer(self, model: str, called: bool) -> None:
         match model:
             case "fails":
                 self.transport.write(b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n")
@@ -466,7 +466,7 @@ async def soak(arguments: argparse.Namespace) -> bool:
     connections: set[asyncio.Transport] = set()
     server = await asyncio.get_running_loop().create_server(lambda: Provider(connections), "127.0.0.1", 0, backlog=4096)
     upstream, port = int(server.sockets[0].getsockname()[1]), machine.free_port()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="endurance-") as name:
         folder = Path(name)
         (folder / "pipelines").mkdir()
         (folder / "tools").mkdir()
@@ -475,7 +475,7 @@ async def soak(arguments: argparse.Namespace) -> bool:
         async with redis(folder) as shared:
             (folder / "routes.yaml").write_text(routes(0, upstream, shared), encoding="utf-8")
             served = ["serve", "--routes", str(folder / "routes.yaml"), "--port", str(port)]
-            command = [sys.executable, "-m", "bench.watched", str(folder / "tasks"), *served]
+            command = [sys.executable, "-m", "tests.endurance.watched", str(folder / "tasks"), *served]
             core = machine.SUBJECT
             process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, core))  # noqa: PLW1509
             try:
@@ -489,7 +489,9 @@ async def soak(arguments: argparse.Namespace) -> bool:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser("python -m bench.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m tests.endurance.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--warm", type=float, default=3.0, help="minutes after whose end memory is held against itself")
     parser.add_argument("--share", type=float, default=0.7, help="of what the router can do")

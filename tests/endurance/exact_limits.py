@@ -1,6 +1,6 @@
 """Does a limit that workers share let exactly as many requests through as it says, however busy the machine is?
 
-    python -m bench.exact_limits [--runs 10] [--busy 2] [--asked 300] [--limit 50] [--workers 4]
+    python -m tests.endurance.exact_limits [--runs 10] [--busy 2] [--asked 300] [--limit 50] [--workers 4]
 
 Each run starts a redis-server and a router of its own, over loopback, and asks all at once, each on a connection of its own. The last two
 runs share the machine with a process for each core that computes without end. Exit code 1 where a run lets another number through, or where
@@ -17,8 +17,8 @@ from pathlib import Path
 import aiohttp
 
 from bench import machine
-from bench.redis_faults import Server, router
 from bench.subjects import ROOT
+from tests.endurance.redis_faults import Server, router
 
 AWAY = "redis is away"
 ROUTES = """

@@ -1,6 +1,6 @@
 """Edits under load: does a running answer notice, and how soon is an edit live?
 
-    python -m bench.edits [--edits 1000] [--streams 200] [--seconds 60] [--warm 30]
+    python -m tests.endurance.edits [--edits 1000] [--streams 200] [--seconds 60] [--warm 30]
 
 The configuration's folder is laid out as Kubernetes mounts one (each name a link into `..data`, which is a link that is turned).
 It is edited in every way there is: written in place, renamed over, written in halves, turned; one edit in ten is broken. Each

@@ -1,6 +1,6 @@
 """`router serve` that tells, on SIGUSR1, how many tasks its loop has: into the file that is named first.
 
-python -m bench.watched FILE serve --routes …
+python -m tests.endurance.watched FILE serve --routes …
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """A Redis that is killed, paused, filled and restarted under load: what does a request notice, and how soon is it shared again?
 
-    python -m bench.redis_faults [--clients 20] [--seconds 4] [--streams 100]
+    python -m tests.endurance.redis_faults [--clients 20] [--seconds 4] [--streams 100]
 
 Two routers share a redis-server of this script's own, over loopback. Clients ask one of them, read the answer, and find it again
 at either, which is where a request waits for Redis. Then, one of the routers is killed under live streams, and these are read

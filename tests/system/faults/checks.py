@@ -1,0 +1,172 @@
+"""Checks of a case: what must come of it."""
+
+import re
+from collections.abc import Mapping
+
+from tests.support.promises import hold
+from tests.system.faults.case import Case, Check, Outcome
+
+
+def whole(outcome: Outcome, case: "Case") -> None:
+    """All of the answer, once, and a good end."""
+    assert outcome.answer.status == 200, outcome.answer.body
+    assert outcome.text == case.row.text
+    assert outcome.codes == ("0d" if case.kind == "text" else "9a0d")
+    assert outcome.reason == "stop"
+
+
+def nothing_to_add(outcome: Outcome, case: "Case") -> None:
+    """A call, its result, and a good end: a model that was told a result may have nothing to say."""
+    assert outcome.codes == "9ad"
+    assert outcome.reason == "stop"
+
+
+def counted(outcome: Outcome, case: "Case") -> None:
+    """The same, and the tokens as the provider counted them."""
+    whole(outcome, case)
+    rounds = 1 if case.kind == "text" else 2
+    assert outcome.lines[-1][1]["usage"] == {"promptTokens": 11 * rounds, "completionTokens": 3 * rounds}
+
+
+def refused(status: int, code: str, *, wait: range | None = None) -> Check:
+    """An HTTP error before the first byte. `wait`: what its Retry-After may say."""
+
+    def check(outcome: Outcome, case: "Case") -> None:
+        assert (outcome.answer.status, outcome.reason) == (status, code), outcome.answer.body
+        told = outcome.answer.headers.get("retry-after")
+        assert (told is None) if wait is None else (told is not None and int(told) in wait), told
+
+    return check
+
+
+def unasked(check: Check) -> Check:
+    """This, and nobody else was asked."""
+
+    def checked(outcome: Outcome, case: "Case") -> None:
+        check(outcome, case)
+        assert outcome.asked.get("b", 0) == 0
+
+    return checked
+
+
+def told(outcome: Outcome, case: "Case") -> None:
+    """One error after what was said, which is the beginning of the answer."""
+    assert outcome.answer.status == 200, outcome.answer.body
+    assert outcome.reason == "error"
+    assert case.row.text.startswith(outcome.text)
+
+
+def failed(outcome: Outcome, case: "Case") -> None:
+    """One error, before the first word or after it."""
+    if outcome.answer.status == 200:
+        told(outcome, case)
+    else:
+        assert outcome.answer.status >= 500
+
+
+def either(*checks: Check) -> Check:
+    """Any of these."""
+
+    def check(outcome: Outcome, case: "Case") -> None:
+        wrong: list[str] = []
+        for one in checks:
+            try:
+                return one(outcome, case)
+            except AssertionError as error:
+                wrong.append(str(error))
+        raise AssertionError("\n".join(wrong))
+
+    return check
+
+
+def late(outcome: Outcome, case: "Case") -> None:
+    """Its whole time is over."""
+    assert outcome.answer.status == 200, outcome.answer.body
+    assert outcome.reason == "error"
+    assert "too long" in outcome.of("3")[0]["error"]
+
+
+def ran(*given: Mapping[str, object]) -> Check:
+    """These calls of get_weather, each with an id of its own and its own result; then the answer."""
+
+    def check(outcome: Outcome, case: "Case") -> None:
+        called, results = outcome.of("9"), outcome.of("a")
+        assert [one["args"] for one in called] == list(given)
+        ids = [one["toolCallId"] for one in called]
+        assert all(ids)
+        assert len(set(ids)) == len(ids)
+        assert {one["toolCallId"]: one["result"] for one in results} == {
+            one["toolCallId"]: f"{one['args']['location']}: 25°C" for one in called
+        }
+        assert outcome.text == case.row.text
+        assert outcome.reason == "stop"
+
+    return check
+
+
+def result(pattern: str, *, error: bool = True) -> Check:
+    """One result that says this; then the answer."""
+
+    def check(outcome: Outcome, case: "Case") -> None:
+        whole(outcome, case)
+        (one,) = outcome.of("a")
+        assert one.get("isError", False) is error
+        assert re.search(pattern, str(one["result"])[:400])
+        assert "Traceback" not in str(one["result"])
+
+    return check
+
+
+def each_result(pattern: str, count: int) -> Check:
+    """So many errors that say this; then the answer."""
+
+    def check(outcome: Outcome, case: "Case") -> None:
+        told = outcome.of("a")
+        assert len(told) == count
+        assert all(one["isError"] and re.search(pattern, one["result"]) for one in told)
+        assert outcome.text == case.row.text
+        assert outcome.reason == "stop"
+
+    return check
+
+
+def turning(check: Check, most: float) -> Check:
+    """This, and the loop went on meanwhile: it never stood still for so many seconds."""
+
+    def checked(outcome: Outcome, case: "Case") -> None:
+        check(outcome, case)
+        assert outcome.turns >= 5
+        hold(outcome.lag, most)
+
+    return checked
+
+
+def steps(count: int) -> Check:
+    """So many calls, each with its result; the reason says that it would go on."""
+
+    def check(outcome: Outcome, case: "Case") -> None:
+        assert outcome.codes == "9a" * count + "d"
+        assert outcome.reason == "tool-calls"
+
+    return check
+
+
+def reason(wanted: str) -> Check:
+    """The beginning of the answer, and why it is no more."""
+
+    def check(outcome: Outcome, case: "Case") -> None:
+        assert outcome.answer.status == 200, outcome.answer.body
+        assert outcome.reason == wanted
+        assert case.row.text.startswith(outcome.text)
+
+    return check
+
+
+MOST_AHEAD = 30_000_000
+"""Bytes: more than the buffers of two connections hold, less than the flood."""
+
+
+def bounded(outcome: Outcome, case: "Case") -> None:
+    """All of it arrives, and little of it waited here."""
+    whole(outcome, case)
+    assert outcome.ahead < MOST_AHEAD
