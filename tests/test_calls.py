@@ -7,10 +7,10 @@ import pytest
 from bench.calls import UNITS, calls_of
 
 BOUNDS: dict[str, tuple[int, int]] = {
-    "paced": (72, 55),
-    "recorded": (82, 62),
-    "burst": (3007, 2745),
-    "short": (1295, 1231),
+    "paced": (64, 52),
+    "recorded": (74, 59),
+    "burst": (1206, 1545),
+    "short": (1204, 1171),
 }
 """Unit of work → the most Python calls and C calls that it may take, with all that is on by default. Lower them with each improvement."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -56,6 +56,10 @@ class Reader(Protocol):
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return whether more may follow. TargetError if it is the provider's own error."""
+        ...
+
+    def frames(self, found: Sequence[bytes]) -> bool:
+        """Read the frames of one read, up to one that is the last; return whether more may follow. Raises as `frame` does."""
         ...
 
     def whole(self, body: bytes) -> None:
@@ -233,7 +237,7 @@ def _told(error: TargetError, speech: Speech) -> TargetError:
 def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
     """Read one piece of a body; return whether more may follow, and the error that ended it. Errors after a whole answer are ignored."""
     try:
-        return all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece), None
+        return reader.frames(frames.feed(piece) if piece else frames.end()) and piece != b"", None
     except sse.Oversize:
         return False, None if speech.answered else TargetDown(speech.target, "malformed")
     except TargetError as error:
