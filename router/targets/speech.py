@@ -260,6 +260,13 @@ class Speech:
 
     def take(self) -> list[Event]:
         """Return the events of all that was fed since the last call."""
+        if self._cutter is None and self._left is None and self._kind is Text and not self._events:
+            # As nearly always: one text without bounds.
+            if not (piece := "".join(self._run)):
+                return []
+            del self._run[:]
+            self._written += len(piece)
+            return [Text(piece)]
         self._close_run()
         events, self._events = self._events, []
         return events
