@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -113,6 +113,10 @@ MINUTES ?= 5
 fuzz: .venv-dev/.done   ## every reader of others' bytes, then schemathesis over every address; MINUTES=1 for a quick look
 	.venv-dev/bin/python -m tests.endurance.fuzz --minutes $(MINUTES)
 	POINTSMAN_EXAMPLES=1000 .venv-dev/bin/python -m pytest -q --timeout 1800 tests/admin/test_openapi.py
+
+CALLS ?=
+calls: .venv-dev/.done  ## the calls of each unit of work, by caller and callee, counted; CALLS=paced|recorded|burst|short
+	.venv-dev/bin/python -m bench.calls $(CALLS)
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
 	.venv-dev/bin/python -m bench.profile $(BENCH)

@@ -6,9 +6,10 @@ A ToolResult follows the ToolCall whose id it bears. Nine types, closed: before 
 can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
 """
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from router.chat import Ask, Json, JsonObject, ReasoningState
 from router.errors import Attempt
@@ -133,12 +134,88 @@ class Failure:
 Event = Start | Text | Thought | ToolInput | ToolCall | ToolResult | ReasoningState | Finish | Failure
 """A ReasoningState is for the step that makes the next request of the same turn; every wire passes it over."""
 
+Words = Text | Thought
 Events = AsyncGenerator[Event, None]
 Answer = Callable[[Ask], Events]
 """A function that answers: a target, a target inside steps, or a whole route."""
 
 Step = Callable[[Answer], Answer]
 """A function that changes a question or watches an answer. A step that loops over another's events does so in `aclosing`."""
+
+
+class FastPath(Protocol):
+    """The way on which words pass the generators of an answer, from a read of the provider to the client.
+
+    A generator that has just given words need not be resumed for the next ones: they may be taken here, as long as nothing but words comes.
+    """
+
+    def wait(self) -> asyncio.Future[None] | None:
+        """Return a future that is done once words can be taken, or the generator has to go on; None if that is so now."""
+        ...
+
+    def take(self) -> Sequence[Words] | None:
+        """Return the words that came, perhaps none; None if the generator has to go on."""
+        ...
+
+
+class EventStream(AsyncGenerator[Event, None]):
+    """The events of a generator that has a fast path beside it. `fast` returns it; None where the generator has to go on."""
+
+    def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
+        self._events = events
+        self.fast = fast
+
+    def __anext__(self) -> Coroutine[object, object, Event]:
+        """Return the next event of the generator."""
+        return self._events.__anext__()
+
+    def asend(self, value: None) -> Coroutine[object, object, Event]:
+        """Return the next event of the generator."""
+        return self._events.asend(value)
+
+    def athrow(self, *error: Any) -> Coroutine[object, object, Event]:
+        """Raise an error in the generator."""
+        return self._events.athrow(*error)
+
+    def aclose(self) -> Coroutine[object, object, None]:
+        """Close the generator."""
+        return self._events.aclose()
+
+
+def fast_path(events: Events) -> FastPath | None:
+    """Return the way on which the next words can be taken past a generator that has just given some; None if it has none now."""
+    return events.fast() if isinstance(events, EventStream) else None
+
+
+class Beside:
+    """The fast path beside a step's generator: it leads to the events that the generator loops over.
+
+    words: sees each batch of words on its way, and returns what goes on; None for a step that has no interest in words
+    """
+
+    def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
+        self._words = words
+        self._below: Events | None = None
+        self._path: FastPath
+        self.wait: Callable[[], asyncio.Future[None] | None]
+
+    def over(self, events: Events) -> Events:
+        """Return these events, which the generator loops over from now on."""
+        self._below = events
+        return events
+
+    def fast(self) -> FastPath | None:
+        """Return the path, if there is one below."""
+        path = None if self._below is None else fast_path(self._below)
+        if path is None or self._words is None:
+            return path
+        self._path, self.wait = path, path.wait
+        return self
+
+    def take(self) -> Sequence[Words] | None:
+        """Return the words of the path below, as the step passes them on."""
+        words = self._path.take()
+        return self._words(words) if words and self._words is not None else words
 
 
 State = Literal["idle", "speaking", "running", "over"]

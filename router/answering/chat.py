@@ -192,11 +192,19 @@ class Chat:
         return entry
 
     def _record(
-        self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
+        self,
+        key: Key,
+        recording: Recording,
+        delivery: Coroutine[object, object, None],
+        total: float,
+        generation: Generation,
+        *,
+        pins: ExitStack,
     ) -> None:
         """Run an answer that can be found again, here and at other replicas."""
         keep = generation.server.resume.keep
         self._recordings.start(key, recording, delivery, keep)
+        recording.holds(pins)
         if replica := self._replicas.on(generation.kept.logs):
             replica.publish(key, recording, total, keep)
 
@@ -250,14 +258,14 @@ class Chat:
                         tried=entry.tried,
                     )
                     sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
-                    async with Presence(request.receive):
+                    async with Presence(request.receive) as presence:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
                             recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
-                            delivery = _recorded(pins.pop_all(), deliver(route.answer, ask, total, entry, recording))
-                            self._record((caller.owner, kept_as), recording, delivery, total, generation)
-                            await recording.follow(sink)
+                            delivery = deliver(route.answer, ask, total, entry, recording)
+                            self._record((caller.owner, kept_as), recording, delivery, total, generation, pins=pins.pop_all())
+                            await presence.apart(recording.follow(sink))
                         else:
-                            await deliver(route.answer, ask, total, entry, sink)
+                            await presence.apart(deliver(route.answer, ask, total, entry, sink))
             except ClientLeft:
                 entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
             except asyncio.CancelledError:
@@ -373,8 +381,8 @@ class Chat:
                     elif (after := _after(request)) is not None:
                         entry.stream, entry.outcome = True, "resumed"
                         sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
-                        async with Presence(request.receive):
-                            await recording.follow(sink)
+                        async with Presence(request.receive) as presence:
+                            await presence.apart(recording.follow(sink))
                         return
                     else:
                         entry.outcome = "resumed"
@@ -459,9 +467,9 @@ class Chat:
                     reply.wire = WIRES[named] if named else recording.wire
                     entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
                     sink = Streamed(reply, recording.heading, generation.server.keep_alive)
-                    async with Presence(request.receive):
+                    async with Presence(request.receive) as presence:
                         try:
-                            await recording.follow(sink)
+                            await presence.apart(recording.follow(sink))
                         except Away:  # Redis went between its being found and its being read
                             if reply.begun:
                                 raise
@@ -533,12 +541,6 @@ def _dialect(request: Request, generation: Generation, reply: Reply) -> str | No
     named = request.protocol()
     reply.wire = protocol.chosen(named, request.path, generation.server.protocol)
     return named
-
-
-async def _recorded(pins: ExitStack, delivery: Coroutine[object, object, None]) -> None:
-    """An answer that may outlive its request holds on to its generation by itself."""
-    with pins:
-        await delivery
 
 
 @asynccontextmanager

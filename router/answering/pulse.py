@@ -6,8 +6,6 @@ One lazily re-armed timer for a whole stream, as in `failover/watch.py`: to have
 import asyncio
 from collections.abc import Awaitable, Callable
 
-NEVER = float("inf")
-
 
 class Pulse:
     """Beats when nothing was written for `interval` seconds, and again after as long.
@@ -25,17 +23,20 @@ class Pulse:
         self._loop = asyncio.get_running_loop()
         self._beat = beat
         self._interval = interval
-        self._due = NEVER
+        self.resting = True
+        """True while somebody writes, or is about to."""
+        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._closed = False
 
     def rest(self) -> None:
         """Somebody writes, or is about to."""
-        self._due = NEVER
+        self.resting = True
 
     def wait(self) -> None:
         """From now on nobody writes."""
+        self.resting = False
         self._due = self._loop.time() + self._interval
         if self._timer is None and self._beating is None and not self._closed:
             self._timer = self._loop.call_at(self._due, self._look)
@@ -50,7 +51,7 @@ class Pulse:
 
     def _look(self) -> None:
         self._timer = None
-        if self._due == NEVER:
+        if self.resting:
             return  # the next wait arms it again
         if self._loop.time() < self._due:
             self._timer = self._loop.call_at(self._due, self._look)

@@ -7,6 +7,7 @@ after its end. Who may find it is who asked: recordings are keyed by the caller 
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 
 from router.answering.reply import Sink, conclude
 from router.config.declaration import Resume
@@ -34,10 +35,6 @@ def weight(event: Event) -> int:
             return FRAME + 2 * len(repr(event))
 
 
-def _nobody() -> None:
-    """Report to no listener."""
-
-
 class Recording:
     """An answer, as far as it has come: a sink for its delivery, and the source of its viewers."""
 
@@ -58,7 +55,7 @@ class Recording:
         """What it answers, as JSON, for what goes on from it; None where nobody goes on from it, or another replica has it."""
         self.log = ""
         """Its id among all replicas' recordings, where there are any."""
-        self.news: Callable[[], None] = _nobody
+        self.news: Callable[[], None] | None = None
         """Told whenever its viewers are."""
         self._untold = 0
         self._declared = declared
@@ -90,6 +87,11 @@ class Recording:
                 task.exception()  # a viewer hears of it, by `follow`
 
         self.task.add_done_callback(done)
+
+    def holds(self, pins: ExitStack) -> None:
+        """Close these with the end of the answer: it may outlive its request, and needs its generation for as long."""
+        assert self.task is not None
+        self.task.add_done_callback(lambda _: pins.close())
 
     async def _run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         try:
@@ -142,10 +144,15 @@ class Recording:
     def put(self, event: Event) -> None:
         """Take an event."""
         self._events.append(event)
-        if isinstance(event, Finish | Failure):
-            self.finished = True
-            self.heading.ending.noted()
-        taken = weight(event)
+        match event:
+            case Text(text):
+                taken = FRAME + 2 * len(text)  # as nearly always, without a call
+            case Finish() | Failure():
+                taken = weight(event)
+                self.finished = True
+                self.heading.ending.noted()
+            case _:
+                taken = weight(event)
         self.size += taken
         self._untold += taken
 
@@ -173,24 +180,28 @@ class Recording:
         """Write it to a viewer, from its start to its end. Raises what went wrong before its first event."""
         viewer = object()
         self._at[viewer] = 0
+        loop = asyncio.get_running_loop()
         if self._grace is not None:
             self._grace.cancel()
         try:
             while True:
                 at = self._at[viewer]
                 if events := self._events[at - self._first :]:
+                    last = at + len(events)
                     for event in events:
                         sink.put(event)
                         at += 1
-                        if sink.full:
-                            self._seen(viewer, at)
+                        if at == last or sink.full:
+                            self._at[viewer] = at
+                            if not self.whole:
+                                self._tell()  # there is room now
                             await sink.flush()
-                    self._seen(viewer, at)
-                    await sink.flush()
                 elif self.over:
                     break
                 else:
-                    await self._change()
+                    change = loop.create_future()
+                    self._changed.append(change)
+                    await change
             if not self.begun and self.task is not None:
                 await self._outcome(self.task)
             if not self.finished:  # to close it properly would have it pass for a whole answer
@@ -229,11 +240,6 @@ class Recording:
             self._last = last
             self.task.cancel()
 
-    def _seen(self, viewer: object, at: int) -> None:
-        self._at[viewer] = at
-        if not self.whole:
-            self._tell()  # there is room now
-
     def _left(self) -> None:
         """A viewer is gone; nobody is left to be waited for, or there is room now."""
         if self._at or self.over or self.task is None:
@@ -264,7 +270,8 @@ class Recording:
 
     def _tell(self) -> None:
         self._untold = 0
-        self.news()
+        if self.news is not None:
+            self.news()
         changed, self._changed = self._changed, []
         for future in changed:
             if not future.done():

@@ -6,7 +6,7 @@ where the dialect has no word for a failure, the connection is broken off.
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,7 +17,7 @@ from router.answering.ahead import Ahead
 from router.answering.pulse import Pulse
 from router.chat import Ask
 from router.errors import RouterError, Stopping, TimedOut, TooMany
-from router.events import Answer, Event, Failure, Finish
+from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, Words, fast_path
 from router.intake.body import ClientLeft
 from router.journal.entry import DIGITS, Entry, header
 from router.journal.log import problems
@@ -64,7 +64,7 @@ class Reply:
     """The HTTP response of one request."""
 
     def __init__(self, send: Send, entry: Entry, wire: Wire) -> None:
-        self._send = send
+        self.send = send
         self.entry = entry
         self.wire = wire
         self.begun = False
@@ -97,11 +97,11 @@ class Reply:
             headers.append((b"x-router-fault", self.entry.fault.encode()))
         if self.entry.age is not None:
             headers.append((b"age", b"%d" % self.entry.age))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool) -> None:
         """Send a piece of the body."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        await self.send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def whole(self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send one body."""
@@ -236,16 +236,18 @@ class Streamed:
                 await self._begin()
                 self._pulse.wait()
             return
-        if self._pulse:
-            self._pulse.rest()
+        pulse, reply = self._pulse, self._reply
+        if pulse:
+            pulse.resting = True
         count, data = len(self._collected), b"".join(self._collected)
-        await self._begin()
-        await self._reply.write(data, more=True)
+        if not reply.begun:
+            await self._begin()
+        await reply.send({"type": "http.response.body", "body": data, "more_body": True})
         # Only now: who is cancelled while the client does not read has written nothing, and may yet write it.
         del self._collected[:count]
         self._size = 0
-        if self._pulse:
-            self._pulse.wait()
+        if pulse:
+            pulse.wait()
 
     async def close(self) -> None:
         """Write the rest and the end; where the wire cannot say that the answer failed, write no end."""
@@ -332,6 +334,8 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
                 if sink.full:
                     await sink.flush()
                     await asyncio.sleep(0)  # a stream that never waits must not hold the loop
+                if isinstance(event, Text | Thought) and (path := fast_path(events)) is not None:
+                    await _pass_on(path, entry, sink)
     except TimeoutError:
         if not sink.begun:
             raise TimedOut from None
@@ -350,6 +354,21 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     await sink.close()
 
 
+async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
+    """Pass on the words of a fast path to its end. What comes in one read is written at once, before the next one is waited for."""
+    words: Sequence[Words] | None = (Text(""),)
+    while words is not None:
+        if words:
+            await sink.flush()
+            entry.waits()
+        if (arrival := path.wait()) is not None:
+            await arrival
+        if words := path.take():
+            entry.hears(words)
+            for word in words:
+                sink.put(word)
+
+
 class Presence:
     """Watches for the client to leave. The block is then cancelled, and ends in ClientLeft.
 
@@ -359,6 +378,9 @@ class Presence:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._left = False
+        self._apart: asyncio.Task[None] | None = None
+        self._alone = False
+        """True if the block itself was cancelled, and no answer apart from it."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -367,12 +389,25 @@ class Presence:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._watcher.cancel()
-        if self._left and self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
-            raise ClientLeft from None
+        if self._left and self._task is not None:
+            others = self._task.uncancel() if self._alone else self._task.cancelling()
+            if others == 0 and kind is asyncio.CancelledError:
+                raise ClientLeft from None
+
+    async def apart(self, work: Coroutine[object, object, None]) -> None:
+        """Run the block's answer in a task of its own, and wait for its end. A read of the provider then resumes that task alone, and not
+        the dozen coroutines of the server that wait for it. It is cancelled with the block.
+        """
+        self._apart = asyncio.create_task(work)
+        try:
+            await self._apart
+        finally:
+            self._apart = None  # its error has this frame in its traceback
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._left = True
-        if self._task is not None:
-            self._task.cancel()
+        if self._apart is not None:
+            self._left = self._apart.cancel()  # not an answer that is over: its connection may be, too
+        elif self._task is not None:
+            self._left = self._alone = self._task.cancel()

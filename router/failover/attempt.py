@@ -240,6 +240,8 @@ def _is_empty(event: Event, ask: Ask) -> bool:
 
 async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
     """Return the next event, or None at the end. TargetSilent with this outcome if it does not come within `limit` seconds."""
+    if watch.lapsed():
+        raise TargetSilent(target, outcome)
     watch.wait(limit)
     try:
         return await anext(events, None)

@@ -39,13 +39,14 @@ from router.errors import (
     UnreadFile,
     UnsupportedParameter,
 )
-from router.events import CUT_SHORT, Answer, Event, Events, Failure, Finish, ToolCall
+from router.events import CUT_SHORT, Answer, Event, Events, EventStream, Failure, Finish, ToolCall
 from router.failover.attempt import Opened, attempt, following
 from router.failover.breaker import Clock
 from router.failover.candidate import SKIPPED, Candidate, Pool
 from router.failover.fault import broken
 from router.failover.form import Form
 from router.failover.hedge import Hedge, race
+from router.failover.relay import Relay
 from router.failover.rescue import Diverged, Transcript, prefilled, wished
 from router.failover.watch import Watch
 from router.usage import Usage
@@ -71,7 +72,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
     hedge = Hedge(policy.hedge) if policy.hedge else None
     chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret
 
-    async def answer(ask: Ask) -> Events:
+    async def answered(ask: Ask, relay: Relay) -> Events:
         session = _held_by(ask)
         taken = set[str]()
         asked = pools if ask.held is None else [kept for pool in pools if (kept := pool.among(ask.held, taken)).members]
@@ -85,9 +86,10 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
             try:
                 yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
                 transcript = Transcript()
+                relay.begin(watch, transcript)
                 form = None if ask.output is None else Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
                 while opened is not None:
-                    events_of_target = _relayed(opened, chain, transcript, watch)
+                    events_of_target = _relayed(opened, chain, transcript, watch, relay)
                     async with aclosing(events_of_target if form is None else form.over(events_of_target, opened.start)) as events:
                         async for event in events:
                             yield event
@@ -105,6 +107,10 @@ def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random
                 if opened is not None:
                     await chain.let_go(opened)  # a client may leave before the first event was passed on, or at any other
             yield Failure(error.code, error.sentence, tuple(chain.attempts))
+
+    def answer(ask: Ask) -> Events:
+        relay = Relay(policy.timeout.idle)
+        return EventStream(answered(ask, relay), relay.fast)
 
     return answer
 
@@ -127,7 +133,7 @@ def _held_by(ask: Ask) -> str:
     return ask.session if size >= LONG else ""
 
 
-async def _relayed(opened: Opened, chain: "Chain", transcript: Transcript, watch: Watch) -> Events:
+async def _relayed(opened: Opened, chain: "Chain", transcript: Transcript, watch: Watch, relay: Relay) -> Events:
     """Stream the events of one target, joined to the text before. Without a Finish at its end it broke off, which is recorded.
     Its calls are passed on with what follows them: where the provider stopped in the middle of one, none of them is.
     """
@@ -152,7 +158,9 @@ async def _relayed(opened: Opened, chain: "Chain", transcript: Transcript, watch
                     yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
                     return
                 if (seen := transcript.see(event)) is not None:
+                    relay.gives(seen, opened, held=bool(calls))
                     yield seen
+                    relay.goes_on()
             event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
         chain.broke(opened, "cut", transcript)
         for call in _released(calls, transcript):

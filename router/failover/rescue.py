@@ -155,13 +155,19 @@ class Transcript:
 
     called: bool = False
     """True if it asked for a tool: such an answer is complete as it is."""
-    _said: list[str] = field(default_factory=list[str])
+    said: list[str] = field(default_factory=list[str])
+    """The text so far, in pieces."""
     _splice: Splice | None = None
+
+    @property
+    def joined(self) -> bool:
+        """True if text is passed on as it comes: no other target goes on from the one before."""
+        return self._splice is None
 
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(self._said)
+        return "".join(self.said)
 
     def continued(self) -> None:
         """Expect the events of another target from here on."""
@@ -169,7 +175,7 @@ class Transcript:
 
     def forget(self) -> None:
         """Drop the text that was not passed on: another target begins anew."""
-        self._said.clear()
+        self.said.clear()
         self._splice = None
 
     def see(self, event: Event) -> Event | None:
@@ -188,5 +194,5 @@ class Transcript:
     def _spoken(self, text: str) -> Text | None:
         if not text:
             return None
-        self._said.append(text)
+        self.said.append(text)
         return Text(text)

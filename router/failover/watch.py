@@ -36,11 +36,16 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
-        self._waiting = False
+        self.waiting = False
+        """True during a wait; to end one is an assignment."""
         self._due = 0.0
         self._armed = 0.0
         self._fired = False
         self._paused: float | None = None
+        self._wakes: asyncio.Future[None] | None = None
+        """The arrival that is waited for; None during a wait that ends by cancellation."""
+        self.overdue = False
+        """True once a wait for an arrival has taken too long."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()  # once: it is slow to ask for in Python 3.11
@@ -51,16 +56,29 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def wait(self, limit: float) -> None:
-        """Start a wait of at most this many seconds."""
-        self._waiting = True
+    def wait(self, limit: float, arrival: asyncio.Future[None] | None = None) -> None:
+        """Start a wait of at most this many seconds. `arrival`: what is waited for; it is done when that takes too long, and no task is cancelled."""
+        self.waiting = True
+        self._wakes = arrival
         self._due = self._loop.time() + limit
         if self._timer is None or self._armed > self._due:
             self._arm()
 
     def rest(self) -> None:
         """End the wait."""
-        self._waiting = False
+        self.waiting = False
+
+    def wait_on(self, arrival: asyncio.Future[None]) -> None:
+        """Continue a wait whose arrival brought nothing, within the limit that it began with."""
+        self.waiting = True
+        self._wakes = arrival
+        if self._timer is None:
+            self._arm()
+
+    def lapsed(self) -> bool:
+        """Return whether a wait for an arrival has taken too long, once."""
+        overdue, self.overdue = self.overdue, False
+        return overdue
 
     def pause(self) -> None:
         """Stop the time of the provider: the wait is now for the client."""
@@ -87,13 +105,18 @@ class Watch:
 
     def _look(self) -> None:
         self._timer = None
-        if self._task is None or not self._waiting:
+        if self._task is None or not self.waiting:
             return  # the next wait arms it again
         if self._paused is not None:
             self._timer = self._loop.call_later(max(PAUSED_POLL_INTERVAL_S, self._due - self._paused), self._look)
             return
         if self._loop.time() < self._due:
             self._arm()
+            return
+        if self._wakes is not None:
+            self.overdue = not self._wakes.done()
+            if self.overdue:
+                self._wakes.set_result(None)
             return
         self._fired = True
         self._task.cancel()

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from router.config.price import Price
 from router.errors import LET_GO, Attempt
-from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult
+from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Words
 from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
 
@@ -195,6 +195,17 @@ class Entry:
                 self.outcome, self.attempts = code, attempts or self.attempts
             case _:
                 pass
+
+    def hears(self, words: Sequence[Words]) -> None:
+        """Note the next words, which came together."""
+        if self._rest is not None:
+            self.pauses.append(time.monotonic() - self._rest)
+        self._rest = self._waited = None
+        for word in words:
+            size = len(word.text)
+            self.said += size
+            if self.texts and word.__class__ is Text:
+                self.texts[-1] += size
 
     def _ran(self, call_id: str, *, is_error: bool) -> None:
         for run in self.tools:

@@ -1,21 +1,32 @@
 """Keep a model's thoughts from the client: a route's `reasoning: hide`."""
 
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from router.chat import Ask
-from router.events import Answer, Events, Step, Thought
+from router.events import Answer, Beside, Events, EventStream, Step, Thought, Words
 
 
 def reasoning() -> Step:
     """Drop the thoughts of the answer."""
 
     def step(answer: Answer) -> Answer:
-        async def spoken(ask: Ask) -> Events:
-            async with aclosing(answer(ask)) as events:
+        async def spoken(ask: Ask, beside: Beside) -> Events:
+            async with aclosing(beside.over(answer(ask))) as events:
                 async for event in events:
                     if not isinstance(event, Thought):
                         yield event
 
-        return spoken
+        def fast(ask: Ask) -> Events:
+            beside = Beside(_spoken)
+            return EventStream(spoken(ask, beside), beside.fast)
+
+        return fast
 
     return step
+
+
+def _spoken(words: Sequence[Words]) -> Sequence[Words]:
+    if len(words) == 1:
+        return words if words[0].__class__ is not Thought else ()
+    return [word for word in words if word.__class__ is not Thought]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from router.cache import Memory, States, Trail, trail
 from router.chat import Ask, Call, Message, Part, ReasoningState, Result
-from router.events import Answer, Event, Events, Finish, Start, Step, ToolCall, ToolResult
+from router.events import Answer, Beside, Event, Events, EventStream, Finish, Start, Step, ToolCall, ToolResult
 from router.steps.tools import LEFT
 
 
@@ -19,11 +19,11 @@ def recall(*, memory: Memory) -> Step:
     """Keep the reasoning state of calls that are left to the client, and put it back."""
 
     def step(answer: Answer) -> Answer:
-        async def watched(ask: Ask) -> Events:
+        async def watched(ask: Ask, beside: Beside) -> Events:
             rounds = Rounds(trail(ask.owner, _is_left))
             names = rounds.trail.follow(ask.messages)
             held = await memory.get(ask.caller, list(names.values()), ask.user)
-            async with aclosing(answer(_restored(ask, names, held))) as events:
+            async with aclosing(beside.over(answer(_restored(ask, names, held)))) as events:
                 async for event in events:
                     rounds.see(event)
                     if isinstance(event, Finish):
@@ -33,7 +33,10 @@ def recall(*, memory: Memory) -> Step:
                         yield event
 
         def passed(ask: Ask) -> Events:
-            return watched(ask) if ask.tools or any(message.calls for message in ask.messages) else answer(ask)
+            if not ask.tools and not any(message.calls for message in ask.messages):
+                return answer(ask)
+            beside = Beside()  # words do not matter here
+            return EventStream(watched(ask, beside), beside.fast)
 
         return passed
 

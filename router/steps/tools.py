@@ -19,7 +19,23 @@ from dataclasses import dataclass, field, replace
 
 from router.chat import AUTO, Ask, Call, Message, Part, ReasoningState, Result
 from router.errors import Attempt, InvalidOutput, Unanswered
-from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Answer,
+    Beside,
+    Event,
+    Events,
+    EventStream,
+    Failure,
+    Finish,
+    Start,
+    Step,
+    Text,
+    ToolCall,
+    ToolInput,
+    ToolResult,
+    Usage,
+    Words,
+)
 from router.toolbox import Toolbox
 
 
@@ -27,16 +43,16 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
     """Run the tool loop over one toolbox."""
 
     def step(answer: Answer) -> Answer:
-        async def looped(ask: Ask) -> Events:
+        async def looped(ask: Ask, turn: Turn, beside: Beside) -> Events:
             offered = await toolbox.offered()
             own = {spec.name for spec in offered}
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
             ask = replace(ask, tools=offered + theirs)
-            turn = Turn(theirs=frozenset(spec.name for spec in theirs))
+            turn.theirs = frozenset(spec.name for spec in theirs)
             for count in range(1, max_steps + 1):
                 turn.begin()
                 try:
-                    async with aclosing(answer(ask)) as events:
+                    async with aclosing(beside.over(answer(ask))) as events:
                         async for event in events:
                             if (seen := turn.see(event)) is not None:
                                 yield seen
@@ -65,7 +81,12 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                     return
                 ask = replace(ask.with_messages(*ask.messages, *turn.messages()), choice=AUTO)
 
-        return looped
+        def fast(ask: Ask) -> Events:
+            turn = Turn()
+            beside = Beside(turn.words)
+            return EventStream(looped(ask, turn, beside), beside.fast)
+
+        return fast
 
     return step
 
@@ -104,6 +125,13 @@ class Turn:
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
+
+    def words(self, words: Sequence[Words]) -> Sequence[Words]:
+        """Record words, and return them."""
+        for word in words:
+            if word.__class__ is Text:
+                self._said.append(word.text)
+        return words
 
     def see(self, event: Event) -> Event | None:
         """Record an event and return it as it goes on; None for reasoning state and for the Finish of one model call, which may not be the last."""

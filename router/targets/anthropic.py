@@ -5,6 +5,7 @@ A message is a list of blocks: text, thinking, tool_use, and those of tools that
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
@@ -335,6 +336,10 @@ class Reader:
         """The blocks that are calls for us to run."""
         self._counted = Counted()
         self._thoughts = Blocks(speech)
+
+    def frames(self, found: Sequence[bytes]) -> bool:
+        """Read the frames of one read, up to one that is the last; return whether more may follow."""
+        return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame, and return whether more may follow. Unreadable frames are passed over."""

@@ -22,7 +22,7 @@ import httptools
 from router.config.network import DIRECT, Egress, Proxy, tls_context
 from router.errors import Misfit
 from router.targets.proxy import ProxyFailed, refused
-from router.targets.unpacking import Unreadable, unpacker
+from router.targets.unpacking import Unpacker, Unreadable, unpacker
 
 log = logging.getLogger("router.targets")
 
@@ -429,6 +429,9 @@ class Connection(asyncio.Protocol):
         """True if the server takes another request on this connection."""
         self._error: Exception | None = None
         self._pieces: list[bytes] = []
+        self._found: list[bytes] = []
+        """The pieces of the body that the parser finds in one read."""
+        self.on_body = self._found.append  # the parser's callback: a method of ours would be a call for each piece
         self._waiting = 0
         self._paused = False
         self.fresh = True
@@ -495,13 +498,24 @@ class Connection(asyncio.Protocol):
             if self._error is not None:
                 raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
             await self._wait()
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """Return the bytes of the body that are here, perhaps none."""
+        data = b"".join(self._pieces)
+        del self._pieces[:]
         self._waiting = 0
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
         return data
+
+    def arrival(self) -> asyncio.Future[None] | None:
+        """Return a future that is done once `read` returns at once; None if it does so now. One is waited for at a time."""
+        if self._pieces or self._over or self._error is not None:
+            return None
+        self._waiter = self.loop.create_future()
+        return self._waiter
 
     async def _wait(self) -> None:
         self._waiter = self.loop.create_future()
@@ -565,12 +579,24 @@ class Connection(asyncio.Protocol):
             self._fail(Cut())  # nobody asked for this
             return
         self.heard = True
-        self._loose += len(data)
+        size = len(data)
+        self._loose += size
+        failed: Exception | None = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
             # What is raised while it parses arrives as the parser's own error.
-            self._fail(Garbled() if isinstance(error.__context__, Unreadable) else Cut())
+            failed = Garbled() if isinstance(error.__context__, Unreadable) else Cut()
+        if self._found:
+            self._loose = 0
+            if self._unpacker is None:
+                self._pieces += self._found
+                self._waiting += size
+            else:
+                self._unpack(self._unpacker)
+            del self._found[:]
+        if failed is not None:
+            self._fail(failed)
         if self._loose > MOST_HEAD and not self._over:
             self._fail(Cut())
         if self._settling is not None:
@@ -581,7 +607,25 @@ class Connection(asyncio.Protocol):
         if self._waiting > MOST_WAITING and not self._paused and not self._over:
             self._paused = True
             self._transport.pause_reading()
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _unpack(self, unpacker: Unpacker) -> None:
+        """Add what was found of a packed body, as far as it can be unpacked. What cannot is no end of an answer."""
+        for packed in self._found:
+            try:
+                piece = unpacker.feed(packed)
+            except Unreadable:
+                piece, error = b"", Garbled()
+            else:
+                error = Cut() if self._waiting + len(piece) > MOST_UNPACKED else None
+            if error is not None:
+                self._over = False
+                self._fail(error)
+                return
+            if piece:
+                self._pieces.append(piece)
+                self._waiting += len(piece)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Record the end of the connection, which also ends a body of undeclared length."""
@@ -621,17 +665,6 @@ class Connection(asyncio.Protocol):
             self._unpacker = unpacker(self.headers.get("content-encoding", ""), MOST_UNPACKED)
         else:
             self.headers = {}
-
-    def on_body(self, body: bytes) -> None:
-        """Add a piece of the body, unpacked."""
-        self._loose = 0
-        if self._unpacker is not None:
-            body = self._unpacker.feed(body)
-            if self._waiting + len(body) > MOST_UNPACKED:
-                raise Cut
-        if body:
-            self._pieces.append(body)
-            self._waiting += len(body)
 
     def on_message_complete(self) -> None:
         """Record the end of the response."""

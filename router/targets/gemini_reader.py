@@ -8,7 +8,7 @@ Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentRespons
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -106,6 +106,10 @@ class Reader:
         self._reason = ""
         self._last = b""
         """The document that ended the answer."""
+
+    def frames(self, found: Sequence[bytes]) -> bool:
+        """Read the frames of one read, up to one that is the last; return whether more may follow."""
+        return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame, and return whether more may follow. Unreadable frames are passed over."""

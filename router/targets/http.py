@@ -3,7 +3,8 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -15,7 +16,7 @@ from msgspec.structs import fields
 
 from router.chat import Json, issued_by, separators
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Events, OutputWay, Start
+from router.events import Event, Events, EventStream, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
 from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
 from router.targets.facts import Facts
@@ -56,6 +57,10 @@ class Reader(Protocol):
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return whether more may follow. TargetError if it is the provider's own error."""
+        ...
+
+    def frames(self, found: Sequence[bytes]) -> bool:
+        """Read the frames of one read, up to one that is the last; return whether more may follow. Raises as `frame` does."""
         ...
 
     def whole(self, body: bytes) -> None:
@@ -102,14 +107,18 @@ class Prepared:
         return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
 
 
-async def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
+def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
     """Stream the events of the answer to a question. TargetError if the status is no success, or the connection fails at any time.
 
     `prepare`: makes the request for a model of these facts. If the provider refuses a parameter by its name, it is asked again
     without it, before anything is yielded.
     """
-    name = start.target
-    speech = Speech(name, issued_by(name, start.model))
+    feed = Feed(Speech(start.target, issued_by(start.target, start.model)))
+    return EventStream(_answered(start, connections, pupil, prepare, feed), feed.fast)
+
+
+async def _answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared], feed: "Feed") -> Events:
+    name, speech = start.target, feed.speech
     try:
         response, prepared = await _accepted(name, connections, pupil, prepare)
         speech.bound(prepared.bounds)
@@ -123,19 +132,18 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
             if typed or piece.startswith(FIELDS):
-                frames = sse.Events()
-                more, rest = True, Rest(response.read, speech)
-                while more:
-                    piece = piece or await (rest.read() if speech.finished else response.read())
-                    more, failure = _fed(reader, frames, piece, speech)
+                rest = Rest(response.read, speech)
+                feed.open(response, reader)
+                while feed.more:
+                    feed.events += feed.read(piece or await (rest.read() if speech.finished else response.read()))
+                    piece = b""
                     # Content before an error is still passed on, even if it came in the same read.
-                    for event in speech.take():
-                        yield event
-                    if failure is not None:
-                        raise failure
+                    while feed.events:
+                        yield feed.events.popleft()
+                    if feed.failure is not None:
+                        raise feed.failure
                     if speech.cut:
                         break
-                    piece = b""
                 if owed := rest.late and not speech.counted and not speech.cut:
                     speech.meter.wait()
                     connections.behind(_late(response, reader, speech), partial(_let_go, response, speech))
@@ -156,6 +164,57 @@ async def answered(start: Start, connections: Connections, pupil: Pupil, prepare
     except RecursionError:
         # JSON of such depth can be read but not written.
         raise _told(TargetDown(name, "malformed"), speech) from None
+
+
+class Feed:
+    """A body on its way into a speech: read by the generator of the answer, or on the fast path beside it.
+
+    more: whether more may follow
+    failure: the error that ended the body
+    events: read, and not given by the generator yet
+    """
+
+    def __init__(self, speech: Speech) -> None:
+        self.speech = speech
+        self.more = True
+        self.failure: TargetError | None = None
+        self.events = deque[Event]()
+        self._frames = sse.Events()
+        self._steady = False
+        """True while the next read is all that the generator would wait for."""
+
+    def open(self, response: Connection, reader: Reader) -> None:
+        """Begin with the body of a response."""
+        self._response, self._reader, self.wait = response, reader, response.arrival
+
+    def read(self, piece: bytes) -> list[Event]:
+        """Read a piece, of which an empty one is the end, and return its events."""
+        speech = self.speech
+        self.more, self.failure = _fed(self._reader, self._frames, piece, speech)
+        self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
+        return speech.take()
+
+    def fast(self) -> "Feed | None":
+        """Return this, if the generator has given all that was read."""
+        return self if self._steady and not self.events else None
+
+    def take(self) -> Sequence[Words] | None:
+        """Return the words of what has come; None at anything else, which is left to the generator."""
+        if not self._steady or not (piece := self._response.taken()):
+            return None
+        try:
+            events = self.read(piece)
+        except RecursionError:
+            self.failure, self._steady = TargetDown(self.speech.target, "malformed"), False
+            return None
+        if self._steady:
+            for event in events:
+                if event.__class__ is not Text and event.__class__ is not Thought:
+                    break
+            else:
+                return events  # pyright: ignore[reportReturnType] - all of them are
+        self.events += events
+        return None
 
 
 async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
@@ -232,7 +291,7 @@ def _told(error: TargetError, speech: Speech) -> TargetError:
 def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
     """Read one piece of a body; return whether more may follow, and the error that ended it. Errors after a whole answer are ignored."""
     try:
-        return all(map(reader.frame, frames.feed(piece) if piece else frames.end())) and bool(piece), None
+        return reader.frames(frames.feed(piece) if piece else frames.end()) and piece != b"", None
     except sse.Oversize:
         return False, None if speech.answered else TargetDown(speech.target, "malformed")
     except TargetError as error:

@@ -5,7 +5,7 @@ or nothing. A broken frame is passed over; an error or a cut is a TargetError.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -232,6 +232,49 @@ class Reader:
         self._reasoning = Reasoning(takes)
         speech.states_at_end(self._reasoning.states)
 
+    def frames(self, found: Sequence[bytes]) -> bool:
+        """Read the frames of one read, up to one that is the last; return whether more may follow.
+
+        Nearly all frames of nearly all answers hold a piece of text and nothing else: those are read here, without a call for each.
+        """
+        speech, texts = self.speech, list[str]()
+        if max(map(len, found), default=0) > http.SMALL:
+            return all(map(self.frame, found))
+        for data in found:
+            try:
+                chunk = DECODE.decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                chunk = None
+            match chunk:
+                case Chunk(
+                    choices=[
+                        Choice(
+                            index=None | 0,
+                            delta=Delta(str(text), None | "", None | "", None | [], None | "", None | []),
+                            finish_reason=None | "",
+                        )
+                    ],
+                    usage=None,
+                    x_groq=None,
+                    model=model,
+                    error=None,
+                ) if not speech.finished and data.__class__ is bytes and (speech.model is not None or not model):
+                    texts.append(text)
+                    continue
+                case _:
+                    pass
+            if texts:
+                speech.text("".join(texts))
+                texts.clear()
+            if chunk is None:
+                if not self.frame(data):
+                    return False
+            else:
+                self._judge(data, chunk)
+        if texts:
+            speech.text("".join(texts))
+        return True
+
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return whether more may follow. An unreadable frame is passed over: the answer goes on."""
         if data == DONE:
@@ -248,12 +291,16 @@ class Reader:
     def _hear(self, data: bytes) -> bool:
         """Read one document; return whether it could be read."""
         chunk = http.decoded(data, DECODE)
+        self._judge(data, chunk)
+        return chunk is not None
+
+    def _judge(self, data: bytes, chunk: Chunk | None) -> None:
+        """Read a decoded document; TargetError if it is an error."""
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, Failed)) and (error := error_in(self.name, data)) is not None:
             raise error
         if chunk is not None:
             self._told(chunk)
-        return chunk is not None
 
     def _told(self, chunk: Chunk) -> None:
         speech = self.speech

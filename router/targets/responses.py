@@ -8,7 +8,7 @@ Source: OpenAI's API reference, `POST /v1/responses`.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -188,6 +188,10 @@ class Reader:
         self._reasoned: list[JsonObject] = []
         """Reasoning after which no call and no text came yet."""
         self._summary: tuple[int, int] | None = None
+
+    def frames(self, found: Sequence[bytes]) -> bool:
+        """Read the frames of one read, up to one that is the last; return whether more may follow."""
+        return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return whether more may follow. An unreadable frame is passed over: the answer goes on."""

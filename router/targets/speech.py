@@ -72,20 +72,21 @@ class Joined:
     """Text whose surrogate pairs are whole: half an emoji waits for its other half, or becomes U+FFFD."""
 
     def __init__(self) -> None:
-        self._half = ""
+        self.half = ""
+        """Half a pair, which is held back."""
 
     def feed(self, piece: str) -> str:
         """Return the part of the text whose pairs are complete; hold back a half at its end."""
-        if not self._half and piece.isascii():
+        if not self.half and piece.isascii():
             return piece
-        piece, self._half = self._half + piece, ""
+        piece, self.half = self.half + piece, ""
         if piece and "\ud800" <= piece[-1] <= "\udbff":
-            piece, self._half = piece[:-1], piece[-1]
+            piece, self.half = piece[:-1], piece[-1]
         return whole(piece)
 
     def end(self) -> str:
         """Return U+FFFD if a half is still held, else nothing."""
-        half, self._half = self._half, ""
+        half, self.half = self.half, ""
         return "\ufffd" if half else ""
 
 
@@ -259,6 +260,13 @@ class Speech:
 
     def take(self) -> list[Event]:
         """Return the events of all that was fed since the last call."""
+        if self._cutter is None and self._left is None and self._kind is Text and not self._events:
+            # As nearly always: one text without bounds.
+            if not (piece := "".join(self._run)):
+                return []
+            del self._run[:]
+            self._written += len(piece)
+            return [Text(piece)]
         self._close_run()
         events, self._events = self._events, []
         return events
@@ -303,7 +311,9 @@ class Speech:
 
     def text(self, piece: str) -> None:
         """Add a piece of the answer. Text in `<think>` at its very start is a thought."""
-        if piece := self._text.feed(piece):
+        if self._text.half or not piece.isascii():  # nearly always both halves of all pairs are here
+            piece = self._text.feed(piece)
+        if piece:
             if self._opening is not None:
                 self._opened(self._opening, piece)
                 return

@@ -1,0 +1,130 @@
+"""The calls of Python and C functions for each unit of work, by caller and callee: where a chunk or a request costs.
+
+    python -m bench.calls [unit …] [--least 1]
+
+The counts are exact and have no noise: the connections are fed by hand. tests/test_calls.py bounds the sums.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench import wire
+from tests.support.by_hand import ByHand, Counts, counted, logged
+
+ROUTES = """
+targets:
+  a: {model: openai/a, api_base: 'http://127.0.0.1:9/v1', api_key: sk-bench}
+routes:
+  chat-model: {pipeline: chat, targets: [a], reasoning: hide}
+server:
+  keep_alive: 15s
+  resume: {keep: 1m}
+"""
+"""A route with all that a chat has by default: hidden reasoning, keep-alive, metrics, log, answers that can be found again."""
+PIPELINE = "steps:\n  - history: {keep: 40}\n"
+CHUNK = wire.chunk("word ")
+WARM = 5
+"""Chunks before the one that is counted: an answer's first words differ from the rest."""
+
+
+async def _begun(hands: ByHand, path: str, **fields: object) -> None:
+    """Ask, and have the provider begin."""
+    await hands.ask(wire.request(path, {"model": "chat-model", "stream": True, **fields}, {}))
+    assert hands.asked
+    await hands.say(wire.HEAD, *[CHUNK] * WARM)
+
+
+async def _chunk(hands: ByHand, path: str, **fields: object) -> Counts:
+    await _begun(hands, path, **fields)
+    with counted() as counts:
+        said = await hands.say(CHUNK)
+    assert said.count(b"word ") == 1
+    assert b"word99 " in await hands.say(wire.chunk("word99 "), wire.tail())
+    return counts
+
+
+async def paced(hands: ByHand) -> Counts:
+    """Return the calls of one chunk, which comes in a read of its own."""
+    return await _chunk(hands, "/v1/chat/completions")
+
+
+async def recorded(hands: ByHand) -> Counts:
+    """Return the calls of one chunk of an answer that can be found again."""
+    return await _chunk(hands, "/api/chat", id="chat-1")
+
+
+async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
+    """Return the calls of a whole request, whose answer comes in one read. The first opens the connections; a clock's new second costs another."""
+    request = wire.request("/v1/chat/completions", {"model": "chat-model", "stream": stream}, {})
+    answer = b"".join((wire.HEAD, *map(wire.chunk, wire.words(words)), wire.tail()))
+    made: list[Counts] = []
+    for _ in range(4):
+        with counted() as counts:
+            await hands.ask(request)
+            said = await hands.say(answer)
+        assert f"word{words - 1} ".encode() in said
+        assert said.startswith(b"HTTP/1.1 200")
+        made.append(counts)
+    return min(made, key=lambda counts: counts.totals)
+
+
+async def burst(hands: ByHand) -> Counts:
+    """Return the calls of an answer of 200 chunks, which come in one read."""
+    return await _whole(hands, wire.LONG, stream=True)
+
+
+async def short(hands: ByHand) -> Counts:
+    """Return the calls of an answer of ten words that is not streamed."""
+    return await _whole(hands, wire.SHORT, stream=False)
+
+
+UNITS: dict[str, Callable[[ByHand], Awaitable[Counts]]] = {one.__name__: one for one in (paced, recorded, burst, short)}
+
+
+def calls_of(unit: str) -> Counts:
+    """Return the calls that a unit of work takes."""
+    import uvloop  # noqa: PLC0415 - not there on Windows
+
+    async def measured() -> Counts:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "pipelines").mkdir()
+            Path(folder, "pipelines/chat.yaml").write_text(PIPELINE, encoding="utf-8")
+            Path(folder, "routes.yaml").write_text(ROUTES, encoding="utf-8")
+            hands = ByHand(Path(folder, "routes.yaml"))
+        try:
+            return await UNITS[unit](hands)
+        finally:
+            await hands.close()
+
+    with logged(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(measured())
+
+
+def _show(kind: str, counts: Counter[tuple[str, str]], least: int) -> None:
+    print(f"\n  {counts.total()} {kind} calls")
+    for (caller, callee), count in counts.most_common():
+        if count >= least:
+            print(f"  {count:6}  {callee}  <- {caller}")
+
+
+def main() -> int:
+    """List the calls of the units."""
+    options = argparse.ArgumentParser("python -m bench.calls", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("units", nargs="*", default=list(UNITS), help=", ".join(UNITS))
+    options.add_argument("--least", type=int, default=1, help="calls that are worth a line")
+    chosen = options.parse_args()
+    for unit in chosen.units:
+        counts = calls_of(unit)
+        print(f"{unit}: {counts.python.total()} Python calls, {counts.c.total()} C calls")
+        _show("Python", counts.python, chosen.least)
+        _show("C", counts.c, chosen.least)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

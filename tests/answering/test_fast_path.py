@@ -1,0 +1,114 @@
+"""The fast path: words that pass the generators of the steps are the words that the generators would have given."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+
+import pytest
+
+from router.cache import Memory
+from router.chat import Ask, Message, ToolSpec
+from router.config.declaration import Retry, Timeout
+from router.errors import TargetDown
+from router.events import Answer, Event, Events, EventStream, Failure, Finish, Start, Step, Text, Thought, ToolCall, Usage, Words, fast_path
+from router.failover import Candidate, Policy, failover
+from router.steps import FROM_ROUTE
+from router.toolbox import Toolbox
+
+ASK = Ask(model="m", messages=(Message("user", ("?",)),))
+READS: Sequence[Sequence[Words]] = ([Thought("Hm. ")], [Text("One ")], [], [Text("two "), Thought("So. "), Text("three")])
+"""What the source gives in each read after its first words."""
+
+
+class Source:
+    """An answer whose words can be taken past its generator, read by read; `end` is what the generator gives after them."""
+
+    def __init__(self, *end: Event, error: Exception | None = None) -> None:
+        self._end = end
+        self._error = error
+        self._reads: list[Sequence[Words]] = []
+        self.taken = 0
+        self.asked: list[Ask] = []
+
+    async def _given(self) -> Events:
+        self._reads = list(READS)
+        yield Start("a", "m")
+        yield Text("Zero ")
+        while self._reads:
+            for event in self._reads.pop(0):
+                yield event
+        for event in self._end:
+            yield event
+        if self._error is not None:
+            raise self._error
+
+    def answer(self, ask: Ask) -> Events:
+        """Answer a question."""
+        self.asked.append(ask)
+        return EventStream(self._given(), lambda: self)
+
+    def wait(self) -> asyncio.Future[None] | None:
+        """Wait for nothing: all is here."""
+        return None
+
+    def take(self) -> Sequence[Words] | None:
+        """Return the next read."""
+        self.taken += bool(self._reads)
+        return self._reads.pop(0) if self._reads else None
+
+
+async def _slowly(events: Events) -> list[Event]:
+    async with aclosing(events):
+        return [event async for event in events]
+
+
+async def _fast(events: Events) -> list[Event]:
+    """Collect the events, and take words past the generators wherever that can be done."""
+    seen: list[Event] = []
+    async with aclosing(events):
+        async for event in events:
+            seen.append(event)
+            if isinstance(event, Text | Thought) and (path := fast_path(events)) is not None:
+                while (words := path.take()) is not None:
+                    seen += words
+    return seen
+
+
+END = Finish("stop", Usage(1, 2))
+STEPS: dict[str, Callable[[], Step]] = {
+    "reasoning": FROM_ROUTE["reasoning"],
+    "recall": lambda: FROM_ROUTE["recall"](memory=Memory()),
+    "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
+    "session": FROM_ROUTE["session"],
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+async def test_fast_path_gives_the_words_of_the_generators(name: str) -> None:
+    """The events are the same on both ways, and the words were taken on the fast one."""
+    ask = Ask(model="m", messages=ASK.messages, tools=(ToolSpec("theirs", "", {}),))
+    slow, source = Source(END), Source(END)
+    seen = await _fast(STEPS[name]()(source.answer)(ask))
+    assert seen == await _slowly(STEPS[name]()(slow.answer)(ask))
+    assert source.taken == len(READS)
+    assert slow.taken == 0
+
+
+async def test_tool_loop_repeats_words_of_the_fast_path_in_its_next_question() -> None:
+    """The model is shown its own words before the call, on whichever way they went to the client."""
+    source = Source(ToolCall("c", "no_such_tool", {}), Finish("tool-calls"))
+    await _fast(FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2)(source.answer)(ASK))
+    assert source.asked[1].messages[1].text == "Zero One two three"
+
+
+def _failing_over(answer: Answer, other: Answer) -> Answer:
+    return failover([Candidate("a", answer), Candidate("b", other)], Policy(Timeout(), Retry()))
+
+
+async def test_target_that_breaks_off_is_rescued_with_the_words_of_the_fast_path() -> None:
+    """Failover hands the next target all words that the client has."""
+    broken, spare = Source(error=TargetDown("a", "cut")), Source(END)
+    seen = await _fast(_failing_over(broken.answer, spare.answer)(ASK))
+    (asked,) = spare.asked
+    assert any("Zero One two three" in message.text for message in asked.messages)
+    assert isinstance(seen[-1], Finish | Failure)

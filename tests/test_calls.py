@@ -1,0 +1,30 @@
+"""The calls that a unit of work takes: counted, so no machine is too slow and none too busy. `make calls` lists them."""
+
+import sys
+
+import pytest
+
+from bench.calls import UNITS, calls_of
+
+BOUNDS: dict[str, tuple[int, int]] = {
+    "paced": (26, 36),
+    "recorded": (30, 42),
+    "burst": (1252, 1556),
+    "short": (1252, 1182),
+}
+"""Unit of work → the most Python calls and C calls that it may take, with all that is on by default. Lower them with each improvement."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there on Windows")
+@pytest.mark.parametrize("unit", BOUNDS)
+def test_unit_of_work_keeps_to_its_calls(unit: str) -> None:
+    """A unit of work takes no more calls than are written down here."""
+    python, c = calls_of(unit).totals
+    most_python, most_c = BOUNDS[unit]
+    assert python <= most_python, "`make calls` lists them"
+    assert c <= most_c, "`make calls` lists them"
+
+
+def test_every_unit_is_bounded() -> None:
+    """A new unit of work needs a bound here."""
+    assert set(BOUNDS) == set(UNITS)
