@@ -6,7 +6,7 @@ The step that uses them is `steps/cache.py`.
 from router.cache.flight import MAX_FLIGHT_BYTES, Flight
 from router.cache.key import key
 from router.cache.shared import Elsewhere, Lead, Shared
-from router.cache.states import LocalStates, Memory, States, Trail, trail
+from router.cache.states import LocalStates, Memory, ModelCall, Recollection, Trail, trail
 from router.cache.store import LocalStore, Store
 
 __all__ = [
@@ -17,8 +17,9 @@ __all__ = [
     "LocalStates",
     "LocalStore",
     "Memory",
+    "ModelCall",
+    "Recollection",
     "Shared",
-    "States",
     "Store",
     "Trail",
     "key",

@@ -5,8 +5,9 @@ done, and the next round asks with all results appended. The loop ends when a mo
 tool-calls after `max_steps` model calls, or when three in a row asked for the same and got the same. The loop looks at the
 calls themselves, never at a finish reason: providers err there.
 
-Tools that the caller brought are the caller's to run: an answer that calls one ends with the finish reason tool-calls. The
-route's own tool of the same name takes precedence.
+Tools that the caller brought are the caller's to run: an answer that calls one ends with the finish reason tool-calls, after the route's
+own tools of that model call have run. `steps/recall.py` puts their results into the request that brings the caller's. The route's own
+tool of the same name takes precedence.
 """
 
 import asyncio
@@ -51,14 +52,13 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                 if turn.leaves:
                     for state in turn.states:  # for the request that brings the caller's results
                         yield state
-                    for result in turn.left():
-                        yield result
-                    yield replace(turn.finish(), reason="tool-calls")
-                    return
-                async with aclosing(_run(toolbox, turn.calls)) as results:
+                async with aclosing(_run(toolbox, turn.own)) as results:
                     async for result in results:
                         turn.results[result.call_id] = result
                         yield result
+                if turn.leaves:
+                    yield replace(turn.finish(), reason="tool-calls")
+                    return
                 if count == max_steps or turn.circles():
                     end = replace(turn.finish(), reason="tool-calls")
                     yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED, end.attempts)
@@ -73,9 +73,6 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
 UNDECIDED = "The model only called tools, and never gave the JSON that was asked for."
 CIRCLE = 3
 """Model calls in a row that ask for the same and get the same: the next call would too."""
-
-
-LEFT = "Not run: the answer ended with a call that is the caller's to run."
 
 
 @dataclass(slots=True)
@@ -149,10 +146,10 @@ class Turn:
         """True if a call is left for the caller to run."""
         return any(call.name in self.theirs for call in self.calls)
 
-    def left(self) -> list[ToolResult]:
-        """Return error results for the other calls: the caller will ask again, and does not know of them."""
-        others = [call for call in self.calls if call.name not in self.theirs]
-        return [ToolResult(call.call_id, call.name, LEFT, is_error=True) for call in others]
+    @property
+    def own(self) -> list[ToolCall]:
+        """The calls of tools that the route runs."""
+        return [call for call in self.calls if call.name not in self.theirs]
 
     def circles(self) -> bool:
         """Return True if the last `CIRCLE` model calls asked for the same tools and got the same results."""

@@ -12,10 +12,10 @@ from typing import cast
 
 import pytest
 
-from router.chat import Ask, Choice, Json, Message, ToolSpec
+from router.chat import Ask, Choice, Json, Message, ReasoningState, ToolSpec
 from router.errors import Misfit
 from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolResult, Usage
-from router.steps.tools import LEFT, tools
+from router.steps.tools import tools
 from router.toolbox import Tool, Toolbox, load
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
@@ -397,13 +397,16 @@ def brought(*names: str) -> Ask:
 
 
 async def test_a_tool_of_the_callers_is_left_to_the_caller() -> None:
-    """Its call ends the answer; a call of ours beside it is told that it did not run, and does not."""
-    model = Model([ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
-    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
-    assert [type(event) for event in seen] == [Start, ToolCall, ToolCall, ToolResult, Finish]
-    assert seen[-2] == ToolResult("c2", "greet", LEFT, is_error=True)
+    """Its call ends the answer, after a call of ours beside it has run."""
+    state = ReasoningState("a=m", {"reasoning_content": "Hm."})
+    model = Model([state, ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
+    order = Order()
+    seen = [order.see(event) async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
+    assert [type(event) for event in seen] == [Start, ToolCall, ToolCall, ReasoningState, ToolResult, Finish]
+    assert seen[-2] == ToolResult("c2", "greet", "Hello Ada")
     assert seen[-1] == Finish("tool-calls")
     assert [spec.name for spec in model.asked[0].tools] == ["greet", "ask_user"]
+    assert len(model.asked) == 1
 
 
 async def test_a_choice_holds_for_the_first_model_call() -> None:
