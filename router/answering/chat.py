@@ -239,7 +239,7 @@ class Chat:
                     )
                     total = route.declared.timeout.total
                     ask = replace(
-                        wanted.ask,
+                        question.permitted(wanted.ask, route.declared.refuse),
                         model=route.name,
                         caller=caller.id,
                         user=caller.user,

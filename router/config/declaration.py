@@ -336,6 +336,7 @@ class Route:
     limit: the limit on use; unless given, none
     max_output: most tokens of one model call; the model is asked for no more, and an answer that goes on all the same is cut off
     listed: false hides the route from lists of models; a hidden route answers all the same
+    refuse: parts of a question that its clients may not bring: tools of their own, system messages; unless given, they may
     """
 
     kind: Literal["chat", "embeddings"] = "chat"
@@ -357,6 +358,7 @@ class Route:
     limit: Limit | None = None
     max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None
     listed: bool = True
+    refuse: tuple[Literal["tools", "system"], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.targets:

@@ -1,11 +1,16 @@
 """Tools of the client beside tools of the route, as the clients of each API meet them."""
 
-from typing import Any
+import json
+from typing import Any, ClassVar
 
 import anthropic
 import openai
 import pytest
 
+from router.chat import Ask, Choice, ToolSpec
+from router.config.declaration import RequestBounds
+from router.errors import BadAsk
+from router.intake import question
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Reply, calls, provider, text
 
@@ -78,3 +83,147 @@ async def test_round_with_both_kinds_of_tools_runs_ours_and_asks_for_theirs(work
     assert [told[call_id] for call_id, _ in called[:2]] == [fake.requests[1]["messages"][-1]["content"], "Oslo: 25°C"]
     assert told[called[-1][0]] == SAID
     assert [message["role"] for message in last if message["role"] == "user"] == ["user"]
+
+
+class Page:
+    """A page on the AI SDK whose transport brings `tools` and `system`, as assistant-ui's does."""
+
+    TOOLS: ClassVar[dict[str, Any]] = {"ask_user": {"description": "Ask.", "parameters": SCHEMA}}
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.messages: list[dict[str, Any]] = [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}]
+
+    async def submit(self, **more: Any) -> list[dict[str, Any]]:
+        """Send the conversation; returns the frames of the answer, which the page keeps as the last message."""
+        body = {"id": "chat-1", "messages": self.messages, "trigger": "submit-message", "system": "Be brief.", "tools": self.TOOLS, **more}
+        answered = await self.client.post(**body)
+        assert answered.status == 200, answered.body
+        frames = [json.loads(line[6:]) for line in answered.body.decode().split("\n\n") if line.startswith("data: {")]
+        parts: dict[str, dict[str, Any]] = {}
+        for frame in frames:
+            if frame["type"] == "tool-input-available":
+                made = {
+                    "type": f"tool-{frame['toolName']}",
+                    "toolCallId": frame["toolCallId"],
+                    "state": "input-available",
+                    "input": frame["input"],
+                }
+                parts[frame["toolCallId"]] = made
+            if frame["type"] == "tool-output-available":
+                parts[frame["toolCallId"]] |= {"state": "output-available", "output": frame["output"]}
+        self.messages.append({"id": frames[0]["messageId"], "role": "assistant", "parts": [{"type": "step-start"}, *parts.values()]})
+        return frames
+
+    def run(self, output: str) -> None:
+        """Give this output to each call that nobody has run."""
+        for part in self.messages[-1]["parts"]:
+            if part.get("state") == "input-available":
+                part |= {"state": "output-available", "output": output}
+
+
+async def test_page_brings_tools_and_an_instruction(workspace: Workspace) -> None:
+    """The model is offered them beside the route's; the page runs its own call, and the conversation goes on with both results."""
+    async with provider(Reply(MIXED), Reply(text("So."))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    tools: [weather]"))
+        async with serving(workspace.build()) as client:
+            page = Page(client)
+            frames = await page.submit()
+            assert frames[-1]["messageMetadata"]["finishReason"] == "tool-calls"
+            assert [one["output"] for one in frames if one["type"] == "tool-output-available"] == ["Oslo: 25°C"]
+            page.run(SAID)
+            again = await page.submit()
+            assert again[0]["messageId"] == frames[0]["messageId"]
+    first, last = fake.requests
+    assert [(one["function"]["name"], one["function"]["parameters"]["type"]) for one in first["tools"]] == [
+        ("get_weather", "object"),
+        ("ask_user", "object"),
+    ]
+    assert first["messages"][0] == {"role": "system", "content": "Be brief."}
+    results = {one["tool_call_id"]: one["content"] for one in last["messages"] if one["role"] == "tool"}
+    assert results == {"w2": "Oslo: 25°C", "u1": SAID}
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "the AI SDK's": {
+        "tools": {"ask_user": {"description": "Ask.", "inputSchema": {"jsonSchema": SCHEMA}}},
+        "toolChoice": {"type": "tool", "toolName": "ask_user"},
+    },
+    "OpenAI's": {
+        "tools": [{"type": "function", "function": {"name": "ask_user", "description": "Ask.", "parameters": SCHEMA}}],
+        "tool_choice": {"type": "function", "function": {"name": "ask_user"}},
+    },
+}
+
+
+def asked_with(**more: Any) -> Ask:
+    """The question of a body with these fields."""
+    fields = {"messages": [{"role": "user", "content": "Hi"}], "model": "m", **more}
+    return question.asked(fields, None, "chat", "m", RequestBounds()).ask
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_tools_of_a_page_are_read_in_each_form(form: str) -> None:
+    """With the choice among them."""
+    ask = asked_with(**FORMS[form])
+    assert ask.tools == (ToolSpec("ask_user", "Ask.", SCHEMA),)
+    assert ask.choice == Choice("named", "ask_user")
+
+
+@pytest.mark.parametrize("value", [None, "weather", True, 3, [], {}, ["weather", "clock"]])
+def test_field_that_describes_no_tools_is_for_the_template(value: Any) -> None:
+    """A front end of before may have a field of that name, which its template reads."""
+    ask = asked_with(tools=value)
+    assert ask.tools == ()
+    assert ask.fields["tools"] == value
+
+
+UNREADABLE: list[tuple[Any, str]] = [
+    ({"tools": {"ask user": {}}}, "tools: each name is made of letters, digits, _ and -, 64 at most."),
+    ({"tools": {"ask": 3}}, "tools.ask: an object with `parameters` is needed."),
+    ({"tools": {"ask": {"parameters": []}, "b": {"parameters": "x"}}}, "tools.b.parameters: a JSON schema is needed."),
+    ({"tools": {"ask": {"description": 3}}}, "tools.ask.description: a text is needed."),
+    ({"tools": {f"t{count}": {} for count in range(129)}}, "tools: at most 128 tools are taken."),
+    ({"tools": {"ask": {}}, "toolChoice": {"type": "tool", "toolName": "b"}}, "tool_choice: auto, none, required, or a function among"),
+    ({"system": 3}, "system: a text is needed."),
+]
+
+
+@pytest.mark.parametrize(("more", "sentence"), UNREADABLE)
+def test_tools_that_cannot_be_read_are_refused_with_their_place(more: dict[str, Any], sentence: str) -> None:
+    """A 400 that names the field."""
+    with pytest.raises(BadAsk) as refused:
+        asked_with(**more)
+    assert str(refused.value).startswith(sentence)
+
+
+BROUGHT: dict[str, tuple[str, dict[str, Any]]] = {
+    "/api/chat": ("tools", {"messages": [{"role": "user", "content": "Hi"}], "tools": Page.TOOLS}),
+    "/api/chat?": ("system", {"messages": [{"role": "user", "content": "Hi"}], "system": "Be brief."}),
+    "/v1/chat/completions": (
+        "tools",
+        {"messages": [{"role": "user", "content": "Hi"}], "tools": [{"type": "function", "function": {"name": "ask_user"}}]},
+    ),
+    "/v1/chat/completions?": ("system", {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]}),
+    "/v1/messages": (
+        "tools",
+        {"messages": [{"role": "user", "content": "Hi"}], "tools": [{"name": "ask_user", "input_schema": SCHEMA}], "max_tokens": 9},
+    ),
+    "/v1/messages?": ("system", {"messages": [{"role": "user", "content": "Hi"}], "system": "Be brief.", "max_tokens": 9}),
+    "/v1/responses": ("tools", {"input": "Hi", "tools": [{"type": "function", "name": "ask_user"}]}),
+    "/v1/responses?": ("system", {"input": "Hi", "instructions": "Be brief."}),
+}
+
+
+@pytest.mark.parametrize("path", BROUGHT)
+async def test_route_that_refuses_them_says_so_by_name(workspace: Workspace, path: str) -> None:
+    """In every API; a question without them is answered."""
+    named, body = BROUGHT[path]
+    more = "  open: {pipeline: chat, targets: [a]}"
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}", f"targets: [a]\n    refuse: [{named}]", more))
+    async with serving(workspace.build()) as client:
+        refused = await client.post(path, **body, model="chat-model")
+        served = await client.post(path, **body, model="open")
+        plain = await client.ask()
+    assert (refused.status, served.status, plain.status) == (400, 200, 200)
+    assert f"{named}: this model takes no " in refused.body.decode()
