@@ -1,9 +1,9 @@
 """The answer: events, the order they come in, and the two shapes everything is made of.
 
-    (Start (Thought | Text | ToolInput | ReasoningState | ToolCall)* ToolResult*)*   then exactly one of   Finish | Failure
+    (Start (Thought | Text | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult)*)*   then exactly one of   Finish | Failure
 
-A ToolResult follows the ToolCall whose id it bears. Nine types, closed: before a tenth, ask whether a wire
-can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
+A ToolResult follows the ToolCall whose id it bears, and no ToolProgress of that call comes after it. Ten types, closed: before an
+eleventh, ask whether a wire can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -89,6 +89,15 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolProgress:
+    """A preliminary output of a tool that still runs. The next one of the same call replaces it, and so does the result."""
+
+    call_id: str
+    name: str
+    output: Json
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     """The result of a call."""
 
@@ -130,7 +139,7 @@ class Failure:
     attempts: tuple[Attempt, ...] = ()
 
 
-Event = Start | Text | Thought | ToolInput | ToolCall | ToolResult | ReasoningState | Finish | Failure
+Event = Start | Text | Thought | ToolInput | ToolCall | ToolProgress | ToolResult | ReasoningState | Finish | Failure
 """A ReasoningState is for the step that makes the next request of the same turn; every wire passes it over."""
 
 Events = AsyncGenerator[Event, None]
@@ -152,9 +161,11 @@ ORDER: dict[tuple[State, type[Event]], State] = {
     ("speaking", ToolInput): "speaking",
     ("speaking", ToolCall): "speaking",
     ("speaking", ReasoningState): "speaking",
+    ("speaking", ToolProgress): "running",
     ("speaking", ToolResult): "running",
     ("speaking", Finish): "over",
     ("speaking", Failure): "over",
+    ("running", ToolProgress): "running",
     ("running", ToolResult): "running",
     ("running", Start): "speaking",
     ("running", Finish): "over",
@@ -187,6 +198,8 @@ class Order:
                 raise Disorder("two calls with one id")
             self._seen.add(event.call_id)
             self._open.add(event.call_id)
+        if isinstance(event, ToolProgress) and event.call_id not in self._open:
+            raise Disorder("progress of a call that does not run")
         if isinstance(event, ToolResult):
             if event.call_id not in self._open:
                 raise Disorder("a result without its call")

@@ -436,7 +436,7 @@ class RequestBounds:
 class Ui:
     """The stream for AI SDK clients from 5.0 on.
 
-    min_client: the oldest of them; 5.0 is read by every release, 6.0 adds the finish reason where AI SDK 6 and 7 look for it
+    min_client: the oldest of them; 5.0 is read by every release, 6.0 puts the finish reason and a tool's progress where AI SDK 6 and 7 look for them
     """
 
     min_client: Literal["5.0", "6.0"] = "5.0"
@@ -677,7 +677,9 @@ class Expect:
 
     served_by: Reference | None = None
     tried: tuple[str, ...] | None = None
-    events: tuple[Literal["Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolResult", "Finish", "Failure"], ...] | None = None
+    events: (
+        tuple[Literal["Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolProgress", "ToolResult", "Finish", "Failure"], ...] | None
+    ) = None
     within: Within | None = None
     finish: Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"] | None = None
     fails: str | None = None

@@ -333,6 +333,8 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
         return
     approved = mapping(part.get("approval")) or {}
     match part.get("state"):
+        case "output-available" if part.get("preliminary") is True:
+            return  # the tool still ran when the page lost the answer
         case "output-available":
             result = Result(call_id, name, part.get("output"))
         case "output-error":

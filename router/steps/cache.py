@@ -19,7 +19,7 @@ from router.chat import Ask
 from router.codec import decode, encode
 from router.config.declaration import Cache
 from router.errors import ReplicaLost, Stopping
-from router.events import Answer, Cached, Event, Events, Finish, Start, Step, ToolCall, ToolResult
+from router.events import Answer, Cached, Event, Events, Finish, Start, Step, ToolCall, ToolProgress, ToolResult
 from router.shared import Away
 
 AT_FIRST = 16
@@ -195,7 +195,11 @@ async def _followed(made: Broadcast, found: Elsewhere) -> bool:
 
 def _written(events: Sequence[Event]) -> bytes:
     """Return a cache entry: the time in milliseconds since 1970, a line break, and the answer's events without their attempts."""
-    told = [replace(event, attempts=()) if isinstance(event, Start | Finish) else event for event in events]
+    told = [
+        replace(event, attempts=()) if isinstance(event, Start | Finish) else event
+        for event in events
+        if not isinstance(event, ToolProgress)
+    ]
     return b"%d\n" % (time.time() * 1000) + encode(told)
 
 

@@ -1,7 +1,7 @@
 """The tool loop, from a route's `tools:` and `max_steps:`.
 
-Each round asks the model, passes its events through and runs the called tools concurrently. Each result is yielded as it is
-done, and the next round asks with all results appended. The loop ends when a model call asks for no tool. It ends with the finish reason
+Each round asks the model, passes its events through and runs the called tools concurrently. Preliminary outputs and results are yielded as
+they come, and the next round asks with all results appended. The loop ends when a model call asks for no tool. It ends with the finish reason
 tool-calls after `max_steps` model calls, or when three in a row asked for the same and got the same. The loop looks at the
 calls themselves, never at a finish reason: providers err there.
 
@@ -14,13 +14,13 @@ import asyncio
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from router.chat import AUTO, Ask, Call, Message, Part, ReasoningState, Result
 from router.errors import Attempt, InvalidOutput, Unanswered
-from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolResult, Usage
+from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
 from router.toolbox import Toolbox
 
 
@@ -52,10 +52,11 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                 if turn.leaves:
                     for state in turn.states:  # for the request that brings the caller's results
                         yield state
-                async with aclosing(_run(toolbox, turn.own)) as results:
-                    async for result in results:
-                        turn.results[result.call_id] = result
-                        yield result
+                async with aclosing(_run(toolbox, turn.own)) as outputs:
+                    async for output in outputs:
+                        if isinstance(output, ToolResult):
+                            turn.results[output.call_id] = output
+                        yield output
                 if turn.leaves:
                     yield replace(turn.finish(), reason="tool-calls")
                     return
@@ -174,20 +175,57 @@ class Turn:
         return Message("assistant", tuple(spoken)), Message("tool", tuple(results))
 
 
-async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolResult, None]:
-    """Run the tools and yield each result when it is done. Closing the generator cancels the tools."""
-    running = [asyncio.create_task(_result(toolbox, call)) for call in calls]
+@dataclass(slots=True)
+class _Outputs:
+    """The outputs of running tools that were not yielded yet. Of each call the newest preliminary one is held: it replaces those before."""
+
+    _some: asyncio.Event = field(default_factory=asyncio.Event)
+    _progress: dict[str, ToolProgress] = field(default_factory=dict[str, ToolProgress])
+    _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
+
+    def report(self, progress: ToolProgress) -> None:
+        """Take a preliminary output."""
+        self._progress[progress.call_id] = progress
+        self._some.set()
+
+    def end(self, task: asyncio.Task[ToolResult]) -> None:
+        """Take the end of a call."""
+        self._ended.append(task)
+        self._some.set()
+
+    async def come(self) -> list[ToolProgress | ToolResult]:
+        """Wait for the next outputs and return them: the results in the order in which the calls ended."""
+        await self._some.wait()
+        self._some.clear()
+        results = [task.result() for task in self._ended]
+        for result in results:
+            self._progress.pop(result.call_id, None)
+        found = [*self._progress.values(), *results]
+        self._progress.clear()
+        self._ended.clear()
+        return found
+
+
+async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolProgress | ToolResult, None]:
+    """Run the tools and yield each output when it is there. Closing the generator cancels the tools."""
+    outputs = _Outputs()
+    running = [asyncio.create_task(_result(toolbox, call, outputs.report)) for call in calls]
+    for task in running:
+        task.add_done_callback(outputs.end)
+    left = len(running)
     try:
-        for done in asyncio.as_completed(running):
-            yield await done
+        while left:
+            for output in await outputs.come():
+                left -= isinstance(output, ToolResult)
+                yield output
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _result(toolbox: Toolbox, call: ToolCall) -> ToolResult:
+async def _result(toolbox: Toolbox, call: ToolCall, report: Callable[[ToolProgress], None]) -> ToolResult:
     if call.malformed is not None:
         return ToolResult(call.call_id, call.name, "Invalid arguments: they must be one JSON object.", is_error=True)
-    value, is_error = await toolbox.run(call.name, call.arguments)
+    value, is_error = await toolbox.run(call.name, call.arguments, lambda output: report(ToolProgress(call.call_id, call.name, output)))
     return ToolResult(call.call_id, call.name, value, is_error)

@@ -13,7 +13,8 @@
     data: [DONE]
 
 Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know. So the frames hold only what every release
-since 5.0.0 takes: no `finishReason` on `finish` (only with `server.ui.min_client: "6.0"`), no `tool-input-error`, nothing that is null.
+since 5.0.0 takes: no `tool-input-error`, nothing that is null. `server.ui.min_client: "6.0"` adds `finishReason` on `finish`, and has the progress
+of a tool as a preliminary output of its part; else it is a transient `data-tool-progress`.
 A part is closed before anything else begins; part ids are unique in the message.
 """
 
@@ -21,7 +22,7 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, ReasoningState
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
 from router.wire.data_stream import refusal
 from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
 
@@ -58,6 +59,8 @@ class _Frames:
                 return utf8(self._closed() + self._input(event))
             case ToolCall():
                 return utf8(self._closed() + _frame(_called(event)))
+            case ToolProgress():
+                return utf8(self._closed() + _frame(self._progress(event)))
             case ToolResult():
                 return utf8(self._closed() + _frame(_given(event)))
             case Start():
@@ -99,6 +102,12 @@ class _Frames:
             return delta
         self._streaming.add(event.call_id)
         return _frame({"type": "tool-input-start", "toolCallId": event.call_id, "toolName": event.name}) + delta
+
+    def _progress(self, event: ToolProgress) -> dict[str, Json]:
+        held: dict[str, Json] = {"toolCallId": event.call_id, "output": event.output}
+        if self._heading.min_client == "5.0":  # its first releases refuse an answer with the key `preliminary`
+            return {"type": "data-tool-progress", "data": held, "transient": True}
+        return {"type": "tool-output-available", **held, "preliminary": True}
 
     def _end(self, reason: str, usage: Usage | None) -> str:
         if not self._stepping:
@@ -144,7 +153,7 @@ def whole(answer: Answered) -> bytes:
                 outcome = _given(event)
                 del outcome["type"]
                 tools[call_id].update(outcome, state="output-error" if event.is_error else "output-available")
-            case ToolInput() | ReasoningState() | Finish() | Failure():
+            case ToolInput() | ToolProgress() | ReasoningState() | Finish() | Failure():
                 pass
             case _:
                 assert_never(event)

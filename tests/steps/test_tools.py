@@ -12,9 +12,9 @@ from typing import cast
 
 import pytest
 
-from router.chat import Ask, Choice, Json, Message, ReasoningState, ToolSpec
+from router.chat import Ask, Choice, Json, Message, ReasoningState, Result, ToolSpec
 from router.errors import Misfit
-from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolResult, Usage
+from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
 from router.steps.tools import tools
 from router.toolbox import Tool, Toolbox, load
 
@@ -389,6 +389,50 @@ async def test_a_model_that_asks_again_for_something_else_is_not() -> None:
         """)
     model = Model(*([ToolCall(f"c{count}", "ticks", {}), Finish("tool-calls")] for count in range(5)), [Text("Done"), Finish("stop")])
     assert (await heard(model, counting, max_steps=9))[-1] == Finish("stop")
+
+
+async def test_progress_comes_while_the_tool_runs() -> None:
+    """Each preliminary output is passed on before the tool goes on; the last one yielded is the result."""
+    toolbox = box('''
+        import asyncio
+        _seen = asyncio.Event()
+
+        async def count():
+            """Reports, and goes on when that was seen."""
+            yield {"done": 1}
+            await _seen.wait()
+            yield "counted"
+
+        async def notice() -> str:
+            """Lets the other go on."""
+            _seen.set()
+            return "noticed"
+    ''')
+    model = Model([ToolCall("c1", "count", {}), Finish("tool-calls")], DONE)
+    order = Order()
+    seen: list[Event] = []
+    async with aclosing(tools(toolbox=toolbox, max_steps=5)(model.answer)(ASK)) as events:
+        async for event in events:
+            seen.append(order.see(event))
+            if event == ToolProgress("c1", "count", {"done": 1}):
+                await toolbox.run("notice", {})
+    order.end()
+    outputs = [event for event in seen if isinstance(event, ToolProgress | ToolResult) and event != ToolProgress("c1", "count", "counted")]
+    assert outputs == [ToolProgress("c1", "count", {"done": 1}), ToolResult("c1", "count", "counted")]
+    assert model.asked[1].messages[2].results == (Result("c1", "count", "counted"),)
+
+
+async def test_progress_that_nobody_has_read_is_replaced_by_the_next() -> None:
+    """A tool that reports faster than the client reads fills no memory: the newest report of each call counts."""
+    toolbox = box('''
+        async def count():
+            """Reports without a pause."""
+            for one in range(100_000):
+                yield one
+    ''')
+    seen = await heard(Model([ToolCall("c1", "count", {}), Finish("tool-calls")], DONE), toolbox)
+    assert [event.output for event in seen if isinstance(event, ToolProgress)] in ([], [99_999])
+    assert [event.result for event in seen if isinstance(event, ToolResult)] == [99_999]
 
 
 def brought(*names: str) -> Ask:

@@ -163,6 +163,7 @@ PORTABLE = {
     "tool-input-available": ("toolCallId toolName input", ""),
     "tool-output-available": ("toolCallId output", ""),
     "tool-output-error": ("toolCallId errorText", ""),
+    "data-tool-progress": ("data transient", ""),
     "error": ("errorText", ""),
     "finish": ("", "messageMetadata"),
 }
@@ -203,6 +204,11 @@ class _UiMessageStream:
                 self.heard.error = value["errorText"]
             case "finish":
                 self.finish(value["messageMetadata"])
+            case "data-tool-progress":
+                assert self.part is None
+                assert value["transient"] is True
+                _keys(value["data"], "toolCallId output", "")
+                assert value["data"]["toolCallId"] in self.called
             case _ if kind.startswith("tool-"):
                 self.tool(kind, value)
             case _:

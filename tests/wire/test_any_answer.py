@@ -8,7 +8,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.chat import ReasoningState
-from router.events import ORDER, Event, Failure, Finish, Order, Reason, Start, State, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    ORDER,
+    Event,
+    Failure,
+    Finish,
+    Order,
+    Reason,
+    Start,
+    State,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire import WIRES
 from router.wire.shape import compact
 from tests.wire.readers import HEADING, READERS, Heard
@@ -37,7 +53,7 @@ def answers(draw: st.DrawFn) -> list[Event]:
     left = draw(st.integers(0, 16))
     while state != "over":
         kinds = [kind for (before, kind) in ORDER if before == state and (kind in (Finish, Failure)) is (left <= 0 and state != "idle")]
-        kind = draw(st.sampled_from([one for one in kinds if one is not ToolResult or waiting]))
+        kind = draw(st.sampled_from([one for one in kinds if one not in (ToolResult, ToolProgress) or waiting]))
         left -= 1
         usage = draw(USAGE) if kind in (Start, Finish) and state != "idle" else None
         total = (total or Usage()) + usage if usage else total
@@ -60,6 +76,9 @@ def answers(draw: st.DrawFn) -> list[Event]:
         elif kind is ToolResult:
             call = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
             made.append(ToolResult(call.call_id, call.name, draw(JSON), draw(st.booleans())))
+        elif kind is ToolProgress:
+            call = draw(st.sampled_from(waiting))
+            made.append(ToolProgress(call.call_id, call.name, draw(JSON)))
         elif kind is ReasoningState:
             made.append(ReasoningState(draw(WORDS), draw(st.dictionaries(WORDS, JSON, max_size=2))))
         else:
