@@ -246,6 +246,7 @@ class Chat:
                         circumstances=admissions.circumstances(route),
                         cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
                         fault=fault,
+                        approvable=reply.wire.approvals and server.ui.min_client != "5.0",
                         until=time.monotonic() + total,
                         tried=entry.tried,
                     )

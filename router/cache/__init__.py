@@ -3,6 +3,7 @@
 The step that uses them is `steps/cache.py`.
 """
 
+from router.cache.approvals import Approvals
 from router.cache.flight import MAX_FLIGHT_BYTES, Flight
 from router.cache.key import key
 from router.cache.shared import Elsewhere, Lead, Shared
@@ -11,6 +12,7 @@ from router.cache.store import LocalStore, Store
 
 __all__ = [
     "MAX_FLIGHT_BYTES",
+    "Approvals",
     "Elsewhere",
     "Flight",
     "Lead",

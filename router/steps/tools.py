@@ -8,23 +8,44 @@ calls themselves, never at a finish reason: providers err there.
 Tools that the caller brought are the caller's to run: an answer that calls one ends with the finish reason tool-calls, after the route's
 own tools of that model call have run. `steps/recall.py` puts their results into the request that brings the caller's. The route's own
 tool of the same name takes precedence.
+
+A call that the user has to allow does not run: the answer ends with an Approval and the reason tool-calls. The request that brings the
+decision has it run first, and its result is in the prompt. A client that cannot ask its user has the call refused, and the model goes on.
 """
 
 import asyncio
 import json
 import secrets
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from router.cache import Approvals
 from router.chat import AUTO, Ask, Call, Message, Part, ReasoningState, Result
 from router.errors import Attempt, InvalidOutput, Unanswered
-from router.events import Answer, Event, Events, Failure, Finish, Start, Step, Text, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
+from router.events import (
+    Answer,
+    Approval,
+    Event,
+    Events,
+    Failure,
+    Finish,
+    LateResult,
+    Start,
+    Step,
+    Text,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.toolbox import Toolbox
 
 
-def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
+def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
     """Run the tool loop over one toolbox."""
 
     def step(answer: Answer) -> Answer:
@@ -33,14 +54,14 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
             own = {spec.name for spec in offered}
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
             ask = replace(ask, tools=offered + theirs)
-            turn = Turn(theirs=frozenset(spec.name for spec in theirs))
+            ask, late = await _decided(ask, toolbox, approvals)
+            turn = Turn(theirs=frozenset(spec.name for spec in theirs), late=late)
             for count in range(1, max_steps + 1):
                 turn.begin()
                 try:
-                    async with aclosing(answer(ask)) as events:
+                    async with aclosing(turn.spoken(answer(ask))) as events:
                         async for event in events:
-                            if (seen := turn.see(event)) is not None:
-                                yield seen
+                            yield event
                 except Unanswered as error:
                     error.attempts = turn.attempts + error.attempts
                     raise
@@ -49,15 +70,19 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                 if not turn.calls:
                     yield turn.finish()
                     return
-                if turn.leaves:
+                waiting = [call for call in turn.own if ask.approvable and call.malformed is None and toolbox.asks(call.name)]
+                if turn.leaves or waiting:
                     for state in turn.states:  # for the request that brings the caller's results
                         yield state
-                async with aclosing(_run(toolbox, turn.own)) as outputs:
+                async with aclosing(_run(toolbox, [call for call in turn.own if call not in waiting])) as outputs:
                     async for output in outputs:
                         if isinstance(output, ToolResult):
                             turn.results[output.call_id] = output
                         yield output
-                if turn.leaves:
+                for call in waiting:
+                    allowed = approvals.request(ask.owner, ask.model, Call(call.call_id, call.name, call.arguments))
+                    yield Approval(call.call_id, call.name, allowed)
+                if turn.leaves or waiting:
                     yield replace(turn.finish(), reason="tool-calls")
                     return
                 if count == max_steps or turn.circles():
@@ -72,6 +97,8 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
 
 
 UNDECIDED = "The model only called tools, and never gave the JSON that was asked for."
+UNASKED = "Not run: the user has to allow this call, and this client cannot ask for it."
+UNALLOWED = "Not run: nobody asked about this call, or its approval is over or was used before."
 CIRCLE = 3
 """Model calls in a row that ask for the same and get the same: the next call would too."""
 
@@ -82,6 +109,8 @@ class Turn:
 
     theirs: frozenset[str] = frozenset()
     """Tools that the caller runs."""
+    late: list[LateResult] = field(default_factory=list[LateResult])
+    """Results of calls of an earlier answer, which come after the first Start."""
     usage: Usage | None = None
     attempts: tuple[Attempt, ...] = ()
     """Attempts of the model calls that have ended."""
@@ -102,6 +131,17 @@ class Turn:
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
+
+    async def spoken(self, events: Events) -> Events:
+        """Record the events of a model call and yield those that go on."""
+        async with aclosing(events):
+            async for event in events:
+                if (seen := self.see(event)) is not None:
+                    yield seen
+                if isinstance(event, Start):
+                    for one in self.late:
+                        yield one
+                    self.late = []
 
     def see(self, event: Event) -> Event | None:
         """Record an event and return it as it goes on; None for reasoning state and for the Finish of one model call, which may not be the last."""
@@ -227,5 +267,28 @@ async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolPr
 async def _result(toolbox: Toolbox, call: ToolCall, report: Callable[[ToolProgress], None]) -> ToolResult:
     if call.malformed is not None:
         return ToolResult(call.call_id, call.name, "Invalid arguments: they must be one JSON object.", is_error=True)
+    if toolbox.asks(call.name):
+        return ToolResult(call.call_id, call.name, UNASKED, is_error=True)
     value, is_error = await toolbox.run(call.name, call.arguments, lambda output: report(ToolProgress(call.call_id, call.name, output)))
     return ToolResult(call.call_id, call.name, value, is_error)
+
+
+async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[Ask, list[LateResult]]:
+    """Run the calls that the user has allowed since the last answer. Return the question with their results, and these."""
+    at = next((index for index in reversed(range(len(ask.messages))) if ask.messages[index].role in ("assistant", "user")), 0)
+    message = ask.messages[at]
+    allowed = [call for call in message.calls if call.approval]
+    if message.role != "assistant" or not allowed:
+        return ask, []
+    late = await asyncio.gather(*(_late(ask, call, toolbox, approvals) for call in allowed))
+    results = Message("tool", tuple(Result(one.call_id, one.name, one.result, one.is_error) for one in late))
+    settled = replace(message, parts=tuple(replace(part, approval="") if isinstance(part, Call) else part for part in message.parts))
+    return ask.with_messages(*ask.messages[:at], settled, results, *ask.messages[at + 1 :]), list(late)
+
+
+async def _late(ask: Ask, call: Call, toolbox: Toolbox, approvals: Approvals) -> LateResult:
+    if not await approvals.take(ask.owner, ask.model, call):
+        return LateResult(call.call_id, call.name, call.arguments, UNALLOWED, is_error=True)
+    began = time.monotonic()
+    value, is_error = await toolbox.run(call.name, call.arguments)
+    return LateResult(call.call_id, call.name, call.arguments, value, is_error, time.monotonic() - began)

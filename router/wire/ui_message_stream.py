@@ -22,7 +22,21 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, ReasoningState
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire.data_stream import refusal
 from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
 
@@ -62,6 +76,12 @@ class _Frames:
             case ToolProgress():
                 return utf8(self._closed() + _frame(self._progress(event)))
             case ToolResult():
+                return utf8(self._closed() + _frame(_given(event)))
+            case Approval(call_id, _, approval_id) if self._heading.min_client != "5.0":
+                return utf8(self._closed() + _frame({"type": "tool-approval-request", "approvalId": approval_id, "toolCallId": call_id}))
+            case Approval():
+                return b""  # its clients know no such thing, and are not asked
+            case LateResult():
                 return utf8(self._closed() + _frame(_given(event)))
             case Start():
                 return utf8(self._start())
@@ -153,6 +173,11 @@ def whole(answer: Answered) -> bytes:
                 outcome = _given(event)
                 del outcome["type"]
                 tools[call_id].update(outcome, state="output-error" if event.is_error else "output-available")
+            case Approval(call_id, _, approval_id):
+                tools[call_id].update(state="approval-requested", approval={"id": approval_id})
+            case LateResult(call_id, name, arguments):
+                state = "output-error" if event.is_error else "output-available"
+                parts.append({**_given(event), "type": f"tool-{name}", "toolCallId": call_id, "state": state, "input": arguments})
             case ToolInput() | ToolProgress() | ReasoningState() | Finish() | Failure():
                 pass
             case _:
@@ -173,7 +198,7 @@ def _asked(event: ToolCall) -> Json:
     return event.arguments if event.malformed is None else event.malformed
 
 
-def _given(event: ToolResult) -> dict[str, Json]:
+def _given(event: ToolResult | LateResult) -> dict[str, Json]:
     if event.is_error:
         words = event.result if isinstance(event.result, str) else compact(event.result)
         return {"type": "tool-output-error", "toolCallId": event.call_id, "errorText": words}
@@ -197,4 +222,5 @@ WIRE = Wire(
     whole=whole,
     refusal=refusal,
     keep_alive=b": keep-alive\n\n",
+    approvals=True,
 )

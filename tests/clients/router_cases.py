@@ -85,6 +85,7 @@ HALF_PERSON = ended(Reply(chunks(ROLE, '{"content":"{\\"name\\": \\"Ada\\", "}')
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "progress": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
+    "approval": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "tools": {
         (1, 0): _calling(_weather("call_1", "Beijing"), _weather("call_2", "Shanghai")),
         (1, 2): _calling(_weather("call_3", "Paris")),
@@ -122,6 +123,7 @@ OPTIONS: Mapping[str, str] = {
     "thought": "reasoning: show",
     "tool": "tools: [weather]",
     "progress": "tools: [sky]",
+    "approval": "tools: [{use: weather, approve: always}]",
     "tools": "tools: [weather]",
     "tool-error": "tools: [orders]",
     "two-turns": "tools: [weather]",

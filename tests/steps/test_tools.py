@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from router.cache import Approvals
 from router.chat import Ask, Choice, Json, Message, ReasoningState, Result, ToolSpec
 from router.errors import Misfit
 from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
@@ -48,7 +49,7 @@ class Model:
 async def heard(model: Model, toolbox: Toolbox, max_steps: int = 5) -> list[Event]:
     """The whole answer, its order checked."""
     order = Order()
-    seen = [order.see(event) async for event in tools(toolbox=toolbox, max_steps=max_steps)(model.answer)(ASK)]
+    seen = [order.see(event) async for event in tools(toolbox=toolbox, max_steps=max_steps, approvals=Approvals())(model.answer)(ASK)]
     order.end()
     return seen
 
@@ -296,7 +297,7 @@ async def test_whoever_stops_listening_stops_the_tools() -> None:
             return "quick"
     ''')
     model = Model([ToolCall("c1", "wait", {}), ToolCall("c2", "quick", {}), Finish("tool-calls")])
-    async with aclosing(tools(toolbox=toolbox, max_steps=2)(model.answer)(ASK)) as events:
+    async with aclosing(tools(toolbox=toolbox, max_steps=2, approvals=Approvals())(model.answer)(ASK)) as events:
         async for event in events:
             if isinstance(event, ToolResult):
                 break
@@ -411,7 +412,7 @@ async def test_progress_comes_while_the_tool_runs() -> None:
     model = Model([ToolCall("c1", "count", {}), Finish("tool-calls")], DONE)
     order = Order()
     seen: list[Event] = []
-    async with aclosing(tools(toolbox=toolbox, max_steps=5)(model.answer)(ASK)) as events:
+    async with aclosing(tools(toolbox=toolbox, max_steps=5, approvals=Approvals())(model.answer)(ASK)) as events:
         async for event in events:
             seen.append(order.see(event))
             if event == ToolProgress("c1", "count", {"done": 1}):
@@ -445,7 +446,9 @@ async def test_a_tool_of_the_callers_is_left_to_the_caller() -> None:
     state = ReasoningState("a=m", {"reasoning_content": "Hm."})
     model = Model([state, ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
     order = Order()
-    seen = [order.see(event) async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
+    seen = [
+        order.see(event) async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("ask_user"))
+    ]
     assert [type(event) for event in seen] == [Start, ToolCall, ToolCall, ReasoningState, ToolResult, Finish]
     assert seen[-2] == ToolResult("c2", "greet", "Hello Ada")
     assert seen[-1] == Finish("tool-calls")
@@ -456,7 +459,7 @@ async def test_a_tool_of_the_callers_is_left_to_the_caller() -> None:
 async def test_a_choice_holds_for_the_first_model_call() -> None:
     """A model that had to call a tool again after each result would never answer."""
     model = Model(wish("greet", name="Ada"), DONE)
-    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("ask_user"))]
     assert isinstance(seen[-1], Finish)
     assert [ask.choice.kind for ask in model.asked] == ["required", "auto"]
 
@@ -464,6 +467,6 @@ async def test_a_choice_holds_for_the_first_model_call() -> None:
 async def test_a_tool_of_ours_stands_over_the_callers() -> None:
     """Of the same name: the route grants it, and it runs here."""
     model = Model(wish("greet", name="Ada"), DONE)
-    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("greet"))]
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("greet"))]
     assert [event.is_error for event in seen if isinstance(event, ToolResult)] == [False]
     assert model.asked[0].tools == box(GREET).specs

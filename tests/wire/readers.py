@@ -236,6 +236,8 @@ class _UiMessageStream:
         """A chunk about a tool."""
         call_id = value["toolCallId"]
         assert self.part is None
+        if call_id.startswith("earlier_"):  # its call stands in the message that the answer goes on with
+            self.called.add(call_id)
         match kind:
             case "tool-input-start":
                 assert call_id not in self.begun
