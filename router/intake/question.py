@@ -99,7 +99,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
     if surface != "chat":
-        repeated = completions_api.repeated(fields) if surface == "text_completion" else {}
+        repeated = completions_api.repeated(fields) if surface == "text_completion" else dict[str, Json]()
         return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated)
     listed, chat_id = conversation(fields), _chat_id(fields)
     return Asked(replace(ask, chat=chat_id or ""), stream, chat_id, _continued(listed), _wants_usage(fields))
