@@ -112,11 +112,12 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The model's wish to have a tool run."""
+    """The model's wish to have a tool run. `approval`: the id under which the user allowed it, if the client says so; not checked yet."""
 
     call_id: str
     name: str
     arguments: JsonObject
+    approval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +423,8 @@ class Ask:
     """A digest that all questions of one chat of one caller share, see `steps/session.py`; empty where a route did not make it."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
+    approvable: bool = False
+    """True if the client can ask its user to allow a call."""
     output: OutputFormat | None = None
     """The form that the answer's text must have; None where it may have any."""
     unsent: tuple[str, ...] = ()

@@ -13,7 +13,23 @@ from typing import assert_never, cast, get_args
 
 from router.chat import Json, ReasoningState
 from router.errors import Attempt
-from router.events import Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Cached,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Reason,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 
 VERSION = 3
 REASONS: tuple[str, ...] = get_args(Reason)
@@ -67,8 +83,14 @@ def _plain(event: Event) -> object:
             return ["input", call_id, name, part]
         case ToolCall(call_id, name, arguments, malformed):
             return ["call", call_id, name, arguments, malformed]
+        case ToolProgress(call_id, name, output):
+            return ["progress", call_id, name, output]
         case ToolResult(call_id, name, result, is_error):
             return ["result", call_id, name, result, is_error]
+        case Approval(call_id, name, approval_id):
+            return ["approval", call_id, name, approval_id]
+        case LateResult(call_id, name, arguments, result, is_error, seconds):
+            return ["late", call_id, name, arguments, result, is_error, seconds]
         case ReasoningState(issuer, state, call_id, after):
             return ["state", issuer, state, call_id, after]
         case Start(target, model, attempts, used, cache, age, omitted):
@@ -100,8 +122,14 @@ def _event(value: Json) -> Event:
             return ToolInput(call_id, name, part)
         case ["call", str(call_id), str(name), dict(arguments), None | str() as malformed]:
             return ToolCall(call_id, name, arguments, malformed)
+        case ["progress", str(call_id), str(name), output]:
+            return ToolProgress(call_id, name, output)
         case ["result", str(call_id), str(name), result, bool(is_error)]:
             return ToolResult(call_id, name, result, is_error)
+        case ["approval", str(call_id), str(name), str(approval_id)]:
+            return Approval(call_id, name, approval_id)
+        case ["late", str(call_id), str(name), dict(arguments), result, bool(is_error), int() | float() as seconds]:
+            return LateResult(call_id, name, arguments, result, is_error, seconds)
         case ["state", str(issuer), dict(state), str(call_id), int(after)]:
             return ReasoningState(issuer, state, call_id, after)
         case ["start", str(target), str(model), [*attempts], used, str(cache), None | int() | float() as age, [*omitted]] if (

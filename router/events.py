@@ -1,9 +1,9 @@
 """The answer: events, the order they come in, and the two shapes everything is made of.
 
-    (Start (Thought | Text | ToolInput | ReasoningState | ToolCall)* ToolResult*)*   then exactly one of   Finish | Failure
+    (Start (Thought | Text | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*   then   Finish | Failure
 
-A ToolResult follows the ToolCall whose id it bears. Nine types, closed: before a tenth, ask whether a wire
-can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
+A ToolResult follows the ToolCall whose id it bears, and no ToolProgress of that call comes after it. An Approval is of a call without a
+result. A LateResult, of a call of an earlier answer, comes right after the first Start. Twelve types, closed: before another, ask whether a wire can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
 """
 
 import asyncio
@@ -90,6 +90,15 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolProgress:
+    """A preliminary output of a tool that still runs. The next one of the same call replaces it, and so does the result."""
+
+    call_id: str
+    name: str
+    output: Json
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     """The result of a call."""
 
@@ -97,6 +106,27 @@ class ToolResult:
     name: str
     result: Json
     is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The user is asked to allow a call, which does not run before. `approval_id`: signed; the client sends it back with the decision."""
+
+    call_id: str
+    name: str
+    approval_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LateResult:
+    """The result of a call of an earlier answer, which the user has allowed by now. `seconds`: the time that the tool took."""
+
+    call_id: str
+    name: str
+    arguments: JsonObject
+    result: Json
+    is_error: bool = False
+    seconds: float = field(default=0.0, compare=False)
 
 
 CUT_SHORT: frozenset[Reason] = frozenset({"length", "content-filter"})
@@ -131,7 +161,9 @@ class Failure:
     attempts: tuple[Attempt, ...] = ()
 
 
-Event = Start | Text | Thought | ToolInput | ToolCall | ToolResult | ReasoningState | Finish | Failure
+Event = (
+    Start | Text | Thought | ToolInput | ToolCall | ToolProgress | ToolResult | Approval | LateResult | ReasoningState | Finish | Failure
+)
 """A ReasoningState is for the step that makes the next request of the same turn; every wire passes it over."""
 
 Words = Text | Thought
@@ -229,9 +261,14 @@ ORDER: dict[tuple[State, type[Event]], State] = {
     ("speaking", ToolInput): "speaking",
     ("speaking", ToolCall): "speaking",
     ("speaking", ReasoningState): "speaking",
+    ("speaking", LateResult): "speaking",
+    ("speaking", ToolProgress): "running",
+    ("speaking", Approval): "running",
     ("speaking", ToolResult): "running",
     ("speaking", Finish): "over",
     ("speaking", Failure): "over",
+    ("running", ToolProgress): "running",
+    ("running", Approval): "running",
     ("running", ToolResult): "running",
     ("running", Start): "speaking",
     ("running", Finish): "over",
@@ -264,6 +301,10 @@ class Order:
                 raise Disorder("two calls with one id")
             self._seen.add(event.call_id)
             self._open.add(event.call_id)
+        if isinstance(event, ToolProgress) and event.call_id not in self._open:
+            raise Disorder("progress of a call that does not run")
+        if isinstance(event, Approval) and event.call_id not in self._open:
+            raise Disorder("an approval of no open call")
         if isinstance(event, ToolResult):
             if event.call_id not in self._open:
                 raise Disorder("a result without its call")

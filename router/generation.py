@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar, cast
 
-from router.cache import LocalStore, Memory, Shared
+from router.cache import Approvals, LocalStore, Memory, Shared
 from router.callers import ANYBODY, Callers, Jwks, Sources, callers
 from router.chat import Ask
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, file_meant, step_meant
@@ -30,7 +30,7 @@ from router.config.network import Egress
 from router.config.options import public_headers
 from router.config.price import Price
 from router.config.tool_servers import ToolServer
-from router.config.tool_sets import IsolatedSet
+from router.config.tool_sets import ToolSetEntry
 from router.config.values import Name
 from router.embed import Embedder, Split
 from router.errors import BadAsk, ConfigError, Misfit, Place, UnknownModel
@@ -129,7 +129,9 @@ class Kept:
     tool_servers: list[McpServer] = field(default_factory=list[McpServer])
     """Each server once, however many routes grant its tools."""
     memory: Memory = field(default_factory=Memory)
-    """The reasoning of calls that clients run."""
+    """The model calls whose tools clients run."""
+    approvals: Approvals = field(default_factory=Approvals)
+    """The ids under which users are asked to allow calls."""
     stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
     """Route → its cached answers. Those of another configuration have other keys, and expire."""
 
@@ -273,12 +275,15 @@ class _Builder:
             self.kept.hints = before.hints if same and before.hints else Hints(self.kept.redis)
             self.kept.logs = before.logs if same and before.logs else Logs(self.kept.redis)
         self.kept.memory = Memory(before.memory.local, RedisStore(self.kept.redis, "reasoning") if self.kept.redis else None)
+        key = declaration.routes.server.approval_key
+        used = RedisStore(self.kept.redis, "approval") if self.kept.redis else None
+        self.kept.approvals = before.approvals.under(None if key is None else key.value, used)
         texts = declaration.snapshot.texts
         self._templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
         routes = declaration.routes.routes.values()
         isolated = {one.key: one for route in routes for one in route.isolated_sets}
         self.isolated = {key: made for key, one in isolated.items() if (made := self._tool_processes(one))}
-        inside = {str(one) for route in routes for one in route.tools if isinstance(one, Name)}
+        inside = {str(_set_of(one)) for route in routes for one in route.tools if not isinstance(one, ToolServer) and not _isolated(one)}
         outside = {name for name, _ in isolated} - inside
         self.sets = {name: made for name, node in declaration.tools.items() if name not in outside and (made := self._tool_set(node))}
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
@@ -318,7 +323,8 @@ class _Builder:
             self._complaints.add(place, f"`{name}` has no target left, all are optional: {lacks}")
         if route.kind == "embeddings":
             return self._embeddings(name, route, targets) if targets else None
-        toolbox = Toolbox(self._granted(name, route), route.timeout.tool, self._servers(route))
+        functions, approve = self._granted(name, route)
+        toolbox = Toolbox(functions, route.timeout.tool, self._servers(route), approve)
         pipeline = self._pipelines.get(str(route.pipeline))
         if not targets or pipeline is None:
             return None
@@ -338,7 +344,7 @@ class _Builder:
         if route.cache is not None:
             inner.append(self._cache(name, route, targets, route.cache))
         if toolbox:
-            inner.append(FROM_ROUTE["tools"](toolbox=toolbox, max_steps=route.max_steps))
+            inner.append(FROM_ROUTE["tools"](toolbox=toolbox, max_steps=route.max_steps, approvals=self.kept.approvals))
         if route.max_output is not None:
             inner.append(FROM_ROUTE["ceiling"](tokens=route.max_output))
         for step in reversed(inner):
@@ -455,7 +461,7 @@ class _Builder:
         tools = [(str(one), self._declaration.snapshot.texts.get(f"tools/{one}.py")) for one in route.tool_sets]
         servers = [replace(one, token=None, env={}, proxy=None, ca=None) for one in route.tool_servers]
         return hashlib.sha256(
-            repr((str(name), pools, asked, headers, tools, servers, route.max_steps, route.max_output)).encode()
+            repr((str(name), pools, asked, headers, tools, servers, route.max_steps, route.max_output, route.approved)).encode()
         ).hexdigest()
 
     def _redis(self) -> Redis | None:
@@ -528,27 +534,31 @@ class _Builder:
                 return None
         return self._targets[name, connect, uncached]
 
-    def _granted(self, name: str, route: Route) -> tuple[Tool | IsolatedTool, ...]:
+    def _granted(self, name: str, route: Route) -> tuple[tuple[Tool | IsolatedTool, ...], frozenset[str]]:
+        """Return the functions that a route grants, and the names of those whose calls the user has to allow."""
+        approve: set[str] = set()
         granted: dict[str, tuple[str, Tool | IsolatedTool]] = {}
         for entry in route.tools:
             if isinstance(entry, ToolServer):
                 continue
-            isolated = isinstance(entry, IsolatedSet)
-            set_name = entry.use if isolated else entry
-            made = self.isolated.get(entry.key) if isolated else self.sets.get(str(entry))
+            set_name = _set_of(entry)
+            apart = entry if isinstance(entry, ToolSetEntry) and entry.isolate is not None else None
+            made = self.sets.get(str(set_name)) if apart is None else self.isolated.get(apart.key)
             for tool in made.tools if made else ():
                 first = granted.setdefault(tool.spec.name, (set_name, tool))
                 if first[0] != set_name and set_name.place:
                     self._complaints.add(
                         set_name.place, f"`{name}` gets two tools named `{tool.spec.name}`: from {first[0]} and from {set_name}"
                     )
-        return tuple(tool for _, tool in granted.values())
+                elif isinstance(entry, ToolSetEntry) and entry.approve == "always":
+                    approve.add(tool.spec.name)
+        return tuple(tool for _, tool in granted.values()), frozenset(approve)
 
     def _servers(self, route: Route) -> list[Grant]:
         """Return the servers whose tools a route grants: those in use, if they are the same."""
         grants: list[Grant] = []
         for declared in route.tool_servers:
-            whole = replace(declared, only=None)
+            whole = replace(declared, only=None, approve="never")
             known = (one for kept in (self.kept, self._before) for one in kept.tool_servers if one.declared == whole and not one.closed)
             try:
                 server = next(known, None) or McpServer(whole)
@@ -558,7 +568,8 @@ class _Builder:
                 continue
             if server not in self.kept.tool_servers:
                 self.kept.tool_servers.append(server)
-            grants.append(Grant(server, None if declared.only is None else frozenset(map(str, declared.only))))
+            only = None if declared.only is None else frozenset(map(str, declared.only))
+            grants.append(Grant(server, only, approve=declared.approve == "always"))
         return grants
 
     def _tool_set(self, named: Scalar) -> ToolSet | None:
@@ -570,7 +581,7 @@ class _Builder:
             self._complaints.add(misfit.place or named.place, misfit.message)
             return None
 
-    def _tool_processes(self, declared: IsolatedSet) -> ToolProcesses | None:
+    def _tool_processes(self, declared: ToolSetEntry) -> ToolProcesses | None:
         place = declared.use.place or Place(self._declaration.snapshot.routes, 1, 1)
         if (found := self._tool_file(str(declared.use), declared.use.source or declared.use, place)) is None:
             return None
@@ -638,6 +649,16 @@ class _Builder:
 def _no_chat(_: Ask) -> Events:
     """Raise BadAsk: a chat was sent to a route of another kind."""
     raise BadAsk(OTHER_KIND["embeddings"])
+
+
+def _set_of(entry: Name | ToolSetEntry) -> Name:
+    """Return the name of the tool set of an entry."""
+    return entry.use if isinstance(entry, ToolSetEntry) else entry
+
+
+def _isolated(entry: Name | ToolSetEntry) -> bool:
+    """Return whether the functions of an entry run in processes of their own."""
+    return isinstance(entry, ToolSetEntry) and entry.isolate is not None
 
 
 def _made(one: Name | Member) -> tuple[object, ...]:

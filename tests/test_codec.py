@@ -26,6 +26,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "value": st.dictionaries(TEXTS, JSON, max_size=3),
     "after": st.integers(0, 10**6),
     "result": JSON,
+    "output": JSON,
     "age": st.none() | st.floats(allow_nan=False),
     "attempts": st.deferred(lambda: st.lists(built(Attempt), max_size=2).map(tuple)),
     "seconds": st.floats(allow_nan=False),

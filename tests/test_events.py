@@ -2,7 +2,23 @@
 
 import pytest
 
-from router.events import Disorder, Event, Failure, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Disorder,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Order,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 
 START = Start("a", "m")
 CALL = ToolCall("c1", "t", {})
@@ -16,6 +32,17 @@ RIGHT: dict[str, list[Event]] = {
     "a thought first": [START, Thought("Hm"), Text("Hi"), STOP],
     "a tool round": [START, ToolInput("c1", "t", "{}"), CALL, RESULT, START, Text("Hi"), STOP],
     "two calls, results in any order": [START, CALL, ToolCall("c2", "t", {}), ToolResult("c2", "t", 1), RESULT, START, STOP],
+    "a tool that reports": [START, CALL, ToolProgress("c1", "t", 1), ToolProgress("c1", "t", 2), RESULT, START, STOP],
+    "a call that waits for the user": [START, CALL, Approval("c1", "t", "apr_1"), Finish("tool-calls")],
+    "a result beside it": [
+        START,
+        CALL,
+        ToolCall("c2", "t", {}),
+        ToolResult("c2", "t", 1),
+        Approval("c1", "t", "apr_1"),
+        Finish("tool-calls"),
+    ],
+    "a result of an earlier answer": [START, LateResult("c0", "t", {}, "ok"), Text("Hi"), STOP],
     "the step cap": [START, CALL, RESULT, Finish("tool-calls")],
     "a call left to the client": [START, CALL, Finish("tool-calls")],
     "a failure in mid-answer": [START, Text("Hi"), FAILURE],
@@ -30,6 +57,12 @@ WRONG: dict[str, tuple[list[Event], str]] = {
     "an end after a failure": ([START, FAILURE, STOP], "Finish while over"),
     "text after results without a start": ([START, CALL, RESULT, Text("Hi")], "Text while running"),
     "a result without its call": ([START, CALL, ToolResult("c2", "t", 1)], "a result without its call"),
+    "progress of no call": ([START, ToolProgress("c1", "t", 1)], "progress of a call that does not run"),
+    "progress after its result": ([START, CALL, RESULT, ToolProgress("c1", "t", 1)], "progress of a call that does not run"),
+    "text during a tool": ([START, CALL, ToolProgress("c1", "t", 1), Text("Hi")], "Text while running"),
+    "an approval of no call": ([START, Approval("c1", "t", "apr_1")], "an approval of no open call"),
+    "an approval after the result": ([START, CALL, RESULT, Approval("c1", "t", "apr_1")], "an approval of no open call"),
+    "a late result before the start": ([LateResult("c0", "t", {}, "ok")], "LateResult while idle"),
     "two results of one call": ([START, CALL, RESULT, RESULT], "a result without its call"),
     "two calls of one id": ([START, CALL, CALL], "two calls with one id"),
     "an empty text": ([START, Text("")], "an empty Text"),

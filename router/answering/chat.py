@@ -247,13 +247,14 @@ class Chat:
                     )
                     total = route.declared.timeout.total
                     ask = replace(
-                        wanted.ask,
+                        question.permitted(wanted.ask, route.declared.refuse),
                         model=route.name,
                         caller=caller.id,
                         user=caller.user,
                         circumstances=admissions.circumstances(route),
                         cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
                         fault=fault,
+                        approvable=reply.wire.approvals and server.ui.min_client != "5.0",
                         until=time.monotonic() + total,
                         tried=entry.tried,
                     )

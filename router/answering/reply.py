@@ -17,7 +17,7 @@ from router.answering.ahead import Ahead
 from router.answering.pulse import Pulse
 from router.chat import Ask
 from router.errors import RouterError, Stopping, TimedOut, TooMany
-from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, Words, fast_path
+from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words, fast_path
 from router.intake.body import ClientLeft
 from router.journal.entry import DIGITS, Entry, header
 from router.journal.log import problems
@@ -287,7 +287,8 @@ class Collected:
     def put(self, event: Event) -> None:
         """Take an event."""
         self.begun = True
-        self._events.append(event)
+        if not isinstance(event, ToolProgress):  # the result is there by then
+            self._events.append(event)
 
     @property
     def finished(self) -> bool:

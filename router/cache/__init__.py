@@ -3,22 +3,25 @@
 The step that uses them is `steps/cache.py`.
 """
 
+from router.cache.approvals import Approvals
 from router.cache.flight import MAX_FLIGHT_BYTES, Flight
 from router.cache.key import key
 from router.cache.shared import Elsewhere, Lead, Shared
-from router.cache.states import LocalStates, Memory, States, Trail, trail
+from router.cache.states import LocalStates, Memory, ModelCall, Recollection, Trail, trail
 from router.cache.store import LocalStore, Store
 
 __all__ = [
     "MAX_FLIGHT_BYTES",
+    "Approvals",
     "Elsewhere",
     "Flight",
     "Lead",
     "LocalStates",
     "LocalStore",
     "Memory",
+    "ModelCall",
+    "Recollection",
     "Shared",
-    "States",
     "Store",
     "Trail",
     "key",

@@ -27,6 +27,8 @@ def key(ask: Ask, made_by: str, owner: str) -> str:
     }
     if ask.output is not None:
         made = {**made, "output": [ask.output.schema, ask.output.name, ask.output.description]}
+    if ask.approvable:
+        made = {**made, "approvable": True}
     if ask.held is not None:
         made = {**made, "held": sorted(ask.held)}  # who answers depends on it
     return hashlib.sha256(_dumps(made).encode()).hexdigest()
@@ -39,8 +41,8 @@ def part_of(part: Part) -> Json:
             return part
         case File():
             return _file(part)
-        case Call(call_id, name, arguments):
-            return ["call", call_id, name, arguments]
+        case Call(call_id, name, arguments, approval):
+            return ["call", call_id, name, arguments, *((approval,) if approval else ())]
         case ReasoningState(issuer, value, call_id, after):
             return ["state", issuer, value, call_id, after]
         case _:

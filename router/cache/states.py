@@ -1,9 +1,10 @@
-"""The store of reasoning state for calls that a client runs, until its next request brings their results.
+"""The store of model calls whose tools a client runs, until its next request brings their results.
 
-    pointsman:{<name>}:reasoning     the states of one conversation, up to one of its model calls
+    pointsman:{<name>}:reasoning     the model calls of one conversation, up to one of them
 
-A name is a digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone
-repeat. The states are kept in this process, and in the Redis that is declared, so that another replica may be asked next.
+Kept is what the client does not send back: the reasoning state, and the calls that the route ran itself, with their results. A name is a
+digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat.
+The entries are kept in this process, and in the Redis that is declared, so that another replica may be asked next.
 """
 
 import hashlib
@@ -29,21 +30,36 @@ LASTS = 3600.0
 ENTRY = 1024
 """Bytes that an entry takes beside its value, roughly."""
 MAX_VALUE = 4 * 1024 * 1024
-"""Bytes of the states of one conversation; beyond it those of its first model calls are left out."""
-VERSION = 1
+"""Bytes of the model calls of one conversation; beyond it the first of them are left out."""
+VERSION = 2
 MAX_DEPTH = 128
-"""Levels of nesting in kept states: more could be read, but not written into a request."""
+"""Levels of nesting in a kept entry: more could be read, but not written into a request."""
 MAX_VALUES = 200_000
-"""JSON values in kept states: more would hold up the loop."""
+"""JSON values in a kept entry: more would hold up the loop."""
 log = logging.getLogger("router.cache")
 
-States = Mapping[str, Sequence[ReasoningState]]
-"""The name of a model call → its reasoning state."""
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A model call, as far as its client does not send it back.
+
+    states: its reasoning state
+    calls: its tool calls, the client's among them; empty where the client sends all of them
+    results: the results of the calls that the route ran
+    """
+
+    states: tuple[ReasoningState, ...] = ()
+    calls: tuple[Call, ...] = ()
+    results: tuple[Result, ...] = ()
+
+
+Recollection = Mapping[str, Sequence[ModelCall]]
+"""The name of a model call → the model calls of the same answer that the client was not shown, then this one."""
 
 
 @dataclass(slots=True)
 class _KeptStates:
-    """The states kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
+    """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
 
     entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
     """Name → until when, and the value; the oldest first."""
@@ -51,7 +67,7 @@ class _KeptStates:
 
 
 class LocalStates:
-    """Reasoning state in this process, apart for each caller and end user: a large consumer displaces its own states first."""
+    """Model calls in this process, apart for each caller and end user: a large consumer displaces its own entries first."""
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
@@ -108,14 +124,14 @@ class LocalStates:
 
 
 class Memory:
-    """The store of reasoning state: this process, and Redis where there is one. It never fails a question or waits for an absent Redis."""
+    """The store of model calls: this process, and Redis where there is one. It never fails a question or waits for an absent Redis."""
 
     def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
         self.local = local or LocalStates()
         self._shared = shared
 
-    async def get(self, caller: str, names: Sequence[str], user: str = "") -> States:
-        """Return the states of a conversation whose model calls have these names, the first one first.
+    async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
+        """Return what is kept of a conversation whose model calls have these names, the first one first.
         Redis is asked for the last name alone, whose entry holds those before it.
         """
         for name in reversed(names):
@@ -124,28 +140,36 @@ class Memory:
         value = await self._shared.get(names[-1]) if self._shared is not None and names else None
         return _read(value) if value is not None else {}
 
-    async def put(self, caller: str, name: str, states: States, user: str = "") -> None:
-        """Keep the states under the name of the last model call."""
-        value = written(states)
+    async def put(self, caller: str, name: str, held: Recollection, user: str = "") -> None:
+        """Keep the model calls of a conversation under the name of the last one."""
+        value = written(held)
         self.local.put(caller, name, value, user)
         if self._shared is not None:
             await self._shared.put(name, value, LASTS)
 
 
-def written(states: States) -> bytes:
-    """States as they are kept."""
-    sayable = {name: [one for one in held if not deeper(one.value, MAX_DEPTH // 2)] for name, held in states.items()}
-    plain = [[name, [[one.issuer, one.value, one.call_id, one.after] for one in held]] for name, held in sayable.items()]
-    while len(value := packed([VERSION, *plain])) > MAX_VALUE and plain:
+def written(held: Recollection) -> bytes:
+    """Return model calls as they are kept. The first ones are left out where all are too many; the log says where none is left."""
+    plain = [[name, [_plain_call(one) for one in calls]] for name, calls in held.items()]
+    while (len(value := packed([VERSION, *plain])) > MAX_VALUE or crowded(value, MAX_VALUES)) and plain:
         del plain[0]
+        if not plain:
+            log.warning("a tool round is too large to be kept: the model goes on without it", extra={"fields": {"bytes": len(value)}})
     return value
 
 
+def _plain_call(call: ModelCall) -> list[object]:
+    states = [[one.issuer, one.value, one.call_id, one.after] for one in call.states if not deeper(one.value, MAX_DEPTH // 2)]
+    calls = [[one.call_id, one.name, dict[str, Json]() if deeper(one.arguments, MAX_DEPTH // 2) else one.arguments] for one in call.calls]
+    results = [[one.call_id, one.name, one.text if deeper(one.value, MAX_DEPTH // 2) else one.value, one.is_error] for one in call.results]
+    return [states, calls, results]
+
+
 class UnreadableState(Exception):
-    """The bytes are not reasoning state: Redis may hold anything, also of another release."""
+    """The bytes are not a kept entry: Redis may hold anything, also of another release."""
 
 
-def read(data: bytes) -> States:
+def read(data: bytes) -> Recollection:
     """Read the bytes that `written` made. UnreadableState where they are something else, or more than it ever makes."""
     if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
         raise UnreadableState
@@ -160,19 +184,27 @@ def read(data: bytes) -> States:
             raise UnreadableState
 
 
-def _read(data: bytes) -> States:
-    """Read the same bytes; return no states where they are unreadable, and log that."""
+def _read(data: bytes) -> Recollection:
+    """Read the same bytes; return nothing where they are unreadable, and log that."""
     try:
         return read(data)
     except UnreadableState:
-        log.warning("kept reasoning state cannot be read: the model goes on without it", extra={"fields": {"bytes": len(data)}})
+        log.warning("a kept tool round cannot be read: the model goes on without it", extra={"fields": {"bytes": len(data)}})
         return {}
 
 
-def _entry(value: Json) -> tuple[str, Sequence[ReasoningState]]:
+def _entry(value: Json) -> tuple[str, Sequence[ModelCall]]:
     match value:
         case [str(name), [*held]]:
-            return name, [_state(one) for one in held]
+            return name, [_model_call(one) for one in held]
+        case _:
+            raise UnreadableState
+
+
+def _model_call(value: Json) -> ModelCall:
+    match value:
+        case [[*states], [*calls], [*results]]:
+            return ModelCall(tuple(map(_state, states)), tuple(map(_call, calls)), tuple(map(_result, results)))
         case _:
             raise UnreadableState
 
@@ -185,16 +217,31 @@ def _state(value: Json) -> ReasoningState:
             raise UnreadableState
 
 
+def _call(value: Json) -> Call:
+    match value:
+        case [str(call_id), str(name), dict(arguments)]:
+            return Call(call_id, name, arguments)
+        case _:
+            raise UnreadableState
+
+
+def _result(value: Json) -> Result:
+    match value:
+        case [str(call_id), str(name), result, bool(is_error)]:
+            return Result(call_id, name, result, is_error)
+        case _:
+            raise UnreadableState
+
+
 @dataclass(slots=True)
 class Trail:
     """A conversation as its client sends it, on the way to the names of its model calls.
 
-    Left out is what may differ between two requests of one client: system messages; what the model said since the last question
-    (some clients send it after the calls, some not at all); and calls that nobody ran. `leaves`: says of a result that its call was not run.
+    Left out is what may differ between two requests of one client: system messages, and what the model said since the last question
+    (some clients send it after the calls, some not at all).
     """
 
     digest: "hashlib._Hash"
-    leaves: Callable[[Result], bool]
     said: list[str] = field(default_factory=list[str])
     results: dict[str, str] = field(default_factory=dict[str, str])
     """Id → text, of the results since the last call: in whatever order they come."""
@@ -205,7 +252,6 @@ class Trail:
 
     def follow(self, messages: Sequence[Message]) -> dict[int, str]:
         """Go on over these messages: index of a message with calls → the name of that model call."""
-        left = {result.call_id for message in messages for result in message.results if self.leaves(result)}
         names: dict[int, str] = {}
         for index, message in enumerate(messages):
             match message.role:
@@ -216,10 +262,10 @@ class Trail:
                     self._add("user", *map(part_of, message.parts))
                 case "assistant":
                     self.said.append(message.text)
-                    if calls := [call for call in message.calls if call.call_id not in left]:
-                        names[index] = self.called(calls)
+                    if message.calls:
+                        names[index] = self.called(message.calls)
                 case "tool":
-                    self.results |= {one.call_id: _text(one) for one in message.results if not self.leaves(one)}
+                    self.results |= {one.call_id: _text(one) for one in message.results}
                 case "system":
                     pass
         return names
@@ -239,9 +285,9 @@ class Trail:
         self.digest.update(_dumps(values))
 
 
-def trail(owner: str, leaves: Callable[[Result], bool]) -> Trail:
+def trail(owner: str) -> Trail:
     """The beginning of a conversation of this caller and its end user (`Ask.owner`)."""
-    return Trail(hashlib.sha256(_dumps(["caller", owner])), leaves)
+    return Trail(hashlib.sha256(_dumps(["caller", owner])))
 
 
 _dumps_text = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from router.chat import Ask, Message
 from router.config import load
 from router.errors import TimedOut
-from router.events import Failure, Finish, Text, Thought, ToolCall, ToolResult
+from router.events import Failure, Finish, Text, Thought, ToolCall, ToolProgress, ToolResult
 from router.generation import Generation, build
 from router.targets import close_lanes
 
@@ -49,6 +49,8 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
                         terminal.say(piece, faint=isinstance(event, Thought))
                     case ToolCall(_, name, arguments):
                         terminal.note(f"→ {name}({json.dumps(dict(arguments), ensure_ascii=False)})")
+                    case ToolProgress(_, name, output):
+                        terminal.note(f"… {name}: {output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)}")
                     case ToolResult(_, name, result):
                         terminal.note(f"← {name}: {result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)}")
                     case Finish(reason, usage):

@@ -16,7 +16,7 @@ from router.targets import batch_of, facts_of, lane_of
 
 APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
 """Keys of a route that are shown in words of their own; every other key that is set has a line."""
-USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True}
+USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True, "refuse": []}
 """Keys that have a line only for another value than this."""
 
 

@@ -29,7 +29,7 @@ from router.config.price import Price
 from router.config.remedies import Advice, Spot, spots
 from router.config.snapshot import DRILLS, Snapshot
 from router.config.tool_servers import ToolServer
-from router.config.tool_sets import IsolatedSet
+from router.config.tool_sets import ToolSetEntry
 from router.config.values import (
     ApiBase,
     Backoff,
@@ -336,13 +336,14 @@ class Route:
     limit: the limit on use; unless given, none
     max_output: most tokens of one model call; the model is asked for no more, and an answer that goes on all the same is cut off
     listed: false hides the route from lists of models; a hidden route answers all the same
+    refuse: parts of a question that its clients may not bring: tools of their own, system messages; unless given, they may
     """
 
     kind: Literal["chat", "embeddings"] = "chat"
     pipeline: Reference
     targets: tuple[Reference | TargetEntry | tuple[Reference | Member, ...], ...]
     aliases: tuple[Reference, ...] = ()
-    tools: tuple[Reference | IsolatedSet | ToolServer, ...] = ()
+    tools: tuple[Reference | ToolSetEntry | ToolServer, ...] = ()
     max_steps: Annotated[int, Bounds(1, 50)] = 5
     reasoning: Literal["hide", "show"] = "hide"
     timeout: Timeout = field(default_factory=Timeout)
@@ -357,6 +358,7 @@ class Route:
     limit: Limit | None = None
     max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None
     listed: bool = True
+    refuse: tuple[Literal["tools", "system"], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.targets:
@@ -386,12 +388,18 @@ class Route:
     @property
     def tool_sets(self) -> tuple[Name, ...]:
         """The tool sets of the route that are files."""
-        return tuple(one.use if isinstance(one, IsolatedSet) else one for one in self.tools if not isinstance(one, ToolServer))
+        return tuple(one.use if isinstance(one, ToolSetEntry) else one for one in self.tools if not isinstance(one, ToolServer))
 
     @property
-    def isolated_sets(self) -> "tuple[IsolatedSet, ...]":
+    def isolated_sets(self) -> "tuple[ToolSetEntry, ...]":
         """The tool sets that run in processes of their own."""
-        return tuple(one for one in self.tools if isinstance(one, IsolatedSet))
+        return tuple(one for one in self.tools if isinstance(one, ToolSetEntry) and one.isolate is not None)
+
+    @property
+    def approved(self) -> tuple[str, ...]:
+        """The tool sets and servers whose calls the user has to allow."""
+        found = [one for one in self.tools if not isinstance(one, str) and one.approve == "always"]
+        return tuple(one.label if isinstance(one, ToolServer) else str(one.use) for one in found)
 
     @property
     def tool_servers(self) -> tuple[ToolServer, ...]:
@@ -434,7 +442,7 @@ class RequestBounds:
 class Ui:
     """The stream for AI SDK clients from 5.0 on.
 
-    min_client: the oldest of them; 5.0 is read by every release, 6.0 adds the finish reason where AI SDK 6 and 7 look for it
+    min_client: the oldest of them; 5.0 is read by every release, 6.0 puts the finish reason and a tool's progress where AI SDK 6 and 7 look for them
     """
 
     min_client: Literal["5.0", "6.0"] = "5.0"
@@ -606,6 +614,7 @@ class Server:
     proxies: addresses and networks of proxies whose X-Forwarded-For is trusted
     auth: authentication of callers; none admits every client, and must be written where other machines can reach the server
     page: off answers 404 at /, on serves the page
+    approval_key: signs the questions whether a tool call may run; unless given, a key of each process, which other workers do not know
     """
 
     cors: Cors = field(default_factory=Cors)
@@ -635,6 +644,15 @@ class Server:
     proxies: tuple[Network, ...] = ()
     auth: Literal["none"] | Auth | None = None
     page: Literal["on", "off"] = "on"
+    approval_key: Key | None = None
+
+    def __post_init__(self) -> None:
+        if self.approval_key is not None and len(self.approval_key.value) < LEAST_ADMIN_KEY:
+            raise Misfit(
+                f"an approval key of fewer than {LEAST_ADMIN_KEY} characters can be guessed: `openssl rand -hex 24` makes one; "
+                "set ROUTER_APPROVAL_KEY to it, and write ${ROUTER_APPROVAL_KEY}",
+                "approval_key",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -685,7 +703,25 @@ class Expect:
 
     served_by: Reference | None = None
     tried: tuple[str, ...] | None = None
-    events: tuple[Literal["Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolResult", "Finish", "Failure"], ...] | None = None
+    events: (
+        tuple[
+            Literal[
+                "Start",
+                "Text",
+                "Thought",
+                "ToolInput",
+                "ToolCall",
+                "ToolProgress",
+                "ToolResult",
+                "Approval",
+                "LateResult",
+                "Finish",
+                "Failure",
+            ],
+            ...,
+        ]
+        | None
+    ) = None
     within: Within | None = None
     finish: Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"] | None = None
     fails: str | None = None

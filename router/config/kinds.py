@@ -17,6 +17,7 @@ CHAT_ONLY = {
     "affinity": "there is no chat that could stay with a target",
     "prompt_cache": "there is no prompt",
     "max_output": "a model that makes embeddings writes no tokens",
+    "refuse": "a question for embeddings brings no tools and no messages",
 }
 """Keys of a route that an embeddings route has no use for → why."""
 DRILL_OF_CHATS = {

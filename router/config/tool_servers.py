@@ -8,7 +8,7 @@ tools:
 
 import re
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from router.config.network import CaBundle, Egress, OwnProxy, egress_of
 from router.config.values import Key, Name, Secret, web_address
@@ -68,6 +68,7 @@ class ToolServer:
     only: the only tools of it that the model may use; unless given, all
     proxy: the HTTP proxy on the way to the address, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`
+    approve: always has the user allow each call before it runs; a client that cannot ask is refused the call
     """
 
     mcp: ServerAddress | tuple[Word, ...]
@@ -76,6 +77,7 @@ class ToolServer:
     only: tuple[ToolName, ...] | None = None
     proxy: OwnProxy | None = None
     ca: CaBundle | None = None
+    approve: Literal["always", "never"] = "never"
 
     def __post_init__(self) -> None:
         if self.mcp == ():

@@ -3,6 +3,7 @@
 tools:
 - weather                                          # tools/weather.py, in the router's own process
 - {use: reports, isolate: process, env: {REPORTS: /srv/reports}}
+- {use: orders, approve: always}                   # each call waits until the user has allowed it
 """
 
 from dataclasses import dataclass, field
@@ -10,20 +11,30 @@ from typing import Literal
 
 from router.config.tool_servers import Held, Variable
 from router.config.values import Reference
+from router.errors import Misfit
+
+Approve = Literal["always", "never"]
+"""always: a user has to allow each call before it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IsolatedSet:
-    """A tool set whose functions run in processes of their own.
+class ToolSetEntry:
+    """A tool set with options.
 
     use: the tool set: tools/<name>.py
     isolate: `process`: each call runs in a process beside the router, which is killed when the call is over its time
     env: the environment of the process, beside PATH, HOME and the like: it inherits nothing else
+    approve: always has the user allow each call before it runs; a client that cannot ask is refused the call
     """
 
     use: Reference
-    isolate: Literal["process"]
+    isolate: Literal["process"] | None = None
     env: dict[Variable, Held] = field(default_factory=dict[Variable, Held])
+    approve: Approve = "never"
+
+    def __post_init__(self) -> None:
+        if self.env and self.isolate is None:
+            raise Misfit("only a process of its own has an `env`: write `isolate: process`, too", "env")
 
     @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:

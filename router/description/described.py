@@ -105,7 +105,9 @@ def tool_files(route: JsonObject) -> tuple[str, ...]:
 
 
 def _granted(one: JsonObject) -> str:
-    return f"{one['use']} (isolate: {one.get('isolate')})" if "use" in one else f"mcp {_words(one.get('mcp'))}"
+    said = [f"{key}: {one[key]}" for key in ("isolate", "approve") if one.get(key) not in (None, "never")]
+    name = str(one["use"]) if "use" in one else f"mcp {_words(one.get('mcp'))}"
+    return f"{name} ({', '.join(said)})" if said else name
 
 
 def _words(mcp: Json) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from router.chat import AUTO, Choice, Json, ToolSpec
+from router.chat import AUTO, Choice, Json, JsonObject, ToolSpec
 from router.errors import BadAsk
 from router.intake.fields import Fields, listing, mapping
 from router.intake.messages import text
@@ -11,6 +11,8 @@ from router.intake.messages import text
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_TOOLS = 128
 """Tools of one question."""
+EMPTY: JsonObject = {"type": "object", "properties": {}}
+"""The schema of a tool without parameters."""
 
 
 def refuse_unserved(fields: Fields, meant: Mapping[str, tuple[Json, ...]]) -> None:
@@ -35,6 +37,28 @@ def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec,
     return made
 
 
+def named(value: Json) -> tuple[ToolSpec, ...]:
+    """Return the tools of an object: name → {description, parameters}, as assistant-ui sends them; the AI SDK says `inputSchema`."""
+    fields = mapping(value) or {}
+    if len(fields) > MAX_TOOLS:
+        raise BadAsk(f"tools: at most {MAX_TOOLS} tools are taken.")
+    return tuple(_named(name, one) for name, one in fields.items())
+
+
+def _named(name: str, value: Json) -> ToolSpec:
+    if not TOOL_NAME.fullmatch(name):
+        raise BadAsk("tools: each name is made of letters, digits, _ and -, 64 at most.")
+    path = f"tools.{name}"
+    if (fields := mapping(value)) is None:
+        raise BadAsk(f"{path}: an object with `parameters` is needed.")
+    key = "inputSchema" if fields.get("parameters") is None and fields.get("inputSchema") is not None else "parameters"
+    schema = mapping(fields.get(key) or EMPTY)
+    schema = schema and mapping(schema.get("jsonSchema") or schema)  # the AI SDK's object around a schema
+    if schema is None:
+        raise BadAsk(f"{path}.{key}: a JSON schema is needed.")
+    return ToolSpec(name, text(fields.get("description") or "", f"{path}.description"), schema)
+
+
 def tool_name(value: Json, path: str) -> str:
     """A tool's name."""
     name = text(value, path)
@@ -46,7 +70,7 @@ def tool_name(value: Json, path: str) -> str:
 def function(fields: Fields, path: str) -> ToolSpec:
     """A function, as OpenAI's APIs describe it: {name, description, parameters, strict}."""
     name = tool_name(fields.get("name"), f"{path}.name")
-    schema = mapping(fields.get("parameters") or {"type": "object", "properties": {}})
+    schema = mapping(fields.get("parameters") or EMPTY)
     if schema is None:
         raise BadAsk(f"{path}.parameters: a JSON schema is needed.")
     strict = fields.get("strict")

@@ -48,6 +48,8 @@ MAX_DEPTH = 64
 """Levels of nesting in a call's arguments: they are a text to the body's own bound."""
 RAW = "raw"
 """The name under which arguments that are no object are told to a model again."""
+APPROVAL = re.compile(r"apr_[A-Za-z0-9._-]{1,200}")
+"""The id of an approval that a route asked for; `cache/approvals.py` checks it."""
 MAX_NAME = 64
 """Characters of a speaker's name."""
 MAX_VALUES = 50_000
@@ -351,6 +353,8 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
         return
     approved = mapping(part.get("approval")) or {}
     match part.get("state"):
+        case "output-available" if part.get("preliminary") is True:
+            return  # the tool still ran when the page lost the answer
         case "output-available":
             result = Result(call_id, name, part.get("output"))
         case "output-error":
@@ -359,13 +363,17 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
             result = _denied(call_id, name, approved)
         case "approval-responded" if approved.get("approved") is not True:
             result = _denied(call_id, name, approved)
+        case "approval-responded" if isinstance(allowed := approved.get("id"), str) and APPROVAL.fullmatch(allowed):
+            result = None  # the tool loop runs it, if it was asked about, and else says that it did not
         case "input-streaming" | "input-available" | "approval-requested" | "approval-responded":
-            return  # nobody answered it; one that was allowed the model calls again, and it runs here
+            return  # nobody answered it, or the page's own server asked: the model calls it again, and it runs here
         case _:
             raise BadAsk(f"{path}.state: this state is not known here.")
     block.spoken += reasoning.of_tool(part, call_id)
-    block.spoken.append(Call(call_id, name, mapping(part.get("input", part.get("rawInput"))) or {}))
-    block.results.append(result)
+    approval = cast("str", approved["id"]) if result is None else ""
+    block.spoken.append(Call(call_id, name, mapping(part.get("input", part.get("rawInput"))) or {}, approval))
+    if result is not None:
+        block.results.append(result)
 
 
 def _denied(call_id: str, name: str, approval: Fields) -> Result:

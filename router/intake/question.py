@@ -4,7 +4,7 @@ Fields we do not know are kept for the templates (`ask.<field>`) and never forwa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -139,8 +139,10 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
             said, params = gateway_api.messages(fields, most), parameters(gateway_api.sampling(fields))
             return tools, said, params, gateway_api.output(fields)
         case "chat" | "completions":
-            tools = brought(fields) if surface == "completions" else ((), AUTO)
-            return tools, messages(conversation(fields), most), sampling(fields), response_format(_form(fields, surface))
+            tools = brought(fields) if surface == "completions" else of_page(fields)
+            said = messages(conversation(fields), most)
+            said = (*instruction(fields), *said) if surface == "chat" else said
+            return tools, said, sampling(fields), response_format(_form(fields, surface))
 
 
 def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
@@ -241,6 +243,39 @@ def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
     refuse_unserved(fields, MEANT)
     own = client_tools.tools(fields.get("tools"), _tool)
     return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
+
+
+def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
+    """Return the tools that a page brings below /api/chat, and its choice. A field of that name that holds no objects is for the template."""
+    given = fields.get("tools")
+    if mapping(given) is not None:
+        own = client_tools.named(given)
+    elif any(mapping(one) is not None for one in listing(given) or ()):
+        own = client_tools.tools(given, _tool)
+    else:
+        return (), AUTO
+    chosen = mapping(fields.get("toolChoice"))
+    if chosen is not None and chosen.get("type") == "tool":  # as the AI SDK names one
+        return own, client_tools.choice({"type": "function", "name": chosen.get("toolName")}, own, lambda named: named)
+    if (wanted := fields.get("toolChoice")) is not None:
+        return own, client_tools.choice(wanted, own, lambda named: named)
+    return own, client_tools.choice(fields.get("tool_choice"), own, lambda named: mapping(named.get("function")) or {})
+
+
+def instruction(fields: Mapping[str, Json]) -> tuple[Message, ...]:
+    """Return the instruction that a page sends as `system`, as a message. Empty without one."""
+    given = fields.get("system")
+    told = "" if given is None else text(given, "system")
+    return (Message("system", (told,)),) if told else ()
+
+
+def permitted(ask: Ask, refused: Collection[str]) -> Ask:
+    """Return the question if it has no part that its route refuses from clients; else BadAsk, which names it. `refused`: `Route.refuse`."""
+    if "tools" in refused and ask.tools:
+        raise BadAsk("tools: this model takes no tools of its clients.")
+    if "system" in refused and any(message.role == "system" for message in ask.messages):
+        raise BadAsk("system: this model takes no system messages or instructions of its clients.")
+    return ask
 
 
 def _tool(value: Json, path: str) -> ToolSpec:

@@ -14,7 +14,22 @@ from typing import Literal, get_args
 
 from router.config.price import Price
 from router.errors import LET_GO, Attempt
-from router.events import FREE, Cached, Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Words
+from router.events import (
+    FREE,
+    Cached,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Reason,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolResult,
+    Words,
+)
 from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
 
@@ -187,6 +202,9 @@ class Entry:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
                 self._ran(call_id, is_error=is_error)
+            case LateResult(call_id, name, _, _, is_error, seconds) if self.cache not in FREE:
+                granted = name if name in self.granted else STRANGE
+                self.tools.append(Run(granted, call_id, time.monotonic() - seconds, seconds, is_error=is_error))
             case Finish(reason, _, attempts):
                 self.outcome, self.attempts = reason, attempts
                 if attempts:

@@ -19,7 +19,7 @@ from router.chat import Ask
 from router.codec import decode, encode
 from router.config.declaration import Cache
 from router.errors import ReplicaLost, Stopping
-from router.events import Answer, Cached, Event, Events, Finish, Start, Step, ToolCall, ToolResult
+from router.events import Answer, Cached, Event, Events, Finish, LateResult, Start, Step, ToolCall, ToolProgress, ToolResult
 from router.shared import Away
 
 AT_FIRST = 16
@@ -156,6 +156,7 @@ class Keeper:
 
         - It ended with `stop`: not at max_tokens, not by a filter, not at max_steps.
         - No model broke off in it, and no target of last resort took part.
+        - No call that the user allowed ran.
         - No tool ran, or the route declares `tools: keep`, no tool failed, and no call is left to the caller.
         """
         end = events[-1] if events else None
@@ -167,6 +168,8 @@ class Keeper:
         speakers = {event.target for event in events if isinstance(event, Start)} | {attempt.target for attempt in spoke}
         calls = [event for event in events if isinstance(event, ToolCall)]
         results = [event for event in events if isinstance(event, ToolResult)]
+        if any(isinstance(event, LateResult) for event in events):
+            return False
         ran = not calls or (self._declared.tools == "keep" and len(results) == len(calls))
         return ran and not any(result.is_error for result in results) and speakers.isdisjoint(self._last_resort)
 
@@ -195,7 +198,11 @@ async def _followed(made: Broadcast, found: Elsewhere) -> bool:
 
 def _written(events: Sequence[Event]) -> bytes:
     """Return a cache entry: the time in milliseconds since 1970, a line break, and the answer's events without their attempts."""
-    told = [replace(event, attempts=()) if isinstance(event, Start | Finish) else event for event in events]
+    told = [
+        replace(event, attempts=()) if isinstance(event, Start | Finish) else event
+        for event in events
+        if not isinstance(event, ToolProgress)
+    ]
     return b"%d\n" % (time.time() * 1000) + encode(told)
 
 

@@ -1,34 +1,39 @@
-"""Reasoning state over calls that the client runs: the outermost step of every route.
+"""Rounds of tools that the client runs: the outermost step of every route.
 
-The provider wants its state back with the results, which come in another request. If a model call leaves tool calls to the client,
-its state is kept (`cache/states.py`). It is put back into the assistant message that repeats the calls.
-No ReasoningState leaves this step. A request without tools and without calls passes it unchanged.
+A client that runs a call sends it back with its result in another request, and nothing else that belongs to it. Two things are kept until
+then (`cache/states.py`), if a model call leaves tool calls to the client:
+
+- reasoning state, which its provider wants back with the results;
+- calls that the route ran itself, beside the client's or in the model calls before, with their results: the OpenAI dialect and others
+  do not show them to the client.
+
+They are put back into the conversation where it repeats the client's calls. No ReasoningState leaves this step. A request without tools
+and without calls passes it unchanged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from router.cache import Memory, States, Trail, trail
-from router.chat import Ask, Call, Message, Part, ReasoningState, Result
+from router.cache import Memory, ModelCall, Recollection, Trail, trail
+from router.chat import Ask, Call, Message, ReasoningState, Result
 from router.events import Answer, Beside, Event, Events, EventStream, Finish, Start, Step, ToolCall, ToolResult
-from router.steps.tools import LEFT
 
 
 def recall(*, memory: Memory) -> Step:
-    """Keep the reasoning state of calls that are left to the client, and put it back."""
+    """Keep what a client does not send back of rounds that it has a part in, and put it back."""
 
     def step(answer: Answer) -> Answer:
         async def watched(ask: Ask, beside: Beside) -> Events:
-            rounds = Rounds(trail(ask.owner, _is_left))
+            rounds = Rounds(trail(ask.owner))
             names = rounds.trail.follow(ask.messages)
             held = await memory.get(ask.caller, list(names.values()), ask.user)
             async with aclosing(beside.over(answer(_restored(ask, names, held)))) as events:
                 async for event in events:
                     rounds.see(event)
                     if isinstance(event, Finish):
-                        for name in rounds.names():
-                            await memory.put(ask.caller, name, {**_up_to(names, held), name: rounds.states}, ask.user)
+                        for kept in rounds.kept():
+                            await memory.put(ask.caller, list(kept)[-1], {**_up_to(names, held), **kept}, ask.user)
                     if not isinstance(event, ReasoningState):
                         yield event
 
@@ -43,27 +48,41 @@ def recall(*, memory: Memory) -> Step:
     return step
 
 
-def _is_left(result: Result) -> bool:
-    return result.is_error and result.value == LEFT
-
-
-def _up_to(names: dict[int, str], held: States) -> States:
-    """Return the states of this conversation's model calls, in their order."""
+def _up_to(names: dict[int, str], held: Recollection) -> Recollection:
+    """Return what is kept of this conversation's model calls, in their order."""
     return {name: held[name] for name in names.values() if name in held}
 
 
-def _restored(ask: Ask, names: dict[int, str], held: States) -> Ask:
-    """Return the question with the kept state of its model calls. State that the client sent for such a call is left out."""
+def _restored(ask: Ask, names: dict[int, str], held: Recollection) -> Ask:
+    """Return the question with what is kept of its model calls. State that the client sent for such a call is left out."""
     found = {index: held[name] for index, name in names.items() if held.get(name)}
     if not found:
         return ask
-    return ask.with_messages(*(_with(one, found[index]) if index in found else one for index, one in enumerate(ask.messages)))
+    return ask.with_messages(*_messages(ask.messages, found))
 
 
-def _with(message: Message, states: Sequence[ReasoningState]) -> Message:
-    parts: list[Part] = [part for part in message.parts if not isinstance(part, ReasoningState)]
+def _messages(messages: Sequence[Message], found: dict[int, Sequence[ModelCall]]) -> Iterator[Message]:
+    for index, message in enumerate(messages):
+        if index not in found:
+            yield message
+            continue
+        *hidden, last = found[index]
+        for one in hidden:
+            yield Message("assistant", (*(replace(state, after=0) for state in one.states), *one.calls))
+            yield Message("tool", one.results)
+        yield _with(message, last)
+        if last.results:
+            yield Message("tool", last.results)
+
+
+def _with(message: Message, kept: ModelCall) -> Message:
+    """Return the client's message with all calls of its model call, after the state. Arguments of its own calls are the client's."""
+    parts = [part for part in message.parts if not (kept.states and isinstance(part, ReasoningState))]
     first = next(index for index, part in enumerate(parts) if isinstance(part, Call))
-    return replace(message, parts=(*parts[:first], *states, *parts[first:]))
+    own = {call.call_id: call for call in message.calls}
+    calls = [own.get(call.call_id, call) for call in kept.calls] or message.calls
+    after = [part for part in parts[first:] if not isinstance(part, Call)]
+    return replace(message, parts=(*parts[:first], *kept.states, *calls, *after))
 
 
 @dataclass(slots=True)
@@ -72,38 +91,57 @@ class Rounds:
 
     trail: Trail
     """The conversation before it."""
-    states: list[ReasoningState] = field(default_factory=list[ReasoningState])
-    """Reasoning states of the last model call."""
+    _states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _calls: list[Call] = field(default_factory=list[Call])
     _results: list[Result] = field(default_factory=list[Result])
-    _before: list[Message] = field(default_factory=list[Message])
-    """The model calls before it, whose tools the route ran."""
+    _before: list[ModelCall] = field(default_factory=list[ModelCall])
+    """The model calls before the last one, whose tools the route ran."""
 
     def see(self, event: Event) -> None:
         """Record the parts of an event that matter here."""
         match event:
             case Start():
-                if self._calls:
-                    self._before += [Message("assistant", tuple(self._calls)), Message("tool", tuple(self._results))]
-                self._calls, self._results, self.states = [], [], []
+                if self._results:
+                    self._before.append(self._last)
+                self._states, self._calls, self._results = [], [], []
             case ToolCall(call_id, name, arguments):
                 self._calls.append(Call(call_id, name, arguments))
             case ToolResult(call_id, name, result, is_error):
                 self._results.append(Result(call_id, name, result, is_error))
             case ReasoningState():
-                self.states.append(event)
+                self._states.append(event)
             case _:
                 pass
 
-    def names(self) -> list[str]:
-        """Return the names under which the client may return the calls that are left to it; empty without such a call or without state.
+    @property
+    def _last(self) -> ModelCall:
+        return ModelCall(tuple(self._states), tuple(self._calls), tuple(self._results))
 
-        Some clients are shown the route's own rounds and send them along, others are not.
+    def kept(self) -> list[Recollection]:
+        """Return what to keep, each under the name under which the client may return its calls; nothing without a call for it.
+
+        Some clients are shown the calls that the route ran and send them along: they lack the reasoning state alone. Others are
+        shown their own calls alone: they lack the rest, too.
         """
         run = {result.call_id for result in self._results}
         left = [call for call in self._calls if call.call_id not in run]
-        if not left or not self.states:
+        if not left:
             return []
-        shown = self.trail.copy()
-        shown.follow(self._before)
-        return list(dict.fromkeys([self.trail.copy().called(left), shown.called(left)]))
+        every = [*self._before, self._last]
+        found: list[Recollection] = []
+        if self._before or run:
+            shown = self.trail.copy()
+            stated = {_shown(shown, one): [ModelCall(one.states)] for one in every}
+            if any(one.states for one in every):
+                found.append(stated)
+            last = self._last if run else replace(self._last, calls=())
+            found.append({self.trail.copy().called(left): [*self._before, last]})
+        elif self._states:
+            found.append({self.trail.copy().called(left): [ModelCall(tuple(self._states))]})
+        return found
+
+
+def _shown(trail: Trail, call: ModelCall) -> str:
+    """Go on over a model call and its results as a client sends them that was shown both: its name."""
+    names = trail.follow([Message("assistant", call.calls), Message("tool", call.results)])
+    return names[0]

@@ -1,37 +1,46 @@
 """The tool loop, from a route's `tools:` and `max_steps:`.
 
-Each round asks the model, passes its events through and runs the called tools concurrently. Each result is yielded as it is
-done, and the next round asks with all results appended. The loop ends when a model call asks for no tool. It ends with the finish reason
+Each round asks the model, passes its events through and runs the called tools concurrently. Preliminary outputs and results are yielded as
+they come, and the next round asks with all results appended. The loop ends when a model call asks for no tool. It ends with the finish reason
 tool-calls after `max_steps` model calls, or when three in a row asked for the same and got the same. The loop looks at the
 calls themselves, never at a finish reason: providers err there.
 
-Tools that the caller brought are the caller's to run: an answer that calls one ends with the finish reason tool-calls. The
-route's own tool of the same name takes precedence.
+Tools that the caller brought are the caller's to run: an answer that calls one ends with the finish reason tool-calls, after the route's
+own tools of that model call have run. `steps/recall.py` puts their results into the request that brings the caller's. The route's own
+tool of the same name takes precedence.
+
+A call that the user has to allow does not run: the answer ends with an Approval and the reason tool-calls. The request that brings the
+decision has it run first, and its result is in the prompt. A client that cannot ask its user has the call refused, and the model goes on.
 """
 
 import asyncio
 import json
 import secrets
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from router.cache import Approvals
 from router.chat import AUTO, Ask, Call, Message, Part, ReasoningState, Result
 from router.errors import Attempt, InvalidOutput, Unanswered
 from router.events import (
     Answer,
+    Approval,
     Beside,
     Event,
     Events,
     EventStream,
     Failure,
     Finish,
+    LateResult,
     Start,
     Step,
     Text,
     ToolCall,
     ToolInput,
+    ToolProgress,
     ToolResult,
     Usage,
     Words,
@@ -39,7 +48,7 @@ from router.events import (
 from router.toolbox import Toolbox
 
 
-def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
+def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
     """Run the tool loop over one toolbox."""
 
     def step(answer: Answer) -> Answer:
@@ -48,14 +57,14 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
             own = {spec.name for spec in offered}
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
             ask = replace(ask, tools=offered + theirs)
+            ask, turn.late = await _decided(ask, toolbox, approvals)
             turn.theirs = frozenset(spec.name for spec in theirs)
             for count in range(1, max_steps + 1):
                 turn.begin()
                 try:
-                    async with aclosing(beside.over(answer(ask))) as events:
+                    async with aclosing(turn.spoken(beside.over(answer(ask)))) as events:
                         async for event in events:
-                            if (seen := turn.see(event)) is not None:
-                                yield seen
+                            yield event
                 except Unanswered as error:
                     error.attempts = turn.attempts + error.attempts
                     raise
@@ -64,17 +73,21 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
                 if not turn.calls:
                     yield turn.finish()
                     return
-                if turn.leaves:
+                waiting = [call for call in turn.own if ask.approvable and call.malformed is None and toolbox.asks(call.name)]
+                if turn.leaves or waiting:
                     for state in turn.states:  # for the request that brings the caller's results
                         yield state
-                    for result in turn.left():
-                        yield result
+                async with aclosing(_run(toolbox, [call for call in turn.own if call not in waiting])) as outputs:
+                    async for output in outputs:
+                        if isinstance(output, ToolResult):
+                            turn.results[output.call_id] = output
+                        yield output
+                for call in waiting:
+                    allowed = approvals.request(ask.owner, ask.model, Call(call.call_id, call.name, call.arguments))
+                    yield Approval(call.call_id, call.name, allowed)
+                if turn.leaves or waiting:
                     yield replace(turn.finish(), reason="tool-calls")
                     return
-                async with aclosing(_run(toolbox, turn.calls)) as results:
-                    async for result in results:
-                        turn.results[result.call_id] = result
-                        yield result
                 if count == max_steps or turn.circles():
                     end = replace(turn.finish(), reason="tool-calls")
                     yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED, end.attempts)
@@ -92,11 +105,10 @@ def tools(*, toolbox: Toolbox, max_steps: int) -> Step:
 
 
 UNDECIDED = "The model only called tools, and never gave the JSON that was asked for."
+UNASKED = "Not run: the user has to allow this call, and this client cannot ask for it."
+UNALLOWED = "Not run: nobody asked about this call, or its approval is over or was used before."
 CIRCLE = 3
 """Model calls in a row that ask for the same and get the same: the next call would too."""
-
-
-LEFT = "Not run: the answer ended with a call that is the caller's to run."
 
 
 @dataclass(slots=True)
@@ -105,6 +117,8 @@ class Turn:
 
     theirs: frozenset[str] = frozenset()
     """Tools that the caller runs."""
+    late: list[LateResult] = field(default_factory=list[LateResult])
+    """Results of calls of an earlier answer, which come after the first Start."""
     usage: Usage | None = None
     attempts: tuple[Attempt, ...] = ()
     """Attempts of the model calls that have ended."""
@@ -132,6 +146,17 @@ class Turn:
             if word.__class__ is Text:
                 self._said.append(word.text)
         return words
+
+    async def spoken(self, events: Events) -> Events:
+        """Record the events of a model call and yield those that go on."""
+        async with aclosing(events):
+            async for event in events:
+                if (seen := self.see(event)) is not None:
+                    yield seen
+                if isinstance(event, Start):
+                    for one in self.late:
+                        yield one
+                    self.late = []
 
     def see(self, event: Event) -> Event | None:
         """Record an event and return it as it goes on; None for reasoning state and for the Finish of one model call, which may not be the last."""
@@ -177,10 +202,10 @@ class Turn:
         """True if a call is left for the caller to run."""
         return any(call.name in self.theirs for call in self.calls)
 
-    def left(self) -> list[ToolResult]:
-        """Return error results for the other calls: the caller will ask again, and does not know of them."""
-        others = [call for call in self.calls if call.name not in self.theirs]
-        return [ToolResult(call.call_id, call.name, LEFT, is_error=True) for call in others]
+    @property
+    def own(self) -> list[ToolCall]:
+        """The calls of tools that the route runs."""
+        return [call for call in self.calls if call.name not in self.theirs]
 
     def circles(self) -> bool:
         """Return True if the last `CIRCLE` model calls asked for the same tools and got the same results."""
@@ -205,20 +230,80 @@ class Turn:
         return Message("assistant", tuple(spoken)), Message("tool", tuple(results))
 
 
-async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolResult, None]:
-    """Run the tools and yield each result when it is done. Closing the generator cancels the tools."""
-    running = [asyncio.create_task(_result(toolbox, call)) for call in calls]
+@dataclass(slots=True)
+class _Outputs:
+    """The outputs of running tools that were not yielded yet. Of each call the newest preliminary one is held: it replaces those before."""
+
+    _some: asyncio.Event = field(default_factory=asyncio.Event)
+    _progress: dict[str, ToolProgress] = field(default_factory=dict[str, ToolProgress])
+    _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
+
+    def report(self, progress: ToolProgress) -> None:
+        """Take a preliminary output."""
+        self._progress[progress.call_id] = progress
+        self._some.set()
+
+    def end(self, task: asyncio.Task[ToolResult]) -> None:
+        """Take the end of a call."""
+        self._ended.append(task)
+        self._some.set()
+
+    async def come(self) -> list[ToolProgress | ToolResult]:
+        """Wait for the next outputs and return them: the results in the order in which the calls ended."""
+        await self._some.wait()
+        self._some.clear()
+        results = [task.result() for task in self._ended]
+        for result in results:
+            self._progress.pop(result.call_id, None)
+        found = [*self._progress.values(), *results]
+        self._progress.clear()
+        self._ended.clear()
+        return found
+
+
+async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolProgress | ToolResult, None]:
+    """Run the tools and yield each output when it is there. Closing the generator cancels the tools."""
+    outputs = _Outputs()
+    running = [asyncio.create_task(_result(toolbox, call, outputs.report)) for call in calls]
+    for task in running:
+        task.add_done_callback(outputs.end)
+    left = len(running)
     try:
-        for done in asyncio.as_completed(running):
-            yield await done
+        while left:
+            for output in await outputs.come():
+                left -= isinstance(output, ToolResult)
+                yield output
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _result(toolbox: Toolbox, call: ToolCall) -> ToolResult:
+async def _result(toolbox: Toolbox, call: ToolCall, report: Callable[[ToolProgress], None]) -> ToolResult:
     if call.malformed is not None:
         return ToolResult(call.call_id, call.name, "Invalid arguments: they must be one JSON object.", is_error=True)
-    value, is_error = await toolbox.run(call.name, call.arguments)
+    if toolbox.asks(call.name):
+        return ToolResult(call.call_id, call.name, UNASKED, is_error=True)
+    value, is_error = await toolbox.run(call.name, call.arguments, lambda output: report(ToolProgress(call.call_id, call.name, output)))
     return ToolResult(call.call_id, call.name, value, is_error)
+
+
+async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[Ask, list[LateResult]]:
+    """Run the calls that the user has allowed since the last answer. Return the question with their results, and these."""
+    at = next((index for index in reversed(range(len(ask.messages))) if ask.messages[index].role in ("assistant", "user")), 0)
+    message = ask.messages[at]
+    allowed = [call for call in message.calls if call.approval]
+    if message.role != "assistant" or not allowed:
+        return ask, []
+    late = await asyncio.gather(*(_late(ask, call, toolbox, approvals) for call in allowed))
+    results = Message("tool", tuple(Result(one.call_id, one.name, one.result, one.is_error) for one in late))
+    settled = replace(message, parts=tuple(replace(part, approval="") if isinstance(part, Call) else part for part in message.parts))
+    return ask.with_messages(*ask.messages[:at], settled, results, *ask.messages[at + 1 :]), list(late)
+
+
+async def _late(ask: Ask, call: Call, toolbox: Toolbox, approvals: Approvals) -> LateResult:
+    if not await approvals.take(ask.owner, ask.model, call):
+        return LateResult(call.call_id, call.name, call.arguments, UNALLOWED, is_error=True)
+    began = time.monotonic()
+    value, is_error = await toolbox.run(call.name, call.arguments)
+    return LateResult(call.call_id, call.name, call.arguments, value, is_error, time.monotonic() - began)

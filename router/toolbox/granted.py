@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,10 +20,11 @@ MAX_ARGUMENTS = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The tools of a server that a route grants: all, or `only` some."""
+    """The tools of a server that a route grants: all, or `only` some. `approve`: true if the user has to allow each call."""
 
     server: McpServer
     only: frozenset[str] | None = None
+    approve: bool = False
 
     def of(self, known: Mapping[str, ToolSpec]) -> dict[str, ToolSpec]:
         """Return the granted tools among the known ones."""
@@ -31,9 +32,14 @@ class Grant:
 
 
 class Toolbox:
-    """The tools granted to one route; a call is limited to so many seconds. Among equal names the first counts: functions, then servers."""
+    """The tools granted to one route; a call is limited to so many seconds. Among equal names the first counts: functions, then servers.
+    approve: names of the functions whose calls the user has to allow
+    """
 
-    def __init__(self, tools: Iterable[Tool | IsolatedTool], limit: float, grants: Sequence[Grant] = ()) -> None:
+    def __init__(
+        self, tools: Iterable[Tool | IsolatedTool], limit: float, grants: Sequence[Grant] = (), approve: Collection[str] = ()
+    ) -> None:
+        self._approve = frozenset(approve)
         self._limit = limit
         self._tools = {tool.spec.name: tool for tool in tools}
         self._grants = grants
@@ -67,6 +73,17 @@ class Toolbox:
                 found.setdefault(name, spec)
         return tuple(found.values())
 
+    def asks(self, name: str) -> bool:
+        """Return whether the user has to allow a call of this tool."""
+        if name in self._tools:
+            return name in self._approve
+        grant = self._grant(name)
+        return grant is not None and grant.approve
+
+    def _grant(self, name: str) -> Grant | None:
+        """Return the server that has a tool of this name."""
+        return next((one for one in self._grants if name in one.of(one.server.known)), None)
+
     async def run(self, name: str, given: JsonObject, report: Report = lambda _: None) -> tuple[Json, bool]:
         """Return the result of a call: (the result, true if it is an error). Raises only when it is cancelled.
 
@@ -89,7 +106,7 @@ class Toolbox:
     def _work(self, name: str, given: JsonObject, report: Report) -> "Work | str":
         """Return the work of a call, or the sentence that refuses it."""
         tool = self._tools.get(name)
-        grant = None if tool else next((one for one in self._grants if name in one.of(one.server.known)), None)
+        grant = None if tool else self._grant(name)
         if tool is None and grant is None:
             return f"There is no tool of this name. There is: {', '.join(spec.name for spec in self.specs)}."
         try:

@@ -21,7 +21,22 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, JsonObject, ReasoningState
-from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Reason,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, joined, utf8
 
 FRAME, END = "data: ", "\n\n"
@@ -69,7 +84,7 @@ class _Run:
                 self._message = ""
                 self._models[model] = None
                 return utf8(self._closed() + self._started())
-            case ToolInput() | ReasoningState():
+            case ToolInput() | ToolProgress() | Approval() | LateResult() | ReasoningState():
                 return b""
             case Finish(reason, usage):
                 return utf8(self._closed() + self._finished(reason, usage))

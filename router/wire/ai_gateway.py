@@ -22,7 +22,22 @@ from json.encoder import encode_basestring
 from typing import Any, assert_never, cast
 
 from router.chat import Json, JsonObject, ReasoningState
-from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Reason,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, joined, utf8
 
 FRAME, END = "data: ", "\n\n"
@@ -65,7 +80,7 @@ class _Parts:
                 return utf8(self._closed() + self._ran(event))
             case Start(model=model):
                 return utf8(self._closed() + self._started(model))
-            case ToolInput() | ReasoningState():
+            case ToolInput() | ToolProgress() | Approval() | LateResult() | ReasoningState():
                 return b""
             case Finish(reason, usage):
                 return utf8(self._closed() + self._finished(reason, usage))

@@ -19,7 +19,21 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, ReasoningState
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
 
@@ -55,7 +69,7 @@ class _Lines:
                 return _line("a", {**made, "isError": True} if is_error else made)
             case Start(used=used):
                 return self._start(used)
-            case ReasoningState():
+            case ToolProgress() | Approval() | LateResult() | ReasoningState():
                 return b""
             case Finish(reason, usage):
                 last = (

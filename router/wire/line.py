@@ -14,7 +14,21 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, ReasoningState
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
 
@@ -39,7 +53,7 @@ def encoder(heading: Heading) -> Encode:
             case Failure(_, public):
                 error = _line("3", {"type": "error", "error": f"{public} (request {request_id})"})
                 return error + _line("d", {"type": "finish", "finishReason": "error"})
-            case Start() | ToolInput() | ReasoningState():
+            case Start() | ToolInput() | ToolProgress() | Approval() | LateResult() | ReasoningState():
                 return b""
             case _:
                 assert_never(event)

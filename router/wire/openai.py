@@ -14,7 +14,21 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, ReasoningState
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
 DONE = b"data: [DONE]\n\n"
@@ -77,7 +91,7 @@ class _Chunks:
                     self._named = True
                     self._name(model)
                 return b""
-            case ReasoningState():
+            case ToolProgress() | Approval() | LateResult() | ReasoningState():
                 return b""
             case Finish(reason, usage):
                 return self._finish(reason, usage)

@@ -24,7 +24,22 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, JsonObject, ReasoningState
-from router.events import Event, Failure, Finish, Reason, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Reason,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire import openai
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
@@ -112,7 +127,7 @@ class _Frames:
             case Start(model=model):
                 self._model = self._model or model
                 return b""
-            case ReasoningState():
+            case ToolProgress() | Approval() | LateResult() | ReasoningState():
                 return b""
             case Finish(reason, usage):
                 return utf8(self._finished(reason, usage))

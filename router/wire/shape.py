@@ -117,6 +117,7 @@ class Wire:
     id_header: the header with the request's id for its clients, besides X-Request-Id; empty without one
     failure: told: a Failure has its bytes; reset: it has no form, so the connection is broken off instead of ended
     keep_alive: bytes that may stand between two frames and mean nothing; b"" if the dialect has no such thing
+    approvals: true if it can ask the user to allow a call, for clients that know how
     """
 
     name: str
@@ -129,6 +130,7 @@ class Wire:
     id_header: bytes = b""
     failure: Literal["told", "reset"] = "told"
     keep_alive: bytes = b""
+    approvals: bool = False
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode  # json.dumps would make one for each line

@@ -7,7 +7,7 @@ a complete answer.
 from typing import assert_never
 
 from router.chat import ReasoningState
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult
+from router.events import Approval, Event, Failure, Finish, LateResult, Start, Text, Thought, ToolCall, ToolInput, ToolProgress, ToolResult
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
 
 
@@ -18,7 +18,9 @@ def encoder(_: Heading) -> Encode:
         match event:
             case Text(text):
                 return utf8(text)
-            case Start() | Thought() | ToolInput() | ToolCall() | ToolResult() | ReasoningState() | Finish() | Failure():
+            case Start() | Thought() | ToolInput() | ToolCall() | ToolProgress() | ToolResult() | Finish() | Failure():
+                return b""
+            case Approval() | LateResult() | ReasoningState():
                 return b""
             case _:
                 assert_never(event)

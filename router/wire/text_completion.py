@@ -12,7 +12,21 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, ReasoningState
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire.openai import DONE, REASONS, counted, error
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
@@ -49,7 +63,9 @@ class _TextChunks:
                     self._named = True
                     self._name(model)
                 return b""
-            case Thought() | ToolInput() | ToolCall() | ToolResult() | ReasoningState():
+            case Thought() | ToolInput() | ToolCall() | ToolProgress() | ToolResult() | ReasoningState():
+                return b""
+            case Approval() | LateResult():
                 return b""
             case Finish(reason, usage):
                 return self._finish(reason, usage)

@@ -13,7 +13,8 @@
     data: [DONE]
 
 Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know. So the frames hold only what every release
-since 5.0.0 takes: no `finishReason` on `finish` (only with `server.ui.min_client: "6.0"`), no `tool-input-error`, nothing that is null.
+since 5.0.0 takes: no `tool-input-error`, nothing that is null. `server.ui.min_client: "6.0"` adds `finishReason` on `finish`, and has the progress
+of a tool as a preliminary output of its part; else it is a transient `data-tool-progress`.
 A part is closed before anything else begins; part ids are unique in the message.
 """
 
@@ -21,7 +22,21 @@ from json.encoder import encode_basestring
 from typing import assert_never
 
 from router.chat import Json, ReasoningState
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire.data_stream import refusal
 from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
 
@@ -58,7 +73,15 @@ class _Frames:
                 return utf8(self._closed() + self._input(event))
             case ToolCall():
                 return utf8(self._closed() + _frame(_called(event)))
+            case ToolProgress():
+                return utf8(self._closed() + _frame(self._progress(event)))
             case ToolResult():
+                return utf8(self._closed() + _frame(_given(event)))
+            case Approval(call_id, _, approval_id) if self._heading.min_client != "5.0":
+                return utf8(self._closed() + _frame({"type": "tool-approval-request", "approvalId": approval_id, "toolCallId": call_id}))
+            case Approval():
+                return b""  # its clients know no such thing, and are not asked
+            case LateResult():
                 return utf8(self._closed() + _frame(_given(event)))
             case Start():
                 return utf8(self._start())
@@ -99,6 +122,12 @@ class _Frames:
             return delta
         self._streaming.add(event.call_id)
         return _frame({"type": "tool-input-start", "toolCallId": event.call_id, "toolName": event.name}) + delta
+
+    def _progress(self, event: ToolProgress) -> dict[str, Json]:
+        held: dict[str, Json] = {"toolCallId": event.call_id, "output": event.output}
+        if self._heading.min_client == "5.0":  # its first releases refuse an answer with the key `preliminary`
+            return {"type": "data-tool-progress", "data": held, "transient": True}
+        return {"type": "tool-output-available", **held, "preliminary": True}
 
     def _end(self, reason: str, usage: Usage | None) -> str:
         if not self._stepping:
@@ -144,7 +173,12 @@ def whole(answer: Answered) -> bytes:
                 outcome = _given(event)
                 del outcome["type"]
                 tools[call_id].update(outcome, state="output-error" if event.is_error else "output-available")
-            case ToolInput() | ReasoningState() | Finish() | Failure():
+            case Approval(call_id, _, approval_id):
+                tools[call_id].update(state="approval-requested", approval={"id": approval_id})
+            case LateResult(call_id, name, arguments):
+                state = "output-error" if event.is_error else "output-available"
+                parts.append({**_given(event), "type": f"tool-{name}", "toolCallId": call_id, "state": state, "input": arguments})
+            case ToolInput() | ToolProgress() | ReasoningState() | Finish() | Failure():
                 pass
             case _:
                 assert_never(event)
@@ -164,7 +198,7 @@ def _asked(event: ToolCall) -> Json:
     return event.arguments if event.malformed is None else event.malformed
 
 
-def _given(event: ToolResult) -> dict[str, Json]:
+def _given(event: ToolResult | LateResult) -> dict[str, Json]:
     if event.is_error:
         words = event.result if isinstance(event.result, str) else compact(event.result)
         return {"type": "tool-output-error", "toolCallId": event.call_id, "errorText": words}
@@ -188,4 +222,5 @@ WIRE = Wire(
     whole=whole,
     refusal=refusal,
     keep_alive=b": keep-alive\n\n",
+    approvals=True,
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.cache import LocalStore, Memory
+from router.cache import Approvals, LocalStore, Memory
 from router.chat import Ask, Message, Params
 from router.config.conditions import When
 from router.config.declaration import Cache, ScriptLine
@@ -27,7 +27,7 @@ BUILD: dict[str, Callable[[], Step]] = {
     "edit": lambda: STEPS["edit"](strip="quotes", max_chars=100),
     "output": lambda: STEPS["output"](Name("t.json"), templates={"t.json": "{}"}),
     "ceiling": lambda: FROM_ROUTE["ceiling"](tokens=1000),
-    "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
+    "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2, approvals=Approvals()),
     "reasoning": FROM_ROUTE["reasoning"],
     "when": lambda: FROM_ROUTE["when"](conditions=(When(has_image=True), None)),
     "session": FROM_ROUTE["session"],

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from router.cache import LocalStates, Memory, trail
-from router.cache.states import ENTRY, LASTS, MAX_VALUE, UnreadableState, read, written
+from router.cache import LocalStates, Memory, ModelCall, trail
+from router.cache.states import ENTRY, LASTS, MAX_VALUE, MAX_VALUES, UnreadableState, read, written
 from router.chat import Call, Message, ReasoningState, Result
 
 STATE = ReasoningState("a=m", {"reasoning_content": "Hm. \ud83d"}, "c1", 3)
+KEPT = ModelCall((STATE,))
 
 
 class Clock:
@@ -88,34 +89,47 @@ def test_value_kept_twice_is_counted_once() -> None:
 
 def test_states_are_read_as_they_were_written() -> None:
     """Half a surrogate pair included."""
-    held = {"n": [STATE], "m": []}
+    ran = ModelCall(
+        (STATE,),
+        (Call("c1", "look", {"at": 1.5}), CALL),
+        (Result("c1", "look", {"found": [1, "\ud83d"]}), Result("c2", "look", "x", is_error=True)),
+    )
+    held = {"n": [ran, ModelCall((STATE,))], "m": []}
     assert read(written(held)) == held
 
 
 def nested(depth: int, before: bytes = b"[", after: bytes = b"]") -> bytes:
     """A state whose value is nested so deep."""
-    return b'[1,["n",[["a=m",{"reasoning_details":' + before * depth + b"1" + after * depth + b'},"c1",0]]]]'
+    return b'[2,["n",[[[["a=m",{"reasoning_details":' + before * depth + b"1" + after * depth + b'},"c1",0]],[],[]]]]]'
+
+
+def entry(states: bytes = b"[]", calls: bytes = b"[]", results: bytes = b"[]") -> bytes:
+    """One model call of these parts."""
+    return b'[2,["n",[[' + b",".join((states, calls, results)) + b"]]]]"
 
 
 OTHERS: dict[str, bytes] = {
     "nothing": b"",
     "no JSON": b"[",
-    "no UTF-8": b'[1,["\xff",[]]]',
+    "no UTF-8": b'[2,["\xff",[]]]',
     "no list": b'{"n": 1}',
-    "a text": b'"[1]"',
-    "another release": b"[9]",
-    "an entry without states": b'[1,["n"]]',
-    "states that are no list": b'[1,["n",{"a":1}]]',
-    "a state cut short": b'[1,["n",[["a"]]]]',
-    "a state whose value is a list": b'[1,["n",[["a",[1],"c",0]]]]',
-    "a place before the beginning": b'[1,["n",[["a",{},"c",-1]]]]',
-    "no number": b'[1,["n",[["a",{"x":NaN},"c",0]]]]',
-    "an infinite number": b'[1,["n",[["a",{"x":1e999},"c",0]]]]',
+    "a text": b'"[2]"',
+    "another release": b'[1,["n",[["a",{},"c",0]]]]',
+    "an entry without model calls": b'[2,["n"]]',
+    "model calls that are no list": b'[2,["n",{"a":1}]]',
+    "a model call cut short": b'[2,["n",[[[],[]]]]]',
+    "a state cut short": entry(b'[["a"]]'),
+    "a state whose value is a list": entry(b'[["a",[1],"c",0]]'),
+    "a place before the beginning": entry(b'[["a",{},"c",-1]]'),
+    "no number": entry(b'[["a",{"x":NaN},"c",0]]'),
+    "an infinite number": entry(b'[["a",{"x":1e999},"c",0]]'),
+    "a call whose arguments are a text": entry(calls=b'[["c","look","{}"]]'),
+    "a result without its mark": entry(results=b'[["c","look","x"]]'),
     "deeper than can be read": nested(9999),
     "deeper than can be written": nested(300),
     "objects deeper than can be written": nested(300, b'{"a":', b"}"),
-    "too many values": b'[1,["n",[["a",{"x":[' + b"1," * 300_000 + b'1]},"c",0]]]]',
-    "too many bytes": b'[1,["n",[["a",{"x":"' + b"x" * MAX_VALUE + b'"},"c",0]]]]',
+    "too many values": entry(b'[["a",{"x":[' + b"1," * 300_000 + b'1]},"c",0]]'),
+    "too many bytes": entry(b'[["a",{"x":"' + b"x" * MAX_VALUE + b'"},"c",0]]'),
 }
 
 
@@ -136,23 +150,41 @@ def test_state_too_deep_to_be_read_again_is_not_kept() -> None:
     deep: Any = 1
     for _ in range(200):
         deep = [deep]
-    held = {"n": [ReasoningState("a=m", {"reasoning_details": deep}), STATE]}
-    assert read(written(held)) == {"n": [STATE]}
+    held = {
+        "n": [
+            ModelCall(
+                (ReasoningState("a=m", {"reasoning_details": deep}), STATE), (Call("c", "f", {"x": deep}),), (Result("c", "f", deep),)
+            )
+        ]
+    }
+    (kept,) = read(written(held))["n"]
+    assert (kept.states, kept.calls) == ((STATE,), (Call("c", "f", {}),))
+    assert kept.results[0].value == "[" * 200 + "1" + "]" * 200
     assert read(nested(100))["n"]
 
 
 def test_states_of_the_first_rounds_are_left_out_where_all_are_too_many() -> None:
     """What is kept is bounded, and the last round is what counts."""
-    big = ReasoningState("a=m", {"reasoning_content": "x" * (MAX_VALUE // 2)})
-    assert list(read(written({"one": [big], "two": [big], "three": [STATE]}))) == ["two", "three"]
+    big = ModelCall((ReasoningState("a=m", {"reasoning_content": "x" * (MAX_VALUE // 2)}),))
+    assert list(read(written({"one": [big], "two": [big], "three": [KEPT]}))) == ["two", "three"]
+
+
+def test_round_that_is_too_large_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Too many bytes, or too many values for the loop: nothing unreadable is kept."""
+    values: Any = [1] * (MAX_VALUES // 2)
+    crowd = ModelCall((), (), (Result("c1", "f", values), Result("c2", "f", values), Result("c3", "f", values)))
+    for large in (crowd, ModelCall((), (), (Result("c1", "f", "x" * MAX_VALUE),))):
+        caplog.clear()
+        assert read(written({"one": [large]})) == {}
+        assert [one.message for one in caplog.records] == ["a tool round is too large to be kept: the model goes on without it"]
 
 
 async def test_other_replica_finds_the_states_of_all_rounds_with_one_question() -> None:
     """The last round's entry holds those before it."""
     shared: Any = Shared()
     here, there = Memory(shared=shared), Memory(shared=shared)
-    await here.put("a", "two", {"one": [STATE], "two": [STATE]})
-    assert await there.get("a", ["one", "two"]) == {"one": [STATE], "two": [STATE]}
+    await here.put("a", "two", {"one": [KEPT], "two": [KEPT]})
+    assert await there.get("a", ["one", "two"]) == {"one": [KEPT], "two": [KEPT]}
     assert shared.gets == 1
     await here.get("a", ["one", "two"])
     assert shared.gets == 1
@@ -171,7 +203,7 @@ ASKED = Message("user", ("Where?",))
 
 def names(*messages: Message, caller: str = "a") -> list[str]:
     """The names of the model calls of a conversation."""
-    return list(trail(caller, lambda result: result.is_error).follow(messages).values())
+    return list(trail(caller).follow(messages).values())
 
 
 def test_name_is_the_same_however_a_client_tells_the_conversation() -> None:
@@ -194,14 +226,6 @@ def test_name_is_the_same_however_a_client_tells_the_conversation() -> None:
     )
     assert told == again
     assert len(set(told)) == 2
-
-
-def test_name_leaves_out_calls_that_were_not_run() -> None:
-    """Clients of OpenAI's API are not shown them."""
-    left = Call("c2", "ours", {})
-    refused = Message("tool", (Result("c2", "ours", "Not run.", is_error=True), Result("c1", "look", "x")))
-    shown = names(ASKED, Message("assistant", (left, CALL)), refused)
-    assert shown == names(ASKED, Message("assistant", (CALL,)), Message("tool", (Result("c1", "look", "x"),)))
 
 
 def test_name_differs_by_caller_conversation_call_and_result() -> None:

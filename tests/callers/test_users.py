@@ -99,4 +99,4 @@ def test_no_two_triples_of_caller_user_and_chat_share_a_key(triples: list[tuple[
     pairs = {(caller, user) for caller, user, _ in triples}
     asks = [Ask(model="m", messages=(Message("user", ("Hi",)),), caller=caller, user=user) for caller, user in pairs]
     assert len({key(ask, "", ask.owner) for ask in asks}) == len(pairs)
-    assert len({trail(ask.owner, lambda _: False).called([]) for ask in asks}) == len(pairs)
+    assert len({trail(ask.owner).called([]) for ask in asks}) == len(pairs)

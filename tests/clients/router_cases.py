@@ -84,6 +84,8 @@ HALF_PERSON = ended(Reply(chunks(ROLE, '{"content":"{\\"name\\": \\"Ada\\", "}')
 """The beginning of a person. The rest never comes."""
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
+    "progress": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
+    "approval": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "tools": {
         (1, 0): _calling(_weather("call_1", "Beijing"), _weather("call_2", "Shanghai")),
         (1, 2): _calling(_weather("call_3", "Paris")),
@@ -123,6 +125,8 @@ USAGE = (
 OPTIONS: Mapping[str, str] = {
     "thought": "reasoning: show",
     "tool": "tools: [weather]",
+    "progress": "tools: [sky]",
+    "approval": "tools: [{use: weather, approve: always}]",
     "tools": "tools: [weather]",
     "tool-error": "tools: [orders]",
     "two-turns": "tools: [weather]",
@@ -143,6 +147,16 @@ TOOLS = {
 async def get_weather(location: str) -> str:
     """Current weather for a city."""
     return f"{location}: 25°C"
+''',
+    "sky": '''
+import asyncio
+
+async def get_weather(location: str):
+    """Current weather for a city, which is looked up for a while."""
+    for share in (10, 50):
+        yield {"done": share}
+        await asyncio.sleep(0.01)
+    yield f"{location}: 25°C"
 ''',
     "slow": '''
 import asyncio

@@ -257,3 +257,18 @@ def test_the_form_for_newer_clients_is_read_by_them(client: Client, name: str, w
     """What `ui: {min_client: 6.0}` adds, every release of AI SDK 6 and 7 takes, the strict ones too."""
     case = NAMED[name]
     assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, name))) == {}
+
+
+@pytest.mark.parametrize("client", [client for client in UI if client.name.startswith(("ai6", "ai7"))], ids=str)
+def test_call_runs_when_the_user_of_a_client_has_allowed_it(client: Client, workers: Workers, newer_router: Running) -> None:
+    """Each release that knows approvals asks its user, sends the decision, and shows the result in the part that asked."""
+    case = replace(NAMED["tool"], deeds=(HI, {"do": "decide", "approved": True}))
+    assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, "approval"))) == {}
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+def test_progress_of_a_tool_is_read_by_every_client(client: Client, workers: Workers, router: Running, newer_router: Running) -> None:
+    """In the end the message is that of a tool without progress. Clients of 6 and 7 read the preliminary form, too."""
+    case = NAMED["tool"]
+    for base in (router.base, *((newer_router.base,) if client.name.startswith(("ai6", "ai7")) else ())):
+        assert differences(client, case.sees[client.wire], workers.saw(client, base, case.asks(client, "progress"))) == {}

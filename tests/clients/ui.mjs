@@ -92,6 +92,13 @@ async function chatted({ client, base, path = "/api/chat", chat, model, deeds, p
       case "continue": // the conversation as it is: its last message is the assistant's
         await asking((hook) => hook.sendMessage(), deed);
         break;
+      case "decide": // the user allows each call that waits, or denies it
+        for (const one of held.current.messages.at(-1).parts) {
+          if (one.state === "approval-requested") await held.current.addToolApprovalResponse({ id: one.approval.id, approved: deed.approved });
+        }
+        await settled();
+        await asking((hook) => hook.sendMessage(), deed);
+        break;
       case "resume": {
         // The page is opened again: what was saved is the conversation up to the user's message.
         const saved = held.current.messages.filter((message) => message.role === "user");

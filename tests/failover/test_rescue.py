@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.cache import Approvals
 from router.chat import Ask, Message, Result
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
@@ -145,7 +146,7 @@ def test_so_is_one_that_breaks_off_after_something_else(before: str, kind: str, 
         second = Candidate("second", helper(kind.removesuffix(" the wish"), []), prefill=HELPERS[kind])
         answer = failover([Candidate("first", roundabout(before, WORDS[:count], how)), second], QUICK)
         if "tool" in before:
-            answer = tools(toolbox=greeter, max_steps=5)(answer)
+            answer = tools(toolbox=greeter, max_steps=5, approvals=Approvals())(answer)
         seen = jumping(all_of(answer))
         assert text(seen) == CANONICAL, count
         kinds = [type(event) for event in seen if not isinstance(event, Text)]

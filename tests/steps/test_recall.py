@@ -1,6 +1,7 @@
 """The outermost step: reasoning state over calls that a client runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -9,7 +10,6 @@ from router.cache import Memory
 from router.chat import Ask, Call, Message, ReasoningState, Result, ToolSpec
 from router.events import Event, Events, Finish, Start, Text, ToolCall, ToolResult
 from router.steps.recall import recall
-from router.steps.tools import LEFT
 
 THEIRS = ToolSpec("look", "Look.", {"type": "object", "properties": {}})
 ASKED = Message("user", ("Where?",))
@@ -85,8 +85,10 @@ async def test_each_round_of_a_turn_has_its_own_state_though_ids_repeat() -> Non
     assert [held[0].value["reasoning_content"] for held in states(source.asked[0])] == ["0", "1", "2"]
 
 
+FIRST = ReasoningState("a=m", {"reasoning_content": "At first."}, after=7)
 OURS: tuple[Event, ...] = (
     Start("a", "m"),
+    FIRST,
     Text("First, "),
     ToolCall("o1", "ours", {"at": 1.0}),
     ToolResult("o1", "ours", {"found": 1.0}),
@@ -95,13 +97,13 @@ OURS: tuple[Event, ...] = (
     STATE,
     ToolCall("o2", "ours", {}),
     CALL,
-    ToolResult("o2", "ours", LEFT, is_error=True),
+    ToolResult("o2", "ours", "No.", is_error=True),
     Finish("tool-calls"),
 )
 
 
 async def test_state_is_found_by_a_client_that_is_shown_the_routes_own_rounds() -> None:
-    """A page sends back the calls that the route ran, and those that it left out, as JavaScript writes them."""
+    """A page sends back the calls that the route ran, as JavaScript writes them: nothing is added to them but the state of each round."""
     memory, source = Memory(), Source(*OURS)
     await heard(source, memory, ASKED)
     shown = (
@@ -109,18 +111,57 @@ async def test_state_is_found_by_a_client_that_is_shown_the_routes_own_rounds() 
         Message("assistant", ("First, ", Call("o1", "ours", {"at": 1}))),
         Message("tool", (Result("o1", "ours", {"found": 1}),)),
         Message("assistant", ("then.", Call("o2", "ours", {}), Call("c1", "look", {}))),
-        Message("tool", (Result("o2", "ours", LEFT, is_error=True), Result("c1", "look", "x"))),
+        Message("tool", (Result("o2", "ours", "No.", is_error=True), Result("c1", "look", "x"))),
     )
     await heard(source, memory, *shown)
-    assert states(source.asked[1]) == [(), (STATE,)]
+    assert states(source.asked[1]) == [(FIRST,), (STATE,)]
+    assert [[part for part in message.parts if not isinstance(part, ReasoningState)] for message in source.asked[1].messages] == [
+        list(message.parts) for message in shown
+    ]
 
 
-async def test_state_is_found_by_a_client_that_is_not_shown_them() -> None:
-    """A client of OpenAI's API sees one message with one call."""
+async def test_calls_of_the_route_go_back_for_a_client_that_is_not_shown_them() -> None:
+    """A client of OpenAI's API sees one message with one call: what the route ran before it and beside it is put back, with results."""
     memory, source = Memory(), Source(*OURS)
     await heard(source, memory, ASKED)
-    await heard(source, memory, ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
-    assert states(source.asked[1]) == [(STATE,)]
+    brought = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
+    more = (*brought, Message("assistant", ("So.",)), Message("user", ("Sure?",)))
+    restored = (
+        ASKED,
+        Message("assistant", (replace(FIRST, after=0), Call("o1", "ours", {"at": 1.0}))),
+        Message("tool", (Result("o1", "ours", {"found": 1.0}),)),
+        Message("assistant", ("First, then.", STATE, Call("o2", "ours", {}), Call("c1", "look", {}))),
+        Message("tool", (Result("o2", "ours", "No.", is_error=True),)),
+        RESULT,
+    )
+    await heard(source, memory, *brought)
+    assert source.asked[1].messages == restored
+    await heard(source, memory, *more)
+    assert source.asked[2].messages == (*restored, *more[3:])
+
+
+async def test_calls_of_the_route_are_kept_over_two_rounds_of_the_client() -> None:
+    """The second request's round is kept beside the first one's: both are put back, also at another replica."""
+    shared = cast("Any", Shared())
+    await heard(Source(*OURS), Memory(shared=shared), ASKED)
+    called = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
+    again = Source(
+        Start("a", "m"), ToolCall("o3", "ours", {}), ToolCall("c2", "look", {}), ToolResult("o3", "ours", "y"), Finish("tool-calls")
+    )
+    await heard(again, Memory(shared=shared), *called)
+    more = (*called, Message("assistant", (Call("c2", "look", {}),)), Message("tool", (Result("c2", "look", "z"),)))
+    await heard(source := Source(*ROUND), Memory(shared=shared), *more)
+    assert [result.call_id for message in source.asked[0].messages for result in message.results] == ["o1", "o2", "c1", "o3", "c2"]
+    assert [call.call_id for message in source.asked[0].messages for call in message.calls] == ["o1", "o2", "c1", "o3", "c2"]
+
+
+async def test_calls_of_the_route_are_not_given_to_another_caller() -> None:
+    """The same conversation of somebody else brings nothing of it."""
+    memory = Memory()
+    await heard(Source(*OURS), memory, ASKED, caller="one")
+    brought = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
+    await heard(source := Source(*ROUND), memory, *brought, caller="two")
+    assert source.asked[0].messages == brought
 
 
 async def test_state_that_is_kept_stands_over_the_clients_copy() -> None:

@@ -12,10 +12,11 @@ from typing import cast
 
 import pytest
 
-from router.chat import Ask, Choice, Json, Message, ToolSpec
+from router.cache import Approvals
+from router.chat import Ask, Choice, Json, Message, ReasoningState, Result, ToolSpec
 from router.errors import Misfit
-from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolResult, Usage
-from router.steps.tools import LEFT, tools
+from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
+from router.steps.tools import tools
 from router.toolbox import Tool, Toolbox, load
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
@@ -48,7 +49,7 @@ class Model:
 async def heard(model: Model, toolbox: Toolbox, max_steps: int = 5) -> list[Event]:
     """The whole answer, its order checked."""
     order = Order()
-    seen = [order.see(event) async for event in tools(toolbox=toolbox, max_steps=max_steps)(model.answer)(ASK)]
+    seen = [order.see(event) async for event in tools(toolbox=toolbox, max_steps=max_steps, approvals=Approvals())(model.answer)(ASK)]
     order.end()
     return seen
 
@@ -296,7 +297,7 @@ async def test_whoever_stops_listening_stops_the_tools() -> None:
             return "quick"
     ''')
     model = Model([ToolCall("c1", "wait", {}), ToolCall("c2", "quick", {}), Finish("tool-calls")])
-    async with aclosing(tools(toolbox=toolbox, max_steps=2)(model.answer)(ASK)) as events:
+    async with aclosing(tools(toolbox=toolbox, max_steps=2, approvals=Approvals())(model.answer)(ASK)) as events:
         async for event in events:
             if isinstance(event, ToolResult):
                 break
@@ -391,25 +392,74 @@ async def test_a_model_that_asks_again_for_something_else_is_not() -> None:
     assert (await heard(model, counting, max_steps=9))[-1] == Finish("stop")
 
 
+async def test_progress_comes_while_the_tool_runs() -> None:
+    """Each preliminary output is passed on before the tool goes on; the last one yielded is the result."""
+    toolbox = box('''
+        import asyncio
+        _seen = asyncio.Event()
+
+        async def count():
+            """Reports, and goes on when that was seen."""
+            yield {"done": 1}
+            await _seen.wait()
+            yield "counted"
+
+        async def notice() -> str:
+            """Lets the other go on."""
+            _seen.set()
+            return "noticed"
+    ''')
+    model = Model([ToolCall("c1", "count", {}), Finish("tool-calls")], DONE)
+    order = Order()
+    seen: list[Event] = []
+    async with aclosing(tools(toolbox=toolbox, max_steps=5, approvals=Approvals())(model.answer)(ASK)) as events:
+        async for event in events:
+            seen.append(order.see(event))
+            if event == ToolProgress("c1", "count", {"done": 1}):
+                await toolbox.run("notice", {})
+    order.end()
+    outputs = [event for event in seen if isinstance(event, ToolProgress | ToolResult) and event != ToolProgress("c1", "count", "counted")]
+    assert outputs == [ToolProgress("c1", "count", {"done": 1}), ToolResult("c1", "count", "counted")]
+    assert model.asked[1].messages[2].results == (Result("c1", "count", "counted"),)
+
+
+async def test_progress_that_nobody_has_read_is_replaced_by_the_next() -> None:
+    """A tool that reports faster than the client reads fills no memory: the newest report of each call counts."""
+    toolbox = box('''
+        async def count():
+            """Reports without a pause."""
+            for one in range(100_000):
+                yield one
+    ''')
+    seen = await heard(Model([ToolCall("c1", "count", {}), Finish("tool-calls")], DONE), toolbox)
+    assert [event.output for event in seen if isinstance(event, ToolProgress)] in ([], [99_999])
+    assert [event.result for event in seen if isinstance(event, ToolResult)] == [99_999]
+
+
 def brought(*names: str) -> Ask:
     """A question whose caller has tools of its own."""
     return replace(ASK, tools=tuple(ToolSpec(name, "", {"type": "object"}) for name in names), choice=Choice("required"))
 
 
 async def test_a_tool_of_the_callers_is_left_to_the_caller() -> None:
-    """Its call ends the answer; a call of ours beside it is told that it did not run, and does not."""
-    model = Model([ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
-    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
-    assert [type(event) for event in seen] == [Start, ToolCall, ToolCall, ToolResult, Finish]
-    assert seen[-2] == ToolResult("c2", "greet", LEFT, is_error=True)
+    """Its call ends the answer, after a call of ours beside it has run."""
+    state = ReasoningState("a=m", {"reasoning_content": "Hm."})
+    model = Model([state, ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
+    order = Order()
+    seen = [
+        order.see(event) async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("ask_user"))
+    ]
+    assert [type(event) for event in seen] == [Start, ToolCall, ToolCall, ReasoningState, ToolResult, Finish]
+    assert seen[-2] == ToolResult("c2", "greet", "Hello Ada")
     assert seen[-1] == Finish("tool-calls")
     assert [spec.name for spec in model.asked[0].tools] == ["greet", "ask_user"]
+    assert len(model.asked) == 1
 
 
 async def test_a_choice_holds_for_the_first_model_call() -> None:
     """A model that had to call a tool again after each result would never answer."""
     model = Model(wish("greet", name="Ada"), DONE)
-    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("ask_user"))]
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("ask_user"))]
     assert isinstance(seen[-1], Finish)
     assert [ask.choice.kind for ask in model.asked] == ["required", "auto"]
 
@@ -417,6 +467,6 @@ async def test_a_choice_holds_for_the_first_model_call() -> None:
 async def test_a_tool_of_ours_stands_over_the_callers() -> None:
     """Of the same name: the route grants it, and it runs here."""
     model = Model(wish("greet", name="Ada"), DONE)
-    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5)(model.answer)(brought("greet"))]
+    seen = [event async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("greet"))]
     assert [event.is_error for event in seen if isinstance(event, ToolResult)] == [False]
     assert model.asked[0].tools == box(GREET).specs

@@ -101,6 +101,9 @@ async def test_only_what_is_granted_can_be_run() -> None:
         assert await tools.run("greet", {"name": "x"}) == ("There is no tool of this name. There is: add.", True)
         assert "add" in tools
         assert "greet" not in tools
+        asking = Toolbox((), 20, [Grant(server, frozenset({"add"}), approve=True), Grant(server)])
+        assert [asking.asks(name) for name in ("add", "greet", "nope")] == [True, False, False]
+        assert not tools.asks("add")
 
 
 async def test_a_command_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

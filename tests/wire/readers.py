@@ -163,6 +163,7 @@ PORTABLE = {
     "tool-input-available": ("toolCallId toolName input", ""),
     "tool-output-available": ("toolCallId output", ""),
     "tool-output-error": ("toolCallId errorText", ""),
+    "data-tool-progress": ("data transient", ""),
     "error": ("errorText", ""),
     "finish": ("", "messageMetadata"),
 }
@@ -203,6 +204,11 @@ class _UiMessageStream:
                 self.heard.error = value["errorText"]
             case "finish":
                 self.finish(value["messageMetadata"])
+            case "data-tool-progress":
+                assert self.part is None
+                assert value["transient"] is True
+                _keys(value["data"], "toolCallId output", "")
+                assert value["data"]["toolCallId"] in self.called
             case _ if kind.startswith("tool-"):
                 self.tool(kind, value)
             case _:
@@ -230,6 +236,8 @@ class _UiMessageStream:
         """A chunk about a tool."""
         call_id = value["toolCallId"]
         assert self.part is None
+        if call_id.startswith("earlier_"):  # its call stands in the message that the answer goes on with
+            self.called.add(call_id)
         match kind:
             case "tool-input-start":
                 assert call_id not in self.begun

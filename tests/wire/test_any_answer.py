@@ -8,7 +8,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.chat import ReasoningState
-from router.events import ORDER, Event, Failure, Finish, Order, Reason, Start, State, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import (
+    ORDER,
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Order,
+    Reason,
+    Start,
+    State,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
 from router.wire import WIRES
 from router.wire.shape import compact
 from tests.wire.readers import HEADING, READERS, Heard
@@ -37,7 +55,7 @@ def answers(draw: st.DrawFn) -> list[Event]:
     left = draw(st.integers(0, 16))
     while state != "over":
         kinds = [kind for (before, kind) in ORDER if before == state and (kind in (Finish, Failure)) is (left <= 0 and state != "idle")]
-        kind = draw(st.sampled_from([one for one in kinds if one is not ToolResult or waiting]))
+        kind = draw(st.sampled_from([one for one in kinds if one not in (ToolResult, ToolProgress, Approval) or waiting]))
         left -= 1
         usage = draw(USAGE) if kind in (Start, Finish) and state != "idle" else None
         total = (total or Usage()) + usage if usage else total
@@ -60,6 +78,14 @@ def answers(draw: st.DrawFn) -> list[Event]:
         elif kind is ToolResult:
             call = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
             made.append(ToolResult(call.call_id, call.name, draw(JSON), draw(st.booleans())))
+        elif kind is ToolProgress:
+            call = draw(st.sampled_from(waiting))
+            made.append(ToolProgress(call.call_id, call.name, draw(JSON)))
+        elif kind is Approval:
+            call = draw(st.sampled_from(waiting))
+            made.append(Approval(call.call_id, call.name, "apr_1"))
+        elif kind is LateResult:
+            made.append(LateResult(f"earlier_{len(made)}", draw(WORDS), {}, draw(JSON), draw(st.booleans())))
         elif kind is ReasoningState:
             made.append(ReasoningState(draw(WORDS), draw(st.dictionaries(WORDS, JSON, max_size=2))))
         else:
@@ -91,6 +117,9 @@ def expected(wire: str, events: list[Event]) -> Heard:
                 heard.calls.append((call_id, name, raw))
             case ToolResult(call_id, _, result, is_error):
                 as_text = is_error and wire == "ui-message-stream" and not isinstance(result, str)
+                heard.results.append((call_id, compact(result) if as_text else result, is_error))
+            case LateResult(call_id, _, _, result, is_error) if wire == "ui-message-stream":
+                as_text = is_error and not isinstance(result, str)
                 heard.results.append((call_id, compact(result) if as_text else result, is_error))
             case Finish(reason, usage):
                 heard.finish = reason

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
 from router.wire import answered, ui_message_stream
 from tests.wire.readers import HEADING
 
@@ -140,6 +140,26 @@ def test_the_finish_reason_stands_where_the_clients_can_read_it(ours: Any, their
         encode(Start("a", "m"))
         frame = encode(Finish(ours)).decode().split("\n\n")[1]
         assert frame == f'data: {{"type":"finish",{top}"messageMetadata":{{"finishReason":"{theirs}","model":"chat-model"}}}}'
+
+
+@pytest.mark.parametrize(
+    ("level", "frame"),
+    [
+        ("5.0", '{"type":"data-tool-progress","data":{"toolCallId":"call_a","output":{"done":10}},"transient":true}'),
+        ("6.0", '{"type":"tool-output-available","toolCallId":"call_a","output":{"done":10},"preliminary":true}'),
+    ],
+)
+def test_progress_of_a_tool_has_a_form_for_newer_clients(level: str, frame: str) -> None:
+    """The first releases of AI SDK 5 refuse the key `preliminary`: they get a data part that no message keeps. A whole answer has neither."""
+    encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
+    progress = ToolProgress("call_a", "get_weather", {"done": 10})
+    result = ToolResult("call_a", "get_weather", "25°C")
+    for event in (Start("a", "m"), WEATHER):
+        encode(event)
+    assert encode(progress).decode() == f"data: {frame}\n\n"
+    ends: list[Event] = [Start("a", "m"), WEATHER, progress, result, Finish("stop")]
+    parts = json.loads(ui_message_stream.whole(answered(HEADING, ends)))["parts"]
+    assert [(part.get("state"), part.get("output")) for part in parts[1:]] == [("output-available", "25°C")]
 
 
 def test_a_whole_answer() -> None:

@@ -5,7 +5,7 @@
  * @typedef {{type: "reasoning", text: string}} ThoughtPart
  * @typedef {{type: "file", mediaType: string, url: string, filename: string}} FilePart
  * @typedef {{type: "step"}} StepPart
- * @typedef {{type: "tool", id: string, name: string, written: string, input?: unknown, output?: unknown, error?: string}} ToolPart
+ * @typedef {{type: "tool", id: string, name: string, written: string, input?: unknown, progress?: unknown, output?: unknown, error?: string}} ToolPart
  * @typedef {TextPart | ThoughtPart | FilePart | StepPart | ToolPart} Part
  * @typedef {{input: number, output: number}} Usage
  * @typedef {{parts: Part[], ended: boolean, reason?: string, usage?: Usage, error?: string}} Draft an answer, as far as it was read
@@ -100,7 +100,11 @@ function uiChunk(chunk, into) {
     case "tool-input-available":
       tool(into, chunk.toolCallId, chunk.toolName).input = chunk.input;
       return;
+    case "data-tool-progress":
+      tool(into, chunk.data.toolCallId).progress = chunk.data.output;
+      return;
     case "tool-output-available":
+      if (chunk.preliminary) return void (tool(into, chunk.toolCallId).progress = chunk.output);
       tool(into, chunk.toolCallId).output = chunk.output;
       return;
     case "tool-output-error":

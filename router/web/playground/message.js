@@ -114,11 +114,12 @@ function Tool({ part, growing }) {
   const failed = part.error !== undefined;
   const done = failed || part.output !== undefined;
   const state = failed ? words.failed : done ? words.called : growing ? words.calling : "";
+  const output = failed ? part.error : pretty(done ? part.output : part.progress);
   const input = part.input === undefined ? part.written : pretty(part.input);
   return html`<details class=${`fold tool ${failed ? "failed" : done ? "done" : "running"}`} open=${growing && !done}>
     <summary><${Icon} name="tool" /><code>${part.name}</code><span class="brief">${brief(part.input)}</span><span class="state">${state}</span></summary>
     <h4>${words.input}</h4><pre>${input}</pre>
-    ${done && html`<h4>${words.output}</h4><pre>${failed ? part.error : pretty(part.output)}</pre>`}
+    ${(done || part.progress !== undefined) && html`<h4>${words.output}</h4><pre>${output}</pre>`}
   </details>`;
 }
 

@@ -1,0 +1,79 @@
+"""Approvals of tool calls: the ids under which a user is asked, and whether such an id allows a call.
+
+    apr_<until>.<nonce>.<MAC>     until: seconds since 1970, in hex
+
+The MAC is an HMAC-SHA256 of the time, the nonce, the caller and its end user, the route, and the call with its arguments. So a client can
+allow only a call that was asked about, for an hour, and once: the nonce of an id that was used is kept until then, in this process and in the
+Redis that is declared.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from router.cache.states import plain
+from router.chat import Call, Json
+from router.shared import RedisStore
+
+LASTS = 3600.0
+"""Seconds that a user may take to allow a call."""
+MAX_USED = 100_000
+"""Used ids that are kept in this process; beyond it the oldest go."""
+ID = re.compile(r"apr_([0-9a-f]{1,10})\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """The ids of approvals under one key. Without a key of the operator's it is one of this process."""
+
+    shared: RedisStore | None = None
+    clock: Callable[[], float] = time.time
+    _own: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    _declared: bytes | None = field(default=None, repr=False)
+    _used: OrderedDict[str, float] = field(default_factory=OrderedDict[str, float])
+
+    def under(self, key: str | None, shared: RedisStore | None) -> Self:
+        """Return the approvals under another key of the operator's. The ids that were used stay used."""
+        declared = None if key is None else hashlib.sha256(f"pointsman approvals\n{key}".encode()).digest()
+        return replace(self, shared=shared, _declared=declared)
+
+    def request(self, owner: str, route: str, call: Call) -> str:
+        """Return the id under which the user is asked to allow a call. `owner`: `Ask.owner`."""
+        until, nonce = f"{int(self.clock() + LASTS):x}", secrets.token_urlsafe(12)
+        return f"apr_{until}.{nonce}.{self._mac(until, nonce, owner, route, call)}"
+
+    async def take(self, owner: str, route: str, call: Call) -> bool:
+        """Return whether the id that the call bears allows it, and use the id up."""
+        if (found := ID.fullmatch(call.approval)) is None:
+            return False
+        until, nonce, mac = found.groups()
+        if int(until, 16) <= self.clock() or not hmac.compare_digest(mac, self._mac(until, nonce, owner, route, call)):
+            return False
+        if nonce in self._used:
+            return False
+        self._use(nonce, float(int(until, 16)))
+        if self.shared is not None:
+            name = hashlib.sha256(nonce.encode()).hexdigest()
+            if await self.shared.get(name) is not None:
+                return False
+            await self.shared.put(name, b"used", LASTS)
+        return True
+
+    def _use(self, nonce: str, until: float) -> None:
+        self._used[nonce] = until
+        while self._used and (len(self._used) > MAX_USED or next(iter(self._used.values())) <= self.clock()):
+            self._used.popitem(last=False)
+
+    def _mac(self, until: str, nonce: str, owner: str, route: str, call: Call) -> str:
+        made: list[Json] = [until, nonce, owner, route, call.call_id, call.name, plain(call.arguments)]
+        said = json.dumps(made, sort_keys=True, separators=(",", ":"), default=dict).encode()
+        digest = hmac.digest(self._declared or self._own, said, "sha256")
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

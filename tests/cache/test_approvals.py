@@ -1,0 +1,125 @@
+"""The ids under which a user allows a call: what they are good for, and what they are not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from router.cache import Approvals
+from router.cache.approvals import ID, LASTS
+from router.chat import Call
+
+CALL = Call("c1", "delete_order", {"number": "A-1", "share": 1.0})
+KEY = "a key of at least twenty characters"
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+def asked(approvals: Approvals, call: Call = CALL) -> Call:
+    """The call, allowed under the id that was made for it."""
+    return replace(call, approval=approvals.request("ann", "chat-model", call))
+
+
+async def test_call_that_was_asked_about_is_allowed_once() -> None:
+    """The second time is no decision of the user's: a request that is sent twice runs its tool once."""
+    approvals = Approvals()
+    call = asked(approvals)
+    assert ID.fullmatch(call.approval)
+    assert [await approvals.take("ann", "chat-model", call) for _ in range(2)] == [True, False]
+
+
+async def test_number_that_a_browser_writes_otherwise_is_the_same() -> None:
+    """JavaScript knows one kind of number."""
+    approvals = Approvals()
+    call = replace(asked(approvals), arguments={"share": 1, "number": "A-1"})
+    assert await approvals.take("ann", "chat-model", call)
+
+
+OTHERS: dict[str, Callable[[Call], tuple[str, str, Call]]] = {
+    "another caller": lambda call: ("ben", "chat-model", call),
+    "another route": lambda call: ("ann", "gpt", call),
+    "another call": lambda call: ("ann", "chat-model", replace(call, call_id="c2")),
+    "another tool": lambda call: ("ann", "chat-model", replace(call, name="delete_all")),
+    "other arguments": lambda call: ("ann", "chat-model", replace(call, arguments={"number": "A-2", "share": 1})),
+    "one more argument": lambda call: ("ann", "chat-model", replace(call, arguments={**call.arguments, "force": True})),
+    "a longer time": lambda call: ("ann", "chat-model", replace(call, approval=call.approval.replace("apr_", "apr_f", 1))),
+    "no id": lambda call: ("ann", "chat-model", replace(call, approval="")),
+    "an id of its own": lambda call: ("ann", "chat-model", replace(call, approval="aitxt-1")),
+    "half an id": lambda call: ("ann", "chat-model", replace(call, approval=call.approval[:-1])),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+async def test_id_allows_nothing_else(what: str) -> None:
+    """Whatever the client changes; and the call itself is still to be had afterwards."""
+    approvals = Approvals()
+    call = asked(approvals)
+    assert not await approvals.take(*OTHERS[what](call))
+    assert await approvals.take("ann", "chat-model", call)
+
+
+async def test_id_is_over_after_its_time() -> None:
+    """An hour after it was made."""
+    clock = Clock()
+    approvals = Approvals(clock=clock)
+    early, late = asked(approvals), asked(approvals)
+    clock.now += LASTS - 2
+    assert await approvals.take("ann", "chat-model", early)
+    clock.now += 3
+    assert not await approvals.take("ann", "chat-model", late)
+
+
+async def test_replicas_with_one_key_know_each_others_ids() -> None:
+    """Without a key, or with another, they do not. An edit that leaves the key alone changes nothing."""
+    here, there = Approvals().under(KEY, None), Approvals().under(KEY, None)
+    assert await there.take("ann", "chat-model", asked(here))
+    assert await here.under(KEY, None).take("ann", "chat-model", asked(here))
+    assert not await Approvals().under(f"{KEY}!", None).take("ann", "chat-model", asked(here))
+    assert not await Approvals().take("ann", "chat-model", asked(Approvals()))
+    used = asked(here)
+    assert await here.take("ann", "chat-model", used)
+    assert not await here.under(KEY, None).take("ann", "chat-model", used)
+
+
+async def test_used_ids_are_kept_until_they_are_over() -> None:
+    """Not longer: what is kept is bounded by what an hour brings."""
+    clock = Clock()
+    approvals = Approvals(clock=clock)
+    for _ in range(3):
+        assert await approvals.take("ann", "chat-model", asked(approvals))
+    clock.now += LASTS
+    assert await approvals.take("ann", "chat-model", asked(approvals))
+    assert len(approvals._used) == 1  # pyright: ignore[reportPrivateUsage]
+
+
+class Shared:
+    """A Redis that two replicas see."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+
+    async def get(self, name: str) -> bytes | None:
+        """What is there."""
+        return self.held.get(name)
+
+    async def put(self, name: str, value: bytes, _: float) -> None:
+        """Keep it."""
+        self.held[name] = value
+
+
+async def test_id_that_was_used_at_one_replica_is_used_at_the_other() -> None:
+    """Through the Redis that they share."""
+    shared: Any = Shared()
+    here, there = Approvals().under(KEY, shared), Approvals().under(KEY, shared)
+    call = asked(here)
+    assert await here.take("ann", "chat-model", call)
+    assert not await there.take("ann", "chat-model", call)
