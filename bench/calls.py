@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench import wire
-from tests.support.by_hand import ByHand, Counts, counted, logged
+from bench.by_hand import ByHand, Counts, counted, logged
 
 ROUTES = """
 targets:

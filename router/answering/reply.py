@@ -396,8 +396,10 @@ class Presence:
                 raise ClientLeft from None
 
     async def apart(self, work: Coroutine[object, object, None]) -> None:
-        """Run the block's answer in a task of its own, and wait for its end. A read of the provider then resumes that task alone, and not
-        the dozen coroutines of the server that wait for it. It is cancelled with the block.
+        """Run the block's answer in a task of its own, and wait for its end.
+
+        A read of the provider then resumes that task alone, and not the dozen coroutines of the server that wait for it. It is cancelled
+        with the block.
         """
         self._apart = asyncio.create_task(work)
         try:

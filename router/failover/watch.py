@@ -55,6 +55,7 @@ class Watch:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._task = None  # it may end in an error whose traceback has this watch: the two would hold each other, and the question
 
     def wait(self, limit: float, arrival: asyncio.Future[None] | None = None) -> None:
         """Start a wait of at most this many seconds. `arrival`: what is waited for; it is done when that takes too long, and no task is cancelled."""

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from router.cache import Memory
+from router.cache.approvals import Approvals
 from router.chat import Ask, Message, ToolSpec
 from router.config.declaration import Retry, Timeout
 from router.errors import TargetDown
@@ -78,7 +79,7 @@ END = Finish("stop", Usage(1, 2))
 STEPS: dict[str, Callable[[], Step]] = {
     "reasoning": FROM_ROUTE["reasoning"],
     "recall": lambda: FROM_ROUTE["recall"](memory=Memory()),
-    "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2),
+    "tools": lambda: FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2, approvals=Approvals()),
     "session": FROM_ROUTE["session"],
 }
 
@@ -97,7 +98,7 @@ async def test_fast_path_gives_the_words_of_the_generators(name: str) -> None:
 async def test_tool_loop_repeats_words_of_the_fast_path_in_its_next_question() -> None:
     """The model is shown its own words before the call, on whichever way they went to the client."""
     source = Source(ToolCall("c", "no_such_tool", {}), Finish("tool-calls"))
-    await _fast(FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2)(source.answer)(ASK))
+    await _fast(FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2, approvals=Approvals())(source.answer)(ASK))
     assert source.asked[1].messages[1].text == "Zero One two three"
 
 

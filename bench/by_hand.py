@@ -28,7 +28,7 @@ from router.targets.connections import Connection, Pool
 
 TURNS = 20
 """Turns of the loop after which nothing is left to do."""
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 HARNESS = (str(ROOT / "tests"), str(ROOT / "bench"))
 """Code that feeds the connections: its own calls do not count."""
 IDLE = frozenset({asyncio.sleep.__code__, getattr(asyncio.tasks, "__sleep0").__code__})
