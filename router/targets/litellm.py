@@ -344,7 +344,6 @@ def _imported() -> Library:
     for other in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2", "AIOHTTP_TRUST_ENV"):
         os.environ[other] = "False"
     litellm: Any = importlib.import_module("litellm")
-    litellm.telemetry = False
     litellm.disable_hf_tokenizer_download = True  # for names such as llama-3 it would ask huggingface.co, on the loop, for 47 s
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
