@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services litellm faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -44,6 +44,26 @@ linters-if-any: .venv-dev/.done
 # What builds the documentation. Without it the test of the built site is skipped.
 docs-if-any: .venv-dev/.done
 	@$(MAKE) --no-print-directory .venv-docs/.done build/mermaid.min.js || echo "the builder of the documentation could not be installed"
+
+# Both ends of the range that pyproject.toml declares for LiteLLM: other packages are the lock's, as far as that version of LiteLLM takes them.
+LITELLM_FILES = tests/test_libraries.py tests/targets/test_litellm.py tests/targets/test_litellm_requests.py tests/targets/test_table.py
+LITELLM_ROWS = tests/targets tests/answering/test_structured.py tests/models tests/system/faults
+litellm: .venv-litellm/oldest/.done .venv-litellm/newest/.done  ## the tests of LiteLLM, with its oldest and its newest version of the declared range
+	@for end in oldest newest; do \
+	  python=.venv-litellm/$$end/bin/python; \
+	  $$python -c "from importlib.metadata import version; print('$$end: LiteLLM', version('litellm'), 'with openai', version('openai'))"; \
+	  $$python -m pytest -q -p no:cacheprovider $(LITELLM_FILES) && $$python -m pytest -q -p no:cacheprovider -k litellm $(LITELLM_ROWS) || exit 1; \
+	done
+
+.venv-litellm/oldest/.done: CHOICE = --constraint $(@D)/litellm.txt
+.venv-litellm/newest/.done: CHOICE = --upgrade-package litellm --upgrade-package openai
+.venv-litellm/oldest/.done .venv-litellm/newest/.done: requirements/dev.txt pyproject.toml .venv-dev/.done
+	$(PYTHON) -m venv $(@D)
+	sed -n 's/.*"litellm>=\([0-9.]*\),.*/litellm==\1/p' pyproject.toml >$(@D)/litellm.txt
+	cp requirements/dev.txt $(@D)/dev.txt
+	.venv-dev/bin/uv pip compile --quiet --system-certs --python $(@D)/bin/python --all-extras pyproject.toml --group dev $(CHOICE) -o $(@D)/dev.txt
+	.venv-dev/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --compile-bytecode -r $(@D)/dev.txt
+	touch $@
 
 faults: .venv-dev/.done ## every fault through every lane, as a table
 	.venv-dev/bin/python -m pytest -q -s tests/system/faults
@@ -216,4 +236,4 @@ pins:                   ## newest digests of the base images
 	done
 
 clean:
-	rm -rf .venv .venv-dev .venv-docs bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv web/node_modules
+	rm -rf .venv .venv-dev .venv-docs .venv-litellm bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv web/node_modules
