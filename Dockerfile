@@ -30,11 +30,13 @@ RUN python -m venv /opt/build \
  && python -m venv --without-pip /opt/router \
  && /opt/build/bin/uv pip install --python /opt/router/bin/python --compile-bytecode --require-hashes -r /src/requirements/run.txt
 
+# uv leaves a lock file that everybody may write to: it is of no use in an image.
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY router router
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
- && /opt/build/bin/uv pip install --python /opt/router/bin/python --compile-bytecode --no-deps /dist/*.whl
+ && /opt/build/bin/uv pip install --python /opt/router/bin/python --compile-bytecode --no-deps /dist/*.whl \
+ && rm -f /opt/router/.lock
 
 
 FROM python:3.12.14-slim-trixie@sha256:f77ac9e44ae96ef2c90b8053ea08c31f8be030f824196b0ae4db6d462c84e51f

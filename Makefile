@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test quick services faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services image litellm faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -18,7 +18,7 @@ install: .venv/.done    ## .venv with .venv/bin/router
 
 # Half of what the tests do is to wait for something: four at a time keep two cores busy. JOBS=0 runs them one after the other.
 JOBS ?= 4
-test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any docs-if-any  ## the whole suite
+test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any docs-if-any image-base-if-any  ## the whole suite
 	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 quick: .venv-dev/.done  ## what tells most in a minute: without slow files and without Redis, nginx, squid, Node and Chromium
@@ -44,6 +44,36 @@ linters-if-any: .venv-dev/.done
 # What builds the documentation. Without it the test of the built site is skipped.
 docs-if-any: .venv-dev/.done
 	@$(MAKE) --no-print-directory .venv-docs/.done build/mermaid.min.js || echo "the builder of the documentation could not be installed"
+
+# A base for the image, and the wheels of the locks: once, two minutes. Where it cannot be had, the tests that build the image are skipped.
+image-base-if-any: .venv-dev/.done services
+	@$(MAKE) --no-print-directory .image/done || echo "the base of the image could not be made"
+
+.image/done: tests/deploy/image_base.sh requirements/build.txt requirements/run.txt
+	@sh tests/deploy/image_base.sh
+
+image: .venv-dev/.done services image-base-if-any  ## builds the image without a daemon, runs it as a container, and prints its sizes
+	.venv-dev/bin/python -m pytest -q tests/deploy/test_image.py tests/deploy/test_built_image.py
+
+# Both ends of the range that pyproject.toml declares for LiteLLM: other packages are the lock's, as far as that version of LiteLLM takes them.
+LITELLM_FILES = tests/test_libraries.py tests/targets/test_litellm.py tests/targets/test_litellm_requests.py tests/targets/test_table.py
+LITELLM_ROWS = tests/targets tests/answering/test_structured.py tests/models tests/system/faults
+litellm: .venv-litellm/oldest/.done .venv-litellm/newest/.done  ## the tests of LiteLLM, with its oldest and its newest version of the declared range
+	@for end in oldest newest; do \
+	  python=.venv-litellm/$$end/bin/python; \
+	  $$python -c "from importlib.metadata import version; print('$$end: LiteLLM', version('litellm'), 'with openai', version('openai'))"; \
+	  $$python -m pytest -q -p no:cacheprovider $(LITELLM_FILES) && $$python -m pytest -q -p no:cacheprovider -k litellm $(LITELLM_ROWS) || exit 1; \
+	done
+
+.venv-litellm/oldest/.done: CHOICE = --constraint $(@D)/litellm.txt
+.venv-litellm/newest/.done: CHOICE = --upgrade-package litellm --upgrade-package openai
+.venv-litellm/oldest/.done .venv-litellm/newest/.done: requirements/dev.txt pyproject.toml .venv-dev/.done
+	$(PYTHON) -m venv $(@D)
+	sed -n 's/.*"litellm>=\([0-9.]*\),.*/litellm==\1/p' pyproject.toml >$(@D)/litellm.txt
+	cp requirements/dev.txt $(@D)/dev.txt
+	.venv-dev/bin/uv pip compile --quiet --system-certs --python $(@D)/bin/python --all-extras pyproject.toml --group dev $(CHOICE) -o $(@D)/dev.txt
+	.venv-dev/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --compile-bytecode -r $(@D)/dev.txt
+	touch $@
 
 faults: .venv-dev/.done ## every fault through every lane, as a table
 	.venv-dev/bin/python -m pytest -q -s tests/system/faults
@@ -216,4 +246,4 @@ pins:                   ## newest digests of the base images
 	done
 
 clean:
-	rm -rf .venv .venv-dev .venv-docs bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv web/node_modules
+	rm -rf .venv .venv-dev .venv-docs .venv-litellm .image bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv web/node_modules

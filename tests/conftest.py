@@ -73,6 +73,7 @@ SLOW = frozenset(
         "commands/test_try.py",
         "config/test_declaration.py",
         "config/test_env_file.py",
+        "deploy/test_built_image.py",
         "deploy/test_kubernetes.py",
         "deploy/test_monitoring.py",
         "deploy/test_replicas.py",

@@ -344,7 +344,6 @@ def _imported() -> Library:
     for other in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2", "AIOHTTP_TRUST_ENV"):
         os.environ[other] = "False"
     litellm: Any = importlib.import_module("litellm")
-    litellm.telemetry = False
     litellm.disable_hf_tokenizer_download = True  # for names such as llama-3 it would ask huggingface.co, on the loop, for 47 s
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
@@ -841,7 +840,14 @@ async def _heard(lane: Library, form: Form, hear: "Hearing") -> Events:
 
 
 def _raised(target: str, provider: str, error: BaseException, hear: "Hearing") -> TargetError:
-    """Return the router's error for a failed call."""
+    """Return the router's error for a failed call.
+
+    An end without a finish reason, or with one that means a failure, is a cut stream. LiteLLM raises an error of its own for some of them: for which, depends
+    on its version.
+    """
+    original = getattr(error, "original_exception", None) or error
+    if hear.stream is not None and not hear.speech.finished and (hear.is_broken or "StopAsyncIteration" in _causes(original)):
+        return TargetDown(target, "cut")
     raised = translated(target, error)
     if provider in ASKED and type(raised) is TargetRefused and hear.stream is not None:
         return TargetDown(target, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
@@ -928,6 +934,16 @@ class Hearing:
         return error
 
     @property
+    def is_broken(self) -> bool:
+        """True if the provider's own finish reason means a failure."""
+        return self._own.lower() in BROKEN
+
+    @property
+    def _own(self) -> str:
+        """The provider's own finish reason; empty if none was heard."""
+        return next((one.reason for one in reversed(self._told) if one.reason), "")
+
+    @property
     def _sent(self) -> Sequence[Any]:
         """Counts of tokens that the provider has sent."""
         chunks = self.stream.chunks if self.stream is not None else ()
@@ -950,7 +966,7 @@ class Hearing:
     def _finish(self, reason: str) -> None:
         assert self.stream is not None
         told = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
-        own = next((one.reason for one in reversed(self._told) if one.reason), None)
+        own = self._own
         if told and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
             self.speech.finish(own)  # LiteLLM calls it stop, or a limit
         elif told and told.lower() in BROKEN:

@@ -1,4 +1,4 @@
-"""The image's recipe, read and linted. No container is built here: that takes a daemon and a registry."""
+"""The recipe of the image, read and linted: test_built_image.py builds and runs it."""
 
 import asyncio
 import json

@@ -6,10 +6,14 @@ security.md 44. A package that was stolen once put a `.pth` file into site-packa
 import json
 import re
 import site
+import tomllib
+from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests.conftest import ROOT
 from tests.deploy.linters import linter, said
@@ -19,6 +23,9 @@ ENTRY = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^ ;\\
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 KNOWN = {"distutils-precedence.pth", "_virtualenv.pth", "a1_coverage.pth"}
 """Of setuptools, of virtualenv, of coverage: none of them is in the run lock."""
+
+CALENDAR = {"regex", "tzdata"}
+"""Packages whose version is a date: it says nothing of what an upgrade changes."""
 
 
 def entries(lock: Path) -> dict[str, list[str]]:
@@ -36,6 +43,39 @@ def test_the_locks_are_all_here() -> None:
     names = {lock.relative_to(ROOT).as_posix() for lock in LOCKS}
     own = {f"requirements/{name}.txt" for name in ("build", "dev", "docs", "run")}
     assert names == own | {"tests/clients/requirements.txt", "tests/deploy/requirements.txt"}
+
+
+def declared() -> Iterator[Requirement]:
+    """Each package that pyproject.toml names."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    named = [table["build-system"]["requires"], table["project"]["dependencies"]]
+    for group in (*named, *table["project"]["optional-dependencies"].values(), *table["dependency-groups"].values()):
+        yield from map(Requirement, group)
+
+
+def test_declaration_excludes_the_next_major_version() -> None:
+    """An upgrade that may change anything is one that somebody has declared, and tried."""
+    open_ended = [
+        str(one) for one in declared() if one.name not in CALENDAR and not {"<", "=="} & {bound.operator for bound in one.specifier}
+    ]
+    assert open_ended == []
+
+
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.parent.name == "requirements"], ids=lambda lock: lock.stem)
+def test_lock_keeps_the_declared_bounds(lock: Path) -> None:
+    locked = dict(one.split("==") for one in entries(lock))
+    names = {name.lower().replace("_", "-"): version for name, version in locked.items()}
+    wrong = [
+        f"{one}: {version}"
+        for one in declared()
+        if (version := names.get(one.name.lower().replace("_", "-"))) is not None and Version(version) not in one.specifier
+    ]
+    assert wrong == []
+
+
+def test_every_declared_package_is_in_a_lock() -> None:
+    locked = {name.partition("==")[0].lower().replace("_", "-") for lock in LOCKS for name in entries(lock)}
+    assert {one.name.lower() for one in declared()} - locked == set()
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.relative_to(ROOT).as_posix())

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Redis, nginx, squid, promtool and Chromium for the tests, from Debian's packages, where that may be done: as root, with apt, with a network.
+# Redis, nginx, squid, promtool, Chromium and buildah for the tests, from Debian's packages, where that may be done: as root, with apt, with a network.
 # Says what is missing and who will miss it; never fails. Starts nothing and leaves nothing running: the tests start their own.
 set -u
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -15,6 +15,8 @@ want squid squid
 want promtool prometheus
 want openssl openssl
 want chromium chromium
+want buildah buildah
+want debootstrap debootstrap
 [ -z "$missing" ] && exit 0
 
 say() { echo "tests/support/services.sh: $*"; }

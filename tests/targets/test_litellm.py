@@ -339,13 +339,13 @@ async def test_pause_of_anthropics_is_no_limit() -> None:
     assert seen[-1].reason == "other"
 
 
-@pytest.mark.parametrize(("reason", "outcome"), [("abort", "cut"), ("insufficient_system_resource", "cut"), ("error", "connection")])
-async def test_an_end_that_is_an_error_is_none(reason: str, outcome: str) -> None:
-    """LiteLLM says stop where the provider says that it broke off, but for `error`, at which it raises one of its own."""
+@pytest.mark.parametrize("reason", ["abort", "insufficient_system_resource", "error"])
+async def test_an_end_that_is_an_error_is_none(reason: str) -> None:
+    """LiteLLM says stop where the provider says that it broke off, or raises an error of its own: which of them depends on its version."""
     async with provider(Reply((chunk({"content": "Hi"}), chunk({}, reason), DONE))) as fake:
         with pytest.raises(TargetDown) as caught:
             await heard(declared(fake.base))
-    assert caught.value.outcome == outcome
+    assert caught.value.outcome == "cut"
 
 
 OLLAMAS = (

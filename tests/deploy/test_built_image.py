@@ -1,0 +1,275 @@
+"""The image, built from the Dockerfile and run as its comments say: without a daemon, by buildah and in namespaces of the test's own.
+
+The Dockerfile names its base by a digest that only a registry serves. Here a base of Debian's own packages stands in its place, with
+Debian's Python (see image_base.sh): all other lines of the Dockerfile are executed as they are.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.services import program, run
+
+FOLDER = ROOT / ".image"
+"""What image_base.sh has made."""
+NAME = "localhost/pointsman-under-test"
+PATIENCE = 120
+"""Seconds for what takes a few: a start, an end."""
+MARK = "pm-planted-4b1f0c"
+"""Stands in each planted secret, and nowhere else."""
+SECRETS = (".env", "router/.env.local", "pipelines/.env", "deploy/secrets/OPENAI_API_KEY", ".git/config")
+ROUTES = """
+server: {auth: none}
+routes:
+  paused: {pipeline: plain, targets: [paused]}
+targets:
+  paused: {script: [{text: one}, {pause: 1500ms}, {text: two}]}
+"""
+
+pytestmark = pytest.mark.timeout(1800)  # a build is a minute on a quiet machine
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image. `root`: its file system; `description`: what buildah says of it; `sizes`: megabytes of its parts."""
+
+    root: Path
+    description: str
+    sizes: dict[str, int]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """How a container of it is started."""
+        return cast("dict[str, Any]", json.loads(self.description)["Docker"]["config"])
+
+    def command(self, configuration: Path | None, *command: str) -> tuple[str, ...]:
+        """Return the command that runs another in a container; see contained.py."""
+        config = self.config
+        namespaces = (program("unshare"), "--mount", "--net", sys.executable, "-I", "-S", str(ROOT / "tests/deploy/contained.py"))
+        started = (str(self.root), str(configuration or ""), config["User"], config["WorkingDir"], *config["Env"])
+        return (*namespaces, *started, "--", *command)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """Build the image, and open its file system. One run of the tests at a time does so."""
+    if not (FOLDER / "done").exists():
+        pytest.skip("there is no base for the image here: `make image-base-if-any` makes one, as root and with Debian's packages")
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _clean()
+        try:
+            yield _built(tmp_path_factory.mktemp("context"))
+        finally:
+            _clean()
+
+
+def _built(context: Path) -> Image:
+    recipe = _planted(context)
+    isolated = ("--isolation", "chroot", "--format", "docker", "--pull-never", "--no-cache")
+    _buildah("bud", *isolated, "--volume", f"{FOLDER / 'wheels'}:/wheels:ro", "--file", str(recipe), "--tag", NAME, str(context))
+    container = _buildah("from", "--pull-never", NAME).strip()
+    root = Path(_buildah("mount", container).strip())
+    parts = {
+        "in all": root,
+        "its environment": root / "opt/router",
+        "LiteLLM": next(root.glob("opt/router/lib/python3*/site-packages/litellm")),
+    }
+    sizes = {name: int(subprocess.check_output(["du", "-sm", path], text=True).split()[0]) for name, path in parts.items()}
+    return Image(root, _buildah("inspect", "--type", "image", NAME), sizes)
+
+
+def _planted(context: Path) -> Path:
+    """Fill a folder as a checkout is, with a secret wherever an operator may have one. Return the Dockerfile, over the base that is here."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".dockerignore", "routes.yaml", "drills.yaml"):
+        shutil.copy(ROOT / name, context / name)
+    for name in ("requirements", "router", "pipelines", "tools", "deploy"):
+        shutil.copytree(ROOT / name, context / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in SECRETS:
+        (context / name).parent.mkdir(exist_ok=True)
+        (context / name).write_text(f"OPENAI_API_KEY={MARK}\n")
+    recipe, bases = re.subn(r"(?m)^FROM python:\S+", "FROM localhost/pointsman-base", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert bases == 2
+    made = context.parent / f"{context.name}.Dockerfile"
+    made.write_text(recipe)
+    return made
+
+
+def _buildah(*words: str) -> str:
+    storage = ("--root", str(FOLDER / "store"), "--runroot", str(FOLDER / "runroot"), "--storage-driver", "vfs")
+    environment = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin", "HOME": "/root", "OPENAI_API_KEY": MARK}
+    done = subprocess.run([program("buildah"), *storage, *words], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def _clean() -> None:
+    """Remove what an earlier run has left, and then this one: the base stays."""
+    _buildah("rm", "--all")
+    with suppress(AssertionError):  # there is none
+        _buildah("rmi", "--force", NAME)
+
+
+@asynccontextmanager
+async def started(image: Image, folder: Path, *command: str) -> AsyncGenerator[asyncio.subprocess.Process, None]:
+    """Start a container with a configuration of its own, and return once it has its rights; at the end it is killed."""
+    (folder / "pipelines").mkdir(parents=True)
+    (folder / "pipelines/plain.yaml").write_text("steps: []\n")
+    (folder / "routes.yaml").write_text(ROUTES)
+    with (folder.parent / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*image.command(folder, *command), stdout=log, stderr=log)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while state(process)["Uid"].split()[0] == "0":
+                await asyncio.sleep(0.01)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def serving(image: Image, folder: Path) -> AsyncGenerator[asyncio.subprocess.Process, None]:
+    """Start the image's own command, and wait until its own health check is true."""
+    async with started(image, folder, *image.config["Entrypoint"], *image.config["Cmd"]) as process:
+        async with asyncio.timeout(PATIENCE):
+            while await healthy(image, process) != 0:
+                assert process.returncode is None, (folder.parent / "log").read_text()
+                await asyncio.sleep(0.05)
+        yield process
+
+
+def state(process: asyncio.subprocess.Process) -> dict[str, str]:
+    """Return what the system says of a process (proc(5), status)."""
+    lines = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines()
+    return dict(cast("tuple[str, str]", line.split(":\t", 1)) for line in lines)
+
+
+async def healthy(image: Image, process: asyncio.subprocess.Process) -> int:
+    """Return the exit code of the image's health check, run beside this process."""
+    done = await inside(image, process, *image.config["Healthcheck"]["Test"][1:])
+    await done.communicate()
+    return cast("int", done.returncode)
+
+
+async def inside(image: Image, process: asyncio.subprocess.Process, *command: str) -> asyncio.subprocess.Process:
+    """Start one more command in a container."""
+    user, _, group = image.config["User"].partition(":")
+    words = (program("nsenter"), f"--target={process.pid}", "--mount", "--net", "--root", "--wd", f"--setuid={user}", f"--setgid={group}")
+    environment = dict(one.split("=", 1) for one in image.config["Env"])
+    return await asyncio.create_subprocess_exec(
+        *words, *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+
+
+ASK = """
+import json, urllib.request
+body = json.dumps({"model": "paused", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+request = urllib.request.Request("http://127.0.0.1:8000/api/chat", body, {"content-type": "application/json"})
+for line in urllib.request.urlopen(request):
+    print(line.decode().strip(), flush=True)
+"""
+"""A client, for the image's own Python: an answer, line by line as it comes."""
+
+
+def test_sizes_are_those_of_the_documentation(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    """Printed for whoever watches; an image that has grown by a quarter has something in it that does not belong there."""
+    with capsys.disabled():
+        sys.stdout.write("\n" + "".join(f"  {name}: {size} MB\n" for name, size in image.sizes.items()))
+    documented = re.search(r"([0-9]+) MB are the router's environment", (ROOT / "docs/deploy.md").read_text(encoding="utf-8"))
+    assert documented is not None
+    assert 0.75 < image.sizes["its environment"] / int(documented[1]) < 1.25
+
+
+def test_files_are_roots_and_nobody_elses_to_write(image: Image) -> None:
+    """The router cannot change itself, also where its file system may be written to."""
+    found = [path for folder in ("opt/router", "etc/router") for path in (image.root / folder).rglob("*") if not path.is_symlink()]
+    assert len(found) > 1000
+    assert [path for path in found if path.stat().st_uid != 0 or path.stat().st_mode & 0o6022] == []
+
+
+def test_builder_stays_behind(image: Image) -> None:
+    """Neither the environment that builds, nor the source, nor a cache; and bytecode is there for what takes long to import."""
+    assert {path.name for path in (image.root / "opt").iterdir()} == {"router"}
+    assert not (image.root / "src").exists()
+    assert not (image.root / "dist").exists()
+    assert [path for path in (image.root / "root").rglob("*") if "cache" in path.name] == []
+    assert [path.name for path in (image.root / "opt/router/bin").iterdir() if re.match(r"pip|uv$|hatchling", path.name)] == []
+    assert list(image.root.glob("opt/router/lib/python3*/site-packages/litellm/__pycache__/main.*.pyc"))
+    assert {path.name for path in (image.root / "etc/router").iterdir()} == {"routes.yaml", "pipelines", "tools"}
+
+
+def test_no_secret_is_in_a_layer_or_in_the_description(image: Image) -> None:
+    """Neither a file of the checkout nor a variable of the builder's environment."""
+    assert MARK not in image.description
+    done = subprocess.run(["grep", "-rlaF", "--devices=skip", MARK, str(image.root)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+
+
+async def test_router_answers_without_rights_on_a_read_only_file_system(image: Image, tmp_path: Path) -> None:
+    async with serving(image, tmp_path / "config") as process:
+        status = state(process)
+        assert status["Uid"].split() == status["Gid"].split() == ["65532"] * 4
+        assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")} == {0}
+        written = await inside(image, process, "python", "-c", "open('/tmp/a', 'w'); open('/etc/router/a', 'w')")
+        await written.communicate()
+        assert written.returncode == 1
+        client = await inside(image, process, "python", "-c", ASK)
+        said, _ = await client.communicate()
+        assert b"one" in said
+        assert b"two" in said
+
+
+async def test_sigterm_lets_an_answer_end(image: Image, tmp_path: Path) -> None:
+    """Sent once the answer has begun: its rest comes, the process ends by itself, and ends well."""
+    signalled = signal.Signals[image.config["StopSignal"]] if "StopSignal" in image.config else signal.SIGTERM
+    async with serving(image, tmp_path / "config") as process, asyncio.timeout(PATIENCE):
+        client = await inside(image, process, "python", "-c", ASK)
+        assert client.stdout is not None
+        begun = b""
+        while b"one" not in begun:
+            begun = await client.stdout.readline()
+            assert begun
+        process.send_signal(signalled)
+        rest = await client.stdout.read()
+        assert b"two" in rest
+        assert await process.wait() == 0
+
+
+async def test_health_check_is_false_where_nothing_is_served(image: Image, tmp_path: Path) -> None:
+    async with started(image, tmp_path / "config", "python", "-c", "import signal; signal.pause()") as process:
+        assert await healthy(image, process) == 1
+
+
+async def test_command_line_of_the_image_is_the_routers(image: Image) -> None:
+    """`docker run pointsman check`: its own configuration is right."""
+    done = await asyncio.create_subprocess_exec(
+        *image.command(None, *image.config["Entrypoint"], "check"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await done.communicate()
+    assert done.returncode == 0, said.decode()
+
+
+async def test_base_that_cannot_be_made_is_left_out(tmp_path: Path) -> None:
+    """`make test` goes on without a root's rights and without buildah, says what is missing, and removes nothing."""
+    (tmp_path / "dirname").symlink_to(program("dirname"))
+    for user, why in (("1000", "not root"), ("0", "no buildah")):
+        (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")
+        (tmp_path / "id").chmod(0o755)
+        said = await run(program("env"), "-i", f"PATH={tmp_path}", program("sh"), str(ROOT / "tests/deploy/image_base.sh"))
+        assert said.endswith(f"{why}: the tests that build the image are skipped, and say so\n")
